@@ -1,0 +1,1 @@
+//! Rewrites `Graph -> Graph`, each of which can be left out.

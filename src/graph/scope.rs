@@ -1,0 +1,306 @@
+//! The builder of graphs: a place in the checkpoint's name tree that makes layers of the parameters found there.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Graph, Node, NodeDef};
+use crate::kernels::{Activation, Halo};
+use crate::layers::{BatchNorm, Conv, ConvTranspose, Layer, Linear, Param, Pool, Resize, Subsample};
+use crate::weights::Weights;
+use crate::{Error, Result};
+
+/// Where parameters come from.
+pub enum Params {
+    /// A checkpoint.
+    Stored(Weights),
+    /// Seeded random values of the shapes that the network asks for: for tests and benchmarks.
+    Random(u64),
+    /// Shapes only: for listing a network before a weight is read. Such a graph cannot be run.
+    Declared,
+}
+
+struct State {
+    graph: Graph,
+    params: Params,
+    used: BTreeSet<String>,
+    problems: Vec<String>,
+}
+
+/// A place in the name tree. Cloning is cheap; all scopes of one network add to the same graph.
+///
+/// Building never fails half-way: a missing or ill-shaped parameter is noted and building goes on, so that
+/// [`Scope::finish`] can list every problem at once.
+#[derive(Clone)]
+pub struct Scope {
+    state: Rc<RefCell<State>>,
+    path: String,
+}
+
+impl Scope {
+    /// The root of a new network.
+    pub fn new(params: Params) -> Self {
+        let state = State { graph: Graph::default(), params, used: BTreeSet::new(), problems: Vec::new() };
+        Self { state: Rc::new(RefCell::new(state)), path: String::new() }
+    }
+
+    /// The place `name` (which may hold dots) below this one.
+    pub fn at(&self, name: impl Display) -> Self {
+        let name = name.to_string();
+        let path = match (self.path.is_empty(), name.is_empty()) {
+            (true, _) => name,
+            (_, true) => self.path.clone(),
+            _ => format!("{}.{name}", self.path),
+        };
+        Self { state: Rc::clone(&self.state), path }
+    }
+
+    /// Whether the checkpoint holds the parameter `name` here. Without a checkpoint: true.
+    pub fn has(&self, name: &str) -> bool {
+        match &self.state.borrow().params {
+            Params::Stored(weights) => weights.shape(&self.at(name).path).is_some(),
+            Params::Random(_) | Params::Declared => true,
+        }
+    }
+
+    /// Shape of the parameter `name` here, if a checkpoint holds it.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        match &self.state.borrow().params {
+            Params::Stored(weights) => weights.shape(&self.at(name).path).map(<[usize]>::to_vec),
+            Params::Random(_) | Params::Declared => None,
+        }
+    }
+
+    /// Channels of `node`.
+    pub fn channels(&self, node: Node) -> usize {
+        self.state.borrow().graph.def(node).channels
+    }
+
+    /// The input of the network, `[channels, H, W]`. Must be the first node.
+    pub fn input(&self, channels: usize) -> Node {
+        assert!(self.state.borrow().graph.nodes.is_empty(), "the input is the first node");
+        self.at("input").push(Layer::Input, vec![], channels)
+    }
+
+    /// Convolution by `weight` `[out, in/groups, R, S]` and, where the checkpoint has one, `bias` `[out]`.
+    pub fn conv(&self, x: Node, conv: Conv) -> Node {
+        let inputs = self.channels(x);
+        if !inputs.is_multiple_of(conv.groups) || !conv.out_channels.is_multiple_of(conv.groups) {
+            self.problem(format!(
+                "{}: {} groups do not divide {inputs} -> {}",
+                self.path, conv.groups, conv.out_channels
+            ));
+        }
+        let shape = [conv.out_channels, inputs / conv.groups, conv.kernel.0, conv.kernel.1];
+        let weight = self.param("weight", &shape);
+        let bias = self.bias(conv.bias, conv.out_channels);
+        let channels = conv.out_channels;
+        self.push(Layer::Conv(Conv { weight, bias_values: bias, in_channels: inputs, ..conv }), vec![x], channels)
+    }
+
+    /// Transposed convolution by `weight` `[in, out/groups, R, S]` and, where the checkpoint has one, `bias` `[out]`.
+    pub fn conv_transpose(&self, x: Node, conv: ConvTranspose) -> Node {
+        let inputs = self.channels(x);
+        let shape = [inputs, conv.out_channels / conv.groups, conv.kernel.0, conv.kernel.1];
+        let weight = self.param("weight", &shape);
+        let bias = self.bias(conv.bias, conv.out_channels);
+        let channels = conv.out_channels;
+        let layer = ConvTranspose { weight, bias_values: bias, in_channels: inputs, ..conv };
+        self.push(Layer::ConvTranspose(layer), vec![x], channels)
+    }
+
+    /// `x W^T + b` by `weight` `[out, in]` and `bias` `[out]`; `in` is all features of `x`, `pixels` of them a channel.
+    pub fn linear(&self, x: Node, out_features: usize, pixels: usize) -> Node {
+        let in_features = self.channels(x) * pixels;
+        let weight = self.param("weight", &[out_features, in_features]);
+        let bias = self.bias(None, out_features);
+        self.push(Layer::Linear(Linear { weight, bias, in_features, out_features }), vec![x], out_features)
+    }
+
+    /// Inference batch norm by `weight`, `bias`, `running_mean`, `running_var`, all `[C]`.
+    pub fn batch_norm(&self, x: Node, eps: f64) -> Node {
+        let c = self.channels(x);
+        let [weight, bias, mean, variance] =
+            ["weight", "bias", "running_mean", "running_var"].map(|name| self.param(name, &[c]));
+        self.push(Layer::BatchNorm(BatchNorm { weight, bias, mean, variance, eps }), vec![x], c)
+    }
+
+    /// `convolution` followed by the batch norm at `norm` (a path from this scope's parent-less `root`), which is left
+    /// out where the checkpoint has it folded already: no norm, but a bias at the convolution.
+    pub fn conv_norm(&self, x: Node, conv: Conv, norm: &Scope, eps: f64) -> Node {
+        let folded = !norm.has("weight") && self.has("bias");
+        let y = self.conv(x, if folded { conv.bias(true) } else { conv });
+        if folded { y } else { norm.batch_norm(y, eps) }
+    }
+
+    /// A pointwise function.
+    pub fn activation(&self, x: Node, activation: Activation) -> Node {
+        let c = self.channels(x);
+        self.at(activation.name()).push(Layer::Activation(activation), vec![x], c)
+    }
+
+    /// `max(x, 0)`.
+    pub fn relu(&self, x: Node) -> Node {
+        self.activation(x, Activation::Relu)
+    }
+
+    /// Max or average pooling.
+    pub fn pool(&self, x: Node, pool: Pool) -> Node {
+        let c = self.channels(x);
+        self.at("pool").push(Layer::Pool(pool), vec![x], c)
+    }
+
+    /// Mean over all pixels: `[C, 1, 1]`.
+    pub fn global_avg_pool(&self, x: Node) -> Node {
+        let c = self.channels(x);
+        self.at("global_pool").push(Layer::GlobalAvgPool, vec![x], c)
+    }
+
+    /// `a + b`, of one shape.
+    pub fn add(&self, a: Node, b: Node) -> Node {
+        let (c, other) = (self.channels(a), self.channels(b));
+        if c != other {
+            self.problem(format!("{}: adds {c} and {other} channels", self.path));
+        }
+        self.at("add").push(Layer::Add, vec![a, b], c)
+    }
+
+    /// `x * gate`, the gate `[C, 1, 1]` or of the shape of `x`.
+    pub fn mul(&self, x: Node, gate: Node) -> Node {
+        let (c, other) = (self.channels(x), self.channels(gate));
+        if c != other {
+            self.problem(format!("{}: multiplies {c} by {other} channels", self.path));
+        }
+        self.at("mul").push(Layer::Mul, vec![x, gate], c)
+    }
+
+    /// Channels of all, one after the other.
+    pub fn concat(&self, parts: &[Node]) -> Node {
+        let c = parts.iter().map(|&part| self.channels(part)).sum();
+        self.at("concat").push(Layer::Concat, parts.to_vec(), c)
+    }
+
+    /// Bilinear resize.
+    pub fn resize(&self, x: Node, resize: Resize) -> Node {
+        let c = self.channels(x);
+        self.at("resize").push(Layer::Resize(resize), vec![x], c)
+    }
+
+    /// Every `stride`-th row and column, framed by zero channels (the option A shortcut of CIFAR ResNets).
+    pub fn subsample(&self, x: Node, subsample: Subsample) -> Node {
+        let c = subsample.before + self.channels(x) + subsample.after;
+        self.at("subsample").push(Layer::Subsample(subsample), vec![x], c)
+    }
+
+    /// Ends building: the graph with `output` as its result, and the checkpoint it was read from.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] listing every parameter that is missing, of the wrong shape or left over; the errors of
+    /// reading a parameter.
+    pub fn finish(self, output: Node) -> Result<(Graph, Params)> {
+        let mut state = self.state.replace(State {
+            graph: Graph::default(),
+            params: Params::Declared,
+            used: BTreeSet::new(),
+            problems: Vec::new(),
+        });
+        let file = match &state.params {
+            Params::Stored(weights) => {
+                let left = weights.names().filter(|name| !state.used.contains(*name));
+                let left = left.filter(|name| !name.ends_with("num_batches_tracked"));
+                state.problems.extend(left.map(|name| format!("{name}: left over, the network has no such parameter")));
+                weights.source().to_owned()
+            }
+            Params::Random(_) | Params::Declared => "network".to_owned(),
+        };
+        if !state.problems.is_empty() {
+            return Err(Error::Mismatch { file, problems: state.problems });
+        }
+        if let Params::Stored(weights) = &state.params {
+            weights.check_read()?;
+        }
+        state.graph.output = Some(output);
+        Ok((state.graph, state.params))
+    }
+
+    /// Notes something that makes the network impossible; [`Scope::finish`] will tell.
+    pub fn problem(&self, problem: String) {
+        self.state.borrow_mut().problems.push(problem);
+    }
+
+    fn bias(&self, wanted: Option<bool>, channels: usize) -> Option<Param> {
+        // A checkpoint decides where the network does not say; without one, a layer has a bias if told so.
+        let take = match (wanted, &self.state.borrow().params) {
+            (Some(wanted), _) => wanted,
+            (None, Params::Stored(weights)) => weights.shape(&self.at("bias").path).is_some(),
+            (None, _) => true,
+        };
+        take.then(|| self.param("bias", &[channels]))
+    }
+
+    fn push(&self, layer: Layer, inputs: Vec<Node>, channels: usize) -> Node {
+        let nodes = &mut self.state.borrow_mut().graph.nodes;
+        nodes.push(NodeDef { name: self.path.clone(), layer, inputs, channels });
+        Node(nodes.len() as u32 - 1)
+    }
+
+    fn param(&self, name: &str, shape: &[usize]) -> Param {
+        let path = self.at(name).path;
+        let state = &mut *self.state.borrow_mut();
+        state.used.insert(path.clone());
+        let count = shape.iter().product();
+        let data: Arc<[f32]> = match &state.params {
+            Params::Declared => Arc::default(),
+            Params::Random(seed) => random(*seed, &path, shape, count),
+            Params::Stored(weights) => match weights.shape(&path) {
+                None => {
+                    state.problems.push(format!("{path}: missing, the network needs {shape:?}"));
+                    Arc::default()
+                }
+                Some(got) if got.iter().product::<usize>() != count || !same_but_for_ones(got, shape) => {
+                    state.problems.push(format!("{path}: is {got:?}, the network needs {shape:?}"));
+                    Arc::default()
+                }
+                // A read error is kept by the weights and told by `check_read` at the end.
+                Some(_) => weights.read_or_note(&path),
+            },
+        };
+        Param { shape: shape.to_vec(), data }
+    }
+}
+
+/// A 1x1 convolution is at times stored as a linear layer and the reverse: `[O, I]` and `[O, I, 1, 1]` are the same.
+fn same_but_for_ones(a: &[usize], b: &[usize]) -> bool {
+    let trim = |s: &[usize]| s.iter().rposition(|&d| d != 1).map_or(0, |last| last + 1);
+    a[..trim(a)] == b[..trim(b)]
+}
+
+/// Uniform values, scaled so that activations keep their size from layer to layer; variances in 0.5..1.5.
+fn random(seed: u64, path: &str, shape: &[usize], count: usize) -> Arc<[f32]> {
+    // FNV-1a of the path, so that a parameter's values do not depend on the order of building.
+    let mut state =
+        path.bytes().fold(0xcbf2_9ce4_8422_2325 ^ seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let mut unit = move || {
+        // SplitMix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    let (center, spread) = match (path.rsplit('.').next(), shape.len()) {
+        (Some("running_var"), _) => (1.0, 0.5),
+        (Some("weight"), 1) => (1.0, 0.3),
+        (Some("weight"), _) => (0.0, (5.0 / shape[1..].iter().product::<usize>() as f32).sqrt()),
+        _ => (0.0, 0.1),
+    };
+    (0..count).map(|_| center + spread * unit()).collect()
+}
+
+impl From<Halo> for crate::layers::Padding {
+    fn from(halo: Halo) -> Self {
+        Self::Explicit(halo)
+    }
+}

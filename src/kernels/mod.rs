@@ -1,0 +1,16 @@
+//! Kernels: slices, sizes and numbers. No tensor, file, layer or metric is known here, and all `unsafe` lives here.
+
+pub mod activation;
+pub mod exec;
+pub mod geometry;
+pub mod isa;
+pub mod simd;
+pub mod threads;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+pub use activation::Activation;
+pub use exec::{Exec, Share};
+pub use geometry::{Geometry, Halo, LANES};
+pub use isa::Isa;
+pub use threads::Pool;

@@ -1,0 +1,198 @@
+//! Sixteen `f32` lanes: the vector type kernels are written in, and its plain-Rust form.
+
+use super::geometry::LANES;
+
+/// Arithmetic on sixteen lanes. A value of the implementing type proves that the CPU can do it.
+///
+/// Every operation rounds exactly as its scalar form does, and multiply-add is fused on every level,
+/// so a kernel written in these gives the same bits on all of them.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// Sixteen lanes.
+    type V: Copy;
+    /// How many `V` the register file holds; tile sizes follow from it (never the order of a sum).
+    const REGISTERS: usize;
+
+    /// All lanes `value`.
+    fn splat(self, value: f32) -> Self::V;
+    /// The first sixteen of `from`. Panics if there are fewer.
+    fn load(self, from: &[f32]) -> Self::V;
+    /// Into the first sixteen of `to`. Panics if there are fewer.
+    fn store(self, to: &mut [f32], v: Self::V);
+    /// Sixteen floats from `from`.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading sixteen `f32` (no alignment needed).
+    unsafe fn load_ptr(self, from: *const f32) -> Self::V;
+    /// Sixteen floats to `to`.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing sixteen `f32` (no alignment needed).
+    unsafe fn store_ptr(self, to: *mut f32, v: Self::V);
+    /// `a + b`.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`.
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b`.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`.
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `c - a * b`, rounded once.
+    fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `if a > b { a } else { b }` in each lane: a NaN in `b` comes through, and so does `b` where they are equal.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `if a < b { a } else { b }` in each lane: a NaN in `b` comes through, and so does `b` where they are equal.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// To the nearest integer, ties to even.
+    fn round(self, a: Self::V) -> Self::V;
+    /// `2^a` for integral `a` in -126..=127.
+    fn exp2i(self, a: Self::V) -> Self::V;
+}
+
+/// The level without vector instructions: each operation lane by lane.
+#[derive(Clone, Copy, Debug)]
+pub struct Scalar;
+
+impl Scalar {
+    #[inline(always)]
+    fn zip(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; LANES] {
+        std::array::from_fn(|i| f(a[i], b[i]))
+    }
+}
+
+impl Simd for Scalar {
+    type V = [f32; LANES];
+    const REGISTERS: usize = 8;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::V {
+        [value; LANES]
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> Self::V {
+        *from.first_chunk().expect("sixteen lanes")
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f32], v: Self::V) {
+        *to.first_chunk_mut().expect("sixteen lanes") = v;
+    }
+    #[inline(always)]
+    unsafe fn load_ptr(self, from: *const f32) -> Self::V {
+        // SAFETY: the caller vouches for sixteen readable floats; the read needs no alignment.
+        unsafe { from.cast::<Self::V>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_ptr(self, to: *mut f32, v: Self::V) {
+        // SAFETY: the caller vouches for sixteen writable floats; the write needs no alignment.
+        unsafe { to.cast::<Self::V>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        Self::zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        Self::zip(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        Self::zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        Self::zip(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+    #[inline(always)]
+    fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        std::array::from_fn(|i| (-a[i]).mul_add(b[i], c[i]))
+    }
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        Self::zip(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        Self::zip(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    fn round(self, a: Self::V) -> Self::V {
+        a.map(f32::round_ties_even)
+    }
+    #[inline(always)]
+    fn exp2i(self, a: Self::V) -> Self::V {
+        a.map(|a| f32::from_bits(((a as i32 + 127) as u32) << 23))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::isa::{Isa, Kernel};
+    use super::*;
+
+    /// Every operation of the trait on one pair of inputs, concatenated.
+    struct Everything([f32; LANES], [f32; LANES]);
+
+    impl Kernel for Everything {
+        type Output = Vec<u32>;
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Vec<u32> {
+            let (a, b) = (s.load(&self.0), s.load(&self.1));
+            let small = s.min(s.splat(100.0), s.max(s.splat(-100.0), s.round(a)));
+            let results = [
+                s.add(a, b),
+                s.sub(a, b),
+                s.mul(a, b),
+                s.div(a, b),
+                s.fma(a, b, a),
+                s.fnma(a, b, b),
+                s.max(a, b),
+                s.min(a, b),
+                s.round(a),
+                s.exp2i(small),
+            ];
+            let mut out = [0.0; LANES];
+            results
+                .into_iter()
+                .flat_map(|v| {
+                    s.store(&mut out, v);
+                    out.map(f32::to_bits)
+                })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn every_level_rounds_as_scalar_does() {
+        let specials = [0.0, -0.0, 0.5, 1.5, -2.5, 1e-40, 3.4e38, -1.0];
+        let mut state = 1u32;
+        for round in 0..200 {
+            let mut next = || {
+                state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+                if round < 20 {
+                    specials[(state >> 20) as usize % specials.len()]
+                } else {
+                    (state >> 8) as f32 / 65536.0 - 128.0
+                }
+            };
+            let (a, b) = (std::array::from_fn(|_| next()), std::array::from_fn(|_| next()));
+            let want = Isa::SCALAR.run(Everything(a, b));
+            for isa in Isa::available() {
+                let got = isa.run(Everything(a, b));
+                for (index, (&got, &want)) in got.iter().zip(&want).enumerate() {
+                    let (g, w) = (f32::from_bits(got), f32::from_bits(want));
+                    assert!(
+                        got == want || (g.is_nan() && w.is_nan()),
+                        "{} op {}: {g} != {w}",
+                        isa.name(),
+                        index / LANES
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The x86-64 levels of [`Simd`]: AVX2 with FMA, and AVX-512 as Ice Lake and Zen 4 have it.
+
+use std::arch::x86_64::*;
+
+use super::geometry::LANES;
+use super::isa::Kernel;
+use super::simd::Simd;
+
+/// AVX2, FMA, BMI2: two registers a vector.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2(());
+
+/// AVX-512 F, BW, CD, DQ, VL, VPOPCNTDQ and BITALG: one register a vector.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(());
+
+macro_rules! level {
+    ($name:ident, $($feature:tt),+) => {
+        impl $name {
+            /// The token, if this CPU has every feature of the level.
+            #[inline]
+            pub fn new() -> Option<Self> {
+                ($(std::arch::is_x86_feature_detected!($feature))&&+).then_some(Self(()))
+            }
+
+            /// Runs `kernel` inside a function compiled with the level's features.
+            #[inline]
+            pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+                #[target_feature($(enable = $feature),+)]
+                fn inner<K: Kernel>(kernel: K, token: $name) -> K::Output {
+                    kernel.run(token)
+                }
+                // SAFETY: `self` is only made by `new`, after all features were detected.
+                unsafe { inner(kernel, self) }
+            }
+        }
+    };
+}
+
+level!(Avx2, "avx2", "fma", "bmi1", "bmi2", "lzcnt", "popcnt", "f16c");
+level!(
+    Avx512,
+    "avx512f",
+    "avx512bw",
+    "avx512cd",
+    "avx512dq",
+    "avx512vl",
+    "avx512vpopcntdq",
+    "avx512bitalg",
+    "avx2",
+    "fma",
+    "bmi1",
+    "bmi2",
+    "lzcnt",
+    "popcnt",
+    "f16c"
+);
+
+// Each method below calls intrinsics of the level's features; the token proves the CPU has them.
+macro_rules! both {
+    ($f:ident, $($arg:expr),+) => { [$f($($arg.0),+), $f($($arg.1),+)] };
+}
+
+impl Simd for Avx2 {
+    type V = [__m256; 2];
+    const REGISTERS: usize = 8;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::V {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_set1_ps(value); 2] }
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> Self::V {
+        let from: &[f32; LANES] = from.first_chunk().expect("sixteen lanes");
+        // SAFETY: the array holds sixteen floats.
+        unsafe { self.load_ptr(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f32], v: Self::V) {
+        let to: &mut [f32; LANES] = to.first_chunk_mut().expect("sixteen lanes");
+        // SAFETY: the array holds sixteen floats.
+        unsafe { self.store_ptr(to.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    unsafe fn load_ptr(self, from: *const f32) -> Self::V {
+        // SAFETY: the caller vouches for sixteen readable floats; the token proves AVX2.
+        unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))] }
+    }
+    #[inline(always)]
+    unsafe fn store_ptr(self, to: *mut f32, v: Self::V) {
+        // SAFETY: the caller vouches for sixteen writable floats; the token proves AVX2.
+        unsafe {
+            _mm256_storeu_ps(to, v[0]);
+            _mm256_storeu_ps(to.add(8), v[1]);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_add_ps, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_sub_ps, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_mul_ps, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_div_ps, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: the token proves FMA.
+        unsafe { both!(_mm256_fmadd_ps, (a[0], a[1]), (b[0], b[1]), (c[0], c[1])) }
+    }
+    #[inline(always)]
+    fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: the token proves FMA.
+        unsafe { both!(_mm256_fnmadd_ps, (a[0], a[1]), (b[0], b[1]), (c[0], c[1])) }
+    }
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_max_ps, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_min_ps, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn round(self, a: Self::V) -> Self::V {
+        const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_round_ps::<NEAREST>(a[0]), _mm256_round_ps::<NEAREST>(a[1])] }
+    }
+    #[inline(always)]
+    fn exp2i(self, a: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let bits = |a| _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127)));
+            [_mm256_castsi256_ps(bits(a[0])), _mm256_castsi256_ps(bits(a[1]))]
+        }
+    }
+}
+
+impl Simd for Avx512 {
+    type V = __m512;
+    const REGISTERS: usize = 32;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_set1_ps(value) }
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> Self::V {
+        let from: &[f32; LANES] = from.first_chunk().expect("sixteen lanes");
+        // SAFETY: the array holds sixteen floats.
+        unsafe { self.load_ptr(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f32], v: Self::V) {
+        let to: &mut [f32; LANES] = to.first_chunk_mut().expect("sixteen lanes");
+        // SAFETY: the array holds sixteen floats.
+        unsafe { self.store_ptr(to.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    unsafe fn load_ptr(self, from: *const f32) -> Self::V {
+        // SAFETY: the caller vouches for sixteen readable floats; the token proves AVX-512F.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store_ptr(self, to: *mut f32, v: Self::V) {
+        // SAFETY: the caller vouches for sixteen writable floats; the token proves AVX-512F.
+        unsafe { _mm512_storeu_ps(to, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_fnmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn round(self, a: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+    #[inline(always)]
+    fn exp2i(self, a: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe {
+            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Layer kinds: attributes, shape rules and MAC counts, one file a kind. A closed set.
+
+mod batch_norm;
+mod conv;
+mod conv_transpose;
+mod linear;
+mod merge;
+mod pool;
+mod resize;
+mod subsample;
+
+use std::sync::Arc;
+
+use crate::kernels::Activation;
+
+pub use batch_norm::BatchNorm;
+pub use conv::{Conv, Padding};
+pub use conv_transpose::ConvTranspose;
+pub use linear::Linear;
+pub use pool::{Pool, PoolKind};
+pub use resize::Resize;
+pub use subsample::Subsample;
+
+/// Channels, rows and columns of one image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Channels.
+    pub c: usize,
+    /// Rows.
+    pub h: usize,
+    /// Columns.
+    pub w: usize,
+}
+
+impl Shape {
+    /// `[c, h, w]`.
+    pub fn new(c: usize, h: usize, w: usize) -> Self {
+        Self { c, h, w }
+    }
+
+    /// Values of one image.
+    pub fn elements(self) -> usize {
+        self.c * self.h * self.w
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[{}, {}, {}]", self.c, self.h, self.w)
+    }
+}
+
+/// A learned tensor.
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// Its extents, outermost first.
+    pub shape: Vec<usize>,
+    /// Its values, innermost extent contiguous; empty where the network is only declared.
+    pub data: Arc<[f32]>,
+}
+
+/// A kind of layer with its attributes and parameters.
+#[derive(Clone, Debug)]
+pub enum Layer {
+    /// The network's input.
+    Input,
+    /// Convolution; after the fusing pass it may read a second input, the residual, added before its activation.
+    Conv(Conv),
+    /// Transposed convolution.
+    ConvTranspose(ConvTranspose),
+    /// Fully connected.
+    Linear(Linear),
+    /// Batch norm with running statistics.
+    BatchNorm(BatchNorm),
+    /// Pointwise function.
+    Activation(Activation),
+    /// Max or average over windows.
+    Pool(Pool),
+    /// Mean over all pixels.
+    GlobalAvgPool,
+    /// Sum of two.
+    Add,
+    /// Product with a gate.
+    Mul,
+    /// Channels side by side.
+    Concat,
+    /// Bilinear resize.
+    Resize(Resize),
+    /// Strided copy framed by zero channels.
+    Subsample(Subsample),
+}
+
+impl Layer {
+    /// The kind's name in reports.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Conv(_) => "conv",
+            Self::ConvTranspose(_) => "conv_transpose",
+            Self::Linear(_) => "linear",
+            Self::BatchNorm(_) => "batch_norm",
+            Self::Activation(activation) => activation.name(),
+            Self::Pool(pool) => pool.kind.name(),
+            Self::GlobalAvgPool => "global_avg_pool",
+            Self::Add => "add",
+            Self::Mul => "mul",
+            Self::Concat => "concat",
+            Self::Resize(_) => "resize",
+            Self::Subsample(_) => "subsample",
+        }
+    }
+
+    /// Shape of the output for `inputs`; the text of the error says what was got and what is wanted.
+    pub(crate) fn output(&self, inputs: &[Shape]) -> Result<Shape, String> {
+        match self {
+            Self::Input => unreachable!("the graph knows its input's shape"),
+            Self::Conv(conv) => conv.output(inputs),
+            Self::ConvTranspose(conv) => conv.output(inputs[0]),
+            Self::Linear(linear) => linear.output(inputs[0]),
+            Self::BatchNorm(norm) => norm.output(inputs[0]),
+            Self::Activation(_) => Ok(inputs[0]),
+            Self::Pool(pool) => pool.output(inputs[0]),
+            Self::GlobalAvgPool => Ok(Shape::new(inputs[0].c, 1, 1)),
+            Self::Add => merge::add(inputs),
+            Self::Mul => merge::mul(inputs),
+            Self::Concat => merge::concat(inputs),
+            Self::Resize(resize) => resize.output(inputs[0]),
+            Self::Subsample(subsample) => Ok(subsample.output(inputs[0])),
+        }
+    }
+
+    /// MACs of one image whose output is `output` (METRICS section 1); 0 for kinds that are no MAC layer.
+    pub fn macs(&self, output: Shape) -> u64 {
+        match self {
+            Self::Conv(conv) => conv.macs(output),
+            Self::ConvTranspose(conv) => conv.macs(output),
+            Self::Linear(linear) => linear.macs(),
+            _ => 0,
+        }
+    }
+
+    /// Learned values.
+    pub fn parameters(&self) -> usize {
+        let count = |param: &Param| param.shape.iter().product::<usize>();
+        match self {
+            Self::Conv(conv) => count(&conv.weight) + conv.bias_values.as_ref().map_or(0, count),
+            Self::ConvTranspose(conv) => count(&conv.weight) + conv.bias_values.as_ref().map_or(0, count),
+            Self::Linear(linear) => count(&linear.weight) + linear.bias.as_ref().map_or(0, count),
+            Self::BatchNorm(norm) => 2 * count(&norm.weight),
+            _ => 0,
+        }
+    }
+}

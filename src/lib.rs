@@ -1,0 +1,13 @@
+//! Neural network inference that measures, exactly and while it runs, how much of the work is ineffectual.
+#![deny(unsafe_code)]
+
+pub mod error;
+pub mod graph;
+#[allow(unsafe_code)]
+pub mod kernels;
+pub mod layers;
+pub mod probe;
+pub mod report;
+pub mod weights;
+
+pub use error::{Error, Result};

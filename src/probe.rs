@@ -1,0 +1,19 @@
+//! How a layer is watched: all that layers and engines know of measuring.
+
+use std::ops::Range;
+
+use crate::graph::Node;
+use crate::kernels::Geometry;
+
+/// Watches the operand that enters one layer while the layer runs. It sees values and can change none.
+pub trait Watch: Sync {
+    /// Looks at `rows` of image `image` in `x`, a buffer laid out as `geometry` says. The calls of one run together
+    /// cover every row of every image exactly once; two calls with one `worker` never overlap in time.
+    fn rows(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Range<usize>);
+}
+
+/// Chooses which layers are watched, and by whom.
+pub trait Probe {
+    /// The watcher of `node`, if it has one. Asked once a run, before the layer starts.
+    fn watch(&self, node: Node) -> Option<&dyn Watch>;
+}

@@ -1,0 +1,3 @@
+//! Telling: documents made of tallies, and their formats.
+
+pub mod document;
