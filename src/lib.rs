@@ -1,6 +1,7 @@
 //! Neural network inference that measures, exactly and while it runs, how much of the work is ineffectual.
 #![deny(unsafe_code)]
 
+pub mod engine;
 pub mod error;
 pub mod graph;
 #[allow(unsafe_code)]
@@ -8,6 +9,7 @@ pub mod kernels;
 pub mod layers;
 pub mod probe;
 pub mod report;
+pub mod timing;
 pub mod weights;
 
 pub use error::{Error, Result};
