@@ -177,7 +177,7 @@ fn every(x: &Tensor, dim: usize, stride: usize) -> CandleResult {
         return Ok(x.clone());
     }
     let index: Vec<u32> = (0..x.dim(dim)? as u32).step_by(stride).collect();
-    x.index_select(&Tensor::new(index, x.device())?, dim)
+    x.contiguous()?.index_select(&Tensor::new(index, x.device())?, dim)
 }
 
 fn conv2d(conv: &Conv, x: &Tensor, weight: &Tensor) -> CandleResult {

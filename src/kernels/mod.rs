@@ -2,11 +2,17 @@
 
 pub mod activation;
 pub mod conv;
+pub mod conv_transpose;
+pub mod copy;
 pub mod exec;
 pub mod geometry;
 pub mod isa;
 pub mod linear;
-pub mod shared;
+mod pixels;
+pub mod pointwise;
+pub mod pool;
+pub mod resize;
+mod shared;
 pub mod simd;
 pub mod threads;
 #[cfg(target_arch = "x86_64")]
