@@ -4,6 +4,7 @@ pub mod activation;
 pub mod conv;
 pub mod conv_transpose;
 pub mod copy;
+pub mod count;
 pub mod exec;
 pub mod geometry;
 pub mod isa;
