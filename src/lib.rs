@@ -3,12 +3,15 @@
 
 pub mod engine;
 pub mod error;
+pub mod format;
 pub mod graph;
 #[allow(unsafe_code)]
 pub mod kernels;
 pub mod layers;
+pub mod metrics;
 pub mod probe;
 pub mod report;
+pub mod tally;
 pub mod timing;
 pub mod weights;
 

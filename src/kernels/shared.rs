@@ -25,7 +25,6 @@ impl<'a> Shared<'a> {
     ///
     /// # Safety
     /// No other slice that is alive may overlap it, and no `at` pointer may write into it meanwhile.
-    #[expect(clippy::mut_from_ref, reason = "the parts are disjoint by contract")]
     pub unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [f32] {
         assert!(start <= self.len && len <= self.len - start, "a part lies within the buffer");
         // SAFETY: within the buffer (asserted), and disjoint from all others by the caller's word.

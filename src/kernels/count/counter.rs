@@ -126,16 +126,16 @@ impl Counter {
             Grouping::Features => LANES - used,
         };
         let coded = isa.run(Code { map: self.map, values, row });
-        self.sums.natural_zeros += u64::from(coded.zeros) - filling as u64;
-        self.sums.saturated += u64::from(coded.saturated);
+        self.sums.values.natural_zeros += u64::from(coded.zeros) - filling as u64;
+        self.sums.values.saturated += u64::from(coded.saturated);
         // The filling is zero: it may not count as an extreme where no value is.
         let real = if used == LANES { coded.extremes } else { extremes(values, used, self.grouping) };
-        let [low, high] = &mut self.sums.extremes;
+        let [low, high] = &mut self.sums.values.extremes;
         (*low, *high) = ((*low).min(key(real[0])), (*high).max(key(real[1])));
-        self.sums.codes[(-self.map.lo) as usize] += u64::from(coded.zero_codes) - filling as u64;
+        self.sums.values.codes[(-self.map.lo) as usize] += u64::from(coded.zero_codes) - filling as u64;
         for code in row.codes.as_flattened() {
             if *code != 0 {
-                self.sums.codes[(i32::from(*code) - self.map.lo) as usize] += 1;
+                self.sums.values.codes[(i32::from(*code) - self.map.lo) as usize] += 1;
             }
         }
         for (size, per_group) in [1, 4, 16].into_iter().enumerate() {
@@ -145,7 +145,7 @@ impl Counter {
                 let most = row.bits[group.clone()].iter().copied().max().unwrap_or(0);
                 let width = most + u8::from(row.negative[group.clone()].contains(&true));
                 row.widths[size].extend(group.map(|_| width));
-                self.sums.group_widths[size][usize::from(width)] += 1;
+                self.sums.values.group_widths[size][usize::from(width)] += 1;
             }
         }
         coded.finite
@@ -332,7 +332,7 @@ pub fn count_reference(
             for (size, per_group) in [1, 4, 16].into_iter().enumerate() {
                 for group in codes.chunks(per_group) {
                     let width = group_width(&group.concat());
-                    sums.group_widths[size][usize::from(width)] += 1;
+                    sums.values.group_widths[size][usize::from(width)] += 1;
                     let start = group.as_ptr() as usize - codes.as_ptr() as usize;
                     let first = start / size_of::<Vec<i32>>();
                     for x in first..first + group.len() {
@@ -356,13 +356,13 @@ pub fn count_reference(
                 }
             }
             for (&x, &code) in pixels.iter().flatten().zip(codes.iter().flatten()) {
-                sums.codes[(code - map.lo) as usize] += 1;
-                sums.natural_zeros += u64::from(x == 0.0);
-                sums.saturated += u64::from(map.rounded_and_code(x).0 != code);
-                sums.extremes = [sums.extremes[0].min(key(x)), sums.extremes[1].max(key(x))];
+                sums.values.codes[(code - map.lo) as usize] += 1;
+                sums.values.natural_zeros += u64::from(x == 0.0);
+                sums.values.saturated += u64::from(map.rounded_and_code(x).0 != code);
+                sums.values.extremes = [sums.values.extremes[0].min(key(x)), sums.values.extremes[1].max(key(x))];
             }
         }
     }
-    debug_assert!(sums.group_widths[0].len() == MAX_WIDTH + 1);
+    debug_assert!(sums.values.group_widths[0].len() == MAX_WIDTH + 1);
     sums
 }

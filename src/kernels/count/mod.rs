@@ -13,5 +13,5 @@ pub use code::{CodeMap, Encoder, MAX_WIDTH, bits, booth4, naf, ones_twos_complem
 pub use counter::{Counter, Grouping, count_reference};
 pub use range::Range;
 pub use sums::{
-    GROUP_SIZES, GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, Sums, TERMS, WIDTH, WidthHistogram, key, unkey,
+    GROUP_SIZES, GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, Sums, TERMS, ValueSums, WIDTH, WidthHistogram, key, unkey,
 };

@@ -32,6 +32,41 @@ pub struct GroupSums {
     pub zero: [u64; 3],
 }
 
+/// What the values of an operand add up to, wherever they stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueSums {
+    /// Groups by width, for each group size.
+    pub group_widths: [WidthHistogram; 3],
+    /// How often each code was seen, from the smallest.
+    pub codes: Vec<u64>,
+    /// Values that are exactly 0.0.
+    pub natural_zeros: u64,
+    /// Values beyond the range of codes.
+    pub saturated: u64,
+    /// Smallest and largest value, as keys that order as the values do ([`key`]).
+    pub extremes: [i32; 2],
+}
+
+impl ValueSums {
+    /// Nothing yet, for so many codes.
+    pub fn new(codes: usize) -> Self {
+        let group_widths = [[0; MAX_WIDTH + 1]; 3];
+        Self { group_widths, codes: vec![0; codes], natural_zeros: 0, saturated: 0, extremes: [i32::MAX, i32::MIN] }
+    }
+
+    /// Adds what other values of the operand added up to.
+    pub fn merge(&mut self, other: &Self) {
+        assert_eq!(self.codes.len(), other.codes.len(), "sums of one operand");
+        for (sums, others) in self.group_widths.iter_mut().zip(&other.group_widths) {
+            sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
+        }
+        self.codes.iter_mut().zip(&other.codes).for_each(|(sum, other)| *sum += other);
+        self.natural_zeros += other.natural_zeros;
+        self.saturated += other.saturated;
+        self.extremes = [self.extremes[0].min(other.extremes[0]), self.extremes[1].max(other.extremes[1])];
+    }
+}
+
 /// Everything one pass over an operand adds up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sums {
@@ -43,16 +78,8 @@ pub struct Sums {
     pub lanes: Vec<[u64; LANE_SUMS]>,
     /// `[row class][column class][block]`.
     pub groups: Vec<GroupSums>,
-    /// Groups by width, for each group size.
-    pub group_widths: [WidthHistogram; 3],
-    /// How often each code was seen, from the smallest.
-    pub codes: Vec<u64>,
-    /// Values that are exactly 0.0.
-    pub natural_zeros: u64,
-    /// Values beyond the range of codes.
-    pub saturated: u64,
-    /// Smallest and largest value, as keys that order as the values do ([`key`]).
-    pub extremes: [i32; 2],
+    /// The values, wherever they stand.
+    pub values: ValueSums,
 }
 
 /// An integer that orders as `x` does.
@@ -75,11 +102,7 @@ impl Sums {
             channels,
             lanes: vec![[0; LANE_SUMS]; places * blocks * LANES],
             groups: vec![GroupSums::default(); places * blocks],
-            group_widths: [[0; MAX_WIDTH + 1]; 3],
-            codes: vec![0; codes],
-            natural_zeros: 0,
-            saturated: 0,
-            extremes: [i32::MAX, i32::MIN],
+            values: ValueSums::new(codes),
             classes,
         }
     }
@@ -111,13 +134,7 @@ impl Sums {
                 sums.zero[i] += others.zero[i];
             }
         }
-        for (sums, others) in self.group_widths.iter_mut().zip(&other.group_widths) {
-            sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
-        }
-        self.codes.iter_mut().zip(&other.codes).for_each(|(sum, other)| *sum += other);
-        self.natural_zeros += other.natural_zeros;
-        self.saturated += other.saturated;
-        self.extremes = [self.extremes[0].min(other.extremes[0]), self.extremes[1].max(other.extremes[1])];
+        self.values.merge(&other.values);
     }
 
     /// Sum of channel sum `which` of channel `c` over everything tap `(r, s)` reads.
