@@ -6,6 +6,8 @@ pub mod graph;
 #[allow(unsafe_code)]
 pub mod kernels;
 pub mod layers;
+#[path = "../models/mod.rs"]
+pub mod models;
 pub mod probe;
 pub mod report;
 pub mod weights;
