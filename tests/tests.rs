@@ -1,0 +1,4 @@
+//! All integration tests in one binary.
+
+mod naive;
+mod parity;
