@@ -3,8 +3,8 @@
 //! The weights are seeded by parameter name on both sides (see `reference/make_networks.py`), so that equal outputs
 //! prove equal names, structure, padding and epsilon at once.
 
-use deadweight::graph::{Graph, Node, Params};
-use deadweight::layers::{Layer, Param, Shape};
+use deadweight::graph::{Graph, Node, NodeDef, Params};
+use deadweight::layers::{Layer, Padding, Param, Shape};
 use deadweight::models::{self, Card, Naming};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -142,15 +142,15 @@ fn features_and_logits_are_those_of_the_original_networks() {
 fn a_wrong_epsilon_or_padding_would_be_seen() {
     let mut unseen = vec![];
     for reference in references().iter().filter(|reference| reference.card.starts_with("mobilenet")) {
-        let changes = [("eps", toml::Value::from(2e-3)), ("padding", "same".into()), ("padding", "symmetric".into())];
-        for (field, value) in changes {
+        let same = |def: &NodeDef| matches!(&def.layer, Layer::Conv(conv) if conv.padding == Padding::Same);
+        let other = if reference.graph().nodes.iter().any(same) { "symmetric" } else { "same" };
+        for (field, value) in [("eps", toml::Value::from(2e-3)), ("padding", other.into())] {
             let mut card = reference.card();
-            card.arch.insert(field.into(), value.clone());
-            let Ok((graph, _)) = models::build(&card, Params::Random(0)) else { panic!("{}: {field}", card.name) };
-            let unchanged = format!("{:?}", graph.nodes) == format!("{:?}", reference.graph().nodes);
+            card.arch.insert(field.into(), value);
+            let (graph, _) = models::build(&card, Params::Random(0)).unwrap();
             let apart = distance(&reference.run(&graph, naive::run), &reference.logits);
-            if !unchanged && apart < 10.0 * TOLERANCE {
-                unseen.push(format!("{} {:?}: {field} {value} {apart}", card.name, reference.naming));
+            if apart < 10.0 * TOLERANCE {
+                unseen.push(format!("{} {:?}: {field} {apart}", card.name, reference.naming));
             }
         }
     }
