@@ -113,7 +113,7 @@ impl Card {
 
     /// Checks class, channel and block counts, which every family has.
     pub(super) fn check_sizes(&self, field: &str, sizes: &[usize]) -> Result<()> {
-        let limit = if field == "depths" { 1000 } else { 1 << 20 };
+        let limit = if field == "depths" { 1000 } else { 1 << 16 };
         sizes.iter().try_for_each(|&size| self.within(field, size, 1..=limit))
     }
 }

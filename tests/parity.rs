@@ -14,8 +14,11 @@ use crate::naive;
 /// Largest difference allowed, relative to the root mean square of the reference.
 const TOLERANCE: f64 = 1e-4;
 
-/// Every way to run a graph on one image.
-const EXECUTORS: &[(&str, fn(&Graph, Shape, &[f32]) -> Vec<f32>)] = &[("plain loops", naive::run)];
+/// Runs a graph on one image.
+type Executor = fn(&Graph, Shape, &[f32]) -> Vec<f32>;
+
+/// Every way there is to do so.
+const EXECUTORS: &[(&str, Executor)] = &[("plain loops", naive::run)];
 
 #[derive(Deserialize)]
 struct Reference {
@@ -42,7 +45,7 @@ impl Reference {
     }
 
     /// Outputs of all images, one after the other.
-    fn run(&self, graph: &Graph, executor: fn(&Graph, Shape, &[f32]) -> Vec<f32>) -> Vec<f32> {
+    fn run(&self, graph: &Graph, executor: Executor) -> Vec<f32> {
         let [n, c, h, w] = self.input;
         let shape = Shape::new(c, h, w);
         let pixels: Vec<f32> = (0..n * shape.elements()).map(pixel).collect();
