@@ -9,6 +9,8 @@ pub mod graph;
 pub mod kernels;
 pub mod layers;
 pub mod metrics;
+#[path = "../models/mod.rs"]
+pub mod models;
 pub mod probe;
 pub mod report;
 pub mod tally;

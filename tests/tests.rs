@@ -1,3 +1,6 @@
 //! All integration tests in one binary: one link instead of many.
 
 mod engines;
+mod naive;
+mod oracle;
+mod parity;

@@ -2,14 +2,16 @@
 
 use super::ratio;
 use crate::kernels::count::{
-    CodeMap, Encoder, MAX_WIDTH, NONZERO, ValueSums, WidthHistogram, ones_twos_complement, unkey, width,
+    CodeMap, Encoder, MAX_WIDTH, NONZERO, ValueSums, WidthHistogram, bits, ones_twos_complement, unkey, width,
 };
 use crate::report::document::{Group, Groups, Operand, Share, Term, Terms};
 use crate::tally::LayerTally;
 
-/// The layer's width p: the largest width of a value; 0 where all are zero.
+/// The layer's width p: that of all its values as one group, bits of the largest magnitude and one for the sign if any
+/// is negative. (The largest width of a *value* can be a bit less, and then no group would be sure to fit in it.)
 pub(super) fn layer_width(values: &ValueSums, lowest: i32) -> u16 {
-    codes(values, lowest).map(|(code, _)| width(code)).max().unwrap_or(0)
+    let most = codes(values, lowest).map(|(code, _)| bits(code.unsigned_abs() as u16)).max().unwrap_or(0);
+    most + u16::from(codes(values, lowest).any(|(code, _)| code < 0))
 }
 
 /// The codes that were seen, and how often.
@@ -30,7 +32,7 @@ pub fn weights(tally: &LayerTally, map: CodeMap, bits: u32) -> Operand {
     operand(&tally.weights.values, tally.weights.filter_nonzeros.clone(), map, bits)
 }
 
-fn operand(values: &ValueSums, channel_nonzeros: Vec<u64>, map: CodeMap, bits: u32) -> Operand {
+fn operand(values: &ValueSums, channel_nonzeros: Vec<u64>, map: CodeMap, word: u32) -> Operand {
     let seen = || codes(values, map.lo);
     let elements: u64 = seen().map(|(_, count)| count).sum();
     let zeros = values.codes[(-map.lo) as usize];
@@ -43,7 +45,7 @@ fn operand(values: &ValueSums, channel_nonzeros: Vec<u64>, map: CodeMap, bits: u
         let terms = sum_of(&|code| u64::from(encoder.terms(code.unsigned_abs() as u16)));
         term(terms, elements, elements - zeros)
     };
-    let total_bits = elements * u64::from(bits);
+    let total_bits = elements * u64::from(word);
     let zero_bits = |ones: u64| share(total_bits - ones, total_bits);
     let first: i128 = seen().map(|(code, count)| i128::from(code) * i128::from(count)).sum();
     let second: u128 = seen().map(|(code, count)| u128::from(code.unsigned_abs()).pow(2) * u128::from(count)).sum();
@@ -53,7 +55,7 @@ fn operand(values: &ValueSums, channel_nonzeros: Vec<u64>, map: CodeMap, bits: u
     let scale = f64::from(map.scale);
     let any = elements > 0;
     Operand {
-        bits,
+        bits: word,
         signed: Some(map.lo < 0),
         scale: Some(scale),
         elements,
@@ -72,7 +74,7 @@ fn operand(values: &ValueSums, channel_nonzeros: Vec<u64>, map: CodeMap, bits: u
         width_histogram,
         groups: groups(values.group_widths.map(Vec::from)),
         zero_bits_sign_magnitude: zero_bits(sum_of(&|code| u64::from(code.unsigned_abs().count_ones()))),
-        zero_bits_twos_complement: zero_bits(sum_of(&|code| u64::from(ones_twos_complement(code, bits)))),
+        zero_bits_twos_complement: zero_bits(sum_of(&|code| u64::from(ones_twos_complement(code, word)))),
         terms: Terms {
             naf: terms(Encoder::Naf),
             popcount: terms(Encoder::Popcount),
