@@ -5,6 +5,7 @@ pub mod engine;
 pub mod error;
 pub mod format;
 pub mod graph;
+pub mod input;
 #[allow(unsafe_code)]
 pub mod kernels;
 pub mod layers;
@@ -14,6 +15,7 @@ pub mod models;
 pub mod probe;
 pub mod report;
 pub mod tally;
+pub mod task;
 pub mod timing;
 pub mod weights;
 
