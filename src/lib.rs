@@ -9,7 +9,9 @@ pub mod input;
 #[allow(unsafe_code)]
 pub mod kernels;
 pub mod layers;
+pub mod measure;
 pub mod metrics;
+pub mod model;
 #[path = "../models/mod.rs"]
 pub mod models;
 pub mod probe;

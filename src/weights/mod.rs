@@ -6,7 +6,7 @@
 mod directory;
 mod file;
 #[cfg(feature = "hub")]
-pub mod hub;
+mod hub;
 mod names;
 mod pickle;
 mod safetensors;
@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use self::file::Kind;
 pub use self::file::SourceFile;
+#[cfg(feature = "hub")]
+pub use self::hub::fetch;
 use self::tensor::{Blob, Content, ReadFault, Tensor};
 use crate::{Error, Result};
 
