@@ -2,6 +2,7 @@
 
 #[cfg(deadweight_assets)]
 mod assets;
+mod cli;
 mod engines;
 mod hostile;
 mod measuring;
