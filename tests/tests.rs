@@ -4,6 +4,7 @@
 mod assets;
 mod engines;
 mod hostile;
+mod house;
 mod measuring;
 mod naive;
 mod oracle;
