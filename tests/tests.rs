@@ -1,4 +1,8 @@
-//! All integration tests, as one program.
+//! All integration tests in one binary: one link instead of many.
 
+mod engines;
 mod hostile;
+mod naive;
+mod oracle;
+mod parity;
 mod pickles;
