@@ -1,5 +1,6 @@
 //! All integration tests in one binary: one link instead of many.
 
+mod checkpoints;
 mod engines;
 mod hostile;
 mod naive;
