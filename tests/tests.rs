@@ -2,6 +2,7 @@
 
 #[cfg(deadweight_assets)]
 mod assets;
+mod checkpoints;
 mod engines;
 mod hostile;
 mod house;
