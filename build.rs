@@ -10,9 +10,6 @@ fn main() {
             println!("cargo::rustc-cfg=deadweight_assets");
             println!("cargo::rustc-env=DEADWEIGHT_ASSETS_DIR={}", folder.display());
         }
-        Err(error) => {
-            eprintln!("DEADWEIGHT_ASSETS={}: {error}", folder.display());
-            std::process::exit(1);
-        }
+        Err(error) => println!("cargo::error=DEADWEIGHT_ASSETS={}: {error}", folder.display()),
     }
 }

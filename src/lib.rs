@@ -1,13 +1,24 @@
 //! Neural network inference that measures, exactly and while it runs, how much of the work is ineffectual.
 #![deny(unsafe_code)]
 
+pub mod engine;
 pub mod error;
+pub mod format;
 pub mod graph;
+pub mod input;
 #[allow(unsafe_code)]
 pub mod kernels;
 pub mod layers;
+pub mod measure;
+pub mod metrics;
+pub mod model;
+#[path = "../models/mod.rs"]
+pub mod models;
 pub mod probe;
 pub mod report;
+pub mod tally;
+pub mod task;
+pub mod timing;
 pub mod weights;
 
 pub use error::{Error, Result};

@@ -1,1 +1,187 @@
-//! Rewrites `Graph -> Graph`, each of which can be left out.
+//! Rewrites `Graph -> Graph`, each of which can be left out: folding of batch norm, fusing of epilogues.
+
+use std::sync::Arc;
+
+use super::{Graph, Node, NodeDef};
+use crate::kernels::Activation;
+use crate::layers::{BatchNorm, Layer, Param};
+
+/// Folds every batch norm into the convolution before it, where nothing else reads that convolution.
+///
+/// `w' = w * s`, `b' = b * s + t` with the norm's scale `s` and shift `t` of the output channel, in f64, rounded once.
+/// A zero weight stays zero.
+pub fn fold_norm(graph: &Graph) -> Graph {
+    let readers = graph.readers();
+    let mut rewrite = Rewrite::default();
+    for node in graph.handles() {
+        let def = graph.def(node);
+        let folded = match &def.layer {
+            Layer::BatchNorm(norm)
+                if readers[def.inputs[0].index()].len() == 1 && graph.output != Some(def.inputs[0]) =>
+            {
+                let before = rewrite.new_of(def.inputs[0]);
+                fold(&mut rewrite.graph.nodes[before.index()].layer, norm).then_some(before)
+            }
+            _ => None,
+        };
+        match folded {
+            Some(conv) => rewrite.replace(node, conv),
+            None => rewrite.keep(node, def),
+        }
+    }
+    rewrite.finish(graph)
+}
+
+/// Folds `norm` into `layer` if it is a convolution that ends in no activation.
+fn fold(layer: &mut Layer, norm: &BatchNorm) -> bool {
+    let affine = norm.affine();
+    let (weight, bias, out, outermost) = match layer {
+        Layer::Conv(conv) if conv.activation == Activation::Identity => {
+            (&mut conv.weight, &mut conv.bias_values, conv.out_channels, true)
+        }
+        Layer::ConvTranspose(conv) if conv.activation == Activation::Identity && conv.groups == 1 => {
+            (&mut conv.weight, &mut conv.bias_values, conv.out_channels, false)
+        }
+        _ => return false,
+    };
+    if weight.data.is_empty() {
+        // Only declared: the norm's parameters become the bias.
+        *bias = Some(Param { shape: vec![out], data: Arc::default() });
+        return true;
+    }
+    let old_bias = bias.as_ref().map(|bias| Arc::clone(&bias.data));
+    let shifted = affine.iter().enumerate().map(|(k, (scale, shift))| {
+        let old = old_bias.as_ref().map_or(0.0, |bias| f64::from(bias[k]));
+        (old * scale + shift) as f32
+    });
+    *bias = Some(Param { shape: vec![out], data: shifted.collect() });
+    // Filters are the outermost extent of a convolution and the second of a transposed one.
+    let taps: usize = weight.shape[2..].iter().product();
+    let inner = if outermost { weight.shape[1] * taps } else { taps };
+    let scaled = weight.data.iter().enumerate().map(|(i, &w)| (f64::from(w) * affine[i / inner % out].0) as f32);
+    weight.data = scaled.collect();
+    true
+}
+
+/// Moves the activation that alone reads a convolution or a linear layer into it, and a sum of which one term is such
+/// a convolution as well: it then reads the other term as its residual.
+pub fn fuse_epilogue(graph: &Graph) -> Graph {
+    let readers = graph.readers();
+    let alone = |node: Node| readers[node.index()].len() == 1 && graph.output != Some(node);
+    // Which convolution computes the sum at `node`: placed where the sum stands, it follows both terms.
+    let summing = |node: Node| {
+        let def = graph.def(node);
+        let Layer::Add = def.layer else { return None };
+        let fits = |&term: &Node| {
+            alone(term)
+                && matches!(&graph.def(term).layer, Layer::Conv(conv)
+                    if conv.activation == Activation::Identity && graph.def(term).inputs.len() == 1)
+        };
+        let chosen = def.inputs.iter().copied().find(fits)?;
+        let other = def.inputs[usize::from(def.inputs[0] == chosen)];
+        Some((chosen, other))
+    };
+    let moved: Vec<Node> = graph.handles().filter_map(|node| summing(node).map(|(conv, _)| conv)).collect();
+    let mut rewrite = Rewrite::default();
+    for node in graph.handles() {
+        let def = graph.def(node);
+        if moved.contains(&node) {
+            continue;
+        }
+        if let Some((conv, residual)) = summing(node) {
+            let conv = graph.def(conv);
+            let inputs = vec![conv.inputs[0], residual];
+            rewrite.keep(node, &NodeDef { inputs, ..conv.clone() });
+            continue;
+        }
+        if let Layer::Activation(activation) = def.layer
+            && alone(def.inputs[0])
+        {
+            let before = rewrite.new_of(def.inputs[0]);
+            let slot = match &mut rewrite.graph.nodes[before.index()].layer {
+                Layer::Conv(conv) => Some(&mut conv.activation),
+                Layer::ConvTranspose(conv) => Some(&mut conv.activation),
+                Layer::Linear(linear) => Some(&mut linear.activation),
+                _ => None,
+            };
+            if let Some(slot @ Activation::Identity) = slot {
+                *slot = activation;
+                rewrite.replace(node, before);
+                continue;
+            }
+        }
+        rewrite.keep(node, def);
+    }
+    rewrite.finish(graph)
+}
+
+/// A graph under construction from another, and which new node stands for each old one.
+#[derive(Default)]
+struct Rewrite {
+    graph: Graph,
+    map: std::collections::HashMap<Node, Node>,
+}
+
+impl Rewrite {
+    fn new_of(&self, old: Node) -> Node {
+        self.map[&old]
+    }
+
+    fn replace(&mut self, old: Node, new: Node) {
+        self.map.insert(old, new);
+    }
+
+    fn keep(&mut self, old: Node, def: &NodeDef) {
+        let inputs = def.inputs.iter().map(|&input| self.new_of(input)).collect();
+        self.graph.nodes.push(NodeDef { inputs, ..def.clone() });
+        self.replace(old, Node(self.graph.nodes.len() as u32 - 1));
+    }
+
+    fn finish(mut self, old: &Graph) -> Graph {
+        self.graph.output = old.output.map(|output| self.new_of(output));
+        self.graph
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Params, Scope};
+    use crate::layers::Conv;
+
+    fn residual_block() -> Graph {
+        let net = Scope::new(Params::Random(1));
+        let x = net.input(16);
+        let y = net.at("conv1").conv(x, Conv::new(16, 3).padding(1));
+        let y = net.at("bn1").batch_norm(y, 1e-5);
+        let y = net.relu(y);
+        let y = net.at("conv2").conv(y, Conv::new(16, 3).padding(1));
+        let y = net.at("bn2").batch_norm(y, 1e-5);
+        let shortcut = net.at("down").conv(x, Conv::new(16, 1));
+        let y = net.add(y, shortcut);
+        let y = net.relu(y);
+        net.finish(y).unwrap().0
+    }
+
+    #[test]
+    fn a_residual_block_becomes_three_convolutions() {
+        let graph = fuse_epilogue(&fold_norm(&residual_block()));
+        let names: Vec<&str> = graph.nodes.iter().map(|def| def.name.as_str()).collect();
+        assert_eq!(names, ["input", "conv1", "down", "conv2"]);
+        let Layer::Conv(conv2) = &graph.def(graph.output()).layer else { panic!("the output is conv2") };
+        assert_eq!(conv2.activation, Activation::Relu);
+        assert!(conv2.bias_values.is_some());
+        assert_eq!(graph.def(graph.output()).inputs, [Node(1), Node(2)]);
+    }
+
+    #[test]
+    fn a_convolution_that_is_read_twice_keeps_its_norm() {
+        let net = Scope::new(Params::Random(1));
+        let x = net.input(4);
+        let y = net.at("conv").conv(x, Conv::new(4, 1));
+        let z = net.at("bn").batch_norm(y, 1e-5);
+        let out = net.add(y, z);
+        let (graph, _) = net.finish(out).unwrap();
+        assert_eq!(fold_norm(&graph).nodes.len(), graph.nodes.len());
+    }
+}

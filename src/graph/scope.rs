@@ -116,7 +116,8 @@ impl Scope {
         let in_features = self.channels(x) * pixels;
         let weight = self.param("weight", &[out_features, in_features]);
         let bias = self.bias(None, out_features);
-        self.push(Layer::Linear(Linear { weight, bias, in_features, out_features }), vec![x], out_features)
+        let layer = Linear { weight, bias, in_features, out_features, activation: Activation::Identity };
+        self.push(Layer::Linear(layer), vec![x], out_features)
     }
 
     /// Inference batch norm by `weight`, `bias`, `running_mean`, `running_var`, all `[C]`.

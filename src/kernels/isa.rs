@@ -68,6 +68,17 @@ impl Isa {
         }
     }
 
+    /// Whether its register file holds a tile of 28 sums; the order of no sum follows from it.
+    pub fn has_many_registers(self) -> bool {
+        match self.0 {
+            Level::Scalar => Scalar::REGISTERS >= 32,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => Avx2::REGISTERS >= 32,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => Avx512::REGISTERS >= 32,
+        }
+    }
+
     /// Runs `kernel` compiled for this level.
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {

@@ -1,9 +1,19 @@
 //! Kernels: slices, sizes and numbers. No tensor, file, layer or metric is known here, and all `unsafe` lives here.
 
 pub mod activation;
+pub mod conv;
+pub mod conv_transpose;
+pub mod copy;
+pub mod count;
 pub mod exec;
 pub mod geometry;
 pub mod isa;
+pub mod linear;
+mod pixels;
+pub mod pointwise;
+pub mod pool;
+pub mod resize;
+mod shared;
 pub mod simd;
 pub mod threads;
 #[cfg(target_arch = "x86_64")]

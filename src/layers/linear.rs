@@ -1,6 +1,7 @@
 //! Fully connected layer.
 
 use super::{Param, Shape};
+use crate::kernels::Activation;
 
 /// `y = W x + b` over all features of an image, in the order channel, row, column.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct Linear {
     pub in_features: usize,
     /// Features that leave.
     pub out_features: usize,
+    /// Applied to the result.
+    pub activation: Activation,
 }
 
 impl Linear {

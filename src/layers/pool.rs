@@ -61,7 +61,7 @@ impl Pool {
         Self { ceil: true, ..self }
     }
 
-    pub(super) fn output(&self, x: Shape) -> Result<Shape, String> {
+    pub(crate) fn output(&self, x: Shape) -> Result<Shape, String> {
         let extent = |size: usize, before: usize, after: usize| {
             let room = (size + before + after).checked_sub(self.kernel).filter(|_| size > 0)?;
             let count = if self.ceil { room.div_ceil(self.stride) } else { room / self.stride } + 1;

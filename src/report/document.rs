@@ -206,7 +206,7 @@ pub struct Operand {
     /// Standard deviation of the codes, divided by the scale.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<f64>,
-    /// The layer's width p: the largest width of a value.
+    /// The layer's width p: that of all its values as one group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer_width: Option<u32>,
     /// Values by width 0..=17.

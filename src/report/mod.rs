@@ -1,3 +1,6 @@
-//! Telling: documents made of tallies, and their formats.
+//! Telling: the document made of tallies, and its formats.
 
+mod build;
 pub mod document;
+
+pub use build::document;

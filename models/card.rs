@@ -1,0 +1,238 @@
+//! Cards: what is known of one checkpoint or architecture, as one table of a TOML file.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::labels::Labels;
+use super::naming::Naming;
+use crate::{Error, Result};
+
+/// What an output means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// Logits, one a class.
+    Classify,
+}
+
+impl Task {
+    /// As cards spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classify => "classify",
+        }
+    }
+}
+
+/// One network: its family and shape, the checkpoint it stands for, and how images become its input.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// What the command line calls it.
+    pub name: String,
+    /// One of [`super::FAMILIES`].
+    pub family: String,
+    /// What it is for.
+    pub task: Task,
+    /// One line for people.
+    pub description: String,
+    /// Hub id `org/name` of its weights.
+    pub repo: Option<String>,
+    /// Revision of the repository; the main branch if none.
+    pub revision: Option<String>,
+    /// Where the weights or the definition come from.
+    #[serde(default)]
+    pub source: String,
+    /// Licence of the weights, as their source states it.
+    #[serde(default)]
+    pub licence: String,
+    /// Learned values that the network must have.
+    pub parameters: Option<u64>,
+    /// Multiply-accumulates of one image at the input's size.
+    pub macs: Option<u64>,
+    /// Names of the classes.
+    pub labels: Option<Labels>,
+    /// Whose parameter names the checkpoint has; only networks without a checkpoint need it.
+    pub naming: Option<Naming>,
+    /// How images become inputs: the fields of the preprocessing.
+    pub input: toml::Table,
+    /// Numbers of the architecture: the fields of the family.
+    pub arch: toml::Table,
+    /// Whether it was derived from a `config.json`; then the preprocessing is to be had beside that file.
+    #[serde(skip)]
+    pub from_config: bool,
+}
+
+impl Card {
+    /// Reads a card of its own from `text`; `file` is how messages name it.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] with the file, the line and the field.
+    pub fn parse(file: &str, text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|error| malformed(file, text, &error))
+    }
+
+    /// Reads a card file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read, [`Error::Malformed`] if it is no card.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
+        let file = path.display().to_string();
+        let text = String::from_utf8(bytes).map_err(|_| Error::malformed(&file, "is not UTF-8 text"))?;
+        Self::parse(&file, &text)
+    }
+
+    /// `org/name[@revision]`, if the card names a repository.
+    pub fn hub_id(&self) -> Option<String> {
+        let repo = self.repo.as_ref()?;
+        Some(self.revision.as_ref().map_or_else(|| repo.clone(), |revision| format!("{repo}@{revision}")))
+    }
+
+    /// The architecture's numbers in the terms of a family.
+    pub(super) fn arch<T: DeserializeOwned>(&self) -> Result<T> {
+        self.arch.clone().try_into().map_err(|error: toml::de::Error| self.wrong(one_line(&error)))
+    }
+
+    /// An error about the architecture's numbers.
+    pub(super) fn wrong(&self, detail: impl Into<String>) -> Error {
+        Error::malformed(format!("card {}: [arch]", self.name), detail)
+    }
+
+    /// Checks that an architecture's number is of a size that can be built.
+    pub(super) fn within<T: PartialOrd + Display>(&self, field: &str, got: T, want: RangeInclusive<T>) -> Result<()> {
+        if want.contains(&got) {
+            return Ok(());
+        }
+        Err(self.wrong(format!("{field} is {got}, must be {} to {}", want.start(), want.end())))
+    }
+
+    /// Checks class, channel and block counts, which every family has.
+    pub(super) fn check_sizes(&self, field: &str, sizes: &[usize]) -> Result<()> {
+        let limit = if field == "depths" { 1000 } else { 1 << 16 };
+        sizes.iter().try_for_each(|&size| self.within(field, size, 1..=limit))
+    }
+}
+
+/// The cards of one embedded file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shelf {
+    card: Vec<Card>,
+}
+
+/// Reads a file of many `[[card]]` tables.
+pub(super) fn parse_many(file: &str, text: &str) -> Result<Vec<Card>> {
+    toml::from_str(text).map(|shelf: Shelf| shelf.card).map_err(|error| malformed(file, text, &error))
+}
+
+fn malformed(file: &str, text: &str, error: &toml::de::Error) -> Error {
+    let line = error.span().map(|span| text.as_bytes()[..span.start.min(text.len())].split(|&b| b == b'\n').count());
+    match line {
+        Some(line) => {
+            let field = text.lines().nth(line - 1).unwrap_or_default().trim();
+            let field: String = field.chars().take(60).collect();
+            Error::malformed(format!("{file}:{line}"), format!("{} (at `{field}`)", error.message()))
+        }
+        None => Error::malformed(file, one_line(error)),
+    }
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CARD: &str = r#"name = "mine"
+family = "resnet"
+task = "classify"
+description = "a small one"
+repo = "org/mine"
+labels = ["cat", "dog"]
+
+[input]
+channels = 3
+size = [32, 32]
+
+[arch]
+block = "basic"
+depths = [1, 1]
+widths = [8, 16]
+stem = "cifar"
+classes = 2
+"#;
+
+    fn error(text: &str) -> String {
+        Card::parse("mine.toml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_card_is_read() {
+        let card = Card::parse("mine.toml", CARD).unwrap();
+        assert_eq!(card.hub_id().as_deref(), Some("org/mine"));
+        assert_eq!(card.labels.unwrap().get(1), Some("dog"));
+    }
+
+    #[test]
+    fn errors_name_file_line_and_field() {
+        let unknown = error(&CARD.replace("repo =", "repository ="));
+        assert!(unknown.starts_with("mine.toml:5: unknown field `repository`"), "{unknown}");
+        let missing = error(&CARD.replace("task = \"classify\"\n", ""));
+        assert!(missing.contains("mine.toml") && missing.contains("missing field `task`"), "{missing}");
+        let kind = error(&CARD.replace("\"classify\"", "\"sing\""));
+        assert!(kind.contains("mine.toml:3") && kind.contains("sing"), "{kind}");
+        let labels = error(&CARD.replace("[\"cat\", \"dog\"]", "7"));
+        assert!(labels.contains("mine.toml:6") && labels.contains("names of classes"), "{labels}");
+    }
+
+    #[test]
+    fn errors_in_the_architecture_name_card_and_field() {
+        let build = |text: &str| {
+            let card = Card::parse("mine.toml", text).unwrap();
+            crate::models::build(&card, crate::graph::Params::Declared).map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(build(CARD), Ok(()));
+        let cases = [
+            ("depths = [1, 1]", "depth = [1, 1]", "unknown field `depth`"),
+            ("depths = [1, 1]", "depths = [0, 1]", "depths is 0, must be 1 to 1000"),
+            ("depths = [1, 1]", "depths = [1]", "1 depths for 2 widths"),
+            ("classes = 2", "classes = 0", "classes is 0"),
+            ("classes = 2", "classes = -1", "classes"),
+            ("\"cifar\"", "\"tall\"", "unknown variant `tall`"),
+            ("[8, 16]", "[8, 99999999999]", "widths is 99999999999"),
+        ];
+        for (from, to, want) in cases {
+            let got = build(&CARD.replace(from, to)).unwrap_err();
+            assert!(got.starts_with("card mine: [arch]: ") && got.contains(want), "{to}: {got}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,200}") {
+            let _ = Card::parse("fuzz", &text);
+        }
+
+        #[test]
+        fn no_damaged_card_makes_it_panic(
+            at in 0..CARD.len(), cut in 0usize..20, put in prop::collection::vec(any::<u8>(), 0..8),
+        ) {
+            let mut bytes = CARD.as_bytes().to_vec();
+            bytes.splice(at..(at + cut).min(CARD.len()), put);
+            if let Ok(card) = Card::parse("fuzz", &String::from_utf8_lossy(&bytes)) {
+                let _ = crate::models::build(&card, crate::graph::Params::Declared);
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Cards from the `config.json` that hub repositories carry.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::naming::{Naming, Pad};
+use super::{Card, FAMILIES, FromConfig, Labels, Task};
+use crate::{Error, Result};
+
+/// The card of a network that a `config.json` describes: transformers' (`model_type`) or timm's (`architecture`).
+/// Its `input` is empty; the preprocessing is read from the files beside it.
+///
+/// # Errors
+/// [`Error::Unsupported`] for networks and options that this crate does not have, [`Error::Malformed`] for fields of
+/// the wrong type.
+pub fn from_config(config: &Value) -> Result<Card> {
+    let text = |field: &str| config.get(field).and_then(Value::as_str);
+    match (text("model_type"), text("architecture")) {
+        (Some(kind), _) => from_transformers(config, kind),
+        (None, Some(architecture)) => from_timm(config, architecture),
+        (None, None) => {
+            Err(Error::malformed("config.json", "has neither model_type (transformers) nor architecture (timm)"))
+        }
+    }
+}
+
+fn from_transformers(config: &Value, kind: &str) -> Result<Card> {
+    let readers = FAMILIES.iter().filter_map(|family| Some((family, family.from_config?)));
+    let known: Vec<&str> = readers.clone().map(|(family, _)| family.name).collect();
+    let Some((family, read)) = readers.into_iter().find(|(family, _)| family.name == kind) else {
+        return Err(Error::unsupported(format!("model_type {kind}"), format!("known are {}", known.join(", "))));
+    };
+    Ok(Card {
+        name: text_or(config, "_name_or_path", kind),
+        family: family.name.to_owned(),
+        task: Task::Classify,
+        description: format!("{} as its config.json describes it", family.name),
+        repo: None,
+        revision: None,
+        source: String::new(),
+        licence: String::new(),
+        parameters: None,
+        macs: None,
+        labels: labels(config),
+        naming: Some(Naming::Transformers),
+        input: toml::Table::new(),
+        arch: read(config)?,
+        from_config: true,
+    })
+}
+
+fn from_timm(config: &Value, architecture: &str) -> Result<Card> {
+    let known = super::card(architecture).map_err(|error| {
+        Error::unsupported(format!("architecture {architecture}"), error.hint().unwrap_or_default())
+    })?;
+    if config.get("model_args").and_then(Value::as_object).is_some_and(|args| !args.is_empty()) {
+        return Err(Error::unsupported("config.json: model_args", "only timm's own networks can be built"));
+    }
+    let mut card = known.clone();
+    if let Some(classes) = config.get("num_classes") {
+        let classes = classes.as_u64().and_then(|n| i64::try_from(n).ok());
+        let classes = classes.ok_or_else(|| Error::malformed("config.json", "num_classes is no count"))?;
+        if card.arch.insert("classes".into(), classes.into()) != Some(classes.into()) {
+            card.labels = None;
+            card.parameters = None;
+        }
+    }
+    if let Some(Value::Array(names)) = config.get("label_names") {
+        let names: Option<Vec<String>> = names.iter().map(|name| name.as_str().map(str::to_owned)).collect();
+        card.labels = names.map(Labels::Names);
+    }
+    Ok(Card { macs: None, repo: None, revision: None, input: toml::Table::new(), from_config: true, ..card })
+}
+
+fn text_or(config: &Value, field: &str, default: &str) -> String {
+    config.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).unwrap_or(default).to_owned()
+}
+
+/// Names of classes from `id2label`, if it numbers them from 0 without a gap and not just `LABEL_i`.
+fn labels(config: &Value) -> Option<Labels> {
+    let names = config.get("id2label")?.as_object()?;
+    let name = |class: usize| names.get(&class.to_string()).and_then(Value::as_str).map(str::to_owned);
+    let names: Vec<String> = (0..names.len()).map(name).collect::<Option<_>>()?;
+    (!names.iter().enumerate().all(|(i, name)| *name == format!("LABEL_{i}"))).then_some(Labels::Names(names))
+}
+
+/// How many classes transformers' config tells of.
+pub(super) fn classes(config: &Value, default: usize) -> usize {
+    let listed = config.get("id2label").and_then(Value::as_object).map(serde_json::Map::len);
+    let told = config.get("num_labels").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+    listed.or(told).unwrap_or(default)
+}
+
+/// The fields of `config` that a family knows.
+pub(super) fn read<T: DeserializeOwned>(config: &Value) -> Result<T> {
+    T::deserialize(config).map_err(|error| Error::malformed("config.json", error.to_string()))
+}
+
+/// An error unless `field` has the one value that is supported.
+pub(super) fn needs(fits: bool, field: &str, want: &str) -> Result<()> {
+    if fits { Ok(()) } else { Err(Error::unsupported(format!("config.json: {field} other than {want}"), "")) }
+}
+
+/// An architecture as a card's table.
+pub(super) fn arch<T: Serialize>(arch: &T) -> Result<FromConfig> {
+    toml::Table::try_from(arch).map_err(|error| Error::malformed("config.json", error.to_string()))
+}
+
+/// What transformers' `config.json` says of a MobileNet; absent fields have the library's defaults.
+#[derive(Deserialize)]
+#[serde(default)]
+pub(super) struct Mobile {
+    pub num_channels: usize,
+    pub depth_multiplier: f64,
+    pub depth_divisible_by: usize,
+    pub min_depth: usize,
+    pub expand_ratio: f64,
+    pub output_stride: usize,
+    pub first_layer_is_expansion: bool,
+    pub finegrained_output: bool,
+    pub hidden_act: String,
+    pub tf_padding: bool,
+    pub layer_norm_eps: f64,
+}
+
+impl Default for Mobile {
+    fn default() -> Self {
+        Self {
+            num_channels: 3,
+            depth_multiplier: 1.0,
+            depth_divisible_by: 8,
+            min_depth: 8,
+            expand_ratio: 6.0,
+            output_stride: 32,
+            first_layer_is_expansion: true,
+            finegrained_output: true,
+            hidden_act: "relu6".into(),
+            tf_padding: true,
+            layer_norm_eps: 1e-3,
+        }
+    }
+}
+
+impl Mobile {
+    /// Its padding; an error if its activation is not ReLU6.
+    pub fn pad(&self) -> Result<Pad> {
+        needs(self.hidden_act == "relu6", "hidden_act", "relu6")?;
+        Ok(if self.tf_padding { Pad::Same } else { Pad::Symmetric })
+    }
+}
+
+/// Channels of an image in colour.
+pub(super) fn rgb() -> usize {
+    3
+}
+
+/// The width of a network as published.
+pub(super) fn one() -> f64 {
+    1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::graph::Params;
+    use crate::models;
+
+    fn parameters(config: &Value) -> usize {
+        let card = from_config(config).unwrap();
+        models::build(&card, Params::Declared).unwrap().0.parameters()
+    }
+
+    #[test]
+    fn transformers_configs_give_the_networks_they_describe() {
+        // Counts as in torch's listing of the same configurations.
+        let cases = [
+            (json!({"model_type": "resnet"}), 25_557_032),
+            (
+                json!({"model_type": "resnet", "layer_type": "basic", "depths": [2, 2, 2, 2],
+                    "hidden_sizes": [64, 128, 256, 512]}),
+                11_689_512,
+            ),
+            (json!({"model_type": "mobilenet_v1", "tf_padding": true}), 4_233_001),
+            (json!({"model_type": "mobilenet_v2", "depth_multiplier": 1.0}), 3_506_153),
+        ];
+        for (config, want) in cases {
+            assert_eq!(parameters(&config), want, "{config}");
+        }
+    }
+
+    #[test]
+    fn classes_and_their_names_come_from_the_config() {
+        let config = json!({"model_type": "mobilenet_v2", "id2label": {"0": "cat", "1": "dog"}});
+        let card = from_config(&config).unwrap();
+        assert_eq!(card.labels, Some(Labels::Names(vec!["cat".into(), "dog".into()])));
+        assert_eq!(card.arch["classes"].as_integer(), Some(2));
+
+        let card = from_config(&json!({"architecture": "resnet50", "num_classes": 12})).unwrap();
+        assert_eq!((card.labels, card.arch["classes"].as_integer()), (None, Some(12)));
+    }
+
+    #[test]
+    fn what_cannot_be_built_is_refused() {
+        let cases = [
+            (json!({}), "neither"),
+            (json!({"model_type": "vit"}), "model_type vit is not supported"),
+            (json!({"architecture": "convnext_tiny"}), "architecture convnext_tiny is not supported"),
+            (json!({"architecture": "resnet50", "num_classes": -1}), "num_classes is no count"),
+            (json!({"model_type": "resnet", "hidden_act": "gelu"}), "hidden_act other than relu"),
+            (json!({"model_type": "resnet", "depths": "deep"}), "invalid type"),
+            (json!({"model_type": "mobilenet_v2", "output_stride": 8}), "output_stride other than 32"),
+            (json!({"architecture": "resnet50", "model_args": {"stem_width": 32}}), "model_args"),
+        ];
+        for (config, want) in cases {
+            let got = from_config(&config).unwrap_err().to_string();
+            assert!(got.contains(want), "{config}: {got}");
+        }
+    }
+}

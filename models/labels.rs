@@ -1,0 +1,80 @@
+//! Names of classes: the lists that many checkpoints share, or a card's own.
+
+use serde::Deserialize;
+
+static IMAGENET1K: &str = include_str!("labels/imagenet1k.txt");
+static CIFAR10: &str = include_str!("labels/cifar10.txt");
+
+/// A list that is embedded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LabelList {
+    /// The 1,000 classes of ILSVRC 2012, in the order of their WordNet ids.
+    Imagenet1k,
+    /// The same after a class 0 that is called background.
+    Imagenet1001,
+    /// The ten classes of CIFAR-10.
+    Cifar10,
+}
+
+/// Names of the classes of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "names of classes must be imagenet1k, imagenet1001, cifar10 or an array of names")]
+pub enum Labels {
+    /// An embedded list.
+    List(LabelList),
+    /// These, class 0 first.
+    Names(Vec<String>),
+}
+
+impl Labels {
+    /// Name of `class`.
+    pub fn get(&self, class: usize) -> Option<&str> {
+        match self {
+            Self::List(LabelList::Imagenet1k) => IMAGENET1K.lines().nth(class),
+            Self::List(LabelList::Imagenet1001) => match class.checked_sub(1) {
+                None => Some("background"),
+                Some(class) => IMAGENET1K.lines().nth(class),
+            },
+            Self::List(LabelList::Cifar10) => CIFAR10.lines().nth(class),
+            Self::Names(names) => names.get(class).map(String::as_str),
+        }
+    }
+
+    /// How many classes have a name.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::List(LabelList::Imagenet1k) => 1000,
+            Self::List(LabelList::Imagenet1001) => 1001,
+            Self::List(LabelList::Cifar10) => 10,
+            Self::Names(names) => names.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_are_whole() {
+        for list in [LabelList::Imagenet1k, LabelList::Imagenet1001, LabelList::Cifar10] {
+            let labels = Labels::List(list);
+            let names: Vec<&str> = (0..labels.count()).map(|class| labels.get(class).unwrap()).collect();
+            assert!(names.iter().all(|name| !name.is_empty() && name.trim() == *name), "{list:?}");
+            let mut distinct = names.clone();
+            distinct.sort_unstable();
+            distinct.dedup();
+            assert_eq!(distinct.len(), names.len(), "{list:?}");
+            assert_eq!(labels.get(labels.count()), None, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn the_background_shifts_the_classes_by_one() {
+        let [plain, shifted] = [LabelList::Imagenet1k, LabelList::Imagenet1001].map(Labels::List);
+        assert_eq!(plain.get(0), Some("tench"));
+        assert_eq!(shifted.get(1), Some("tench"));
+        assert_eq!(shifted.get(1000), Some("toilet tissue"));
+    }
+}

@@ -1,0 +1,239 @@
+//! MobileNetV3: inverted residuals with squeeze-and-excite and hard-swish, found by search (Howard 2019).
+
+use serde::{Deserialize, Serialize};
+
+use super::naming::{Naming, Pad, Style, Unit, classifier, make_divisible};
+use super::{Card, Family, config};
+use crate::graph::{Node, Scope};
+use crate::kernels::Activation;
+use crate::layers::Conv;
+use crate::{Error, Result};
+
+/// The family.
+pub(super) const FAMILY: Family = Family {
+    name: "mobilenet_v3",
+    file: "models/mobilenet_v3.toml",
+    cards: include_str!("mobilenet_v3.toml"),
+    namings: &[(Naming::Torchvision, "features.0.0.weight"), (Naming::Timm, "conv_stem.weight")],
+    build,
+    from_config: None,
+};
+
+/// One block of the paper's tables 1 and 2.
+struct Row {
+    /// Stage in timm's names.
+    stage: usize,
+    kernel: usize,
+    /// Filters of the middle over those of the input.
+    expansion: f64,
+    out: usize,
+    squeeze: bool,
+    swish: bool,
+    stride: usize,
+}
+
+const fn row(stage: usize, kernel: usize, expansion: f64, out: usize, se_hs: (bool, bool), stride: usize) -> Row {
+    Row { stage, kernel, expansion, out, squeeze: se_hs.0, swish: se_hs.1, stride }
+}
+
+/// With squeeze-and-excite or without, with hard-swish or ReLU.
+const RE: (bool, bool) = (false, false);
+const HS: (bool, bool) = (false, true);
+const SE_RE: (bool, bool) = (true, false);
+const SE_HS: (bool, bool) = (true, true);
+
+const LARGE: [Row; 15] = [
+    row(0, 3, 1.0, 16, RE, 1),
+    row(1, 3, 4.0, 24, RE, 2),
+    row(1, 3, 3.0, 24, RE, 1),
+    row(2, 5, 3.0, 40, SE_RE, 2),
+    row(2, 5, 3.0, 40, SE_RE, 1),
+    row(2, 5, 3.0, 40, SE_RE, 1),
+    row(3, 3, 6.0, 80, HS, 2),
+    row(3, 3, 2.5, 80, HS, 1),
+    row(3, 3, 2.3, 80, HS, 1),
+    row(3, 3, 2.3, 80, HS, 1),
+    row(4, 3, 6.0, 112, SE_HS, 1),
+    row(4, 3, 6.0, 112, SE_HS, 1),
+    row(5, 5, 6.0, 160, SE_HS, 2),
+    row(5, 5, 6.0, 160, SE_HS, 1),
+    row(5, 5, 6.0, 160, SE_HS, 1),
+];
+
+const SMALL: [Row; 11] = [
+    row(0, 3, 1.0, 16, SE_RE, 2),
+    row(1, 3, 4.5, 24, RE, 2),
+    row(1, 3, 3.67, 24, RE, 1),
+    row(2, 5, 4.0, 40, SE_HS, 2),
+    row(2, 5, 6.0, 40, SE_HS, 1),
+    row(2, 5, 6.0, 40, SE_HS, 1),
+    row(3, 5, 3.0, 48, SE_HS, 1),
+    row(3, 5, 3.0, 48, SE_HS, 1),
+    row(4, 5, 6.0, 96, SE_HS, 2),
+    row(4, 5, 6.0, 96, SE_HS, 1),
+    row(4, 5, 6.0, 96, SE_HS, 1),
+];
+
+#[derive(Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Size {
+    Small,
+    Large,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Arch {
+    size: Size,
+    /// Factor on all widths but the head's.
+    #[serde(default = "config::one")]
+    width: f64,
+    /// Without squeeze-and-excite, hard-swish and 5x5 kernels.
+    #[serde(default)]
+    minimal: bool,
+    /// Where padding goes.
+    padding: Option<Pad>,
+    /// Epsilon of the batch norms; as the naming's library has it if not told.
+    eps: Option<f64>,
+    #[serde(default = "config::rgb")]
+    channels: usize,
+    classes: usize,
+}
+
+fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
+    let arch: Arch = card.arch()?;
+    card.within("width", arch.width, 0.01..=16.0)?;
+    card.check_sizes("channels", &[arch.channels])?;
+    card.check_sizes("classes", &[arch.classes])?;
+    if naming == Naming::Torchvision && arch.width != 1.0 {
+        let what = format!("{}: width {} in torchvision's naming", card.name, arch.width);
+        return Err(Error::unsupported(what, "timm's names go with any width"));
+    }
+    let eps = arch.eps.unwrap_or(if naming == Naming::Torchvision { 1e-3 } else { 1e-5 });
+    let style = Style { pad: arch.padding.unwrap_or(Pad::Symmetric), eps };
+    let channels = |c: usize| make_divisible(c as f64 * arch.width);
+    let swish = if arch.minimal { Activation::Relu } else { Activation::HardSwish };
+    let (rows, features, head) = match arch.size {
+        Size::Small => (&SMALL[..], 576, 1024),
+        Size::Large => (&LARGE[..], 960, 1280),
+    };
+
+    let names = Names { root, naming, rows };
+    let x = root.input(arch.channels);
+    // Narrow networks keep the stem of the full one.
+    let stem = if arch.width < 0.75 { 16 } else { channels(16) };
+    let mut x = names.stem().apply(x, style.conv(stem, 3, 2), eps, swish);
+    for (index, row) in rows.iter().enumerate() {
+        let row = Row {
+            kernel: if arch.minimal { 3 } else { row.kernel },
+            squeeze: row.squeeze && !arch.minimal,
+            swish: row.swish && !arch.minimal,
+            out: channels(row.out),
+            ..*row
+        };
+        x = block(x, &row, &names.block(index, &row), style);
+    }
+    let x = names.features().apply(x, style.conv(channels(features), 1, 1), eps, swish);
+    // The head's convolution comes after the pooling; torchvision stores it as a linear layer.
+    let pooled = root.global_avg_pool(x);
+    let (hidden, classes) = match naming {
+        Naming::Torchvision => (root.at("classifier.0"), "classifier.3"),
+        _ => (root.at("conv_head"), "classifier"),
+    };
+    let x = match naming {
+        Naming::Torchvision => hidden.linear(pooled, head, 1),
+        _ => hidden.conv(pooled, Conv::new(head, 1).bias(true)),
+    };
+    Ok(classifier(&root.at(classes), hidden.activation(x, swish), arch.classes))
+}
+
+fn block(x: Node, row: &Row, names: &Block, style: Style) -> Node {
+    let activation = if row.swish { Activation::HardSwish } else { Activation::Relu };
+    let input = names.at.channels(x);
+    let mut y = x;
+    let mut middle = input;
+    if let Some(expand) = &names.expand {
+        middle = make_divisible(input as f64 * row.expansion);
+        y = expand.apply(y, style.conv(middle, 1, 1), style.eps, activation);
+    }
+    y = names.depthwise.apply(y, style.depthwise(middle, row.kernel, row.stride), style.eps, activation);
+    if row.squeeze {
+        y = squeeze_excite(y, middle, names);
+    }
+    y = names.project.apply(y, style.conv(row.out, 1, 1), style.eps, Activation::Identity);
+    if row.stride == 1 && input == row.out { names.at.add(y, x) } else { y }
+}
+
+/// Scales each channel by a gate in 0..1 that is computed from the means of all channels (Hu 2018).
+fn squeeze_excite(x: Node, channels: usize, names: &Block) -> Node {
+    let [reduce, expand] = &names.squeeze;
+    let mean = names.at.at("se").global_avg_pool(x); // [C, 1, 1]
+    let squeezed = reduce.conv(mean, Conv::new(make_divisible(channels as f64 * 0.25), 1).bias(true));
+    let gate = expand.conv(reduce.relu(squeezed), Conv::new(channels, 1).bias(true));
+    names.at.at("se").mul(x, expand.activation(gate, Activation::HardSigmoid))
+}
+
+/// The places of one block's layers.
+struct Block {
+    at: Scope,
+    expand: Option<Unit>,
+    depthwise: Unit,
+    squeeze: [Scope; 2],
+    project: Unit,
+}
+
+/// Which name each role has.
+struct Names<'a> {
+    root: &'a Scope,
+    naming: Naming,
+    rows: &'a [Row],
+}
+
+impl Names<'_> {
+    fn stem(&self) -> Unit {
+        match self.naming {
+            Naming::Torchvision => Unit::new(self.root, "features.0.0", "features.0.1"),
+            _ => Unit::new(self.root, "conv_stem", "bn1"),
+        }
+    }
+
+    /// The 1x1 convolution before the pooling.
+    fn features(&self) -> Unit {
+        match self.naming {
+            Naming::Torchvision => Unit::new(&self.root.at(format!("features.{}", self.rows.len() + 1)), "0", "1"),
+            _ => {
+                let stages = self.rows.last().map_or(0, |row| row.stage + 1);
+                Unit::new(&self.root.at(format!("blocks.{stages}.0")), "conv", "bn1")
+            }
+        }
+    }
+
+    fn block(&self, index: usize, row: &Row) -> Block {
+        let expands = row.expansion > 1.0;
+        if self.naming == Naming::Torchvision {
+            // torchvision numbers the layers that are there.
+            let at = self.root.at(format!("features.{}", index + 1));
+            let place = |k: usize| at.at(format!("block.{k}"));
+            let unit = |k: usize| Unit::new(&place(k), "0", "1");
+            let depthwise = usize::from(expands);
+            let squeeze = place(depthwise + 1);
+            return Block {
+                expand: expands.then(|| unit(0)),
+                depthwise: unit(depthwise),
+                squeeze: ["fc1", "fc2"].map(|name| squeeze.at(name)),
+                project: unit(depthwise + 1 + usize::from(row.squeeze)),
+                at,
+            };
+        }
+        let first = self.rows.iter().position(|other| other.stage == row.stage).unwrap_or_default();
+        let at = self.root.at(format!("blocks.{}.{}", row.stage, index - first));
+        let unit = |conv: &str, norm: &str| Unit::new(&at, conv, norm);
+        let (expand, depthwise, project) = if expands {
+            (Some(unit("conv_pw", "bn1")), unit("conv_dw", "bn2"), unit("conv_pwl", "bn3"))
+        } else {
+            (None, unit("conv_dw", "bn1"), unit("conv_pw", "bn2"))
+        };
+        let squeeze = ["se.conv_reduce", "se.conv_expand"].map(|name| at.at(name));
+        Block { at, expand, depthwise, squeeze, project }
+    }
+}

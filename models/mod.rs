@@ -1,0 +1,199 @@
+//! The networks: one file and one file of cards a family. They know layers and names, no pixels, files or probes.
+
+mod card;
+mod config;
+pub mod labels;
+mod mobilenet_v1;
+mod mobilenet_v2;
+mod mobilenet_v3;
+mod naming;
+mod resnet;
+
+use std::sync::OnceLock;
+
+use crate::graph::{Graph, Node, Params, Scope};
+use crate::{Error, Result};
+
+pub use card::{Card, Task};
+pub use config::from_config;
+pub use labels::Labels;
+pub use naming::Naming;
+
+/// An architecture's numbers, read from a `config.json`.
+type FromConfig = toml::Table;
+
+/// Networks of one build function.
+pub struct Family {
+    /// What cards and transformers' `model_type` call it.
+    pub name: &'static str,
+    /// Name of the embedded file, for messages.
+    file: &'static str,
+    /// The embedded file.
+    cards: &'static str,
+    /// The namings it reads, each with a parameter that only it has. The first is taken where nothing tells.
+    pub namings: &'static [(Naming, &'static str)],
+    build: fn(&Scope, &Card, Naming) -> Result<Node>,
+    from_config: Option<fn(&serde_json::Value) -> Result<FromConfig>>,
+}
+
+/// All families.
+pub const FAMILIES: &[Family] = &[resnet::FAMILY, mobilenet_v1::FAMILY, mobilenet_v2::FAMILY, mobilenet_v3::FAMILY];
+
+impl Family {
+    /// Whose names a checkpoint has; `has` tells whether it holds a parameter.
+    pub fn detect(&self, has: &dyn Fn(&str) -> bool) -> Option<Naming> {
+        self.namings.iter().find(|(_, mark)| has(mark)).map(|(naming, _)| *naming)
+    }
+}
+
+/// All embedded cards, in the order of the families.
+pub fn cards() -> &'static [Card] {
+    static CARDS: OnceLock<Vec<Card>> = OnceLock::new();
+    CARDS.get_or_init(|| {
+        let read = |family: &Family| card::parse_many(family.file, family.cards).expect("embedded cards are tested");
+        FAMILIES.iter().flat_map(read).collect()
+    })
+}
+
+/// The embedded card of that name.
+///
+/// # Errors
+/// [`Error::NotFound`] with the names that come near.
+pub fn card(name: &str) -> Result<&'static Card> {
+    if let Some(card) = cards().iter().find(|card| card.name == name) {
+        return Ok(card);
+    }
+    let mut near: Vec<(usize, &str)> =
+        cards().iter().map(|card| (distance(name, &card.name), card.name.as_str())).collect();
+    near.sort_unstable();
+    near.retain(|&(distance, _)| distance <= 1 + name.len() / 4);
+    near.truncate(4);
+    let near: Vec<&str> = near.into_iter().map(|(_, name)| name).collect();
+    let hint = match near.as_slice() {
+        [] => "`deadweight models` lists the cards".to_owned(),
+        near => format!("near are {}", near.join(", ")),
+    };
+    Err(Error::NotFound { what: format!("card {name}"), hint })
+}
+
+/// Builds the network of `card` with `params`; also tells whose parameter names it took.
+///
+/// # Errors
+/// [`Error::Mismatch`] listing every parameter that is missing, left over or of the wrong shape;
+/// [`Error::Unsupported`] if the checkpoint's names are of no naming that the family reads; [`Error::Malformed`] if
+/// the card's numbers cannot be.
+pub fn build(card: &Card, params: Params) -> Result<(Graph, String)> {
+    let Some(family) = FAMILIES.iter().find(|family| family.name == card.family) else {
+        let known: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
+        let what = format!("card {}: family {}", card.name, card.family);
+        return Err(Error::unsupported(what, format!("known are {}", known.join(", "))));
+    };
+    let naming = match &params {
+        Params::Stored(weights) => family
+            .detect(&|name| weights.shape(name).is_some())
+            .ok_or_else(|| unrecognised(family, weights.source()))?,
+        Params::Random(_) | Params::Declared => card.naming.unwrap_or(family.namings[0].0),
+    };
+    let root = Scope::new(params);
+    let output = (family.build)(&root, card, naming)?;
+    let (graph, _) = root.finish(output)?;
+    Ok((graph, naming.name().to_owned()))
+}
+
+fn unrecognised(family: &Family, file: &str) -> Error {
+    let marks: Vec<String> =
+        family.namings.iter().map(|(naming, mark)| format!("{mark} ({})", naming.name())).collect();
+    let hint = format!("{} is recognised by one of {}", family.name, marks.join(", "));
+    Error::unsupported(format!("{file}: the naming of its parameters"), hint)
+}
+
+/// Levenshtein's edit distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, &y) in b.iter().enumerate() {
+            let best = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], best);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::Shape;
+
+    fn input(card: &Card) -> Shape {
+        let size = card.input["size"].as_array().expect("size is [H, W]");
+        let [h, w] = [0, 1].map(|i| size[i].as_integer().expect("a number") as usize);
+        Shape::new(card.input["channels"].as_integer().expect("a number") as usize, h, w)
+    }
+
+    #[test]
+    fn every_card_is_whole_and_its_numbers_are_true() {
+        let mut wrong = vec![];
+        for card in cards() {
+            let (graph, _) = build(card, Params::Declared).unwrap_or_else(|error| panic!("{}: {error}", card.name));
+            let got = (Some(graph.parameters() as u64), graph.macs(input(card)).ok());
+            if got != (card.parameters, card.macs) {
+                wrong.push(format!("{}: {got:?}, the card says {:?}", card.name, (card.parameters, card.macs)));
+            }
+            let classes = card.arch["classes"].as_integer().expect("a count") as usize;
+            if card.labels.as_ref().is_some_and(|labels| labels.count() != classes) {
+                wrong.push(format!("{}: labels are not {classes}", card.name));
+            }
+            if card.source.is_empty() || card.licence.is_empty() || card.description.is_empty() {
+                wrong.push(format!("{}: source, licence or description is missing", card.name));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn names_of_cards_are_distinct() {
+        let mut names: Vec<&str> = cards().iter().map(|card| card.name.as_str()).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    }
+
+    #[test]
+    fn an_unknown_card_brings_the_near_ones_to_mind() {
+        let error = card("resnet5O").unwrap_err();
+        assert!(error.hint().unwrap().contains("resnet50"), "{error:?}");
+        assert!(card("zzzzzzzzzzzz").unwrap_err().hint().unwrap().contains("deadweight models"));
+    }
+
+    #[test]
+    fn every_naming_is_recognised_by_the_names_it_asks_for() {
+        let mut wrong = vec![];
+        for family in FAMILIES {
+            // In ResNets torchvision and timm differ by structure only: one name finds either.
+            let alike = |naming| naming == Naming::Timm && family.name == "resnet";
+            let merged = |naming| if alike(naming) { Naming::Torchvision } else { naming };
+            for card in cards().iter().filter(|card| card.family == family.name) {
+                for &(naming, _) in family.namings {
+                    let named = Card { naming: Some(naming), ..card.clone() };
+                    // Not every network exists in every naming.
+                    let Ok((graph, _)) = build(&named, Params::Declared) else { continue };
+                    let has = |name: &str| graph.nodes.iter().any(|def| format!("{}.weight", def.name) == name);
+                    let got = family.detect(&has);
+                    if got.map(merged) != Some(merged(naming)) {
+                        wrong.push(format!("{} {naming:?}: {got:?}", card.name));
+                    }
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        let cases = [("", "abc", 3), ("resnet", "resnet", 0), ("kitten", "sitting", 3), ("ab", "ba", 2)];
+        for (a, b, want) in cases {
+            assert_eq!(distance(a, b), want, "{a} {b}");
+        }
+    }
+}

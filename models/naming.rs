@@ -1,0 +1,119 @@
+//! Whose parameter names a checkpoint has, and the pieces that every family makes of them.
+
+use serde::Deserialize;
+
+use crate::graph::{Node, Scope};
+use crate::kernels::Activation;
+use crate::layers::{Conv, Padding};
+
+/// A way of naming parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Naming {
+    /// torchvision, and all who kept its names (timm's plain ResNets, CIFAR ResNets).
+    Torchvision,
+    /// timm, where its names differ from torchvision's.
+    Timm,
+    /// Hugging Face transformers.
+    Transformers,
+    /// The MobileNetV1 that RetinaFace ports use as their backbone.
+    Retinaface,
+}
+
+impl Naming {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Torchvision => "torchvision",
+            Self::Timm => "timm",
+            Self::Transformers => "transformers",
+            Self::Retinaface => "retinaface",
+        }
+    }
+}
+
+/// A convolution and its batch norm, by the places of their parameters.
+pub(super) struct Unit {
+    conv: Scope,
+    norm: Scope,
+}
+
+impl Unit {
+    /// `conv` and `norm` below `at`.
+    pub fn new(at: &Scope, conv: &str, norm: &str) -> Self {
+        Self { conv: at.at(conv), norm: at.at(norm) }
+    }
+
+    /// As transformers name the two.
+    pub fn long(at: &Scope) -> Self {
+        Self::new(at, "convolution", "normalization")
+    }
+
+    /// Convolution, batch norm, activation.
+    pub fn apply(&self, x: Node, conv: Conv, eps: f64, activation: Activation) -> Node {
+        let y = self.conv.conv_norm(x, conv, &self.norm, eps);
+        if activation == Activation::Identity { y } else { self.conv.activation(y, activation) }
+    }
+}
+
+/// The fully connected layer at the end, on pooled features; a checkpoint tells how many classes there are.
+pub(super) fn classifier(head: &Scope, x: Node, classes: usize) -> Node {
+    let classes = head.shape("weight").and_then(|shape| shape.first().copied()).unwrap_or(classes);
+    head.linear(x, classes, 1)
+}
+
+/// Where the padding of convolutions goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Pad {
+    /// Half the kernel on every side: PyTorch's habit.
+    Symmetric,
+    /// TensorFlow's "same".
+    Same,
+}
+
+/// What MobileNets of different makers differ in besides names.
+#[derive(Clone, Copy)]
+pub(super) struct Style {
+    /// Where padding goes.
+    pub pad: Pad,
+    /// Epsilon of the batch norms.
+    pub eps: f64,
+}
+
+impl Style {
+    /// A dense convolution of that padding.
+    pub fn conv(self, out: usize, kernel: usize, stride: usize) -> Conv {
+        let conv = Conv::new(out, kernel).stride(stride);
+        match self.pad {
+            Pad::Symmetric => conv.padding(kernel / 2),
+            Pad::Same => conv.pad(Padding::Same),
+        }
+    }
+
+    /// A convolution that sees one channel at a time.
+    pub fn depthwise(self, channels: usize, kernel: usize, stride: usize) -> Conv {
+        self.conv(channels, kernel, stride).groups(channels)
+    }
+}
+
+/// The multiple of eight nearest to `channels` (at least 8), but not below nine tenths of it: the rule of MobileNetV2.
+pub(super) fn make_divisible(channels: f64) -> usize {
+    let nearest = (((channels + 4.0) / 8.0).floor() * 8.0).max(8.0);
+    let enough = if nearest < 0.9 * channels { nearest + 8.0 } else { nearest };
+    enough as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_round_as_the_papers_code_does() {
+        let cases =
+            [(32.0 * 0.35, 16), (16.0 * 0.35, 8), (24.0 * 0.75, 24), (33.6, 32), (18.0, 24), (320.0 * 1.4, 448)];
+        for (width, want) in cases {
+            assert_eq!(make_divisible(width), want, "{width}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! ResNet: residual blocks of two 3x3 convolutions or a 1x1-3x3-1x1 bottleneck (He 2015), and its variants.
+
+use serde::{Deserialize, Serialize};
+
+use super::naming::{Naming, Unit, classifier};
+use super::{Card, Family, FromConfig, config};
+use crate::graph::{Node, Scope};
+use crate::kernels::{Activation, Halo};
+use crate::layers::{Conv, Pool, Subsample};
+use crate::{Error, Result};
+
+/// The family.
+pub(super) const FAMILY: Family = Family {
+    name: "resnet",
+    file: "models/resnet.toml",
+    cards: include_str!("resnet.toml"),
+    namings: &[
+        (Naming::Torchvision, "conv1.weight"),
+        (Naming::Timm, "conv1.0.weight"),
+        (Naming::Transformers, "resnet.embedder.embedder.convolution.weight"),
+    ],
+    build,
+    from_config: Some(from_config),
+};
+
+/// All batch norms of all namings have PyTorch's default.
+const EPS: f64 = 1e-5;
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Block {
+    Basic,
+    Bottleneck,
+}
+
+/// What comes before the first block.
+#[derive(PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Stem {
+    /// 7x7 of stride 2, max pool.
+    Imagenet,
+    /// Three 3x3, the first of stride 2 and the first two of half the width; max pool (ResNet-C and -D).
+    Deep,
+    /// 3x3 of stride 1.
+    Cifar,
+}
+
+/// The way around a block whose input and output differ in shape.
+#[derive(Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Shortcut {
+    /// 1x1 convolution of the block's stride.
+    #[default]
+    Projection,
+    /// 2x2 average pool of the block's stride, then 1x1 convolution (ResNet-D).
+    Average,
+    /// Every second pixel, framed by zero channels (option A of the paper).
+    Zeros,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum StrideIn {
+    /// The first 1x1 convolution: the paper's bottleneck, "v1".
+    Conv1,
+    /// The 3x3 convolution: "v1.5".
+    #[default]
+    Conv2,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum PoolPad {
+    #[default]
+    Symmetric,
+    /// One row below and one column to the right: Caffe's ceil rule at even sizes.
+    After,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Arch {
+    block: Block,
+    /// Blocks of each stage.
+    depths: Vec<usize>,
+    /// Filters of the 3x3 convolutions of each stage.
+    widths: Vec<usize>,
+    stem: Stem,
+    /// Filters of the stem; those of the first stage if not told.
+    stem_width: Option<usize>,
+    #[serde(default)]
+    shortcut: Shortcut,
+    #[serde(default)]
+    stride_in: StrideIn,
+    #[serde(default)]
+    pool_padding: PoolPad,
+    /// Name of the last layer in torchvision's naming.
+    #[serde(default = "fc")]
+    head: String,
+    #[serde(default = "config::rgb")]
+    channels: usize,
+    classes: usize,
+}
+
+fn fc() -> String {
+    "fc".into()
+}
+
+struct Net {
+    arch: Arch,
+    naming: Naming,
+    root: Scope,
+}
+
+fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
+    let arch: Arch = card.arch()?;
+    card.check_sizes("depths", &arch.depths)?;
+    card.check_sizes("widths", &arch.widths)?;
+    card.check_sizes("stem_width", arch.stem_width.as_slice())?;
+    card.check_sizes("channels", &[arch.channels])?;
+    card.check_sizes("classes", &[arch.classes])?;
+    if arch.depths.is_empty() || arch.depths.len() != arch.widths.len() {
+        return Err(card.wrong(format!("{} depths for {} widths", arch.depths.len(), arch.widths.len())));
+    }
+    let plain = arch.stem == Stem::Imagenet && arch.shortcut == Shortcut::Projection;
+    if naming == Naming::Transformers && !plain {
+        let what = format!("{}: a stem or shortcut that transformers has no names for", card.name);
+        return Err(Error::unsupported(what, "use a checkpoint with torchvision's or timm's names"));
+    }
+    let net = Net { arch, naming, root: root.clone() };
+    let mut x = net.stem();
+    for (stage, (&depth, &width)) in net.arch.depths.iter().zip(&net.arch.widths).enumerate() {
+        for i in 0..depth {
+            let stride = if i == 0 && stage > 0 { 2 } else { 1 };
+            x = net.block(x, (stage, i), width, stride);
+        }
+    }
+    let pooled = root.global_avg_pool(x);
+    let head = if naming == Naming::Transformers { "classifier.1" } else { &net.arch.head };
+    Ok(classifier(&root.at(head), pooled, net.arch.classes))
+}
+
+impl Net {
+    fn stem(&self) -> Node {
+        let x = self.root.input(self.arch.channels);
+        let width = self.arch.stem_width.unwrap_or(self.arch.widths[0]);
+        let conv1 = match self.naming {
+            Naming::Transformers => Unit::long(&self.root.at("resnet.embedder.embedder")),
+            _ => Unit::new(&self.root, "conv1", "bn1"),
+        };
+        let conv = |out, stride| Conv::new(out, 3).stride(stride).padding(1);
+        let x = match self.arch.stem {
+            Stem::Imagenet => conv1.apply(x, Conv::new(width, 7).stride(2).padding(3), EPS, Activation::Relu),
+            Stem::Cifar => return conv1.apply(x, conv(width, 1), EPS, Activation::Relu),
+            Stem::Deep => {
+                let half = (width / 2).max(1);
+                let x = Unit::new(&self.root, "conv1.0", "conv1.1").apply(x, conv(half, 2), EPS, Activation::Relu);
+                let x = Unit::new(&self.root, "conv1.3", "conv1.4").apply(x, conv(half, 1), EPS, Activation::Relu);
+                Unit::new(&self.root, "conv1.6", "bn1").apply(x, conv(width, 1), EPS, Activation::Relu)
+            }
+        };
+        let pool = match self.arch.pool_padding {
+            PoolPad::Symmetric => Pool::max(3, 2).padding(1),
+            PoolPad::After => Pool { padding: Halo { bottom: 1, right: 1, ..Halo::default() }, ..Pool::max(3, 2) },
+        };
+        self.root.at("maxpool").pool(x, pool)
+    }
+
+    fn block(&self, x: Node, (stage, i): (usize, usize), width: usize, stride: usize) -> Node {
+        let at = match self.naming {
+            Naming::Transformers => self.root.at(format!("resnet.encoder.stages.{stage}.layers.{i}")),
+            _ => self.root.at(format!("layer{}.{i}", stage + 1)),
+        };
+        let (first, second) = match self.arch.stride_in {
+            StrideIn::Conv1 => (stride, 1),
+            StrideIn::Conv2 => (1, stride),
+        };
+        let convs = match self.arch.block {
+            Block::Basic => vec![Conv::new(width, 3).stride(stride).padding(1), Conv::new(width, 3).padding(1)],
+            Block::Bottleneck => vec![
+                Conv::new(width, 1).stride(first),
+                Conv::new(width, 3).stride(second).padding(1),
+                Conv::new(4 * width, 1),
+            ],
+        };
+        let last = convs.len() - 1;
+        let out = convs[last].out_channels;
+        let shortcut = if stride == 1 && self.root.channels(x) == out { x } else { self.shortcut(&at, x, out, stride) };
+        let y = convs.into_iter().enumerate().fold(x, |y, (k, conv)| {
+            let unit = match self.naming {
+                Naming::Transformers => Unit::long(&at.at(format!("layer.{k}"))),
+                _ => Unit::new(&at, &format!("conv{}", k + 1), &format!("bn{}", k + 1)),
+            };
+            unit.apply(y, conv, EPS, if k == last { Activation::Identity } else { Activation::Relu })
+        });
+        at.relu(at.add(y, shortcut))
+    }
+
+    fn shortcut(&self, at: &Scope, x: Node, out: usize, stride: usize) -> Node {
+        let conv = Conv::new(out, 1);
+        match (&self.arch.shortcut, self.naming) {
+            (Shortcut::Zeros, _) => {
+                let zeros = out.saturating_sub(self.root.channels(x));
+                at.subsample(x, Subsample { stride, before: zeros / 2, after: zeros - zeros / 2 })
+            }
+            (Shortcut::Average, _) => {
+                let pool = Pool::average(2, stride).ceil();
+                let x = if stride == 1 { x } else { at.at("downsample.0").pool(x, pool) };
+                Unit::new(at, "downsample.1", "downsample.2").apply(x, conv, EPS, Activation::Identity)
+            }
+            (Shortcut::Projection, Naming::Transformers) => {
+                Unit::long(&at.at("shortcut")).apply(x, conv.stride(stride), EPS, Activation::Identity)
+            }
+            (Shortcut::Projection, _) => {
+                Unit::new(at, "downsample.0", "downsample.1").apply(x, conv.stride(stride), EPS, Activation::Identity)
+            }
+        }
+    }
+}
+
+/// What transformers' `config.json` says of a ResNet; absent fields have the library's defaults.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Config {
+    num_channels: usize,
+    embedding_size: usize,
+    hidden_sizes: Vec<usize>,
+    depths: Vec<usize>,
+    layer_type: Block,
+    hidden_act: String,
+    downsample_in_first_stage: bool,
+    downsample_in_bottleneck: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            num_channels: 3,
+            embedding_size: 64,
+            hidden_sizes: vec![256, 512, 1024, 2048],
+            depths: vec![3, 4, 6, 3],
+            layer_type: Block::Bottleneck,
+            hidden_act: "relu".into(),
+            downsample_in_first_stage: false,
+            downsample_in_bottleneck: false,
+        }
+    }
+}
+
+fn from_config(value: &serde_json::Value) -> Result<FromConfig> {
+    let config: Config = config::read(value)?;
+    config::needs(config.hidden_act == "relu", "hidden_act", "relu")?;
+    config::needs(!config.downsample_in_first_stage, "downsample_in_first_stage", "false")?;
+    let divisor = match config.layer_type {
+        Block::Basic => 1,
+        Block::Bottleneck => 4,
+    };
+    config::needs(config.hidden_sizes.iter().all(|size| size % divisor == 0), "hidden_sizes", "multiples of 4")?;
+    let arch = Arch {
+        block: config.layer_type,
+        depths: config.depths,
+        widths: config.hidden_sizes.iter().map(|size| size / divisor).collect(),
+        stem: Stem::Imagenet,
+        stem_width: Some(config.embedding_size),
+        shortcut: Shortcut::Projection,
+        stride_in: if config.downsample_in_bottleneck { StrideIn::Conv1 } else { StrideIn::Conv2 },
+        pool_padding: PoolPad::Symmetric,
+        head: fc(),
+        channels: config.num_channels,
+        classes: config::classes(value, 1000),
+    };
+    config::arch(&arch)
+}

@@ -1,0 +1,97 @@
+//! Running a graph: the native engine on our kernels, and the same graph on candle's operations.
+
+mod candle;
+mod op;
+mod plan;
+mod session;
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use crate::graph::Graph;
+use crate::kernels::Pool;
+use crate::layers::Shape;
+use crate::probe::Probe;
+use crate::{Error, Result};
+
+pub use candle::CandleEngine;
+pub use plan::Plan;
+pub use session::{EngineOptions, Session};
+
+/// Which engine computes.
+#[derive(Clone)]
+pub enum Backend {
+    /// Our kernels, on the CPU.
+    Native(EngineOptions),
+    /// candle's operations, on any device it has; the pool decodes inputs.
+    Candle(Device, Arc<Pool>),
+}
+
+impl Backend {
+    /// `native` or `candle`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Native(_) => "native",
+            Self::Candle(..) => "candle",
+        }
+    }
+
+    /// The threads.
+    pub fn pool(&self) -> &Arc<Pool> {
+        match self {
+            Self::Native(options) => &options.pool,
+            Self::Candle(_, pool) => pool,
+        }
+    }
+}
+
+/// A graph on its engine, ready for images of one shape.
+pub enum Runner {
+    /// On our kernels.
+    Native(Box<Session>),
+    /// On candle.
+    Candle(Box<CandleEngine>, Shape),
+}
+
+impl Runner {
+    /// Prepares `graph` for up to `batch` images of shape `input`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] naming the first layer that cannot take its input; candle's own failures.
+    pub fn new(graph: &Arc<Graph>, input: Shape, backend: &Backend, batch: usize) -> Result<Self> {
+        Ok(match backend {
+            Backend::Native(options) => {
+                Self::Native(Box::new(Session::new(Arc::clone(graph), input, batch, options.clone())?))
+            }
+            Backend::Candle(device, _) => {
+                graph.shapes(input)?;
+                Self::Candle(Box::new(CandleEngine::new(graph, device.clone())?), input)
+            }
+        })
+    }
+
+    /// Runs images `[N, C, H, W]` (flat, `N` at most the batch) and returns the output `[N, C', H', W']` flat.
+    ///
+    /// # Errors
+    /// As [`Session::run`] and [`CandleEngine::run`].
+    pub fn run(&mut self, images: &[f32], probe: Option<&dyn Probe>) -> Result<Vec<f32>> {
+        match self {
+            Self::Native(session) => session.run(images, probe),
+            Self::Candle(engine, input) => engine.run(images, *input, probe),
+        }
+    }
+
+    /// [`Runner::run`] from candle tensor to candle tensor: `x` is `[N, C, H, W]` f32, the result lives on its device.
+    ///
+    /// # Errors
+    /// As [`Runner::run`]; [`Error::Shape`] if `x` is not of that rank and type.
+    pub fn forward(&mut self, x: &Tensor) -> Result<Tensor> {
+        let failed = |error: candle_core::Error| Error::shape("input", error.to_string());
+        let (n, ..) = x.dims4().map_err(failed)?;
+        let images: Vec<f32> = x.flatten_all().and_then(|x| x.to_vec1()).map_err(failed)?;
+        let y = self.run(&images, None)?;
+        let features = y.len() / n.max(1);
+        Tensor::from_vec(y, (n, features), x.device()).map_err(failed)
+    }
+}

@@ -1,0 +1,156 @@
+//! Layer kinds on our kernels: what halo they need, how they are prepared, how they run.
+
+use super::plan::Plan;
+use crate::graph::{Graph, Node};
+use crate::kernels::conv::{ConvShape, PackedConv};
+use crate::kernels::conv_transpose::PackedConvTranspose;
+use crate::kernels::linear::PackedLinear;
+use crate::kernels::pool::PoolShape;
+use crate::kernels::resize::Bilinear;
+use crate::kernels::{Activation, Exec, Geometry, Halo, LANES, copy, pointwise, pool};
+use crate::layers::{Conv, ConvTranspose, Layer, PoolKind, Subsample};
+
+/// A node made ready: weights packed, tables built.
+pub(super) enum Op {
+    Input,
+    Conv(PackedConv, Activation),
+    ConvTranspose(PackedConvTranspose, Activation),
+    Linear(PackedLinear, Activation),
+    Affine { scale: Vec<f32>, shift: Vec<f32> },
+    Activation(Activation),
+    Pool(PoolShape, PoolKind),
+    GlobalAvgPool,
+    Add,
+    Mul,
+    Concat,
+    Resize(Bilinear),
+    Subsample(Subsample),
+}
+
+fn conv_shape(conv: &Conv, h: usize, w: usize) -> ConvShape {
+    ConvShape {
+        in_channels: conv.in_channels,
+        out_channels: conv.out_channels,
+        kernel: conv.kernel,
+        stride: conv.stride,
+        dilation: conv.dilation,
+        padding: conv.halo(h, w),
+        groups: conv.groups,
+    }
+}
+
+fn transpose_shape(conv: &ConvTranspose) -> ConvShape {
+    ConvShape {
+        in_channels: conv.in_channels,
+        out_channels: conv.out_channels,
+        kernel: conv.kernel,
+        stride: conv.stride,
+        dilation: conv.dilation,
+        padding: conv.padding,
+        groups: conv.groups,
+    }
+}
+
+/// The halo that `layer` reads around its first input of `h` x `w`.
+pub(super) fn halo(layer: &Layer, h: usize, w: usize) -> Halo {
+    match layer {
+        Layer::Conv(conv) => conv_shape(conv, h, w).halo(h, w),
+        _ => Halo::default(),
+    }
+}
+
+impl Op {
+    /// Packs what `node` needs for the layouts of `plan`.
+    pub(super) fn prepare(graph: &Graph, plan: &Plan, node: Node, winograd: bool) -> Self {
+        let def = graph.def(node);
+        let y = &plan.geometries[node.index()];
+        let x = def.inputs.first().map_or(y, |input| &plan.geometries[input.index()]);
+        match &def.layer {
+            Layer::Input => Self::Input,
+            Layer::Conv(conv) => {
+                let shape = conv_shape(conv, x.h, x.w);
+                let bias = conv.bias_values.as_ref().map(|bias| &bias.data[..]);
+                Self::Conv(PackedConv::new(&shape, &conv.weight.data, bias, x, y, winograd), conv.activation)
+            }
+            Layer::ConvTranspose(conv) => {
+                let bias = conv.bias_values.as_ref().map(|bias| &bias.data[..]);
+                let packed = PackedConvTranspose::new(&transpose_shape(conv), &conv.weight.data, bias);
+                Self::ConvTranspose(packed, conv.activation)
+            }
+            Layer::Linear(linear) => {
+                let bias = linear.bias.as_ref().map(|bias| &bias.data[..]);
+                let packed = PackedLinear::new(&linear.weight.data, bias, x, linear.out_features);
+                Self::Linear(packed, linear.activation)
+            }
+            Layer::BatchNorm(norm) => {
+                let (mut scale, mut shift): (Vec<_>, Vec<_>) =
+                    norm.affine().into_iter().map(|(a, b)| (a as f32, b as f32)).unzip();
+                scale.resize(scale.len().next_multiple_of(LANES), 0.0);
+                shift.resize(shift.len().next_multiple_of(LANES), 0.0);
+                Self::Affine { scale, shift }
+            }
+            Layer::Activation(activation) => Self::Activation(*activation),
+            Layer::Pool(pool) => {
+                let shape = PoolShape { kernel: pool.kernel, stride: pool.stride, padding: pool.padding };
+                Self::Pool(shape, pool.kind)
+            }
+            Layer::GlobalAvgPool => Self::GlobalAvgPool,
+            Layer::Add => Self::Add,
+            Layer::Mul => Self::Mul,
+            Layer::Concat => Self::Concat,
+            Layer::Resize(resize) => Self::Resize(Bilinear::new(x, y, resize.align_corners)),
+            Layer::Subsample(subsample) => Self::Subsample(*subsample),
+        }
+    }
+
+    /// Name of the kernel.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Conv(conv, _) => conv.method(),
+            Self::ConvTranspose(..) => "transposed",
+            Self::Linear(..) => "linear",
+            Self::Affine { .. } => "affine",
+            Self::Activation(activation) => activation.name(),
+            Self::Pool(_, kind) => kind.name(),
+            Self::GlobalAvgPool => "global_avg_pool",
+            Self::Add => "add",
+            Self::Mul => "mul",
+            Self::Concat => "concat",
+            Self::Resize(_) => "bilinear",
+            Self::Subsample(_) => "subsample",
+        }
+    }
+
+    /// Computes the first `images` images of `y` from `inputs`.
+    pub(super) fn run(
+        &self,
+        exec: &Exec<'_>,
+        images: usize,
+        inputs: &[(&[f32], &Geometry)],
+        y: &mut [f32],
+        yg: &Geometry,
+    ) {
+        let Some(&x) = inputs.first() else { return };
+        match self {
+            Self::Input => {}
+            Self::Conv(conv, activation) => conv.run(exec, images, x.0, y, inputs.get(1).copied(), *activation),
+            Self::ConvTranspose(conv, activation) => conv.run(exec, images, x, y, yg, *activation),
+            Self::Linear(linear, activation) => linear.run(exec, images, x.0, y, yg, *activation),
+            Self::Affine { scale, shift } => pointwise::affine(exec, images, (scale, shift), x, y, yg),
+            Self::Activation(activation) => pointwise::activation(exec, images, *activation, x, y, yg),
+            Self::Pool(shape, PoolKind::Max) => pool::max(exec, images, shape, x, y, yg),
+            Self::Pool(shape, PoolKind::Average { count_padding }) => {
+                pool::average(exec, images, shape, *count_padding, x, y, yg);
+            }
+            Self::GlobalAvgPool => pool::global_average(exec, images, x, y, yg),
+            Self::Add => pointwise::add(exec, images, x, inputs[1], y, yg),
+            Self::Mul => pointwise::mul(exec, images, x, inputs[1], y, yg),
+            Self::Concat => copy::concat(exec, images, inputs, y, yg),
+            Self::Resize(bilinear) => bilinear.run(exec, images, x, y, yg),
+            Self::Subsample(subsample) => {
+                copy::subsample(exec, images, (subsample.stride, subsample.before), x, y, yg);
+            }
+        }
+    }
+}

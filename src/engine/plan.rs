@@ -1,0 +1,116 @@
+//! Shapes, layouts and buffers of one graph for one input size, settled before anything runs.
+
+use crate::Result;
+use crate::graph::{Graph, Node};
+use crate::kernels::{Geometry, Halo};
+use crate::layers::{Layer, Shape};
+
+use super::op;
+
+/// Inputs of at most this many channels stay planar when only convolutions read them: blocks would be mostly filling.
+const PLANAR_CHANNELS: usize = 8;
+
+/// Where every value of a graph lives.
+///
+/// A buffer is shared by values of *equal* geometry whose lives do not overlap, so that its halo and filling lanes,
+/// zeroed once, are never written by anybody and stay zero for ever.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Images at a time.
+    pub batch: usize,
+    /// Shape of each node's value for one image.
+    pub shapes: Vec<Shape>,
+    /// Layout of each node's value.
+    pub geometries: Vec<Geometry>,
+    /// Which buffer holds each node's value.
+    pub slots: Vec<usize>,
+    /// Layout of each buffer.
+    pub buffers: Vec<Geometry>,
+}
+
+impl Plan {
+    /// Plans `graph` for `batch` images of shape `input`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] naming the first layer that cannot take its input.
+    pub fn new(graph: &Graph, input: Shape, batch: usize) -> Result<Self> {
+        let shapes = graph.shapes(input)?;
+        let readers = graph.readers();
+        let geometries: Vec<Geometry> = graph
+            .handles()
+            .map(|node| {
+                let Shape { c, h, w } = shapes[node.index()];
+                let layers = || readers[node.index()].iter().map(|&reader| (reader, &graph.def(reader).layer));
+                let halo = layers()
+                    .filter(|(reader, _)| graph.def(*reader).inputs[0] == node)
+                    .map(|(_, layer)| op::halo(layer, h, w))
+                    .fold(Halo::default(), Halo::union);
+                let planar = matches!(graph.def(node).layer, Layer::Input)
+                    && c <= PLANAR_CHANNELS
+                    && layers().count() > 0
+                    && layers().all(|(_, layer)| matches!(layer, Layer::Conv(conv) if conv.groups == 1));
+                let geometry =
+                    if planar { Geometry::planar(batch, c, h, w) } else { Geometry::blocked(batch, c, h, w) };
+                geometry.with_halo(halo)
+            })
+            .collect();
+        let (slots, buffers) = share(graph, &readers, &geometries);
+        Ok(Self { batch, shapes, geometries, slots, buffers })
+    }
+
+    /// Bytes of all buffers.
+    pub fn bytes(&self) -> usize {
+        self.buffers.iter().map(|buffer| buffer.len() * size_of::<f32>()).sum()
+    }
+}
+
+/// Assigns a buffer to each value: the first free one of its geometry, or a new one.
+fn share(graph: &Graph, readers: &[Vec<Node>], geometries: &[Geometry]) -> (Vec<usize>, Vec<Geometry>) {
+    let end = graph.nodes.len();
+    // A value lives until its last reader has run; the output, to the end.
+    let last_use = |node: Node| {
+        let read = readers[node.index()].iter().map(|reader| reader.index()).max();
+        if node == graph.output() { end } else { read.unwrap_or(node.index()) }
+    };
+    let mut buffers: Vec<Geometry> = Vec::new();
+    let mut free_after: Vec<usize> = Vec::new();
+    let mut slots = Vec::with_capacity(end);
+    for node in graph.handles() {
+        let geometry = geometries[node.index()];
+        let free = (0..buffers.len()).find(|&slot| buffers[slot] == geometry && free_after[slot] < node.index());
+        let slot = free.unwrap_or_else(|| {
+            buffers.push(geometry);
+            free_after.push(0);
+            buffers.len() - 1
+        });
+        free_after[slot] = last_use(node);
+        slots.push(slot);
+    }
+    (slots, buffers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Params, Scope};
+    use crate::layers::Conv;
+
+    #[test]
+    fn a_chain_needs_two_buffers_and_a_skip_outlives_it() {
+        let net = Scope::new(Params::Random(0));
+        let x = net.input(16);
+        let start = net.at("start").conv(x, Conv::new(16, 3).padding(1));
+        let mut y = start;
+        for i in 0..6 {
+            y = net.at(format!("conv{i}")).conv(y, Conv::new(16, 3).padding(1));
+        }
+        let y = net.add(y, start);
+        let (graph, _) = net.finish(y).unwrap();
+        let plan = Plan::new(&graph, Shape::new(16, 9, 9), 2).unwrap();
+        // Of the 16x9x9 values with halo 1: the skip, and two that alternate. The sum has no halo.
+        let with_halo = plan.buffers.iter().filter(|buffer| buffer.halo.top == 1).count();
+        assert_eq!(with_halo, 3);
+        let skip = plan.slots[start.index()];
+        assert!((start.index() + 1..graph.nodes.len()).all(|node| plan.slots[node] != skip));
+    }
+}

@@ -1,0 +1,154 @@
+//! The native engine: a planned graph with packed weights and its buffers, ready to run again and again.
+
+use std::sync::Arc;
+
+use super::op::Op;
+use super::plan::Plan;
+use crate::graph::{Graph, Node};
+use crate::kernels::{Exec, Isa, Pool, Share, copy};
+use crate::layers::Shape;
+use crate::probe::{Probe, Watch};
+use crate::{Error, Result};
+
+/// How the native engine computes.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// The threads.
+    pub pool: Arc<Pool>,
+    /// The instruction-set level. No output bit depends on it.
+    pub isa: Isa,
+    /// Whether kernels that reorder arithmetic (Winograd) may be chosen; false is `--kernels direct`.
+    pub winograd: bool,
+}
+
+impl EngineOptions {
+    /// `threads` threads at the best level, all kernels.
+    pub fn new(threads: usize) -> Self {
+        Self { pool: Arc::new(Pool::new(threads)), isa: Isa::best(), winograd: true }
+    }
+}
+
+/// A graph prepared for one input shape and batch size.
+pub struct Session {
+    graph: Arc<Graph>,
+    plan: Plan,
+    ops: Vec<Op>,
+    buffers: Vec<Vec<f32>>,
+    options: EngineOptions,
+    times: Vec<std::time::Duration>,
+}
+
+impl Session {
+    /// Plans `graph` for up to `batch` images of shape `input`, packs its weights and allocates its buffers.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] naming the first layer that cannot take its input.
+    pub fn new(graph: Arc<Graph>, input: Shape, batch: usize, options: EngineOptions) -> Result<Self> {
+        let plan = Plan::new(&graph, input, batch.max(1))?;
+        let ops = graph.handles().map(|node| Op::prepare(&graph, &plan, node, options.winograd)).collect();
+        let buffers = plan.buffers.iter().map(|geometry| vec![0.0; geometry.len()]).collect();
+        let times = vec![std::time::Duration::ZERO; graph.nodes.len()];
+        Ok(Self { graph, plan, ops, buffers, options, times })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Name of the kernel that computes `node`.
+    pub fn kernel(&self, node: Node) -> &'static str {
+        self.ops[node.index()].name()
+    }
+
+    /// Time each node took in the last run that was timed.
+    pub fn times(&self) -> &[std::time::Duration] {
+        &self.times
+    }
+
+    /// Runs the images in `images`, `[N, C, H, W]` flat with `N` at most the planned batch, and returns the output
+    /// `[N, C', H', W']` flat. A probe's watchers see the operands; no output bit depends on them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `images` is no whole number of images or more than planned.
+    pub fn run(&mut self, images: &[f32], probe: Option<&dyn Probe>) -> Result<Vec<f32>> {
+        self.run_with(images, probe, false)
+    }
+
+    /// [`Session::run`], each node timed ([`Session::times`]).
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_timed(&mut self, images: &[f32], probe: Option<&dyn Probe>) -> Result<Vec<f32>> {
+        self.run_with(images, probe, true)
+    }
+
+    fn run_with(&mut self, images: &[f32], probe: Option<&dyn Probe>, timed: bool) -> Result<Vec<f32>> {
+        let shape = self.plan.shapes[0];
+        let count = images.len() / shape.elements();
+        if count * shape.elements() != images.len() || count > self.plan.batch {
+            let want = format!("needs up to {} images of {shape}", self.plan.batch);
+            return Err(Error::shape("input", format!("has {} values, the session {want}", images.len())));
+        }
+        let pool = Arc::clone(&self.options.pool);
+        let exec = Exec::new(&pool, self.options.isa);
+        let input = self.plan.geometries[0];
+        copy::pack(&exec, count, images, &mut self.buffers[self.plan.slots[0]], &input);
+        for node in self.graph.handles().skip(1) {
+            let start = timed.then(std::time::Instant::now);
+            let watch = probe.and_then(|probe| probe.watch(node));
+            self.step(node, count, watch);
+            if let Some(start) = start {
+                self.times[node.index()] = start.elapsed();
+            }
+        }
+        let output = self.graph.output().index();
+        let geometry = self.plan.geometries[output];
+        let mut result = vec![0.0; self.plan.shapes[output].elements() * count];
+        copy::unpack(&exec, count, &self.buffers[self.plan.slots[output]], &geometry, &mut result);
+        Ok(result)
+    }
+
+    /// Runs one node on the first `images` images, its first input watched by `watch`.
+    fn step(&mut self, node: Node, images: usize, watch: Option<&dyn Watch>) {
+        let plan = &self.plan;
+        let slot = |node: Node| plan.slots[node.index()];
+        // The output's buffer holds none of the inputs (the plan sees to it), so it can be lent out apart.
+        let mut y = std::mem::take(&mut self.buffers[slot(node)]);
+        let inputs: Vec<_> = self
+            .graph
+            .def(node)
+            .inputs
+            .iter()
+            .map(|&input| (self.buffers[slot(input)].as_slice(), &plan.geometries[input.index()]))
+            .collect();
+        let exec = Exec::new(&self.options.pool, self.options.isa);
+        let geometry = &plan.geometries[node.index()];
+        match watch {
+            None => self.ops[node.index()].run(&exec, images, &inputs, &mut y, geometry),
+            Some(watch) => {
+                let look = |share: Share| show(share, watch, inputs[0].0, inputs[0].1, images);
+                let exec = Exec { alongside: Some(&look), ..exec };
+                self.ops[node.index()].run(&exec, images, &inputs, &mut y, geometry);
+            }
+        }
+        self.buffers[slot(node)] = y;
+    }
+}
+
+/// Shows a watcher this task's share of all rows of all images.
+fn show(share: Share, watch: &dyn Watch, x: &[f32], geometry: &crate::kernels::Geometry, images: usize) {
+    let mut rows = share.of(images * geometry.h);
+    while !rows.is_empty() {
+        let image = rows.start / geometry.h;
+        let end = rows.end.min((image + 1) * geometry.h);
+        let base = image * geometry.h;
+        watch.rows(share.worker, x, geometry, image, rows.start - base..end - base);
+        rows.start = end;
+    }
+}

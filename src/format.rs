@@ -1,0 +1,129 @@
+//! Number formats: from a calibrated range to the map from real values to codes (METRICS section 2).
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Error;
+use crate::kernels::count::{CodeMap, Range};
+
+/// A family of maps, one for each range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberFormat {
+    /// Fixed point of so many bits, sign included, with a power-of-two scale: the largest that the range fits.
+    Fixed(u32),
+    /// Linear 8-bit: symmetric, or unsigned where the range holds no negative value.
+    Int8,
+}
+
+impl Default for NumberFormat {
+    fn default() -> Self {
+        Self::Fixed(16)
+    }
+}
+
+impl fmt::Display for NumberFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(bits) => write!(f, "fixed{bits}"),
+            Self::Int8 => f.write_str("int8"),
+        }
+    }
+}
+
+impl FromStr for NumberFormat {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bits = text.strip_prefix("fixed").and_then(|bits| bits.parse().ok());
+        match (text, bits) {
+            ("int8", _) => Ok(Self::Int8),
+            (_, Some(bits @ 2..=16)) => Ok(Self::Fixed(bits)),
+            _ => Err(Error::invalid(format!("number format {text}"), "give fixed2 to fixed16, or int8")),
+        }
+    }
+}
+
+impl NumberFormat {
+    /// Baseline width B.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Fixed(bits) => bits,
+            Self::Int8 => 8,
+        }
+    }
+
+    /// The map for values in `range`. A range of nothing but zero has scale 1.
+    pub fn code_map(self, range: Range) -> CodeMap {
+        let magnitude = range.magnitude();
+        match self {
+            Self::Fixed(bits) => {
+                let hi = (1 << (bits - 1)) - 1;
+                CodeMap { scale: power_of_two(magnitude, hi), lo: -hi, hi }
+            }
+            Self::Int8 if range.min >= 0.0 && range.min <= range.max => {
+                CodeMap { scale: linear(255, magnitude), lo: 0, hi: 255 }
+            }
+            Self::Int8 => CodeMap { scale: linear(127, magnitude), lo: -127, hi: 127 },
+        }
+    }
+}
+
+/// The largest `2^f` with `magnitude * 2^f <= hi`, f within what f32 holds as a normal number.
+fn power_of_two(magnitude: f32, hi: i32) -> f32 {
+    if magnitude == 0.0 {
+        return 1.0;
+    }
+    let fits = |f: i32| f64::from(magnitude) * 2f64.powi(f) <= f64::from(hi);
+    let guess = (f64::from(hi) / f64::from(magnitude)).log2().floor() as i32;
+    // The logarithm is rounded: the largest f that fits is the guess or a neighbour.
+    let f = (guess - 1..=guess + 1).rev().find(|&f| fits(f)).unwrap_or(guess - 1);
+    2f64.powi(f.clamp(-126, 126)) as f32
+}
+
+fn linear(hi: i32, magnitude: f32) -> f32 {
+    if magnitude == 0.0 { 1.0 } else { (f64::from(hi) / f64::from(magnitude)).min(f64::from(f32::MAX)) as f32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn range(min: f32, max: f32) -> Range {
+        Range { min, max }
+    }
+
+    #[test]
+    fn formats_parse_and_print() {
+        for text in ["fixed2", "fixed16", "int8"] {
+            assert_eq!(text.parse::<NumberFormat>().unwrap().to_string(), text);
+        }
+        for text in ["fixed1", "fixed17", "fixed", "int4", "", "fixed-3"] {
+            assert!(text.parse::<NumberFormat>().unwrap_err().to_string().contains("fixed2 to fixed16"), "{text}");
+        }
+    }
+
+    #[test]
+    fn ranges_choose_scale_and_sign() {
+        let map = NumberFormat::Fixed(16).code_map(range(-1.0, 0.5));
+        assert_eq!((map.scale, map.lo, map.hi), (16384.0, -32767, 32767));
+        assert_eq!(NumberFormat::Fixed(16).code_map(range(0.0, 32767.0)).scale, 1.0);
+        assert_eq!(NumberFormat::Fixed(16).code_map(range(0.0, 32768.0)).scale, 0.5);
+        assert_eq!(NumberFormat::Fixed(16).code_map(Range::default()).scale, 1.0);
+        let map = NumberFormat::Int8.code_map(range(0.0, 6.0));
+        assert_eq!((map.scale, map.lo, map.hi), (42.5, 0, 255));
+        let map = NumberFormat::Int8.code_map(range(-2.0, 1.0));
+        assert_eq!((map.scale, map.lo, map.hi), (63.5, -127, 127));
+    }
+
+    proptest! {
+        #[test]
+        fn the_scale_is_the_largest_power_of_two_that_fits(magnitude in 1e-30f32..1e30, bits in 2u32..17) {
+            let map = NumberFormat::Fixed(bits).code_map(range(-magnitude, 0.0));
+            prop_assert_eq!(map.scale.log2().fract(), 0.0);
+            prop_assert!(f64::from(magnitude) * f64::from(map.scale) <= f64::from(map.hi));
+            prop_assert!(f64::from(magnitude) * f64::from(map.scale) * 2.0 > f64::from(map.hi));
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! Streams of inputs: listed cheaply, loaded one by one from any thread, never held.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, Metadata};
+use sha2::{Digest, Sha256};
+
+use super::decode::{Pixels, decode};
+use super::preprocess::Preprocess;
+use crate::{Error, Result};
+
+/// Extensions that make a file of a directory an image.
+const IMAGES: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "jpe"];
+/// A safetensors header above this is hostile.
+const LARGEST_HEADER: u64 = 100 << 20;
+
+/// One input.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// What messages and tables call it: a path, or a file and an index.
+    pub id: String,
+    /// SHA-256 of the encoded file, or of the extents and raw pixels of a stored image.
+    pub digest: [u8; 32],
+    /// Its class, where known.
+    pub label: Option<u32>,
+    /// `[C, H, W]`, preprocessed.
+    pub values: Vec<f32>,
+}
+
+/// Where the bytes of a stored stack of images are.
+enum Bytes {
+    File(PathBuf),
+    Embedded(&'static [u8]),
+}
+
+/// A tensor `images` `[N, H, W, C]`, `[N, C, H, W]` or `[N, H, W]` of u8.
+struct Stack {
+    name: String,
+    bytes: Bytes,
+    /// Offset of the first image.
+    start: u64,
+    h: usize,
+    w: usize,
+    c: usize,
+    channels_first: bool,
+    labels: Vec<u32>,
+}
+
+enum Item {
+    File { path: PathBuf, label: Option<u32> },
+    Stacked { stack: usize, index: usize },
+}
+
+/// Inputs in order.
+pub struct Dataset {
+    items: Vec<Item>,
+    stacks: Vec<Stack>,
+    preprocess: Preprocess,
+}
+
+impl Dataset {
+    /// Lists the inputs of `paths`: image files, directories of them (with sub-directories as classes, or a
+    /// `labels.tsv` of `name<TAB>class`), and safetensors files holding `images` and perhaps `labels`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a path that does not exist, [`Error::Invalid`] for a directory without images,
+    /// [`Error::Malformed`] for a stored stack that is none.
+    pub fn open(paths: &[PathBuf], preprocess: &Preprocess) -> Result<Self> {
+        let mut dataset = Self { items: Vec::new(), stacks: Vec::new(), preprocess: preprocess.clone() };
+        for path in paths {
+            let name = path.display().to_string();
+            if path.is_dir() {
+                dataset.add_directory(path)?;
+            } else if !path.exists() {
+                let hint = "give image files, directories of images, or a safetensors file with `images`";
+                return Err(Error::NotFound { what: name, hint: hint.into() });
+            } else if path.extension().is_some_and(|end| end == "safetensors") {
+                let mut file = File::open(path).map_err(|source| Error::io(path, source))?;
+                let stack = Stack::open(&name, &mut file, Bytes::File(path.clone()))?;
+                dataset.add_stack(stack, &mut file)?;
+            } else {
+                dataset.items.push(Item::File { path: path.clone(), label: None });
+            }
+        }
+        Ok(dataset)
+    }
+
+    /// The images stored in `bytes`, a safetensors file.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    pub fn embedded(bytes: &'static [u8], preprocess: &Preprocess) -> Result<Self> {
+        let mut dataset = Self { items: Vec::new(), stacks: Vec::new(), preprocess: preprocess.clone() };
+        let mut cursor = std::io::Cursor::new(bytes);
+        let stack = Stack::open("built-in", &mut cursor, Bytes::Embedded(bytes))?;
+        dataset.add_stack(stack, &mut cursor)?;
+        Ok(dataset)
+    }
+
+    /// How many inputs there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The preprocessing.
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
+    }
+
+    /// The inputs at `indices`, in that order.
+    pub fn select(mut self, indices: &[usize]) -> Self {
+        let mut items: Vec<Option<Item>> = self.items.into_iter().map(Some).collect();
+        self.items = indices.iter().filter_map(|&index| items.get_mut(index)?.take()).collect();
+        self
+    }
+
+    /// Reads, decodes and preprocesses one input.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Malformed`] or [`Error::Shape`] naming the input.
+    ///
+    /// # Panics
+    /// If `index` is not below [`Dataset::len`].
+    pub fn load(&self, index: usize) -> Result<Sample> {
+        match &self.items[index] {
+            Item::File { path, label } => {
+                let id = path.display().to_string();
+                let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
+                let values = self.preprocess.apply(&id, decode(&id, &bytes)?)?;
+                Ok(Sample { digest: Sha256::digest(&bytes).into(), label: *label, values, id })
+            }
+            Item::Stacked { stack, index } => {
+                let stack = &self.stacks[*stack];
+                let id = format!("{}[{index}]", stack.name);
+                let raw = stack.read(*index)?;
+                let mut hasher = Sha256::new();
+                for extent in [stack.h, stack.w, stack.c] {
+                    hasher.update((extent as u64).to_le_bytes());
+                }
+                hasher.update(&raw);
+                let values = self.preprocess.apply(&id, stack.pixels(raw))?;
+                Ok(Sample { digest: hasher.finalize().into(), label: stack.labels.get(*index).copied(), values, id })
+            }
+        }
+    }
+
+    fn add_stack(&mut self, mut stack: Stack, source: &mut (impl Read + Seek)) -> Result<()> {
+        let count = stack.read_labels(source)?;
+        self.items.extend((0..count).map(|index| Item::Stacked { stack: self.stacks.len(), index }));
+        self.stacks.push(stack);
+        Ok(())
+    }
+
+    fn add_directory(&mut self, path: &Path) -> Result<()> {
+        let list = |path: &Path| -> Result<Vec<PathBuf>> {
+            let entries = std::fs::read_dir(path).map_err(|source| Error::io(path, source))?;
+            let mut paths = entries
+                .map(|entry| entry.map(|entry| entry.path()).map_err(|source| Error::io(path, source)))
+                .collect::<Result<Vec<_>>>()?;
+            paths.sort();
+            Ok(paths)
+        };
+        let is_image = |path: &PathBuf| {
+            let end = path.extension().and_then(|end| end.to_str()).map(str::to_ascii_lowercase);
+            path.is_file() && end.is_some_and(|end| IMAGES.contains(&end.as_str()))
+        };
+        let entries = list(path)?;
+        let before = self.items.len();
+        let labels = read_labels_tsv(&path.join("labels.tsv"))?;
+        for file in entries.iter().filter(|path| is_image(path)) {
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            self.items.push(Item::File { path: file.clone(), label: labels.get(name).copied() });
+        }
+        // Sub-directories are classes, in sorted order.
+        for (class, folder) in entries.iter().filter(|path| path.is_dir()).enumerate() {
+            for file in list(folder)?.into_iter().filter(|path| is_image(path)) {
+                self.items.push(Item::File { path: file, label: Some(class as u32) });
+            }
+        }
+        if self.items.len() == before {
+            let detail = format!("holds no image (looked for {})", IMAGES.join(", "));
+            return Err(Error::malformed(path.display().to_string(), detail));
+        }
+        Ok(())
+    }
+}
+
+fn read_labels_tsv(path: &Path) -> Result<std::collections::HashMap<String, u32>> {
+    if !path.exists() {
+        return Ok(Default::default());
+    }
+    let text = std::fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(number, line)| {
+            let fields =
+                line.split_once('\t').and_then(|(name, class)| Some((name.to_owned(), class.trim().parse().ok()?)));
+            fields.ok_or_else(|| {
+                let detail = format!("line {}: wants a file name, a tab and a class number", number + 1);
+                Error::malformed(path.display().to_string(), detail)
+            })
+        })
+        .collect()
+}
+
+impl Stack {
+    fn open(name: &str, source: &mut (impl Read + Seek), bytes: Bytes) -> Result<Self> {
+        let (metadata, start) = read_header(name, source)?;
+        let wrong = |detail: String| Error::malformed(format!("{name}: images"), detail);
+        let Some(info) = metadata.info("images") else {
+            return Err(Error::malformed(name, "holds no tensor `images`"));
+        };
+        if info.dtype != Dtype::U8 {
+            return Err(wrong(format!("is {:?}, must be u8", info.dtype)));
+        }
+        let (h, w, c, channels_first) = match info.shape[..] {
+            [_, h, w] => (h, w, 1, false),
+            [_, h, w, c @ (1 | 3)] => (h, w, c, false),
+            [_, c @ (1 | 3), h, w] => (h, w, c, true),
+            _ => return Err(wrong(format!("is {:?}, must be [N, H, W, C], [N, C, H, W] or [N, H, W]", info.shape))),
+        };
+        if h * w == 0 {
+            return Err(wrong(format!("is {:?}: images without pixels", info.shape)));
+        }
+        let start = start + info.data_offsets.0 as u64;
+        Ok(Self { name: name.to_owned(), bytes, start, h, w, c, channels_first, labels: Vec::new() })
+    }
+
+    /// Reads the labels, if there are any, and tells how many images there are.
+    fn read_labels(&mut self, source: &mut (impl Read + Seek)) -> Result<usize> {
+        let (metadata, start) = read_header(&self.name, source)?;
+        let count = metadata.info("images").map_or(0, |info| info.shape[0]);
+        let Some(info) = metadata.info("labels") else { return Ok(count) };
+        let place = format!("{}: labels", self.name);
+        let wrong = |detail: String| Error::malformed(&place, detail);
+        if info.shape != [count] {
+            return Err(wrong(format!("is {:?}, must be [{count}], one a image", info.shape)));
+        }
+        let size = match info.dtype {
+            Dtype::U8 => 1,
+            Dtype::I32 | Dtype::U32 => 4,
+            Dtype::I64 | Dtype::U64 => 8,
+            other => return Err(wrong(format!("is {other:?}, must be integers"))),
+        };
+        let mut raw = vec![0; count * size];
+        let offset = start + info.data_offsets.0 as u64;
+        read_at(&self.name, source, offset, &mut raw)?;
+        let label = |bytes: &[u8]| {
+            let mut wide = [0; 8];
+            wide[..size].copy_from_slice(bytes);
+            u32::try_from(u64::from_le_bytes(wide)).map_err(|_| wrong("holds a number that is no class".into()))
+        };
+        self.labels = raw.chunks_exact(size).map(label).collect::<Result<_>>()?;
+        Ok(count)
+    }
+
+    fn read(&self, index: usize) -> Result<Vec<u8>> {
+        let len = self.h * self.w * self.c;
+        let offset = self.start + (index * len) as u64;
+        let mut raw = vec![0; len];
+        match &self.bytes {
+            Bytes::File(path) => {
+                let mut file = File::open(path).map_err(|source| Error::io(path, source))?;
+                read_at(&self.name, &mut file, offset, &mut raw)?;
+            }
+            Bytes::Embedded(bytes) => read_at(&self.name, &mut std::io::Cursor::new(bytes), offset, &mut raw)?,
+        }
+        Ok(raw)
+    }
+
+    fn pixels(&self, raw: Vec<u8>) -> Pixels {
+        let Self { h, w, c, .. } = *self;
+        let data = if self.channels_first {
+            (0..h * w).flat_map(|pixel| (0..c).map(move |channel| channel * h * w + pixel)).map(|i| raw[i]).collect()
+        } else {
+            raw
+        };
+        Pixels { h, w, c, data }
+    }
+}
+
+fn read_at(name: &str, source: &mut (impl Read + Seek), offset: u64, to: &mut [u8]) -> Result<()> {
+    let short = |error: std::io::Error| Error::malformed(name, format!("cannot be read to its end: {error}"));
+    source.seek(SeekFrom::Start(offset)).map_err(short)?;
+    source.read_exact(to).map_err(short)
+}
+
+/// The checked header of a safetensors file, and where its data start.
+fn read_header(name: &str, source: &mut (impl Read + Seek)) -> Result<(Metadata, u64)> {
+    let broken = |detail: String| Error::malformed(name, format!("is no safetensors file: {detail}"));
+    let end = source.seek(SeekFrom::End(0)).map_err(|error| broken(error.to_string()))?;
+    let mut len = [0; 8];
+    read_at(name, source, 0, &mut len)?;
+    let len = u64::from_le_bytes(len);
+    if len > LARGEST_HEADER || len > end.saturating_sub(8) {
+        return Err(broken(format!("its header claims {len} bytes of a file of {end}")));
+    }
+    let mut header = vec![0; 8 + len as usize];
+    read_at(name, source, 0, &mut header)?;
+    let metadata: Metadata = serde_json::from_slice(&header[8..]).map_err(|error| broken(error.to_string()))?;
+    if metadata.data_len() as u64 > end - 8 - len {
+        return Err(broken(format!(
+            "its tensors need {} bytes, {} follow the header",
+            metadata.data_len(),
+            end - 8 - len
+        )));
+    }
+    Ok((metadata, 8 + len))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+
+    fn plain(channels: usize) -> Preprocess {
+        let list = vec!["0.0"; channels].join(", ");
+        let ones = vec!["1.0"; channels].join(", ");
+        let text = format!("channels = {channels}\nsize = [2, 4]\nmean = [{list}]\nstd = [{ones}]");
+        Preprocess::from_table("t", &text.parse().unwrap()).unwrap()
+    }
+
+    fn stack(shape: &[usize], labels: &[u8]) -> Vec<u8> {
+        let data: Vec<u8> = (0..shape.iter().product::<usize>()).map(|v| v as u8).collect();
+        let mut views = HashMap::new();
+        views.insert("images", TensorView::new(Dtype::U8, shape.to_vec(), &data).unwrap());
+        if !labels.is_empty() {
+            views.insert("labels", TensorView::new(Dtype::U8, vec![labels.len()], labels).unwrap());
+        }
+        safetensors::serialize(views, None).unwrap()
+    }
+
+    #[test]
+    fn stacks_of_either_order_give_the_same_samples() {
+        let folder = tempfile::tempdir().unwrap();
+        let last = folder.path().join("last.safetensors");
+        std::fs::write(&last, stack(&[2, 2, 4, 3], &[4, 9])).unwrap();
+        let dataset = Dataset::open(&[last], &plain(3)).unwrap();
+        assert_eq!(dataset.len(), 2);
+        let sample = dataset.load(1).unwrap();
+        assert_eq!((sample.label, sample.values.len()), (Some(9), 24));
+        // Pixel (0, 1) of channel 2 of the second image: 24 + 3 + 2.
+        assert_eq!((sample.values[2 * 8 + 1] * 255.0).round(), 29.0);
+        let first = folder.path().join("first.safetensors");
+        std::fs::write(&first, stack(&[2, 1, 2, 4], &[])).unwrap();
+        let sample = Dataset::open(&[first], &plain(1)).unwrap().load(1).unwrap();
+        assert_eq!((sample.label, (sample.values[5] * 255.0).round()), (None, 13.0));
+    }
+
+    #[test]
+    fn bad_stacks_and_folders_are_errors_that_name_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.safetensors");
+        let open = |bytes: &[u8]| {
+            std::fs::write(&file, bytes).unwrap();
+            Dataset::open(std::slice::from_ref(&file), &plain(3)).and_then(|data| data.load(data.len() - 1)).map(|_| ())
+        };
+        let good = stack(&[2, 2, 4, 3], &[4, 9]);
+        open(&good).unwrap();
+        for cut in 0..good.len() {
+            let error = open(&good[..cut]).unwrap_err();
+            assert!(error.to_string().contains("x.safetensors"), "{cut}: {error}");
+        }
+        let mut huge = good.clone();
+        huge[..8].copy_from_slice(&(1u64 << 60).to_le_bytes());
+        assert!(open(&huge).unwrap_err().to_string().contains("claims 1152921504606846976 bytes"));
+        assert!(open(&stack(&[2, 2, 4, 5], &[])).unwrap_err().to_string().contains("must be [N, H, W, C]"));
+        assert!(open(&stack(&[2, 2, 4, 3], &[1])).unwrap_err().to_string().contains("one a image"));
+        let empty = tempfile::tempdir().unwrap();
+        let error = Dataset::open(&[empty.path().to_owned()], &plain(3)).err().unwrap();
+        assert!(error.to_string().contains("holds no image"), "{error}");
+        let error = Dataset::open(&["/nowhere/at/all.png".into()], &plain(3)).err().unwrap();
+        assert_eq!(error.exit_code(), crate::error::exit::UNAVAILABLE);
+    }
+
+    #[test]
+    fn folders_are_classes() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = image::RgbImage::from_pixel(4, 2, image::Rgb([9, 8, 7]));
+        for name in ["b/1.png", "a/2.png", "a/1.png"] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            image.save(path).unwrap();
+        }
+        let dataset = Dataset::open(&[folder.path().to_owned()], &plain(3)).unwrap();
+        let labels: Vec<_> = (0..dataset.len()).map(|i| dataset.load(i).unwrap().label).collect();
+        assert_eq!(labels, [Some(0), Some(0), Some(1)]);
+        let picked = dataset.select(&[2, 0]);
+        assert_eq!((picked.len(), picked.load(0).unwrap().label), (2, Some(1)));
+    }
+}

@@ -1,0 +1,100 @@
+//! Decoding of image files to 8-bit pixels.
+
+use std::io::Cursor;
+
+use image::{ImageReader, Limits};
+
+use crate::{Error, Result};
+
+/// Decoded images may take at most this much memory: a photograph of 100 megapixels.
+const LARGEST: u64 = 400 << 20;
+
+/// An 8-bit image, `[H, W, C]` in one slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pixels {
+    /// Rows.
+    pub h: usize,
+    /// Columns.
+    pub w: usize,
+    /// Channels: 3 (red, green, blue) or 1 (grey).
+    pub c: usize,
+    /// The values.
+    pub data: Vec<u8>,
+}
+
+impl Pixels {
+    /// The image with `c` channels: grey from colours by the ITU-R 601 weights as Pillow rounds them, colours from grey
+    /// by repetition.
+    pub fn with_channels(self, c: usize) -> Self {
+        let data = match (self.c, c) {
+            (3, 1) => {
+                let luma = |p: &[u8]| u32::from(p[0]) * 19595 + u32::from(p[1]) * 38470 + u32::from(p[2]) * 7471;
+                self.data.chunks_exact(3).map(|p| ((luma(p) + 0x8000) >> 16) as u8).collect()
+            }
+            (1, 3) => self.data.iter().flat_map(|&v| [v; 3]).collect(),
+            _ => return self,
+        };
+        Self { c, data, ..self }
+    }
+}
+
+/// Decodes a jpeg, png, webp or bmp, told apart by content. Transparency is dropped, orientation tags are not applied
+/// (as Pillow does neither on its own).
+///
+/// # Errors
+/// [`Error::Malformed`] naming `file`.
+pub fn decode(file: &str, bytes: &[u8]) -> Result<Pixels> {
+    let broken = |error: image::ImageError| Error::malformed(file, format!("is no image that can be read: {error}"));
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|error| Error::malformed(file, error.to_string()))?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(LARGEST);
+    reader.limits(limits);
+    let image = reader.decode().map_err(broken)?;
+    let (h, w) = (image.height() as usize, image.width() as usize);
+    if h == 0 || w == 0 {
+        return Err(Error::malformed(file, "is an image without pixels"));
+    }
+    let grey = !image.color().has_color();
+    let (c, data) = if grey { (1, image.into_luma8().into_raw()) } else { (3, image.into_rgb8().into_raw()) };
+    Ok(Pixels { h, w, c, data })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn png() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let image = image::RgbImage::from_fn(5, 3, |x, y| image::Rgb([x as u8 * 40, y as u8 * 70, 9]));
+        image.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn decodes_by_content() {
+        let pixels = decode("x", &png()).unwrap();
+        assert_eq!((pixels.h, pixels.w, pixels.c), (3, 5, 3));
+        assert_eq!(pixels.data[3..6], [40, 0, 9]);
+        let grey = pixels.with_channels(1);
+        // Pillow: (40 * 19595 + 9 * 7471 + 0x8000) >> 16.
+        assert_eq!(grey.data[1], 13);
+        assert_eq!(grey.with_channels(3).data[3..6], [13, 13, 13]);
+    }
+
+    proptest! {
+        #[test]
+        fn broken_images_are_errors_that_name_the_file(cut in 0usize..60, flip in any::<prop::sample::Index>(), bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let whole = png();
+            let cut = &whole[..cut.min(whole.len() - 1)];
+            prop_assert!(decode("cut.png", cut).unwrap_err().to_string().starts_with("cut.png: "));
+            let mut flipped = whole.clone();
+            flipped[flip.index(whole.len())] ^= 0x55;
+            let _ = decode("flipped.png", &flipped);
+            let _ = decode("noise", &bytes);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! One number for a set of inputs, whatever their order and however they were split.
+
+use std::fmt;
+
+/// The sum modulo 2^256 of the SHA-256 digests (as big-endian numbers) of all inputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InputDigest([u8; 32]);
+
+impl InputDigest {
+    /// Adds one input's digest.
+    pub fn add(&mut self, digest: &[u8; 32]) {
+        let mut carry = 0;
+        for (sum, byte) in self.0.iter_mut().zip(digest).rev() {
+            let total = u16::from(*sum) + u16::from(*byte) + carry;
+            *sum = total as u8;
+            carry = total >> 8;
+        }
+    }
+
+    /// Adds another set's.
+    pub fn merge(&mut self, other: &Self) {
+        self.add(&other.0);
+    }
+}
+
+impl fmt::Display for InputDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_carry_and_do_not_depend_on_order() {
+        let (mut a, mut b) = (InputDigest::default(), InputDigest::default());
+        let (ones, one) = ([0xff; 32], std::array::from_fn(|i| u8::from(i == 31)));
+        a.add(&ones);
+        a.add(&one);
+        assert_eq!(a.to_string(), "0".repeat(64));
+        a.add(&ones);
+        b.add(&one);
+        b.add(&ones);
+        b.add(&ones);
+        assert_eq!(a, b);
+    }
+}

@@ -1,0 +1,13 @@
+//! From files to inputs: decoding, Pillow's resampling, normalisation, and streams of samples.
+
+mod dataset;
+mod decode;
+mod digest;
+mod preprocess;
+mod resize;
+
+pub use dataset::{Dataset, Sample};
+pub use decode::{Pixels, decode};
+pub use digest::InputDigest;
+pub use preprocess::Preprocess;
+pub use resize::{Interpolation, resize};

@@ -1,0 +1,174 @@
+//! Convolution: what is asked for, which method computes it, and the packed weights.
+
+mod depthwise;
+mod direct;
+#[cfg(test)]
+mod tests;
+mod winograd;
+
+use depthwise::Depthwise;
+use direct::Direct;
+use winograd::Winograd;
+
+use super::activation::Activation;
+use super::exec::Exec;
+use super::geometry::{Geometry, Halo, LANES};
+use super::shared::Shared;
+
+/// Extents and attributes of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// C.
+    pub in_channels: usize,
+    /// K.
+    pub out_channels: usize,
+    /// R, S.
+    pub kernel: (usize, usize),
+    /// Rows and columns from one window to the next.
+    pub stride: (usize, usize),
+    /// Rows and columns from one tap to the next.
+    pub dilation: (usize, usize),
+    /// Zeros around the input.
+    pub padding: Halo,
+    /// Groups of channels that do not see one another.
+    pub groups: usize,
+}
+
+impl ConvShape {
+    /// Rows and columns of the output for an input of `h` x `w`, which must be at least as large as a filter once padded.
+    pub fn output(&self, h: usize, w: usize) -> (usize, usize) {
+        let extent = |size: usize, kernel: usize, stride: usize, dilation: usize| {
+            (size - dilation * (kernel - 1) - 1) / stride + 1
+        };
+        let p = self.padding;
+        (
+            extent(h + p.top + p.bottom, self.kernel.0, self.stride.0, self.dilation.0),
+            extent(w + p.left + p.right, self.kernel.1, self.stride.1, self.dilation.1),
+        )
+    }
+
+    /// The halo that an input buffer of `h` x `w` needs so that every window lies in it.
+    pub fn halo(&self, h: usize, w: usize) -> Halo {
+        let (oh, ow) = self.output(h, w);
+        let reach = |outputs: usize, kernel: usize, stride: usize, dilation: usize| {
+            (outputs - 1) * stride + dilation * (kernel - 1) + 1
+        };
+        let (top, left) = (self.padding.top, self.padding.left);
+        let bottom = reach(oh, self.kernel.0, self.stride.0, self.dilation.0).saturating_sub(h + top);
+        let right = reach(ow, self.kernel.1, self.stride.1, self.dilation.1).saturating_sub(w + left);
+        Halo { top, bottom, left, right }
+    }
+
+    fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.in_channels && self.groups == self.out_channels
+    }
+}
+
+enum Method {
+    Direct(Direct),
+    Winograd(Winograd),
+    Depthwise(Depthwise),
+}
+
+/// A convolution with its weights packed for the layouts of its input and output.
+pub struct PackedConv {
+    method: Method,
+    /// Bias, filled up with zeros to whole blocks.
+    bias: Vec<f32>,
+    x: Geometry,
+    y: Geometry,
+}
+
+/// What every method's tasks read and write.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    x: &'a [f32],
+    xg: &'a Geometry,
+    y: Shared<'a>,
+    yg: &'a Geometry,
+    bias: &'a [f32],
+    residual: Option<(&'a [f32], &'a Geometry)>,
+    activation: Activation,
+    images: usize,
+}
+
+impl Job<'_> {
+    /// Lanes of the last block to keep: those at and above are filling, and the activation would not leave them zero.
+    fn masked_block(&self) -> Option<usize> {
+        (!self.activation.keeps_zero() && !self.yg.c.is_multiple_of(LANES)).then(|| self.yg.blocks() - 1)
+    }
+
+    /// One in the lanes of channels, zero in the filling.
+    fn mask(&self) -> [f32; LANES] {
+        let used = self.yg.c - (self.yg.blocks() - 1) * LANES;
+        std::array::from_fn(|lane| if lane < used { 1.0 } else { 0.0 })
+    }
+}
+
+impl PackedConv {
+    /// Packs `weight` `[K, C/groups, R, S]` and `bias` `[K]`. The method follows from the layer's shape alone.
+    ///
+    /// # Panics
+    /// If the sizes contradict one another or the halo of `x` is too small.
+    pub fn new(
+        shape: &ConvShape,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        x: &Geometry,
+        y: &Geometry,
+        allow_winograd: bool,
+    ) -> Self {
+        let (k, c) = (shape.out_channels, shape.in_channels);
+        assert_eq!((x.c, y.c), (c, k), "channels");
+        assert_eq!((y.h, y.w), shape.output(x.h, x.w), "output extents");
+        assert_eq!(weight.len(), k * (c / shape.groups) * shape.kernel.0 * shape.kernel.1, "weights");
+        assert_eq!(x.halo.union(shape.halo(x.h, x.w)), x.halo, "halo of the input");
+        assert_eq!(y.lanes, LANES, "outputs are blocked");
+        let mut padded = vec![0.0; y.blocks() * LANES];
+        if let Some(bias) = bias {
+            padded[..k].copy_from_slice(bias);
+        }
+        let method = if shape.is_depthwise() && x.lanes == LANES {
+            Method::Depthwise(Depthwise::new(shape, weight))
+        } else if allow_winograd && Winograd::fits(shape, x, y) {
+            Method::Winograd(Winograd::new(shape, weight))
+        } else {
+            Method::Direct(Direct::new(shape, weight, x, y))
+        };
+        Self { method, bias: padded, x: *x, y: *y }
+    }
+
+    /// Name of the method.
+    pub fn method(&self) -> &'static str {
+        match self.method {
+            Method::Direct(_) => "direct",
+            Method::Winograd(_) => "winograd4",
+            Method::Depthwise(_) => "depthwise",
+        }
+    }
+
+    /// Computes the first `images` images of `y`; `residual`, of the shape of `y`, is added before `activation`.
+    pub fn run(
+        &self,
+        exec: &Exec<'_>,
+        images: usize,
+        x: &[f32],
+        y: &mut [f32],
+        residual: Option<(&[f32], &Geometry)>,
+        activation: Activation,
+    ) {
+        assert!(x.len() >= self.x.len() && y.len() >= self.y.len() && images <= self.x.n, "buffers hold the images");
+        if let Some((buffer, geometry)) = residual {
+            let same = (geometry.c, geometry.h, geometry.w, geometry.lanes);
+            assert_eq!(same, (self.y.c, self.y.h, self.y.w, LANES), "residual of the output's shape");
+            assert!(buffer.len() >= geometry.len(), "the residual's buffer holds the images");
+        }
+        let y = Shared::new(y);
+        let job = Job { x, xg: &self.x, y, yg: &self.y, bias: &self.bias, residual, activation, images };
+        match &self.method {
+            Method::Direct(direct) => direct.run(exec, &job),
+            Method::Winograd(winograd) => winograd.run(exec, &job),
+            Method::Depthwise(depthwise) => depthwise.run(exec, &job),
+        }
+    }
+}

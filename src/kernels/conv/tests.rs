@@ -1,0 +1,268 @@
+//! Convolutions against plain loops: in f64 for the value, in fused f32 of the same order for the bits.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::kernels::{Isa, Pool};
+
+fn value(i: usize, seed: u32) -> f32 {
+    let mixed = (i as u32).wrapping_mul(2_654_435_761).wrapping_add(seed.wrapping_mul(40_503));
+    ((mixed ^ (mixed >> 15)) >> 8) as f32 / (1 << 23) as f32 - 1.0
+}
+
+fn values(count: usize, seed: u32) -> Vec<f32> {
+    (0..count).map(|i| value(i, seed)).collect()
+}
+
+#[derive(Clone, Debug)]
+struct Problem {
+    shape: ConvShape,
+    images: usize,
+    h: usize,
+    w: usize,
+    planar: bool,
+    extra: Halo,
+    residual: bool,
+    activation: Activation,
+    seed: u32,
+}
+
+impl Problem {
+    fn x(&self) -> Vec<f32> {
+        values(self.images * self.shape.in_channels * self.h * self.w, self.seed)
+    }
+
+    fn weight(&self) -> Vec<f32> {
+        let s = &self.shape;
+        values(s.out_channels * (s.in_channels / s.groups) * s.kernel.0 * s.kernel.1, self.seed + 1)
+    }
+
+    fn bias(&self) -> Vec<f32> {
+        values(self.shape.out_channels, self.seed + 2)
+    }
+
+    fn residual(&self) -> Vec<f32> {
+        let (oh, ow) = self.shape.output(self.h, self.w);
+        values(self.images * self.shape.out_channels * oh * ow, self.seed + 3)
+    }
+
+    /// `[N, K, P, Q]` before the activation, in f64.
+    fn naive(&self) -> Vec<f64> {
+        let s = &self.shape;
+        let (oh, ow) = s.output(self.h, self.w);
+        let (cg, kg) = (s.in_channels / s.groups, s.out_channels / s.groups);
+        let (x, weight, bias, residual) = (self.x(), self.weight(), self.bias(), self.residual());
+        let mut y = Vec::new();
+        for n in 0..self.images {
+            for k in 0..s.out_channels {
+                for p in 0..oh {
+                    for q in 0..ow {
+                        let mut sum = f64::from(bias[k]);
+                        for c in 0..cg {
+                            for r in 0..s.kernel.0 {
+                                for t in 0..s.kernel.1 {
+                                    let row = (p * s.stride.0 + r * s.dilation.0).wrapping_sub(s.padding.top);
+                                    let column = (q * s.stride.1 + t * s.dilation.1).wrapping_sub(s.padding.left);
+                                    if row < self.h && column < self.w {
+                                        let channel = k / kg * cg + c;
+                                        let at = ((n * s.in_channels + channel) * self.h + row) * self.w + column;
+                                        let tap = ((k * cg + c) * s.kernel.0 + r) * s.kernel.1 + t;
+                                        sum += f64::from(x[at]) * f64::from(weight[tap]);
+                                    }
+                                }
+                            }
+                        }
+                        let at = y.len();
+                        y.push(if self.residual { sum + f64::from(residual[at]) } else { sum });
+                    }
+                }
+            }
+        }
+        y
+    }
+
+    /// Output buffer and method at one level, with sentinels in its halo.
+    fn run(&self, isa: Isa, threads: usize, winograd: bool) -> (Vec<f32>, Geometry, &'static str) {
+        let s = &self.shape;
+        let (oh, ow) = s.output(self.h, self.w);
+        let xg = match self.planar {
+            true => Geometry::planar(self.images, s.in_channels, self.h, self.w),
+            false => Geometry::blocked(self.images, s.in_channels, self.h, self.w),
+        };
+        let halo = s.halo(self.h, self.w);
+        let xg =
+            xg.with_halo(Halo { bottom: halo.bottom + self.extra.bottom, left: halo.left + self.extra.left, ..halo });
+        let yg = Geometry::blocked(self.images, s.out_channels, oh, ow).with_halo(self.extra);
+        let mut x = vec![0.0; xg.len()];
+        xg.pack(&self.x(), &mut x);
+        let rg = Geometry::blocked(self.images, s.out_channels, oh, ow);
+        let mut residual = vec![0.0; rg.len()];
+        rg.pack(&self.residual(), &mut residual);
+        let mut y = vec![SENTINEL; yg.len()];
+        let packed = PackedConv::new(s, &self.weight(), Some(&self.bias()), &xg, &yg, winograd);
+        let pool = Pool::new(threads);
+        let residual = self.residual.then_some((&residual[..], &rg));
+        packed.run(&Exec::new(&pool, isa), self.images, &x, &mut y, residual, self.activation);
+        (y, yg, packed.method())
+    }
+}
+
+const SENTINEL: f32 = 1234.5;
+
+fn activate(x: f64, activation: Activation) -> f64 {
+    let hard = |x: f64| (x + 3.0).clamp(0.0, 6.0) / 6.0;
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
+        Activation::LeakyRelu(slope) => {
+            if x > 0.0 {
+                x
+            } else {
+                x * f64::from(slope)
+            }
+        }
+        Activation::HardSwish => x * hard(x),
+        Activation::HardSigmoid => hard(x),
+        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Activation::Tanh => x.tanh(),
+    }
+}
+
+fn problems() -> impl Strategy<Value = Problem> {
+    let extents = (1usize..40, 1usize..70, 1usize..6, 1usize..6, 0usize..5);
+    let steps = (1usize..4, 1usize..4, 1usize..4, 1usize..4);
+    let halo = (0usize..4, 0usize..4, 0usize..4, 0usize..4).prop_map(|(top, bottom, left, right)| Halo {
+        top,
+        bottom,
+        left,
+        right,
+    });
+    let activations = prop::sample::select(vec![
+        Activation::Identity,
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::LeakyRelu(0.1),
+        Activation::HardSwish,
+        Activation::HardSigmoid,
+        Activation::Sigmoid,
+        Activation::Tanh,
+    ]);
+    let rest = (1usize..3, 1usize..20, 1usize..34, any::<bool>(), any::<bool>(), activations, 0u32..1000);
+    (extents, steps, halo.clone(), halo, rest).prop_filter_map(
+        "the padded input holds a window",
+        |(
+            (c, k, r, s, grouping),
+            (sh, sw, dh, dw),
+            padding,
+            extra,
+            (images, h, w, planar, residual, activation, seed),
+        )| {
+            let (in_channels, out_channels, groups) = match grouping {
+                0 => (c, c, c),
+                1 => (2 * c, 2 * k, 2),
+                2 => (3 * (c % 8 + 1), 3 * (k % 8 + 1), 3),
+                _ => (c, k, 1),
+            };
+            let shape = ConvShape {
+                in_channels,
+                out_channels,
+                kernel: (r, s),
+                stride: (sh, sw),
+                dilation: (dh, dw),
+                padding,
+                groups,
+            };
+            let fits =
+                h + padding.top + padding.bottom > dh * (r - 1) && w + padding.left + padding.right > dw * (s - 1);
+            let planar = planar && in_channels < 8;
+            fits.then_some(Problem { shape, images, h, w, planar, extra, residual, activation, seed })
+        },
+    )
+}
+
+fn check(problem: &Problem, winograd: bool, tolerance: f64) -> Result<(), TestCaseError> {
+    let want: Vec<f64> = problem.naive();
+    let rms = (want.iter().map(|v| v * v).sum::<f64>() / want.len() as f64).sqrt().max(1.0);
+    let (first, yg, method) = problem.run(Isa::SCALAR, 1, winograd);
+    for (i, (got, want)) in yg.unpack(&first).into_iter().zip(&want).enumerate() {
+        let want = activate(*want, problem.activation);
+        prop_assert!((f64::from(got) - want).abs() <= tolerance * rms, "{method} at {i}: {got}, {want}");
+    }
+    let mut inside = vec![false; first.len()];
+    for n in 0..yg.n {
+        for block in 0..yg.blocks() {
+            for y in 0..yg.h {
+                let at = yg.at(n, block, y, 0);
+                inside[at..at + yg.w * LANES].fill(true);
+                let used = (yg.c - block * LANES).min(LANES);
+                let filling =
+                    first[at..at + yg.w * LANES].chunks(LANES).all(|pixel| pixel[used..].iter().all(|&v| v == 0.0));
+                prop_assert!(filling, "{method}: filling lanes are zero");
+            }
+        }
+    }
+    let halo = first.iter().zip(&inside).filter(|(_, inside)| !**inside).all(|(&v, _)| v == SENTINEL);
+    prop_assert!(halo, "{method}: the halo is left alone");
+    for isa in Isa::available() {
+        for threads in [1, 2] {
+            let (again, ..) = problem.run(isa, threads, winograd);
+            let same = again.iter().zip(&first).all(|(a, b)| a.to_bits() == b.to_bits());
+            prop_assert!(same, "{method}: {} with {threads} threads has other bits", isa.name());
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn direct_and_depthwise_equal_plain_loops(problem in problems()) {
+        check(&problem, false, 2e-5)?;
+    }
+
+    #[test]
+    fn winograd_equals_plain_loops(
+        (c, k) in (17usize..50, 17usize..70),
+        (h, w, images) in (12usize..19, 12usize..22, 1usize..3),
+        padding in (0usize..3, 0usize..3, 0usize..3, 0usize..3),
+        residual in any::<bool>(),
+        seed in 0u32..1000,
+    ) {
+        let (top, bottom, left, right) = padding;
+        let shape = ConvShape {
+            in_channels: c, out_channels: k, kernel: (3, 3), stride: (1, 1), dilation: (1, 1),
+            padding: Halo { top, bottom, left, right }, groups: 1,
+        };
+        let extra = Halo { top: 1, bottom: 0, left: 1, right: 2 };
+        let problem = Problem { shape, images, h, w, planar: false, extra, residual, activation: Activation::Sigmoid, seed };
+        // Uniform data is harder on the transforms than real layers are: the largest error of all outputs, not the mean.
+        check(&problem, true, 5e-5)?;
+    }
+}
+
+#[test]
+fn methods_follow_from_the_shape() {
+    let shape = |c: usize, k: usize, kernel: usize, stride: usize, groups: usize| ConvShape {
+        in_channels: c,
+        out_channels: k,
+        kernel: (kernel, kernel),
+        stride: (stride, stride),
+        dilation: (1, 1),
+        padding: Halo { top: kernel / 2, bottom: kernel / 2, left: kernel / 2, right: kernel / 2 },
+        groups,
+    };
+    let method = |shape: ConvShape, size: usize, winograd: bool| {
+        let (h, w) = shape.output(size, size);
+        let x = Geometry::blocked(1, shape.in_channels, size, size).with_halo(shape.halo(size, size));
+        let y = Geometry::blocked(1, shape.out_channels, h, w);
+        let weight = vec![0.0; shape.out_channels * shape.in_channels / shape.groups * shape.kernel.0.pow(2)];
+        PackedConv::new(&shape, &weight, None, &x, &y, winograd).method()
+    };
+    assert_eq!(method(shape(64, 64, 3, 1, 1), 56, true), "winograd4");
+    assert_eq!(method(shape(64, 64, 3, 1, 1), 56, false), "direct");
+    assert_eq!(method(shape(64, 64, 3, 2, 1), 56, true), "direct");
+    assert_eq!(method(shape(64, 64, 3, 1, 1), 7, true), "direct");
+    assert_eq!(method(shape(64, 64, 3, 1, 64), 7, true), "depthwise");
+}

@@ -1,0 +1,112 @@
+//! Copies: into and out of the blocked layout, concatenation, and the strided shortcut.
+
+use super::exec::Exec;
+use super::geometry::{Geometry, LANES};
+use super::pixels::{Pixel, PixelOp, Source, for_each_pixel};
+use super::shared::Shared;
+use super::simd::Simd;
+
+/// The first `images` images, NCHW in `from`, into a buffer laid out as `geometry`.
+pub fn pack(exec: &Exec<'_>, images: usize, from: &[f32], to: &mut [f32], geometry: &Geometry) {
+    let Geometry { c, h, w, lanes, .. } = *geometry;
+    assert!(from.len() >= images * c * h * w && to.len() >= geometry.len(), "buffers hold the images");
+    let to = Shared::new(to);
+    // A task a block of channels: its rows are written by nobody else.
+    exec.for_each_task(images * geometry.blocks(), |_, task| {
+        let (image, block) = (task / geometry.blocks(), task % geometry.blocks());
+        // SAFETY: each block of each image belongs to one task.
+        let plane =
+            unsafe { to.slice(image * geometry.image_len() + block * geometry.plane_len(), geometry.plane_len()) };
+        for lane in 0..lanes.min(c - block * lanes) {
+            let channel = &from[(image * c + block * lanes + lane) * h * w..][..h * w];
+            for (y, row) in channel.chunks_exact(w).enumerate() {
+                let start = geometry.at(0, 0, y, 0) + lane;
+                for (x, &value) in row.iter().enumerate() {
+                    plane[start + x * lanes] = value;
+                }
+            }
+        }
+    });
+}
+
+/// The first `images` images of a buffer laid out as `geometry` into NCHW.
+pub fn unpack(exec: &Exec<'_>, images: usize, from: &[f32], geometry: &Geometry, to: &mut [f32]) {
+    let Geometry { c, h, w, lanes, .. } = *geometry;
+    assert!(from.len() >= geometry.len() && to.len() >= images * c * h * w, "buffers hold the images");
+    let to = Shared::new(to);
+    exec.for_each_task(images * c, |_, task| {
+        let (image, channel) = (task / c, task % c);
+        // SAFETY: each channel of each image belongs to one task.
+        let plane = unsafe { to.slice(task * h * w, h * w) };
+        for (y, row) in plane.chunks_exact_mut(w).enumerate() {
+            let start = geometry.index(image, channel, y, 0);
+            for (x, value) in row.iter_mut().enumerate() {
+                *value = from[start + x * lanes];
+            }
+        }
+    });
+}
+
+struct Concat<'a> {
+    parts: Vec<Source<'a>>,
+    /// First channel of each part, and the end.
+    starts: Vec<usize>,
+}
+
+impl PixelOp for Concat<'_> {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        let first = at.block * LANES;
+        let part = self.starts.partition_point(|&start| start <= first) - 1;
+        let inner = first - self.starts[part];
+        if inner.is_multiple_of(LANES) && (first + LANES <= self.starts[part + 1] || part + 1 == self.parts.len()) {
+            return self.parts[part].load(s, Pixel { block: inner / LANES, ..at });
+        }
+        let lanes: [f32; LANES] = std::array::from_fn(|lane| {
+            let part = self.starts.partition_point(|&start| start <= first + lane) - 1;
+            let source = self.parts.get(part);
+            source.map_or(0.0, |source| source.channel(at.image, first + lane - self.starts[part], at.y, at.x))
+        });
+        s.load(&lanes)
+    }
+}
+
+/// The channels of `parts` one after the other.
+pub fn concat(exec: &Exec<'_>, images: usize, parts: &[(&[f32], &Geometry)], y: &mut [f32], yg: &Geometry) {
+    let sources: Vec<_> = parts.iter().map(|(data, geometry)| Source::new(data, geometry)).collect();
+    let mut starts = vec![0];
+    for part in &sources {
+        starts.push(starts[starts.len() - 1] + part.geometry.c);
+    }
+    for_each_pixel(exec, images, &Concat { parts: sources, starts }, y, yg);
+}
+
+struct Subsample<'a> {
+    x: Source<'a>,
+    stride: usize,
+    before: usize,
+}
+
+impl PixelOp for Subsample<'_> {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        let lanes: [f32; LANES] =
+            std::array::from_fn(|lane| match (at.block * LANES + lane).checked_sub(self.before) {
+                Some(c) if c < self.x.geometry.c => self.x.channel(at.image, c, at.y * self.stride, at.x * self.stride),
+                _ => 0.0,
+            });
+        s.load(&lanes)
+    }
+}
+
+/// Every `stride`-th row and column, behind `before` channels of zeros; the channels after it are zero as well.
+pub fn subsample(
+    exec: &Exec<'_>,
+    images: usize,
+    (stride, before): (usize, usize),
+    x: (&[f32], &Geometry),
+    y: &mut [f32],
+    yg: &Geometry,
+) {
+    for_each_pixel(exec, images, &Subsample { x: Source::new(x.0, x.1), stride, before }, y, yg);
+}

@@ -1,0 +1,130 @@
+//! Which rows (or columns) of an input meet which taps: the classes within which only sums are needed.
+
+/// Indices `start, start + step, ...`, `count` of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// First index.
+    pub start: usize,
+    /// How many.
+    pub count: usize,
+    /// Distance.
+    pub step: usize,
+}
+
+/// The classes of one axis of a layer's input.
+///
+/// Tap `t` of output `p` reads index `p * stride + t * dilation - before`. Two indices are of one class if they are read
+/// by the same taps; the sum of a function over what a tap reads is then the sum over the classes it reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Classes {
+    /// Class of each index.
+    pub of: Vec<u16>,
+    /// Indices of each class, as few runs.
+    pub runs: Vec<Vec<Run>>,
+    /// For each class, which taps read it.
+    pub taps: Vec<Vec<bool>>,
+    /// For each tap, how many outputs read it inside the input (the others read padding).
+    pub visits: Vec<u64>,
+    /// Outputs.
+    pub outputs: usize,
+}
+
+impl Classes {
+    /// Classes of an axis of `size` with `outputs` outputs.
+    pub fn new(size: usize, outputs: usize, stride: usize, dilation: usize, before: usize, taps: usize) -> Self {
+        let mut read_by = vec![vec![false; taps]; size];
+        let mut visits = vec![0; taps];
+        for output in 0..outputs {
+            for tap in 0..taps {
+                let index = (output * stride + tap * dilation).wrapping_sub(before);
+                if let Some(read_by) = read_by.get_mut(index) {
+                    read_by[tap] = true;
+                    visits[tap] += 1;
+                }
+            }
+        }
+        let mut kinds: Vec<Vec<bool>> = Vec::new();
+        let of: Vec<u16> = read_by
+            .into_iter()
+            .map(|taps| {
+                let known = kinds.iter().position(|kind| *kind == taps);
+                known.unwrap_or_else(|| {
+                    kinds.push(taps);
+                    kinds.len() - 1
+                }) as u16
+            })
+            .collect();
+        let runs = (0..kinds.len() as u16).map(|kind| runs_of(&of, kind)).collect();
+        Self { of, runs, taps: kinds, visits, outputs }
+    }
+
+    /// An axis of one index that every output reads once: what a fully connected layer's features are.
+    pub fn single() -> Self {
+        Self::new(1, 1, 1, 1, 0, 1)
+    }
+
+    /// How many classes.
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// True for an axis without indices.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+}
+
+/// The indices of class `kind` as runs of equal distance.
+fn runs_of(of: &[u16], kind: u16) -> Vec<Run> {
+    let indices = (0..of.len()).filter(|&index| of[index] == kind);
+    let mut runs: Vec<Run> = Vec::new();
+    for index in indices {
+        match runs.last_mut() {
+            Some(run) if run.count == 1 => {
+                run.step = index - run.start;
+                run.count = 2;
+            }
+            Some(run) if run.start + run.count * run.step == index => run.count += 1,
+            _ => runs.push(Run { start: index, count: 1, step: 1 }),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_padded_three_tap_axis_has_three_classes() {
+        let classes = Classes::new(56, 56, 1, 1, 1, 3);
+        assert_eq!(classes.len(), 3);
+        assert_eq!(classes.visits, [55, 56, 55]);
+    }
+
+    proptest! {
+        #[test]
+        fn classes_partition_the_axis_and_say_what_taps_read(
+            size in 1usize..40, outputs in 1usize..40, stride in 1usize..4, dilation in 1usize..4, before in 0usize..5, taps in 1usize..6,
+        ) {
+            let classes = Classes::new(size, outputs, stride, dilation, before, taps);
+            let mut seen = vec![0; size];
+            for (class, runs) in classes.runs.iter().enumerate() {
+                for run in runs {
+                    for i in 0..run.count {
+                        let index = run.start + i * run.step;
+                        seen[index] += 1;
+                        prop_assert_eq!(usize::from(classes.of[index]), class);
+                        for tap in 0..taps {
+                            let read = (0..outputs).any(|p| p * stride + tap * dilation == index + before);
+                            prop_assert_eq!(classes.taps[class][tap], read);
+                        }
+                    }
+                }
+            }
+            prop_assert!(seen.iter().all(|&count| count == 1));
+        }
+    }
+}

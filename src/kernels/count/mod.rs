@@ -1,0 +1,17 @@
+//! Counting: what an operand's values cost, added up while its rows are in cache.
+
+mod classes;
+mod code;
+mod counter;
+mod range;
+mod sums;
+#[cfg(test)]
+mod tests;
+
+pub use classes::{Classes, Run};
+pub use code::{CodeMap, Encoder, MAX_WIDTH, bits, booth4, naf, ones_twos_complement, popcount, runs, width};
+pub use counter::{Counter, Grouping, count_reference};
+pub use range::Range;
+pub use sums::{
+    GROUP_SIZES, GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, Sums, TERMS, ValueSums, WIDTH, WidthHistogram, key, unkey,
+};

@@ -1,0 +1,93 @@
+//! The range of an operand: what calibration learns.
+
+use crate::kernels::geometry::{Geometry, LANES};
+use crate::kernels::isa::{Isa, Kernel};
+use crate::kernels::simd::Simd;
+
+/// Smallest and largest value seen; merges in any order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    /// Smallest, `+inf` while nothing was seen.
+    pub min: f32,
+    /// Largest, `-inf` while nothing was seen.
+    pub max: f32,
+}
+
+impl Default for Range {
+    fn default() -> Self {
+        Self { min: f32::INFINITY, max: f32::NEG_INFINITY }
+    }
+}
+
+impl Range {
+    /// Of a slice; NaN is ignored.
+    pub fn of(values: &[f32]) -> Self {
+        values.iter().fold(Self::default(), |range, &v| Self { min: range.min.min(v), max: range.max.max(v) })
+    }
+
+    /// The range that holds both.
+    pub fn merge(&mut self, other: Self) {
+        *self = Self { min: self.min.min(other.min), max: self.max.max(other.max) };
+    }
+
+    /// Largest magnitude; 0 while nothing was seen.
+    pub fn magnitude(self) -> f32 {
+        if self.min > self.max { 0.0 } else { self.min.abs().max(self.max.abs()) }
+    }
+
+    /// Widens to `rows` of image `image`. False if they hold NaN or infinity.
+    pub fn watch_rows(
+        &mut self,
+        isa: Isa,
+        x: &[f32],
+        geometry: &Geometry,
+        image: usize,
+        rows: std::ops::Range<usize>,
+    ) -> bool {
+        rows.into_iter().fold(true, |finite, y| {
+            (0..geometry.blocks()).fold(finite, |finite, block| {
+                let start = geometry.at(image, block, y, 0);
+                let used = (geometry.c - block * geometry.lanes).min(geometry.lanes);
+                let row = &x[start..start + geometry.w * geometry.lanes];
+                if used == LANES {
+                    let (range, ok) = isa.run(Row(row));
+                    self.merge(range);
+                    return finite && ok;
+                }
+                row.chunks_exact(geometry.lanes).flat_map(|pixel| &pixel[..used]).fold(finite, |finite, &v| {
+                    self.merge(Self { min: v, max: v });
+                    finite && v.is_finite()
+                })
+            })
+        })
+    }
+}
+
+/// A row of whole blocks.
+struct Row<'a>(&'a [f32]);
+
+impl Kernel for Row<'_> {
+    type Output = (Range, bool);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> (Range, bool) {
+        let mut low = s.splat(f32::INFINITY);
+        let mut high = s.splat(f32::NEG_INFINITY);
+        // `v - v` is zero unless v is NaN or infinite.
+        let mut poison = s.splat(0.0);
+        for pixel in self.0.chunks_exact(LANES) {
+            let v = s.load(pixel);
+            low = s.min(v, low);
+            high = s.max(v, high);
+            poison = s.add(poison, s.sub(v, v));
+        }
+        let lanes = |v: S::V| {
+            let mut lanes = [0.0; LANES];
+            s.store(&mut lanes, v);
+            lanes
+        };
+        let mut range = Range::of(&lanes(low));
+        range.max = Range::of(&lanes(high)).max;
+        (range, lanes(poison).iter().all(|&v| v == 0.0))
+    }
+}

@@ -1,0 +1,91 @@
+//! The counter against the value-by-value reference, on every level and split.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::kernels::{Geometry, Halo, Isa};
+
+fn value(i: usize, seed: u32) -> f32 {
+    let mixed = (i as u32 ^ seed).wrapping_mul(2_654_435_761);
+    let unit = ((mixed ^ (mixed >> 15)) >> 8) as f32 / (1 << 23) as f32 - 1.0;
+    // Half zeros, and magnitudes of all sizes.
+    if mixed & 3 < 2 { 0.0 } else { unit * (2.0f32).powi((mixed >> 2 & 15) as i32 - 12) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn equals_the_reference(
+        (images, c, h, w) in (1usize..3, 1usize..40, 1usize..9, 1usize..40),
+        (stride, dilation, before, taps) in (1usize..4, 1usize..4, 0usize..4, 1usize..5),
+        features in any::<bool>(),
+        planar in any::<bool>(),
+        encoder in prop::sample::select(Encoder::ALL.to_vec()),
+        bits in 2u32..17,
+        unsigned in any::<bool>(),
+        seed in any::<u32>(),
+        split in 0usize..9,
+    ) {
+        let shape = [images, c, h, w];
+        let nchw: Vec<f32> = (0..images * c * h * w).map(|i| if unsigned { value(i, seed).abs() } else { value(i, seed) }).collect();
+        let hi = if unsigned && bits <= 8 { (1 << bits) - 1 } else { (1 << (bits - 1)) - 1 };
+        let map = CodeMap { scale: hi as f32 * 0.9, lo: if unsigned { 0 } else { -hi }, hi };
+        let axis = |size: usize| {
+            let outputs = (size + before + before).saturating_sub(dilation * (taps - 1) + 1) / stride + 1;
+            Classes::new(size, outputs, stride, dilation, before, taps)
+        };
+        let (grouping, classes, channels) = match features {
+            true => (Grouping::Features, [Classes::single(), Classes::single()], c * h * w),
+            false => (Grouping::Channels, [axis(h), axis(w)], c),
+        };
+        let classes = Arc::new(classes);
+        let want = count_reference(map, encoder, grouping, &classes, shape, &nchw);
+        let geometry = if planar { Geometry::planar(images, c, h, w) } else { Geometry::blocked(images, c, h, w) };
+        let geometry = geometry.with_halo(Halo { top: 1, bottom: 2, left: 1, right: 0 });
+        let mut x = vec![0.0; geometry.len()];
+        geometry.pack(&nchw, &mut x);
+        for isa in Isa::available() {
+            let mut counters = [(); 2].map(|()| Counter::new(map, encoder, grouping, Arc::clone(&classes), channels));
+            for image in (0..images).rev() {
+                let cut = split.min(h);
+                prop_assert!(counters[1].count_rows(isa, &x, &geometry, image, cut..h));
+                prop_assert!(counters[0].count_rows(isa, &x, &geometry, image, 0..cut));
+            }
+            let [mut got, other] = counters.map(Counter::into_sums);
+            got.merge(&other);
+            // Where the cut leaves no first row to the first counter, features are counted by the second.
+            prop_assert_eq!(&got, &want, "{}", isa.name());
+        }
+        let mut range = Range::default();
+        let ok = (0..images).all(|image| range.watch_rows(Isa::best(), &x, &geometry, image, 0..h));
+        prop_assert!(ok);
+        prop_assert_eq!(range, Range::of(&nchw));
+    }
+}
+
+#[test]
+fn nan_and_infinity_are_found_in_any_lane() {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for c in [3, 16, 21] {
+            for planar in [false, true] {
+                let geometry = if planar { Geometry::planar(1, c, 2, 5) } else { Geometry::blocked(1, c, 2, 5) };
+                for place in [0, c * 10 / 2, c * 10 - 1] {
+                    let mut nchw = vec![0.5; c * 10];
+                    nchw[place] = bad;
+                    let mut x = vec![0.0; geometry.len()];
+                    geometry.pack(&nchw, &mut x);
+                    let classes = Arc::new([Classes::new(2, 2, 1, 1, 0, 1), Classes::new(5, 5, 1, 1, 0, 1)]);
+                    let map = CodeMap { scale: 100.0, lo: -127, hi: 127 };
+                    for isa in Isa::available() {
+                        let mut counter = Counter::new(map, Encoder::Naf, Grouping::Channels, Arc::clone(&classes), c);
+                        assert!(!counter.count_rows(isa, &x, &geometry, 0, 0..2), "{bad} at {place} of {c}");
+                        assert!(!Range::default().watch_rows(isa, &x, &geometry, 0, 0..2), "{bad} at {place} of {c}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Layers that compute each output pixel by itself: one loop over pixels, and a function of sixteen channels for each.
+
+use super::exec::Exec;
+use super::geometry::{Geometry, LANES};
+use super::isa::Kernel;
+use super::shared::Shared;
+use super::simd::Simd;
+
+/// Place of sixteen channels of one pixel.
+#[derive(Clone, Copy)]
+pub(super) struct Pixel {
+    pub image: usize,
+    pub block: usize,
+    pub y: usize,
+    pub x: usize,
+}
+
+/// What a layer computes at a pixel.
+pub(super) trait PixelOp: Sync {
+    /// Sixteen channels of output. Must be `#[inline(always)]`. What it gives in filling lanes is dropped.
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V;
+}
+
+/// Rows that a task computes before it asks for more: enough to make the asking cheap.
+const TASKS_A_THREAD: usize = 8;
+
+/// Fills the first `images` images of `y`, which must be blocked, from `op`.
+pub(super) fn for_each_pixel<O: PixelOp>(exec: &Exec<'_>, images: usize, op: &O, y: &mut [f32], yg: &Geometry) {
+    assert!(y.len() >= yg.len() && images <= yg.n && yg.lanes == LANES, "a blocked output holds the images");
+    let rows = images * yg.h * yg.blocks();
+    let tasks = rows.min(TASKS_A_THREAD * exec.pool.threads());
+    let y = Shared::new(y);
+    exec.for_each_task(tasks, |_, task| {
+        for row in rows * task / tasks..rows * (task + 1) / tasks {
+            let (block, row) = (row % yg.blocks(), row / yg.blocks());
+            let at = Pixel { image: row / yg.h, block, y: row % yg.h, x: 0 };
+            // SAFETY: each row of each block belongs to one task.
+            let to = unsafe { y.slice(yg.at(at.image, at.block, at.y, 0), yg.w * LANES) };
+            let used = (yg.c - block * LANES).min(LANES);
+            exec.isa.run(Row { op, at, to, used });
+        }
+    });
+}
+
+struct Row<'a, O> {
+    op: &'a O,
+    at: Pixel,
+    to: &'a mut [f32],
+    used: usize,
+}
+
+impl<O: PixelOp> Kernel for Row<'_, O> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for (x, to) in self.to.chunks_exact_mut(LANES).enumerate() {
+            s.store(to, self.op.pixel(s, Pixel { x, ..self.at }));
+            to[self.used..].fill(0.0);
+        }
+    }
+}
+
+/// A tensor that pixels are computed from.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub data: &'a [f32],
+    pub geometry: &'a Geometry,
+}
+
+impl<'a> Source<'a> {
+    /// A blocked tensor.
+    pub(super) fn new(data: &'a [f32], geometry: &'a Geometry) -> Self {
+        assert!(data.len() >= geometry.len() && geometry.lanes == LANES, "a blocked input holds its images");
+        Self { data, geometry }
+    }
+
+    #[inline(always)]
+    pub(super) fn load<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        s.load(&self.data[self.geometry.at(at.image, at.block, at.y, at.x)..])
+    }
+
+    /// Channel `c`, which need not be the first of a block.
+    #[inline(always)]
+    pub(super) fn channel(&self, image: usize, c: usize, y: usize, x: usize) -> f32 {
+        self.data[self.geometry.index(image, c, y, x)]
+    }
+}

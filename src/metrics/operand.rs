@@ -1,0 +1,151 @@
+//! Raw statistics of one operand (METRICS section 4), from how often each code was seen.
+
+use super::ratio;
+use crate::kernels::count::{
+    CodeMap, Encoder, MAX_WIDTH, NONZERO, ValueSums, WidthHistogram, bits, ones_twos_complement, unkey, width,
+};
+use crate::report::document::{Group, Groups, Operand, Share, Term, Terms};
+use crate::tally::LayerTally;
+
+/// The layer's width p: that of all its values as one group, bits of the largest magnitude and one for the sign if any
+/// is negative. (The largest width of a *value* can be a bit less, and then no group would be sure to fit in it.)
+pub(super) fn layer_width(values: &ValueSums, lowest: i32) -> u16 {
+    let most = codes(values, lowest).map(|(code, _)| bits(code.unsigned_abs() as u16)).max().unwrap_or(0);
+    most + u16::from(codes(values, lowest).any(|(code, _)| code < 0))
+}
+
+/// The codes that were seen, and how often.
+fn codes(values: &ValueSums, lowest: i32) -> impl Iterator<Item = (i32, u64)> {
+    let counts = values.codes.iter().enumerate();
+    counts.filter(|(_, count)| **count > 0).map(move |(i, &count)| (lowest + i as i32, count))
+}
+
+/// Statistics of the operand that enters, in codes of `bits` bits that `map` made.
+pub fn activations(tally: &LayerTally, map: CodeMap, bits: u32) -> Operand {
+    let sums = &tally.activations;
+    let nonzeros = (0..sums.channels).map(|c| sums.channel(NONZERO, c)).collect();
+    operand(&sums.values, nonzeros, map, bits)
+}
+
+/// Statistics of the operand that stays; its channels are its filters.
+pub fn weights(tally: &LayerTally, map: CodeMap, bits: u32) -> Operand {
+    operand(&tally.weights.values, tally.weights.filter_nonzeros.clone(), map, bits)
+}
+
+fn operand(values: &ValueSums, channel_nonzeros: Vec<u64>, map: CodeMap, word: u32) -> Operand {
+    let seen = || codes(values, map.lo);
+    let elements: u64 = seen().map(|(_, count)| count).sum();
+    let zeros = values.codes[(-map.lo) as usize];
+    let sum_of = |f: &dyn Fn(i32) -> u64| seen().map(|(code, count)| f(code) * count).sum::<u64>();
+    let mut width_histogram = vec![0; MAX_WIDTH + 1];
+    for (code, count) in seen() {
+        width_histogram[usize::from(width(code))] += count;
+    }
+    let terms = |encoder: Encoder| {
+        let terms = sum_of(&|code| u64::from(encoder.terms(code.unsigned_abs() as u16)));
+        term(terms, elements, elements - zeros)
+    };
+    let total_bits = elements * u64::from(word);
+    let zero_bits = |ones: u64| share(total_bits - ones, total_bits);
+    let first: i128 = seen().map(|(code, count)| i128::from(code) * i128::from(count)).sum();
+    let second: u128 = seen().map(|(code, count)| u128::from(code.unsigned_abs()).pow(2) * u128::from(count)).sum();
+    let n = elements as f64;
+    // n·Σq² − (Σq)² is exact and never negative.
+    let spread = u128::from(elements) * second - first.unsigned_abs().pow(2);
+    let scale = f64::from(map.scale);
+    let any = elements > 0;
+    Operand {
+        bits: word,
+        signed: Some(map.lo < 0),
+        scale: Some(scale),
+        elements,
+        zeros,
+        zeros_natural: values.natural_zeros,
+        zeros_rounded: zeros - values.natural_zeros,
+        zero_share: ratio(zeros.into(), elements.into()),
+        negative: seen().filter(|(code, _)| *code < 0).map(|(_, count)| count).sum(),
+        saturated: values.saturated,
+        min: any.then(|| unkey(values.extremes[0]).into()),
+        max: any.then(|| unkey(values.extremes[1]).into()),
+        mean: any.then(|| first as f64 / n / scale),
+        std: any.then(|| (spread as f64).sqrt() / n / scale),
+        layer_width: Some(layer_width(values, map.lo).into()),
+        mean_width: mean_width(&width_histogram),
+        width_histogram,
+        groups: groups(values.group_widths.map(Vec::from)),
+        zero_bits_sign_magnitude: zero_bits(sum_of(&|code| u64::from(code.unsigned_abs().count_ones()))),
+        zero_bits_twos_complement: zero_bits(sum_of(&|code| u64::from(ones_twos_complement(code, word)))),
+        terms: Terms {
+            naf: terms(Encoder::Naf),
+            popcount: terms(Encoder::Popcount),
+            booth4: terms(Encoder::Booth4),
+            runs: terms(Encoder::Runs),
+        },
+        entropy: any.then(|| {
+            let bits = |(_, count): (i32, u64)| count as f64 * (n / count as f64).log2();
+            seen().map(bits).sum::<f64>() / n
+        }),
+        dead_channels: channel_nonzeros.iter().filter(|&&nonzeros| nonzeros == 0).count() as u64,
+        channel_nonzeros: Some(channel_nonzeros),
+    }
+}
+
+fn share(count: u64, total: u64) -> Share {
+    Share { count, total, share: ratio(count.into(), total.into()) }
+}
+
+fn term(terms: u64, values: u64, nonzeros: u64) -> Term {
+    let over = |n: u64| ratio(terms.into(), n.into());
+    Term { terms, per_value: over(values), per_nonzero: over(nonzeros) }
+}
+
+fn mean_width(histogram: &[u64]) -> Option<f64> {
+    let sum: u128 = histogram.iter().enumerate().map(|(width, &count)| width as u128 * u128::from(count)).sum();
+    ratio(sum, histogram.iter().map(|&count| u128::from(count)).sum())
+}
+
+fn groups(histograms: [Vec<u64>; 3]) -> Groups {
+    let [g16, g64, g256] = histograms.map(|histogram| Group {
+        groups: histogram.iter().sum(),
+        mean_width: mean_width(&histogram),
+        histogram,
+    });
+    Groups { g16, g64, g256 }
+}
+
+/// What sums over layers; what does not (ranges, means, entropy) is absent.
+pub fn sum_operands<'a>(parts: impl IntoIterator<Item = &'a Operand>) -> Operand {
+    let mut sum = Operand { width_histogram: vec![0; MAX_WIDTH + 1], ..Operand::default() };
+    let mut widths = [[0; MAX_WIDTH + 1]; 3];
+    let mut terms = [0; 4];
+    let add = |to: &mut [u64], from: &[u64]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+    for part in parts {
+        sum.bits = part.bits;
+        sum.elements += part.elements;
+        sum.zeros += part.zeros;
+        sum.zeros_natural += part.zeros_natural;
+        sum.zeros_rounded += part.zeros_rounded;
+        sum.negative += part.negative;
+        sum.saturated += part.saturated;
+        sum.dead_channels += part.dead_channels;
+        add(&mut sum.width_histogram, &part.width_histogram);
+        for (to, from) in widths.iter_mut().zip([&part.groups.g16, &part.groups.g64, &part.groups.g256]) {
+            let to: &mut WidthHistogram = to;
+            add(to, &from.histogram);
+        }
+        let Terms { naf, popcount, booth4, runs } = part.terms;
+        add(&mut terms, &[naf, popcount, booth4, runs].map(|term| term.terms));
+        for (to, from) in [
+            (&mut sum.zero_bits_sign_magnitude, part.zero_bits_sign_magnitude),
+            (&mut sum.zero_bits_twos_complement, part.zero_bits_twos_complement),
+        ] {
+            *to = share(to.count + from.count, to.total + from.total);
+        }
+    }
+    sum.zero_share = ratio(sum.zeros.into(), sum.elements.into());
+    sum.mean_width = mean_width(&sum.width_histogram);
+    sum.groups = groups(widths.map(Vec::from));
+    let [naf, popcount, booth4, runs] = terms.map(|terms| term(terms, sum.elements, sum.elements - sum.zeros));
+    sum.terms = Terms { naf, popcount, booth4, runs };
+    sum
+}

@@ -1,0 +1,100 @@
+//! Exact integers that add: all that a measurement keeps of one layer. No floating point here.
+
+mod weights;
+
+use crate::kernels::count::{Classes, Grouping, Sums};
+
+pub use weights::{TapSums, WeightSums};
+
+/// Extents and attributes of a MAC layer, as METRICS section 1 counts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerShape {
+    /// `[C, H, W]` of one image.
+    pub input: [usize; 3],
+    /// `[K, P, Q]` of one image.
+    pub output: [usize; 3],
+    /// `[K, C/groups, R, S]`; a fully connected layer has `[out, in, 1, 1]`.
+    pub weight: [usize; 4],
+    /// Rows, columns.
+    pub stride: [usize; 2],
+    /// Top, bottom, left, right.
+    pub padding: [usize; 4],
+    /// Rows, columns.
+    pub dilation: [usize; 2],
+    /// Groups.
+    pub groups: usize,
+    /// Whether it is fully connected: its operands are vectors of features.
+    pub features: bool,
+}
+
+impl LayerShape {
+    /// A fully connected layer over an input `[C, H, W]`.
+    pub fn linear(input: [usize; 3], out: usize) -> Self {
+        Self {
+            input,
+            output: [out, 1, 1],
+            weight: [out, input.iter().product(), 1, 1],
+            stride: [1, 1],
+            padding: [0; 4],
+            dilation: [1, 1],
+            groups: 1,
+            features: true,
+        }
+    }
+
+    /// How the input's values are grouped.
+    pub fn grouping(&self) -> Grouping {
+        if self.features { Grouping::Features } else { Grouping::Channels }
+    }
+
+    /// Channels of the operand: of the input, or its features.
+    pub fn channels(&self) -> usize {
+        if self.features { self.weight[1] } else { self.input[0] }
+    }
+
+    /// Filters that each input channel meets.
+    pub fn filters(&self) -> usize {
+        self.weight[0] / self.groups
+    }
+
+    /// Classes of the input's rows and columns.
+    pub fn classes(&self) -> [Classes; 2] {
+        if self.features {
+            return [Classes::single(), Classes::single()];
+        }
+        [0, 1].map(|axis| {
+            let (size, outputs, taps) = (self.input[1 + axis], self.output[1 + axis], self.weight[2 + axis]);
+            Classes::new(size, outputs, self.stride[axis], self.dilation[axis], self.padding[2 * axis], taps)
+        })
+    }
+}
+
+/// All counts of one layer over some inputs.
+///
+/// Tallies of the same layer in the same formats merge by addition, in any order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerTally {
+    /// The layer.
+    pub shape: LayerShape,
+    /// Inputs counted.
+    pub images: u64,
+    /// Smallest code of the activations and of the weights.
+    pub lowest: [i32; 2],
+    /// The operand that enters.
+    pub activations: Sums,
+    /// The operand that stays.
+    pub weights: WeightSums,
+}
+
+impl LayerTally {
+    /// Adds the counts of other inputs of the same layer.
+    ///
+    /// # Panics
+    /// If the layers, formats or weights differ.
+    pub fn merge(&mut self, other: &Self) {
+        assert_eq!((&self.shape, self.lowest), (&other.shape, other.lowest), "tallies of one layer and format");
+        assert_eq!(self.weights, other.weights, "tallies of one set of weights");
+        self.images += other.images;
+        self.activations.merge(&other.activations);
+    }
+}

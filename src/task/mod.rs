@@ -1,0 +1,3 @@
+//! What an output means, and how good it is.
+
+pub mod classify;

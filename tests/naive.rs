@@ -1,0 +1,141 @@
+//! A third implementation of the layers that classifiers have: plain loops in NCHW order, sums in f64.
+
+use deadweight::graph::Graph;
+use deadweight::kernels::Activation;
+use deadweight::layers::{BatchNorm, Conv, Layer, Linear, Pool, PoolKind, Shape, Subsample};
+
+/// The output of `graph` for one image `x` of shape `input`.
+pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
+    let shapes = graph.shapes(input).expect("the network takes this input");
+    let mut values: Vec<Vec<f64>> = Vec::new();
+    for node in graph.handles() {
+        let def = graph.def(node);
+        let read = |i: usize| (&values[def.inputs[i].index()][..], shapes[def.inputs[i].index()]);
+        let y = shapes[node.index()];
+        values.push(match &def.layer {
+            Layer::Input => x.iter().map(|&v| f64::from(v)).collect(),
+            Layer::Conv(layer) => conv(layer, read(0), y),
+            Layer::Linear(layer) => linear(layer, read(0).0),
+            Layer::BatchNorm(layer) => batch_norm(layer, read(0)),
+            Layer::Activation(function) => read(0).0.iter().map(|&v| activation(*function, v)).collect(),
+            Layer::Pool(layer) => pool(layer, read(0), y),
+            Layer::GlobalAvgPool => {
+                let (x, shape) = read(0);
+                let pixels = shape.h * shape.w;
+                x.chunks(pixels).map(|plane| plane.iter().sum::<f64>() / pixels as f64).collect()
+            }
+            Layer::Add => read(0).0.iter().zip(read(1).0).map(|(a, b)| a + b).collect(),
+            Layer::Mul => {
+                let ((x, shape), (gate, gates)) = (read(0), read(1));
+                let each = shape.elements() / gates.elements();
+                x.iter().enumerate().map(|(i, v)| v * gate[i / each]).collect()
+            }
+            Layer::Subsample(layer) => subsample(layer, read(0), y),
+            Layer::ConvTranspose(_) | Layer::Concat | Layer::Resize(_) => {
+                panic!("{}: no classifier has a {}", def.name, def.layer.kind())
+            }
+        });
+    }
+    values[graph.output().index()].iter().map(|&v| v as f32).collect()
+}
+
+fn conv(layer: &Conv, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
+    let halo = layer.halo(shape.h, shape.w);
+    let (r, s) = layer.kernel;
+    let (inputs, outputs) = (shape.c / layer.groups, y.c / layer.groups);
+    let mut out = vec![0.0; y.elements()];
+    for k in 0..y.c {
+        let plane = &mut out[k * y.h * y.w..][..y.h * y.w];
+        plane.fill(layer.bias_values.as_ref().map_or(0.0, |bias| f64::from(bias.data[k])));
+        for tap in 0..inputs * r * s {
+            let (c, i, j) = (tap / (r * s), tap / s % r, tap % s);
+            let weight = f64::from(layer.weight.data[k * inputs * r * s + tap]);
+            let source = &x[(k / outputs * inputs + c) * shape.h * shape.w..][..shape.h * shape.w];
+            for (p, row) in plane.chunks_mut(y.w).enumerate() {
+                let Some(h) = inside(p, layer.stride.0, i * layer.dilation.0, halo.top, shape.h) else { continue };
+                let source = &source[h * shape.w..][..shape.w];
+                for (q, cell) in row.iter_mut().enumerate() {
+                    if let Some(w) = inside(q, layer.stride.1, j * layer.dilation.1, halo.left, shape.w) {
+                        *cell += weight * source[w];
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Which row (or column) of the input a tap of output `p` reads; none if it is padding.
+fn inside(p: usize, stride: usize, tap: usize, before: usize, size: usize) -> Option<usize> {
+    (p * stride + tap).checked_sub(before).filter(|&h| h < size)
+}
+
+fn linear(layer: &Linear, x: &[f64]) -> Vec<f64> {
+    let row = |k: usize| &layer.weight.data[k * layer.in_features..][..layer.in_features];
+    let bias = |k: usize| layer.bias.as_ref().map_or(0.0, |bias| f64::from(bias.data[k]));
+    let dot = |k: usize| row(k).iter().zip(x).map(|(&w, v)| f64::from(w) * v).sum::<f64>() + bias(k);
+    (0..layer.out_features).map(dot).collect()
+}
+
+fn batch_norm(layer: &BatchNorm, (x, shape): (&[f64], Shape)) -> Vec<f64> {
+    let [weight, bias, mean, variance] =
+        [&layer.weight, &layer.bias, &layer.mean, &layer.variance].map(|param| |c: usize| f64::from(param.data[c]));
+    let normed = |c: usize, v: f64| (v - mean(c)) / (variance(c) + layer.eps).sqrt() * weight(c) + bias(c);
+    x.iter().enumerate().map(|(i, &v)| normed(i / (shape.h * shape.w), v)).collect()
+}
+
+fn activation(function: Activation, x: f64) -> f64 {
+    let hard_sigmoid = (x + 3.0).clamp(0.0, 6.0) / 6.0;
+    match function {
+        Activation::Identity => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
+        Activation::LeakyRelu(slope) => {
+            if x > 0.0 {
+                x
+            } else {
+                f64::from(slope) * x
+            }
+        }
+        Activation::HardSwish => x * hard_sigmoid,
+        Activation::HardSigmoid => hard_sigmoid,
+        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Activation::Tanh => x.tanh(),
+    }
+}
+
+fn pool(layer: &Pool, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
+    let p = layer.padding;
+    let taps = || (0..layer.kernel * layer.kernel).map(|tap| (tap / layer.kernel, tap % layer.kernel));
+    let window = |c: usize, h: usize, w: usize| -> Vec<f64> {
+        let row = |i| inside(h, layer.stride, i, p.top, shape.h);
+        let column = |j| inside(w, layer.stride, j, p.left, shape.w);
+        taps().filter_map(|(i, j)| Some(x[(c * shape.h + row(i)?) * shape.w + column(j)?])).collect()
+    };
+    let reduce = |i: usize| {
+        let (c, h, w) = (i / (y.h * y.w), i / y.w % y.h, i % y.w);
+        let cells = window(c, h, w);
+        let padded = |i: usize, j: usize| {
+            h * layer.stride + i < p.top + shape.h + p.bottom && w * layer.stride + j < p.left + shape.w + p.right
+        };
+        match layer.kind {
+            PoolKind::Max => cells.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            PoolKind::Average { count_padding: false } => cells.iter().sum::<f64>() / cells.len() as f64,
+            PoolKind::Average { count_padding: true } => {
+                cells.iter().sum::<f64>() / taps().filter(|&(i, j)| padded(i, j)).count() as f64
+            }
+        }
+    };
+    (0..y.elements()).map(reduce).collect()
+}
+
+fn subsample(layer: &Subsample, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
+    let at = |i: usize| {
+        let (c, h, w) = (i / (y.h * y.w), i / y.w % y.h, i % y.w);
+        match c.checked_sub(layer.before) {
+            Some(c) if c < shape.c => x[(c * shape.h + h * layer.stride) * shape.w + w * layer.stride],
+            _ => 0.0,
+        }
+    };
+    (0..y.elements()).map(at).collect()
+}

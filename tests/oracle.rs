@@ -1,0 +1,433 @@
+//! Every count against a loop over all MACs: so plain that it needs no test of its own.
+
+use std::sync::Arc;
+
+use deadweight::engine::{EngineOptions, Session};
+use deadweight::format::NumberFormat;
+use deadweight::graph::{Graph, Node, Params, Scope};
+use deadweight::kernels::count::{CodeMap, Counter, Encoder, Range, bits};
+use deadweight::kernels::{Geometry, Halo, Isa};
+use deadweight::layers::{Conv, Layer, Shape};
+use deadweight::metrics;
+use deadweight::probe::{Probe, Watch};
+use deadweight::report::document::{Macs, Potential};
+use deadweight::tally::{LayerShape, LayerTally, WeightSums};
+use proptest::prelude::*;
+
+/// A layer, its inputs and how they are counted.
+#[derive(Clone, Debug)]
+struct Problem {
+    shape: LayerShape,
+    images: usize,
+    format: NumberFormat,
+    encoder: Encoder,
+    min_one: bool,
+    /// How many of a hundred values are zero.
+    zeros: u32,
+    signed: bool,
+    seed: u32,
+}
+
+impl Problem {
+    fn value(&self, i: usize, salt: u32, signed: bool) -> f32 {
+        let mixed = (i as u32).wrapping_add(salt).wrapping_mul(2_654_435_761) ^ self.seed.wrapping_mul(0x9e37_79b9);
+        let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x85eb_ca6b);
+        let unit = (mixed >> 8) as f32 / (1 << 23) as f32 - 1.0;
+        if mixed % 100 < self.zeros {
+            return 0.0;
+        }
+        let small = unit * 2f32.powi(-((mixed >> 3 & 7) as i32));
+        if signed { small } else { small.abs() }
+    }
+
+    fn inputs(&self) -> Vec<f32> {
+        let count = self.images * self.shape.input.iter().product::<usize>();
+        (0..count).map(|i| self.value(i, 1, self.signed)).collect()
+    }
+
+    fn weights(&self) -> Vec<f32> {
+        (0..self.shape.weight.iter().product()).map(|i| self.value(i, 1 << 20, true)).collect()
+    }
+
+    fn maps(&self) -> [CodeMap; 2] {
+        // Calibrated on half of the inputs, so that some saturate.
+        let inputs = self.inputs();
+        let range = Range::of(&inputs[..inputs.len().div_ceil(2)]);
+        [self.format.code_map(range), self.format.code_map(Range::of(&self.weights()))]
+    }
+
+    fn tally(&self, layout: Layout) -> LayerTally {
+        let [activations, weights] = self.maps();
+        let [c, h, w] = self.shape.input;
+        let classes = Arc::new(self.shape.classes());
+        let mut counter =
+            Counter::new(activations, self.encoder, self.shape.grouping(), classes, self.shape.channels());
+        let geometry = match layout {
+            Layout::Planar => Geometry::planar(self.images, c, h, w),
+            Layout::Blocked => Geometry::blocked(self.images, c, h, w),
+        };
+        let mut x = vec![0.0; geometry.len()];
+        geometry.pack(&self.inputs(), &mut x);
+        for image in 0..self.images {
+            assert!(counter.count_rows(Isa::best(), &x, &geometry, image, 0..h));
+        }
+        LayerTally {
+            images: self.images as u64,
+            lowest: [activations.lo, weights.lo],
+            activations: counter.into_sums(),
+            weights: WeightSums::count(&self.shape, &self.weights(), weights, self.encoder),
+            shape: self.shape.clone(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Layout {
+    Planar,
+    Blocked,
+}
+
+/// What one MAC of the loop sees of an operand.
+#[derive(Clone, Copy)]
+struct Seen {
+    code: i32,
+    /// Widths of the groups of 16, 64, 256 that hold it.
+    groups: [u16; 3],
+}
+
+/// Width of a group: bits of the largest magnitude, and one for the sign if any is negative.
+fn group_width(codes: impl Iterator<Item = i32> + Clone) -> u16 {
+    let most = codes.clone().map(|v| bits(v.unsigned_abs() as u16)).max().unwrap_or(0);
+    most + u16::from(codes.into_iter().any(|v| v < 0))
+}
+
+/// Codes and group widths of `count` planes, each `[channels][rows][columns]`, grouped along channels and columns, or along
+/// features.
+fn see(codes: &[i32], [count, channels, rows, columns]: [usize; 4], features: bool) -> Vec<Seen> {
+    let plane = channels * rows * columns;
+    let at = |n: usize, c: usize, y: usize, x: usize| n * plane + (c * rows + y) * columns + x;
+    let mut seen = Vec::new();
+    for n in 0..count {
+        for c in 0..channels {
+            for y in 0..rows {
+                for x in 0..columns {
+                    let groups = [1, 4, 16].map(|wide| {
+                        if features {
+                            let (place, size) = ((c * rows + y) * columns + x, 16 * wide);
+                            let start = n * plane + place / size * size;
+                            return group_width(codes[start..(start + size).min((n + 1) * plane)].iter().copied());
+                        }
+                        let (cs, xs) = (c / 16 * 16, x / wide * wide);
+                        let members = (cs..(cs + 16).min(channels))
+                            .flat_map(|c| (xs..(xs + wide).min(columns)).map(move |x| codes[at(n, c, y, x)]));
+                        group_width(members.collect::<Vec<_>>().into_iter())
+                    });
+                    seen.push(Seen { code: codes[at(n, c, y, x)], groups });
+                }
+            }
+        }
+    }
+    seen
+}
+
+/// Classes and the costs of all potentials, with padding and without, by looping over every MAC.
+fn brute_force(problem: &Problem) -> (Macs, Vec<[(u128, u128); 2]>) {
+    let shape = &problem.shape;
+    let [activation_map, weight_map] = problem.maps();
+    let code = |map: CodeMap, values: Vec<f32>| values.into_iter().map(|x| map.code(x)).collect::<Vec<_>>();
+    let (a_codes, w_codes) = (code(activation_map, problem.inputs()), code(weight_map, problem.weights()));
+    let [c, h, w] = shape.input;
+    let [k, p, q] = shape.output;
+    let [_, cg, r, s] = shape.weight;
+    let activations = see(&a_codes, [problem.images, c, h, w], shape.features);
+    let weights = see(&w_codes, [k, cg, r, s], shape.features);
+    let b = u128::from(problem.format.bits());
+    let width = |v: i32| u128::from(bits(v.unsigned_abs() as u16)) + u128::from(v < 0);
+    let terms = |v: i32| u128::from(problem.encoder.terms(v.unsigned_abs() as u16));
+    // The layer's width is that of all its values as one group.
+    let whole = |seen: &[Seen]| u128::from(group_width(seen.iter().map(|seen| seen.code)));
+    let (pa, pw) = (whole(&activations), whole(&weights));
+    let step = |cost: u128| if problem.min_one { cost.max(1) } else { cost };
+    let mut macs = Macs::default();
+    let mut sums = vec![[(0, 0); 2]; 19];
+    let mut mac = |activation: Option<Seen>, weight: Seen| {
+        let a = activation.unwrap_or(Seen { code: 0, groups: [0; 3] });
+        macs.dense += 1;
+        *match (activation, a.code, weight.code) {
+            (None, ..) => &mut macs.padding,
+            (_, 0, 0) => &mut macs.zero_both,
+            (_, 0, _) => &mut macs.zero_activation,
+            (_, _, 0) => &mut macs.zero_weight,
+            _ => &mut macs.effectual,
+        } += 1;
+        let (zero_a, zero_w) = (a.code == 0, weight.code == 0);
+        let unless = |skip: bool, cost: u128| if skip { 0 } else { cost };
+        let [g16, g64, g256] = a.groups.map(u128::from);
+        let costs = [
+            unless(zero_a, b * b),
+            unless(zero_w, b * b),
+            unless(zero_a || zero_w, b * b),
+            step(pa) * b,
+            step(g16) * b,
+            step(g64) * b,
+            step(g256) * b,
+            step(width(a.code)) * b,
+            b * step(pw),
+            b * step(u128::from(weight.groups[0])),
+            b * step(width(weight.code)),
+            step(g16 * pw),
+            step(terms(a.code)) * b,
+            b * step(terms(weight.code)),
+            step(terms(a.code) * terms(weight.code)),
+            unless(zero_w, step(g16) * b),
+            unless(zero_w, step(terms(a.code)) * b),
+            unless(zero_a || zero_w, g16 * b),
+            unless(zero_a || zero_w, terms(a.code) * b),
+        ];
+        for (sum, cost) in sums.iter_mut().zip(costs) {
+            for (sum, counts) in sum.iter_mut().zip([true, activation.is_some()]) {
+                if counts {
+                    *sum = (sum.0 + b * b, sum.1 + cost);
+                }
+            }
+        }
+    };
+    for n in 0..problem.images {
+        for filter in 0..k {
+            for row in 0..p {
+                for column in 0..q {
+                    for input in 0..cg {
+                        for (tap_row, tap_column) in (0..r).flat_map(|r| (0..s).map(move |s| (r, s))) {
+                            let weight = weights[((filter * cg + input) * r + tap_row) * s + tap_column];
+                            if shape.features {
+                                mac(Some(activations[n * cg + input]), weight);
+                                continue;
+                            }
+                            let channel = filter / (k / shape.groups) * cg + input;
+                            let y =
+                                (row * shape.stride[0] + tap_row * shape.dilation[0]).wrapping_sub(shape.padding[0]);
+                            let x = (column * shape.stride[1] + tap_column * shape.dilation[1])
+                                .wrapping_sub(shape.padding[2]);
+                            let inside = y < h && x < w;
+                            mac(inside.then(|| activations[((n * c + channel) * h + y) * w + x]), weight);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    (macs, sums)
+}
+
+fn formats() -> impl Strategy<Value = NumberFormat> {
+    prop_oneof![Just(NumberFormat::Int8), (2u32..17).prop_map(NumberFormat::Fixed)]
+}
+
+fn counting() -> impl Strategy<Value = (NumberFormat, Encoder, bool, u32, bool, u32)> {
+    let encoders = prop::sample::select(Encoder::ALL.to_vec());
+    (formats(), encoders, any::<bool>(), prop::sample::select(vec![0, 30, 70, 100]), any::<bool>(), any::<u32>())
+}
+
+fn convolutions() -> impl Strategy<Value = Problem> {
+    let extents = (1usize..20, 1usize..6, 1usize..4, 1usize..4, 0usize..4);
+    let steps = (1usize..4, 1usize..4, 1usize..4, 1usize..4);
+    let padding = (0usize..3, 0usize..3, 0usize..3, 0usize..3);
+    (extents, steps, padding, (1usize..8, 1usize..20, 1usize..3), counting()).prop_filter_map(
+        "the padded input holds a window",
+        |((c, k, r, s, grouping), (sh, sw, dh, dw), (top, bottom, left, right), (h, w, images), counting)| {
+            let (c, k, groups) = match grouping {
+                0 => (c, c, c),
+                1 => (2 * c, 2 * k, 2),
+                _ => (c, k, 1),
+            };
+            let conv = Conv { kernel: (r, s), stride: (sh, sw), dilation: (dh, dw), ..Conv::new(k, 1).groups(groups) };
+            let net = Scope::new(Params::Declared);
+            let x = net.input(c);
+            let y = net.at("conv").conv(x, conv.pad(Halo { top, bottom, left, right }.into()));
+            let (graph, _) = net.finish(y).unwrap();
+            let output = graph.shapes(Shape::new(c, h, w)).ok()?[1];
+            let shape = LayerShape {
+                input: [c, h, w],
+                output: [k, output.h, output.w],
+                weight: [k, c / groups, r, s],
+                stride: [sh, sw],
+                padding: [top, bottom, left, right],
+                dilation: [dh, dw],
+                groups,
+                features: false,
+            };
+            let (format, encoder, min_one, zeros, signed, seed) = counting;
+            Some(Problem { shape, images, format, encoder, min_one, zeros, signed, seed })
+        },
+    )
+}
+
+fn linears() -> impl Strategy<Value = Problem> {
+    ((1usize..9, 1usize..5, 1usize..12), 1usize..9, 1usize..4, counting()).prop_map(
+        |((c, h, w), out, images, counting)| {
+            let (format, encoder, min_one, zeros, signed, seed) = counting;
+            let shape = LayerShape::linear([c, h, w], out);
+            Problem { shape, images, format, encoder, min_one, zeros, signed, seed }
+        },
+    )
+}
+
+fn check(problem: &Problem, layout: Layout) -> Result<(), TestCaseError> {
+    let tally = problem.tally(layout);
+    let (macs, sums) = brute_force(problem);
+    prop_assert_eq!(metrics::macs(&tally), macs);
+    let got = metrics::potentials(&tally, [problem.format.bits(); 2], problem.min_one);
+    prop_assert_eq!(got.0.len(), sums.len());
+    for ((name, potential), [with, without]) in got.0.iter().zip(sums) {
+        prop_assert_eq!((potential.with_padding.baseline, potential.with_padding.work), with, "{} with padding", name);
+        prop_assert_eq!(
+            (potential.without_padding.baseline, potential.without_padding.work),
+            without,
+            "{} without",
+            name
+        );
+    }
+    invariants(problem, &tally, &macs)
+}
+
+/// The inequalities of METRICS section 5, in both padding modes.
+fn invariants(problem: &Problem, tally: &LayerTally, macs: &Macs) -> Result<(), TestCaseError> {
+    let parts = macs.padding + macs.zero_both + macs.zero_activation + macs.zero_weight + macs.effectual;
+    prop_assert_eq!(parts, macs.dense);
+    let [c, p, q] = problem.shape.output;
+    let dense = problem.images * c * p * q * problem.shape.weight[1..].iter().product::<usize>();
+    prop_assert_eq!(macs.dense, dense as u64);
+    let potentials = metrics::potentials(tally, [problem.format.bits(); 2], false);
+    let modes: [fn(&Potential) -> u128; 2] = [|p| p.with_padding.work, |p| p.without_padding.work];
+    for work in modes {
+        let work = |name: &str| work(potentials.get(name).expect("a known potential"));
+        // A larger potential is less work.
+        for (more, less) in [
+            ("W+A", "A"),
+            ("W+A", "W"),
+            ("Ae", "A"),
+            ("W+Ae", "W+A"),
+            ("W+Ae", "Ae"),
+            ("Ap.value", "Ap.g16"),
+            ("Ap.g16", "Ap.g64"),
+            ("Ap.g64", "Ap.g256"),
+            ("Ap.g256", "Ap.layer"),
+            ("Wp.value", "Wp.g16"),
+            ("Wp.g16", "Wp.layer"),
+            ("Wp+Ap", "Ap.g16"),
+            ("W+Ap", "Ap.g16"),
+            ("W+A+Ap", "W+Ap"),
+        ] {
+            prop_assert!(work(more) <= work(less), "{} {} > {} {}", more, work(more), less, work(less));
+        }
+        if matches!(problem.encoder, Encoder::Naf | Encoder::Popcount) {
+            prop_assert!(work("Ae") <= work("Ap.value"));
+        }
+        prop_assert!(work("We+Ae") <= work("W+Ae"));
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn convolutions_equal_the_loop_over_macs(problem in convolutions()) {
+        check(&problem, Layout::Blocked)?;
+    }
+
+    #[test]
+    fn planar_inputs_equal_the_loop_over_macs(problem in convolutions()) {
+        check(&problem, Layout::Planar)?;
+    }
+
+    #[test]
+    fn linear_layers_equal_the_loop_over_macs(problem in linears()) {
+        check(&problem, Layout::Blocked)?;
+    }
+
+    #[test]
+    fn tallies_merge_in_any_order_and_grouping(problem in convolutions(), seeds in any::<[u32; 3]>()) {
+        // Three parts of a data set: other inputs, the same layer, weights and formats.
+        let base = problem.tally(Layout::Blocked);
+        let maps = problem.maps();
+        let parts = seeds.map(|seed| {
+            let other = Problem { seed, ..problem.clone() };
+            let mut counter = Counter::new(
+                maps[0], problem.encoder, problem.shape.grouping(), Arc::new(problem.shape.classes()), problem.shape.channels(),
+            );
+            let [c, h, w] = problem.shape.input;
+            let geometry = Geometry::blocked(problem.images, c, h, w);
+            let mut x = vec![0.0; geometry.len()];
+            geometry.pack(&other.inputs(), &mut x);
+            for image in 0..problem.images {
+                counter.count_rows(Isa::best(), &x, &geometry, image, 0..h);
+            }
+            LayerTally { activations: counter.into_sums(), ..base.clone() }
+        });
+        let merged = |order: [usize; 3]| {
+            let mut sum = parts[order[0]].clone();
+            sum.merge(&parts[order[1]]);
+            sum.merge(&parts[order[2]]);
+            sum
+        };
+        let want = merged([0, 1, 2]);
+        for order in [[0, 2, 1], [1, 0, 2], [2, 1, 0]] {
+            prop_assert_eq!(&merged(order), &want);
+        }
+        let mut tail = parts[1].clone();
+        tail.merge(&parts[2]);
+        let mut nested = parts[0].clone();
+        nested.merge(&tail);
+        prop_assert_eq!(nested, want);
+    }
+}
+
+/// The whole way: a graph run by the engine, watched, against the same counts made from the layer's input directly.
+#[test]
+fn a_watched_run_counts_what_the_layer_reads() {
+    struct One<'a>(Node, &'a dyn Watch);
+    impl Probe for One<'_> {
+        fn watch(&self, node: Node) -> Option<&dyn Watch> {
+            (node == self.0).then_some(self.1)
+        }
+    }
+    struct Lock(std::sync::Mutex<Counter>);
+    impl Watch for Lock {
+        fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: std::ops::Range<usize>) {
+            assert!(self.0.lock().unwrap().count_rows(Isa::best(), x, geometry, image, rows));
+        }
+    }
+    let net = Scope::new(Params::Random(3));
+    let x = net.input(3);
+    let y = net.at("conv").conv(x, Conv::new(20, 3).stride(2).padding(1));
+    let (graph, _): (Graph, _) = net.finish(y).unwrap();
+    let Layer::Conv(conv) = &graph.nodes[1].layer else { panic!("a convolution") };
+    assert_eq!(conv.in_channels, 3);
+    let shape = LayerShape {
+        input: [3, 9, 11],
+        output: [20, 5, 6],
+        weight: [20, 3, 3, 3],
+        stride: [2, 2],
+        padding: [1; 4],
+        dilation: [1, 1],
+        groups: 1,
+        features: false,
+    };
+    let problem = Problem {
+        shape,
+        images: 2,
+        format: NumberFormat::Int8,
+        encoder: Encoder::Naf,
+        min_one: false,
+        zeros: 40,
+        signed: true,
+        seed: 9,
+    };
+    let map = problem.maps()[0];
+    let counter = Counter::new(map, Encoder::Naf, problem.shape.grouping(), Arc::new(problem.shape.classes()), 3);
+    let lock = Lock(std::sync::Mutex::new(counter));
+    let mut session = Session::new(Arc::new(graph.clone()), Shape::new(3, 9, 11), 2, EngineOptions::new(2)).unwrap();
+    session.run(&problem.inputs(), Some(&One(graph.output(), &lock))).unwrap();
+    assert_eq!(lock.0.into_inner().unwrap().into_sums(), problem.tally(Layout::Blocked).activations);
+}

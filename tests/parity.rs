@@ -1,0 +1,175 @@
+//! Our networks against torchvision's, timm's and transformers': names, shapes, features and logits.
+//!
+//! The weights are seeded by parameter name on both sides (see `reference/make_networks.py`), so that equal outputs
+//! prove equal names, structure, padding and epsilon at once.
+
+use std::sync::Arc;
+
+use deadweight::engine::{CandleEngine, EngineOptions, Session};
+use deadweight::graph::{Graph, Node, NodeDef, Params, passes};
+use deadweight::layers::{Layer, Padding, Param, Shape};
+use deadweight::models::{self, Card, Naming};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::naive;
+
+/// Largest difference allowed, relative to the root mean square of the reference.
+const TOLERANCE: f64 = 1e-4;
+
+/// Runs a graph on one image.
+type Executor = fn(&Graph, Shape, &[f32]) -> Vec<f32>;
+
+/// Every way there is to do so.
+const EXECUTORS: &[(&str, Executor)] = &[("plain loops", naive::run), ("native", native), ("candle", candle)];
+
+/// Our kernels, as the program runs them: folded and fused.
+fn native(graph: &Graph, shape: Shape, image: &[f32]) -> Vec<f32> {
+    let graph = passes::fuse_epilogue(&passes::fold_norm(graph));
+    Session::new(Arc::new(graph), shape, 1, EngineOptions::new(2)).unwrap().run(image, None).unwrap()
+}
+
+/// candle's operations, neither folded nor fused.
+fn candle(graph: &Graph, shape: Shape, image: &[f32]) -> Vec<f32> {
+    CandleEngine::new(graph, candle_core::Device::Cpu).unwrap().run(image, shape, None).unwrap()
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    card: String,
+    naming: Naming,
+    input: [usize; 4],
+    classes: i64,
+    tensors: usize,
+    names_sha256: String,
+    logits: Vec<f32>,
+    features: Vec<f32>,
+}
+
+impl Reference {
+    fn card(&self) -> Card {
+        let mut card = models::card(&self.card).unwrap().clone();
+        card.arch.insert("classes".into(), self.classes.into());
+        card.naming = Some(self.naming);
+        card
+    }
+
+    fn graph(&self) -> Graph {
+        models::build(&self.card(), Params::Random(0)).unwrap().0
+    }
+
+    /// Outputs of all images, one after the other.
+    fn run(&self, graph: &Graph, executor: Executor) -> Vec<f32> {
+        let [n, c, h, w] = self.input;
+        let shape = Shape::new(c, h, w);
+        let pixels: Vec<f32> = (0..n * shape.elements()).map(pixel).collect();
+        pixels.chunks(shape.elements()).flat_map(|image| executor(graph, shape, image)).collect()
+    }
+}
+
+fn pixel(i: usize) -> f32 {
+    (i as u32).wrapping_mul(2_654_435_761) as f32 / (1u64 << 31) as f32 - 1.0
+}
+
+fn references() -> Vec<Reference> {
+    serde_json::from_str(include_str!("reference/networks.json")).unwrap()
+}
+
+/// Largest difference relative to the root mean square of `want`.
+fn distance(got: &[f32], want: &[f32]) -> f64 {
+    assert_eq!(got.len(), want.len());
+    let square: f64 = want.iter().map(|&v| f64::from(v).powi(2)).sum();
+    let rms = (square / want.len() as f64).sqrt();
+    got.iter().zip(want).map(|(&g, &w)| (f64::from(g) - f64::from(w)).abs() / rms).fold(0.0, f64::max)
+}
+
+/// Every tensor that the layers read, as the checkpoint names it.
+fn tensors(graph: &Graph) -> Vec<(String, Vec<usize>)> {
+    let mut tensors = vec![];
+    for def in &graph.nodes {
+        let mut add = |name: &str, param: &Param| tensors.push((format!("{}.{name}", def.name), param.shape.clone()));
+        let (weight, bias) = match &def.layer {
+            Layer::Conv(conv) => (Some(&conv.weight), conv.bias_values.as_ref()),
+            Layer::Linear(linear) => (Some(&linear.weight), linear.bias.as_ref()),
+            Layer::BatchNorm(norm) => {
+                add("running_mean", &norm.mean);
+                add("running_var", &norm.variance);
+                (Some(&norm.weight), Some(&norm.bias))
+            }
+            _ => (None, None),
+        };
+        weight.into_iter().for_each(|param| add("weight", param));
+        bias.into_iter().for_each(|param| add("bias", param));
+    }
+    tensors.sort();
+    tensors
+}
+
+/// The part of the network that ends with the pooled features.
+fn cut_at_features(graph: &Graph) -> Graph {
+    let pool = |&node: &Node| matches!(graph.def(node).layer, Layer::GlobalAvgPool);
+    let output = graph.handles().rev().find(pool).expect("every classifier pools");
+    Graph { nodes: graph.nodes[..=output.index()].to_vec(), output: Some(output) }
+}
+
+#[test]
+fn names_and_shapes_are_those_of_the_original_networks() {
+    let mut wrong = vec![];
+    for reference in references() {
+        let tensors = tensors(&reference.graph());
+        let listing: String = tensors.iter().map(|(name, shape)| format!("{name} {shape:?}\n")).collect();
+        let digest: String = Sha256::digest(listing).iter().map(|byte| format!("{byte:02x}")).collect();
+        if (tensors.len(), &digest) != (reference.tensors, &reference.names_sha256) {
+            wrong.push(format!(
+                "{} {:?}: {} of {}",
+                reference.card,
+                reference.naming,
+                tensors.len(),
+                reference.tensors
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn features_and_logits_are_those_of_the_original_networks() {
+    let mut wrong = vec![];
+    for reference in references() {
+        let graph = reference.graph();
+        let features = cut_at_features(&graph);
+        let kept = reference.features.len() / reference.input[0];
+        for &(name, executor) in EXECUTORS {
+            let got: Vec<f32> = reference
+                .run(&features, executor)
+                .chunks(graph.def(features.output()).channels)
+                .flat_map(|image| image[..kept].to_vec())
+                .collect();
+            let apart =
+                [distance(&got, &reference.features), distance(&reference.run(&graph, executor), &reference.logits)];
+            if !apart.iter().all(|&apart| apart <= TOLERANCE) {
+                wrong.push(format!("{} {:?}, {name}: features and logits {apart:?}", reference.card, reference.naming));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_wrong_epsilon_or_padding_would_be_seen() {
+    let mut unseen = vec![];
+    for reference in references().iter().filter(|reference| reference.card.starts_with("mobilenet")) {
+        let same = |def: &NodeDef| matches!(&def.layer, Layer::Conv(conv) if conv.padding == Padding::Same);
+        let other = if reference.graph().nodes.iter().any(same) { "symmetric" } else { "same" };
+        for (field, value) in [("eps", toml::Value::from(2e-3)), ("padding", other.into())] {
+            let mut card = reference.card();
+            card.arch.insert(field.into(), value);
+            let (graph, _) = models::build(&card, Params::Random(0)).unwrap();
+            let apart = distance(&reference.run(&graph, naive::run), &reference.logits);
+            if apart < 10.0 * TOLERANCE {
+                unseen.push(format!("{} {:?}: {field} {apart}", card.name, reference.naming));
+            }
+        }
+    }
+    assert!(unseen.is_empty(), "{}", unseen.join("\n"));
+}

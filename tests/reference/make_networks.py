@@ -1,0 +1,265 @@
+"""Writes networks.json: outputs of torchvision's, timm's and transformers' networks with seeded weights.
+
+Every tensor of a network is filled by a generator that starts from the tensor's NAME (`fill` below; the same as
+`random` in src/graph/scope.rs with seed 0). So no weights need storing, and a network of ours gives the same outputs
+only if it asks for the same names in the same shapes and computes the same function of them.
+
+Made with torch 2.15, torchvision 0.29, timm 1.0.31, transformers 5.23:
+    python tests/reference/make_networks.py
+"""
+
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+import timm
+import torch
+import torchvision
+from torch import nn
+from transformers import (
+    MobileNetV1Config,
+    MobileNetV1ForImageClassification,
+    MobileNetV2Config,
+    MobileNetV2ForImageClassification,
+    ResNetConfig,
+    ResNetForImageClassification,
+)
+
+CLASSES = 12  # few, so that the file is small
+KEPT = 32  # channels of the features that are stored
+SIZE = (2, 3, 65, 72)  # odd and even, so that every rule of padding shows
+CIFAR = (2, 3, 32, 32)
+
+
+def fill(name, shape):
+    """FNV-1a of the name starts SplitMix64; 24 bits of each word make a value in -1..1, which is scaled by its role."""
+    state = 0xCBF29CE484222325
+    for byte in name.encode():
+        state = (state ^ byte) * 0x100000001B3 % 2**64
+    count = int(np.prod(shape))
+    with np.errstate(over="ignore"):
+        z = np.uint64(state) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = (z ^ (z >> np.uint64(31))) >> np.uint64(40)
+    unit = z.astype(np.float32) / np.float32(2**23) - np.float32(1)
+    last = name.rsplit(".", 1)[-1]
+    if last == "running_var":
+        center, spread = 1.0, 0.5
+    elif last == "weight" and len(shape) == 1:
+        center, spread = 1.0, 0.3
+    elif last == "weight":
+        center, spread = 0.0, np.sqrt(np.float32(5) / np.float32(np.prod(shape[1:])))
+    else:
+        center, spread = 0.0, 0.1
+    return torch.from_numpy((np.float32(center) + np.float32(spread) * unit).reshape(shape))
+
+
+def pixels(shape):
+    i = np.arange(np.prod(shape), dtype=np.uint64)
+    x = (i * np.uint64(2654435761) % np.uint64(2**32)).astype(np.float32) / np.float32(2**31) - np.float32(1)
+    return torch.from_numpy(x.reshape(shape))
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, batch norm, activation."""
+
+    def __init__(self, *conv, act=nn.ReLU(), **options):
+        super().__init__(nn.Conv2d(*conv, bias=False, **options), nn.BatchNorm2d(conv[1]), act)
+
+
+class Zeros(nn.Module):
+    """Option A of the ResNet paper."""
+
+    def __init__(self, more):
+        super().__init__()
+        self.more = more
+
+    def forward(self, x):
+        return nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.more // 2, self.more - self.more // 2))
+
+
+class Block(nn.Module):
+    """Two 3x3, or a bottleneck with the stride in its first 1x1, by torchvision's names."""
+
+    def __init__(self, inputs, width, stride, bottleneck, zeros):
+        super().__init__()
+        out = 4 * width if bottleneck else width
+        if bottleneck:
+            shapes = [(inputs, width, 1, stride), (width, width, 3, 1), (width, out, 1, 1)]
+        else:
+            shapes = [(inputs, width, 3, stride), (width, width, 3, 1)]
+        self.count = len(shapes)
+        for k, (i, o, kernel, s) in enumerate(shapes, 1):
+            setattr(self, f"conv{k}", nn.Conv2d(i, o, kernel, s, kernel // 2, bias=False))
+            setattr(self, f"bn{k}", nn.BatchNorm2d(o))
+        if stride == 1 and inputs == out:
+            self.downsample = nn.Identity()
+        elif zeros:
+            self.downsample = Zeros(out - inputs)
+        else:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+
+    def forward(self, x):
+        y = x
+        for k in range(1, self.count + 1):
+            y = getattr(self, f"bn{k}")(getattr(self, f"conv{k}")(y))
+            y = y if k == self.count else torch.relu(y)
+        return torch.relu(y + self.downsample(x))
+
+
+class SmallResNet(nn.Module):
+    """The ResNets that no library has: CIFAR's, and the thin one with Caffe's pooling."""
+
+    def __init__(self, depths, widths, stem, bottleneck=False, zeros=False, head="fc"):
+        super().__init__()
+        small = stem == 16
+        self.conv1 = nn.Conv2d(3, stem, 3, 1, 1, bias=False) if small else nn.Conv2d(3, stem, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.pool = nn.Identity() if small else nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, 2))
+        inputs = stem
+        self.stages = []
+        for stage, (depth, width) in enumerate(zip(depths, widths), 1):
+            blocks = []
+            for i in range(depth):
+                blocks.append(Block(inputs, width, 2 if stage > 1 and i == 0 else 1, bottleneck, zeros))
+                inputs = 4 * width if bottleneck else width
+            setattr(self, f"layer{stage}", nn.Sequential(*blocks))
+            self.stages.append(f"layer{stage}")
+        self.head = head
+        setattr(self, head, nn.Linear(inputs, CLASSES))
+
+    def features(self, x):
+        x = self.pool(torch.relu(self.bn1(self.conv1(x))))
+        for stage in self.stages:
+            x = getattr(self, stage)(x)
+        return x
+
+    def forward(self, x):
+        return getattr(self, self.head)(self.features(x).mean((2, 3)))
+
+
+class RetinaMobileNet(nn.Module):
+    """MobileNetV1 of width 0.25 with leaky ReLU, by the names of RetinaFace ports."""
+
+    def __init__(self):
+        super().__init__()
+        act = nn.LeakyReLU(0.1)
+
+        def separable(i, o, stride):
+            return nn.Sequential(*ConvNorm(i, i, 3, stride, 1, groups=i, act=act), *ConvNorm(i, o, 1, act=act))
+
+        rows = [(8, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 128, 2)]
+        rows += [(128, 128, 1)] * 5 + [(128, 256, 2), (256, 256, 1)]
+        blocks = [separable(*row) for row in rows]
+        self.stage1 = nn.Sequential(ConvNorm(3, 8, 3, 2, 1, act=act), *blocks[:5])
+        self.stage2 = nn.Sequential(*blocks[5:11])
+        self.stage3 = nn.Sequential(*blocks[11:])
+        self.fc = nn.Linear(256, CLASSES)
+
+    def features(self, x):
+        return self.stage3(self.stage2(self.stage1(x)))
+
+    def forward(self, x):
+        return self.fc(self.features(x).mean((2, 3)))
+
+
+def vision(name, **options):
+    net = getattr(torchvision.models, name)(num_classes=CLASSES, **options)
+    parts = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
+    features = net.features if hasattr(net, "features") else nn.Sequential(*[getattr(net, part) for part in parts])
+    return net, features
+
+
+def of_timm(name):
+    net = timm.create_model(name, num_classes=CLASSES)
+    return net, net.forward_features
+
+
+def of_transformers(kind, config, **options):
+    net = kind(config(num_labels=CLASSES, **options))
+    return net, lambda x: net.base_model(x).last_hidden_state
+
+
+def of_ours(net):
+    return net, net.features
+
+
+def resnet(**options):
+    return of_transformers(ResNetForImageClassification, ResNetConfig, **options)
+
+
+BASIC = {"layer_type": "basic", "depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512]}
+V1, V2 = (MobileNetV1ForImageClassification, MobileNetV1Config), (MobileNetV2ForImageClassification, MobileNetV2Config)
+
+# Card, naming, network and its features before pooling.
+CASES = [
+    ("resnet18", "torchvision", lambda: vision("resnet18")),
+    ("resnet50", "torchvision", lambda: vision("resnet50")),
+    ("resnet-18", "transformers", lambda: resnet(**BASIC)),
+    ("resnet-50", "transformers", lambda: resnet()),
+    ("resnet50-v1", "transformers", lambda: resnet(downsample_in_bottleneck=True)),
+    ("resnet18d", "timm", lambda: of_timm("resnet18d")),
+    ("resnet50d", "timm", lambda: of_timm("resnet50d")),
+    ("resnet20-cifar", "torchvision", lambda: of_ours(SmallResNet([3] * 3, [16, 32, 64], 16, zeros=True, head="linear"))),
+    ("resnet20-distiller", "torchvision", lambda: of_ours(SmallResNet([3] * 3, [16, 32, 64], 16))),
+    (
+        "resnet50-thin-opennsfw",
+        "torchvision",
+        lambda: of_ours(SmallResNet([3, 4, 6, 3], [32, 64, 128, 256], 64, bottleneck=True)),
+    ),
+    ("mobilenetv1_100", "timm", lambda: of_timm("mobilenetv1_100")),
+    ("mobilenetv1_100h", "timm", lambda: of_timm("mobilenetv1_100h")),
+    ("mobilenet_v1_1.0_224", "transformers", lambda: of_transformers(*V1)),
+    ("mobilenet_v1_0.75_192", "transformers", lambda: of_transformers(*V1, depth_multiplier=0.75)),
+    ("mobilenetv1-0.25-retinaface", "retinaface", lambda: of_ours(RetinaMobileNet())),
+    ("mobilenet_v2", "torchvision", lambda: vision("mobilenet_v2")),
+    ("mobilenetv2_100", "timm", lambda: of_timm("mobilenetv2_100")),
+    ("mobilenetv2_110d", "timm", lambda: of_timm("mobilenetv2_110d")),
+    ("mobilenet_v2_1.0_224", "transformers", lambda: of_transformers(*V2)),
+    ("mobilenet_v2_0.35_96", "transformers", lambda: of_transformers(*V2, depth_multiplier=0.35)),
+    ("mobilenet_v3_small", "torchvision", lambda: vision("mobilenet_v3_small")),
+    ("mobilenet_v3_large", "torchvision", lambda: vision("mobilenet_v3_large")),
+    ("mobilenetv3_small_100", "timm", lambda: of_timm("mobilenetv3_small_100")),
+    ("mobilenetv3_small_050", "timm", lambda: of_timm("mobilenetv3_small_050")),
+    ("mobilenetv3_large_100", "timm", lambda: of_timm("mobilenetv3_large_100")),
+    ("tf_mobilenetv3_small_100", "timm", lambda: of_timm("tf_mobilenetv3_small_100")),
+    ("tf_mobilenetv3_large_100", "timm", lambda: of_timm("tf_mobilenetv3_large_100")),
+    ("tf_mobilenetv3_large_minimal_100", "timm", lambda: of_timm("tf_mobilenetv3_large_minimal_100")),
+]
+
+
+def main():
+    rows = []
+    for card, naming, make in CASES:
+        net, features = make()
+        net.eval()
+        state = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith("num_batches_tracked")}
+        for name, tensor in state.items():
+            tensor.copy_(fill(name, tuple(tensor.shape)))
+        listing = "".join(f"{name} {list(state[name].shape)}\n" for name in sorted(state))
+        x = pixels(CIFAR if card.startswith("resnet20") else SIZE)
+        with torch.no_grad():
+            logits = net(x)
+            logits = logits if isinstance(logits, torch.Tensor) else logits.logits
+            pooled = features(x).mean((2, 3))[:, :KEPT]
+        print(f"{card:34} logits {logits.std():9.3g}  features {pooled.std():9.3g}")
+        assert logits.isfinite().all()
+        rows.append(
+            {
+                "card": card,
+                "naming": naming,
+                "input": list(x.shape),
+                "classes": CLASSES,
+                "tensors": len(state),
+                "names_sha256": hashlib.sha256(listing.encode()).hexdigest(),
+                "logits": [float(f"{v:.8g}") for v in logits.flatten().tolist()],
+                "features": [float(f"{v:.8g}") for v in pooled.flatten().tolist()],
+            }
+        )
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    (pathlib.Path(__file__).parent / "networks.json").write_text(f"[\n{lines}\n]\n")
+
+
+main()

@@ -1,0 +1,12 @@
+//! All integration tests in one binary: one link instead of many.
+
+#[cfg(deadweight_assets)]
+mod assets;
+mod digits;
+mod engines;
+mod hostile;
+mod measuring;
+mod naive;
+mod oracle;
+mod parity;
+mod pickles;
