@@ -5,6 +5,7 @@ mod assets;
 mod digits;
 mod engines;
 mod hostile;
+mod house;
 mod measuring;
 mod naive;
 mod oracle;

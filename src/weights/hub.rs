@@ -48,7 +48,7 @@ pub fn fetch(id: &str, offline: bool) -> Result<PathBuf> {
         let held = WEIGHTS.iter().find_map(|file| cached.get(file));
         return held.and_then(|file| file.parent().map(PathBuf::from)).ok_or_else(|| Error::NotFound {
             what: format!("{name}@{revision}: {} in {}", WEIGHTS[0], directory.display()),
-            hint: format!("offline only the cache is looked at; run once with the network, or give a local directory"),
+            hint: "offline only the cache is looked at; run once with the network, or give a local directory".into(),
         });
     }
     let mut builder = ApiBuilder::new().with_cache_dir(directory).with_progress(false);

@@ -1,0 +1,155 @@
+//! The house keeps its order: who imports whom, where `unsafe`, printing and threads live, how long a file may be.
+
+use std::path::{Path, PathBuf};
+
+/// Each room and the rooms it may import.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("kernels", &["error"]),
+    ("format", &["error", "kernels"]),
+    ("timing", &["error"]),
+    ("weights", &["error"]),
+    ("layers", &["error", "kernels"]),
+    ("graph", &["error", "kernels", "layers", "weights"]),
+    ("probe", &["graph", "kernels"]),
+    ("models", &["error", "graph", "kernels", "layers"]),
+    ("engine", &["error", "graph", "kernels", "layers", "probe"]),
+    ("input", &["error"]),
+    ("task", &["error"]),
+    ("tally", &["error", "kernels"]),
+    ("metrics", &["kernels", "report", "tally"]),
+    ("model", &["error", "graph", "input", "layers", "models", "weights"]),
+    (
+        "measure",
+        &[
+            "engine", "error", "format", "graph", "input", "kernels", "layers", "model", "probe", "tally", "task",
+            "timing",
+        ],
+    ),
+    ("report", &["error", "measure", "metrics", "model", "weights"]),
+];
+
+/// Files that may be longer than [`LONGEST`], and how long.
+const LONGER: &[(&str, usize)] = &[("src/input/preprocess.rs", 450), ("src/measure/run.rs", 420)];
+const LONGEST: usize = 400;
+
+/// A source file by its path in the project.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The room it belongs to: what is between `src/` (or the project) and the next slash or dot.
+    fn room(&self) -> &str {
+        let inner = self.path.strip_prefix("src/").unwrap_or(&self.path);
+        inner.split(['/', '.']).next().unwrap_or_default()
+    }
+
+    /// Lines of code before the unit tests, without comments, numbered from 1.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate().take_while(|(_, line)| !line.starts_with("#[cfg(test)]\nmod"));
+        let tests = self.text.find("#[cfg(test)]\nmod tests {").unwrap_or(self.text.len());
+        let before = self.text[..tests].lines().count();
+        lines.take(before).map(|(i, line)| (i + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pending = vec![root.join("src"), root.join("models")];
+    let mut sources = Vec::new();
+    while let Some(folder) = pending.pop() {
+        let mut entries: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                pending.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let name = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+                sources.push(Source { text: std::fs::read_to_string(&path).unwrap(), path: name });
+            }
+        }
+    }
+    sources
+}
+
+fn imports(source: &Source) -> Vec<String> {
+    let room = source.room();
+    let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else { return vec![] };
+    let mut wrong = Vec::new();
+    for (number, line) in source.code() {
+        for part in line.split("crate::").skip(1) {
+            let names = part.strip_prefix('{').map_or(vec![part], |list| list.split(',').collect());
+            for name in names {
+                let name = name.trim().split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
+                let known = ROOMS.iter().any(|(known, _)| *known == name);
+                if known && name != room && !allowed.contains(&name) {
+                    wrong.push(format!(
+                        "{}:{number}: imports crate::{name}; {room} may import {allowed:?}",
+                        source.path
+                    ));
+                }
+            }
+        }
+    }
+    wrong
+}
+
+/// Lines of files outside `homes` that hold one of `words`.
+fn strays(source: &Source, words: &[&str], homes: &[&str]) -> Vec<String> {
+    if homes.iter().any(|home| source.path.starts_with(home)) {
+        return vec![];
+    }
+    let found = source.code().filter(|(_, line)| words.iter().any(|word| line.contains(word)));
+    found.map(|(number, line)| format!("{}:{number}: {} belongs in {homes:?}", source.path, line.trim())).collect()
+}
+
+fn faults(source: &Source) -> Vec<String> {
+    let mut wrong = imports(source);
+    wrong.extend(strays(source, &["unsafe {", "unsafe fn", "unsafe impl"], &["src/kernels/"]));
+    wrong.extend(strays(source, &["println!", "print!(", "eprintln!", "io::stdout"], &["src/cli/", "src/main.rs"]));
+    wrong.extend(strays(source, &["thread::spawn", "thread::Builder"], &["src/kernels/threads.rs"]));
+    if source.path.starts_with("src/tally/") {
+        wrong.extend(
+            strays(source, &["f64", ": f32", "<f32"], &[]).into_iter().map(|line| format!("{line} (integers only)")),
+        );
+    }
+    if !source.text.starts_with("//! ") {
+        wrong.push(format!("{}: does not begin by saying what it is for", source.path));
+    }
+    let lines = source.text.lines().count();
+    let longest = LONGER.iter().find(|(path, _)| *path == source.path).map_or(LONGEST, |(_, lines)| *lines);
+    if lines > longest {
+        wrong.push(format!("{}: {lines} lines, at most {longest}", source.path));
+    }
+    wrong
+}
+
+#[test]
+fn the_house_is_in_order() {
+    let sources = sources();
+    assert!(sources.len() > 50, "{} files are not the whole house", sources.len());
+    let wrong: Vec<String> = sources.iter().flat_map(faults).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn planted_faults_are_found() {
+    for (path, text, want) in [
+        ("src/metrics/x.rs", "//! x\nuse crate::layers::Conv;\n", "src/metrics/x.rs:2: imports crate::layers"),
+        ("src/kernels/x.rs", "//! x\nuse crate::{Error, tally::LayerTally};\n", "imports crate::tally"),
+        ("src/graph/x.rs", "//! x\nfn f() { unsafe { g() } }\n", "belongs in [\"src/kernels/\"]"),
+        ("src/input/x.rs", "//! x\nfn f() { println!(\"x\") }\n", "belongs in [\"src/cli/\""),
+        ("src/input/x.rs", "//! x\nfn f() { std::thread::spawn(g); }\n", "threads.rs"),
+        ("src/tally/x.rs", "//! x\npub mean: f64,\n", "integers only"),
+        ("src/input/x.rs", "use std::io;\n", "what it is for"),
+    ] {
+        let found = faults(&Source { path: path.into(), text: text.into() });
+        assert!(found.iter().any(|fault| fault.contains(want)), "{path}: {found:?} lacks {want}");
+    }
+    let long = Source { path: "src/input/x.rs".into(), text: format!("//! x\n{}", "\n".repeat(LONGEST)) };
+    assert_eq!(faults(&long).len(), 1);
+    let tests = "//! x\n#[cfg(test)]\nmod tests {\n    use crate::cli::X;\n    fn f() { println!(\"x\") }\n}\n";
+    assert!(faults(&Source { path: "src/input/x.rs".into(), text: tests.into() }).is_empty());
+}
