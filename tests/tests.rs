@@ -2,6 +2,7 @@
 
 #[cfg(deadweight_assets)]
 mod assets;
+mod checkpoints;
 mod digits;
 mod engines;
 mod hostile;

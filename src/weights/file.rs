@@ -12,6 +12,8 @@ use crate::{Error, Result};
 
 /// Largest JSON file that is read: parsed, it takes many times its size.
 const MAX_JSON: u64 = 4 << 20;
+/// Bytes from the start that tell what a file is.
+const HEAD: usize = 512;
 
 /// A file that weights were read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,17 +38,21 @@ pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// Reads a regular file whole. Its size is taken first: a file that grows meanwhile is read up to there.
-pub(super) fn read(path: &Path) -> Result<(Blob, SourceFile)> {
+/// Reads a regular file whole, if its start is that of a kind that is known. Its size is taken first: a file that grows
+/// meanwhile is read up to there.
+pub(super) fn read(path: &Path) -> Result<(Kind, Blob, SourceFile)> {
     let (mut file, length) = open(path)?;
     let shown = path.display().to_string();
     let length = usize::try_from(length).map_err(|_| Error::malformed(&shown, "larger than the address space"))?;
-    let mut bytes = Vec::new();
+    let head = length.min(HEAD);
+    let mut bytes = Vec::with_capacity(head);
+    (&mut file).take(head as u64).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+    let kind = kind(&shown, &bytes)?;
     // A sparse file can claim any size; refusal is an error, not an abort.
     bytes
-        .try_reserve_exact(length)
+        .try_reserve_exact(length.saturating_sub(bytes.len()))
         .map_err(|_| Error::malformed(&shown, format!("{length} bytes do not fit memory")))?;
-    let mut hash = Sha256::new();
+    let mut hash = Sha256::new_with_prefix(&bytes);
     while bytes.len() < length {
         let start = bytes.len();
         let step = (length - start).min(1 << 20) as u64;
@@ -57,7 +63,7 @@ pub(super) fn read(path: &Path) -> Result<(Blob, SourceFile)> {
         hash.update(&bytes[start..]);
     }
     let source = SourceFile { name: file_name(path), bytes: length as u64, sha256: hex(hash.finalize()) };
-    Ok((Blob::new(bytes.into()), source))
+    Ok((kind, Blob::new(bytes.into()), source))
 }
 
 /// Reads a JSON file of a bounded size, or `None` where there is no such file.
@@ -93,7 +99,7 @@ fn hex(digest: impl AsRef<[u8]>) -> String {
 }
 
 /// What a file is.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Kind {
     Safetensors,
     /// JSON that may name the shards of a checkpoint.
@@ -102,7 +108,7 @@ pub(super) enum Kind {
     Pickle,
 }
 
-/// Tells by content what a file is.
+/// Tells by its first bytes what a file is.
 pub(super) fn kind(name: &str, bytes: &[u8]) -> Result<Kind> {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
     let wanted = "weights come as safetensors or PyTorch checkpoints (.safetensors, .bin, .pt, .pth)";

@@ -13,7 +13,7 @@ mod safetensors;
 mod tensor;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -63,10 +63,7 @@ impl Weights {
     /// A file held in memory, embedded in the program for one; `name` is what messages call it.
     pub fn from_bytes(name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
         let blob = Blob::new(bytes.into());
-        let tensors = match file::kind(name, &blob)? {
-            Kind::Index => return Err(Error::malformed(name, "an index of shards, which are not in it")),
-            kind => parse(kind, name, &blob)?,
-        };
+        let tensors = parse(file::kind(name, &blob)?, name, &blob)?;
         Self::new(name.to_owned(), tensors, vec![SourceFile::of_bytes(name, &blob)])
     }
 
@@ -86,14 +83,13 @@ impl Weights {
     }
 
     fn open_file(path: &Path, source: String) -> Result<Self> {
-        let (blob, file) = file::read(path)?;
-        let shown = path.display().to_string();
-        match file::kind(&shown, &blob)? {
+        let (kind, blob, file) = file::read(path)?;
+        match kind {
             Kind::Index => {
                 drop(blob);
                 Self::open_shards(path, source, file)
             }
-            kind => Self::new(source, parse(kind, &shown, &blob)?, vec![file]),
+            kind => Self::new(source, parse(kind, &path.display().to_string(), &blob)?, vec![file]),
         }
     }
 
@@ -103,13 +99,10 @@ impl Weights {
         let (mut tensors, mut files) = (Vec::new(), vec![file]);
         for (shard, wanted) in directory::shards(&shown, &json)? {
             let path = index.with_file_name(&shard);
-            let (blob, file) = file::read(&path)?;
+            let (kind, blob, file) = file::read(&path)?;
             let shown = path.display().to_string();
-            let found = match file::kind(&shown, &blob)? {
-                Kind::Index => return Err(Error::malformed(shown, "an index where a shard should be")),
-                kind => parse(kind, &shown, &blob)?,
-            };
-            let held: std::collections::HashSet<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+            let found = parse(kind, &shown, &blob)?;
+            let held: HashSet<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
             if let Some(missing) = wanted.iter().find(|name| !held.contains(name.as_str())) {
                 return Err(Error::malformed(shown, format!("{missing}: the index says it is here, it is not")));
             }
@@ -210,6 +203,6 @@ fn parse(kind: Kind, name: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {
         Kind::Safetensors => safetensors::read(name, blob),
         Kind::ZipPickle => pickle::read_zip(name, blob),
         Kind::Pickle => pickle::read_legacy(name, blob),
-        Kind::Index => Err(Error::malformed(name, "an index where weights should be")),
+        Kind::Index => Err(Error::malformed(name, "an index of shards where weights should be")),
     }
 }

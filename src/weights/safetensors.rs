@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// Largest header that is parsed; that of a network with 100,000 tensors is about this long.
 const MAX_HEADER: usize = 16 << 20;
 /// Most commas in a header: each stands for a value that takes tens of bytes while it is parsed.
-const MAX_VALUES: usize = 1 << 21;
+const MAX_VALUES: usize = 1 << 20;
 
 /// All tensors of a file; the crate has checked that they cover its data without gap or overlap.
 pub(super) fn read(name: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {

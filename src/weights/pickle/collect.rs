@@ -26,7 +26,7 @@ const OTHERS: [&str; 4] = ["optim", "sched", "scaler", "rng_state"];
 const MAX_DEPTH: usize = 128;
 const MAX_TENSORS: usize = 1 << 17;
 const MAX_NAMES: usize = 16 << 20;
-const MAX_STEPS: usize = 1 << 22;
+const MAX_STEPS: usize = 1 << 21;
 
 /// A walk through the values. Shared values are met once for each name they have, so the steps are counted.
 struct Walk<'a> {
