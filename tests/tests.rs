@@ -2,7 +2,9 @@
 
 #[cfg(deadweight_assets)]
 mod assets;
+mod checkpoints;
 mod cli;
+mod digits;
 mod engines;
 mod hostile;
 mod house;
