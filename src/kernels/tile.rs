@@ -45,10 +45,10 @@ pub struct Walk {
 
 impl Walk {
     /// Whether every input of a tile of `pixels` lies in the `x` floats from its first, and every weight of `blocks`
-    /// in the `weights` floats from its first. Debug builds and tests ask it of every tile.
+    /// in the `weights` floats from its first, and no loop is empty. Debug builds ask it of every tile.
     pub fn fits(&self, pixels: usize, blocks: usize, x: usize, weights: usize) -> bool {
         if self.run == 0 || self.outer.iter().any(|level| level.count == 0) {
-            return true;
+            return false;
         }
         let last = |stride: fn(&Loop) -> usize| self.outer.iter().map(|l| (l.count - 1) * stride(l)).sum::<usize>();
         last(|l| l.input) + (pixels - 1) * self.pixel + self.run <= x
@@ -68,39 +68,67 @@ impl Walk {
         mut sums: [[S::V; P]; B],
     ) -> [[S::V; P]; B] {
         let [planes, rows, columns] = self.outer;
-        let pixel = self.pixel;
-        for plane in 0..planes.count {
-            for row in 0..rows.count {
-                for column in 0..columns.count {
-                    // SAFETY: the caller vouches for every address of the walk.
-                    unsafe {
-                        let x = x.add(plane * planes.input + row * rows.input + column * columns.input);
-                        let mut w = w.add(plane * planes.weights + row * rows.weights + column * columns.weights);
-                        // Every third pixel has a pointer; those between are reached by scaled addressing.
-                        let mut thirds = [x; 5];
-                        for (third, pointer) in thirds.iter_mut().enumerate() {
-                            *pointer = x.wrapping_add(3 * third * pixel);
-                        }
-                        for _ in 0..self.run {
-                            let mut filters = [s.splat(0.0); B];
-                            for b in 0..B {
-                                filters[b] = s.load_ptr(w.add(b * LANES));
-                            }
-                            unrolled!(p < P, {
-                                let value = s.splat(*thirds[p / 3].add(p % 3 * pixel));
-                                for b in 0..B {
-                                    sums[b][p] = s.fma(value, filters[b], sums[b][p]);
-                                }
-                            });
-                            w = w.wrapping_add(self.width);
-                            for pointer in &mut thirds {
-                                *pointer = pointer.wrapping_add(1);
-                            }
-                        }
+        // No loop is empty, and none is asked: the compiler would copy all sums around it.
+        let (mut plane, mut row, mut column) = (0, 0, 0);
+        loop {
+            // SAFETY: the caller vouches for every address of the walk.
+            unsafe {
+                let x = x.add(plane * planes.input + row * rows.input + column * columns.input);
+                let w = w.add(plane * planes.weights + row * rows.weights + column * columns.weights);
+                sums = self.run(s, x, w, sums);
+            }
+            column += 1;
+            if column == columns.count {
+                (column, row) = (0, row + 1);
+                if row == rows.count {
+                    (row, plane) = (0, plane + 1);
+                    if plane == planes.count {
+                        break sums;
                     }
                 }
             }
         }
-        sums
+    }
+
+    /// The innermost loop.
+    ///
+    /// # Safety
+    /// As [`Walk::accumulate`].
+    #[inline(always)]
+    unsafe fn run<S: Simd, const P: usize, const B: usize>(
+        &self,
+        s: S,
+        x: *const f32,
+        mut w: *const f32,
+        mut sums: [[S::V; P]; B],
+    ) -> [[S::V; P]; B] {
+        // Every third pixel has a pointer; those between are reached by scaled addressing.
+        let mut thirds = [x; 5];
+        for (third, pointer) in thirds.iter_mut().enumerate() {
+            *pointer = x.wrapping_add(3 * third * self.pixel);
+        }
+        let mut left = self.run;
+        loop {
+            let mut filters = [s.splat(0.0); B];
+            unrolled!(b < B, {
+                // SAFETY: the caller vouches for the weights.
+                filters[b] = unsafe { s.load_ptr(w.add(b * LANES)) };
+            });
+            unrolled!(p < P, {
+                // SAFETY: the caller vouches for the input.
+                let value = s.splat(unsafe { *thirds[p / 3].add(p % 3 * self.pixel) });
+                for b in 0..B {
+                    sums[b][p] = s.fma(value, filters[b], sums[b][p]);
+                }
+            });
+            w = w.wrapping_add(self.width);
+            for pointer in &mut thirds {
+                *pointer = pointer.wrapping_add(1);
+            }
+            left -= 1;
+            if left == 0 {
+                break sums;
+            }
+        }
     }
 }

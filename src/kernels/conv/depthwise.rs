@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::epilogue::Area;
+use super::epilogue::{Area, Row};
 use super::{ConvShape, Job};
 use crate::kernels::buffer::Buffer;
 use crate::kernels::exec::Exec;
@@ -77,22 +77,24 @@ impl<const SIDE: usize, const STRIDE: usize> Kernel for Tiled<'_, SIDE, STRIDE> 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let w = self.0.job.yg.w;
-        for y in self.0.rows.clone() {
+        let Band { job, image, block, ref rows, .. } = self.0;
+        for y in rows.clone() {
+            let row = job.row(s, image, block, y);
             let mut x = 0;
             // Tiles of 14 while they fit; the rest in tiles of 7, the last of which starts earlier: no masks.
             if S::REGISTERS >= 32 && SIDE > 0 {
                 while w - x >= 14 {
-                    self.tile::<S, 14>(s, y, x);
+                    self.tile::<S, 14>(s, &row, y, x);
                     x += 14;
                 }
             }
             while x < w {
                 if SIDE > 0 {
                     let at = x.min(w - 7);
-                    self.tile::<S, 7>(s, y, at);
+                    self.tile::<S, 7>(s, &row, y, at);
                     x = at + 7;
                 } else {
-                    self.tile::<S, 1>(s, y, x);
+                    self.tile::<S, 1>(s, &row, y, x);
                     x += 1;
                 }
             }
@@ -103,7 +105,7 @@ impl<const SIDE: usize, const STRIDE: usize> Kernel for Tiled<'_, SIDE, STRIDE> 
 impl<const SIDE: usize, const STRIDE: usize> Tiled<'_, SIDE, STRIDE> {
     /// `P` pixels from column `x` of row `y`.
     #[inline(always)]
-    fn tile<S: Simd, const P: usize>(&self, s: S, y: usize, x: usize) {
+    fn tile<S: Simd, const P: usize>(&self, s: S, to: &Row<S>, y: usize, x: usize) {
         let Band { depthwise: Depthwise { shape, weights }, job, image, block, .. } = &self.0;
         let xg = job.xg;
         let (rows, columns) = if SIDE == 0 { shape.kernel } else { (SIDE, SIDE) };
@@ -127,7 +129,7 @@ impl<const SIDE: usize, const STRIDE: usize> Tiled<'_, SIDE, STRIDE> {
                     }
                 }
             }
-            job.store(s, [sums], *image, *block, y, x);
+            to.store(s, [sums], x);
         }
     }
 }

@@ -22,9 +22,10 @@ struct Set {
 }
 
 /// Neighbouring output columns whose windows have the same column taps inside the map.
-struct Segment {
-    columns: Range<usize>,
+pub(super) struct Segment {
     taps: Range<usize>,
+    /// How the columns are cut into tiles, by the filter blocks of a tile; the first where registers are few.
+    covers: [Cover; 9],
 }
 
 pub(super) struct Direct {
@@ -95,43 +96,52 @@ impl Direct {
 
     /// Some rows of one image for some sets of filters.
     fn band(&self, isa: Isa, job: &Job<'_>, sets: &[Set], image: usize, rows: Range<usize>) {
-        for set in sets {
+        for sets in equal_sets(sets) {
             for segment in &self.segments {
-                self.tiles(isa, job, set, segment, image, &rows);
+                self.tiles(isa, job, sets, segment, image, &rows);
             }
-            let area = Area { image, blocks: set.blocks.clone(), rows: rows.clone(), columns: 0..job.yg.w };
+            let area = Area { image, blocks: blocks_of(sets), rows: rows.clone(), columns: 0..job.yg.w };
             // SAFETY: the rows of these blocks are this task's, and they are in the output.
             unsafe { job.finish(isa, area) };
         }
     }
 
-    /// Some rows of one segment, all blocks of the set at once where the registers hold them.
-    fn tiles(&self, isa: Isa, job: &Job<'_>, set: &Set, segment: &Segment, image: usize, rows: &Range<usize>) {
-        let (blocks, sizes) = match isa.has_many_registers() {
-            true => (set.blocks.len(), sizes(set.blocks.len())),
-            false => (1, &[6, 4, 2, 1][..]),
+    /// Some rows of one segment for sets of equal size, all blocks of a set at once where the registers hold them.
+    fn tiles(&self, isa: Isa, job: &Job<'_>, sets: &[Set], segment: &Segment, image: usize, rows: &Range<usize>) {
+        let size_of_set = sets[0].blocks.len();
+        let (blocks, cover) = match isa.has_many_registers() {
+            true => (size_of_set, &segment.covers[size_of_set]),
+            false => (1, &segment.covers[0]),
         };
-        for (size, columns) in cover(segment.columns.clone(), sizes, blocks) {
-            for first in set.blocks.clone().step_by(blocks) {
-                let (taps, columns) = (&segment.taps, columns.clone());
-                Strip { direct: self, job, set, first, taps, image, rows, columns }.run(isa, blocks, size);
+        for (size, columns) in cover.iter().filter(|(_, columns)| !columns.is_empty()) {
+            for block in (0..size_of_set).step_by(blocks) {
+                let strip = Strip { direct: self, job, sets, block, taps: &segment.taps, image, rows, columns };
+                strip.run(isa, blocks, *size);
             }
         }
     }
 
-    /// All columns of a map of one row, for a part of the sets: the matrix product under other methods.
-    pub(super) fn product(&self, isa: Isa, job: &Job<'_>, (index, parts): (usize, usize)) {
-        let segment = Segment { columns: 0..job.yg.w, taps: 0..1 };
-        for set in &self.sets[part(self.sets.len(), index, parts)] {
-            self.tiles(isa, job, set, &segment, 0, &(0..1));
+    /// A map of one row for a part of the sets: the matrix product under other methods.
+    pub(super) fn product(&self, isa: Isa, job: &Job<'_>, row: &Segment, (index, parts): (usize, usize)) {
+        for sets in equal_sets(&self.sets[part(self.sets.len(), index, parts)]) {
+            self.tiles(isa, job, sets, row, 0, &(0..1));
         }
     }
 
     /// The filter blocks of that part of the sets.
     pub(super) fn blocks(&self, (index, parts): (usize, usize)) -> Range<usize> {
-        let sets = &self.sets[part(self.sets.len(), index, parts)];
-        sets.first().map_or(0, |set| set.blocks.start)..sets.last().map_or(0, |set| set.blocks.end)
+        blocks_of(&self.sets[part(self.sets.len(), index, parts)])
     }
+}
+
+/// Neighbouring sets of as many blocks each.
+fn equal_sets(sets: &[Set]) -> impl Iterator<Item = &[Set]> {
+    sets.chunk_by(|a, b| a.blocks.len() == b.blocks.len())
+}
+
+/// All blocks of neighbouring sets.
+fn blocks_of(sets: &[Set]) -> Range<usize> {
+    sets.first().map_or(0, |set| set.blocks.start)..sets.last().map_or(0, |set| set.blocks.end)
 }
 
 /// The `index`-th of `parts` nearly equal parts of `0..total`.
@@ -153,37 +163,43 @@ fn blocks_of_set(blocks: usize, width: usize) -> usize {
 
 /// Cuts the output columns where a column tap enters or leaves the map. Only dilated taps are worth the cuts.
 fn segments(shape: &ConvShape, w: usize, columns: usize) -> Vec<Segment> {
-    let whole = || vec![Segment { columns: 0..columns, taps: 0..shape.kernel.1 }];
+    let whole = Segment::new(0..columns, 0..shape.kernel.1);
     if shape.dilation.1 == 1 {
-        return whole();
+        return vec![whole];
     }
-    let mut segments: Vec<Segment> = Vec::new();
+    let mut cuts: Vec<(Range<usize>, Range<usize>)> = Vec::new();
     for column in 0..columns {
         let taps = live(column * shape.stride.1, shape.padding.left, shape.kernel.1, shape.dilation.1, w);
-        match segments.last_mut() {
-            Some(last) if last.taps == taps => last.columns.end = column + 1,
-            _ => segments.push(Segment { columns: column..column + 1, taps }),
+        match cuts.last_mut() {
+            Some((columns, last)) if *last == taps => columns.end = column + 1,
+            _ => cuts.push((column..column + 1, taps)),
         }
     }
-    let cost = |segments: &[Segment]| -> usize {
-        segments
-            .iter()
-            .map(|s| {
-                cover(s.columns.clone(), sizes(2), 2).map(|(size, at)| tiles_cost(at.len(), size, 2)).sum::<usize>()
-                    * s.taps.len()
-            })
-            .sum()
-    };
-    let cut = cost(&segments);
-    if cut < cost(&whole()) { segments } else { whole() }
+    let cut: Vec<_> = cuts.into_iter().map(|(columns, taps)| Segment::new(columns, taps)).collect();
+    if cut.iter().map(Segment::cost).sum::<usize>() < whole.cost() { cut } else { vec![whole] }
 }
 
-/// The taps that lie on the map when the first lies at `start` of the padded axis.
+impl Segment {
+    pub(super) fn new(columns: Range<usize>, taps: Range<usize>) -> Self {
+        let covers = std::array::from_fn(|blocks| match blocks {
+            0 => cover(&columns, &[6, 4, 2, 1], 1),
+            _ => cover(&columns, sizes(blocks), blocks),
+        });
+        Self { taps, covers }
+    }
+
+    /// Multiply-adds of a row for two filter blocks.
+    fn cost(&self) -> usize {
+        self.covers[2].iter().map(|(size, run)| tiles_cost(run.len(), *size, 2)).sum::<usize>() * self.taps.len()
+    }
+}
+
+/// The taps that lie on the map when the first lies at `start` of the padded axis; where none does, the first, which
+/// reads zeros.
 fn live(start: usize, padding: usize, taps: usize, dilation: usize, size: usize) -> Range<usize> {
     let first = padding.saturating_sub(start).div_ceil(dilation).min(taps);
     let end = (padding + size).saturating_sub(start).div_ceil(dilation).min(taps);
-    // An empty range starts at 0, so that its place lies in the buffer.
-    if first < end { first..end } else { 0..0 }
+    if first < end { first..end } else { 0..1 }
 }
 
 /// Tile widths that are compiled for `blocks` filter blocks, largest first.
@@ -202,37 +218,35 @@ fn tiles_cost(columns: usize, size: usize, blocks: usize) -> usize {
     columns.div_ceil(size) * (size * blocks).max(8)
 }
 
-/// Covers `columns` by at most two runs of tiles of one size each, as cheaply as `sizes` allow. The last tile of a run
-/// starts earlier where its columns are no multiple of its size, and computes some pixels again: no masks.
-fn cover(columns: Range<usize>, sizes: &[usize], blocks: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
-    let n = columns.len();
-    let fitting = || sizes.iter().copied().filter(move |&size| size <= n);
-    let uniform = fitting().map(|size| (tiles_cost(n, size, blocks), [(size, 0..n), (size, n..n)]));
+/// At most two runs of columns, each with the size of its tiles.
+type Cover = [(usize, Range<usize>); 2];
+
+/// Covers `columns` as cheaply as `sizes` allow. The last tile of a run starts earlier where its columns are no
+/// multiple of its size, and computes some pixels again: no masks.
+fn cover(columns: &Range<usize>, sizes: &[usize], blocks: usize) -> Cover {
+    let (start, end, n) = (columns.start, columns.end, columns.len());
+    let fitting = || sizes.iter().copied().filter(|&size| size <= n);
+    let uniform = fitting().map(|size| (tiles_cost(n, size, blocks), [(size, start..end), (size, end..end)]));
     let mixed = fitting().next().into_iter().flat_map(|large| {
         let rest = n % large;
         fitting().filter(move |&size| size >= rest && rest > 0).map(move |size| {
             let cost = tiles_cost(n - rest, large, blocks) + tiles_cost(rest, size, blocks);
-            (cost, [(large, 0..n - rest), (size, n - size..n)])
+            (cost, [(large, start..end - rest), (size, end - size..end)])
         })
     });
-    let runs = uniform.chain(mixed).min_by_key(|(cost, _)| *cost).map(|(_, runs)| runs);
-    let start = columns.start;
-    runs.into_iter()
-        .flatten()
-        .filter(|(_, run)| !run.is_empty())
-        .map(move |(size, run)| (size, start + run.start..start + run.end))
+    uniform.chain(mixed).min_by_key(|(cost, _)| *cost).map_or([(1, 0..0), (1, 0..0)], |(_, cover)| cover)
 }
 
-/// Columns of some rows of one image, for blocks of a set of filters from `first` on.
+/// Columns of some rows of one image, for blocks from the `block`-th on of each of some sets of equal size.
 struct Strip<'a> {
     direct: &'a Direct,
     job: &'a Job<'a>,
-    set: &'a Set,
-    first: usize,
+    sets: &'a [Set],
+    block: usize,
     taps: &'a Range<usize>,
     image: usize,
     rows: &'a Range<usize>,
-    columns: Range<usize>,
+    columns: &'a Range<usize>,
 }
 
 macro_rules! tile_of {
@@ -263,8 +277,17 @@ impl<const P: usize, const B: usize> Kernel for Tiled<'_, P, B> {
             // Never dispatched; saying so keeps the code of such tiles out of the levels that cannot hold them.
             unreachable!("a tile of {P} pixels and {B} blocks does not fit the registers");
         }
-        let Strip { direct: Direct { shape, weights, .. }, job, set, first, taps, image, rows, columns } = self.0;
-        let (xg, width) = (job.xg, set.blocks.len() * LANES);
+        for set in self.0.sets {
+            self.set(s, set);
+        }
+    }
+}
+
+impl<const P: usize, const B: usize> Tiled<'_, P, B> {
+    #[inline(always)]
+    fn set<S: Simd>(&self, s: S, set: &Set) {
+        let &Strip { direct: Direct { shape, weights, .. }, job, block, taps, image, rows, columns, .. } = &self.0;
+        let (xg, width, first) = (job.xg, set.blocks.len() * LANES, set.blocks.start + block);
         let step = xg.lanes * width;
         let (r, t) = shape.kernel;
         let mut bias = [s.splat(0.0); B];
@@ -287,7 +310,8 @@ impl<const P: usize, const B: usize> Kernel for Tiled<'_, P, B> {
             let left = taps.start * shape.dilation.1 + xg.halo.left - shape.padding.left;
             let from =
                 image * xg.image_len() + set.inputs.start * xg.plane_len() + top * xg.row_len() + left * xg.lanes;
-            let weight = set.offset + (first - set.blocks.start) * LANES + (live.start * t + taps.start) * step;
+            let weight = set.offset + block * LANES + (live.start * t + taps.start) * step;
+            let to = job.row(s, image, first, y);
             let mut x = columns.start;
             while x < columns.end {
                 let at = x.min(columns.end - P);
@@ -298,7 +322,7 @@ impl<const P: usize, const B: usize> Kernel for Tiled<'_, P, B> {
                 unsafe {
                     let (input, weight) = (job.x.as_ptr().add(from), weights.as_ptr().add(weight));
                     let sums = walk.accumulate(s, input, weight, bias.map(|bias| [bias; P]));
-                    job.store(s, sums, image, first, y, at);
+                    to.store(s, sums, at);
                 }
                 x = at + P;
             }

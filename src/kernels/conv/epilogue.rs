@@ -20,43 +20,17 @@ impl Job<'_> {
         }
     }
 
-    /// Adds the residual to `sums[b][p]`, the value of pixel `x + p` of row `y` and block `first + b`, bounds and
-    /// stores it. Activations that are more than bounds are left to [`Job::finish`].
-    ///
-    /// # Safety
-    /// The pixels and blocks lie in the output, and no other thread writes them.
+    /// Where and how row `y` of the blocks from `first` on is stored.
     #[inline(always)]
-    pub(super) unsafe fn store<S: Simd, const P: usize, const B: usize>(
-        &self,
-        s: S,
-        sums: [[S::V; P]; B],
-        image: usize,
-        first: usize,
-        y: usize,
-        x: usize,
-    ) {
-        debug_assert!(image < self.images && first + B <= self.yg.blocks() && y < self.yg.h && x + P <= self.yg.w);
+    pub(super) fn row<S: Simd>(&self, s: S, image: usize, first: usize, y: usize) -> Row<S> {
+        debug_assert!(image < self.images && first < self.yg.blocks() && y < self.yg.h);
         let (low, high) = self.bounds().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-        let (low, high) = (s.splat(low), s.splat(high));
-        let plane = self.yg.plane_len();
-        let to = self.y.at(self.yg.at(image, first, y, x));
-        // SAFETY: the caller vouches for the output; the residual has its shape and its buffer holds it (asserted).
-        unsafe {
-            if let Some((residual, geometry)) = self.residual {
-                let from = residual.as_ptr().add(geometry.at(image, first, y, x));
-                for b in 0..B {
-                    unrolled!(p < P, {
-                        let sum = s.add(sums[b][p], s.load_ptr(from.add(b * geometry.plane_len() + p * LANES)));
-                        s.store_ptr(to.add(b * plane + p * LANES), s.min(high, s.max(low, sum)));
-                    });
-                }
-            } else {
-                for b in 0..B {
-                    unrolled!(p < P, {
-                        s.store_ptr(to.add(b * plane + p * LANES), s.min(high, s.max(low, sums[b][p])));
-                    });
-                }
-            }
+        Row {
+            low: s.splat(low),
+            high: s.splat(high),
+            to: self.y.at(self.yg.at(image, first, y, 0)),
+            plane: self.yg.plane_len(),
+            residual: self.residual.map(|(residual, g)| (residual[g.at(image, first, y, 0)..].as_ptr(), g.plane_len())),
         }
     }
 
@@ -67,6 +41,45 @@ impl Job<'_> {
     pub(super) unsafe fn finish(&self, isa: Isa, area: Area) {
         if self.bounds().is_none() {
             isa.run(Finish { job: self, area });
+        }
+    }
+}
+
+/// A row of the output, in some blocks.
+pub(super) struct Row<S: Simd> {
+    low: S::V,
+    high: S::V,
+    /// First pixel of the first block.
+    to: *mut f32,
+    /// Floats from one block to the next.
+    plane: usize,
+    /// The same of the residual.
+    residual: Option<(*const f32, usize)>,
+}
+
+impl<S: Simd> Row<S> {
+    /// Adds the residual to `sums[b][p]`, the value of pixel `x + p` of the row's `b`-th block, bounds and stores it.
+    /// Activations that are more than bounds are left to [`Job::finish`].
+    ///
+    /// # Safety
+    /// The pixels and blocks lie in the output, and no other thread writes them.
+    #[inline(always)]
+    pub(super) unsafe fn store<const P: usize, const B: usize>(&self, s: S, mut sums: [[S::V; P]; B], x: usize) {
+        // SAFETY: the caller vouches for the output; the residual has its shape and its buffer holds it (asserted).
+        unsafe {
+            if let Some((from, plane)) = self.residual {
+                unrolled!(b < B, {
+                    unrolled!(p < P, {
+                        sums[b][p] = s.add(sums[b][p], s.load_ptr(from.add(b * plane + (x + p) * LANES)));
+                    });
+                });
+            }
+            unrolled!(b < B, {
+                unrolled!(p < P, {
+                    let value = s.min(self.high, s.max(self.low, sums[b][p]));
+                    s.store_ptr(self.to.add(b * self.plane + (x + p) * LANES), value);
+                });
+            });
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::direct::Direct;
+use super::direct::{Direct, Segment};
 use super::epilogue::Area;
 use super::{ConvShape, Job};
 use crate::kernels::activation::Activation;
@@ -92,7 +92,12 @@ impl Winograd {
             let (start, end) = (tiles * place / places, tiles * (place + 1) / places);
             let free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut scratch = free.unwrap_or_default();
-            let task = Task { winograd: self, job, down, across, tiles: start..end, part: (part, parts) };
+            let place = |tile: usize| Place {
+                image: tile / (down * across),
+                row: tile / across % down * TILE,
+                column: tile % across * TILE,
+            };
+            let task = Task { winograd: self, job, tiles: (start..end).map(place).collect(), part: (part, parts) };
             task.run(exec.isa, &mut scratch);
             self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
         });
@@ -104,13 +109,18 @@ fn row_of(channels: usize, tiles: usize) -> Geometry {
     Geometry::blocked(1, channels, 1, tiles)
 }
 
-/// Some tiles of all images, counted through, for a part of the filters.
+/// Where a tile's outputs begin.
+struct Place {
+    image: usize,
+    row: usize,
+    column: usize,
+}
+
+/// Some tiles, of a part of the filters.
 struct Task<'a> {
     winograd: &'a Winograd,
     job: &'a Job<'a>,
-    down: usize,
-    across: usize,
-    tiles: Range<usize>,
+    tiles: Vec<Place>,
     part: (usize, usize),
 }
 
@@ -123,6 +133,7 @@ impl Task<'_> {
         scratch.reserve(POINTS * (input_len + output_len));
         let (inputs, outputs) = scratch.split_at_mut(POINTS * input_len);
         isa.run(Inputs { task: self, to: inputs, xg: &xg });
+        let row = Segment::new(0..tiles, 0..1);
         for (point, product) in self.winograd.products.iter().enumerate() {
             let job = Job {
                 x: &inputs[point * input_len..][..xg.len()],
@@ -134,22 +145,15 @@ impl Task<'_> {
                 activation: Activation::Identity,
                 images: 1,
             };
-            product.product(isa, &job, self.part);
+            product.product(isa, &job, &row, self.part);
         }
         let blocks = self.winograd.products[0].blocks(self.part);
         isa.run(Outputs { task: self, blocks: blocks.clone(), from: outputs, yg: &yg });
-        for tile in self.tiles.clone() {
-            let (image, row, column) = self.place(tile);
+        for &Place { image, row, column } in &self.tiles {
             let (rows, columns) = (row..self.job.yg.h.min(row + TILE), column..self.job.yg.w.min(column + TILE));
             // SAFETY: the tile's pixels in these blocks are this task's, and they are in the output.
             unsafe { self.job.finish(isa, Area { image, blocks: blocks.clone(), rows, columns }) };
         }
-    }
-
-    /// Image, first row and first column of a tile.
-    fn place(&self, tile: usize) -> (usize, usize, usize) {
-        let (image, tile) = (tile / (self.down * self.across), tile % (self.down * self.across));
-        (image, tile / self.across * TILE, tile % self.across * TILE)
     }
 }
 
@@ -170,8 +174,7 @@ impl Kernel for Inputs<'_> {
         let (height, width) = (xg.halo.top + xg.h + xg.halo.bottom, xg.halo.left + xg.w + xg.halo.right);
         let mut edge = [0.0; POINTS * LANES];
         for block in 0..xg.blocks() {
-            for (index, tile) in tiles.clone().enumerate() {
-                let (image, row, column) = self.task.place(tile);
+            for (index, &Place { image, row, column }) in tiles.iter().enumerate() {
                 // In the frame of the buffer.
                 let (top, left) = (row + xg.halo.top - padding.top, column + xg.halo.left - padding.left);
                 let start =
@@ -245,8 +248,7 @@ impl Kernel for Outputs<'_> {
         let Task { job, tiles, .. } = self.task;
         for block in self.blocks {
             let bias = s.load(&job.bias[block * LANES..]);
-            for (index, tile) in tiles.clone().enumerate() {
-                let (image, row, column) = self.task.place(tile);
+            for (index, &Place { image, row, column }) in tiles.iter().enumerate() {
                 let from = &self.from[self.yg.at(0, block, 0, index)..];
                 let half = transform_output(s, from, self.yg.len() + LANES);
                 let left = job.yg.w - column;
@@ -255,14 +257,15 @@ impl Kernel for Outputs<'_> {
                         break;
                     }
                     let outputs = output_side(s, half[i]).map(|output| s.add(output, bias));
+                    let to = job.row(s, image, block, row + i);
                     // SAFETY: the pixels are in the map, and in these blocks this task's.
                     unsafe {
                         if left >= TILE {
-                            job.store(s, [outputs], image, block, row + i, column);
+                            to.store(s, [outputs], column);
                         } else {
                             for j in 0..TILE - 1 {
                                 if j < left {
-                                    job.store(s, [[outputs[j]]], image, block, row + i, column + j);
+                                    to.store(s, [[outputs[j]]], column + j);
                                 }
                             }
                         }
