@@ -13,7 +13,6 @@ use crate::weights::Weights;
 use crate::{Error, Result};
 
 /// Where parameters come from.
-#[expect(clippy::large_enum_variant, reason = "there is one of it a network")]
 pub enum Params {
     /// A checkpoint.
     Stored(Weights),
