@@ -98,8 +98,11 @@ fn tensors_made_in_memory() {
     assert_eq!(infinite.read_f32("w").unwrap_err().exit_code(), exit::NOT_FINITE);
 }
 
+/// Names and contents.
+type Files<'a> = &'a [(&'a str, &'a [u8])];
+
 /// Opens a directory of those files; names of the tensors, or exit code and message.
-fn open(files: &[(&str, &[u8])]) -> Result<Vec<String>, (u8, String)> {
+fn open(files: Files<'_>) -> Result<Vec<String>, (u8, String)> {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in files {
         std::fs::write(folder.path().join(name), content).unwrap();
@@ -117,7 +120,7 @@ fn open(files: &[(&str, &[u8])]) -> Result<Vec<String>, (u8, String)> {
 fn the_weights_of_a_directory() {
     let (a, b, c) = (&*one("a", 1.0), &*one("b", 2.0), &*one("c", 3.0));
     let index = br#"{"metadata": {}, "weight_map": {"a": "one", "b": "two"}}"#;
-    let cases: [(&[(&str, &[u8])], &[&str]); 6] = [
+    let cases: [(Files<'_>, &[&str]); 6] = [
         (&[("pytorch_model.bin", a), ("model.safetensors", b), ("other.safetensors", c)], &["b"]),
         (&[("pytorch_model.bin", c), ("model.safetensors.index.json", index), ("one", a), ("two", b)], &["a", "b"]),
         (&[("pytorch_model.bin", a), ("pytorch_model.bin.index.json", index)], &["a"]),
@@ -136,7 +139,7 @@ fn a_directory_that_cannot_be_opened_says_why() {
     let (a, b) = (&*one("a", 1.0), &*one("b", 2.0));
     let map = |map: &str| format!(r#"{{"weight_map": {map}}}"#).into_bytes();
     let index = "model.safetensors.index.json";
-    let cases: [(&[(&str, &[u8])], u8, &str); 12] = [
+    let cases: [(Files<'_>, u8, &str); 12] = [
         (&[], exit::UNAVAILABLE, "looked for model.safetensors"),
         (&[("notes.txt", b"x")], exit::UNAVAILABLE, "found notes.txt"),
         (&[("a.pth", a), ("b.pt", b)], exit::USAGE, "name one of them: a.pth, b.pt"),

@@ -1,6 +1,6 @@
 //! Weight files that are damaged or made to do harm: each is an error, in little time and memory, and never a panic.
 
-mod build;
+pub mod build;
 mod damage;
 mod pickle;
 mod safetensors;
@@ -12,6 +12,9 @@ use deadweight::weights::Weights;
 
 /// What is wrong with a file, its content, and a part of the message that it must get.
 type Case = (&'static str, Vec<u8>, &'static str);
+
+/// Most time that a file may take.
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// Opens a file and reads all its tensors; the message of the first error.
 fn read_all(bytes: &[u8]) -> Result<(), String> {
@@ -30,13 +33,21 @@ fn read_all(bytes: &[u8]) -> Result<(), String> {
 fn refused(cases: impl IntoIterator<Item = Case>) {
     let mut failures = Vec::new();
     for (what, bytes, message) in cases {
-        let start = Instant::now();
-        let got = read_all(&bytes);
-        let time = start.elapsed();
+        let timed = || {
+            let start = Instant::now();
+            (read_all(&bytes), start.elapsed())
+        };
+        let (got, mut time) = timed();
+        // On a busy machine one slow reading means nothing, three do.
+        for _ in 0..2 {
+            if time > LIMIT {
+                time = time.min(timed().1);
+            }
+        }
         if !got.as_ref().is_err_and(|error| error.contains(message) && error.starts_with("file: ")) {
             failures.push(format!("{what}: got {got:?}, want {message:?}"));
         }
-        if time > Duration::from_secs(1) {
+        if time > LIMIT {
             failures.push(format!("{what}: took {time:?}"));
         }
     }

@@ -99,3 +99,16 @@ fn what_is_not_read_says_which_tensor() {
     assert!(matches!(&error, Error::NotFinite { place, .. } if place.ends_with("nan.pt: w")), "{error}");
     nan.check_read().unwrap();
 }
+
+#[test]
+fn a_storage_that_is_a_view_of_another() {
+    use crate::hostile::build::{legacy, named, tensor};
+    let plain = String::from_utf8(named("w", &tensor("2", "0", &["1"], &["1"]))).unwrap();
+    // Storage `v` is one element of storage `0`, from its second.
+    let pickle = plain.replace("I2\ntQ", "I2\n(S'v'\nI1\nI1\nttQ");
+    let mut bytes = legacy(pickle.as_bytes());
+    let end = bytes.len();
+    bytes[end - 8..].copy_from_slice(&[1_f32.to_le_bytes(), 2_f32.to_le_bytes()].concat());
+    let weights = Weights::from_bytes("file", bytes).unwrap();
+    assert_eq!(&*weights.read_f32("w").unwrap(), [2.0]);
+}

@@ -3,6 +3,7 @@
 #[cfg(deadweight_assets)]
 mod assets;
 mod checkpoints;
+mod cli;
 mod digits;
 mod engines;
 mod hostile;

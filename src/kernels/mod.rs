@@ -1,6 +1,7 @@
 //! Kernels: slices, sizes and numbers. No tensor, file, layer or metric is known here, and all `unsafe` lives here.
 
 pub mod activation;
+pub mod buffer;
 pub mod conv;
 pub mod conv_transpose;
 pub mod copy;
@@ -16,10 +17,12 @@ pub mod resize;
 mod shared;
 pub mod simd;
 pub mod threads;
+mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 pub use activation::Activation;
+pub use buffer::Buffer;
 pub use exec::{Exec, Share};
 pub use geometry::{Geometry, Halo, LANES};
 pub use isa::Isa;

@@ -47,6 +47,7 @@ pub fn rows(document: &Document) -> impl Iterator<Item = Row<'_>> {
 }
 
 /// What a column shows.
+#[derive(Clone, Debug)]
 enum Extract {
     Layer(fn(&Row) -> Cell),
     /// Of activations (0) or weights (1); the name is that of the chosen encoder.
@@ -55,6 +56,7 @@ enum Extract {
 }
 
 /// One column.
+#[derive(Clone, Debug)]
 pub struct Column {
     /// What `--columns` calls it.
     pub name: String,

@@ -40,7 +40,7 @@ mod tests {
         let text = render(&sample::document(), &columns);
         insta::assert_snapshot!(text, @r"
         - model: tiny (built-in demo): classify, names of torchvision, batch norm folded
-        - size: 12.35 k parameters, 375 MACs an input
+        - size: 12.35 k parameters; 2 layers measured, 375 MACs an input
         - inputs: 4 inputs, 1 skipped; top-1 75.0%, top-5 100.0% of 4 with a label
         - format: fixed16, ranges of 4 inputs, native engine
         - potentials: dense work / work left, padding counted, terms by naf, at least 1 a MAC that is not skipped

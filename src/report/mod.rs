@@ -57,6 +57,7 @@ fn facts(document: &Document) -> Vec<(&'static str, String)> {
     let parameters = units::count(model.parameters);
     let per_input = network.macs.dense.checked_div(data.inputs).map(units::count);
     let macs = per_input.map(|macs| format!(", {macs} MACs an input")).unwrap_or_default();
+    let measured = document.layers.len();
     let mut inputs = format!("{} inputs", data.inputs);
     if data.skipped > 0 {
         inputs += &format!(", {} skipped", data.skipped);
@@ -69,7 +70,7 @@ fn facts(document: &Document) -> Vec<(&'static str, String)> {
     let least = if format.min_one { ", at least 1 a MAC that is not skipped" } else { "" };
     vec![
         ("model", format!("{}{note}: {}, names of {}, {norm}", model.name, model.task, model.naming)),
-        ("size", format!("{parameters} parameters{macs}")),
+        ("size", format!("{parameters} parameters; {measured} layers measured{macs}")),
         ("inputs", inputs),
         ("format", format!("{}, ranges of {} inputs, {} engine", format.name, format.calibration_inputs, tool.backend)),
         ("potentials", format!("dense work / work left, padding counted, terms by {}{least}", format.encoder)),
@@ -88,7 +89,7 @@ mod tests {
         };
         insta::assert_snapshot!(text(&document), @r"
         model: tiny (built-in demo): classify, names of torchvision, batch norm folded
-        size: 12.35 k parameters, 375 MACs an input
+        size: 12.35 k parameters; 2 layers measured, 375 MACs an input
         inputs: 4 inputs, 1 skipped; top-1 75.0%, top-5 100.0% of 4 with a label
         format: fixed16, ranges of 4 inputs, native engine
         potentials: dense work / work left, padding counted, terms by naf, at least 1 a MAC that is not skipped
@@ -101,7 +102,7 @@ mod tests {
         document.format.min_one = false;
         insta::assert_snapshot!(text(&document), @r"
         model: tiny: classify, names of torchvision, batch norm not folded
-        size: 12.35 k parameters
+        size: 12.35 k parameters; 2 layers measured
         inputs: 0 inputs
         format: fixed16, ranges of 4 inputs, native engine
         potentials: dense work / work left, padding counted, terms by naf

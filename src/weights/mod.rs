@@ -33,7 +33,7 @@ pub struct Weights {
     files: Vec<SourceFile>,
     config: Option<serde_json::Value>,
     preprocessor: Option<serde_json::Value>,
-    failed: Mutex<Option<Error>>,
+    failed: Mutex<Option<Box<Error>>>,
 }
 
 impl Weights {
@@ -181,14 +181,14 @@ impl Weights {
     /// The values of a tensor as `f32`; on an error an empty slice, and the error is kept for [`Weights::check_read`].
     pub fn read_or_note(&self, name: &str) -> Arc<[f32]> {
         self.read_f32(name).unwrap_or_else(|error| {
-            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Box::new(error));
             Arc::default()
         })
     }
 
     /// The first error that [`Weights::read_or_note`] met since the last check.
     pub fn check_read(&self) -> Result<()> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), |error| Err(*error))
     }
 }
 

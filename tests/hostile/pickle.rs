@@ -139,6 +139,13 @@ mod refused {
             ("more elements than the storage", make("3", "0", &["2"], &["1"]), "claims 3 elements"),
             ("2^62 elements", make("4611686018427387904", "0", &["2"], &["1"]), "claims"),
             ("a shape beyond the storage", make("2", "0", &["3"], &["1"]), "w: shape [3]"),
+            (
+                "a view beyond its storage",
+                patched("I2\ntQ", "I2\n(S'v'\nI1\nI2\nttQ"),
+                "a storage view outside its storage",
+            ),
+            ("a view of 2^63 - 1", patched("I2\ntQ", "I2\n(S'v'\nI9223372036854775807\nI2\nttQ"), "a storage view"),
+            ("a view that is none", patched("I2\ntQ", "I2\n(S'v'\nttQ"), "a storage view that is none"),
             ("an offset beyond the storage", make("2", "1", &["2"], &["1"]), "leave the storage"),
             ("an offset of 2^63 - 1", make("2", "9223372036854775807", &["2"], &["1"]), "leave the storage"),
             ("a negative offset", make("2", "-1", &["2"], &["1"]), "no size"),

@@ -126,6 +126,16 @@ def training():
     return net, optimiser
 
 
+class Tagged(torch.Tensor):
+    """A tensor of a class of its own."""
+
+
+def attributes():
+    parameter = torch.nn.Parameter(torch.ones(2))
+    parameter.note = "a parameter with an attribute"
+    return {"tagged": torch.arange(3.0).as_subclass(Tagged), "parameter": parameter}
+
+
 def prefixed(prefix, state):
     return collections.OrderedDict((prefix + key, value) for key, value in state.items())
 
@@ -188,12 +198,14 @@ def main():
 
     junk = {"epoch": 9, "best": 0.5, "optimizer": optimiser.state_dict(), "history": [1.0, {"a": (None, True, -7)}]}
     save("nested-state_dict.bin", {**junk, "state_dict": state}, state)
-    for key in ("model", "params", "net", "model_state_dict", "unheard_of"):
+    for key in ("model", "net", "model_state_dict", "unheard_of"):
         save(f"nested-{key}.bin", {**junk, key: state}, state, **legacy)
     save("nested-twice.pt", {"lr": 2**70, "model": {"state_dict": prefixed("module.", state)}}, state, **legacy)
     save("both-params.pt", {"params": prefixed("old.", state), "params_ema": state}, state, **legacy)
     save("parallel.th", prefixed("module.model.module.", state), state)
     save("parameters.pt", {key: torch.nn.Parameter(value) for key, value in shared().items()}, shared(), **legacy)
+    plain = {"tagged": torch.arange(3.0), "parameter": torch.ones(2)}
+    save("attributes.pt", attributes(), plain, **legacy)
     pieces = {f"{i}.w": torch.full((2,), float(i)) for i in range(3)}
     save("pieces.pt", {str(i): {"w": pieces[f"{i}.w"]} for i in range(3)}, pieces, **legacy)
     save("bare.pth", torch.arange(3.0), {"tensor": torch.arange(3.0)}, **legacy)

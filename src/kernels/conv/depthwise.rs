@@ -1,21 +1,25 @@
 //! Depthwise convolution: a channel a lane, a filter a lane.
 
+use std::ops::Range;
+
+use super::epilogue::{Area, Row};
 use super::{ConvShape, Job};
+use crate::kernels::buffer::Buffer;
 use crate::kernels::exec::Exec;
 use crate::kernels::geometry::LANES;
-use crate::kernels::isa::Kernel;
+use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
 
 pub(super) struct Depthwise {
     shape: ConvShape,
     /// `[block][R][S][16]`.
-    weights: Vec<f32>,
+    weights: Buffer,
 }
 
 impl Depthwise {
     pub(super) fn new(shape: &ConvShape, weight: &[f32]) -> Self {
         let taps = shape.kernel.0 * shape.kernel.1;
-        let mut weights = vec![0.0; shape.out_channels.div_ceil(LANES) * taps * LANES];
+        let mut weights = Buffer::zeroed(shape.out_channels.div_ceil(LANES) * taps * LANES);
         for channel in 0..shape.out_channels {
             for tap in 0..taps {
                 weights[(channel / LANES * taps + tap) * LANES + channel % LANES] = weight[channel * taps + tap];
@@ -31,84 +35,101 @@ impl Depthwise {
         exec.for_each_task(job.images * bands * blocks, |_, task| {
             let (block, place) = (task % blocks, task / blocks);
             let (band, image) = (place % bands, place / bands);
-            for y in h * band / bands..h * (band + 1) / bands {
-                let row = Row { shape: &self.shape, weights: &self.weights, job, image, block, y };
-                match (self.shape.stride.1, job.yg.w) {
-                    (1, 14..) => exec.isa.run(Tiled::<1, 14>(row)),
-                    (1, 7..) => exec.isa.run(Tiled::<1, 7>(row)),
-                    (2, 14..) => exec.isa.run(Tiled::<2, 14>(row)),
-                    (2, 7..) => exec.isa.run(Tiled::<2, 7>(row)),
-                    _ => exec.isa.run(Tiled::<0, 1>(row)),
-                }
-            }
+            let band = Band { depthwise: self, job, image, block, rows: h * band / bands..h * (band + 1) / bands };
+            band.run(exec.isa);
         });
     }
 }
 
-#[derive(Clone, Copy)]
-struct Row<'a> {
-    shape: &'a ConvShape,
-    weights: &'a [f32],
+/// Some rows of one block of one image.
+#[derive(Clone)]
+struct Band<'a> {
+    depthwise: &'a Depthwise,
     job: &'a Job<'a>,
     image: usize,
     block: usize,
-    y: usize,
+    rows: Range<usize>,
 }
 
-/// A row in tiles of `PX` pixels, `STRIDE` columns from one to the next (0: as the shape says).
-struct Tiled<'a, const STRIDE: usize, const PX: usize>(Row<'a>);
+impl Band<'_> {
+    fn run(self, isa: Isa) {
+        let (job, columns) = (self.job, 0..self.job.yg.w);
+        let area = Area { image: self.image, blocks: self.block..self.block + 1, rows: self.rows.clone(), columns };
+        let shape = &self.depthwise.shape;
+        match (shape.kernel, shape.stride.1, job.yg.w) {
+            ((3, 3), 1, 7..) => isa.run(Tiled::<3, 1>(self)),
+            ((3, 3), 2, 7..) => isa.run(Tiled::<3, 2>(self)),
+            ((5, 5), 1, 7..) => isa.run(Tiled::<5, 1>(self)),
+            ((5, 5), 2, 7..) => isa.run(Tiled::<5, 2>(self)),
+            _ => isa.run(Tiled::<0, 0>(self)),
+        }
+        // SAFETY: the rows of this block are this task's, and they are in the output.
+        unsafe { job.finish(isa, area) };
+    }
+}
 
-impl<const STRIDE: usize, const PX: usize> Kernel for Tiled<'_, STRIDE, PX> {
+/// A band by square filters of `SIDE` taps a side, `STRIDE` columns from window to window (0: as the shape says).
+struct Tiled<'a, const SIDE: usize, const STRIDE: usize>(Band<'a>);
+
+impl<const SIDE: usize, const STRIDE: usize> Kernel for Tiled<'_, SIDE, STRIDE> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let w = self.0.job.yg.w;
-        let mut x = 0;
-        while x < w {
-            let at = x.min(w - PX);
-            if S::REGISTERS >= 32 || PX <= 7 {
-                self.tile::<S, PX>(s, at);
-            } else {
-                // Few registers: two halves (PX is 14).
-                self.tile::<S, 7>(s, at);
-                self.tile::<S, 7>(s, at + PX - 7);
+        let Band { job, image, block, ref rows, .. } = self.0;
+        for y in rows.clone() {
+            let row = job.row(s, image, block, y);
+            let mut x = 0;
+            // Tiles of 14 while they fit; the rest in tiles of 7, the last of which starts earlier: no masks.
+            if S::REGISTERS >= 32 && SIDE > 0 {
+                while w - x >= 14 {
+                    self.tile::<S, 14>(s, &row, y, x);
+                    x += 14;
+                }
             }
-            x = at + PX;
+            while x < w {
+                if SIDE > 0 {
+                    let at = x.min(w - 7);
+                    self.tile::<S, 7>(s, &row, y, at);
+                    x = at + 7;
+                } else {
+                    self.tile::<S, 1>(s, &row, y, x);
+                    x += 1;
+                }
+            }
         }
     }
 }
 
-impl<const STRIDE: usize, const PX: usize> Tiled<'_, STRIDE, PX> {
+impl<const SIDE: usize, const STRIDE: usize> Tiled<'_, SIDE, STRIDE> {
+    /// `P` pixels from column `x` of row `y`.
     #[inline(always)]
-    fn tile<S: Simd, const P: usize>(&self, s: S, x0: usize) {
-        let Row { shape, weights, job, image, block, y } = self.0;
+    fn tile<S: Simd, const P: usize>(&self, s: S, to: &Row<S>, y: usize, x: usize) {
+        let Band { depthwise: Depthwise { shape, weights }, job, image, block, .. } = &self.0;
         let xg = job.xg;
+        let (rows, columns) = if SIDE == 0 { shape.kernel } else { (SIDE, SIDE) };
         let stride = if STRIDE == 0 { shape.stride.1 } else { STRIDE };
-        let (rows, columns) = shape.kernel;
         let mut sums = [s.load(&job.bias[block * LANES..]); P];
         let top = y * shape.stride.0 + xg.halo.top - shape.padding.top;
-        let left = x0 * stride + xg.halo.left - shape.padding.left;
+        let left = x * stride + xg.halo.left - shape.padding.left;
         let origin = image * xg.image_len() + block * xg.plane_len() + top * xg.row_len() + left * LANES;
         // SAFETY: the halo of `x` holds every tap of every window (asserted at packing), so the last tap of the last
-        // pixel lies in `job.x`; the weights hold sixteen floats for each tap of each block.
+        // pixel lies in `job.x`; the weights hold sixteen floats for each tap of each block. The pixels are in the
+        // output and this task's.
         unsafe {
             let origin = job.x.as_ptr().add(origin);
-            let mut weight = weights.as_ptr().add(block * rows * columns * LANES);
-            for ky in 0..rows {
-                for kx in 0..columns {
-                    let tap = origin.add(ky * shape.dilation.0 * xg.row_len() + kx * shape.dilation.1 * LANES);
-                    let filter = s.load_ptr(weight);
-                    for (p, sum) in sums.iter_mut().enumerate() {
-                        *sum = s.fma(s.load_ptr(tap.add(p * stride * LANES)), filter, *sum);
+            let weights = weights.as_ptr().add(block * rows * columns * LANES);
+            for r in 0..rows {
+                for t in 0..columns {
+                    let tap = origin.add(r * shape.dilation.0 * xg.row_len() + t * shape.dilation.1 * LANES);
+                    let filter = s.load_ptr(weights.add((r * columns + t) * LANES));
+                    for p in 0..P {
+                        sums[p] = s.fma(s.load_ptr(tap.add(p * stride * LANES)), filter, sums[p]);
                     }
-                    weight = weight.add(LANES);
                 }
             }
-        }
-        let masked = job.masked_block() == Some(block);
-        for (p, &sum) in sums.iter().enumerate() {
-            job.finish(s, sum, image, block, y, x0 + p, masked);
+            to.store(s, [sums], x);
         }
     }
 }

@@ -1,270 +1,331 @@
-//! Direct convolution: a block of pixels times a few blocks of filters kept in registers.
+//! Direct convolution: a few pixels times a few blocks of filters kept in registers.
 
+use std::ops::Range;
+
+use super::epilogue::Area;
 use super::{ConvShape, Job};
+use crate::kernels::buffer::Buffer;
 use crate::kernels::exec::Exec;
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
+use crate::kernels::tile::{Loop, Walk};
 
-/// Weights of one set of filter blocks: `[input block][R][S][lanes][blocks * 16]`, and the input blocks they meet.
+/// Filter blocks that share an input's broadcast; weights `[input block][R][S][lane][blocks * 16]`.
 struct Set {
-    /// First filter block.
-    first: usize,
-    /// Filter blocks.
-    blocks: usize,
-    /// Input blocks, `start..end`; all of them unless the convolution is grouped.
-    inputs: (usize, usize),
+    /// Its filter blocks.
+    blocks: Range<usize>,
+    /// Input blocks that they meet: all of them unless the convolution is grouped.
+    inputs: Range<usize>,
     /// Start of its weights.
     offset: usize,
+}
+
+/// Neighbouring output columns whose windows have the same column taps inside the map.
+pub(super) struct Segment {
+    taps: Range<usize>,
+    /// How the columns are cut into tiles, by the filter blocks of a tile; the first where registers are few.
+    covers: [Cover; 9],
 }
 
 pub(super) struct Direct {
     shape: ConvShape,
     sets: Vec<Set>,
-    weights: Vec<f32>,
+    segments: Vec<Segment>,
+    weights: Buffer,
 }
 
-/// Above this many bytes of weights, tasks go through the rows for each set of filters, not the other way round.
-const WEIGHTS_OUTER: usize = 1 << 20;
+/// Bytes of input that stay in the second-level cache beside the weights.
+const CACHED: usize = 400_000;
+/// Tasks for each thread: enough to share evenly.
+const TASKS: usize = 4;
 
 impl Direct {
     pub(super) fn new(shape: &ConvShape, weight: &[f32], x: &Geometry, y: &Geometry) -> Self {
-        let blocks = y.blocks();
-        let per_set = blocks_per_set(blocks, y.w);
         let (group_in, group_out) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
-        let (rows, columns) = shape.kernel;
-        let mut weights = Vec::new();
-        let mut sets = Vec::new();
+        let inputs = |block: usize| {
+            let last = ((block + 1) * LANES).min(shape.out_channels) - 1;
+            let channels = block * LANES / group_out * group_in..(last / group_out + 1) * group_in;
+            channels.start / x.lanes..channels.end.div_ceil(x.lanes)
+        };
+        let taps = shape.kernel.0 * shape.kernel.1;
+        let (mut weights, mut sets) = (Vec::new(), Vec::new());
         let mut first = 0;
-        while first < blocks {
-            let count = [per_set, 4, 2, 1].into_iter().find(|&n| n <= per_set.min(blocks - first)).unwrap_or(1);
-            let last_filter = ((first + count) * LANES).min(shape.out_channels) - 1;
-            let (from, to) = (first * LANES / group_out, last_filter / group_out + 1);
-            let inputs = (from * group_in / x.lanes, (to * group_in).div_ceil(x.lanes));
-            sets.push(Set { first, blocks: count, inputs, offset: weights.len() });
-            for block in inputs.0..inputs.1 {
-                for tap in 0..rows * columns {
-                    for lane in 0..x.lanes {
-                        let channel = block * x.lanes + lane;
-                        weights.extend((first * LANES..(first + count) * LANES).map(|filter| {
-                            let group = filter / group_out;
-                            let inside = filter < shape.out_channels && channel / group_in == group;
-                            let at = || ((filter * group_in) + channel % group_in) * rows * columns + tap;
-                            if inside { weight[at()] } else { 0.0 }
-                        }));
-                    }
+        while first < y.blocks() {
+            let same = (first..y.blocks()).take_while(|&block| inputs(block) == inputs(first)).count();
+            let blocks = first..first + blocks_of_set(same, y.w);
+            sets.push(Set { blocks: blocks.clone(), inputs: inputs(first), offset: weights.len() });
+            for input in inputs(first) {
+                for (tap, lane) in (0..taps).flat_map(|tap| (0..x.lanes).map(move |lane| (tap, lane))) {
+                    let channel = input * x.lanes + lane;
+                    weights.extend((blocks.start * LANES..blocks.end * LANES).map(|filter| {
+                        let inside = filter < shape.out_channels
+                            && channel < shape.in_channels
+                            && channel / group_in == filter / group_out;
+                        if inside { weight[(filter * group_in + channel % group_in) * taps + tap] } else { 0.0 }
+                    }));
                 }
             }
-            first += count;
+            first = blocks.end;
         }
-        Self { shape: *shape, sets, weights }
+        Self { shape: *shape, sets, segments: segments(shape, x.w, y.w), weights: weights.into() }
     }
 
     pub(super) fn run(&self, exec: &Exec<'_>, job: &Job<'_>) {
-        let h = job.yg.h;
-        // Enough tasks for the threads to share evenly, few enough that a set's weights are reused over rows.
-        let rows = h.div_ceil(4 * exec.pool.threads()).clamp(1, 8);
-        let row_blocks = h.div_ceil(rows);
-        let places = job.images * row_blocks;
-        let weights_outer = self.weights.len() * size_of::<f32>() > WEIGHTS_OUTER;
-        exec.for_each_task(places * self.sets.len(), |_, task| {
-            let (set, place) = if weights_outer {
-                (task / places, task % places)
-            } else {
-                (task % self.sets.len(), task / self.sets.len())
-            };
-            let start = place % row_blocks * rows;
-            self.rows(exec.isa, job, &self.sets[set], place / row_blocks, start, h.min(start + rows));
-        });
-    }
-
-    /// Rows `start..end` of one image for one set of filters.
-    fn rows(&self, isa: Isa, job: &Job<'_>, set: &Set, image: usize, start: usize, end: usize) {
-        let task = Rows { shape: &self.shape, job, set, weights: &self.weights[set.offset..], image, start, end };
-        // The distance of neighbouring pixels is a constant of the inner loop where it is a usual one.
-        match self.shape.stride.1 * job.xg.lanes {
-            16 => task.dispatch::<16>(isa),
-            32 => task.dispatch::<32>(isa),
-            1 => task.dispatch::<1>(isa),
-            2 => task.dispatch::<2>(isa),
-            _ => task.dispatch::<0>(isa),
+        let (h, sets, wanted) = (job.yg.h, self.sets.len(), TASKS * exec.pool.threads());
+        let image_bytes = job.xg.image_len() * size_of::<f32>();
+        if image_bytes <= CACHED {
+            // The image stays in cache: each set of filters goes over all of it, its weights are read once.
+            let bands = wanted.div_ceil(job.images * sets).min(h);
+            let places = job.images * bands;
+            exec.for_each_task(sets * places, |_, task| {
+                let (set, place) = (task / places, task % places);
+                self.band(exec.isa, job, &self.sets[set..=set], place / bands, part(h, place % bands, bands));
+            });
+        } else {
+            // A band of rows stays in cache while all sets of filters go over it.
+            let bands = image_bytes.div_ceil(CACHED).max(wanted.div_ceil(job.images)).min(h);
+            let chunks = wanted.div_ceil(job.images * bands).min(sets);
+            exec.for_each_task(job.images * bands * chunks, |_, task| {
+                let (place, chunk) = (task / chunks, task % chunks);
+                let sets = &self.sets[part(sets, chunk, chunks)];
+                self.band(exec.isa, job, sets, place / bands, part(h, place % bands, bands));
+            });
         }
     }
-}
 
-/// Filter blocks that share an input pixel's broadcast: many where rows are short, two where they are long.
-fn blocks_per_set(blocks: usize, width: usize) -> usize {
-    match width {
-        ..4 if blocks >= 8 => 8,
-        ..8 if blocks.is_multiple_of(4) => 4,
-        ..8 if blocks.is_multiple_of(3) => 3,
-        _ if blocks.is_multiple_of(2) || blocks > 4 => 2,
-        3 => 3,
-        _ => 1,
-    }
-    .min(blocks)
-}
-
-#[derive(Clone, Copy)]
-struct Rows<'a> {
-    shape: &'a ConvShape,
-    job: &'a Job<'a>,
-    set: &'a Set,
-    weights: &'a [f32],
-    image: usize,
-    start: usize,
-    end: usize,
-}
-
-impl Rows<'_> {
-    fn dispatch<const STEP: usize>(self, isa: Isa) {
-        let w = self.job.yg.w;
-        if !isa.has_many_registers() {
-            // One filter block and up to six pixels at a time: the sums are the same.
-            for block in 0..self.set.blocks {
-                match w {
-                    6.. => isa.run(Tiled::<STEP, 6, 1>(self, block)),
-                    4.. => isa.run(Tiled::<STEP, 4, 1>(self, block)),
-                    _ => isa.run(Tiled::<STEP, 1, 1>(self, block)),
-                }
+    /// Some rows of one image for some sets of filters.
+    fn band(&self, isa: Isa, job: &Job<'_>, sets: &[Set], image: usize, rows: Range<usize>) {
+        for sets in equal_sets(sets) {
+            for segment in &self.segments {
+                self.tiles(isa, job, sets, segment, image, &rows);
             }
-            return;
+            let area = Area { image, blocks: blocks_of(sets), rows: rows.clone(), columns: 0..job.yg.w };
+            // SAFETY: the rows of these blocks are this task's, and they are in the output.
+            unsafe { job.finish(isa, area) };
         }
-        match (self.set.blocks, w) {
-            (1, 14..) => isa.run(Tiled::<STEP, 14, 1>(self, 0)),
-            (1, 8..) => isa.run(Tiled::<STEP, 8, 1>(self, 0)),
-            (1, 4..) => isa.run(Tiled::<STEP, 4, 1>(self, 0)),
-            (1, _) => isa.run(Tiled::<STEP, 1, 1>(self, 0)),
-            (2, 14..) if waste(w, 14) <= waste(w, 11).min(waste(w, 8)) => isa.run(Tiled::<STEP, 14, 2>(self, 0)),
-            (2, 11..) if waste(w, 11) <= waste(w, 8) => isa.run(Tiled::<STEP, 11, 2>(self, 0)),
-            (2, 8..) => isa.run(Tiled::<STEP, 8, 2>(self, 0)),
-            (2, 7) => isa.run(Tiled::<STEP, 7, 2>(self, 0)),
-            (2, 4..) => isa.run(Tiled::<STEP, 4, 2>(self, 0)),
-            (2, _) => isa.run(Tiled::<STEP, 1, 2>(self, 0)),
-            (3, 7..) => isa.run(Tiled::<STEP, 7, 3>(self, 0)),
-            (3, 4..) => isa.run(Tiled::<STEP, 4, 3>(self, 0)),
-            (3, _) => isa.run(Tiled::<STEP, 1, 3>(self, 0)),
-            (4, 6..) => isa.run(Tiled::<STEP, 6, 4>(self, 0)),
-            (4, 4..) => isa.run(Tiled::<STEP, 4, 4>(self, 0)),
-            (4, _) => isa.run(Tiled::<STEP, 1, 4>(self, 0)),
-            (8, 2..) => isa.run(Tiled::<STEP, 2, 8>(self, 0)),
-            (8, _) => isa.run(Tiled::<STEP, 1, 8>(self, 0)),
-            (blocks, _) => unreachable!("sets of {blocks} blocks are not made"),
+    }
+
+    /// Some rows of one segment for sets of equal size, all blocks of a set at once where the registers hold them.
+    fn tiles(&self, isa: Isa, job: &Job<'_>, sets: &[Set], segment: &Segment, image: usize, rows: &Range<usize>) {
+        let size_of_set = sets[0].blocks.len();
+        let (blocks, cover) = match isa.has_many_registers() {
+            true => (size_of_set, &segment.covers[size_of_set]),
+            false => (1, &segment.covers[0]),
+        };
+        for (size, columns) in cover.iter().filter(|(_, columns)| !columns.is_empty()) {
+            for block in (0..size_of_set).step_by(blocks) {
+                let strip = Strip { direct: self, job, sets, block, taps: &segment.taps, image, rows, columns };
+                strip.run(isa, blocks, *size);
+            }
         }
+    }
+
+    /// A map of one row for a part of the sets: the matrix product under other methods.
+    pub(super) fn product(&self, isa: Isa, job: &Job<'_>, row: &Segment, (index, parts): (usize, usize)) {
+        for sets in equal_sets(&self.sets[part(self.sets.len(), index, parts)]) {
+            self.tiles(isa, job, sets, row, 0, &(0..1));
+        }
+    }
+
+    /// The filter blocks of that part of the sets.
+    pub(super) fn blocks(&self, (index, parts): (usize, usize)) -> Range<usize> {
+        blocks_of(&self.sets[part(self.sets.len(), index, parts)])
     }
 }
 
-/// Pixels computed for a row of `w` in tiles of `tile`.
-fn waste(w: usize, tile: usize) -> usize {
-    w.div_ceil(tile) * tile
+/// Neighbouring sets of as many blocks each.
+fn equal_sets(sets: &[Set]) -> impl Iterator<Item = &[Set]> {
+    sets.chunk_by(|a, b| a.blocks.len() == b.blocks.len())
 }
 
-/// [`Rows`] in tiles of `PX` pixels and `OB` filter blocks from the given one on, input pixels `STEP` floats apart
-/// (0: as the shape says).
-struct Tiled<'a, const STEP: usize, const PX: usize, const OB: usize>(Rows<'a>, usize);
+/// All blocks of neighbouring sets.
+fn blocks_of(sets: &[Set]) -> Range<usize> {
+    sets.first().map_or(0, |set| set.blocks.start)..sets.last().map_or(0, |set| set.blocks.end)
+}
 
-impl<const STEP: usize, const PX: usize, const OB: usize> Kernel for Tiled<'_, STEP, PX, OB> {
+/// The `index`-th of `parts` nearly equal parts of `0..total`.
+fn part(total: usize, index: usize, parts: usize) -> Range<usize> {
+    total * index / parts..total * (index + 1) / parts
+}
+
+/// How many of `blocks` filter blocks to put in one set: the narrower the map, the fewer pixels fill the registers.
+fn blocks_of_set(blocks: usize, width: usize) -> usize {
+    let wanted: &[usize] = match width {
+        ..3 => &[8, 4, 2, 1],
+        3..7 => &[4, 2, 1],
+        7 if blocks == 4 => &[2],
+        7 => &[3, 2, 1],
+        _ => &[2, 1],
+    };
+    wanted.iter().copied().find(|&n| n <= blocks).unwrap_or(1)
+}
+
+/// Cuts the output columns where a column tap enters or leaves the map. Only dilated taps are worth the cuts.
+fn segments(shape: &ConvShape, w: usize, columns: usize) -> Vec<Segment> {
+    let whole = Segment::new(0..columns, 0..shape.kernel.1);
+    if shape.dilation.1 == 1 {
+        return vec![whole];
+    }
+    let mut cuts: Vec<(Range<usize>, Range<usize>)> = Vec::new();
+    for column in 0..columns {
+        let taps = live(column * shape.stride.1, shape.padding.left, shape.kernel.1, shape.dilation.1, w);
+        match cuts.last_mut() {
+            Some((columns, last)) if *last == taps => columns.end = column + 1,
+            _ => cuts.push((column..column + 1, taps)),
+        }
+    }
+    let cut: Vec<_> = cuts.into_iter().map(|(columns, taps)| Segment::new(columns, taps)).collect();
+    if cut.iter().map(Segment::cost).sum::<usize>() < whole.cost() { cut } else { vec![whole] }
+}
+
+impl Segment {
+    pub(super) fn new(columns: Range<usize>, taps: Range<usize>) -> Self {
+        let covers = std::array::from_fn(|blocks| match blocks {
+            0 => cover(&columns, &[6, 4, 2, 1], 1),
+            _ => cover(&columns, sizes(blocks), blocks),
+        });
+        Self { taps, covers }
+    }
+
+    /// Multiply-adds of a row for two filter blocks.
+    fn cost(&self) -> usize {
+        self.covers[2].iter().map(|(size, run)| tiles_cost(run.len(), *size, 2)).sum::<usize>() * self.taps.len()
+    }
+}
+
+/// The taps that lie on the map when the first lies at `start` of the padded axis; where none does, the first, which
+/// reads zeros.
+fn live(start: usize, padding: usize, taps: usize, dilation: usize, size: usize) -> Range<usize> {
+    let first = padding.saturating_sub(start).div_ceil(dilation).min(taps);
+    let end = (padding + size).saturating_sub(start).div_ceil(dilation).min(taps);
+    if first < end { first..end } else { 0..1 }
+}
+
+/// Tile widths that are compiled for `blocks` filter blocks, largest first.
+fn sizes(blocks: usize) -> &'static [usize] {
+    match blocks {
+        1 => &[14, 10, 8, 6, 4, 3, 2, 1],
+        2 => &[14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1],
+        3 => &[7, 4, 2, 1],
+        4 => &[6, 5, 4, 3, 2, 1],
+        _ => &[2, 1],
+    }
+}
+
+/// Multiply-adds issued a step for `columns` in tiles of `size`; fewer than eight at a time wait for one another.
+fn tiles_cost(columns: usize, size: usize, blocks: usize) -> usize {
+    columns.div_ceil(size) * (size * blocks).max(8)
+}
+
+/// At most two runs of columns, each with the size of its tiles.
+type Cover = [(usize, Range<usize>); 2];
+
+/// Covers `columns` as cheaply as `sizes` allow. The last tile of a run starts earlier where its columns are no
+/// multiple of its size, and computes some pixels again: no masks.
+fn cover(columns: &Range<usize>, sizes: &[usize], blocks: usize) -> Cover {
+    let (start, end, n) = (columns.start, columns.end, columns.len());
+    let fitting = || sizes.iter().copied().filter(|&size| size <= n);
+    let uniform = fitting().map(|size| (tiles_cost(n, size, blocks), [(size, start..end), (size, end..end)]));
+    let mixed = fitting().next().into_iter().flat_map(|large| {
+        let rest = n % large;
+        fitting().filter(move |&size| size >= rest && rest > 0).map(move |size| {
+            let cost = tiles_cost(n - rest, large, blocks) + tiles_cost(rest, size, blocks);
+            (cost, [(large, start..end - rest), (size, end - size..end)])
+        })
+    });
+    uniform.chain(mixed).min_by_key(|(cost, _)| *cost).map_or([(1, 0..0), (1, 0..0)], |(_, cover)| cover)
+}
+
+/// Columns of some rows of one image, for blocks from the `block`-th on of each of some sets of equal size.
+struct Strip<'a> {
+    direct: &'a Direct,
+    job: &'a Job<'a>,
+    sets: &'a [Set],
+    block: usize,
+    taps: &'a Range<usize>,
+    image: usize,
+    rows: &'a Range<usize>,
+    columns: &'a Range<usize>,
+}
+
+macro_rules! tile_of {
+    ($isa:ident, $strip:ident, $blocks:ident, $size:ident: $($b:literal x [$($p:literal)+]),+) => {
+        match ($blocks, $size) {
+            $($(($b, $p) => $isa.run(Tiled::<$p, $b>($strip)),)+)+
+            _ => unreachable!("no tile of {} pixels and {} blocks is compiled", $size, $blocks),
+        }
+    };
+}
+
+impl Strip<'_> {
+    /// In tiles of `size` pixels and `blocks` filter blocks.
+    fn run(self, isa: Isa, blocks: usize, size: usize) {
+        tile_of!(isa, self, blocks, size:
+            1 x [14 10 8 6 4 3 2 1], 2 x [14 12 10 8 7 6 5 4 3 2 1], 3 x [7 4 2 1], 4 x [6 5 4 3 2 1], 8 x [2 1]);
+    }
+}
+
+struct Tiled<'a, const P: usize, const B: usize>(Strip<'a>);
+
+impl<const P: usize, const B: usize> Kernel for Tiled<'_, P, B> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        if S::REGISTERS < 32 && PX * OB > 6 {
+        if S::REGISTERS < 32 && P * B > 6 {
             // Never dispatched; saying so keeps the code of such tiles out of the levels that cannot hold them.
-            unreachable!("a tile of {PX} pixels and {OB} blocks does not fit the registers");
+            unreachable!("a tile of {P} pixels and {B} blocks does not fit the registers");
         }
-        let w = self.0.job.yg.w;
-        for y in self.0.start..self.0.end {
-            let mut x = 0;
-            while x < w {
-                // The last tile of a row starts earlier and computes some pixels again: no masks.
-                let at = x.min(w - PX);
-                self.tile(s, y, at);
-                x = at + PX;
-            }
+        for set in self.0.sets {
+            self.set(s, set);
         }
     }
 }
 
-impl<const STEP: usize, const PX: usize, const OB: usize> Tiled<'_, STEP, PX, OB> {
-    /// `PX` pixels from column `x0` of row `y`.
+impl<const P: usize, const B: usize> Tiled<'_, P, B> {
     #[inline(always)]
-    fn tile<S: Simd>(&self, s: S, y: usize, x0: usize) {
-        let Self(Rows { shape, job, set, weights, image, .. }, block) = *self;
-        let xg = job.xg;
-        let step = if STEP == 0 { shape.stride.1 * xg.lanes } else { STEP };
-        let first = set.first + block;
-        let mut sums = [[s.splat(0.0); PX]; OB];
-        for (b, sums) in sums.iter_mut().enumerate() {
-            *sums = [s.load(&job.bias[(first + b) * LANES..]); PX];
+    fn set<S: Simd>(&self, s: S, set: &Set) {
+        let &Strip { direct: Direct { shape, weights, .. }, job, block, taps, image, rows, columns, .. } = &self.0;
+        let (xg, width, first) = (job.xg, set.blocks.len() * LANES, set.blocks.start + block);
+        let step = xg.lanes * width;
+        let (r, t) = shape.kernel;
+        let mut bias = [s.splat(0.0); B];
+        for b in 0..B {
+            bias[b] = s.load(&job.bias[(first + b) * LANES..]);
         }
-        let (rows, columns) = shape.kernel;
-        let width = set.blocks * LANES;
-        // Top left tap of the first pixel, in the frame of the buffer.
-        let top = y * shape.stride.0 + xg.halo.top - shape.padding.top;
-        let left = x0 * shape.stride.1 + xg.halo.left - shape.padding.left;
-        let origin = image * xg.image_len() + top * xg.row_len() + left * xg.lanes;
-        // SAFETY: the halo of `x` holds every tap of every window (asserted at packing), so the largest offset below,
-        // of the last tap of the last pixel, lies in `job.x`; weights hold `width` floats for each of the same steps.
-        unsafe {
-            let mut weight = weights.as_ptr().add(block * LANES);
-            for input in set.inputs.0..set.inputs.1 {
-                let plane = job.x.as_ptr().add(origin + input * xg.plane_len());
-                for ky in 0..rows {
-                    let row = plane.add(ky * shape.dilation.0 * xg.row_len());
-                    for kx in 0..columns {
-                        let mut pixel = row.add(kx * shape.dilation.1 * xg.lanes);
-                        for _ in 0..xg.lanes {
-                            let mut filters = [s.splat(0.0); OB];
-                            for (b, filters) in filters.iter_mut().enumerate() {
-                                *filters = s.load_ptr(weight.add(b * LANES));
-                            }
-                            for p in 0..PX {
-                                let value = s.splat(*pixel.add(p * step));
-                                for b in 0..OB {
-                                    sums[b][p] = s.fma(value, filters[b], sums[b][p]);
-                                }
-                            }
-                            weight = weight.add(width);
-                            pixel = pixel.add(1);
-                        }
-                    }
+        for y in rows.clone() {
+            let live = live(y * shape.stride.0, shape.padding.top, r, shape.dilation.0, xg.h);
+            let plane = Loop { count: set.inputs.len(), input: xg.plane_len(), weights: r * t * step };
+            let row = Loop { count: live.len(), input: shape.dilation.0 * xg.row_len(), weights: t * step };
+            let column = Loop { count: taps.len(), input: shape.dilation.1 * xg.lanes, weights: step };
+            // Neighbouring taps of all lanes are one run.
+            let (column, run) = match shape.dilation.1 {
+                1 => (Loop { count: 1, input: 0, weights: 0 }, taps.len() * xg.lanes),
+                _ => (column, xg.lanes),
+            };
+            let walk = Walk { outer: [plane, row, column], run, pixel: shape.stride.1 * xg.lanes, width };
+            // Places of the first live tap, in the frame of the buffer and in the weights.
+            let top = y * shape.stride.0 + live.start * shape.dilation.0 + xg.halo.top - shape.padding.top;
+            let left = taps.start * shape.dilation.1 + xg.halo.left - shape.padding.left;
+            let from =
+                image * xg.image_len() + set.inputs.start * xg.plane_len() + top * xg.row_len() + left * xg.lanes;
+            let weight = set.offset + block * LANES + (live.start * t + taps.start) * step;
+            let to = job.row(s, image, first, y);
+            let mut x = columns.start;
+            while x < columns.end {
+                let at = x.min(columns.end - P);
+                let from = from + at * walk.pixel;
+                debug_assert!(walk.fits(P, B, job.x.len() - from, weights.len() - weight));
+                // SAFETY: the halo of `x` holds every tap of every window and its buffer every image (asserted), the
+                // weights were packed for this walk; the pixels are in the output and this task's.
+                unsafe {
+                    let (input, weight) = (job.x.as_ptr().add(from), weights.as_ptr().add(weight));
+                    let sums = walk.accumulate(s, input, weight, bias.map(|bias| [bias; P]));
+                    to.store(s, sums, at);
                 }
+                x = at + P;
             }
         }
-        let masked = job.masked_block();
-        for (b, sums) in sums.iter().enumerate() {
-            for (p, &sum) in sums.iter().enumerate() {
-                job.finish(s, sum, image, first + b, y, x0 + p, masked == Some(first + b));
-            }
-        }
-    }
-}
-
-impl Job<'_> {
-    /// Adds the residual, applies the activation and stores one pixel of one block.
-    #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "a pixel's place has four coordinates")]
-    pub(super) fn finish<S: Simd>(
-        &self,
-        s: S,
-        sum: S::V,
-        image: usize,
-        block: usize,
-        y: usize,
-        x: usize,
-        masked: bool,
-    ) {
-        let mut value = sum;
-        if let Some((residual, geometry)) = self.residual {
-            // SAFETY: the residual has the output's shape (asserted), so the pixel's block lies in its buffer.
-            value = unsafe { s.add(value, s.load_ptr(residual.as_ptr().add(geometry.at(image, block, y, x)))) };
-        }
-        value = self.activation.apply(s, value);
-        if masked {
-            value = s.mul(value, s.load(&self.mask()));
-        }
-        // SAFETY: the pixel lies in the output (its buffer's length was asserted), and each pixel of each block belongs
-        // to one task.
-        unsafe { s.store_ptr(self.y.at(self.yg.at(image, block, y, x)), value) };
     }
 }

@@ -2,6 +2,7 @@
 
 mod depthwise;
 mod direct;
+mod epilogue;
 #[cfg(test)]
 mod tests;
 mod winograd;
@@ -11,6 +12,7 @@ use direct::Direct;
 use winograd::Winograd;
 
 use super::activation::Activation;
+use super::buffer::Buffer;
 use super::exec::Exec;
 use super::geometry::{Geometry, Halo, LANES};
 use super::shared::Shared;
@@ -74,7 +76,7 @@ enum Method {
 pub struct PackedConv {
     method: Method,
     /// Bias, filled up with zeros to whole blocks.
-    bias: Vec<f32>,
+    bias: Buffer,
     x: Geometry,
     y: Geometry,
 }
@@ -90,19 +92,6 @@ struct Job<'a> {
     residual: Option<(&'a [f32], &'a Geometry)>,
     activation: Activation,
     images: usize,
-}
-
-impl Job<'_> {
-    /// Lanes of the last block to keep: those at and above are filling, and the activation would not leave them zero.
-    fn masked_block(&self) -> Option<usize> {
-        (!self.activation.keeps_zero() && !self.yg.c.is_multiple_of(LANES)).then(|| self.yg.blocks() - 1)
-    }
-
-    /// One in the lanes of channels, zero in the filling.
-    fn mask(&self) -> [f32; LANES] {
-        let used = self.yg.c - (self.yg.blocks() - 1) * LANES;
-        std::array::from_fn(|lane| if lane < used { 1.0 } else { 0.0 })
-    }
 }
 
 impl PackedConv {
@@ -124,9 +113,10 @@ impl PackedConv {
         assert_eq!(weight.len(), k * (c / shape.groups) * shape.kernel.0 * shape.kernel.1, "weights");
         assert_eq!(x.halo.union(shape.halo(x.h, x.w)), x.halo, "halo of the input");
         assert_eq!(y.lanes, LANES, "outputs are blocked");
-        let mut padded = vec![0.0; y.blocks() * LANES];
+        let mut padded = Buffer::zeroed(y.blocks() * LANES);
         if let Some(bias) = bias {
-            padded[..k].copy_from_slice(bias);
+            // Adding zero makes -0 into +0: then skipping taps that read zeros changes no bit of a sum.
+            padded.iter_mut().zip(bias).for_each(|(to, bias)| *to = bias + 0.0);
         }
         let method = if shape.is_depthwise() && x.lanes == LANES {
             Method::Depthwise(Depthwise::new(shape, weight))

@@ -50,8 +50,7 @@ impl Source<'_> {
     /// Whether the value stands for a tensor (which may still be broken).
     pub(super) fn is_tensor(&self, id: Id) -> bool {
         self.arena.call(id).is_some_and(|((module, name), _)| {
-            (module.starts_with("torch") && (name.starts_with("_rebuild_") || is_wrapper(name)))
-                && name != "_rebuild_var"
+            module.starts_with("torch") && (name.starts_with("_rebuild_") || is_wrapper(name))
         })
     }
 

@@ -1,0 +1,123 @@
+//! What happens to a sum before it is stored: residual, activation, clearing of the filling lanes.
+
+use std::ops::Range;
+
+use super::Job;
+use crate::kernels::activation::Activation;
+use crate::kernels::geometry::LANES;
+use crate::kernels::isa::{Isa, Kernel};
+use crate::kernels::simd::Simd;
+use crate::kernels::tile::unrolled;
+
+impl Job<'_> {
+    /// The activation as bounds, where it is nothing else: tiles apply these as they store.
+    fn bounds(&self) -> Option<(f32, f32)> {
+        match self.activation {
+            Activation::Identity => Some((f32::NEG_INFINITY, f32::INFINITY)),
+            Activation::Relu => Some((0.0, f32::INFINITY)),
+            Activation::Relu6 => Some((0.0, 6.0)),
+            _ => None,
+        }
+    }
+
+    /// Where and how row `y` of the blocks from `first` on is stored.
+    #[inline(always)]
+    pub(super) fn row<S: Simd>(&self, s: S, image: usize, first: usize, y: usize) -> Row<S> {
+        debug_assert!(image < self.images && first < self.yg.blocks() && y < self.yg.h);
+        let (low, high) = self.bounds().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        Row {
+            low: s.splat(low),
+            high: s.splat(high),
+            to: self.y.at(self.yg.at(image, first, y, 0)),
+            plane: self.yg.plane_len(),
+            residual: self.residual.map(|(residual, g)| (residual[g.at(image, first, y, 0)..].as_ptr(), g.plane_len())),
+        }
+    }
+
+    /// Applies an activation that is more than bounds to stored sums, which are still in cache.
+    ///
+    /// # Safety
+    /// The area lies in the output, and no other thread writes it.
+    pub(super) unsafe fn finish(&self, isa: Isa, area: Area) {
+        if self.bounds().is_none() {
+            isa.run(Finish { job: self, area });
+        }
+    }
+}
+
+/// A row of the output, in some blocks.
+pub(super) struct Row<S: Simd> {
+    low: S::V,
+    high: S::V,
+    /// First pixel of the first block.
+    to: *mut f32,
+    /// Floats from one block to the next.
+    plane: usize,
+    /// The same of the residual.
+    residual: Option<(*const f32, usize)>,
+}
+
+impl<S: Simd> Row<S> {
+    /// Adds the residual to `sums[b][p]`, the value of pixel `x + p` of the row's `b`-th block, bounds and stores it.
+    /// Activations that are more than bounds are left to [`Job::finish`].
+    ///
+    /// # Safety
+    /// The pixels and blocks lie in the output, and no other thread writes them.
+    #[inline(always)]
+    pub(super) unsafe fn store<const P: usize, const B: usize>(&self, s: S, mut sums: [[S::V; P]; B], x: usize) {
+        // SAFETY: the caller vouches for the output; the residual has its shape and its buffer holds it (asserted).
+        unsafe {
+            if let Some((from, plane)) = self.residual {
+                unrolled!(b < B, {
+                    unrolled!(p < P, {
+                        sums[b][p] = s.add(sums[b][p], s.load_ptr(from.add(b * plane + (x + p) * LANES)));
+                    });
+                });
+            }
+            unrolled!(b < B, {
+                unrolled!(p < P, {
+                    let value = s.min(self.high, s.max(self.low, sums[b][p]));
+                    s.store_ptr(self.to.add(b * self.plane + (x + p) * LANES), value);
+                });
+            });
+        }
+    }
+}
+
+/// Some pixels of some blocks of one image.
+pub(super) struct Area {
+    pub(super) image: usize,
+    pub(super) blocks: Range<usize>,
+    pub(super) rows: Range<usize>,
+    pub(super) columns: Range<usize>,
+}
+
+struct Finish<'a> {
+    job: &'a Job<'a>,
+    area: Area,
+}
+
+impl Kernel for Finish<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { job, area } = self;
+        let activation = job.activation;
+        let width = area.columns.len() * LANES;
+        for block in area.blocks {
+            let filling = LANES.min(job.yg.c - block * LANES)..LANES;
+            for row in area.rows.clone() {
+                // SAFETY: `finish` was told that the area lies in the output and is this thread's.
+                let pixels = unsafe { job.y.slice(job.yg.at(area.image, block, row, area.columns.start), width) };
+                for pixel in pixels.chunks_exact_mut(LANES) {
+                    let value = activation.apply(s, s.load(pixel));
+                    s.store(pixel, value);
+                    if !activation.keeps_zero() {
+                        pixel[filling.clone()].fill(0.0);
+                    }
+                }
+            }
+        }
+    }
+}

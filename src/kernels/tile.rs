@@ -1,0 +1,134 @@
+//! The register tile under convolutions and linear layers: a few pixels times a few blocks of sixteen filters.
+
+use super::geometry::LANES;
+use super::simd::Simd;
+
+/// The block for each index below a constant of at most 14, written out: the optimiser leaves loops of this size
+/// rolled, and sums that are indexed by a variable do not stay in registers.
+macro_rules! unrolled {
+    ($index:ident < $count:ident, $body:block) => {
+        unrolled!(@ $index $count $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
+    };
+    (@ $index:ident $count:ident $body:block $($value:literal)+) => {
+        $(if $value < $count {
+            let $index: usize = $value;
+            $body
+        })+
+    };
+}
+pub(super) use unrolled;
+
+/// Some repetitions, and how many floats the input and the weights advance from one to the next.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Loop {
+    /// Repetitions.
+    pub count: usize,
+    /// Floats of input.
+    pub input: usize,
+    /// Floats of weights.
+    pub weights: usize,
+}
+
+/// The order in which a tile meets its inputs: input block, row tap, column tap (`outer`), then `run` neighbouring
+/// floats. It is the order of every sum, whatever the tile's size.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    /// The three outer loops, outermost first.
+    pub outer: [Loop; 3],
+    /// Neighbouring floats of input at each place.
+    pub run: usize,
+    /// Floats of input from one pixel of the tile to the next.
+    pub pixel: usize,
+    /// Floats of weights for each float of input.
+    pub width: usize,
+}
+
+impl Walk {
+    /// Whether every input of a tile of `pixels` lies in the `x` floats from its first, and every weight of `blocks`
+    /// in the `weights` floats from its first, and no loop is empty. Debug builds ask it of every tile.
+    pub fn fits(&self, pixels: usize, blocks: usize, x: usize, weights: usize) -> bool {
+        if self.run == 0 || self.outer.iter().any(|level| level.count == 0) {
+            return false;
+        }
+        let last = |stride: fn(&Loop) -> usize| self.outer.iter().map(|l| (l.count - 1) * stride(l)).sum::<usize>();
+        last(|l| l.input) + (pixels - 1) * self.pixel + self.run <= x
+            && last(|l| l.weights) + (self.run - 1) * self.width + blocks * LANES <= weights
+    }
+
+    /// `sums[b][p]` plus, in the order of the walk, each input of pixel `p` times its weights for block `b`.
+    ///
+    /// # Safety
+    /// `x` and `w` are the first input and weight of a tile that [`Walk::fits`].
+    #[inline(always)]
+    pub unsafe fn accumulate<S: Simd, const P: usize, const B: usize>(
+        &self,
+        s: S,
+        x: *const f32,
+        w: *const f32,
+        mut sums: [[S::V; P]; B],
+    ) -> [[S::V; P]; B] {
+        let [planes, rows, columns] = self.outer;
+        // No loop is empty, and none is asked: the compiler would copy all sums around it.
+        let (mut plane, mut row, mut column) = (0, 0, 0);
+        loop {
+            // SAFETY: the caller vouches for every address of the walk.
+            unsafe {
+                let x = x.add(plane * planes.input + row * rows.input + column * columns.input);
+                let w = w.add(plane * planes.weights + row * rows.weights + column * columns.weights);
+                sums = self.run(s, x, w, sums);
+            }
+            column += 1;
+            if column == columns.count {
+                (column, row) = (0, row + 1);
+                if row == rows.count {
+                    (row, plane) = (0, plane + 1);
+                    if plane == planes.count {
+                        break sums;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The innermost loop.
+    ///
+    /// # Safety
+    /// As [`Walk::accumulate`].
+    #[inline(always)]
+    unsafe fn run<S: Simd, const P: usize, const B: usize>(
+        &self,
+        s: S,
+        x: *const f32,
+        mut w: *const f32,
+        mut sums: [[S::V; P]; B],
+    ) -> [[S::V; P]; B] {
+        // Every third pixel has a pointer; those between are reached by scaled addressing.
+        let mut thirds = [x; 5];
+        for (third, pointer) in thirds.iter_mut().enumerate() {
+            *pointer = x.wrapping_add(3 * third * self.pixel);
+        }
+        let mut left = self.run;
+        loop {
+            let mut filters = [s.splat(0.0); B];
+            unrolled!(b < B, {
+                // SAFETY: the caller vouches for the weights.
+                filters[b] = unsafe { s.load_ptr(w.add(b * LANES)) };
+            });
+            unrolled!(p < P, {
+                // SAFETY: the caller vouches for the input.
+                let value = s.splat(unsafe { *thirds[p / 3].add(p % 3 * self.pixel) });
+                for b in 0..B {
+                    sums[b][p] = s.fma(value, filters[b], sums[b][p]);
+                }
+            });
+            w = w.wrapping_add(self.width);
+            for pointer in &mut thirds {
+                *pointer = pointer.wrapping_add(1);
+            }
+            left -= 1;
+            if left == 0 {
+                break sums;
+            }
+        }
+    }
+}
