@@ -52,9 +52,10 @@ impl Source {
         inner.split(['/', '.']).next().unwrap_or_default()
     }
 
-    /// Lines of code before the unit tests, without comments, numbered from 1.
+    /// Lines of code before the unit tests, without comments, numbered from 1; none of a file that is all tests.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let tests = self.text.find("#[cfg(test)]\nmod tests {").unwrap_or(self.text.len());
+        let whole = if self.path.ends_with("tests.rs") { 0 } else { self.text.len() };
+        let tests = self.text.find("#[cfg(test)]\nmod tests {").unwrap_or(whole);
         let before = self.text[..tests].lines().count();
         let lines = self.text.lines().enumerate().take(before);
         lines.map(|(i, line)| (i + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
@@ -137,6 +138,10 @@ fn faults(source: &Source) -> Vec<String> {
     if !source.text.starts_with("//! ") {
         wrong.push(format!("{}: does not begin by saying what it is for", source.path));
     }
+    let declared = ["#[cfg(test)]\nmod tests;", "#[cfg(test)]\n#[path = "];
+    if source.text.contains("mod tests;") && !declared.iter().any(|form| source.text.contains(form)) {
+        wrong.push(format!("{}: mod tests is not behind #[cfg(test)]", source.path));
+    }
     let lines = source.text.lines().count();
     let longest = LONGER.iter().find(|(path, _)| *path == source.path).map_or(LONGEST, |(_, lines)| *lines);
     if lines > longest {
@@ -173,6 +178,7 @@ fn planted_faults_are_found() {
         ("src/input/x.rs", "//! x\nfn f() { std::thread::spawn(g); }\n", "threads.rs"),
         ("src/tally/x.rs", "//! x\npub mean: f64,\n", "integers only"),
         ("src/tally/x.rs", "//! x\nfn f(n: u64) -> f32 { n as f32 }\n", "integers only"),
+        ("src/input/x.rs", "//! x\nmod tests;\n", "not behind #[cfg(test)]"),
         ("src/newroom/x.rs", "//! x\n", "newroom is not in the table"),
         ("models/x.rs", "//! x\nuse crate::engine::Plan;\n", "models/x.rs:2: imports crate::engine"),
         ("src/graph/mod.rs", "//! x\nuse super::engine::Plan;\n", "leaves graph by super"),
@@ -188,6 +194,8 @@ fn planted_faults_are_found() {
     assert_eq!(faults(&long).len(), 1);
     let tests = "//! x\n#[cfg(test)]\nmod tests {\n    use crate::cli::X;\n    fn f() { println!(\"x\") }\n}\n";
     assert!(faults(&Source { path: "src/input/x.rs".into(), text: tests.into() }).is_empty());
+    let tests = "//! x\nuse crate::cli::X;\nfn f() { std::thread::spawn(g); }\n";
+    assert_eq!(faults(&Source { path: "src/input/x_tests.rs".into(), text: tests.into() }), [""; 0]);
     let fine = "//! x\nuse super::y::Z;\nuse crate::{Error, Result};\n#![deny(unsafe_code)]\n";
     assert_eq!(faults(&Source { path: "src/input/x.rs".into(), text: fine.into() }), [""; 0]);
 }
