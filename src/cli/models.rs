@@ -225,48 +225,41 @@ mod tests {
 
     #[test]
     fn a_network_is_shown_layer_by_layer() {
-        insta::assert_snapshot!(show(card(BUILTIN).unwrap(), Plain::Table, None).unwrap(), @r"
-        model    digits: classify, ResNet-8 for handwritten digits, built in
-        weights  built in, names of torchvision; trained by examples/train_digits.rs; data: UCI handwritten digits (CC BY 4.0); MIT OR Apache-2.0
-        input    1x16x16: resize 16x16 bilinear, grey, (x/255 - [0.305]) / [0.376]
-        size     77.75 k parameters, 3.052 M MACs an input
-        memory   311.0 kB weights, 110.4 kB values of one input
+        let text = r#"
+            name = "mine"
+            family = "resnet"
+            task = "classify"
+            description = "a small one"
+            source = "made by hand"
+            licence = "MIT"
+            input = { channels = 1, size = [8, 8], mean = [0.5], std = [0.25] }
+            arch = { block = "basic", depths = [1], widths = [16], stem = "cifar", channels = 1, classes = 2 }
+        "#;
+        let card = Card::parse("mine.toml", text).unwrap();
+        insta::assert_snapshot!(show(&card, Plain::Table, None).unwrap(), @r"
+        model    mine: classify, a small one
+        weights  yours (--arch), names of torchvision; made by hand; MIT
+        input    1x8x8: grey, (x/255 - [0.5]) / [0.25]
+        size     4.882 k parameters, 304.2 k MACs an input
+        memory   19.53 kB weights, 17.42 kB values of one input
 
-        layer                  kind               output     weight  parameters     MACs
-        ---------------------------------------------------------------------------------
-        input                  input             1x16x16
-        conv1                  conv             16x16x16   16x1x3x3         144  36.86 k
-        bn1                    batch_norm       16x16x16                     32
-        conv1.relu             relu             16x16x16
-        layer1.0.conv1         conv             16x16x16  16x16x3x3     2.304 k  589.8 k
-        layer1.0.bn1           batch_norm       16x16x16                     32
-        layer1.0.conv1.relu    relu             16x16x16
-        layer1.0.conv2         conv             16x16x16  16x16x3x3     2.304 k  589.8 k
-        layer1.0.bn2           batch_norm       16x16x16                     32
-        layer1.0.add           add              16x16x16
-        layer1.0.relu          relu             16x16x16
-        layer2.0.downsample.0  conv               32x8x8  32x16x1x1         512  32.77 k
-        layer2.0.downsample.1  batch_norm         32x8x8                     64
-        layer2.0.conv1         conv               32x8x8  32x16x3x3     4.608 k  294.9 k
-        layer2.0.bn1           batch_norm         32x8x8                     64
-        layer2.0.conv1.relu    relu               32x8x8
-        layer2.0.conv2         conv               32x8x8  32x32x3x3     9.216 k  589.8 k
-        layer2.0.bn2           batch_norm         32x8x8                     64
-        layer2.0.add           add                32x8x8
-        layer2.0.relu          relu               32x8x8
-        layer3.0.downsample.0  conv               64x4x4  64x32x1x1     2.048 k  32.77 k
-        layer3.0.downsample.1  batch_norm         64x4x4                    128
-        layer3.0.conv1         conv               64x4x4  64x32x3x3     18.43 k  294.9 k
-        layer3.0.bn1           batch_norm         64x4x4                    128
-        layer3.0.conv1.relu    relu               64x4x4
-        layer3.0.conv2         conv               64x4x4  64x64x3x3     36.86 k  589.8 k
-        layer3.0.bn2           batch_norm         64x4x4                    128
-        layer3.0.add           add                64x4x4
-        layer3.0.relu          relu               64x4x4
-        global_pool            global_avg_pool    64x1x1
-        fc                     linear             10x1x1      10x64         650      640
-        ---------------------------------------------------------------------------------
-        network                                                         77.75 k  3.052 M
+        layer                kind             output     weight  parameters     MACs
+        -----------------------------------------------------------------------------
+        input                input             1x8x8
+        conv1                conv             16x8x8   16x1x3x3         144  9.216 k
+        bn1                  batch_norm       16x8x8                     32
+        conv1.relu           relu             16x8x8
+        layer1.0.conv1       conv             16x8x8  16x16x3x3     2.304 k  147.5 k
+        layer1.0.bn1         batch_norm       16x8x8                     32
+        layer1.0.conv1.relu  relu             16x8x8
+        layer1.0.conv2       conv             16x8x8  16x16x3x3     2.304 k  147.5 k
+        layer1.0.bn2         batch_norm       16x8x8                     32
+        layer1.0.add         add              16x8x8
+        layer1.0.relu        relu             16x8x8
+        global_pool          global_avg_pool  16x1x1
+        fc                   linear            2x1x1       2x16          34       32
+        -----------------------------------------------------------------------------
+        network                                                     4.882 k  304.2 k
         ");
     }
 }
