@@ -186,7 +186,7 @@ fn segments(shape: &ConvShape, w: usize, columns: usize) -> Vec<Segment> {
 impl Segment {
     pub(super) fn new(columns: Range<usize>, taps: Range<usize>) -> Self {
         let covers = std::array::from_fn(|blocks| match blocks {
-            0 => cover(&columns, &[6, 4, 2, 1], 1),
+            0 => cover(&columns, &[6, 5, 4, 3, 2, 1], 1),
             _ => cover(&columns, sizes(blocks), blocks),
         });
         Self { taps, covers }
@@ -209,7 +209,7 @@ fn live(start: usize, padding: usize, taps: usize, dilation: usize, size: usize)
 /// Tile widths that are compiled for `blocks` filter blocks, largest first.
 fn sizes(blocks: usize) -> &'static [usize] {
     match blocks {
-        1 => &[14, 10, 8, 6, 4, 3, 2, 1],
+        1 => &[14, 10, 8, 6, 5, 4, 3, 2, 1],
         2 => &[14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1],
         3 => &[7, 4, 2, 1],
         4 => &[6, 5, 4, 3, 2, 1],
@@ -266,7 +266,7 @@ impl Strip<'_> {
     /// In tiles of `size` pixels and `blocks` filter blocks.
     fn run(self, isa: Isa, blocks: usize, size: usize) {
         tile_of!(isa, self, blocks, size:
-            1 x [14 10 8 6 4 3 2 1], 2 x [14 12 10 8 7 6 5 4 3 2 1], 3 x [7 4 2 1], 4 x [6 5 4 3 2 1], 8 x [2 1]);
+            1 x [14 10 8 6 5 4 3 2 1], 2 x [14 12 10 8 7 6 5 4 3 2 1], 3 x [7 4 2 1], 4 x [6 5 4 3 2 1], 8 x [2 1]);
     }
 }
 
