@@ -34,6 +34,16 @@ pub enum Error {
         /// How to get it.
         hint: String,
     },
+    /// Something that exists elsewhere cannot be had now: no connection, no permission.
+    #[error("{what}: {detail}")]
+    Unavailable {
+        /// The hub id and file.
+        what: String,
+        /// What stands in the way.
+        detail: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// A file's content is not what its format demands.
     #[error("{file}: {detail}")]
     Malformed {
@@ -124,7 +134,11 @@ impl Error {
     /// How the user can mend it, where there is more to say than the message does.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::NotFound { hint, .. } | Self::Unsupported { hint, .. } if !hint.is_empty() => Some(hint),
+            Self::NotFound { hint, .. } | Self::Unavailable { hint, .. } | Self::Unsupported { hint, .. }
+                if !hint.is_empty() =>
+            {
+                Some(hint)
+            }
             Self::NotFinite { .. } => {
                 Some("check the weights and the preprocessing; statistics of NaN or infinity mean nothing")
             }
@@ -135,7 +149,7 @@ impl Error {
     /// The exit code of the binary for this error; see [`exit`].
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotFound { .. } => exit::UNAVAILABLE,
+            Self::NotFound { .. } | Self::Unavailable { .. } => exit::UNAVAILABLE,
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => exit::UNAVAILABLE,
             Self::Malformed { .. } | Self::Mismatch { .. } | Self::Io { .. } => exit::FAILED,
             Self::Invalid { .. } => exit::USAGE,

@@ -1,6 +1,7 @@
 //! Neural network inference that measures, exactly and while it runs, how much of the work is ineffectual.
 #![deny(unsafe_code)]
 
+pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod format;
@@ -9,7 +10,9 @@ pub mod input;
 #[allow(unsafe_code)]
 pub mod kernels;
 pub mod layers;
+pub mod measure;
 pub mod metrics;
+pub mod model;
 #[path = "../models/mod.rs"]
 pub mod models;
 pub mod probe;

@@ -1,6 +1,15 @@
 //! All integration tests in one binary: one link instead of many.
 
+#[cfg(deadweight_assets)]
+mod assets;
+mod checkpoints;
+mod cli;
+mod digits;
 mod engines;
+mod hostile;
+mod house;
+mod measuring;
 mod naive;
 mod oracle;
 mod parity;
+mod pickles;

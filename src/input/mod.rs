@@ -5,6 +5,7 @@ mod decode;
 mod digest;
 mod preprocess;
 mod resize;
+mod stack;
 
 pub use dataset::{Dataset, Sample};
 pub use decode::{Pixels, decode};

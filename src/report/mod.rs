@@ -1,3 +1,111 @@
 //! Telling: documents made of tallies, and their formats.
+//!
+//! Every format is a pure function of the [`Document`]; none of them sees a network or a tensor.
 
+mod build;
+pub mod columns;
+mod csv;
 pub mod document;
+mod json;
+mod markdown;
+#[cfg(test)]
+mod sample;
+mod table;
+pub mod units;
+
+use clap::ValueEnum;
+
+use columns::Column;
+use document::Document;
+
+pub use build::document;
+pub use json::to_json;
+pub use table::Grid;
+
+/// How a measurement is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people: a row a layer.
+    #[default]
+    Table,
+    /// The whole document.
+    Json,
+    /// Every number of the document, one a line.
+    Csv,
+    /// The table in Markdown.
+    Md,
+}
+
+impl Format {
+    /// `document` as text that ends with a newline. `columns` and `width` (of the terminal, if it is one) concern
+    /// the table, `columns` Markdown too.
+    pub fn render(self, document: &Document, columns: &[&Column], width: Option<u16>) -> String {
+        match self {
+            Self::Table => table::render(document, columns, width),
+            Self::Json => to_json(document),
+            Self::Csv => csv::render(document),
+            Self::Md => markdown::render(document, columns),
+        }
+    }
+}
+
+/// What stands above the rows for people: a keyword and what it says.
+fn facts(document: &Document) -> Vec<(&'static str, String)> {
+    let Document { model, data, format, tool, network, .. } = document;
+    let note = model.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+    let norm = if model.folded { "batch norm folded" } else { "batch norm not folded" };
+    let parameters = units::count(model.parameters);
+    let per_input = network.macs.dense.checked_div(data.inputs).map(units::count);
+    let macs = per_input.map(|macs| format!(", {macs} MACs an input")).unwrap_or_default();
+    let measured = document.layers.len();
+    let mut inputs = format!("{} inputs", data.inputs);
+    if data.skipped > 0 {
+        inputs += &format!(", {} skipped", data.skipped);
+    }
+    if let Some(quality) = data.quality.as_ref().filter(|quality| quality.labelled > 0) {
+        let share = |count: u64| units::share(Some(count as f64 / quality.labelled as f64));
+        let (top1, top5) = (share(quality.top1), share(quality.top5));
+        inputs += &format!("; top-1 {top1}, top-5 {top5} of {} with a label", quality.labelled);
+    }
+    let least = if format.min_one { ", at least 1 a MAC that is not skipped" } else { "" };
+    vec![
+        ("model", format!("{}{note}: {}, names of {}, {norm}", model.name, model.task, model.naming)),
+        ("size", format!("{parameters} parameters; {measured} layers measured{macs}")),
+        ("inputs", inputs),
+        ("format", format!("{}, ranges of {} inputs, {} engine", format.name, format.calibration_inputs, tool.backend)),
+        ("potentials", format!("dense work / work left, padding counted, terms by {}{least}", format.encoder)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_tell_what_is_known_and_nothing_else() {
+        let mut document = sample::document();
+        let text = |document: &Document| {
+            facts(document).iter().map(|(key, fact)| format!("{key}: {fact}")).collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(text(&document), @r"
+        model: tiny (built-in demo): classify, names of torchvision, batch norm folded
+        size: 12.35 k parameters; 2 layers measured, 375 MACs an input
+        inputs: 4 inputs, 1 skipped; top-1 75.0%, top-5 100.0% of 4 with a label
+        format: fixed16, ranges of 4 inputs, native engine
+        potentials: dense work / work left, padding counted, terms by naf, at least 1 a MAC that is not skipped
+        ");
+        document.model.note = None;
+        document.model.folded = false;
+        document.data.quality = None;
+        document.data.skipped = 0;
+        document.data.inputs = 0;
+        document.format.min_one = false;
+        insta::assert_snapshot!(text(&document), @r"
+        model: tiny: classify, names of torchvision, batch norm not folded
+        size: 12.35 k parameters; 2 layers measured
+        inputs: 0 inputs
+        format: fixed16, ranges of 4 inputs, native engine
+        potentials: dense work / work left, padding counted, terms by naf
+        ");
+    }
+}

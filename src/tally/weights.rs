@@ -1,7 +1,7 @@
 //! Counts of the operand that stays: once a layer, not once an input.
 
 use super::LayerShape;
-use crate::kernels::count::{CodeMap, Encoder, MAX_WIDTH, ValueSums, bits, key, width};
+use crate::kernels::count::{CodeMap, Encoder, MAX_WIDTH, ValueSums, bits, width};
 
 /// Sums over the filters that meet an input channel at one tap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,14 +78,6 @@ impl WeightSums {
 }
 
 impl ValueSums {
-    fn add(&mut self, map: CodeMap, x: f32) {
-        let (rounded, code) = map.rounded_and_code(x);
-        self.codes[(code - map.lo) as usize] += 1;
-        self.natural_zeros += u64::from(x == 0.0);
-        self.saturated += u64::from(rounded != code);
-        self.extremes = [self.extremes[0].min(key(x)), self.extremes[1].max(key(x))];
-    }
-
     /// Adds groups of 16, given as bits and sign, and the wider ones made of 4 and 16 neighbours within each `row`.
     fn add_groups(&mut self, groups: &[(u16, bool)], row: usize) {
         for (size, members) in [1, 4, 16].into_iter().enumerate() {

@@ -1,35 +1,208 @@
 //! Named tensors of one checkpoint, whatever file they come in.
+//!
+//! A file is read whole and hashed; tensors are views into its bytes and become `f32` when they are asked for.
+//! Nothing in a file is executed, and what a file claims is checked against its size before memory is taken for it.
 
-use std::sync::Arc;
+mod directory;
+mod file;
+#[cfg(feature = "hub")]
+mod hub;
+mod names;
+mod pickle;
+mod safetensors;
+mod tensor;
 
-use crate::Result;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use self::file::Kind;
+pub use self::file::SourceFile;
+#[cfg(feature = "hub")]
+pub use self::hub::fetch;
+use self::tensor::{Blob, Content, ReadFault, Tensor};
+use crate::{Error, Result};
 
 /// The tensors of one checkpoint.
-pub struct Weights {}
+pub struct Weights {
+    source: String,
+    /// What was stripped from every name.
+    prefix: String,
+    tensors: BTreeMap<String, Tensor>,
+    files: Vec<SourceFile>,
+    config: Option<serde_json::Value>,
+    preprocessor: Option<serde_json::Value>,
+    failed: Mutex<Option<Box<Error>>>,
+}
 
 impl Weights {
-    /// Names of all tensors, sorted, known prefixes stripped.
+    /// Opens a weights file, an index of shards, or a directory that has one of them.
+    ///
+    /// A file is recognised by its content: safetensors, or a PyTorch checkpoint (zip or legacy). In a directory it is `model.safetensors`, else
+    /// `model.safetensors.index.json`, `pytorch_model.bin`, `pytorch_model.bin.index.json`, else the only weights file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
+        if !metadata.is_dir() {
+            return Self::open_file(path, path.display().to_string());
+        }
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(|e| Error::io(path, e))? {
+            names.extend(entry.map_err(|e| Error::io(path, e))?.file_name().into_string());
+        }
+        names.sort_unstable();
+        let source = path.display().to_string();
+        let chosen = directory::choose(&source, &names)?;
+        let mut weights = Self::open_file(&path.join(chosen), source)?;
+        weights.config = file::read_json(&path.join("config.json"))?;
+        weights.preprocessor = file::read_json(&path.join("preprocessor_config.json"))?;
+        Ok(weights)
+    }
+
+    /// A file held in memory, embedded in the program for one; `name` is what messages call it.
+    pub fn from_bytes(name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
+        let blob = Blob::new(bytes.into());
+        let tensors = parse(file::kind(name, &blob)?, name, &blob)?;
+        Self::new(name.to_owned(), tensors, vec![SourceFile::of_bytes(name, &blob)])
+    }
+
+    /// Tensors made in memory: name, extents, values.
+    pub fn from_tensors(
+        source: &str,
+        tensors: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>,
+    ) -> Result<Self> {
+        let tensor = |(name, shape, values): (String, Vec<usize>, Vec<f32>)| {
+            let count = shape.iter().try_fold(1_usize, |count, extent| count.checked_mul(*extent));
+            if count != Some(values.len()) {
+                return Err(Error::shape(format!("{source}: {name}"), format!("{shape:?} of {} values", values.len())));
+            }
+            Ok((name, Tensor { shape, content: Content::Values(values.into()) }))
+        };
+        Self::new(source.to_owned(), tensors.into_iter().map(tensor).collect::<Result<_>>()?, Vec::new())
+    }
+
+    fn open_file(path: &Path, source: String) -> Result<Self> {
+        let (kind, blob, file) = file::read(path)?;
+        match kind {
+            Kind::Index => {
+                drop(blob);
+                Self::open_shards(path, source, file)
+            }
+            kind => Self::new(source, parse(kind, &path.display().to_string(), &blob)?, vec![file]),
+        }
+    }
+
+    fn open_shards(index: &Path, source: String, file: SourceFile) -> Result<Self> {
+        let shown = index.display().to_string();
+        let json = file::read_json(index)?.ok_or_else(|| Error::malformed(&shown, "vanished while it was read"))?;
+        let (mut tensors, mut files) = (Vec::new(), vec![file]);
+        for (shard, wanted) in directory::shards(&shown, &json)? {
+            let path = index.with_file_name(&shard);
+            let (kind, blob, file) = file::read(&path)?;
+            let shown = path.display().to_string();
+            let found = parse(kind, &shown, &blob)?;
+            let held: HashSet<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+            if let Some(missing) = wanted.iter().find(|name| !held.contains(name.as_str())) {
+                return Err(Error::malformed(shown, format!("{missing}: the index says it is here, it is not")));
+            }
+            tensors.extend(found);
+            files.push(file);
+        }
+        Self::new(source, tensors, files)
+    }
+
+    fn new(source: String, tensors: Vec<(String, Tensor)>, files: Vec<SourceFile>) -> Result<Self> {
+        if tensors.is_empty() {
+            return Err(Error::malformed(source, "holds no tensors"));
+        }
+        let prefix = names::common_prefix(tensors.iter().map(|(name, _)| name.as_str()));
+        let mut named = BTreeMap::new();
+        for (mut name, tensor) in tensors {
+            name.drain(..prefix.len());
+            if named.contains_key(&name) {
+                return Err(Error::malformed(source, format!("{prefix}{name}: two tensors of that name")));
+            }
+            named.insert(name, tensor);
+        }
+        let failed = Mutex::new(None);
+        Ok(Self { source, prefix, tensors: named, files, config: None, preprocessor: None, failed })
+    }
+
+    /// Names of all tensors, sorted; the prefixes `module.`, `model.` and `_orig_mod.` are stripped where every name has them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        std::iter::empty()
+        self.tensors.keys().map(String::as_str)
     }
 
     /// Extents of the tensor of that name.
-    pub fn shape(&self, _name: &str) -> Option<&[usize]> {
-        None
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|tensor| tensor.shape.as_slice())
+    }
+
+    /// How the tensor of that name is stored, as safetensors calls it: `F32`, `BF16`, `I8`.
+    pub fn dtype(&self, name: &str) -> Option<&str> {
+        self.tensors.get(name).map(Tensor::dtype)
     }
 
     /// The file or directory, as messages name it.
     pub fn source(&self) -> &str {
-        ""
+        &self.source
+    }
+
+    /// The files that the tensors were read from, an index of shards first.
+    pub fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
+    /// `config.json` beside the weights, if a directory was opened and has one.
+    pub fn config(&self) -> Option<&serde_json::Value> {
+        self.config.as_ref()
+    }
+
+    /// `preprocessor_config.json` beside the weights, if a directory was opened and has one.
+    pub fn preprocessor(&self) -> Option<&serde_json::Value> {
+        self.preprocessor.as_ref()
+    }
+
+    /// The values of a tensor, innermost extent contiguous; integers and halves converted, quantised ones multiplied out.
+    ///
+    /// # Errors
+    /// No tensor of that name, a dtype that is not read, NaN or infinity among the values.
+    pub fn read_f32(&self, name: &str) -> Result<Arc<[f32]>> {
+        let place = || format!("{}: {}{name}", self.source, self.prefix);
+        let tensor =
+            self.tensors.get(name).ok_or_else(|| Error::malformed(&self.source, format!("{name}: missing")))?;
+        tensor.read().map_err(|fault| match fault {
+            ReadFault::NotFinite => Error::NotFinite { place: place(), detail: String::new() },
+            ReadFault::Dtype(dtype) => Error::unsupported(format!("{}: dtype {dtype}", place()), "store it as F32"),
+        })
     }
 
     /// The values of a tensor as `f32`; on an error an empty slice, and the error is kept for [`Weights::check_read`].
-    pub fn read_or_note(&self, _name: &str) -> Arc<[f32]> {
-        Arc::default()
+    pub fn read_or_note(&self, name: &str) -> Arc<[f32]> {
+        self.read_f32(name).unwrap_or_else(|error| {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Box::new(error));
+            Arc::default()
+        })
     }
 
-    /// The first error that [`Weights::read_or_note`] met.
+    /// The first error that [`Weights::read_or_note`] met since the last check.
     pub fn check_read(&self) -> Result<()> {
-        Ok(())
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), |error| Err(*error))
+    }
+}
+
+impl std::fmt::Debug for Weights {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Weights").field("source", &self.source).field("tensors", &self.tensors.len()).finish()
+    }
+}
+
+fn parse(kind: Kind, name: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {
+    match kind {
+        Kind::Safetensors => safetensors::read(name, blob),
+        Kind::ZipPickle => pickle::read_zip(name, blob),
+        Kind::Pickle => pickle::read_legacy(name, blob),
+        Kind::Index => Err(Error::malformed(name, "an index of shards where weights should be")),
     }
 }

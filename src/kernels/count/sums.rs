@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::classes::Classes;
-use super::code::MAX_WIDTH;
+use super::code::{CodeMap, MAX_WIDTH};
 use crate::kernels::geometry::LANES;
 
 /// Sums kept for every channel.
@@ -52,6 +52,15 @@ impl ValueSums {
     pub fn new(codes: usize) -> Self {
         let group_widths = [[0; MAX_WIDTH + 1]; 3];
         Self { group_widths, codes: vec![0; codes], natural_zeros: 0, saturated: 0, extremes: [i32::MAX, i32::MIN] }
+    }
+
+    /// Adds one value.
+    pub fn add(&mut self, map: CodeMap, x: f32) {
+        let (rounded, code) = map.rounded_and_code(x);
+        self.codes[(code - map.lo) as usize] += 1;
+        self.natural_zeros += u64::from(x == 0.0);
+        self.saturated += u64::from(rounded != code);
+        self.extremes = [self.extremes[0].min(key(x)), self.extremes[1].max(key(x))];
     }
 
     /// Adds what other values of the operand added up to.

@@ -1,0 +1,404 @@
+//! What can be typed: verbs and flags. What they mean is the verbs' own business.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, value_parser};
+use regex::Regex;
+
+use crate::format::NumberFormat;
+use crate::kernels::count::Encoder;
+use crate::report::Format;
+use crate::report::columns::{COLUMNS, Column, find};
+
+const EXAMPLES: &str = "\
+Examples:
+  deadweight                                        the built-in model on the built-in images
+  deadweight measure timm/resnet18.a1_in1k photos/ --format json -o resnet18.json
+
+MODEL is a card's name (see `deadweight models`), a directory with config.json, a weights file with --arch CARD,
+a card file (.toml), or a Hugging Face id org/name[@revision]. `digits` is built in.";
+
+/// Runs neural networks and measures, exactly and while they run, how much of the work is ineffectual.
+#[derive(Debug, Parser)]
+#[command(name = "deadweight", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do; by default, to measure the built-in model.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+    /// Flags of all verbs.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Flags of all verbs.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Common {
+    /// Read only what is on this machine, download nothing
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// No progress, no warnings
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// More of what happens on stderr (-vv: all; RUST_LOG chooses finer)
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// List the networks, or show the layers of one
+    Models(ModelsArgs),
+    /// Classify images: the likeliest classes with their probabilities
+    #[command(after_help = "\
+Examples:
+  deadweight run digits
+  deadweight run microsoft/resnet-50 cat.jpg dog.png --top 3")]
+    Run(RunArgs),
+    /// Measure how much of the work is ineffectual, layer by layer
+    #[command(after_help = "\
+Examples:
+  deadweight measure digits --number-format int8 --columns kind,a.zeros,Ae,We+Ae
+  deadweight measure resnet20.safetensors --arch resnet20-cifar cifar/ --limit 1000 --format csv -o resnet20.csv")]
+    Measure(Box<MeasureArgs>),
+    /// Time plain runs against measured ones
+    #[command(after_help = "\
+Examples:
+  deadweight bench digits
+  deadweight bench mobilenet_v2 --random-weights --batch-size 1 --threads 1")]
+    Bench(Box<BenchArgs>),
+}
+
+/// Arguments of `models`.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ModelsArgs {
+    /// One network instead of the list.
+    #[command(subcommand)]
+    pub show: Option<Show>,
+    /// table or json
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Plain,
+}
+
+/// `models show`.
+#[derive(Debug, Subcommand)]
+pub enum Show {
+    /// Show the layers of one network: shapes, parameters, MACs, memory
+    Show {
+        /// Card name or card file
+        #[arg(value_name = "CARD")]
+        card: String,
+        /// table or json
+        #[arg(long, value_enum, default_value_t)]
+        format: Plain,
+    },
+}
+
+/// Formats of what is no measurement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Plain {
+    /// For people
+    #[default]
+    Table,
+    /// One document
+    Json,
+}
+
+/// Which model.
+#[derive(Args, Debug)]
+pub struct ModelArgs {
+    /// Card name, directory, weights file with --arch, card file, or hub id org/name[@revision]
+    #[arg(value_name = "MODEL")]
+    pub model: String,
+    /// Card (or card file) of the network that a weights file is of
+    #[arg(long, value_name = "CARD")]
+    pub arch: Option<String>,
+}
+
+/// Which inputs.
+#[derive(Args, Debug)]
+pub struct InputArgs {
+    /// Images, directories of images, or .safetensors with `images`; none: the built-in ones (MODEL digits only)
+    #[arg(value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+    /// Only the first N inputs
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Leave out inputs that cannot be decoded, and name them, rather than fail
+    #[arg(long)]
+    pub skip_bad: bool,
+}
+
+/// How the native engine computes.
+#[derive(Args, Debug)]
+pub struct EngineArgs {
+    /// Threads [default: as many as this process may use]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Instruction-set level of the native engine [default: the best of this CPU]
+    #[arg(long, value_parser = PossibleValuesParser::new(["scalar", "avx2", "avx512"]))]
+    pub isa: Option<String>,
+    /// Kernels of the native engine: direct leaves out those that reorder arithmetic (Winograd)
+    #[arg(long, value_enum)]
+    pub kernels: Option<Kernels>,
+    /// Inputs that run together; no count depends on it
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u16).range(1..=4096))]
+    pub batch_size: u16,
+}
+
+/// Which kernels may be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kernels {
+    /// The fastest for each layer's shape
+    Auto,
+    /// Sums in the order of the definition
+    Direct,
+}
+
+/// Which engine, on which device.
+#[derive(Args, Debug)]
+pub struct BackendArgs {
+    /// Engine
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+    /// Device of the candle engine
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceName,
+}
+
+/// Engines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum BackendName {
+    /// Our kernels, on the CPU
+    #[default]
+    Native,
+    /// candle's operations, on any device candle has
+    Candle,
+}
+
+/// Devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    /// The CPU
+    #[default]
+    Cpu,
+    /// The first CUDA device
+    Cuda,
+    /// The first Metal device
+    Metal,
+}
+
+/// In which numbers.
+#[derive(Args, Debug)]
+pub struct NumberArgs {
+    /// fixed16, fixed<B> with 2 to 16 bits, or int8
+    #[arg(long, value_name = "FORMAT", default_value = "fixed16", value_parser = number_format)]
+    pub number_format: NumberFormat,
+    /// Short for --number-format fixed<B>
+    #[arg(long, value_name = "B", conflicts_with = "number_format", value_parser = value_parser!(u32).range(2..=16))]
+    pub bits: Option<u32>,
+    /// Terms that the potentials count
+    #[arg(long, default_value = "naf", value_parser = encoder())]
+    pub encoder: Encoder,
+    /// Charge at least 1 for each MAC that is not skipped
+    #[arg(long)]
+    pub min_one: bool,
+    /// Learn the ranges of activations from the first N inputs
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = value_parser!(u32).range(1..))]
+    pub calibrate: u32,
+}
+
+/// Where the output goes.
+#[derive(Args, Debug)]
+pub struct OutArgs {
+    /// Write to FILE, which appears only when it is complete (-: stdout)
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Which inputs.
+    #[command(flatten)]
+    pub inputs: InputArgs,
+    /// How many classes to tell
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = value_parser!(u32).range(1..))]
+    pub top: u32,
+    /// table or json
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Plain,
+    /// Where to.
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// How.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// By which engine.
+    #[command(flatten)]
+    pub backend: BackendArgs,
+    /// Compute batch norm as layers of their own
+    #[arg(long)]
+    pub no_fold: bool,
+}
+
+/// Arguments of `measure`.
+#[derive(Args, Debug)]
+pub struct MeasureArgs {
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Which inputs.
+    #[command(flatten)]
+    pub inputs: InputArgs,
+    /// In which numbers.
+    #[command(flatten)]
+    pub numbers: NumberArgs,
+    /// Only layers whose name matches
+    #[arg(long, value_name = "REGEX")]
+    pub layers: Option<Regex>,
+    /// Measure the weights as stored, batch norm not folded into them
+    #[arg(long)]
+    pub no_fold: bool,
+    /// table, json, csv or md
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Columns of table and md, e.g. kind,a.zeros,Ae (a name that is none lists them all)
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = column(), hide_possible_values = true)]
+    pub columns: Vec<&'static Column>,
+    /// Where to.
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// How.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// By which engine.
+    #[command(flatten)]
+    pub backend: BackendArgs,
+}
+
+/// Arguments of `bench`.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Images to run on; none: the built-in ones, or random ones
+    #[arg(value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+    /// Pairs of runs
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub rounds: u32,
+    /// Seeded random weights in place of a checkpoint
+    #[arg(long)]
+    pub random_weights: bool,
+    /// In which numbers.
+    #[command(flatten)]
+    pub numbers: NumberArgs,
+    /// table or json
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Plain,
+    /// Where to.
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// How.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+impl Verb {
+    /// What is done where nothing is asked for: the built-in model is measured.
+    pub fn default_measure() -> Self {
+        let cli = Cli::try_parse_from(["deadweight", "measure", crate::model::BUILTIN]);
+        cli.ok().and_then(|cli| cli.verb).expect("a model is all that measure needs, as a test shows")
+    }
+}
+
+fn number_format(text: &str) -> Result<NumberFormat, &'static str> {
+    text.parse().map_err(|_| "give fixed2 to fixed16, or int8")
+}
+
+fn encoder() -> impl TypedValueParser<Value = Encoder> {
+    PossibleValuesParser::new(Encoder::ALL.map(Encoder::name))
+        .map(|name| Encoder::from_name(&name).expect("possible values are names of encoders"))
+}
+
+fn column() -> impl TypedValueParser<Value = &'static Column> {
+    PossibleValuesParser::new(COLUMNS.iter().map(|column| column.name.as_str()))
+        .map(|name| find(&name).expect("possible values are names of columns"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("deadweight").chain(line.split_whitespace()))
+    }
+
+    fn measure(line: &str) -> MeasureArgs {
+        match parse(&format!("measure {line}")).unwrap().verb {
+            Some(Verb::Measure(args)) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        Cli::command().debug_assert();
+        assert!(matches!(Verb::default_measure(), Verb::Measure(_)));
+        assert!(parse("").unwrap().verb.is_none());
+    }
+
+    #[test]
+    fn flags_become_values() {
+        let args = measure(
+            "resnet18 a.png b/ --limit 7 --bits 4 --encoder booth4 --min-one --threads 2 --batch-size 3 --layers ^layer1 \
+             --columns macs,a.zeros,We+Ae --format md -o out.md --isa avx2 --kernels direct --backend candle -vv",
+        );
+        assert_eq!((args.model.model.as_str(), args.inputs.inputs.len(), args.inputs.limit), ("resnet18", 2, Some(7)));
+        assert_eq!((args.numbers.bits, args.numbers.encoder, args.numbers.min_one), (Some(4), Encoder::Booth4, true));
+        assert_eq!((args.engine.threads, args.engine.batch_size), (Some(2), 3));
+        assert!(args.layers.unwrap().is_match("layer1.0.conv1"));
+        let columns: Vec<&str> = args.columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!((columns, args.format), (vec!["macs", "a.zeros", "We+Ae"], Format::Md));
+        assert_eq!(args.engine.kernels, Some(Kernels::Direct));
+        assert_eq!(measure("digits").numbers.number_format, NumberFormat::Fixed(16));
+        assert_eq!(measure("digits --number-format int8").numbers.number_format, NumberFormat::Int8);
+        assert_eq!(parse("measure digits -vv").unwrap().common.verbose, 2);
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_what_is_right() {
+        let cases = [
+            ("measure", "<MODEL>"),
+            ("measur digits", "measure"),
+            ("measure digits --number-format float", "give fixed2 to fixed16, or int8"),
+            ("measure digits --bits 17", "17"),
+            ("measure digits --bits 8 --number-format int8", "cannot be used with"),
+            ("measure digits --encoder booth", "popcount"),
+            ("measure digits --columns a.zeroes", "a.zeros"),
+            ("measure digits --columns macs,nothing", "We+Ae"),
+            ("measure digits --layers (", "unclosed group"),
+            ("measure digits --threads 0", "1..=1024"),
+            ("measure digits --limit 0", "--limit"),
+            ("measure digits --format yaml", "csv"),
+            ("run digits --format csv", "json"),
+            ("measure digits --isa sse2", "avx512"),
+            ("run digits -q -v", "cannot be used with"),
+            ("models show", "<CARD>"),
+        ];
+        for (line, want) in cases {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(want), "{line}: {error}");
+        }
+    }
+}

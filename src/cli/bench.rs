@@ -1,0 +1,168 @@
+//! `deadweight bench`: what measuring costs.
+
+use serde::Serialize;
+
+use super::args::{BenchArgs, Common, Plain};
+use super::out::Out;
+use super::progress::Progress;
+use super::setup;
+use crate::input::Dataset;
+use crate::measure::{Bench, Settings, bench, calibrate};
+use crate::model::Model;
+use crate::report::{Grid, to_json, units};
+use crate::{Error, Result, engine};
+
+/// Seed of random weights and images.
+const SEED: u64 = 1;
+
+/// Times the model.
+pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
+    let mut out = Out::open(args.out.output.as_deref())?;
+    let options = setup::engine(&args.engine)?;
+    let model = setup::model(&args.model, common, false, args.random_weights.then_some(SEED))?;
+    let batch = usize::from(args.engine.batch_size);
+    let random = args.inputs.is_empty() && model.builtin_data().is_none();
+    // Random images must outlive the data set that reads them.
+    let folder = tempfile::tempdir().map_err(|error| Error::io(std::env::temp_dir(), error))?;
+    let data = if random { random_images(&model, batch, folder.path())? } else { setup::inputs(&model, &args.inputs)? };
+    let mut images = Vec::new();
+    for i in 0..batch {
+        images.extend(data.load(i % data.len())?.values);
+    }
+    let settings = setup::in_numbers(&args.numbers, Settings { batch, limit: Some(batch), ..Settings::default() });
+    let progress = Progress::new(common);
+    let calibration = calibrate(&model, &engine::Backend::Native(options.clone()), &data, &settings, &progress)?;
+    let result = bench(&model, &options, &images, args.rounds as usize, &calibration, &progress)?;
+    let told = Told {
+        schema: "deadweight/bench/1",
+        random_inputs: random,
+        random_weights: args.random_weights,
+        bench: &result,
+    };
+    out.write(&match args.format {
+        Plain::Json => to_json(&told),
+        Plain::Table => told.table(out.width()),
+    })?;
+    out.finish()
+}
+
+/// A stack of images of large and small structure, so that neither resizing nor the network sees plain noise.
+fn random_images(model: &Model, count: usize, folder: &std::path::Path) -> Result<Dataset> {
+    let (h, w) = model.preprocess.size();
+    let c = model.preprocess.channels();
+    let mut state = SEED;
+    let mut random = || {
+        // Knuth's MMIX generator; its high bits are the good ones.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as u32
+    };
+    let mut pixels = Vec::with_capacity(count * h * w * c);
+    for _ in 0..count {
+        let tiles: Vec<u32> = (0..h.div_ceil(8) * w.div_ceil(8) * c).map(|_| random() % 192).collect();
+        for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y, x))) {
+            let tile = (y / 8 * w.div_ceil(8) + x / 8) * c;
+            pixels.extend((0..c).map(|channel| (tiles[tile + channel] + random() % 64) as u8));
+        }
+    }
+    let path = folder.join("random.safetensors");
+    let images = safetensors::tensor::TensorView::new(safetensors::Dtype::U8, vec![count, h, w, c], &pixels)
+        .expect("as many bytes as the shape has");
+    let bytes = safetensors::serialize([("images", images)], None).expect("one tensor of a plain name");
+    std::fs::write(&path, bytes).map_err(|error| Error::io(&path, error))?;
+    Dataset::open(&[path], &model.preprocess)
+}
+
+/// The timing and what it was of.
+#[derive(Serialize)]
+struct Told<'a> {
+    schema: &'static str,
+    random_inputs: bool,
+    random_weights: bool,
+    #[serde(flatten)]
+    bench: &'a Bench,
+}
+
+impl Told<'_> {
+    fn table(&self, width: Option<u16>) -> String {
+        let bench = self.bench;
+        let random = match (self.random_weights, self.random_inputs) {
+            (true, true) => ", random weights and images",
+            (true, false) => ", random weights",
+            (false, true) => ", random images",
+            (false, false) => "",
+        };
+        let times = |[lower, median, upper]: [f64; 3]| {
+            let rate = units::rate(bench.macs as f64 / median);
+            let [lower, median, upper] = [lower, median, upper].map(units::seconds);
+            format!("{median} ({lower} to {upper}), {rate} MAC/s")
+        };
+        let [lower, median, upper] = bench.ratio;
+        let mut text = String::new();
+        for (key, fact) in [
+            ("model", format!("{}{random}", bench.model)),
+            ("run", format!("inputs: {}, threads: {}, {}", bench.batch, bench.threads, bench.isa)),
+            ("plain", times(bench.plain_s)),
+            ("measured", times(bench.watched_s)),
+            ("ratio", format!("{median:.3} ({lower:.3} to {upper:.3}), {} pairs of runs", bench.rounds)),
+        ] {
+            text += &format!("{key:<9} {fact}\n");
+        }
+        text += "          medians (lower to upper quartile); the ratio is taken pair by pair\n";
+        let mut grid =
+            Grid::new(["layer", "kind", "kernel", "MACs", "plain", "measured", "ratio", "MAC/s"], &[0, 1, 2]);
+        for layer in &bench.layers {
+            let macs = if layer.macs == 0 { String::new() } else { units::count(layer.macs) };
+            let rate = if layer.macs == 0 { String::new() } else { units::rate(layer.macs as f64 / layer.plain_s) };
+            let (plain, watched) = (units::seconds(layer.plain_s), units::seconds(layer.watched_s));
+            let ratio = format!("{:.2}", layer.watched_s / layer.plain_s);
+            grid.row([layer.name.clone(), layer.kind.into(), layer.kernel.into(), macs, plain, watched, ratio, rate]);
+        }
+        format!("{text}\n{}", grid.render(width))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::BenchLayer;
+
+    #[test]
+    fn times_are_told_with_ratio_and_rate() {
+        let layer = |name: &str, macs, plain_s| BenchLayer {
+            name: name.into(),
+            kind: "conv",
+            kernel: "direct",
+            macs,
+            plain_s,
+            watched_s: plain_s * 1.25,
+        };
+        let bench = Bench {
+            model: "tiny".into(),
+            batch: 8,
+            threads: 2,
+            isa: "avx2",
+            rounds: 15,
+            macs: 2_000_000,
+            plain_s: [0.0009, 0.001, 0.0012],
+            watched_s: [0.001, 0.0011, 0.0015],
+            ratio: [1.05, 1.1, 1.2],
+            layers: vec![layer("conv1", 2_000_000, 0.0009), layer("pool", 0, 0.00001)],
+        };
+        let told = Told { schema: "deadweight/bench/1", random_inputs: true, random_weights: false, bench: &bench };
+        insta::assert_snapshot!(told.table(None), @r"
+        model     tiny, random images
+        run       inputs: 8, threads: 2, avx2
+        plain     1.000 ms (900.0 us to 1.200 ms), 2.000 G MAC/s
+        measured  1.100 ms (1.000 ms to 1.500 ms), 1.818 G MAC/s
+        ratio     1.100 (1.050 to 1.200), 15 pairs of runs
+                  medians (lower to upper quartile); the ratio is taken pair by pair
+
+        layer  kind  kernel     MACs     plain  measured  ratio    MAC/s
+        -----------------------------------------------------------------
+        conv1  conv  direct  2.000 M  900.0 us  1.125 ms   1.25  2.222 G
+        pool   conv  direct           10.00 us  12.50 us   1.25
+        ");
+        let json: serde_json::Value = serde_json::from_str(&to_json(&told)).unwrap();
+        assert_eq!((json["ratio"][1].as_f64(), json["layers"][0]["macs"].as_u64()), (Some(1.1), Some(2_000_000)));
+    }
+}

@@ -1,0 +1,60 @@
+//! The command line: one file a verb. The only room that prints.
+
+pub mod args;
+mod bench;
+mod measure;
+mod models;
+pub mod out;
+mod progress;
+mod run;
+mod setup;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use clap::Parser;
+
+use crate::error::exit;
+use crate::{Error, Result};
+use args::{Cli, Verb};
+
+/// Reads the command line; an answer that is no work (help, version, a usage error) is given here.
+///
+/// # Errors
+/// The exit code, where everything is said.
+pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
+    Cli::try_parse_from(line).map_err(|answer| match answer.print() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => exit::FAILED,
+        _ if answer.use_stderr() => exit::USAGE,
+        _ => exit::DONE,
+    })
+}
+
+/// Does what was asked for.
+///
+/// # Errors
+/// What stopped it; [`explain`] tells it.
+pub fn run(cli: Cli) -> Result<()> {
+    progress::start_log(cli.common);
+    progress::watch_for_interrupts();
+    match cli.verb.unwrap_or_else(Verb::default_measure) {
+        Verb::Models(args) => models::run(&args),
+        Verb::Run(args) => run::run(&args, cli.common),
+        Verb::Measure(args) => measure::run(&args, cli.common),
+        Verb::Bench(args) => bench::run(&args, cli.common),
+    }
+}
+
+/// Tells on stderr what went wrong and how it can be mended; returns the exit code.
+pub fn explain(error: &Error) -> u8 {
+    if out::is_reader_gone(error) {
+        return exit::DONE;
+    }
+    let mut text = format!("error: {error}\n");
+    if let Some(hint) = error.hint() {
+        text += &format!("hint: {hint}\n");
+    }
+    // If stderr is gone too, the exit code still tells.
+    let _ = io::stderr().write_all(out::printable(&text).as_bytes());
+    error.exit_code()
+}

@@ -1,0 +1,265 @@
+//! `deadweight models`: the cards, and the layers of one network before a weight is read.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::args::{ModelsArgs, Plain, Show};
+use super::out::{Out, printable};
+use crate::Result;
+use crate::engine::Plan;
+use crate::graph::{Params, passes};
+use crate::input::Preprocess;
+use crate::layers::{Layer, Param, Shape};
+use crate::model::BUILTIN;
+use crate::models::{Card, build, card, cards};
+use crate::report::{Grid, to_json, units};
+
+/// Lists the cards, or shows one.
+pub(super) fn run(args: &ModelsArgs) -> Result<()> {
+    let mut out = Out::open(None)?;
+    let width = out.width();
+    let text = match &args.show {
+        None => list(args.format, width),
+        Some(Show::Show { card: name, format }) => {
+            let card = if name.ends_with(".toml") { Card::from_file(Path::new(name))? } else { card(name)?.clone() };
+            show(&card, *format, width)?
+        }
+    };
+    out.write(&text)?;
+    out.finish()
+}
+
+/// One card as it is listed.
+#[derive(Serialize)]
+struct Listed<'a> {
+    name: &'a str,
+    family: &'a str,
+    task: &'a str,
+    description: &'a str,
+    parameters: Option<u64>,
+    macs: Option<u64>,
+    weights: String,
+    source: &'a str,
+    licence: &'a str,
+}
+
+impl<'a> Listed<'a> {
+    fn new(card: &'a Card) -> Self {
+        // Where its weights are to be had.
+        let weights = match card.hub_id() {
+            _ if card.name == BUILTIN => "built in".to_owned(),
+            Some(id) => id,
+            None => "yours (--arch)".to_owned(),
+        };
+        let Card { name, family, task, description, parameters, macs, source, licence, .. } = card;
+        let (parameters, macs) = (*parameters, *macs);
+        Self { name, family, task: task.name(), description, parameters, macs, weights, source, licence }
+    }
+}
+
+fn list(format: Plain, width: Option<u16>) -> String {
+    #[derive(Serialize)]
+    struct List<'a> {
+        schema: &'static str,
+        models: Vec<Listed<'a>>,
+    }
+    let models: Vec<Listed> = cards().iter().map(Listed::new).collect();
+    if format == Plain::Json {
+        return to_json(&List { schema: "deadweight/models/1", models });
+    }
+    let mut grid = Grid::new(["name", "task", "parameters", "MACs", "weights", "network"], &[0, 1, 4, 5]);
+    let count = |count: Option<u64>| count.map_or("-".into(), units::count);
+    for card in &models {
+        let Listed { name, task, weights, description, .. } = card;
+        grid.row([
+            name.to_string(),
+            task.to_string(),
+            count(card.parameters),
+            count(card.macs),
+            weights.clone(),
+            description.to_string(),
+        ]);
+    }
+    grid.render(width)
+}
+
+/// One network as it is shown.
+#[derive(Serialize)]
+struct Shown<'a> {
+    schema: &'static str,
+    #[serde(flatten)]
+    card: Listed<'a>,
+    naming: String,
+    input: [usize; 3],
+    preprocessing: String,
+    parameter_bytes: u64,
+    activation_bytes: u64,
+    layers: Vec<ShownLayer>,
+}
+
+/// One layer as it is shown.
+#[derive(Serialize)]
+struct ShownLayer {
+    name: String,
+    kind: &'static str,
+    output: [usize; 3],
+    /// `[K, C/groups, R, S]` or `[K, C]`; empty for layers without.
+    weight: Vec<usize>,
+    parameters: u64,
+    macs: u64,
+}
+
+fn show(card: &Card, format: Plain, width: Option<u16>) -> Result<String> {
+    let preprocess = Preprocess::from_table(&card.name, &card.input)?;
+    let (h, w) = preprocess.size();
+    let input = Shape::new(preprocess.channels(), h, w);
+    let (graph, naming) = build(card, Params::Declared)?;
+    let shapes = graph.shapes(input)?;
+    let layers = graph.handles().zip(&shapes).map(|(node, shape)| {
+        let def = graph.def(node);
+        ShownLayer {
+            name: def.name.clone(),
+            kind: def.layer.kind(),
+            output: [shape.c, shape.h, shape.w],
+            weight: weight(&def.layer).map(|weight| weight.shape.clone()).unwrap_or_default(),
+            parameters: def.layer.parameters() as u64,
+            macs: def.layer.macs(*shape),
+        }
+    });
+    let mut listed = Listed::new(card);
+    listed.parameters = Some(graph.parameters() as u64);
+    listed.macs = Some(graph.macs(input)?);
+    // What the native engine holds for one image: the fused graph's buffers, shared by lifetime.
+    let plan = Plan::new(&passes::fuse_epilogue(&passes::fold_norm(&graph)), input, 1)?;
+    let shown = Shown {
+        schema: "deadweight/model/1",
+        card: listed,
+        naming,
+        input: [input.c, input.h, input.w],
+        preprocessing: preprocess.describe(),
+        parameter_bytes: (graph.parameters() * size_of::<f32>()) as u64,
+        activation_bytes: plan.bytes() as u64,
+        layers: layers.collect(),
+    };
+    Ok(match format {
+        Plain::Json => to_json(&shown),
+        Plain::Table => shown.table(width),
+    })
+}
+
+fn weight(layer: &Layer) -> Option<&Param> {
+    match layer {
+        Layer::Conv(conv) => Some(&conv.weight),
+        Layer::ConvTranspose(conv) => Some(&conv.weight),
+        Layer::Linear(linear) => Some(&linear.weight),
+        _ => None,
+    }
+}
+
+impl Shown<'_> {
+    fn table(&self, width: Option<u16>) -> String {
+        let Listed { name, task, description, weights, source, licence, parameters, macs, .. } = &self.card;
+        let count = |count: &Option<u64>| count.map_or("-".into(), units::count);
+        let facts = [
+            ("model", format!("{name}: {task}, {description}")),
+            ("weights", format!("{weights}, names of {}; {source}; {licence}", self.naming)),
+            ("input", format!("{}: {}", extents(&self.input), self.preprocessing)),
+            ("size", format!("{} parameters, {} MACs an input", count(parameters), count(macs))),
+            (
+                "memory",
+                format!(
+                    "{}B weights, {}B values of one input",
+                    bytes(self.parameter_bytes),
+                    bytes(self.activation_bytes)
+                ),
+            ),
+        ];
+        let mut text = String::new();
+        for (key, fact) in facts {
+            text += &format!("{key:<8} {}\n", printable(&fact));
+        }
+        let mut grid = Grid::new(["layer", "kind", "output", "weight", "parameters", "MACs"], &[0, 1]);
+        let some = |count: u64| if count == 0 { String::new() } else { units::count(count) };
+        for layer in &self.layers {
+            let (output, weight) = (extents(&layer.output), extents(&layer.weight));
+            let cells =
+                [layer.name.clone(), layer.kind.into(), output, weight, some(layer.parameters), some(layer.macs)];
+            grid.row(cells);
+        }
+        grid.total(["network".to_owned(), String::new(), String::new(), String::new(), count(parameters), count(macs)]);
+        format!("{text}\n{}", grid.render(width))
+    }
+}
+
+/// `64x3x7x7`.
+fn extents(extents: &[usize]) -> String {
+    extents.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+}
+
+/// Like [`units::count`], with the space before the unit that a count without prefix lacks.
+fn bytes(bytes: u64) -> String {
+    let count = units::count(bytes);
+    if count.contains(' ') { count } else { count + " " }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_card_is_listed_and_can_be_shown() {
+        let text = list(Plain::Table, None);
+        let json: serde_json::Value = serde_json::from_str(&list(Plain::Json, None)).unwrap();
+        assert_eq!(json["models"].as_array().unwrap().len(), cards().len());
+        for card in cards() {
+            assert!(text.contains(&card.name), "{}", card.name);
+            let shown: serde_json::Value = serde_json::from_str(&show(card, Plain::Json, None).unwrap()).unwrap();
+            let sum = |field: &str| -> u64 {
+                shown["layers"].as_array().unwrap().iter().map(|layer| layer[field].as_u64().unwrap()).sum()
+            };
+            assert_eq!((Some(sum("parameters")), Some(sum("macs"))), (card.parameters, card.macs), "{}", card.name);
+            assert!(shown["activation_bytes"].as_u64().unwrap() > 0, "{}", card.name);
+        }
+    }
+
+    #[test]
+    fn a_network_is_shown_layer_by_layer() {
+        let text = r#"
+            name = "mine"
+            family = "resnet"
+            task = "classify"
+            description = "a small one"
+            source = "made by hand"
+            licence = "MIT"
+            input = { channels = 1, size = [8, 8], mean = [0.5], std = [0.25] }
+            arch = { block = "basic", depths = [1], widths = [16], stem = "cifar", channels = 1, classes = 2 }
+        "#;
+        let card = Card::parse("mine.toml", text).unwrap();
+        insta::assert_snapshot!(show(&card, Plain::Table, None).unwrap(), @r"
+        model    mine: classify, a small one
+        weights  yours (--arch), names of torchvision; made by hand; MIT
+        input    1x8x8: grey, (x/255 - [0.5]) / [0.25]
+        size     4.882 k parameters, 304.2 k MACs an input
+        memory   19.53 kB weights, 17.42 kB values of one input
+
+        layer                kind             output     weight  parameters     MACs
+        -----------------------------------------------------------------------------
+        input                input             1x8x8
+        conv1                conv             16x8x8   16x1x3x3         144  9.216 k
+        bn1                  batch_norm       16x8x8                     32
+        conv1.relu           relu             16x8x8
+        layer1.0.conv1       conv             16x8x8  16x16x3x3     2.304 k  147.5 k
+        layer1.0.bn1         batch_norm       16x8x8                     32
+        layer1.0.conv1.relu  relu             16x8x8
+        layer1.0.conv2       conv             16x8x8  16x16x3x3     2.304 k  147.5 k
+        layer1.0.bn2         batch_norm       16x8x8                     32
+        layer1.0.add         add              16x8x8
+        layer1.0.relu        relu             16x8x8
+        global_pool          global_avg_pool  16x1x1
+        fc                   linear            2x1x1       2x16          34       32
+        -----------------------------------------------------------------------------
+        network                                                     4.882 k  304.2 k
+        ");
+    }
+}

@@ -1,0 +1,217 @@
+//! Where data goes: standard output, or a file that appears only when it is complete.
+
+use std::borrow::Cow;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use tempfile::NamedTempFile;
+
+use crate::{Error, Result};
+
+/// What messages call the standard output.
+const STDOUT: &str = "standard output";
+
+/// The unfinished file, for those who end the process without unwinding.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Deletes the unfinished file, if there is one.
+pub fn discard_unfinished() {
+    if let Some(path) = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // The process is about to end; nobody is left to tell.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// An open output. What is written to a file is seen under its name only after [`Out::finish`].
+pub struct Out(Target);
+
+enum Target {
+    Stdout,
+    /// A terminal, pipe or device: nothing that could be renamed over.
+    Special(PathBuf, File),
+    File(PathBuf, NamedTempFile),
+}
+
+impl Out {
+    /// Opens `path`, or standard output for none or `-`. Called before any work, so that a bad path fails at once.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the path is a directory or in none; [`Error::Io`] if it cannot be written.
+    pub fn open(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path.filter(|path| *path != Path::new("-")) else { return Ok(Self(Target::Stdout)) };
+        let failed = |error: io::Error| Error::io(path, error);
+        let wrong = |detail: &str| Error::invalid(format!("-o {}", path.display()), detail);
+        let existing = match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => return Err(wrong("is a directory, must be a file")),
+            Ok(metadata) => {
+                // Renaming over a file needs no right to write to it: ask for that right here.
+                let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+                if !metadata.is_file() {
+                    return Ok(Self(Target::Special(path.into(), file)));
+                }
+                Some(metadata.permissions())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        // A link stays a link: what it points to is replaced.
+        let target = if existing.is_some() { path.canonicalize().map_err(failed)? } else { path.to_owned() };
+        let folder = match target.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        if target.file_name().is_none() || !folder.is_dir() {
+            return Err(wrong("is in no directory that exists"));
+        }
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".deadweight-").suffix(".tmp");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(folder).map_err(|error| Error::io(folder, error))?;
+        if let Some(permissions) = existing {
+            file.as_file().set_permissions(permissions).map_err(failed)?;
+        }
+        *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.path().to_owned());
+        Ok(Self(Target::File(target, file)))
+    }
+
+    /// Columns of the terminal that reads it, if one does.
+    pub fn width(&self) -> Option<u16> {
+        if !matches!(self.0, Target::Stdout) || !io::stdout().is_terminal() {
+            return None;
+        }
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|&c| c > 0);
+        columns.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0))
+    }
+
+    /// Writes `text`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&mut self, text: &str) -> Result<()> {
+        let bytes = text.as_bytes();
+        match &mut self.0 {
+            Target::Stdout => io::stdout().write_all(bytes).map_err(|error| Error::io(STDOUT, error)),
+            Target::Special(path, file) => file.write_all(bytes).map_err(|error| Error::io(path.as_path(), error)),
+            Target::File(path, file) => file.write_all(bytes).map_err(|error| Error::io(path.as_path(), error)),
+        }
+    }
+
+    /// Ends the output; a file gets its name.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the last bytes cannot be written; then no file is left.
+    pub fn finish(self) -> Result<()> {
+        match self.0 {
+            Target::Stdout => io::stdout().flush().map_err(|error| Error::io(STDOUT, error)),
+            Target::Special(path, mut file) => file.flush().map_err(|error| Error::io(path, error)),
+            Target::File(path, file) => {
+                // Some file systems tell of a full disk only here.
+                file.as_file().sync_all().map_err(|error| Error::io(path.as_path(), error))?;
+                file.persist(&path).map_err(|error| Error::io(path.as_path(), error.error))?;
+                UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whether `error` means that whoever read the standard output has read enough.
+pub fn is_reader_gone(error: &Error) -> bool {
+    matches!(error, Error::Io { path, source }
+        if path == Path::new(STDOUT) && source.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// `text` with control characters escaped: names in files must not steer a terminal.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && c != '\n';
+    if !text.contains(steers) {
+        return text.into();
+    }
+    let escape = |c: char| if steers(c) { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_appears_when_it_is_complete_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.json");
+        std::fs::write(&path, "old").unwrap();
+        let mut out = Out::open(Some(&path)).unwrap();
+        out.write("new").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(names(folder.path()).len(), 2);
+        out.finish().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(names(folder.path()), ["out.json"]);
+        let mut out = Out::open(Some(&path)).unwrap();
+        out.write("half").unwrap();
+        drop(out);
+        assert_eq!(names(folder.path()), ["out.json"]);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+    }
+
+    #[test]
+    fn bad_paths_fail_at_once_and_leave_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |path: &Path| Out::open(Some(path)).err().map(|error| (error.exit_code(), error.to_string()));
+        let (code, text) = message(folder.path()).unwrap();
+        assert!(code == 2 && text.ends_with("is a directory, must be a file"), "{text}");
+        let (code, text) = message(&folder.path().join("no/out.csv")).unwrap();
+        assert!(code == 2 && text.ends_with("is in no directory that exists"), "{text}");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(message(&file.join("out")).is_some());
+        assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn devices_are_written_and_links_and_permissions_kept() {
+        use std::os::unix::fs::PermissionsExt;
+        let mut out = Out::open(Some(Path::new("/dev/null"))).unwrap();
+        out.write("gone").unwrap();
+        out.finish().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "old").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let mut out = Out::open(Some(&link)).unwrap();
+        out.write("new").unwrap();
+        out.finish().unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn only_a_closed_standard_output_is_a_reader_gone() {
+        let broken = |path: &str| Error::io(path, io::ErrorKind::BrokenPipe.into());
+        assert!(is_reader_gone(&broken(STDOUT)));
+        assert!(!is_reader_gone(&broken("fifo")));
+        assert!(!is_reader_gone(&Error::io(STDOUT, io::ErrorKind::StorageFull.into())));
+        assert!(!is_reader_gone(&Error::Interrupted));
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(printable("a\u{1b}[31mb\nc\t"), "a\\u{1b}[31mb\nc\\t");
+        assert_eq!(printable("naïve 数"), "naïve 数");
+    }
+}

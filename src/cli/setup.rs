@@ -1,0 +1,146 @@
+//! From flags to what verbs work with: models, inputs, engines, settings.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use candle_core::Device;
+
+use super::args::{
+    BackendArgs, BackendName, Common, DeviceName, EngineArgs, InputArgs, Kernels, ModelArgs, NumberArgs,
+};
+use crate::engine::{Backend, EngineOptions};
+use crate::format::NumberFormat;
+use crate::input::Dataset;
+use crate::kernels::{Isa, Pool};
+use crate::measure::Settings;
+use crate::model::{BUILTIN, LoadOptions, Model};
+use crate::{Error, Result};
+
+/// Loads the model.
+pub fn model(args: &ModelArgs, common: Common, no_fold: bool, random: Option<u64>) -> Result<Model> {
+    let options = LoadOptions { arch: args.arch.clone(), offline: common.offline, no_fold, random };
+    let model = Model::load(&args.model, &options)?;
+    tracing::info!("{}: {} from {}, names of {}", args.model, model.card.name, model.source, model.naming);
+    Ok(model)
+}
+
+/// Lists the inputs of `paths`; without any, those that are built in.
+pub fn inputs(model: &Model, paths: &[PathBuf]) -> Result<Dataset> {
+    let data = match (paths, model.builtin_data()) {
+        ([], Some(data)) => data?,
+        ([], None) => {
+            let detail = format!("is missing: only {BUILTIN} has images built in; give images or directories of them");
+            return Err(Error::invalid("INPUT", detail));
+        }
+        (paths, _) => Dataset::open(paths, &model.preprocess)?,
+    };
+    if data.is_empty() {
+        return Err(Error::malformed(paths_text(paths), "holds no input"));
+    }
+    Ok(data)
+}
+
+/// An error for inputs none of which could be decoded.
+pub fn none_decoded(paths: &[PathBuf]) -> Error {
+    Error::malformed(paths_text(paths), "holds no input that could be decoded")
+}
+
+fn paths_text(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The native engine's options.
+pub fn engine(args: &EngineArgs) -> Result<EngineOptions> {
+    let isa = match &args.isa {
+        None => Isa::best(),
+        Some(name) => Isa::from_name(name).ok_or_else(|| {
+            let has: Vec<&str> = Isa::available().into_iter().map(Isa::name).collect();
+            Error::unsupported(format!("--isa {name}: by this CPU, it"), format!("it has {}", has.join(", ")))
+        })?,
+    };
+    let winograd = args.kernels != Some(Kernels::Direct);
+    Ok(EngineOptions { pool: Arc::new(Pool::new(threads(args))), isa, winograd })
+}
+
+/// Threads asked for, or all that this process may use.
+fn threads(args: &EngineArgs) -> usize {
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    args.threads.map_or_else(all, usize::from)
+}
+
+/// The engine.
+pub fn backend(engine_args: &EngineArgs, args: &BackendArgs) -> Result<Backend> {
+    match (args.backend, args.device) {
+        (BackendName::Native, DeviceName::Cpu) => engine(engine_args).map(Backend::Native),
+        (BackendName::Native, _) => {
+            Err(Error::unsupported("a device other than cpu by the native engine", "give --backend candle"))
+        }
+        (BackendName::Candle, device) => {
+            let ignored = [("--isa", engine_args.isa.is_some()), ("--kernels", engine_args.kernels.is_some())];
+            if let Some((flag, _)) = ignored.iter().find(|(_, given)| *given) {
+                return Err(Error::invalid(*flag, "is of the native engine, and --backend candle is given"));
+            }
+            Ok(Backend::Candle(candle_device(device)?, Arc::new(Pool::new(threads(engine_args)))))
+        }
+    }
+}
+
+fn candle_device(device: DeviceName) -> Result<Device> {
+    let (name, device) = match device {
+        DeviceName::Cpu => return Ok(Device::Cpu),
+        DeviceName::Cuda => ("cuda", Device::new_cuda(0)),
+        DeviceName::Metal => ("metal", Device::new_metal(0)),
+    };
+    device.map_err(|error| {
+        let text = error.to_string();
+        Error::unsupported(
+            format!("device {name}"),
+            format!("candle says: {}", text.lines().next().unwrap_or_default()),
+        )
+    })
+}
+
+/// How inputs are fed; everything else as by default.
+pub fn feeding(inputs: &InputArgs, engine: &EngineArgs) -> Settings {
+    Settings {
+        batch: engine.batch_size.into(),
+        limit: inputs.limit.map(|limit| limit as usize),
+        skip_bad: inputs.skip_bad,
+        ..Settings::default()
+    }
+}
+
+/// `settings` in the numbers that `args` ask for.
+pub fn in_numbers(args: &NumberArgs, settings: Settings) -> Settings {
+    Settings {
+        format: args.bits.map_or(args.number_format, NumberFormat::Fixed),
+        encoder: args.encoder,
+        min_one: args.min_one,
+        calibrate: args.calibrate as usize,
+        ..settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine_args(isa: Option<&str>) -> EngineArgs {
+        EngineArgs { threads: Some(1), isa: isa.map(str::to_owned), kernels: None, batch_size: 1 }
+    }
+
+    #[test]
+    fn engines_are_made_or_refused_with_the_mend() {
+        let native = |device| BackendArgs { backend: BackendName::Native, device };
+        let candle = |device| BackendArgs { backend: BackendName::Candle, device };
+        assert_eq!(backend(&engine_args(Some("scalar")), &native(DeviceName::Cpu)).unwrap().name(), "native");
+        assert_eq!(backend(&engine_args(None), &candle(DeviceName::Cpu)).unwrap().name(), "candle");
+        let error = |isa, args: &BackendArgs| backend(&engine_args(isa), args).err().unwrap();
+        let refused = error(None, &native(DeviceName::Cuda));
+        assert_eq!((refused.exit_code(), refused.hint()), (4, Some("give --backend candle")));
+        assert_eq!(error(Some("scalar"), &candle(DeviceName::Cpu)).exit_code(), 2);
+        assert_eq!(error(None, &candle(DeviceName::Metal)).exit_code(), 4);
+        let unknown = engine(&engine_args(Some("avx1024"))).err().unwrap();
+        assert!(unknown.hint().unwrap().contains("scalar"), "{unknown:?}");
+    }
+}

@@ -1,0 +1,137 @@
+//! A safetensors file of images: its header is read at once, each image when it is asked for.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use safetensors::tensor::{Dtype, Metadata};
+
+use super::decode::Pixels;
+use crate::{Error, Result};
+
+/// A header above this is hostile.
+const LARGEST_HEADER: u64 = 100 << 20;
+
+/// Where the bytes of a stored stack of images are.
+pub(super) enum Bytes {
+    File(PathBuf),
+    Embedded(&'static [u8]),
+}
+
+/// A tensor `images` `[N, H, W, C]`, `[N, C, H, W]` or `[N, H, W]` of u8.
+pub(super) struct Stack {
+    pub(super) name: String,
+    bytes: Bytes,
+    /// Offset of the first image.
+    start: u64,
+    pub(super) h: usize,
+    pub(super) w: usize,
+    pub(super) c: usize,
+    channels_first: bool,
+    pub(super) labels: Vec<u32>,
+}
+
+impl Stack {
+    pub(super) fn open(name: &str, source: &mut (impl Read + Seek), bytes: Bytes) -> Result<Self> {
+        let (metadata, start) = read_header(name, source)?;
+        let wrong = |detail: String| Error::malformed(format!("{name}: images"), detail);
+        let Some(info) = metadata.info("images") else {
+            return Err(Error::malformed(name, "holds no tensor `images`"));
+        };
+        if info.dtype != Dtype::U8 {
+            return Err(wrong(format!("is {:?}, must be u8", info.dtype)));
+        }
+        let (h, w, c, channels_first) = match info.shape[..] {
+            [_, h, w] => (h, w, 1, false),
+            [_, h, w, c @ (1 | 3)] => (h, w, c, false),
+            [_, c @ (1 | 3), h, w] => (h, w, c, true),
+            _ => return Err(wrong(format!("is {:?}, must be [N, H, W, C], [N, C, H, W] or [N, H, W]", info.shape))),
+        };
+        if h * w == 0 {
+            return Err(wrong(format!("is {:?}: images without pixels", info.shape)));
+        }
+        let start = start + info.data_offsets.0 as u64;
+        Ok(Self { name: name.to_owned(), bytes, start, h, w, c, channels_first, labels: Vec::new() })
+    }
+
+    /// Reads the labels, if there are any, and tells how many images there are.
+    pub(super) fn read_labels(&mut self, source: &mut (impl Read + Seek)) -> Result<usize> {
+        let (metadata, start) = read_header(&self.name, source)?;
+        let count = metadata.info("images").map_or(0, |info| info.shape[0]);
+        let Some(info) = metadata.info("labels") else { return Ok(count) };
+        let place = format!("{}: labels", self.name);
+        let wrong = |detail: String| Error::malformed(&place, detail);
+        if info.shape != [count] {
+            return Err(wrong(format!("is {:?}, must be [{count}], one a image", info.shape)));
+        }
+        let size = match info.dtype {
+            Dtype::U8 => 1,
+            Dtype::I32 | Dtype::U32 => 4,
+            Dtype::I64 | Dtype::U64 => 8,
+            other => return Err(wrong(format!("is {other:?}, must be integers"))),
+        };
+        let mut raw = vec![0; count * size];
+        let offset = start + info.data_offsets.0 as u64;
+        read_at(&self.name, source, offset, &mut raw)?;
+        let label = |bytes: &[u8]| {
+            let mut wide = [0; 8];
+            wide[..size].copy_from_slice(bytes);
+            u32::try_from(u64::from_le_bytes(wide)).map_err(|_| wrong("holds a number that is no class".into()))
+        };
+        self.labels = raw.chunks_exact(size).map(label).collect::<Result<_>>()?;
+        Ok(count)
+    }
+
+    pub(super) fn read(&self, index: usize) -> Result<Vec<u8>> {
+        let len = self.h * self.w * self.c;
+        let offset = self.start + (index * len) as u64;
+        let mut raw = vec![0; len];
+        match &self.bytes {
+            Bytes::File(path) => {
+                let mut file = File::open(path).map_err(|source| Error::io(path, source))?;
+                read_at(&self.name, &mut file, offset, &mut raw)?;
+            }
+            Bytes::Embedded(bytes) => read_at(&self.name, &mut std::io::Cursor::new(bytes), offset, &mut raw)?,
+        }
+        Ok(raw)
+    }
+
+    pub(super) fn pixels(&self, raw: Vec<u8>) -> Pixels {
+        let Self { h, w, c, .. } = *self;
+        let data = if self.channels_first {
+            (0..h * w).flat_map(|pixel| (0..c).map(move |channel| channel * h * w + pixel)).map(|i| raw[i]).collect()
+        } else {
+            raw
+        };
+        Pixels { h, w, c, data }
+    }
+}
+
+fn read_at(name: &str, source: &mut (impl Read + Seek), offset: u64, to: &mut [u8]) -> Result<()> {
+    let short = |error: std::io::Error| Error::malformed(name, format!("cannot be read to its end: {error}"));
+    source.seek(SeekFrom::Start(offset)).map_err(short)?;
+    source.read_exact(to).map_err(short)
+}
+
+/// The checked header of a safetensors file, and where its data start.
+fn read_header(name: &str, source: &mut (impl Read + Seek)) -> Result<(Metadata, u64)> {
+    let broken = |detail: String| Error::malformed(name, format!("is no safetensors file: {detail}"));
+    let end = source.seek(SeekFrom::End(0)).map_err(|error| broken(error.to_string()))?;
+    let mut len = [0; 8];
+    read_at(name, source, 0, &mut len)?;
+    let len = u64::from_le_bytes(len);
+    if len > LARGEST_HEADER || len > end.saturating_sub(8) {
+        return Err(broken(format!("its header claims {len} bytes of a file of {end}")));
+    }
+    let mut header = vec![0; 8 + len as usize];
+    read_at(name, source, 0, &mut header)?;
+    let metadata: Metadata = serde_json::from_slice(&header[8..]).map_err(|error| broken(error.to_string()))?;
+    if metadata.data_len() as u64 > end - 8 - len {
+        return Err(broken(format!(
+            "its tensors need {} bytes, {} follow the header",
+            metadata.data_len(),
+            end - 8 - len
+        )));
+    }
+    Ok((metadata, 8 + len))
+}

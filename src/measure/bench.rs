@@ -1,0 +1,113 @@
+//! What watching costs: plain runs against watched ones, in pairs.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::feed::Monitor;
+use super::run::Calibration;
+use crate::engine::{Backend, EngineOptions, Session};
+use crate::model::Model;
+use crate::timing::{Comparison, median, quartiles};
+use crate::{Error, Result};
+
+/// Times of one model.
+#[derive(Clone, Debug, Serialize)]
+pub struct Bench {
+    /// Card name.
+    pub model: String,
+    /// Images a run.
+    pub batch: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Instruction-set level.
+    pub isa: &'static str,
+    /// Pairs of runs.
+    pub rounds: usize,
+    /// MACs a run.
+    pub macs: u64,
+    /// Seconds of a plain run: quartiles.
+    pub plain_s: [f64; 3],
+    /// Seconds of a watched run: quartiles.
+    pub watched_s: [f64; 3],
+    /// Watched over plain, pair by pair: quartiles.
+    pub ratio: [f64; 3],
+    /// Layer by layer.
+    pub layers: Vec<BenchLayer>,
+}
+
+/// Times of one layer.
+#[derive(Clone, Debug, Serialize)]
+pub struct BenchLayer {
+    /// Its name in the checkpoint.
+    pub name: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// The kernel that computes it.
+    pub kernel: &'static str,
+    /// MACs a run.
+    pub macs: u64,
+    /// Median seconds of a plain run.
+    pub plain_s: f64,
+    /// Median seconds of a watched run.
+    pub watched_s: f64,
+}
+
+/// Runs `images` (a batch, `[N, C, H, W]` flat) plain and watched, `rounds` pairs, then both timed layer by layer.
+///
+/// # Errors
+/// [`Error::Shape`] if the model cannot take the images; [`Error::Interrupted`].
+pub fn bench(
+    model: &Model,
+    options: &EngineOptions,
+    images: &[f32],
+    rounds: usize,
+    calibration: &Calibration,
+    monitor: &dyn Monitor,
+) -> Result<Bench> {
+    let batch = images.len() / model.input_shape().elements();
+    let session = || Session::new(model.graph.clone(), model.input_shape(), batch, options.clone());
+    let (mut plain, mut watched) = (session()?, session()?);
+    let probe = calibration.counters(model, &Backend::Native(options.clone()));
+    let go_on = || if monitor.stop() { Err(Error::Interrupted) } else { Ok(()) };
+    let comparison = Comparison::run(
+        rounds,
+        || go_on().and_then(|()| plain.run(images, None)).map(drop),
+        || go_on().and_then(|()| watched.run(images, Some(&probe))).map(drop),
+    )?;
+    let nodes = model.graph.nodes.len();
+    let mut times = [vec![Vec::new(); nodes], vec![Vec::new(); nodes]];
+    for _ in 0..rounds {
+        go_on()?;
+        plain.run_timed(images, None)?;
+        watched.run_timed(images, Some(&probe))?;
+        for (times, session) in times.iter_mut().zip([&plain, &watched]) {
+            times.iter_mut().zip(session.times()).for_each(|(times, time)| times.push(*time));
+        }
+    }
+    let seconds = |times: &[Duration]| median(times).as_secs_f64();
+    let layers = model.graph.handles().skip(1).map(|node| {
+        let def = model.graph.def(node);
+        BenchLayer {
+            name: def.name.clone(),
+            kind: def.layer.kind(),
+            kernel: plain.kernel(node),
+            macs: def.layer.macs(plain.plan().shapes[node.index()]) * batch as u64,
+            plain_s: seconds(&times[0][node.index()]),
+            watched_s: seconds(&times[1][node.index()]),
+        }
+    });
+    let spread = |times: &[Duration]| quartiles(times.iter().map(Duration::as_secs_f64).collect());
+    Ok(Bench {
+        model: model.card.name.clone(),
+        batch,
+        threads: options.pool.threads(),
+        isa: options.isa.name(),
+        rounds,
+        macs: model.macs()? * batch as u64,
+        plain_s: spread(&comparison.base),
+        watched_s: spread(&comparison.other),
+        ratio: comparison.ratio(),
+        layers: layers.collect(),
+    })
+}

@@ -1,0 +1,76 @@
+//! The two probes of a measurement: one learns ranges, one counts.
+
+use std::ops::Range as Rows;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::graph::Node;
+use crate::kernels::count::{Counter, Range};
+use crate::kernels::{Geometry, Isa};
+use crate::probe::{Probe, Watch};
+
+/// Watches a layer's operand with one accumulator a worker, so that no two threads share one.
+pub(super) struct PerWorker<T> {
+    isa: Isa,
+    workers: Vec<Mutex<T>>,
+    /// Lowest image of the batch that held NaN or infinity; `usize::MAX` where none did.
+    bad_image: AtomicUsize,
+}
+
+/// What adds up rows of an operand.
+pub(super) trait Accumulate: Send {
+    /// Adds `rows` of `image`; false if they hold NaN or infinity.
+    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>) -> bool;
+}
+
+impl Accumulate for Range {
+    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>) -> bool {
+        self.watch_rows(isa, x, geometry, image, rows)
+    }
+}
+
+impl Accumulate for Counter {
+    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>) -> bool {
+        self.count_rows(isa, x, geometry, image, rows)
+    }
+}
+
+impl<T: Accumulate> PerWorker<T> {
+    pub(super) fn new(isa: Isa, workers: usize, mut make: impl FnMut() -> T) -> Self {
+        let workers = (0..workers).map(|_| Mutex::new(make())).collect();
+        Self { isa, workers, bad_image: AtomicUsize::new(usize::MAX) }
+    }
+
+    /// The accumulators.
+    pub(super) fn into_parts(self) -> impl Iterator<Item = T> {
+        self.workers.into_iter().map(|part| part.into_inner().expect("no task panics while it counts"))
+    }
+}
+
+impl<T: Accumulate> Watch for PerWorker<T> {
+    fn rows(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>) {
+        let mut part = self.workers[worker].lock().expect("no task panics while it counts");
+        if !part.add(self.isa, x, geometry, image, rows) {
+            self.bad_image.fetch_min(image, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Watchers by node.
+pub(super) struct Watchers<T>(pub(super) Vec<Option<PerWorker<T>>>);
+
+impl<T: Accumulate> Watchers<T> {
+    /// The first layer, in the order of the network, that met NaN or infinity since the last call, and in which image.
+    pub(super) fn not_finite(&self) -> Option<(usize, usize)> {
+        self.0.iter().enumerate().find_map(|(node, watcher)| {
+            let image = watcher.as_ref()?.bad_image.load(Ordering::Relaxed);
+            (image != usize::MAX).then_some((node, image))
+        })
+    }
+}
+
+impl<T: Accumulate> Probe for Watchers<T> {
+    fn watch(&self, node: Node) -> Option<&dyn Watch> {
+        self.0[node.index()].as_ref().map(|watcher| watcher as &dyn Watch)
+    }
+}

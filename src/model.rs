@@ -1,0 +1,212 @@
+//! From what the command line calls a model to a network with its weights.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::graph::{Graph, Params, passes};
+use crate::input::{Dataset, Preprocess};
+use crate::layers::Shape;
+use crate::weights::{SourceFile, Weights};
+use crate::{Error, Result, models};
+
+/// Name of the embedded model.
+pub const BUILTIN: &str = "digits";
+
+static BUILTIN_WEIGHTS: &[u8] = include_bytes!("../models/demo/digits.safetensors");
+static BUILTIN_INPUTS: &[u8] = include_bytes!("../models/demo/digits_inputs.safetensors");
+
+/// How a model is loaded.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The card that describes a weights file.
+    pub arch: Option<String>,
+    /// Read only what is on this machine.
+    pub offline: bool,
+    /// Measure and run batch norm as layers of their own.
+    pub no_fold: bool,
+    /// Seeded random weights in place of a checkpoint.
+    pub random: Option<u64>,
+}
+
+/// A network with its weights, and how to feed it.
+pub struct Model {
+    /// What it is.
+    pub card: models::Card,
+    /// The network, folded (unless asked not to) and fused.
+    pub graph: Arc<Graph>,
+    /// Whose parameter names the checkpoint has.
+    pub naming: String,
+    /// Where the weights come from, in words.
+    pub source: String,
+    /// The files they were read from.
+    pub files: Vec<SourceFile>,
+    /// How images become inputs.
+    pub preprocess: Preprocess,
+    /// Learned values, before folding.
+    pub parameters: usize,
+    /// Whether batch norm was folded.
+    pub folded: bool,
+}
+
+impl Model {
+    /// Loads the model that `spec` names: a card's name, a card file, a directory, a weights file (with
+    /// [`LoadOptions::arch`]) or a hub id `org/name[@revision]`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if nothing of that name can be had; the errors of reading and fitting the weights.
+    pub fn load(spec: &str, options: &LoadOptions) -> Result<Self> {
+        let path = Path::new(spec);
+        let arch = options.arch.as_deref().map(card_or_file).transpose()?;
+        let arch = arch.as_ref();
+        if path.is_dir() {
+            return Self::from_weights(Weights::open(path)?, arch, options);
+        }
+        if path.is_file() && spec.ends_with(".toml") {
+            return Self::from_card(models::Card::from_file(path)?, options);
+        }
+        if path.is_file() {
+            let Some(arch) = arch else {
+                let detail = "weights alone do not say which network they are of; name its card with --arch";
+                return Err(Error::invalid(spec, detail));
+            };
+            return Self::from_weights(Weights::open(path)?, Some(arch), options);
+        }
+        match models::card(spec) {
+            Ok(card) => Self::from_card(card.clone(), options),
+            // A hub id has one slash; what looks like a path but is not there is a missing file.
+            Err(_) if spec.split('/').count() == 2 && !spec.starts_with(['.', '/']) && !looks_like_file(spec) => {
+                Self::from_weights(fetch(spec, options.offline)?, arch, options)
+            }
+            Err(_) if spec.contains('/') || looks_like_file(spec) => Err(Error::NotFound {
+                what: spec.to_owned(),
+                hint: "give a card's name (see `deadweight models`), a directory, a weights file or a hub id".into(),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The embedded images, for the embedded model.
+    ///
+    /// # Errors
+    /// None that a released binary can meet.
+    pub fn builtin_data(&self) -> Option<Result<Dataset>> {
+        (self.card.name == BUILTIN).then(|| Dataset::embedded(BUILTIN_INPUTS, &self.preprocess))
+    }
+
+    /// `[C, H, W]` of its input.
+    pub fn input_shape(&self) -> Shape {
+        let (h, w) = self.preprocess.size();
+        Shape::new(self.preprocess.channels(), h, w)
+    }
+
+    /// MACs of one image.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] naming a layer that cannot take its input.
+    pub fn macs(&self) -> Result<u64> {
+        self.graph.macs(self.input_shape())
+    }
+
+    /// Name of class `class`.
+    pub fn class_name(&self, class: usize) -> String {
+        let named = self.card.labels.as_ref().and_then(|labels| labels.get(class));
+        named.map_or_else(|| format!("class {class}"), str::to_owned)
+    }
+
+    /// Which of the network's `classes` classes label 0 of a data set is: 1 where the network has a background class.
+    pub fn label_offset(&self, classes: usize) -> usize {
+        usize::from(classes == 1001)
+    }
+
+    /// What reports say of it besides its name.
+    pub fn note(&self) -> Option<&'static str> {
+        (self.card.name == BUILTIN && self.files.iter().any(|file| file.name == "embedded")).then_some("built-in demo")
+    }
+
+    fn from_card(card: models::Card, options: &LoadOptions) -> Result<Self> {
+        if let Some(seed) = options.random {
+            return Self::build(card, Params::Random(seed), vec![], "random weights".into(), options);
+        }
+        if card.name == BUILTIN {
+            let weights = Weights::from_bytes("embedded", BUILTIN_WEIGHTS)?;
+            let files = weights.files().to_vec();
+            let source = card.source.clone();
+            return Self::build(card, Params::Stored(weights), files, source, options);
+        }
+        let Some(repo) = card.hub_id() else {
+            let hint = format!("give the weights file and --arch {}", card.name);
+            return Err(Error::NotFound { what: format!("weights of {}", card.name), hint });
+        };
+        let weights = fetch(&repo, options.offline)?;
+        Self::from_weights(weights, Some(&card), options)
+    }
+
+    fn from_weights(weights: Weights, arch: Option<&models::Card>, options: &LoadOptions) -> Result<Self> {
+        let source = weights.source().to_owned();
+        let card = match (arch, weights.config()) {
+            (Some(card), _) => card.clone(),
+            (None, Some(config)) => models::from_config(config)
+                .map_err(|error| Error::malformed(format!("{source}/config.json"), error.to_string()))?,
+            (None, None) => {
+                let detail = "has no config.json that says which network it is; name its card with --arch";
+                return Err(Error::invalid(source, detail));
+            }
+        };
+        let files = weights.files().to_vec();
+        Self::build(card, Params::Stored(weights), files, source, options)
+    }
+
+    fn build(
+        card: models::Card,
+        params: Params,
+        files: Vec<SourceFile>,
+        source: String,
+        options: &LoadOptions,
+    ) -> Result<Self> {
+        let preprocess = match &params {
+            // What the checkpoint's makers say of their preprocessing stands beside it.
+            Params::Stored(weights) if card.from_config => preprocess_of(weights)?,
+            _ => Preprocess::from_table(&card.name, &card.input)?,
+        };
+        let (graph, naming) = models::build(&card, params)?;
+        let parameters = graph.parameters();
+        let graph = if options.no_fold { graph } else { passes::fold_norm(&graph) };
+        let graph = Arc::new(passes::fuse_epilogue(&graph));
+        let folded = !options.no_fold;
+        Ok(Self { card, graph, naming, source, files, preprocess, parameters, folded })
+    }
+}
+
+/// The preprocessing that the configuration files of a checkpoint's directory tell.
+fn preprocess_of(weights: &Weights) -> Result<Preprocess> {
+    let source = weights.source();
+    if let Some(config) = weights.preprocessor() {
+        return Preprocess::from_transformers(&format!("{source}/preprocessor_config.json"), config);
+    }
+    match weights.config().and_then(|config| config.get("pretrained_cfg")) {
+        Some(config) => Preprocess::from_timm(&format!("{source}/config.json"), config),
+        None => Err(Error::malformed(
+            source,
+            "tells no preprocessing: it has neither preprocessor_config.json nor pretrained_cfg",
+        )),
+    }
+}
+
+/// The card of that name, or in that file.
+fn card_or_file(name: &str) -> Result<models::Card> {
+    if name.ends_with(".toml") { models::Card::from_file(Path::new(name)) } else { models::card(name).cloned() }
+}
+
+#[cfg(feature = "hub")]
+fn fetch(id: &str, offline: bool) -> Result<Weights> {
+    Weights::open(&crate::weights::fetch(id, offline)?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn fetch(id: &str, _: bool) -> Result<Weights> {
+    Err(Error::unsupported(format!("{id}: downloading"), "this build has no hub client; give a local directory"))
+}
+
+fn looks_like_file(spec: &str) -> bool {
+    [".safetensors", ".bin", ".pth", ".pt", ".th", ".toml", ".tar"].iter().any(|end| spec.ends_with(end))
+}

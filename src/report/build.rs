@@ -1,0 +1,76 @@
+//! From tallies to the document: definitions applied, provenance beside them.
+
+use super::document::{
+    Data, Document, Extents, File, Format, Layer, Model as ModelInfo, Network, Quality, SCHEMA, Tool,
+};
+use crate::measure::{Calibration, Measurement};
+use crate::metrics;
+use crate::model::Model;
+
+/// The document of `measurement`, made with `calibration` on `model` by the engine `backend`.
+pub fn document(model: &Model, backend: &str, calibration: &Calibration, measurement: &Measurement) -> Document {
+    let settings = calibration.settings();
+    let bits = settings.format.bits();
+    let layers: Vec<Layer> = calibration
+        .layers
+        .iter()
+        .zip(&measurement.layers)
+        .map(|(layer, tally)| Layer {
+            name: layer.name.clone(),
+            kind: layer.kind.to_owned(),
+            shape: Extents { input: tally.shape.input, output: tally.shape.output, weight: tally.shape.weight },
+            stride: tally.shape.stride,
+            padding: tally.shape.padding,
+            dilation: tally.shape.dilation,
+            groups: tally.shape.groups,
+            macs: metrics::macs(tally),
+            activations: metrics::activations(tally, layer.maps[0], bits),
+            weights: metrics::weights(tally, layer.maps[1], bits),
+            potentials: metrics::potentials(tally, [bits; 2], settings.min_one),
+        })
+        .collect();
+    let network = Network {
+        macs: metrics::sum_macs(layers.iter().map(|layer| &layer.macs)),
+        activations: metrics::sum_operands(layers.iter().map(|layer| &layer.activations)),
+        weights: metrics::sum_operands(layers.iter().map(|layer| &layer.weights)),
+        potentials: metrics::sum_potentials(layers.iter().map(|layer| &layer.potentials)),
+    };
+    let accuracy = measurement.accuracy;
+    let quality = Quality { labelled: accuracy.labelled, top1: accuracy.top1, top5: accuracy.top5 };
+    let file = |file: &crate::weights::SourceFile| File {
+        name: file.name.clone(),
+        bytes: file.bytes,
+        sha256: file.sha256.clone(),
+    };
+    Document {
+        schema: SCHEMA,
+        model: ModelInfo {
+            name: model.card.name.clone(),
+            task: model.card.task.name().to_owned(),
+            note: model.note().map(str::to_owned),
+            naming: model.naming.clone(),
+            parameters: model.parameters as u64,
+            folded: model.folded,
+            source: model.source.clone(),
+            licence: model.card.licence.clone(),
+            files: model.files.iter().map(file).collect(),
+        },
+        data: Data {
+            inputs: measurement.inputs,
+            inputs_sha256: measurement.digest.to_string(),
+            skipped: measurement.skipped,
+            preprocessing: model.preprocess.describe(),
+            quality: (accuracy.labelled > 0).then_some(quality),
+        },
+        format: Format {
+            name: settings.format.to_string(),
+            bits,
+            encoder: settings.encoder.name().to_owned(),
+            min_one: settings.min_one,
+            calibration_inputs: calibration.inputs,
+        },
+        tool: Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), backend: backend.to_owned() },
+        layers,
+        network,
+    }
+}

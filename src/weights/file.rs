@@ -1,0 +1,154 @@
+//! Reading files whole, hashed on the way, and telling by content what they are.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::tensor::Blob;
+use crate::{Error, Result};
+
+/// Largest JSON file that is read: parsed, it takes many times its size.
+const MAX_JSON: u64 = 4 << 20;
+/// Bytes from the start that tell what a file is.
+const HEAD: usize = 512;
+
+/// A file that weights were read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// File name without directories.
+    pub name: String,
+    /// Size.
+    pub bytes: u64,
+    /// SHA-256 of its content, hex.
+    pub sha256: String,
+}
+
+impl SourceFile {
+    /// Describes `bytes` held in memory.
+    pub(super) fn of_bytes(name: &str, bytes: &[u8]) -> Self {
+        Self { name: name.to_owned(), bytes: bytes.len() as u64, sha256: hex(Sha256::digest(bytes)) }
+    }
+}
+
+/// The last component of a path.
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// Reads a regular file whole, if its start is that of a kind that is known. Its size is taken first: a file that grows
+/// meanwhile is read up to there.
+pub(super) fn read(path: &Path) -> Result<(Kind, Blob, SourceFile)> {
+    let (mut file, length) = open(path)?;
+    let shown = path.display().to_string();
+    let length = usize::try_from(length).map_err(|_| Error::malformed(&shown, "larger than the address space"))?;
+    let head = length.min(HEAD);
+    let mut bytes = Vec::with_capacity(head);
+    (&mut file).take(head as u64).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+    let kind = kind(&shown, &bytes)?;
+    // A sparse file can claim any size; refusal is an error, not an abort.
+    bytes
+        .try_reserve_exact(length.saturating_sub(bytes.len()))
+        .map_err(|_| Error::malformed(&shown, format!("{length} bytes do not fit memory")))?;
+    let mut hash = Sha256::new_with_prefix(&bytes);
+    while bytes.len() < length {
+        let start = bytes.len();
+        let step = (length - start).min(1 << 20) as u64;
+        let read = (&mut file).take(step).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+        if read == 0 {
+            return Err(Error::malformed(shown, format!("shrank from {length} to {start} bytes while it was read")));
+        }
+        hash.update(&bytes[start..]);
+    }
+    let source = SourceFile { name: file_name(path), bytes: length as u64, sha256: hex(hash.finalize()) };
+    Ok((kind, Blob::new(bytes.into()), source))
+}
+
+/// Reads a JSON file of a bounded size, or `None` where there is no such file.
+pub(super) fn read_json(path: &Path) -> Result<Option<serde_json::Value>> {
+    let (file, length) = match open(path) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let shown = path.display().to_string();
+    if length > MAX_JSON {
+        return Err(Error::malformed(shown, format!("{length} bytes of JSON, at most {MAX_JSON} are read")));
+    }
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::malformed(shown, format!("no valid JSON: {e}")))
+}
+
+fn open(path: &Path) -> Result<(File, u64)> {
+    let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
+    // Opening a pipe or a device could block or never end.
+    if !metadata.is_file() {
+        return Err(Error::malformed(path.display().to_string(), "no regular file"));
+    }
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    Ok((file, metadata.len()))
+}
+
+fn hex(digest: impl AsRef<[u8]>) -> String {
+    digest.as_ref().iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes what is written to it");
+        text
+    })
+}
+
+/// What a file is.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Safetensors,
+    /// JSON that may name the shards of a checkpoint.
+    Index,
+    ZipPickle,
+    Pickle,
+}
+
+/// Tells by its first bytes what a file is.
+pub(super) fn kind(name: &str, bytes: &[u8]) -> Result<Kind> {
+    let starts = |magic: &[u8]| bytes.starts_with(magic);
+    let wanted = "weights come as safetensors or PyTorch checkpoints (.safetensors, .bin, .pt, .pth)";
+    let refuse = |what: &str, hint: &str| Err(Error::unsupported(format!("{name}: {what}"), hint));
+    if bytes.is_empty() {
+        return Err(Error::malformed(name, "empty file"));
+    }
+    if starts(b"PK\x03\x04") || starts(b"PK\x05\x06") {
+        return Ok(Kind::ZipPickle);
+    }
+    if bytes.get(8) == Some(&b'{') {
+        return Ok(Kind::Safetensors);
+    }
+    if starts(b"{") {
+        return Ok(Kind::Index);
+    }
+    if starts(b"version https://git-lfs") {
+        return Err(Error::malformed(name, "a Git LFS pointer, not the weights themselves: run `git lfs pull`"));
+    }
+    if bytes.get(257..262) == Some(b"ustar") {
+        return refuse(
+            "the tar checkpoint of PyTorch before 0.1.10",
+            "load it with PyTorch and store it again with torch.save",
+        );
+    }
+    if starts(b"\x89HDF\r\n") {
+        return refuse("HDF5", wanted);
+    }
+    if starts(b"GGUF") {
+        return refuse("GGUF", wanted);
+    }
+    if bytes.get(4..8) == Some(b"TFL3") {
+        return refuse("a TFLite model as weights", wanted);
+    }
+    if starts(b"\x1f\x8b") {
+        return refuse("a gzip archive", "unpack it first");
+    }
+    // Protocol 2 and later say so; older ones start with a text opcode.
+    if starts(b"\x80") || starts(b"(") || starts(b"c") || starts(b"L") || starts(b"}") || starts(b"]") {
+        return Ok(Kind::Pickle);
+    }
+    Err(Error::malformed(name, format!("not recognised: {wanted}")))
+}

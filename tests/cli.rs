@@ -1,0 +1,243 @@
+//! The binary as its users meet it: streams, files, exit codes.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const INPUTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/digits_inputs.safetensors");
+const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/digits.safetensors");
+
+fn deadweight(line: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_deadweight"));
+    for variable in ["RUST_LOG", "COLUMNS", "NO_COLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(variable);
+    }
+    command.env("HF_HUB_OFFLINE", "1").env("HF_HUB_CACHE", "/nonexistent").args(line).stdin(Stdio::null());
+    command
+}
+
+fn output(line: &[&str]) -> Output {
+    deadweight(line).output().unwrap()
+}
+
+/// Standard output of a run that must succeed and say nothing else.
+fn succeed(line: &[&str]) -> String {
+    let Output { status, stdout, stderr } = output(line);
+    assert_eq!((status.code(), text(&stderr)), (Some(0), ""), "{line:?}");
+    String::from_utf8(stdout).unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn json(line: &[&str]) -> Value {
+    serde_json::from_str(&succeed(line)).unwrap()
+}
+
+fn names(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into()).collect()
+}
+
+/// A folder with one image that is one and one that is none.
+fn images() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image::GrayImage::from_fn(16, 16, |x, y| image::Luma([(16 * x + y) as u8]));
+    image.save(folder.path().join("good.png")).unwrap();
+    std::fs::write(folder.path().join("bad.png"), "no image").unwrap();
+    folder
+}
+
+#[test]
+fn without_arguments_the_built_in_model_is_measured() {
+    let table = succeed(&[]);
+    assert!(table.starts_with("model       digits (built-in demo): classify"), "{table}");
+    assert!(table.lines().last().unwrap().starts_with("network "), "{table}");
+    assert!(table.contains("We+Ae") && table.is_ascii() && !table.lines().any(|line| line.ends_with(' ')), "{table}");
+    assert_eq!(table, succeed(&["measure", "digits"]));
+}
+
+#[test]
+fn every_format_tells_the_same_document() {
+    let document = json(&["measure", "digits", "--limit", "3", "--format", "json"]);
+    assert_eq!(document["schema"], "deadweight/measure/1");
+    assert_eq!((&document["data"]["inputs"], &document["model"]["note"]), (&3.into(), &"built-in demo".into()));
+    let macs = &document["network"]["macs"];
+    let classes = ["padding", "zero_both", "zero_activation", "zero_weight", "effectual"];
+    let sum: u64 = classes.iter().map(|class| macs[class].as_u64().unwrap()).sum();
+    assert_eq!(macs["dense"].as_u64(), Some(sum));
+
+    let csv = succeed(&["measure", "digits", "--limit", "3", "--format", "csv"]);
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let dense: Vec<u64> = reader
+        .records()
+        .map(Result::unwrap)
+        .filter(|record| &record[3] == "macs" && &record[4] == "dense")
+        .map(|record| record[5].parse().unwrap())
+        .collect();
+    let layers = document["layers"].as_array().unwrap().iter().map(|layer| &layer["macs"]["dense"]);
+    let want: Vec<u64> = layers.chain([&macs["dense"]]).map(|dense| dense.as_u64().unwrap()).collect();
+    assert_eq!(dense, want);
+
+    let line = ["measure", "digits", "--limit", "3", "--columns", "kind,W+A,w.p", "--format", "md"];
+    let rows = succeed(&line).lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!((rows[0].as_str(), rows.len()), ("| layer | kind | W+A | layer wt width |", want.len() + 2));
+}
+
+#[test]
+fn the_json_does_not_depend_on_how_it_was_computed() {
+    let of = |flags: &[&str]| succeed(&[&["measure", "digits", "--format", "json", "--bits", "9"], flags].concat());
+    let one = of(&["--threads", "1", "--batch-size", "1", "--isa", "scalar"]);
+    assert_eq!(one, of(&["--threads", "3", "--batch-size", "5"]));
+    assert_eq!(one, of(&["-o", "-", INPUTS]));
+}
+
+#[test]
+fn a_file_is_written_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.json");
+    let line = ["measure", "digits", "--limit", "2", "--format", "json"];
+    let want = succeed(&line);
+    assert_eq!(succeed(&[&line[..], &["-o", path.to_str().unwrap()]].concat()), "");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), want);
+    let failed = output(&["measure", "digits", "missing.png", "-o", path.to_str().unwrap()]);
+    assert_eq!(failed.status.code(), Some(3));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), want);
+    assert_eq!(names(folder.path()), [Path::new("out.json")]);
+}
+
+#[test]
+fn errors_have_their_exit_code_and_their_mend() {
+    let images = images();
+    let bad = images.path().join("bad.png");
+    let folder = images.path().to_str().unwrap();
+    let broken = images.path().join("nan.safetensors");
+    let mut weights = std::fs::read(WEIGHTS).unwrap();
+    let end = weights.len();
+    weights[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&broken, weights).unwrap();
+    let (bad, broken) = (bad.to_str().unwrap(), broken.to_str().unwrap());
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["measure"], 2, "<MODEL>"),
+        (&["measur", "digits"], 2, "similar subcommand"),
+        (&["measure", "digits", "--columns", "macs,a.zeroes"], 2, "a.zeros"),
+        (&["measure", "digits", "--columns", "macs", "--format", "csv"], 2, "--columns"),
+        (&["measure", "digits", "--layers", "("], 2, "regex"),
+        (&["measure", "digits", "--layers", "nowhere"], 2, "layer1.0.conv1"),
+        (&["measure", "digits", "-o", folder], 2, "is a directory"),
+        (&["measure", "digits", "-o", "/nonexistent/out"], 2, "no directory that exists"),
+        (&["measure", WEIGHTS, INPUTS], 2, "--arch"),
+        (&["measure", "resnet18", "--arch", "resnet18"], 3, "hint: "),
+        (&["measure", "resnet18x", INPUTS], 3, "near are resnet18"),
+        (&["measure", "nobody/nothing", INPUTS], 3, "offline"),
+        (&["measure", "./missing.safetensors", INPUTS], 3, "hint: "),
+        (&["measure", "digits", "missing.png"], 3, "missing.png: not found"),
+        (&["models", "show", "resnet18x"], 3, "near are resnet18"),
+        (&["measure", "digits", bad], 1, "bad.png"),
+        (&["measure", "digits", folder], 1, "bad.png"),
+        (&["measure", "digits", bad, "--skip-bad"], 1, "holds no input that could be decoded"),
+        (&["run", "digits", bad, "--skip-bad"], 1, "holds no input that could be decoded"),
+        (&["measure", bad, INPUTS, "--arch", "digits"], 1, "bad.png"),
+        (&["measure", "digits", "--device", "cuda"], 4, "hint: give --backend candle"),
+        (&["measure", broken, INPUTS, "--arch", "digits"], 6, "NaN or infinity"),
+    ];
+    let mut wrong = Vec::new();
+    for (line, code, want) in cases {
+        let Output { status, stdout, stderr } = output(line);
+        let said = text(&stderr);
+        if status.code() != Some(*code) || !said.contains(want) || !said.contains("error: ") || !stdout.is_empty() {
+            wrong.push(format!("{line:?}: {:?}, {} bytes of data, {said}", status.code(), stdout.len()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn bad_inputs_can_be_skipped_and_are_named() {
+    let images = images();
+    let folder = images.path().to_str().unwrap();
+    let Output { status, stdout, stderr } = output(&["measure", "digits", folder, "--skip-bad", "--format", "json"]);
+    assert_eq!(status.code(), Some(0));
+    assert!(text(&stderr).contains("bad.png"), "{}", text(&stderr));
+    let document: Value = serde_json::from_slice(&stdout).unwrap();
+    assert_eq!((&document["data"]["inputs"], &document["data"]["skipped"]), (&1.into(), &1.into()));
+    let run: Value = json(&["run", "digits", folder, "--skip-bad", "--format", "json", "-q"]);
+    assert_eq!((run["inputs"].as_array().unwrap().len(), &run["skipped"]), (1, &1.into()));
+}
+
+#[test]
+fn answers_come_with_probabilities() {
+    let run = json(&["run", "digits", "--top", "3", "--format", "json"]);
+    let inputs = run["inputs"].as_array().unwrap();
+    assert_eq!(run["schema"], "deadweight/run/1");
+    assert_eq!(run["quality"]["labelled"].as_u64(), Some(inputs.len() as u64));
+    for input in inputs {
+        let top = input["top"].as_array().unwrap();
+        let shares: Vec<f64> = top.iter().map(|answer| answer["probability"].as_f64().unwrap()).collect();
+        assert!(shares.len() == 3 && shares.is_sorted_by(|a, b| a >= b) && shares.iter().sum::<f64>() <= 1.0 + 1e-9);
+    }
+    let table = succeed(&["run", "digits", "--limit", "1", "--backend", "candle"]);
+    assert_eq!(table.lines().filter(|line| line.contains('%') && line.starts_with("  ")).count(), 5, "{table}");
+}
+
+#[test]
+fn models_are_listed_shown_and_timed() {
+    let list = json(&["models", "--format", "json"]);
+    assert!(list["models"].as_array().unwrap().iter().any(|card| card["weights"] == "built in"));
+    assert!(succeed(&["models"]).contains("mobilenet_v2"));
+    let shown = json(&["models", "show", "digits", "--format", "json"]);
+    assert_eq!(shown["layers"][0]["kind"], "input");
+    let bench = json(&["bench", "digits", "--rounds", "2", "--batch-size", "2", "--threads", "1", "--format", "json"]);
+    assert_eq!((&bench["schema"], &bench["random_inputs"]), (&"deadweight/bench/1".into(), &false.into()));
+    assert!(bench["ratio"][1].as_f64().unwrap() > 0.0 && bench["layers"].as_array().unwrap().len() > 5);
+    let line = ["bench", "resnet20-cifar", "--random-weights", "--rounds", "1", "--batch-size", "1"];
+    assert!(succeed(&line).contains("random weights and images"));
+}
+
+#[test]
+fn help_is_data_and_no_error() {
+    for line in [&["--help"][..], &["--version"], &["measure", "--help"], &["bench", "-h"], &["models", "show", "-h"]] {
+        assert!(succeed(line).len() > 10, "{line:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_leaves_is_no_error_and_a_full_disk_is() {
+    for line in [&["measure", "digits", "--format", "json"][..], &["run", "digits"], &["models"]] {
+        let mut child = deadweight(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""), "{line:?}");
+        if Path::new("/dev/full").exists() {
+            let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+            let Output { status, stderr, .. } = deadweight(line).stdout(full).output().unwrap();
+            assert_eq!(status.code(), Some(1), "{line:?}");
+            assert!(text(&stderr).starts_with("error: standard output: "), "{}", text(&stderr));
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_the_run_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.json");
+    // Minutes of work.
+    let inputs = [INPUTS; 4000];
+    let line =
+        [&["measure", "digits", "--threads", "1", "--batch-size", "1", "-o", path.to_str().unwrap()], &inputs[..]];
+    let mut child = deadweight(&line.concat()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // The output is opened after Ctrl-C is watched for.
+    while names(folder.path()).is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let lines: Vec<String> = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{lines:?}");
+    assert_eq!(lines.last().unwrap(), "error: interrupted");
+    assert_eq!(names(folder.path()), Vec::<PathBuf>::new());
+}
