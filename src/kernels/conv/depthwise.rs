@@ -9,6 +9,7 @@ use crate::kernels::exec::Exec;
 use crate::kernels::geometry::LANES;
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
+use crate::kernels::tile::unrolled;
 
 pub(super) struct Depthwise {
     shape: ConvShape,
@@ -125,9 +126,9 @@ impl<const SIDE: usize, const STRIDE: usize> Tiled<'_, SIDE, STRIDE> {
                 for t in 0..columns {
                     let tap = origin.add(r * shape.dilation.0 * xg.row_len() + t * shape.dilation.1 * LANES);
                     let filter = s.load_ptr(weights.add((r * columns + t) * LANES));
-                    for p in 0..P {
+                    unrolled!(p < P, {
                         sums[p] = s.fma(s.load_ptr(tap.add(p * stride * LANES)), filter, sums[p]);
-                    }
+                    });
                 }
             }
             output.store(s, [sums], *block, y, x);
