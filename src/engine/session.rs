@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::op::Op;
 use super::plan::Plan;
 use crate::graph::{Graph, Node};
-use crate::kernels::{Exec, Isa, Pool, Share, copy};
+use crate::kernels::{Buffer, Exec, Isa, Pool, Share, copy};
 use crate::layers::Shape;
 use crate::probe::{Probe, Watch};
 use crate::{Error, Result};
@@ -33,7 +33,7 @@ pub struct Session {
     graph: Arc<Graph>,
     plan: Plan,
     ops: Vec<Op>,
-    buffers: Vec<Vec<f32>>,
+    buffers: Vec<Buffer>,
     options: EngineOptions,
     times: Vec<std::time::Duration>,
 }
@@ -46,7 +46,7 @@ impl Session {
     pub fn new(graph: Arc<Graph>, input: Shape, batch: usize, options: EngineOptions) -> Result<Self> {
         let plan = Plan::new(&graph, input, batch.max(1))?;
         let ops = graph.handles().map(|node| Op::prepare(&graph, &plan, node, options.winograd)).collect();
-        let buffers = plan.buffers.iter().map(|geometry| vec![0.0; geometry.len()]).collect();
+        let buffers = plan.buffers.iter().map(|geometry| Buffer::zeroed(geometry.len())).collect();
         let times = vec![std::time::Duration::ZERO; graph.nodes.len()];
         Ok(Self { graph, plan, ops, buffers, options, times })
     }
@@ -125,7 +125,7 @@ impl Session {
             .def(node)
             .inputs
             .iter()
-            .map(|&input| (self.buffers[slot(input)].as_slice(), &plan.geometries[input.index()]))
+            .map(|&input| (&self.buffers[slot(input)][..], &plan.geometries[input.index()]))
             .collect();
         let exec = Exec::new(&self.options.pool, self.options.isa);
         let geometry = &plan.geometries[node.index()];

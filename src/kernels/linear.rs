@@ -1,25 +1,27 @@
 //! Fully connected layers: images a tile times blocks of outputs, the features in one fixed order.
 
 use super::activation::Activation;
+use super::buffer::Buffer;
 use super::exec::Exec;
 use super::geometry::{Geometry, LANES};
 use super::isa::Kernel;
 use super::shared::Shared;
 use super::simd::Simd;
+use super::tile::{Loop, Walk, unrolled};
 
 /// Output blocks computed together: enough sums in flight to hide the latency of multiply-add with one image.
 const SET: usize = 8;
-/// Images computed together.
+/// Images computed together, with all blocks of a set.
 const IMAGES: usize = 3;
+/// Images computed together with one block where registers are few.
+const FEW_REGISTERS: usize = 6;
 
 /// A linear layer with its weights packed for the layout of its input.
 pub struct PackedLinear {
     /// `[set][feature][blocks of the set][16]`, features in the order in which they lie in the buffer.
-    weights: Vec<f32>,
+    weights: Buffer,
     /// Bias, filled up with zeros to whole blocks.
-    bias: Vec<f32>,
-    /// Start of each run of neighbouring features in an image's buffer, and its length.
-    runs: Vec<(usize, usize)>,
+    bias: Buffer,
     features: usize,
     out_features: usize,
     x: Geometry,
@@ -33,16 +35,14 @@ impl PackedLinear {
     pub fn new(weight: &[f32], bias: Option<&[f32]>, x: &Geometry, out_features: usize) -> Self {
         let in_features = x.c * x.h * x.w;
         assert_eq!(weight.len(), out_features * in_features, "weights");
-        let mut padded = vec![0.0; out_features.next_multiple_of(LANES)];
+        let mut padded = Buffer::zeroed(out_features.next_multiple_of(LANES));
         if let Some(bias) = bias {
             padded[..out_features].copy_from_slice(bias);
         }
-        // Walk the image as it lies in memory: block, row, then columns of lanes without a gap.
-        let mut runs = Vec::new();
+        // The features as they lie in memory: block, row, then columns of lanes without a gap.
         let mut order = Vec::new();
         for block in 0..x.blocks() {
             for row in 0..x.h {
-                runs.push((x.at(0, block, row, 0), x.w * x.lanes));
                 for column in 0..x.w {
                     order.extend((0..x.lanes).map(|lane| {
                         let channel = block * x.lanes + lane;
@@ -62,7 +62,7 @@ impl PackedLinear {
                 }));
             }
         }
-        Self { weights, bias: padded, runs, features: order.len(), out_features, x: *x }
+        Self { weights: weights.into(), bias: padded, features: order.len(), out_features, x: *x }
     }
 
     /// Computes the first `images` images of `y`, which is blocked `[N, out, 1, 1]` as `yg` says.
@@ -93,78 +93,78 @@ impl Kernel for Set<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let blocks = (self.yg.blocks() - self.first).min(SET);
+        let whole = S::REGISTERS >= 32 && blocks == SET;
         let mut image = 0;
         while image < self.images {
-            let whole = S::REGISTERS >= 32 && blocks == SET;
-            match (whole, self.images - image) {
-                (true, IMAGES..) => image += self.tile::<S, IMAGES, SET>(s, image, 0, blocks),
-                (true, _) => image += self.tile::<S, 1, SET>(s, image, 0, blocks),
-                (false, _) => {
-                    let mut block = 0;
-                    while block < blocks {
-                        if blocks - block >= 4 {
-                            self.tile::<S, 1, 4>(s, image, block, blocks);
-                            block += 4;
-                        } else {
-                            self.tile::<S, 1, 1>(s, image, block, blocks);
-                            block += 1;
-                        }
-                    }
-                    image += 1;
-                }
+            let left = self.images - image;
+            let mut block = 0;
+            let mut done = 1;
+            while block < blocks {
+                (done, block) = match (whole, left) {
+                    (true, IMAGES..) => self.tile::<S, IMAGES, SET>(s, image, block, blocks),
+                    (true, 2) => self.tile::<S, 2, SET>(s, image, block, blocks),
+                    (true, _) => self.tile::<S, 1, SET>(s, image, block, blocks),
+                    (false, FEW_REGISTERS..) => self.tile::<S, FEW_REGISTERS, 1>(s, image, block, blocks),
+                    (false, _) if blocks - block >= 4 => self.tile::<S, 1, 4>(s, image, block, blocks),
+                    (false, _) => self.tile::<S, 1, 1>(s, image, block, blocks),
+                };
             }
+            image += done;
         }
+        self.finish(s, blocks);
     }
 }
 
 impl Set<'_> {
-    /// `N` images from `image`, blocks `block..block + B` of the set's `blocks`. Returns `N`.
+    /// Sums of `P` images from `image` and `B` of the set's `blocks` from `block`. Returns how many images are done,
+    /// and the next block.
     #[inline(always)]
-    fn tile<S: Simd, const N: usize, const B: usize>(&self, s: S, image: usize, block: usize, blocks: usize) -> usize {
-        let linear = self.linear;
-        let mut sums = [[s.splat(0.0); B]; N];
-        for sums in &mut sums {
-            for (b, sum) in sums.iter_mut().enumerate() {
-                *sum = s.load(&linear.bias[(self.first + block + b) * LANES..]);
-            }
+    fn tile<S: Simd, const P: usize, const B: usize>(
+        &self,
+        s: S,
+        image: usize,
+        block: usize,
+        blocks: usize,
+    ) -> (usize, usize) {
+        let Self { linear, x, .. } = self;
+        let (xg, width) = (&linear.x, blocks * LANES);
+        let mut sums = [[s.splat(0.0); P]; B];
+        for b in 0..B {
+            sums[b] = [s.load(&linear.bias[(self.first + block + b) * LANES..]); P];
         }
-        let width = blocks * LANES;
-        let start = self.first * LANES * linear.features;
-        let weights = &linear.weights[start..start + linear.features * width];
-        // SAFETY: the set's weights hold `width` floats for each feature (sliced just above), the runs lie in an image's
-        // buffer (they were made from the geometry) and `x` holds the images (asserted by `run`).
-        unsafe {
-            let mut weight = weights.as_ptr().add(block * LANES);
-            for &(from, len) in &linear.runs {
-                let mut feature = self.x.as_ptr().add(image * linear.x.image_len() + from);
-                for _ in 0..len {
-                    let mut filters = [s.splat(0.0); B];
-                    for (b, filters) in filters.iter_mut().enumerate() {
-                        *filters = s.load_ptr(weight.add(b * LANES));
-                    }
-                    for (n, sums) in sums.iter_mut().enumerate() {
-                        let value = s.splat(*feature.add(n * linear.x.image_len()));
-                        for (sum, &filter) in sums.iter_mut().zip(&filters) {
-                            *sum = s.fma(value, filter, *sum);
-                        }
-                    }
-                    weight = weight.add(width);
-                    feature = feature.add(1);
-                }
-            }
-        }
-        for (n, sums) in sums.iter().enumerate() {
-            for (b, &sum) in sums.iter().enumerate() {
-                let block = self.first + block + b;
-                let mut lanes = [0.0; LANES];
-                s.store(&mut lanes, self.activation.apply(s, sum));
-                let used = (linear.out_features - block * LANES).min(LANES);
-                lanes[used..].fill(0.0);
+        let run = xg.w * xg.lanes;
+        let row = Loop { count: xg.h, input: xg.row_len(), weights: run * width };
+        let plane = Loop { count: xg.blocks(), input: xg.plane_len(), weights: xg.h * row.weights };
+        let once = Loop { count: 1, input: 0, weights: 0 };
+        let walk = Walk { outer: [plane, row, once], run, pixel: xg.image_len(), width };
+        let from = &x[xg.at(image, 0, 0, 0)..];
+        let weights = &linear.weights[self.first * LANES * linear.features + block * LANES..];
+        debug_assert!(walk.fits(P, B, from.len(), weights.len()));
+        // SAFETY: the walk goes over the features of `P` images, which `x` holds (asserted by `run`), and over the
+        // weights of the set, which were packed in that order.
+        let sums = unsafe { walk.accumulate(s, from.as_ptr(), weights.as_ptr(), sums) };
+        unrolled!(b < B, {
+            unrolled!(p < P, {
                 // SAFETY: each block of each image belongs to one task.
-                unsafe { self.y.slice(self.yg.at(image + n, block, 0, 0), LANES) }.copy_from_slice(&lanes);
+                let lanes = unsafe { self.y.slice(self.yg.at(image + p, self.first + block + b, 0, 0), LANES) };
+                s.store(lanes, sums[b][p]);
+            });
+        });
+        (P, block + B)
+    }
+
+    /// Applies the activation to the stored sums and clears the filling lanes.
+    #[inline(always)]
+    fn finish<S: Simd>(&self, s: S, blocks: usize) {
+        for image in 0..self.images {
+            for block in self.first..self.first + blocks {
+                // SAFETY: each block of each image belongs to one task.
+                let lanes = unsafe { self.y.slice(self.yg.at(image, block, 0, 0), LANES) };
+                let value = self.activation.apply(s, s.load(lanes));
+                s.store(lanes, value);
+                lanes[(self.linear.out_features - block * LANES).min(LANES)..].fill(0.0);
             }
         }
-        N
     }
 }
 
@@ -180,7 +180,7 @@ mod tests {
         #[test]
         fn equals_the_sum_in_f64_and_has_one_set_of_bits(
             (c, h, w, out) in (1usize..40, 1usize..4, 1usize..4, 1usize..300),
-            images in 1usize..6,
+            images in 1usize..9,
             seed in any::<u32>(),
         ) {
             let halo = Halo { top: 1, bottom: 0, left: 2, right: 1 };

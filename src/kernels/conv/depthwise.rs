@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use super::epilogue::{Area, Row};
+use super::epilogue::{Area, Output};
 use super::{ConvShape, Job};
 use crate::kernels::buffer::Buffer;
 use crate::kernels::exec::Exec;
 use crate::kernels::geometry::LANES;
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
+use crate::kernels::tile::unrolled;
 
 pub(super) struct Depthwise {
     shape: ConvShape,
@@ -77,24 +78,25 @@ impl<const SIDE: usize, const STRIDE: usize> Kernel for Tiled<'_, SIDE, STRIDE> 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let w = self.0.job.yg.w;
-        let Band { job, image, block, ref rows, .. } = self.0;
+        let Band { job, image, ref rows, .. } = self.0;
+        let output = job.output(s, image);
+        let origin = image * job.xg.image_len();
         for y in rows.clone() {
-            let row = job.row(s, image, block, y);
             let mut x = 0;
             // Tiles of 14 while they fit; the rest in tiles of 7, the last of which starts earlier: no masks.
             if S::REGISTERS >= 32 && SIDE > 0 {
                 while w - x >= 14 {
-                    self.tile::<S, 14>(s, &row, y, x);
+                    self.tile::<S, 14>(s, &output, origin, y, x);
                     x += 14;
                 }
             }
             while x < w {
                 if SIDE > 0 {
                     let at = x.min(w - 7);
-                    self.tile::<S, 7>(s, &row, y, at);
+                    self.tile::<S, 7>(s, &output, origin, y, at);
                     x = at + 7;
                 } else {
-                    self.tile::<S, 1>(s, &row, y, x);
+                    self.tile::<S, 1>(s, &output, origin, y, x);
                     x += 1;
                 }
             }
@@ -103,17 +105,17 @@ impl<const SIDE: usize, const STRIDE: usize> Kernel for Tiled<'_, SIDE, STRIDE> 
 }
 
 impl<const SIDE: usize, const STRIDE: usize> Tiled<'_, SIDE, STRIDE> {
-    /// `P` pixels from column `x` of row `y`.
+    /// `P` pixels from column `x` of row `y`, of the image that begins at `origin`.
     #[inline(always)]
-    fn tile<S: Simd, const P: usize>(&self, s: S, to: &Row<S>, y: usize, x: usize) {
-        let Band { depthwise: Depthwise { shape, weights }, job, image, block, .. } = &self.0;
+    fn tile<S: Simd, const P: usize>(&self, s: S, output: &Output<S>, origin: usize, y: usize, x: usize) {
+        let Band { depthwise: Depthwise { shape, weights }, job, block, .. } = &self.0;
         let xg = job.xg;
         let (rows, columns) = if SIDE == 0 { shape.kernel } else { (SIDE, SIDE) };
         let stride = if STRIDE == 0 { shape.stride.1 } else { STRIDE };
         let mut sums = [s.load(&job.bias[block * LANES..]); P];
         let top = y * shape.stride.0 + xg.halo.top - shape.padding.top;
         let left = x * stride + xg.halo.left - shape.padding.left;
-        let origin = image * xg.image_len() + block * xg.plane_len() + top * xg.row_len() + left * LANES;
+        let origin = origin + block * xg.plane_len() + top * xg.row_len() + left * LANES;
         // SAFETY: the halo of `x` holds every tap of every window (asserted at packing), so the last tap of the last
         // pixel lies in `job.x`; the weights hold sixteen floats for each tap of each block. The pixels are in the
         // output and this task's.
@@ -124,12 +126,12 @@ impl<const SIDE: usize, const STRIDE: usize> Tiled<'_, SIDE, STRIDE> {
                 for t in 0..columns {
                     let tap = origin.add(r * shape.dilation.0 * xg.row_len() + t * shape.dilation.1 * LANES);
                     let filter = s.load_ptr(weights.add((r * columns + t) * LANES));
-                    for p in 0..P {
+                    unrolled!(p < P, {
                         sums[p] = s.fma(s.load_ptr(tap.add(p * stride * LANES)), filter, sums[p]);
-                    }
+                    });
                 }
             }
-            to.store(s, [sums], x);
+            output.store(s, [sums], *block, y, x);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::epilogue::Area;
+use super::epilogue::{Area, Output};
 use super::{ConvShape, Job};
 use crate::kernels::buffer::Buffer;
 use crate::kernels::exec::Exec;
@@ -32,6 +32,8 @@ pub(super) struct Direct {
     shape: ConvShape,
     sets: Vec<Set>,
     segments: Vec<Segment>,
+    /// Row taps inside the map, for each output row.
+    rows: Vec<Range<usize>>,
     weights: Buffer,
 }
 
@@ -68,7 +70,9 @@ impl Direct {
             }
             first = blocks.end;
         }
-        Self { shape: *shape, sets, segments: segments(shape, x.w, y.w), weights: weights.into() }
+        let live = |y: usize| live(y * shape.stride.0, shape.padding.top, shape.kernel.0, shape.dilation.0, x.h);
+        let (segments, rows) = (segments(shape, x.w, y.w), (0..y.h).map(live).collect());
+        Self { shape: *shape, sets, segments, rows, weights: weights.into() }
     }
 
     pub(super) fn run(&self, exec: &Exec<'_>, job: &Job<'_>) {
@@ -182,7 +186,7 @@ fn segments(shape: &ConvShape, w: usize, columns: usize) -> Vec<Segment> {
 impl Segment {
     pub(super) fn new(columns: Range<usize>, taps: Range<usize>) -> Self {
         let covers = std::array::from_fn(|blocks| match blocks {
-            0 => cover(&columns, &[6, 4, 2, 1], 1),
+            0 => cover(&columns, &[6, 5, 4, 3, 2, 1], 1),
             _ => cover(&columns, sizes(blocks), blocks),
         });
         Self { taps, covers }
@@ -205,7 +209,7 @@ fn live(start: usize, padding: usize, taps: usize, dilation: usize, size: usize)
 /// Tile widths that are compiled for `blocks` filter blocks, largest first.
 fn sizes(blocks: usize) -> &'static [usize] {
     match blocks {
-        1 => &[14, 10, 8, 6, 4, 3, 2, 1],
+        1 => &[14, 10, 8, 6, 5, 4, 3, 2, 1],
         2 => &[14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1],
         3 => &[7, 4, 2, 1],
         4 => &[6, 5, 4, 3, 2, 1],
@@ -262,7 +266,7 @@ impl Strip<'_> {
     /// In tiles of `size` pixels and `blocks` filter blocks.
     fn run(self, isa: Isa, blocks: usize, size: usize) {
         tile_of!(isa, self, blocks, size:
-            1 x [14 10 8 6 4 3 2 1], 2 x [14 12 10 8 7 6 5 4 3 2 1], 3 x [7 4 2 1], 4 x [6 5 4 3 2 1], 8 x [2 1]);
+            1 x [14 10 8 6 5 4 3 2 1], 2 x [14 12 10 8 7 6 5 4 3 2 1], 3 x [7 4 2 1], 4 x [6 5 4 3 2 1], 8 x [2 1]);
     }
 }
 
@@ -277,16 +281,19 @@ impl<const P: usize, const B: usize> Kernel for Tiled<'_, P, B> {
             // Never dispatched; saying so keeps the code of such tiles out of the levels that cannot hold them.
             unreachable!("a tile of {P} pixels and {B} blocks does not fit the registers");
         }
+        let output = self.0.job.output(s, self.0.image);
+        let origin = self.0.image * self.0.job.xg.image_len();
         for set in self.0.sets {
-            self.set(s, set);
+            self.set(s, set, origin, &output);
         }
     }
 }
 
 impl<const P: usize, const B: usize> Tiled<'_, P, B> {
+    /// For one set, of the image that begins at `origin`.
     #[inline(always)]
-    fn set<S: Simd>(&self, s: S, set: &Set) {
-        let &Strip { direct: Direct { shape, weights, .. }, job, block, taps, image, rows, columns, .. } = &self.0;
+    fn set<S: Simd>(&self, s: S, set: &Set, origin: usize, output: &Output<S>) {
+        let &Strip { direct: Direct { shape, weights, rows: live, .. }, job, block, taps, rows, columns, .. } = &self.0;
         let (xg, width, first) = (job.xg, set.blocks.len() * LANES, set.blocks.start + block);
         let step = xg.lanes * width;
         let (r, t) = shape.kernel;
@@ -294,35 +301,34 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
         for b in 0..B {
             bias[b] = s.load(&job.bias[(first + b) * LANES..]);
         }
+        let plane = Loop { count: set.inputs.len(), input: xg.plane_len(), weights: r * t * step };
+        let row = Loop { count: 1, input: shape.dilation.0 * xg.row_len(), weights: t * step };
+        // Neighbouring taps of all lanes are one run.
+        let (column, run) = match shape.dilation.1 {
+            1 => (Loop { count: 1, input: 0, weights: 0 }, taps.len() * xg.lanes),
+            dilation => (Loop { count: taps.len(), input: dilation * xg.lanes, weights: step }, xg.lanes),
+        };
+        let pixel = shape.stride.1 * xg.lanes;
+        // The first live tap, in the frame of the buffer and in the weights.
+        let left = taps.start * shape.dilation.1 + xg.halo.left - shape.padding.left;
+        let from = origin + set.inputs.start * plane.input + left * xg.lanes;
+        let weight = set.offset + block * LANES + taps.start * step;
         for y in rows.clone() {
-            let live = live(y * shape.stride.0, shape.padding.top, r, shape.dilation.0, xg.h);
-            let plane = Loop { count: set.inputs.len(), input: xg.plane_len(), weights: r * t * step };
-            let row = Loop { count: live.len(), input: shape.dilation.0 * xg.row_len(), weights: t * step };
-            let column = Loop { count: taps.len(), input: shape.dilation.1 * xg.lanes, weights: step };
-            // Neighbouring taps of all lanes are one run.
-            let (column, run) = match shape.dilation.1 {
-                1 => (Loop { count: 1, input: 0, weights: 0 }, taps.len() * xg.lanes),
-                _ => (column, xg.lanes),
-            };
-            let walk = Walk { outer: [plane, row, column], run, pixel: shape.stride.1 * xg.lanes, width };
-            // Places of the first live tap, in the frame of the buffer and in the weights.
+            let live = &live[y];
             let top = y * shape.stride.0 + live.start * shape.dilation.0 + xg.halo.top - shape.padding.top;
-            let left = taps.start * shape.dilation.1 + xg.halo.left - shape.padding.left;
-            let from =
-                image * xg.image_len() + set.inputs.start * xg.plane_len() + top * xg.row_len() + left * xg.lanes;
-            let weight = set.offset + block * LANES + (live.start * t + taps.start) * step;
-            let to = job.row(s, image, first, y);
+            let (from, weight) = (from + top * xg.row_len(), weight + live.start * row.weights);
+            let walk = Walk { outer: [plane, Loop { count: live.len(), ..row }, column], run, pixel, width };
             let mut x = columns.start;
             while x < columns.end {
                 let at = x.min(columns.end - P);
-                let from = from + at * walk.pixel;
+                let from = from + at * pixel;
                 debug_assert!(walk.fits(P, B, job.x.len() - from, weights.len() - weight));
                 // SAFETY: the halo of `x` holds every tap of every window and its buffer every image (asserted), the
                 // weights were packed for this walk; the pixels are in the output and this task's.
                 unsafe {
                     let (input, weight) = (job.x.as_ptr().add(from), weights.as_ptr().add(weight));
                     let sums = walk.accumulate(s, input, weight, bias.map(|bias| [bias; P]));
-                    to.store(s, sums, at);
+                    output.store(s, sums, first, y, at);
                 }
                 x = at + P;
             }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Job;
 use crate::kernels::activation::Activation;
-use crate::kernels::geometry::LANES;
+use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::unrolled;
@@ -20,17 +20,18 @@ impl Job<'_> {
         }
     }
 
-    /// Where and how row `y` of the blocks from `first` on is stored.
+    /// Where and how an image's output is stored.
     #[inline(always)]
-    pub(super) fn row<S: Simd>(&self, s: S, image: usize, first: usize, y: usize) -> Row<S> {
-        debug_assert!(image < self.images && first < self.yg.blocks() && y < self.yg.h);
+    pub(super) fn output<S: Simd>(&self, s: S, image: usize) -> Output<S> {
+        debug_assert!(image < self.images);
         let (low, high) = self.bounds().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-        Row {
+        let plane = |geometry: &Geometry| Plane { row: geometry.row_len(), plane: geometry.plane_len() };
+        Output {
             low: s.splat(low),
             high: s.splat(high),
-            to: self.y.at(self.yg.at(image, first, y, 0)),
-            plane: self.yg.plane_len(),
-            residual: self.residual.map(|(residual, g)| (residual[g.at(image, first, y, 0)..].as_ptr(), g.plane_len())),
+            to: self.y.at(self.yg.at(image, 0, 0, 0)),
+            strides: plane(self.yg),
+            residual: self.residual.map(|(from, g)| (from[g.at(image, 0, 0, 0)..].as_ptr(), plane(g))),
         }
     }
 
@@ -45,39 +46,60 @@ impl Job<'_> {
     }
 }
 
-/// A row of the output, in some blocks.
-pub(super) struct Row<S: Simd> {
+/// Floats from row to row and from block to block.
+#[derive(Clone, Copy)]
+struct Plane {
+    row: usize,
+    plane: usize,
+}
+
+impl Plane {
+    fn at(self, block: usize, y: usize, x: usize) -> usize {
+        block * self.plane + y * self.row + x * LANES
+    }
+}
+
+/// The output of one image.
+pub(super) struct Output<S: Simd> {
     low: S::V,
     high: S::V,
     /// First pixel of the first block.
     to: *mut f32,
-    /// Floats from one block to the next.
-    plane: usize,
-    /// The same of the residual.
-    residual: Option<(*const f32, usize)>,
+    strides: Plane,
+    /// First pixel of the first block of the residual.
+    residual: Option<(*const f32, Plane)>,
 }
 
-impl<S: Simd> Row<S> {
-    /// Adds the residual to `sums[b][p]`, the value of pixel `x + p` of the row's `b`-th block, bounds and stores it.
-    /// Activations that are more than bounds are left to [`Job::finish`].
+impl<S: Simd> Output<S> {
+    /// Adds the residual to `sums[b][p]`, the value of pixel `x + p` of row `y` of block `first + b`, bounds and stores
+    /// it. Activations that are more than bounds are left to [`Job::finish`].
     ///
     /// # Safety
     /// The pixels and blocks lie in the output, and no other thread writes them.
     #[inline(always)]
-    pub(super) unsafe fn store<const P: usize, const B: usize>(&self, s: S, mut sums: [[S::V; P]; B], x: usize) {
+    pub(super) unsafe fn store<const P: usize, const B: usize>(
+        &self,
+        s: S,
+        mut sums: [[S::V; P]; B],
+        first: usize,
+        y: usize,
+        x: usize,
+    ) {
         // SAFETY: the caller vouches for the output; the residual has its shape and its buffer holds it (asserted).
         unsafe {
-            if let Some((from, plane)) = self.residual {
+            if let Some((from, strides)) = self.residual {
+                let from = from.add(strides.at(first, y, x));
                 unrolled!(b < B, {
                     unrolled!(p < P, {
-                        sums[b][p] = s.add(sums[b][p], s.load_ptr(from.add(b * plane + (x + p) * LANES)));
+                        sums[b][p] = s.add(sums[b][p], s.load_ptr(from.add(b * strides.plane + p * LANES)));
                     });
                 });
             }
+            let to = self.to.add(self.strides.at(first, y, x));
             unrolled!(b < B, {
                 unrolled!(p < P, {
                     let value = s.min(self.high, s.max(self.low, sums[b][p]));
-                    s.store_ptr(self.to.add(b * self.plane + (x + p) * LANES), value);
+                    s.store_ptr(to.add(b * self.strides.plane + p * LANES), value);
                 });
             });
         }

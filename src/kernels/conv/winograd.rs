@@ -251,21 +251,20 @@ impl Kernel for Outputs<'_> {
             for (index, &Place { image, row, column }) in tiles.iter().enumerate() {
                 let from = &self.from[self.yg.at(0, block, 0, index)..];
                 let half = transform_output(s, from, self.yg.len() + LANES);
-                let left = job.yg.w - column;
+                let (left, to) = (job.yg.w - column, job.output(s, image));
                 for i in 0..TILE {
                     if row + i >= job.yg.h {
                         break;
                     }
                     let outputs = output_side(s, half[i]).map(|output| s.add(output, bias));
-                    let to = job.row(s, image, block, row + i);
                     // SAFETY: the pixels are in the map, and in these blocks this task's.
                     unsafe {
                         if left >= TILE {
-                            to.store(s, [outputs], column);
+                            to.store(s, [outputs], block, row + i, column);
                         } else {
                             for j in 0..TILE - 1 {
                                 if j < left {
-                                    to.store(s, [[outputs[j]]], column + j);
+                                    to.store(s, [[outputs[j]]], block, row + i, column + j);
                                 }
                             }
                         }
