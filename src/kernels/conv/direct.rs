@@ -40,7 +40,7 @@ pub(super) struct Direct {
 /// Bytes of input that stay in the second-level cache beside the weights.
 const CACHED: usize = 400_000;
 /// Tasks for each thread: enough to share evenly.
-const TASKS: usize = 4;
+const TASKS: usize = 8;
 
 impl Direct {
     pub(super) fn new(shape: &ConvShape, weight: &[f32], x: &Geometry, y: &Geometry) -> Self {
@@ -77,25 +77,29 @@ impl Direct {
 
     pub(super) fn run(&self, exec: &Exec<'_>, job: &Job<'_>) {
         let (h, sets, wanted) = (job.yg.h, self.sets.len(), TASKS * exec.pool.threads());
+        // An image that fits in cache stays there: each set of filters goes over it, and its weights are read once.
+        // Of a larger one, a band of rows stays there while all sets go over it.
         let image_bytes = job.xg.image_len() * size_of::<f32>();
-        if image_bytes <= CACHED {
-            // The image stays in cache: each set of filters goes over all of it, its weights are read once.
-            let bands = wanted.div_ceil(job.images * sets).min(h);
-            let places = job.images * bands;
-            exec.for_each_task(sets * places, |_, task| {
-                let (set, place) = (task / places, task % places);
-                self.band(exec.isa, job, &self.sets[set..=set], place / bands, part(h, place % bands, bands));
-            });
-        } else {
-            // A band of rows stays in cache while all sets of filters go over it.
-            let bands = image_bytes.div_ceil(CACHED).max(wanted.div_ceil(job.images)).min(h);
-            let chunks = wanted.div_ceil(job.images * bands).min(sets);
-            exec.for_each_task(job.images * bands * chunks, |_, task| {
-                let (place, chunk) = (task / chunks, task % chunks);
-                let sets = &self.sets[part(sets, chunk, chunks)];
-                self.band(exec.isa, job, sets, place / bands, part(h, place % bands, bands));
-            });
-        }
+        let in_cache = image_bytes <= CACHED;
+        let bands = match in_cache {
+            true => wanted.div_ceil(job.images * sets),
+            false => wanted.div_ceil(job.images).max(image_bytes.div_ceil(CACHED)),
+        };
+        // Bands of equal height, but for the last.
+        let height = h.div_ceil(bands.min(h));
+        let bands = h.div_ceil(height);
+        let places = job.images * bands;
+        let chunks = match in_cache {
+            true => sets,
+            false if places >= 2 * exec.pool.threads() => 1,
+            false => wanted.div_ceil(places).min(sets),
+        };
+        exec.for_each_task(places * chunks, |_, task| {
+            let (place, chunk) = if in_cache { (task % places, task / places) } else { (task / chunks, task % chunks) };
+            let start = place % bands * height;
+            let sets = &self.sets[part(sets, chunk, chunks)];
+            self.band(exec.isa, job, sets, place / bands, start..h.min(start + height));
+        });
     }
 
     /// Some rows of one image for some sets of filters.
