@@ -1,5 +1,8 @@
 //! What can be typed: verbs and flags. What they mean is the verbs' own business.
 
+// The doc comments of flags are their help, which is plain text.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
