@@ -4,14 +4,19 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::classes::{Classes, Run};
-use super::code::{CodeMap, Encoder, MAX_WIDTH, bits, width};
-use super::sums::{LANE_SUMS, NONZERO, NONZERO_G16, Sums, TERMS, WIDTH, key};
+use super::code::{CodeMap, Encoder, bits};
+use super::histogram::CodeHistogram;
+use super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, Sums, TERMS, ValueSums, WIDTH, key};
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
 
 /// Pixels whose 16-bit lane sums cannot overflow: widths are at most 17.
 const CHUNK: usize = 2048;
+/// Pixels (of sixteen values) in a group of 16, 64 and 256.
+const PIXELS: [usize; 3] = [1, 4, 16];
+/// Bit of a group's summary that says that a code is negative; magnitudes have 15 bits.
+const SIGN: u16 = 0x8000;
 
 /// How the values of an image are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +33,10 @@ pub struct Counter {
     encoder: Encoder,
     grouping: Grouping,
     sums: Sums,
+    codes: CodeHistogram,
     row: Row,
+    /// One for each class of columns, with what is not yet in `sums`.
+    pending: Vec<Pending>,
 }
 
 /// One row of one channel block (or all features of an image), coded.
@@ -36,14 +44,22 @@ pub struct Counter {
 struct Row {
     /// Codes, sixteen a pixel, filling lanes zero.
     codes: Vec<[i16; LANES]>,
-    /// Bits of the largest magnitude of each pixel.
-    bits: Vec<u8>,
-    /// Whether a code of the pixel is negative.
-    negative: Vec<bool>,
+    /// Magnitudes of each pixel's codes or'ed, and [`SIGN`] if one is negative.
+    summaries: Vec<u16>,
     /// Width of the group of 16, 64, 256 that holds each pixel.
     widths: [Vec<u8>; 3],
     /// Gathered values, where the operand is not blocked.
     values: Vec<f32>,
+    /// Non-zero codes of the row, side by side.
+    nonzeros: Vec<u16>,
+}
+
+/// Lane sums of a class in 16 bits.
+#[derive(Clone, Default)]
+struct Pending {
+    lanes: [[u16; LANES]; LANE_SUMS],
+    groups: GroupSums,
+    pixels: usize,
 }
 
 impl Counter {
@@ -55,12 +71,14 @@ impl Counter {
         classes: Arc<[Classes; 2]>,
         channels: usize,
     ) -> Self {
+        let pending = vec![Pending::default(); classes[1].len()];
         let sums = Sums::new(classes, channels, map.codes());
-        Self { map, encoder, grouping, sums, row: Row::default() }
+        Self { map, encoder, grouping, sums, codes: CodeHistogram::default(), row: Row::default(), pending }
     }
 
     /// What was added up so far.
-    pub fn into_sums(self) -> Sums {
+    pub fn into_sums(mut self) -> Sums {
+        self.codes.drain_into(&mut self.sums.values.codes, self.map.lo);
         self.sums
     }
 
@@ -68,301 +86,312 @@ impl Counter {
     ///
     /// Features are taken as a whole with an image's first row.
     pub fn count_rows(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Range<usize>) -> bool {
-        match self.grouping {
-            Grouping::Channels => rows.into_iter().fold(true, |finite, y| {
-                (0..self.sums.blocks()).fold(finite, |finite, block| {
-                    let used = (self.sums.channels - block * LANES).min(LANES);
-                    let ok = if geometry.lanes == LANES {
-                        let start = geometry.at(image, block, y, 0);
-                        self.code(isa, &x[start..start + geometry.w * LANES], used, geometry.w)
-                    } else {
-                        let mut values = std::mem::take(&mut self.row.values);
-                        values.clear();
-                        values.resize(geometry.w * LANES, 0.0);
-                        for lane in 0..used {
-                            let start = geometry.at(image, block * LANES + lane, y, 0);
-                            for (column, &value) in x[start..start + geometry.w].iter().enumerate() {
-                                values[column * LANES + lane] = value;
-                            }
-                        }
-                        let ok = self.code(isa, &values, used, geometry.w);
-                        self.row.values = values;
-                        ok
-                    };
-                    self.add_row(isa, usize::from(self.sums.classes[0].of[y]), block);
-                    finite && ok
-                })
-            }),
-            Grouping::Features if rows.contains(&0) => {
-                let mut values = std::mem::take(&mut self.row.values);
-                values.clear();
-                for c in 0..geometry.c {
-                    for y in 0..geometry.h {
-                        let start = geometry.index(image, c, y, 0);
-                        values.extend((0..geometry.w).map(|x_| x[start + x_ * geometry.lanes]));
-                    }
-                }
-                let features = values.len();
-                values.resize(features.next_multiple_of(LANES), 0.0);
-                let used = features - (features - 1) / LANES * LANES;
-                let pixels = values.len() / LANES;
-                let ok = self.code(isa, &values, used, pixels);
-                self.row.values = values;
-                self.add_features(isa);
-                ok
-            }
-            Grouping::Features => true,
+        if self.grouping == Grouping::Features && !rows.contains(&0) {
+            return true;
         }
-    }
-
-    /// Codes `pixels` pixels of `values`, of which `used` lanes count (for features: in the last pixel only).
-    fn code(&mut self, isa: Isa, values: &[f32], used: usize, pixels: usize) -> bool {
-        let row = &mut self.row;
-        row.codes.resize(pixels, [0; LANES]);
-        row.bits.resize(pixels, 0);
-        row.negative.resize(pixels, false);
-        let filling = match self.grouping {
-            Grouping::Channels => (LANES - used) * pixels,
-            Grouping::Features => LANES - used,
-        };
-        let coded = isa.run(Code { map: self.map, values, row });
-        self.sums.values.natural_zeros += u64::from(coded.zeros) - filling as u64;
-        self.sums.values.saturated += u64::from(coded.saturated);
-        // The filling is zero: it may not count as an extreme where no value is.
-        let real = if used == LANES { coded.extremes } else { extremes(values, used, self.grouping) };
-        let [low, high] = &mut self.sums.values.extremes;
-        (*low, *high) = ((*low).min(key(real[0])), (*high).max(key(real[1])));
-        self.sums.values.codes[(-self.map.lo) as usize] += u64::from(coded.zero_codes) - filling as u64;
-        for code in row.codes.as_flattened() {
-            if *code != 0 {
-                self.sums.values.codes[(i32::from(*code) - self.map.lo) as usize] += 1;
-            }
-        }
-        for (size, per_group) in [1, 4, 16].into_iter().enumerate() {
-            row.widths[size].clear();
-            for start in (0..pixels).step_by(per_group) {
-                let group = start..(start + per_group).min(pixels);
-                let most = row.bits[group.clone()].iter().copied().max().unwrap_or(0);
-                let width = most + u8::from(row.negative[group.clone()].contains(&true));
-                row.widths[size].extend(group.map(|_| width));
-                self.sums.values.group_widths[size][usize::from(width)] += 1;
-            }
-        }
-        coded.finite
-    }
-
-    /// Adds the coded row to the classes of its columns.
-    fn add_row(&mut self, isa: Isa, row_class: usize, block: usize) {
-        let classes = Arc::clone(&self.sums.classes);
-        for (column_class, runs) in classes[1].runs.iter().enumerate() {
-            let place = self.sums.place(row_class, column_class, block);
-            for run in runs {
-                self.add_run(isa, *run, place);
-            }
-        }
-    }
-
-    /// Adds the coded features, each pixel to its own block.
-    fn add_features(&mut self, isa: Isa) {
-        for block in 0..self.sums.blocks() {
-            self.add_run(isa, Run { start: block, count: 1, step: 1 }, block);
-        }
-    }
-
-    fn add_run(&mut self, isa: Isa, run: Run, place: usize) {
-        for done in (0..run.count).step_by(CHUNK) {
-            let part = Run { start: run.start + done * run.step, count: (run.count - done).min(CHUNK), ..run };
-            let lanes = match self.encoder {
-                Encoder::Naf => isa.run(Lanes { part, row: &self.row, terms: |m| Encoder::Naf.terms(m) }),
-                Encoder::Popcount => isa.run(Lanes { part, row: &self.row, terms: |m| Encoder::Popcount.terms(m) }),
-                Encoder::Booth4 => isa.run(Lanes { part, row: &self.row, terms: |m| Encoder::Booth4.terms(m) }),
-                Encoder::Runs => isa.run(Lanes { part, row: &self.row, terms: |m| Encoder::Runs.terms(m) }),
-            };
-            for (lane, to) in self.sums.lanes[place * LANES..][..LANES].iter_mut().enumerate() {
-                for (sum, to) in to.iter_mut().enumerate() {
-                    *to += u64::from(lanes[sum][lane]);
-                }
-            }
-            let groups = &mut self.sums.groups[place];
-            for (size, widths) in self.row.widths.iter().enumerate() {
-                let widths = widths[part.start..].iter().step_by(part.step).take(part.count);
-                let (sum, zero) =
-                    widths.fold((0, 0), |(sum, zero), &width| (sum + u32::from(width), zero + u32::from(width == 0)));
-                groups.width[size] += u64::from(sum);
-                groups.zero[size] += u64::from(zero);
-            }
+        self.codes.make_room(geometry.image_len() as u64, &mut self.sums.values.codes, self.map.lo);
+        let part = Part { x, geometry, image, rows };
+        match self.encoder {
+            Encoder::Naf => isa.run(Pass { counter: self, part, terms: |m| Encoder::Naf.terms(m) }),
+            Encoder::Popcount => isa.run(Pass { counter: self, part, terms: |m| Encoder::Popcount.terms(m) }),
+            Encoder::Booth4 => isa.run(Pass { counter: self, part, terms: |m| Encoder::Booth4.terms(m) }),
+            Encoder::Runs => isa.run(Pass { counter: self, part, terms: |m| Encoder::Runs.terms(m) }),
         }
     }
 }
 
-/// Smallest and largest of the lanes that count.
-fn extremes(values: &[f32], used: usize, grouping: Grouping) -> [f32; 2] {
-    let last = values.len() / LANES - 1;
-    let lanes = |pixel: usize| if grouping == Grouping::Channels || pixel == last { used } else { LANES };
-    let counted = values.chunks_exact(LANES).enumerate().flat_map(|(pixel, chunk)| &chunk[..lanes(pixel)]);
-    counted.fold([f32::INFINITY, f32::NEG_INFINITY], |[low, high], &v| [low.min(v), high.max(v)])
+/// Rows of one image.
+struct Part<'a> {
+    x: &'a [f32],
+    geometry: &'a Geometry,
+    image: usize,
+    rows: Range<usize>,
 }
 
-/// Codes a row.
-struct Code<'a> {
-    map: CodeMap,
-    values: &'a [f32],
-    row: &'a mut Row,
+/// Counts a part.
+struct Pass<'a, F> {
+    counter: &'a mut Counter,
+    part: Part<'a>,
+    terms: F,
 }
 
-struct Coded {
-    finite: bool,
-    zeros: u32,
-    zero_codes: u32,
-    saturated: u32,
-    extremes: [f32; 2],
-}
-
-impl Kernel for Code<'_> {
-    type Output = Coded;
+impl<F: Fn(u16) -> u16> Kernel for Pass<'_, F> {
+    type Output = bool;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> Coded {
-        let (mut bad, mut zeros, mut zero_codes, mut saturated) =
-            ([0u32; LANES], [0u32; LANES], [0u32; LANES], [0u32; LANES]);
-        let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-        let Row { codes, bits: row_bits, negative, .. } = self.row;
-        for (((values, codes), bits_), negative) in
-            self.values.as_chunks::<LANES>().0.iter().zip(codes).zip(row_bits).zip(negative)
-        {
-            let mut ored = 0u16;
-            let mut signs = 0u16;
+    fn run<S: Simd>(self, simd: S) -> bool {
+        let Self { counter, part, terms } = self;
+        let mut lanes = LaneTotals::default();
+        match counter.grouping {
+            Grouping::Channels => {
+                for block in 0..counter.sums.blocks() {
+                    counter.block(simd, &part, block, &mut lanes, &terms);
+                }
+            }
+            Grouping::Features => counter.features(simd, &part, &mut lanes, &terms),
+        }
+        lanes.add_to(&mut counter.sums.values);
+        lanes.not_finite.iter().all(|&bad| bad == 0)
+    }
+}
+
+impl Counter {
+    /// The rows of one block of channels.
+    #[inline(always)]
+    fn block<S: Simd>(
+        &mut self,
+        simd: S,
+        part: &Part<'_>,
+        block: usize,
+        lanes: &mut LaneTotals,
+        terms: &impl Fn(u16) -> u16,
+    ) {
+        let Part { x, geometry, image, .. } = *part;
+        let Self { map, sums, codes, row, pending, .. } = self;
+        let used = (sums.channels - block * LANES).min(LANES);
+        let mut row_class = None;
+        for y in part.rows.clone() {
+            row.resize(geometry.w);
+            let mut values = std::mem::take(&mut row.values);
+            let of_row = if geometry.lanes == LANES {
+                let start = geometry.at(image, block, y, 0);
+                &x[start..start + geometry.w * LANES]
+            } else {
+                gather_channels(part, y, block * LANES..block * LANES + used, &mut values);
+                &values
+            };
+            row.code(simd, *map, of_row, 0, used, lanes);
+            row.values = values;
+            codes.add(&row.nonzeros, (geometry.w * used) as u64);
+            row.group(&mut sums.values);
+            let class = usize::from(sums.classes[0].of[y]);
+            if let Some(before) = row_class.replace(class).filter(|&before| before != class) {
+                flush_all(sums, pending, before, block);
+            }
+            let runs = sums.classes[1].runs.len();
+            for column_class in 0..runs {
+                for index in 0..sums.classes[1].runs[column_class].len() {
+                    let run = sums.classes[1].runs[column_class][index];
+                    for done in (0..run.count).step_by(CHUNK) {
+                        let part = Run {
+                            start: run.start + done * run.step,
+                            count: (run.count - done).min(CHUNK),
+                            step: run.step,
+                        };
+                        if pending[column_class].pixels + part.count > CHUNK {
+                            let place = sums.place(class, column_class, block);
+                            pending[column_class].flush(sums, place);
+                        }
+                        row.add_run(part, &mut pending[column_class], terms);
+                    }
+                }
+            }
+        }
+        if let Some(class) = row_class {
+            flush_all(sums, pending, class, block);
+        }
+    }
+
+    /// All features of an image, each pixel its own block.
+    #[inline(always)]
+    fn features<S: Simd>(&mut self, simd: S, part: &Part<'_>, lanes: &mut LaneTotals, terms: &impl Fn(u16) -> u16) {
+        let Self { map, sums, codes, row, pending, .. } = self;
+        let mut values = std::mem::take(&mut row.values);
+        let features = gather_features(part, &mut values);
+        let pixels = values.len() / LANES;
+        row.resize(pixels);
+        // The last pixel may have filling lanes.
+        let last = pixels - 1;
+        row.code(simd, *map, &values[..last * LANES], 0, LANES, lanes);
+        codes.add(&row.nonzeros, (last * LANES) as u64);
+        row.code(simd, *map, &values[last * LANES..], last, features - last * LANES, lanes);
+        codes.add(&row.nonzeros, (features - last * LANES) as u64);
+        row.values = values;
+        row.group(&mut sums.values);
+        for block in 0..pixels {
+            row.add_run(Run { start: block, count: 1, step: 1 }, &mut pending[0], terms);
+            pending[0].flush(sums, block);
+        }
+    }
+}
+
+fn flush_all(sums: &mut Sums, pending: &mut [Pending], row_class: usize, block: usize) {
+    for (column_class, pending) in pending.iter_mut().enumerate() {
+        let place = sums.place(row_class, column_class, block);
+        pending.flush(sums, place);
+    }
+}
+
+/// One row of some channels of a planar operand, in blocks.
+fn gather_channels(part: &Part<'_>, y: usize, channels: Range<usize>, values: &mut Vec<f32>) {
+    let w = part.geometry.w;
+    values.clear();
+    values.resize(w * LANES, 0.0);
+    for (lane, channel) in channels.enumerate() {
+        let start = part.geometry.at(part.image, channel, y, 0);
+        for (column, &value) in part.x[start..start + w].iter().enumerate() {
+            values[column * LANES + lane] = value;
+        }
+    }
+}
+
+/// All features of an image in the order channel, row, column, filled up to pixels. Returns how many there are.
+fn gather_features(part: &Part<'_>, values: &mut Vec<f32>) -> usize {
+    let geometry = part.geometry;
+    values.clear();
+    for c in 0..geometry.c {
+        for y in 0..geometry.h {
+            let start = geometry.index(part.image, c, y, 0);
+            values.extend((0..geometry.w).map(|column| part.x[start + column * geometry.lanes]));
+        }
+    }
+    let features = values.len();
+    values.resize(features.next_multiple_of(LANES), 0.0);
+    features
+}
+
+/// What the values of each lane add up to.
+struct LaneTotals {
+    not_finite: [u32; LANES],
+    zeros: [u32; LANES],
+    saturated: [u32; LANES],
+    low: [f32; LANES],
+    high: [f32; LANES],
+    /// Zeros that only fill.
+    filling: u64,
+}
+
+impl Default for LaneTotals {
+    fn default() -> Self {
+        let none = [0; LANES];
+        let (low, high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        Self { not_finite: none, zeros: none, saturated: none, low, high, filling: 0 }
+    }
+}
+
+impl LaneTotals {
+    fn add_to(&self, to: &mut ValueSums) {
+        let total = |lanes: &[u32; LANES]| lanes.iter().copied().map(u64::from).sum::<u64>();
+        to.natural_zeros += total(&self.zeros) - self.filling;
+        to.saturated += total(&self.saturated);
+        let [low, high] = &mut to.extremes;
+        *low = self.low.iter().fold(*low, |low, &v| if v == f32::INFINITY { low } else { low.min(key(v)) });
+        *high = self.high.iter().fold(*high, |high, &v| if v == f32::NEG_INFINITY { high } else { high.max(key(v)) });
+    }
+}
+
+/// Width of the group that a summary is of.
+#[inline(always)]
+fn width_of(summary: u16) -> u8 {
+    (bits(summary & !SIGN) + (summary >> 15)) as u8
+}
+
+impl Row {
+    fn resize(&mut self, pixels: usize) {
+        self.codes.resize(pixels, [0; LANES]);
+        self.summaries.resize(pixels, 0);
+        self.widths.iter_mut().for_each(|widths| widths.resize(pixels, 0));
+    }
+
+    /// Codes `values` to the pixels from `at` on, of which `used` lanes count, and sets the non-zeros aside.
+    #[inline(always)]
+    fn code<S: Simd>(
+        &mut self,
+        simd: S,
+        map: CodeMap,
+        values: &[f32],
+        at: usize,
+        used: usize,
+        totals: &mut LaneTotals,
+    ) {
+        let pixels = values.as_chunks::<LANES>().0;
+        let (before_low, before_high) = (totals.low, totals.high);
+        let LaneTotals { mut not_finite, mut zeros, mut saturated, mut low, mut high, .. } = *totals;
+        self.nonzeros.resize((pixels.len() + 1) * LANES, 0);
+        let mut kept = 0;
+        let codes = self.codes[at..].iter_mut().zip(&mut self.summaries[at..]);
+        for (values, (codes, summary)) in pixels.iter().zip(codes) {
             for lane in 0..LANES {
                 let x = values[lane];
-                let (rounded, code) = self.map.rounded_and_code(x);
+                let (rounded, code) = map.rounded_and_code(x);
                 codes[lane] = code as i16;
-                bad[lane] += u32::from(x.to_bits() & 0x7f80_0000 == 0x7f80_0000);
+                not_finite[lane] |= u32::from(x.to_bits() & 0x7f80_0000 == 0x7f80_0000);
                 zeros[lane] += u32::from(x == 0.0);
-                zero_codes[lane] += u32::from(code == 0);
                 saturated[lane] += u32::from(rounded != code);
                 low[lane] = if x < low[lane] { x } else { low[lane] };
                 high[lane] = if x > high[lane] { x } else { high[lane] };
             }
-            for lane in 0..LANES {
-                ored |= codes[lane].unsigned_abs();
-                signs |= codes[lane] as u16;
-            }
-            *bits_ = bits(ored) as u8;
-            *negative = signs & 0x8000 != 0;
+            *summary = codes.iter().fold(0, |ored, &code| ored | code.unsigned_abs() | code as u16 & SIGN);
+            let to = self.nonzeros[kept..].first_chunk_mut().expect("room for a pixel more than the row has");
+            kept += simd.keep_nonzeros(codes, to);
         }
-        Coded {
-            finite: bad.iter().all(|&count| count == 0),
-            zeros: zeros.iter().sum(),
-            zero_codes: zero_codes.iter().sum(),
-            saturated: saturated.iter().sum(),
-            extremes: [
-                low.iter().copied().fold(f32::INFINITY, f32::min),
-                high.iter().copied().fold(f32::NEG_INFINITY, f32::max),
-            ],
+        self.nonzeros.truncate(kept);
+        // The filling is zero: it may not count as an extreme where no value is.
+        low[used..].copy_from_slice(&before_low[used..]);
+        high[used..].copy_from_slice(&before_high[used..]);
+        let filling = totals.filling + ((LANES - used) * pixels.len()) as u64;
+        *totals = LaneTotals { not_finite, zeros, saturated, low, high, filling };
+    }
+
+    /// Widths of all groups of the row, and how many have which.
+    #[inline(always)]
+    fn group(&mut self, values: &mut ValueSums) {
+        let Self { summaries, widths, .. } = self;
+        for ((widths, histogram), size) in widths.iter_mut().zip(&mut values.group_widths).zip(PIXELS) {
+            for (group, widths) in summaries.chunks(size).zip(widths.chunks_mut(size)) {
+                let width = width_of(group.iter().fold(0, |ored, &summary| ored | summary));
+                widths.fill(width);
+                histogram[usize::from(width)] += 1;
+            }
         }
     }
-}
 
-/// Sums of a run of pixels, lane by lane.
-struct Lanes<'a, F> {
-    part: Run,
-    row: &'a Row,
-    terms: F,
-}
-
-impl<F: Fn(u16) -> u16> Kernel for Lanes<'_, F> {
-    type Output = [[u16; LANES]; LANE_SUMS];
-
+    /// Adds a run of at most [`CHUNK`] pixels to the sums of its class.
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> Self::Output {
-        let mut sums = [[0u16; LANES]; LANE_SUMS];
-        let Run { start, count, step } = self.part;
-        let pixels = self.row.codes[start..].iter().step_by(step).take(count);
-        let widths = self.row.widths[0][start..].iter().step_by(step);
-        for (codes, &group) in pixels.zip(widths) {
+    fn add_run(&self, run: Run, to: &mut Pending, terms: &impl Fn(u16) -> u16) {
+        let Run { start, count, step } = run;
+        to.pixels += count;
+        let mut sums = to.lanes;
+        let pixels = self.codes[start..].iter().step_by(step).take(count);
+        for (codes, &group) in pixels.zip(self.widths[0][start..].iter().step_by(step)) {
             for lane in 0..LANES {
                 let code = codes[lane];
                 let m = code.unsigned_abs();
-                let nonzero = u16::from(m != 0);
-                sums[NONZERO][lane] += nonzero;
+                sums[NONZERO][lane] += u16::from(m != 0);
                 sums[WIDTH][lane] += bits(m) + u16::from(code < 0);
-                sums[TERMS][lane] += (self.terms)(m);
+                sums[TERMS][lane] += terms(m);
                 sums[NONZERO_G16][lane] += if m != 0 { u16::from(group) } else { 0 };
             }
         }
-        sums
+        to.lanes = sums;
+        for (size, widths) in self.widths.iter().enumerate() {
+            let add = |(sum, zero): (u32, u32), &width: &u8| (sum + u32::from(width), zero + u32::from(width == 0));
+            let (sum, zero) = match step {
+                // A plain slice, which vectorises.
+                1 => widths[start..start + count].iter().fold((0, 0), add),
+                _ => widths[start..].iter().step_by(step).take(count).fold((0, 0), add),
+            };
+            to.groups.width[size] += u64::from(sum);
+            to.groups.zero[size] += u64::from(zero);
+        }
     }
 }
 
-/// The same sums as [`Counter`], value by value: the oracle of the tests.
-pub fn count_reference(
-    map: CodeMap,
-    encoder: Encoder,
-    grouping: Grouping,
-    classes: &Arc<[Classes; 2]>,
-    [images, c, h, w]: [usize; 4],
-    nchw: &[f32],
-) -> Sums {
-    let features = grouping == Grouping::Features;
-    // Features lie along one row of 16-feature pixels; each is its own channel.
-    let channels = if features { c * h * w } else { c };
-    let mut sums = Sums::new(Arc::clone(classes), channels, map.codes());
-    let value = |n: usize, c_: usize, y: usize, x: usize| nchw[((n * c + c_) * h + y) * w + x];
-    let group_width = |codes: &[i32]| {
-        let most = codes.iter().map(|v| bits(v.unsigned_abs() as u16)).max().unwrap_or(0);
-        most + u16::from(codes.iter().any(|&v| v < 0))
-    };
-    for n in 0..images {
-        // A "row" is what groups run along: the columns of a channel block, or the features of an image.
-        let rows: Vec<(usize, usize)> = if features {
-            vec![(0, 0)]
-        } else {
-            (0..h).flat_map(|y| (0..c.div_ceil(LANES)).map(move |b| (y, b))).collect()
-        };
-        for (y, block) in rows {
-            let pixels: Vec<Vec<f32>> = if features {
-                nchw[n * channels..(n + 1) * channels].chunks(LANES).map(<[f32]>::to_vec).collect()
-            } else {
-                (0..w)
-                    .map(|x| (block * LANES..((block + 1) * LANES).min(c)).map(|c| value(n, c, y, x)).collect())
-                    .collect()
-            };
-            let codes: Vec<Vec<i32>> =
-                pixels.iter().map(|pixel| pixel.iter().map(|&v| map.code(v)).collect()).collect();
-            for (size, per_group) in [1, 4, 16].into_iter().enumerate() {
-                for group in codes.chunks(per_group) {
-                    let width = group_width(&group.concat());
-                    sums.values.group_widths[size][usize::from(width)] += 1;
-                    let start = group.as_ptr() as usize - codes.as_ptr() as usize;
-                    let first = start / size_of::<Vec<i32>>();
-                    for x in first..first + group.len() {
-                        let place = if features {
-                            x
-                        } else {
-                            sums.place(usize::from(classes[0].of[y]), usize::from(classes[1].of[x]), block)
-                        };
-                        sums.groups[place].width[size] += u64::from(width);
-                        sums.groups[place].zero[size] += u64::from(width == 0);
-                        if size == 0 {
-                            for (lane, &code) in codes[x].iter().enumerate() {
-                                let to = &mut sums.lanes[place * LANES + lane];
-                                to[NONZERO] += u64::from(code != 0);
-                                to[WIDTH] += u64::from(self::width(code));
-                                to[TERMS] += u64::from(encoder.terms(code.unsigned_abs() as u16));
-                                to[NONZERO_G16] += if code != 0 { u64::from(width) } else { 0 };
-                            }
-                        }
-                    }
-                }
-            }
-            for (&x, &code) in pixels.iter().flatten().zip(codes.iter().flatten()) {
-                sums.values.codes[(code - map.lo) as usize] += 1;
-                sums.values.natural_zeros += u64::from(x == 0.0);
-                sums.values.saturated += u64::from(map.rounded_and_code(x).0 != code);
-                sums.values.extremes = [sums.values.extremes[0].min(key(x)), sums.values.extremes[1].max(key(x))];
+impl Pending {
+    /// Moves what was added up to the sums of `place`.
+    fn flush(&mut self, sums: &mut Sums, place: usize) {
+        if self.pixels == 0 {
+            return;
+        }
+        for (lane, to) in sums.lanes[place * LANES..][..LANES].iter_mut().enumerate() {
+            for (sum, to) in to.iter_mut().enumerate() {
+                *to += u64::from(self.lanes[sum][lane]);
             }
         }
+        for size in 0..PIXELS.len() {
+            sums.groups[place].width[size] += self.groups.width[size];
+            sums.groups[place].zero[size] += self.groups.zero[size];
+        }
+        *self = Self::default();
     }
-    debug_assert!(sums.values.group_widths[0].len() == MAX_WIDTH + 1);
-    sums
 }

@@ -3,15 +3,18 @@
 mod classes;
 mod code;
 mod counter;
+mod histogram;
 mod range;
+mod reference;
 mod sums;
 #[cfg(test)]
 mod tests;
 
 pub use classes::{Classes, Run};
 pub use code::{CodeMap, Encoder, MAX_WIDTH, bits, booth4, naf, ones_twos_complement, popcount, runs, width};
-pub use counter::{Counter, Grouping, count_reference};
+pub use counter::{Counter, Grouping};
 pub use range::Range;
+pub use reference::count_reference;
 pub use sums::{
     GROUP_SIZES, GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, Sums, TERMS, ValueSums, WIDTH, WidthHistogram, key, unkey,
 };

@@ -1,0 +1,82 @@
+//! The counting pass written value by value: the oracle of the tests.
+
+use std::sync::Arc;
+
+use super::classes::Classes;
+use super::code::{CodeMap, Encoder, MAX_WIDTH, bits, width};
+use super::counter::Grouping;
+use super::sums::{NONZERO, NONZERO_G16, Sums, TERMS, WIDTH, key};
+use crate::kernels::geometry::LANES;
+
+/// The same sums as [`super::Counter`], value by value: the oracle of the tests.
+pub fn count_reference(
+    map: CodeMap,
+    encoder: Encoder,
+    grouping: Grouping,
+    classes: &Arc<[Classes; 2]>,
+    [images, c, h, w]: [usize; 4],
+    nchw: &[f32],
+) -> Sums {
+    let features = grouping == Grouping::Features;
+    // Features lie along one row of 16-feature pixels; each is its own channel.
+    let channels = if features { c * h * w } else { c };
+    let mut sums = Sums::new(Arc::clone(classes), channels, map.codes());
+    let value = |n: usize, c_: usize, y: usize, x: usize| nchw[((n * c + c_) * h + y) * w + x];
+    let group_width = |codes: &[i32]| {
+        let most = codes.iter().map(|v| bits(v.unsigned_abs() as u16)).max().unwrap_or(0);
+        most + u16::from(codes.iter().any(|&v| v < 0))
+    };
+    for n in 0..images {
+        // A "row" is what groups run along: the columns of a channel block, or the features of an image.
+        let rows: Vec<(usize, usize)> = if features {
+            vec![(0, 0)]
+        } else {
+            (0..h).flat_map(|y| (0..c.div_ceil(LANES)).map(move |b| (y, b))).collect()
+        };
+        for (y, block) in rows {
+            let pixels: Vec<Vec<f32>> = if features {
+                nchw[n * channels..(n + 1) * channels].chunks(LANES).map(<[f32]>::to_vec).collect()
+            } else {
+                (0..w)
+                    .map(|x| (block * LANES..((block + 1) * LANES).min(c)).map(|c| value(n, c, y, x)).collect())
+                    .collect()
+            };
+            let codes: Vec<Vec<i32>> =
+                pixels.iter().map(|pixel| pixel.iter().map(|&v| map.code(v)).collect()).collect();
+            for (size, per_group) in [1, 4, 16].into_iter().enumerate() {
+                for group in codes.chunks(per_group) {
+                    let group_width = group_width(&group.concat());
+                    sums.values.group_widths[size][usize::from(group_width)] += 1;
+                    let start = group.as_ptr() as usize - codes.as_ptr() as usize;
+                    let first = start / size_of::<Vec<i32>>();
+                    for x in first..first + group.len() {
+                        let place = if features {
+                            x
+                        } else {
+                            sums.place(usize::from(classes[0].of[y]), usize::from(classes[1].of[x]), block)
+                        };
+                        sums.groups[place].width[size] += u64::from(group_width);
+                        sums.groups[place].zero[size] += u64::from(group_width == 0);
+                        if size == 0 {
+                            for (lane, &code) in codes[x].iter().enumerate() {
+                                let to = &mut sums.lanes[place * LANES + lane];
+                                to[NONZERO] += u64::from(code != 0);
+                                to[WIDTH] += u64::from(width(code));
+                                to[TERMS] += u64::from(encoder.terms(code.unsigned_abs() as u16));
+                                to[NONZERO_G16] += if code != 0 { u64::from(group_width) } else { 0 };
+                            }
+                        }
+                    }
+                }
+            }
+            for (&x, &code) in pixels.iter().flatten().zip(codes.iter().flatten()) {
+                sums.values.codes[(code - map.lo) as usize] += 1;
+                sums.values.natural_zeros += u64::from(x == 0.0);
+                sums.values.saturated += u64::from(map.rounded_and_code(x).0 != code);
+                sums.values.extremes = [sums.values.extremes[0].min(key(x)), sums.values.extremes[1].max(key(x))];
+            }
+        }
+    }
+    debug_assert!(sums.values.group_widths[0].len() == MAX_WIDTH + 1);
+    sums
+}
