@@ -11,6 +11,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type V: Copy;
     /// How many `V` the register file holds; tile sizes follow from it (never the order of a sum).
     const REGISTERS: usize;
+    /// Whether the level is the AVX-512 one, for loops that have a body of their own there.
+    const AVX512: bool = false;
 
     /// All lanes `value`.
     fn splat(self, value: f32) -> Self::V;
@@ -48,18 +50,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn round(self, a: Self::V) -> Self::V;
     /// `2^a` for integral `a` in -126..=127.
     fn exp2i(self, a: Self::V) -> Self::V;
-    /// The lanes of `from` that are not zero, in order, to the front of `to`; returns how many. The rest of `to` is left
-    /// undefined.
-    #[inline(always)]
-    fn keep_nonzeros(self, from: &[i16; LANES], to: &mut [u16; LANES]) -> usize {
-        let mut kept = 0;
-        for &code in from {
-            // Stored first and kept after: no branch to mispredict.
-            to[kept % LANES] = code as u16;
-            kept += usize::from(code != 0);
-        }
-        kept
-    }
 }
 
 /// The level without vector instructions: each operation lane by lane.

@@ -155,6 +155,7 @@ impl Simd for Avx2 {
 impl Simd for Avx512 {
     type V = __m512;
     const REGISTERS: usize = 32;
+    const AVX512: bool = true;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::V {
@@ -234,16 +235,6 @@ impl Simd for Avx512 {
         unsafe {
             let biased = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127));
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
-        }
-    }
-    #[inline(always)]
-    fn keep_nonzeros(self, from: &[i16; LANES], to: &mut [u16; LANES]) -> usize {
-        // SAFETY: both arrays hold sixteen 16-bit lanes; the token proves AVX-512 BW, VL and VBMI2.
-        unsafe {
-            let codes = _mm256_loadu_si256(from.as_ptr().cast());
-            let nonzero = _mm256_test_epi16_mask(codes, codes);
-            _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm256_maskz_compress_epi16(nonzero, codes));
-            nonzero.count_ones() as usize
         }
     }
 }

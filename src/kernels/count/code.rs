@@ -17,9 +17,9 @@ pub struct CodeMap {
 }
 
 /// Adding it to a value of magnitude below 2^22 leaves the rounded integer (ties to even) in the low bits.
-const MAGIC: f32 = 12_582_912.0;
+pub(super) const MAGIC: f32 = 12_582_912.0;
 /// Values are cut here before rounding: far beyond every code, and within reach of [`MAGIC`].
-const CUT: f32 = 2_000_000.0;
+pub(super) const CUT: f32 = 2_000_000.0;
 
 impl CodeMap {
     /// The rounded value before clamping (cut at two million), and the code.

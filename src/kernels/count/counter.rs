@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
 use super::classes::{Classes, Run};
 use super::code::{CodeMap, Encoder, bits};
 use super::histogram::CodeHistogram;
@@ -16,7 +18,7 @@ const CHUNK: usize = 2048;
 /// Pixels (of sixteen values) in a group of 16, 64 and 256.
 const PIXELS: [usize; 3] = [1, 4, 16];
 /// Bit of a group's summary that says that a code is negative; magnitudes have 15 bits.
-const SIGN: u16 = 0x8000;
+pub(super) const SIGN: u16 = 0x8000;
 
 /// How the values of an image are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +149,7 @@ impl Counter {
         terms: &impl Fn(u16) -> u16,
     ) {
         let Part { x, geometry, image, .. } = *part;
-        let Self { map, sums, codes, row, pending, .. } = self;
+        let Self { map, encoder, sums, codes, row, pending, .. } = self;
         let used = (sums.channels - block * LANES).min(LANES);
         let mut row_class = None;
         for y in part.rows.clone() {
@@ -182,7 +184,7 @@ impl Counter {
                             let place = sums.place(class, column_class, block);
                             pending[column_class].flush(sums, place);
                         }
-                        row.add_run(part, &mut pending[column_class], terms);
+                        row.add_run(simd, part, &mut pending[column_class], (*encoder, terms));
                     }
                 }
             }
@@ -195,7 +197,7 @@ impl Counter {
     /// All features of an image, each pixel its own block.
     #[inline(always)]
     fn features<S: Simd>(&mut self, simd: S, part: &Part<'_>, lanes: &mut LaneTotals, terms: &impl Fn(u16) -> u16) {
-        let Self { map, sums, codes, row, pending, .. } = self;
+        let Self { map, encoder, sums, codes, row, pending, .. } = self;
         let mut values = std::mem::take(&mut row.values);
         let features = gather_features(part, &mut values);
         let pixels = values.len() / LANES;
@@ -209,7 +211,7 @@ impl Counter {
         row.values = values;
         row.group(&mut sums.values);
         for block in 0..pixels {
-            row.add_run(Run { start: block, count: 1, step: 1 }, &mut pending[0], terms);
+            row.add_run(simd, Run { start: block, count: 1, step: 1 }, &mut pending[0], (*encoder, terms));
             pending[0].flush(sums, block);
         }
     }
@@ -251,12 +253,12 @@ fn gather_features(part: &Part<'_>, values: &mut Vec<f32>) -> usize {
 }
 
 /// What the values of each lane add up to.
-struct LaneTotals {
-    not_finite: [u32; LANES],
-    zeros: [u32; LANES],
-    saturated: [u32; LANES],
-    low: [f32; LANES],
-    high: [f32; LANES],
+pub(super) struct LaneTotals {
+    pub(super) not_finite: [u32; LANES],
+    pub(super) zeros: [u32; LANES],
+    pub(super) saturated: [u32; LANES],
+    pub(super) low: [f32; LANES],
+    pub(super) high: [f32; LANES],
     /// Zeros that only fill.
     filling: u64,
 }
@@ -270,6 +272,21 @@ impl Default for LaneTotals {
 }
 
 impl LaneTotals {
+    /// Codes one pixel.
+    #[inline(always)]
+    fn code(&mut self, map: CodeMap, values: &[f32; LANES], codes: &mut [i16; LANES]) {
+        for lane in 0..LANES {
+            let x = values[lane];
+            let (rounded, code) = map.rounded_and_code(x);
+            codes[lane] = code as i16;
+            self.not_finite[lane] |= u32::from(x.to_bits() & 0x7f80_0000 == 0x7f80_0000);
+            self.zeros[lane] += u32::from(x == 0.0);
+            self.saturated[lane] += u32::from(rounded != code);
+            self.low[lane] = if x < self.low[lane] { x } else { self.low[lane] };
+            self.high[lane] = if x > self.high[lane] { x } else { self.high[lane] };
+        }
+    }
+
     fn add_to(&self, to: &mut ValueSums) {
         let total = |lanes: &[u32; LANES]| lanes.iter().copied().map(u64::from).sum::<u64>();
         to.natural_zeros += total(&self.zeros) - self.filling;
@@ -295,42 +312,37 @@ impl Row {
 
     /// Codes `values` to the pixels from `at` on, of which `used` lanes count, and sets the non-zeros aside.
     #[inline(always)]
-    fn code<S: Simd>(
-        &mut self,
-        simd: S,
-        map: CodeMap,
-        values: &[f32],
-        at: usize,
-        used: usize,
-        totals: &mut LaneTotals,
-    ) {
+    fn code<S: Simd>(&mut self, _: S, map: CodeMap, values: &[f32], at: usize, used: usize, totals: &mut LaneTotals) {
         let pixels = values.as_chunks::<LANES>().0;
-        let (before_low, before_high) = (totals.low, totals.high);
-        let LaneTotals { mut not_finite, mut zeros, mut saturated, mut low, mut high, .. } = *totals;
-        self.nonzeros.resize((pixels.len() + 1) * LANES, 0);
+        let (low, high) = (totals.low, totals.high);
+        self.nonzeros.resize((pixels.len() + 2) * LANES, 0);
+        let codes = &mut self.codes[at..at + pixels.len()];
+        let summaries = &mut self.summaries[at..at + pixels.len()];
+        let mut done = 0;
         let mut kept = 0;
-        let codes = self.codes[at..].iter_mut().zip(&mut self.summaries[at..]);
-        for (values, (codes, summary)) in pixels.iter().zip(codes) {
-            for lane in 0..LANES {
-                let x = values[lane];
-                let (rounded, code) = map.rounded_and_code(x);
-                codes[lane] = code as i16;
-                not_finite[lane] |= u32::from(x.to_bits() & 0x7f80_0000 == 0x7f80_0000);
-                zeros[lane] += u32::from(x == 0.0);
-                saturated[lane] += u32::from(rounded != code);
-                low[lane] = if x < low[lane] { x } else { low[lane] };
-                high[lane] = if x > high[lane] { x } else { high[lane] };
-            }
+        #[cfg(target_arch = "x86_64")]
+        if S::AVX512 {
+            let (codes, summaries) = (codes.as_chunks_mut().0, summaries.as_chunks_mut().0);
+            // SAFETY: the vector type of this level is only made where the CPU has its features.
+            kept = unsafe { avx512::code(map, pixels.as_chunks().0, codes, summaries, &mut self.nonzeros, totals) };
+            done = pixels.len() / 2 * 2;
+        }
+        let portable = codes.iter_mut().zip(summaries).zip(pixels).skip(done);
+        for ((codes, summary), values) in portable {
+            totals.code(map, values, codes);
             *summary = codes.iter().fold(0, |ored, &code| ored | code.unsigned_abs() | code as u16 & SIGN);
-            let to = self.nonzeros[kept..].first_chunk_mut().expect("room for a pixel more than the row has");
-            kept += simd.keep_nonzeros(codes, to);
+            for &code in &*codes {
+                // Stored first and kept after: no branch to mispredict.
+                self.nonzeros[kept] = code as u16;
+                kept += usize::from(code != 0);
+            }
         }
         self.nonzeros.truncate(kept);
         // The filling is zero: it may not count as an extreme where no value is.
-        low[used..].copy_from_slice(&before_low[used..]);
-        high[used..].copy_from_slice(&before_high[used..]);
-        let filling = totals.filling + ((LANES - used) * pixels.len()) as u64;
-        *totals = LaneTotals { not_finite, zeros, saturated, low, high, filling };
+        for lane in used..LANES {
+            (totals.low[lane], totals.high[lane]) = (low[lane], high[lane]);
+        }
+        totals.filling += ((LANES - used) * pixels.len()) as u64;
     }
 
     /// Widths of all groups of the row, and how many have which.
@@ -348,12 +360,19 @@ impl Row {
 
     /// Adds a run of at most [`CHUNK`] pixels to the sums of its class.
     #[inline(always)]
-    fn add_run(&self, run: Run, to: &mut Pending, terms: &impl Fn(u16) -> u16) {
+    fn add_run<S: Simd>(&self, _: S, run: Run, to: &mut Pending, (encoder, terms): (Encoder, &impl Fn(u16) -> u16)) {
         let Run { start, count, step } = run;
         to.pixels += count;
-        let mut sums = to.lanes;
-        let pixels = self.codes[start..].iter().step_by(step).take(count);
-        for (codes, &group) in pixels.zip(self.widths[0][start..].iter().step_by(step)) {
+        let mut done = 0;
+        #[cfg(target_arch = "x86_64")]
+        if S::AVX512 {
+            // SAFETY: the vector type of this level is only made where the CPU has its features.
+            let added = unsafe { avx512::add_pairs(&self.codes, &self.widths[0], run, encoder, &mut to.lanes) };
+            done = if added { count / 2 * 2 } else { 0 };
+        }
+        let sums = &mut to.lanes;
+        for at in (done..count).map(|pixel| start + pixel * step) {
+            let (codes, group) = (&self.codes[at], self.widths[0][at]);
             for lane in 0..LANES {
                 let code = codes[lane];
                 let m = code.unsigned_abs();
@@ -363,7 +382,6 @@ impl Row {
                 sums[NONZERO_G16][lane] += if m != 0 { u16::from(group) } else { 0 };
             }
         }
-        to.lanes = sums;
         for (size, widths) in self.widths.iter().enumerate() {
             let add = |(sum, zero): (u32, u32), &width: &u8| (sum + u32::from(width), zero + u32::from(width == 0));
             let (sum, zero) = match step {

@@ -1,5 +1,7 @@
 //! Counting: what an operand's values cost, added up while its rows are in cache.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod classes;
 mod code;
 mod counter;
