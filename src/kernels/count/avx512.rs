@@ -4,7 +4,8 @@ use std::arch::x86_64::*;
 
 use super::classes::Run;
 use super::code::{CUT, CodeMap, Encoder, MAGIC};
-use super::counter::{LaneTotals, SIGN};
+use super::counter::SIGN;
+use super::lanes::LaneTotals;
 use super::sums::{LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH};
 use crate::kernels::geometry::LANES;
 

@@ -8,7 +8,8 @@ use super::avx512;
 use super::classes::{Classes, Run};
 use super::code::{CodeMap, Encoder, bits};
 use super::histogram::CodeHistogram;
-use super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, Sums, TERMS, ValueSums, WIDTH, key};
+use super::lanes::LaneTotals;
+use super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, Sums, TERMS, ValueSums, WIDTH};
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
@@ -52,8 +53,9 @@ struct Row {
     widths: [Vec<u8>; 3],
     /// Gathered values, where the operand is not blocked.
     values: Vec<f32>,
-    /// Non-zero codes of the row, side by side.
+    /// Non-zero codes of the row, side by side, and how many of it they are: what follows them is left over.
     nonzeros: Vec<u16>,
+    kept: usize,
 }
 
 /// Lane sums of a class in 16 bits.
@@ -164,7 +166,7 @@ impl Counter {
             };
             row.code(simd, *map, of_row, 0, used, lanes);
             row.values = values;
-            codes.add(&row.nonzeros, (geometry.w * used) as u64);
+            codes.add(&row.nonzeros[..row.kept], (geometry.w * used) as u64);
             row.group(&mut sums.values);
             let class = usize::from(sums.classes[0].of[y]);
             if let Some(before) = row_class.replace(class).filter(|&before| before != class) {
@@ -205,9 +207,9 @@ impl Counter {
         // The last pixel may have filling lanes.
         let last = pixels - 1;
         row.code(simd, *map, &values[..last * LANES], 0, LANES, lanes);
-        codes.add(&row.nonzeros, (last * LANES) as u64);
+        codes.add(&row.nonzeros[..row.kept], (last * LANES) as u64);
         row.code(simd, *map, &values[last * LANES..], last, features - last * LANES, lanes);
-        codes.add(&row.nonzeros, (features - last * LANES) as u64);
+        codes.add(&row.nonzeros[..row.kept], (features - last * LANES) as u64);
         row.values = values;
         row.group(&mut sums.values);
         for block in 0..pixels {
@@ -252,51 +254,6 @@ fn gather_features(part: &Part<'_>, values: &mut Vec<f32>) -> usize {
     features
 }
 
-/// What the values of each lane add up to.
-pub(super) struct LaneTotals {
-    pub(super) not_finite: [u32; LANES],
-    pub(super) zeros: [u32; LANES],
-    pub(super) saturated: [u32; LANES],
-    pub(super) low: [f32; LANES],
-    pub(super) high: [f32; LANES],
-    /// Zeros that only fill.
-    filling: u64,
-}
-
-impl Default for LaneTotals {
-    fn default() -> Self {
-        let none = [0; LANES];
-        let (low, high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-        Self { not_finite: none, zeros: none, saturated: none, low, high, filling: 0 }
-    }
-}
-
-impl LaneTotals {
-    /// Codes one pixel.
-    #[inline(always)]
-    fn code(&mut self, map: CodeMap, values: &[f32; LANES], codes: &mut [i16; LANES]) {
-        for lane in 0..LANES {
-            let x = values[lane];
-            let (rounded, code) = map.rounded_and_code(x);
-            codes[lane] = code as i16;
-            self.not_finite[lane] |= u32::from(x.to_bits() & 0x7f80_0000 == 0x7f80_0000);
-            self.zeros[lane] += u32::from(x == 0.0);
-            self.saturated[lane] += u32::from(rounded != code);
-            self.low[lane] = if x < self.low[lane] { x } else { self.low[lane] };
-            self.high[lane] = if x > self.high[lane] { x } else { self.high[lane] };
-        }
-    }
-
-    fn add_to(&self, to: &mut ValueSums) {
-        let total = |lanes: &[u32; LANES]| lanes.iter().copied().map(u64::from).sum::<u64>();
-        to.natural_zeros += total(&self.zeros) - self.filling;
-        to.saturated += total(&self.saturated);
-        let [low, high] = &mut to.extremes;
-        *low = self.low.iter().fold(*low, |low, &v| if v == f32::INFINITY { low } else { low.min(key(v)) });
-        *high = self.high.iter().fold(*high, |high, &v| if v == f32::NEG_INFINITY { high } else { high.max(key(v)) });
-    }
-}
-
 /// Width of the group that a summary is of.
 #[inline(always)]
 fn width_of(summary: u16) -> u8 {
@@ -315,7 +272,9 @@ impl Row {
     fn code<S: Simd>(&mut self, _: S, map: CodeMap, values: &[f32], at: usize, used: usize, totals: &mut LaneTotals) {
         let pixels = values.as_chunks::<LANES>().0;
         let (low, high) = (totals.low, totals.high);
-        self.nonzeros.resize((pixels.len() + 2) * LANES, 0);
+        if self.nonzeros.len() < (pixels.len() + 2) * LANES {
+            self.nonzeros.resize((pixels.len() + 2) * LANES, 0);
+        }
         let codes = &mut self.codes[at..at + pixels.len()];
         let summaries = &mut self.summaries[at..at + pixels.len()];
         let mut done = 0;
@@ -337,7 +296,7 @@ impl Row {
                 kept += usize::from(code != 0);
             }
         }
-        self.nonzeros.truncate(kept);
+        self.kept = kept;
         // The filling is zero: it may not count as an extreme where no value is.
         for lane in used..LANES {
             (totals.low[lane], totals.high[lane]) = (low[lane], high[lane]);

@@ -6,6 +6,7 @@ mod classes;
 mod code;
 mod counter;
 mod histogram;
+mod lanes;
 mod range;
 mod reference;
 mod sums;

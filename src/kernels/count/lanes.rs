@@ -1,0 +1,50 @@
+//! What a pass learns of the values themselves, lane by lane.
+
+use super::code::CodeMap;
+use super::sums::{ValueSums, key};
+use crate::kernels::geometry::LANES;
+
+/// What the values of each lane add up to.
+pub(super) struct LaneTotals {
+    pub(super) not_finite: [u32; LANES],
+    pub(super) zeros: [u32; LANES],
+    pub(super) saturated: [u32; LANES],
+    pub(super) low: [f32; LANES],
+    pub(super) high: [f32; LANES],
+    /// Zeros that only fill.
+    pub(super) filling: u64,
+}
+
+impl Default for LaneTotals {
+    fn default() -> Self {
+        let none = [0; LANES];
+        let (low, high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        Self { not_finite: none, zeros: none, saturated: none, low, high, filling: 0 }
+    }
+}
+
+impl LaneTotals {
+    /// Codes one pixel.
+    #[inline(always)]
+    pub(super) fn code(&mut self, map: CodeMap, values: &[f32; LANES], codes: &mut [i16; LANES]) {
+        for lane in 0..LANES {
+            let x = values[lane];
+            let (rounded, code) = map.rounded_and_code(x);
+            codes[lane] = code as i16;
+            self.not_finite[lane] |= u32::from(x.to_bits() & 0x7f80_0000 == 0x7f80_0000);
+            self.zeros[lane] += u32::from(x == 0.0);
+            self.saturated[lane] += u32::from(rounded != code);
+            self.low[lane] = if x < self.low[lane] { x } else { self.low[lane] };
+            self.high[lane] = if x > self.high[lane] { x } else { self.high[lane] };
+        }
+    }
+
+    pub(super) fn add_to(&self, to: &mut ValueSums) {
+        let total = |lanes: &[u32; LANES]| lanes.iter().copied().map(u64::from).sum::<u64>();
+        to.natural_zeros += total(&self.zeros) - self.filling;
+        to.saturated += total(&self.saturated);
+        let [low, high] = &mut to.extremes;
+        *low = self.low.iter().fold(*low, |low, &v| if v == f32::INFINITY { low } else { low.min(key(v)) });
+        *high = self.high.iter().fold(*high, |high, &v| if v == f32::NEG_INFINITY { high } else { high.max(key(v)) });
+    }
+}
