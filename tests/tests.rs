@@ -13,3 +13,4 @@ mod naive;
 mod oracle;
 mod parity;
 mod pickles;
+mod readme;

@@ -73,7 +73,7 @@ impl Feed<'_> {
                 return Err(Error::Interrupted);
             }
             monitor.progress(stage, start, total);
-            let samples = self.load(start..total.min(start + self.batch))?;
+            let samples = self.load(stage, start..total.min(start + self.batch))?;
             skipped += total.min(start + self.batch) - start - samples.len();
             if samples.is_empty() {
                 continue;
@@ -87,7 +87,7 @@ impl Feed<'_> {
         Ok(skipped)
     }
 
-    fn load(&self, indices: std::ops::Range<usize>) -> Result<Vec<Sample>> {
+    fn load(&self, stage: Stage, indices: std::ops::Range<usize>) -> Result<Vec<Sample>> {
         let slots: Vec<Mutex<Option<Result<Sample>>>> = indices.clone().map(|_| Mutex::new(None)).collect();
         self.pool.for_each_task(slots.len(), |_, task| {
             let sample = self.data.load(indices.start + task);
@@ -100,6 +100,8 @@ impl Feed<'_> {
         for sample in loaded {
             match sample {
                 Ok(sample) => samples.push(sample),
+                // Calibration meets the same inputs before: each is named once.
+                Err(_) if self.skip_bad && stage == Stage::Calibrate => {}
                 Err(error) if self.skip_bad => tracing::warn!("skipped: {error}"),
                 Err(error) => return Err(error),
             }

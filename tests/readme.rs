@@ -1,0 +1,37 @@
+//! The README's commands can be typed, and its table is what the program prints.
+
+use std::process::Command;
+
+use clap::Parser;
+use deadweight::cli::args::Cli;
+
+const README: &str = include_str!("../README.md");
+
+/// The bodies of the README's blocks of kind `kind`.
+fn blocks(kind: &str) -> Vec<&'static str> {
+    let open = format!("```{kind}\n");
+    README.split(open.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn every_command_of_the_readme_is_understood() {
+    let lines: Vec<&str> =
+        blocks("sh").into_iter().flat_map(str::lines).filter(|line| line.starts_with("deadweight ")).collect();
+    assert!(lines.len() >= 9, "the README shows few commands: {lines:?}");
+    let wrong: Vec<String> = lines
+        .into_iter()
+        .filter_map(|line| {
+            let command = line.split(" #").next().unwrap();
+            let words = command.split_whitespace().map(|word| word.trim_matches('\''));
+            Cli::try_parse_from(words).err().map(|error| format!("{line}: {error}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_table_of_the_readme_is_what_the_program_prints() {
+    let shown = blocks("text")[0].strip_prefix("$ cargo run --release\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_deadweight")).env_remove("COLUMNS").output().unwrap();
+    assert_eq!(shown, String::from_utf8(output.stdout).unwrap());
+}
