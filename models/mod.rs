@@ -1,13 +1,18 @@
 //! The networks: one file and one file of cards a family. They know layers and names, no pixels, files or probes.
 
+mod alexnet;
 mod card;
 mod config;
+mod densenet;
+mod googlenet;
 pub mod labels;
 mod mobilenet_v1;
 mod mobilenet_v2;
 mod mobilenet_v3;
 mod naming;
 mod resnet;
+mod squeezenet;
+mod vgg;
 
 use std::sync::OnceLock;
 
@@ -37,7 +42,17 @@ pub struct Family {
 }
 
 /// All families.
-pub const FAMILIES: &[Family] = &[resnet::FAMILY, mobilenet_v1::FAMILY, mobilenet_v2::FAMILY, mobilenet_v3::FAMILY];
+pub const FAMILIES: &[Family] = &[
+    resnet::FAMILY,
+    mobilenet_v1::FAMILY,
+    mobilenet_v2::FAMILY,
+    mobilenet_v3::FAMILY,
+    alexnet::FAMILY,
+    vgg::FAMILY,
+    googlenet::FAMILY,
+    squeezenet::FAMILY,
+    densenet::FAMILY,
+];
 
 impl Family {
     /// Whose names a checkpoint has; `has` tells whether it holds a parameter.

@@ -58,8 +58,12 @@ impl Unit {
 
 /// The fully connected layer at the end, on pooled features; a checkpoint tells how many classes there are.
 pub(super) fn classifier(head: &Scope, x: Node, classes: usize) -> Node {
-    let classes = head.shape("weight").and_then(|shape| shape.first().copied()).unwrap_or(classes);
-    head.linear(x, classes, 1)
+    head.linear(x, self::classes(head, classes), 1)
+}
+
+/// How many classes the last layer, at `head`, tells apart: as its checkpoint has it, else `classes`.
+pub(super) fn classes(head: &Scope, classes: usize) -> usize {
+    head.shape("weight").and_then(|shape| shape.first().copied()).unwrap_or(classes)
 }
 
 /// Where the padding of convolutions goes.

@@ -31,7 +31,8 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
                 x.iter().enumerate().map(|(i, v)| v * gate[i / each]).collect()
             }
             Layer::Subsample(layer) => subsample(layer, read(0), y),
-            Layer::ConvTranspose(_) | Layer::Concat | Layer::Resize(_) => {
+            Layer::Concat => (0..def.inputs.len()).flat_map(|i| read(i).0.iter().copied()).collect(),
+            Layer::ConvTranspose(_) | Layer::Resize(_) => {
                 panic!("{}: no classifier has a {}", def.name, def.layer.kind())
             }
         });

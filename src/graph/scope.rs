@@ -226,6 +226,15 @@ impl Scope {
         Ok((state.graph, state.params))
     }
 
+    /// Lets the checkpoint hold parameters below `name` that the network does not read.
+    pub fn skip(&self, name: &str) {
+        let below = format!("{}.", self.at(name).path);
+        let state = &mut *self.state.borrow_mut();
+        if let Params::Stored(weights) = &state.params {
+            state.used.extend(weights.names().filter(|name| name.starts_with(&below)).map(str::to_owned));
+        }
+    }
+
     /// Notes something that makes the network impossible; [`Scope::finish`] will tell.
     pub fn problem(&self, problem: String) {
         self.state.borrow_mut().problems.push(problem);

@@ -30,6 +30,9 @@ CLASSES = 12  # few, so that the file is small
 KEPT = 32  # channels of the features that are stored
 SIZE = (2, 3, 65, 72)  # odd and even, so that every rule of padding shows
 CIFAR = (2, 3, 32, 32)
+# Networks whose fully connected layers fix the size, and what their cards must be told of it.
+SIZES = {"alexnet": (1, 3, 224, 224), "vgg11": CIFAR, "vgg16_bn": CIFAR}
+ARCHS = {"vgg11": {"rows": 1}, "vgg16_bn": {"rows": 1}}
 
 
 def fill(name, shape):
@@ -172,6 +175,30 @@ def vision(name, **options):
     return net, features
 
 
+def squeezenet(name):
+    net = getattr(torchvision.models, name)(num_classes=CLASSES)
+    return net, lambda x: net.classifier[:3](net.features(x))
+
+
+def densenet(name):
+    net = getattr(torchvision.models, name)(num_classes=CLASSES)
+    return net, lambda x: torch.relu(net.features(x))
+
+
+def googlenet():
+    net = torchvision.models.googlenet(num_classes=CLASSES, aux_logits=False, init_weights=False)
+    names = [name for name, _ in net.named_children() if name not in ("aux1", "aux2", "avgpool", "dropout", "fc")]
+    return net, nn.Sequential(*[getattr(net, name) for name in names])
+
+
+def vgg(name):
+    """For 32x32 pixels, of which the last pooling leaves one."""
+    net = getattr(torchvision.models, name)(num_classes=CLASSES)
+    net.avgpool = nn.Identity()
+    net.classifier[0] = nn.Linear(512, 4096)
+    return net, None
+
+
 def of_timm(name):
     net = timm.create_model(name, num_classes=CLASSES)
     return net, net.forward_features
@@ -209,6 +236,13 @@ CASES = [
         "torchvision",
         lambda: of_ours(SmallResNet([3, 4, 6, 3], [32, 64, 128, 256], 64, bottleneck=True)),
     ),
+    ("alexnet", "torchvision", lambda: (torchvision.models.alexnet(num_classes=CLASSES), None)),
+    ("vgg11", "torchvision", lambda: vgg("vgg11")),
+    ("vgg16_bn", "torchvision", lambda: vgg("vgg16_bn")),
+    ("googlenet", "torchvision", lambda: googlenet()),
+    ("squeezenet1_0", "torchvision", lambda: squeezenet("squeezenet1_0")),
+    ("squeezenet1_1", "torchvision", lambda: squeezenet("squeezenet1_1")),
+    ("densenet121", "torchvision", lambda: densenet("densenet121")),
     ("mobilenetv1_100", "timm", lambda: of_timm("mobilenetv1_100")),
     ("mobilenetv1_100h", "timm", lambda: of_timm("mobilenetv1_100h")),
     ("mobilenet_v1_1.0_224", "transformers", lambda: of_transformers(*V1)),
@@ -239,12 +273,12 @@ def main():
         for name, tensor in state.items():
             tensor.copy_(fill(name, tuple(tensor.shape)))
         listing = "".join(f"{name} {list(state[name].shape)}\n" for name in sorted(state))
-        x = pixels(CIFAR if card.startswith("resnet20") else SIZE)
+        x = pixels(SIZES.get(card, CIFAR if card.startswith("resnet20") else SIZE))
         with torch.no_grad():
             logits = net(x)
             logits = logits if isinstance(logits, torch.Tensor) else logits.logits
-            pooled = features(x).mean((2, 3))[:, :KEPT]
-        print(f"{card:34} logits {logits.std():9.3g}  features {pooled.std():9.3g}")
+            pooled = features(x).mean((2, 3))[:, :KEPT] if features else torch.zeros(0)
+        print(f"{card:34} logits {logits.std():9.3g}")
         assert logits.isfinite().all()
         rows.append(
             {
@@ -256,6 +290,7 @@ def main():
                 "names_sha256": hashlib.sha256(listing.encode()).hexdigest(),
                 "logits": [float(f"{v:.8g}") for v in logits.flatten().tolist()],
                 "features": [float(f"{v:.8g}") for v in pooled.flatten().tolist()],
+                **({"arch": ARCHS[card]} if card in ARCHS else {}),
             }
         )
     lines = ",\n".join(json.dumps(row) for row in rows)
