@@ -7,7 +7,7 @@ use deadweight::format::NumberFormat;
 use deadweight::graph::{Graph, Node, Params, Scope};
 use deadweight::kernels::count::{CodeMap, Counter, Encoder, Range, bits};
 use deadweight::kernels::{Geometry, Halo, Isa};
-use deadweight::layers::{Conv, Layer, Shape};
+use deadweight::layers::{Conv, ConvTranspose, Layer, Shape};
 use deadweight::metrics;
 use deadweight::probe::{Probe, Watch};
 use deadweight::report::document::{Macs, Potential};
@@ -192,6 +192,20 @@ fn brute_force(problem: &Problem) -> (Macs, Vec<[(u128, u128); 2]>) {
             }
         }
     };
+    if shape.transposed {
+        // Every pixel of the input meets every weight of its channel.
+        let pixels = problem.images * c * h * w;
+        for (pixel, &activation) in activations.iter().enumerate().take(pixels) {
+            let channel = pixel / (h * w) % c;
+            let group = channel / cg;
+            for filter in group * (k / shape.groups)..(group + 1) * (k / shape.groups) {
+                for tap in 0..r * s {
+                    mac(Some(activation), weights[(filter * cg + channel % cg) * r * s + tap]);
+                }
+            }
+        }
+        return (macs, sums);
+    }
     for n in 0..problem.images {
         for filter in 0..k {
             for row in 0..p {
@@ -255,7 +269,46 @@ fn convolutions() -> impl Strategy<Value = Problem> {
                 dilation: [dh, dw],
                 groups,
                 features: false,
+                transposed: false,
             };
+            let (format, encoder, min_one, zeros, signed, seed) = counting;
+            Some(Problem { shape, images, format, encoder, min_one, zeros, signed, seed })
+        },
+    )
+}
+
+fn transposed() -> impl Strategy<Value = Problem> {
+    let extents = (1usize..20, 1usize..6, 1usize..4, 1usize..4, 1usize..4);
+    (extents, (1usize..4, 1usize..4, 0usize..2), (1usize..8, 1usize..20, 1usize..3), counting()).prop_filter_map(
+        "an output is left",
+        |((c, k, r, s, groups), (stride, dilation, cut), (h, w, images), counting)| {
+            let (c, k) = (c * groups, k * groups);
+            let cut = Halo { top: cut, bottom: cut, left: cut, right: cut };
+            let conv = ConvTranspose {
+                kernel: (r, s),
+                dilation: (dilation, dilation),
+                padding: cut,
+                groups,
+                ..ConvTranspose::new(k, 1, stride)
+            };
+            let net = Scope::new(Params::Declared);
+            let x = net.input(c);
+            let y = net.at("up").conv_transpose(x, conv);
+            let (graph, _) = net.finish(y).unwrap();
+            let output = graph.shapes(Shape::new(c, h, w)).ok()?[1];
+            let shape = LayerShape {
+                input: [c, h, w],
+                output: [k, output.h, output.w],
+                weight: [k, c / groups, r, s],
+                stride: [stride; 2],
+                padding: [cut.top; 4],
+                dilation: [dilation; 2],
+                groups,
+                features: false,
+                transposed: true,
+            };
+            // The graph's own count is the dense one.
+            assert_eq!(graph.macs(Shape::new(c, h, w)).unwrap(), (c * h * w * k / groups * r * s) as u64);
             let (format, encoder, min_one, zeros, signed, seed) = counting;
             Some(Problem { shape, images, format, encoder, min_one, zeros, signed, seed })
         },
@@ -294,8 +347,10 @@ fn check(problem: &Problem, layout: Layout) -> Result<(), TestCaseError> {
 fn invariants(problem: &Problem, tally: &LayerTally, macs: &Macs) -> Result<(), TestCaseError> {
     let parts = macs.padding + macs.zero_both + macs.zero_activation + macs.zero_weight + macs.effectual;
     prop_assert_eq!(parts, macs.dense);
-    let [c, p, q] = problem.shape.output;
-    let dense = problem.images * c * p * q * problem.shape.weight[1..].iter().product::<usize>();
+    let [k, p, q] = problem.shape.output;
+    let per_window = k * problem.shape.weight[1..].iter().product::<usize>();
+    let [_, h, w] = problem.shape.input;
+    let dense = problem.images * per_window * if problem.shape.transposed { h * w } else { p * q };
     prop_assert_eq!(macs.dense, dense as u64);
     let potentials = metrics::potentials(tally, [problem.format.bits(); 2], false);
     let modes: [fn(&Potential) -> u128; 2] = [|p| p.with_padding.work, |p| p.without_padding.work];
@@ -339,6 +394,11 @@ proptest! {
     #[test]
     fn planar_inputs_equal_the_loop_over_macs(problem in convolutions()) {
         check(&problem, Layout::Planar)?;
+    }
+
+    #[test]
+    fn transposed_convolutions_equal_the_loop_over_macs(problem in transposed()) {
+        check(&problem, Layout::Blocked)?;
     }
 
     #[test]
@@ -413,6 +473,7 @@ fn a_watched_run_counts_what_the_layer_reads() {
         dilation: [1, 1],
         groups: 1,
         features: false,
+        transposed: false,
     };
     let problem = Problem {
         shape,

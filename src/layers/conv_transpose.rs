@@ -48,6 +48,18 @@ impl ConvTranspose {
         }
     }
 
+    /// The weights as those of a convolution, `[K, C/groups, R, S]`.
+    pub fn filters_first(&self) -> Vec<f32> {
+        let taps = self.kernel.0 * self.kernel.1;
+        let (inputs, outputs) = (self.in_channels / self.groups, self.out_channels / self.groups);
+        let at = |i: usize| {
+            let (filter, input, tap) = (i / (inputs * taps), i / taps % inputs, i % taps);
+            let channel = filter / outputs * inputs + input;
+            self.weight.data[(channel * outputs + filter % outputs) * taps + tap]
+        };
+        (0..self.out_channels * inputs * taps).map(at).collect()
+    }
+
     pub(super) fn output(&self, x: Shape) -> Result<Shape, String> {
         if x.c != self.in_channels {
             return Err(format!("input has {} channels, the filters need {}", x.c, self.in_channels));
@@ -74,5 +86,23 @@ impl ConvTranspose {
         let h = back(y.h, self.kernel.0, self.stride.0, self.dilation.0, p.top + p.bottom);
         let w = back(y.w, self.kernel.1, self.stride.1, self.dilation.1, p.left + p.right);
         (self.in_channels * h * w) as u64 * (self.out_channels / self.groups * self.kernel.0 * self.kernel.1) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_come_first() {
+        // Four channels to six in two groups; each weight tells its channel, its output within the group and its tap.
+        let data = (0..4 * 3 * 2).map(|i| (i / 6 * 100 + i / 2 % 3 * 10 + i % 2) as f32).collect();
+        let weight = Param { shape: vec![4, 3, 1, 2], data };
+        let conv = ConvTranspose { in_channels: 4, groups: 2, kernel: (1, 2), weight, ..ConvTranspose::new(6, 1, 1) };
+        let want: Vec<f32> = (0..6)
+            .flat_map(|filter| (0..2).map(move |input| (filter / 3 * 2 + input) * 100 + filter % 3 * 10))
+            .flat_map(|start| [start as f32, (start + 1) as f32])
+            .collect();
+        assert_eq!(conv.filters_first(), want);
     }
 }

@@ -1,5 +1,6 @@
 //! The measurement: ranges first, then counts, then one document of them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::feed::{Feed, Monitor, Stage};
@@ -8,8 +9,8 @@ use crate::engine::{Backend, Runner};
 use crate::format::NumberFormat;
 use crate::graph::Node;
 use crate::input::{Dataset, InputDigest, Sample};
-use crate::kernels::Isa;
 use crate::kernels::count::{CodeMap, Counter, Encoder, Range};
+use crate::kernels::{Halo, Isa};
 use crate::layers::Layer;
 use crate::model::Model;
 use crate::tally::{LayerShape, LayerTally, WeightSums};
@@ -59,7 +60,7 @@ pub struct MeasuredLayer {
     pub node: Node,
     /// Its name in the checkpoint.
     pub name: String,
-    /// `conv`, `depthwise`, `linear`.
+    /// `conv`, `depthwise`, `conv_transpose`, `linear`.
     pub kind: &'static str,
     /// Its extents.
     pub shape: LayerShape,
@@ -123,7 +124,7 @@ impl Calibration {
                 images: 0,
                 lowest: [activations.lo, weights.lo],
                 activations: self.counter(layer).into_sums(),
-                weights: WeightSums::count(&layer.shape, values, weights, self.settings.encoder),
+                weights: WeightSums::count(&layer.shape, &values, weights, self.settings.encoder),
             }
         };
         Measurement {
@@ -166,10 +167,11 @@ fn watchers<T: Accumulate>(
 }
 
 /// The weights of a MAC layer, filters outermost.
-fn weights_of(layer: &Layer) -> Option<&[f32]> {
+fn weights_of(layer: &Layer) -> Option<Cow<'_, [f32]>> {
     match layer {
-        Layer::Conv(conv) => Some(&conv.weight.data),
-        Layer::Linear(linear) => Some(&linear.weight.data),
+        Layer::Conv(conv) => Some(Cow::Borrowed(&conv.weight.data)),
+        Layer::Linear(linear) => Some(Cow::Borrowed(&linear.weight.data)),
+        Layer::ConvTranspose(conv) => Some(Cow::Owned(conv.filters_first())),
         _ => None,
     }
 }
@@ -202,13 +204,25 @@ fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<MeasuredLayer
                     dilation: [conv.dilation.0, conv.dilation.1],
                     groups: conv.groups,
                     features: false,
+                    transposed: false,
                 };
                 (if conv.is_depthwise() { "depthwise" } else { "conv" }, shape)
             }
             Layer::Linear(linear) => ("linear", LayerShape::linear(extents(input), linear.out_features)),
-            Layer::ConvTranspose(_) => {
-                let what = format!("{}: measuring a transposed convolution", def.name);
-                return Err(Error::unsupported(what, "leave it out with --layers"));
+            Layer::ConvTranspose(conv) => {
+                let Halo { top, bottom, left, right } = conv.padding;
+                let shape = LayerShape {
+                    input: extents(input),
+                    output: extents(node),
+                    weight: [conv.out_channels, conv.in_channels / conv.groups, conv.kernel.0, conv.kernel.1],
+                    stride: [conv.stride.0, conv.stride.1],
+                    padding: [top, bottom, left, right],
+                    dilation: [conv.dilation.0, conv.dilation.1],
+                    groups: conv.groups,
+                    features: false,
+                    transposed: true,
+                };
+                ("conv_transpose", shape)
             }
             _ => continue,
         };
@@ -253,7 +267,7 @@ pub fn calibrate(
         let watcher = ranges[layer.node.index()].take().expect("every chosen layer is watched");
         watcher.into_parts().for_each(|part| range.merge(part));
         let weights = weights_of(&model.graph.def(layer.node).layer).expect("chosen layers have weights");
-        layer.maps = [settings.format.code_map(range), settings.format.code_map(Range::of(weights))];
+        layer.maps = [settings.format.code_map(range), settings.format.code_map(Range::of(&weights))];
     }
     Ok(Calibration { layers, inputs, settings: settings.clone() })
 }

@@ -41,7 +41,6 @@ fn taps(tally: &LayerTally) -> impl Iterator<Item = Tap> {
     use crate::kernels::count::{NONZERO, NONZERO_G16, TERMS, WIDTH};
     let sums = &tally.activations;
     let [_, _, rows, columns] = tally.shape.weight;
-    let [_, p, q] = tally.shape.output;
     let images = u128::from(tally.images);
     (0..tally.shape.channels()).flat_map(move |c| {
         (0..rows * columns).map(move |tap| {
@@ -49,7 +48,7 @@ fn taps(tally: &LayerTally) -> impl Iterator<Item = Tap> {
             let lane = |which| u128::from(sums.tap(which, c, place));
             let visits = u128::from(sums.classes[0].visits[place.0]) * u128::from(sums.classes[1].visits[place.1]);
             Tap {
-                windows: images * (p * q) as u128,
+                windows: images * tally.shape.windows() as u128,
                 inside: images * visits,
                 filters: tally.shape.filters() as u128,
                 nonzero: lane(NONZERO),

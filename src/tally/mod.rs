@@ -25,6 +25,9 @@ pub struct LayerShape {
     pub groups: usize,
     /// Whether it is fully connected: its operands are vectors of features.
     pub features: bool,
+    /// Whether it is a transposed convolution: each pixel of its input meets every tap once, what is cut from the output
+    /// included, so there is no padding.
+    pub transposed: bool,
 }
 
 impl LayerShape {
@@ -39,6 +42,7 @@ impl LayerShape {
             dilation: [1, 1],
             groups: 1,
             features: true,
+            transposed: false,
         }
     }
 
@@ -52,6 +56,12 @@ impl LayerShape {
         if self.features { self.weight[1] } else { self.input[0] }
     }
 
+    /// Windows of one image: pixels of the output, or of the input where each of these is scattered.
+    pub fn windows(&self) -> usize {
+        let [_, h, w] = if self.transposed { self.input } else { self.output };
+        h * w
+    }
+
     /// Filters that each input channel meets.
     pub fn filters(&self) -> usize {
         self.weight[0] / self.groups
@@ -61,6 +71,9 @@ impl LayerShape {
     pub fn classes(&self) -> [Classes; 2] {
         if self.features {
             return [Classes::single(), Classes::single()];
+        }
+        if self.transposed {
+            return [0, 1].map(|axis| Classes::every(self.input[1 + axis], self.weight[2 + axis]));
         }
         [0, 1].map(|axis| {
             let (size, outputs, taps) = (self.input[1 + axis], self.output[1 + axis], self.weight[2 + axis]);

@@ -58,6 +58,12 @@ impl Classes {
         Self { of, runs, taps: kinds, visits, outputs }
     }
 
+    /// Classes of an axis of which every tap reads every index once, as the taps of a transposed convolution do.
+    pub fn every(size: usize, taps: usize) -> Self {
+        let runs = vec![vec![Run { start: 0, count: size, step: 1 }]];
+        Self { of: vec![0; size], runs, taps: vec![vec![true; taps]], visits: vec![size as u64; taps], outputs: size }
+    }
+
     /// An axis of one index that every output reads once: what a fully connected layer's features are.
     pub fn single() -> Self {
         Self::new(1, 1, 1, 1, 0, 1)
