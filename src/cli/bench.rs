@@ -104,18 +104,41 @@ impl Told<'_> {
             ("plain", times(bench.plain_s)),
             ("measured", times(bench.watched_s)),
             ("ratio", format!("{median:.3} ({lower:.3} to {upper:.3}), {} pairs of runs", bench.rounds)),
+            (
+                "peak",
+                format!(
+                    "{} MAC/s on registers alone (Winograd needs fewer than it is charged)",
+                    units::rate(bench.peak_macs_per_s)
+                ),
+            ),
         ] {
             text += &format!("{key:<9} {fact}\n");
         }
         text += "          medians (lower to upper quartile); the ratio is taken pair by pair\n";
-        let mut grid =
-            Grid::new(["layer", "kind", "kernel", "MACs", "plain", "measured", "ratio", "MAC/s"], &[0, 1, 2]);
+        let mut grid = Grid::new(
+            ["layer", "kind", "kernel", "MACs", "plain", "measured", "ratio", "MAC/s", "of peak"],
+            &[0, 1, 2],
+        );
         for layer in &bench.layers {
             let macs = if layer.macs == 0 { String::new() } else { units::count(layer.macs) };
             let rate = if layer.macs == 0 { String::new() } else { units::rate(layer.macs as f64 / layer.plain_s) };
+            let share = match layer.macs {
+                0 => String::new(),
+                macs => units::share(Some(macs as f64 / layer.plain_s / bench.peak_macs_per_s)),
+            };
             let (plain, watched) = (units::seconds(layer.plain_s), units::seconds(layer.watched_s));
             let ratio = format!("{:.2}", layer.watched_s / layer.plain_s);
-            grid.row([layer.name.clone(), layer.kind.into(), layer.kernel.into(), macs, plain, watched, ratio, rate]);
+            grid.row([
+                layer.name.clone(),
+                layer.kind.into(),
+                layer.kernel.into(),
+                macs,
+                plain,
+                watched,
+                ratio,
+                rate,
+                share,
+            ]);
         }
         format!("{text}\n{}", grid.render(width))
     }
@@ -143,6 +166,7 @@ mod tests {
             isa: "avx2",
             rounds: 15,
             macs: 2_000_000,
+            peak_macs_per_s: 4e9,
             plain_s: [0.0009, 0.001, 0.0012],
             watched_s: [0.001, 0.0011, 0.0015],
             ratio: [1.05, 1.1, 1.2],
@@ -155,11 +179,12 @@ mod tests {
         plain     1.000 ms (900.0 us to 1.200 ms), 2.000 G MAC/s
         measured  1.100 ms (1.000 ms to 1.500 ms), 1.818 G MAC/s
         ratio     1.100 (1.050 to 1.200), 15 pairs of runs
+        peak      4.000 G MAC/s on registers alone (Winograd needs fewer than it is charged)
                   medians (lower to upper quartile); the ratio is taken pair by pair
 
-        layer  kind  kernel     MACs     plain  measured  ratio    MAC/s
-        -----------------------------------------------------------------
-        conv1  conv  direct  2.000 M  900.0 us  1.125 ms   1.25  2.222 G
+        layer  kind  kernel     MACs     plain  measured  ratio    MAC/s  of peak
+        --------------------------------------------------------------------------
+        conv1  conv  direct  2.000 M  900.0 us  1.125 ms   1.25  2.222 G    55.6%
         pool   conv  direct           10.00 us  12.50 us   1.25
         ");
         let json: serde_json::Value = serde_json::from_str(&to_json(&told)).unwrap();

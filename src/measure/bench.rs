@@ -7,9 +7,14 @@ use serde::Serialize;
 use super::feed::Monitor;
 use super::run::Calibration;
 use crate::engine::{Backend, EngineOptions, Session};
+use crate::kernels::Exec;
+use crate::kernels::peak::peak;
 use crate::model::Model;
 use crate::timing::{Comparison, median, quartiles};
 use crate::{Error, Result};
+
+/// How long the peak is looked for.
+const PEAK_TIME: Duration = Duration::from_millis(50);
 
 /// Times of one model.
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +31,8 @@ pub struct Bench {
     pub rounds: usize,
     /// MACs a run.
     pub macs: u64,
+    /// Multiply-adds a second that these threads do on registers alone.
+    pub peak_macs_per_s: f64,
     /// Seconds of a plain run: quartiles.
     pub plain_s: [f64; 3],
     /// Seconds of a watched run: quartiles.
@@ -105,6 +112,7 @@ pub fn bench(
         isa: options.isa.name(),
         rounds,
         macs: model.macs()? * batch as u64,
+        peak_macs_per_s: peak(&Exec::new(&options.pool, options.isa), PEAK_TIME),
         plain_s: spread(&comparison.base),
         watched_s: spread(&comparison.other),
         ratio: comparison.ratio(),

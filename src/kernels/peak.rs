@@ -1,0 +1,70 @@
+//! The machine's peak: multiply-adds on registers alone, which no kernel that reads memory can pass.
+
+use std::time::{Duration, Instant};
+
+use super::exec::Exec;
+use super::geometry::LANES;
+use super::isa::Kernel;
+use super::simd::Simd;
+
+/// Independent sums: more than the latency of a multiply-add times its throughput asks for, on every level.
+const SUMS: usize = 12;
+/// Multiply-adds of each sum between two looks at the clock.
+const STEPS: usize = 20_000;
+
+struct Burst;
+
+impl Kernel for Burst {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f32 {
+        // Each sum goes to b / (1 - a): no overflow, no denormals.
+        let (a, b) = (s.splat(0.5), s.splat(std::hint::black_box(1.0)));
+        let mut sums = [s.splat(0.0); SUMS];
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = s.fma(*sum, a, b);
+            }
+        }
+        let total = sums.into_iter().fold(s.splat(0.0), |total, sum| s.add(total, sum));
+        let mut lanes = [0.0; LANES];
+        s.store(&mut lanes, total);
+        lanes.iter().sum()
+    }
+}
+
+/// Multiply-adds a second of all threads of `exec` together, over about `time` (after as long a warm-up).
+pub fn peak(exec: &Exec<'_>, time: Duration) -> f64 {
+    let threads = exec.pool.threads();
+    let run = || exec.for_each_task(threads, |_, _| _ = std::hint::black_box(exec.isa.run(Burst)));
+    let mut best = f64::INFINITY;
+    let end = Instant::now() + 2 * time;
+    while Instant::now() < end {
+        let start = Instant::now();
+        run();
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    (threads * SUMS * STEPS * LANES) as f64 / best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{Isa, Pool};
+
+    #[test]
+    fn every_level_computes_the_sums_whose_time_is_taken() {
+        // Every lane of every sum has come to 2.
+        let want = (2 * SUMS * LANES) as f32;
+        for isa in Isa::available() {
+            assert_eq!(isa.run(Burst), want, "{}", isa.name());
+        }
+    }
+
+    #[test]
+    fn a_rate_is_told() {
+        let pool = Pool::new(2);
+        assert!(peak(&Exec::new(&pool, Isa::best()), Duration::from_millis(2)) > 0.0);
+    }
+}
