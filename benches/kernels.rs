@@ -181,7 +181,7 @@ impl Problem {
         let fan_in = layer.channels / shape.groups * layer.kernel * layer.kernel;
         let weight: Vec<f32> = values(layer.filters * fan_in, 2).map(|v| v * (6.0 / fan_in as f32).sqrt()).collect();
         let bias: Vec<f32> = values(layer.filters, 3).collect();
-        let packed = PackedConv::new(&shape, &weight, Some(&bias), &xg, &yg, winograd);
+        let packed = PackedConv::new(&shape, &weight, Some(&bias), &xg, &yg, winograd.then_some((yg.h, yg.w)));
         Self { layer, packed, x, xg, yg, weight, bias }
     }
 

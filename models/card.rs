@@ -17,6 +17,10 @@ use crate::{Error, Result};
 pub enum Task {
     /// Logits, one a class.
     Classify,
+    /// Logits of each pixel, one a class.
+    Segment,
+    /// An image.
+    Restore,
 }
 
 impl Task {
@@ -24,6 +28,8 @@ impl Task {
     pub fn name(self) -> &'static str {
         match self {
             Self::Classify => "classify",
+            Self::Segment => "segment",
+            Self::Restore => "restore",
         }
     }
 }

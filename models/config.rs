@@ -25,16 +25,29 @@ pub fn from_config(config: &Value) -> Result<Card> {
     }
 }
 
+/// The backbone that transformers has a head for pixels for, and the family of that network.
+const PIXELS: (&str, &str) = ("mobilenet_v2", "deeplab");
+
 fn from_transformers(config: &Value, kind: &str) -> Result<Card> {
+    // One file may be of a backbone with its classifier or with a head for pixels.
+    let pixels = config["architectures"][0].as_str().is_some_and(|name| name.ends_with("ForSemanticSegmentation"));
     let readers = FAMILIES.iter().filter_map(|family| Some((family, family.from_config?)));
-    let known: Vec<&str> = readers.clone().map(|(family, _)| family.name).collect();
-    let Some((family, read)) = readers.into_iter().find(|(family, _)| family.name == kind) else {
+    let known: Vec<&str> = readers.clone().map(|(family, _)| family.name).filter(|name| *name != PIXELS.1).collect();
+    let wanted = match (pixels, kind) {
+        (true, kind) if kind == PIXELS.0 => PIXELS.1,
+        (true, kind) => {
+            let hint = format!("known is {}", PIXELS.0);
+            return Err(Error::unsupported(format!("semantic segmentation by model_type {kind}"), hint));
+        }
+        (false, kind) => kind,
+    };
+    let Some((family, read)) = readers.into_iter().find(|(family, _)| family.name == wanted) else {
         return Err(Error::unsupported(format!("model_type {kind}"), format!("known are {}", known.join(", "))));
     };
     Ok(Card {
         name: text_or(config, "_name_or_path", kind),
         family: family.name.to_owned(),
-        task: Task::Classify,
+        task: if pixels { Task::Segment } else { Task::Classify },
         description: format!("{} as its config.json describes it", family.name),
         repo: None,
         revision: None,
@@ -185,6 +198,12 @@ mod tests {
             ),
             (json!({"model_type": "mobilenet_v1", "tf_padding": true}), 4_233_001),
             (json!({"model_type": "mobilenet_v2", "depth_multiplier": 1.0}), 3_506_153),
+            // Without the 1280 filters (412,160 values) that the head does not read.
+            (
+                json!({"model_type": "mobilenet_v2", "output_stride": 8, "num_labels": 21,
+                    "architectures": ["MobileNetV2ForSemanticSegmentation"]}),
+                2_525_717 - 1280 * 322,
+            ),
         ];
         for (config, want) in cases {
             assert_eq!(parameters(&config), want, "{config}");

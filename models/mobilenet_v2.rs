@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::naming::{Naming, Pad, Style, Unit, classifier, make_divisible};
+use super::naming::{Atrous, Features, Naming, Pad, Style, Unit, classifier, make_divisible};
 use super::{Card, Family, FromConfig, config};
 use crate::Result;
 use crate::graph::{Node, Scope};
@@ -66,32 +66,79 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     let head = arch.head.unwrap_or_else(|| channels(1280).max(1280));
 
     let names = Names { root, naming, blocks: arch.depths.iter().sum() };
-    let x = root.input(arch.channels);
-    let stem = style.conv(arch.stem.unwrap_or_else(|| channels(32)), 3, 2);
-    let mut x = names.stem().apply(x, stem, style.eps, Activation::Relu6);
-    let mut index = 0;
-    for (stage, (&(expansion, out, stride), &depth)) in STAGES.iter().zip(&arch.depths).enumerate() {
-        for i in 0..depth {
-            let block = names.block(index, (stage, i), expansion > 1);
-            let stride = if i == 0 { stride } else { 1 };
-            x = inverted_residual(x, &block, style, expansion, channels(out), stride);
-            index += 1;
-        }
-    }
+    let stem = arch.stem.unwrap_or_else(|| channels(32));
+    let x = blocks(&names, arch.channels, stem, &arch.depths, style, Atrous::none(), &channels).high;
     let x = names.head().apply(x, style.conv(head, 1, 1), style.eps, Activation::Relu6);
     let pooled = root.global_avg_pool(x);
     let classes = if naming == Naming::Torchvision { "classifier.1" } else { "classifier" };
     Ok(classifier(&root.at(classes), pooled, arch.classes))
 }
 
-fn inverted_residual(x: Node, block: &Block, style: Style, expansion: usize, out: usize, stride: usize) -> Node {
+/// A MobileNetV2 without its classifier, as networks that classify pixels have it; with its last convolution (`head`
+/// filters) if there is one.
+pub(super) fn backbone(
+    root: &Scope,
+    naming: Naming,
+    (width, divisor): (f64, usize),
+    (style, atrous): (Style, Atrous),
+    head: Option<usize>,
+) -> Features {
+    let channels = |c: usize| match divisor {
+        8 => scaled(naming, c, width),
+        _ => ((c as f64 * width / divisor as f64).round() as usize).max(1) * divisor,
+    };
+    let names = Names { root, naming, blocks: depths().iter().sum() };
+    let features = blocks(&names, config::rgb(), channels(32), &depths(), style, atrous, &channels);
+    let Some(head) = head else { return features };
+    let high = names.head().apply(features.high, style.conv(head, 1, 1), style.eps, Activation::Relu6);
+    Features { high, ..features }
+}
+
+/// The stem and all inverted residuals.
+fn blocks(
+    names: &Names,
+    inputs: usize,
+    stem: usize,
+    depths: &[usize; 7],
+    style: Style,
+    mut atrous: Atrous,
+    channels: &dyn Fn(usize) -> usize,
+) -> Features {
+    let x = names.root.input(inputs);
+    let (stride, _) = atrous.step(2);
+    let mut x = names.stem().apply(x, style.conv(stem, 3, stride), style.eps, Activation::Relu6);
+    let mut low = x;
+    let mut index = 0;
+    for (stage, (&(expansion, out, stride), &depth)) in STAGES.iter().zip(depths).enumerate() {
+        for i in 0..depth {
+            let block = names.block(index, (stage, i), expansion > 1);
+            let place = atrous.step(if i == 0 { stride } else { 1 });
+            x = inverted_residual(x, &block, style, expansion, channels(out), place);
+            if atrous.stride() == 4 {
+                low = x;
+            }
+            index += 1;
+        }
+    }
+    Features { low, high: x }
+}
+
+fn inverted_residual(
+    x: Node,
+    block: &Block,
+    style: Style,
+    expansion: usize,
+    out: usize,
+    (stride, dilation): (usize, usize),
+) -> Node {
     let input = block.at.channels(x);
     let middle = input * expansion;
     let mut y = x;
     if let Some(expand) = &block.expand {
         y = expand.apply(y, style.conv(middle, 1, 1), style.eps, Activation::Relu6);
     }
-    let y = block.depthwise.apply(y, style.depthwise(middle, 3, stride), style.eps, Activation::Relu6);
+    let depthwise = style.dilated(style.depthwise(middle, 3, stride), dilation);
+    let y = block.depthwise.apply(y, depthwise, style.eps, Activation::Relu6);
     let y = block.project.apply(y, style.conv(out, 1, 1), style.eps, Activation::Identity);
     if stride == 1 && input == out { block.at.add(y, x) } else { y }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::naming::{Naming, Pad, Style, Unit, classifier, make_divisible};
+use super::naming::{Atrous, Naming, Pad, Style, Unit, classifier, make_divisible};
 use super::{Card, Family, config};
 use crate::graph::{Node, Scope};
 use crate::kernels::Activation;
@@ -118,21 +118,17 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
         Size::Large => (&LARGE[..], 960, 1280),
     };
 
-    let names = Names { root, naming, rows };
-    let x = root.input(arch.channels);
+    let names = Names { root, naming, rows, prefix: "features." };
     // Narrow networks keep the stem of the full one.
     let stem = if arch.width < 0.75 { 16 } else { channels(16) };
-    let mut x = names.stem().apply(x, style.conv(stem, 3, 2), eps, swish);
-    for (index, row) in rows.iter().enumerate() {
-        let row = Row {
-            kernel: if arch.minimal { 3 } else { row.kernel },
-            squeeze: row.squeeze && !arch.minimal,
-            swish: row.swish && !arch.minimal,
-            out: channels(row.out),
-            ..*row
-        };
-        x = block(x, &row, &names.block(index, &row), style);
-    }
+    let rows = rows.iter().map(|row| Row {
+        kernel: if arch.minimal { 3 } else { row.kernel },
+        squeeze: row.squeeze && !arch.minimal,
+        swish: row.swish && !arch.minimal,
+        out: channels(row.out),
+        ..*row
+    });
+    let x = blocks(&names, arch.channels, (stem, swish), rows, style, Atrous::none());
     let x = names.features().apply(x, style.conv(channels(features), 1, 1), eps, swish);
     // The head's convolution comes after the pooling; torchvision stores it as a linear layer.
     let pooled = root.global_avg_pool(x);
@@ -147,7 +143,35 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     Ok(classifier(&root.at(classes), hidden.activation(x, swish), arch.classes))
 }
 
-fn block(x: Node, row: &Row, names: &Block, style: Style) -> Node {
+/// The large MobileNetV3 without its classifier in torchvision's names, which stand right below `root`.
+pub(super) fn backbone(root: &Scope, atrous: Atrous) -> Node {
+    let style = Style { pad: Pad::Symmetric, eps: 1e-3 };
+    let names = Names { root, naming: Naming::Torchvision, rows: &LARGE, prefix: "" };
+    let rows = LARGE.iter().map(|row| Row { ..*row });
+    let x = blocks(&names, config::rgb(), (16, Activation::HardSwish), rows, style, atrous);
+    names.features().apply(x, style.conv(960, 1, 1), style.eps, Activation::HardSwish)
+}
+
+/// The stem and all blocks.
+fn blocks(
+    names: &Names,
+    inputs: usize,
+    (stem, swish): (usize, Activation),
+    rows: impl Iterator<Item = Row>,
+    style: Style,
+    mut atrous: Atrous,
+) -> Node {
+    let x = names.root.input(inputs);
+    let (stride, _) = atrous.step(2);
+    let mut x = names.stem().apply(x, style.conv(stem, 3, stride), style.eps, swish);
+    for (index, row) in rows.enumerate() {
+        let (stride, dilation) = atrous.step(row.stride);
+        x = block(x, &Row { stride, ..row }, dilation, &names.block(index, &row), style);
+    }
+    x
+}
+
+fn block(x: Node, row: &Row, dilation: usize, names: &Block, style: Style) -> Node {
     let activation = if row.swish { Activation::HardSwish } else { Activation::Relu };
     let input = names.at.channels(x);
     let mut y = x;
@@ -156,7 +180,8 @@ fn block(x: Node, row: &Row, names: &Block, style: Style) -> Node {
         middle = make_divisible(input as f64 * row.expansion);
         y = expand.apply(y, style.conv(middle, 1, 1), style.eps, activation);
     }
-    y = names.depthwise.apply(y, style.depthwise(middle, row.kernel, row.stride), style.eps, activation);
+    let depthwise = style.dilated(style.depthwise(middle, row.kernel, row.stride), dilation);
+    y = names.depthwise.apply(y, depthwise, style.eps, activation);
     if row.squeeze {
         y = squeeze_excite(y, middle, names);
     }
@@ -187,12 +212,14 @@ struct Names<'a> {
     root: &'a Scope,
     naming: Naming,
     rows: &'a [Row],
+    /// What stands before the number of a layer in torchvision's names.
+    prefix: &'static str,
 }
 
 impl Names<'_> {
     fn stem(&self) -> Unit {
         match self.naming {
-            Naming::Torchvision => Unit::new(self.root, "features.0.0", "features.0.1"),
+            Naming::Torchvision => Unit::new(&self.root.at(format!("{}0", self.prefix)), "0", "1"),
             _ => Unit::new(self.root, "conv_stem", "bn1"),
         }
     }
@@ -200,7 +227,9 @@ impl Names<'_> {
     /// The 1x1 convolution before the pooling.
     fn features(&self) -> Unit {
         match self.naming {
-            Naming::Torchvision => Unit::new(&self.root.at(format!("features.{}", self.rows.len() + 1)), "0", "1"),
+            Naming::Torchvision => {
+                Unit::new(&self.root.at(format!("{}{}", self.prefix, self.rows.len() + 1)), "0", "1")
+            }
             _ => {
                 let stages = self.rows.last().map_or(0, |row| row.stage + 1);
                 Unit::new(&self.root.at(format!("blocks.{stages}.0")), "conv", "bn1")
@@ -212,7 +241,7 @@ impl Names<'_> {
         let expands = row.expansion > 1.0;
         if self.naming == Naming::Torchvision {
             // torchvision numbers the layers that are there.
-            let at = self.root.at(format!("features.{}", index + 1));
+            let at = self.root.at(format!("{}{}", self.prefix, index + 1));
             let place = |k: usize| at.at(format!("block.{k}"));
             let unit = |k: usize| Unit::new(&place(k), "0", "1");
             let depthwise = usize::from(expands);

@@ -18,6 +18,20 @@ pub enum Naming {
     Transformers,
     /// The MobileNetV1 that RetinaFace ports use as their backbone.
     Retinaface,
+    /// KAIR, the image restoration toolbox of cszn.
+    Kair,
+    /// DnCNN-PyTorch of SaoYan.
+    Saoyan,
+    /// deepinv.
+    Deepinv,
+    /// pytorch-vdsr of twtygqyy.
+    Vdsr,
+    /// TensorFlow's layers.
+    Tensorflow,
+    /// segmentation-models-pytorch.
+    Smp,
+    /// demosaicnet of mgharbi.
+    Demosaicnet,
 }
 
 impl Naming {
@@ -28,6 +42,13 @@ impl Naming {
             Self::Timm => "timm",
             Self::Transformers => "transformers",
             Self::Retinaface => "retinaface",
+            Self::Kair => "kair",
+            Self::Saoyan => "saoyan",
+            Self::Deepinv => "deepinv",
+            Self::Vdsr => "vdsr",
+            Self::Tensorflow => "tensorflow",
+            Self::Smp => "smp",
+            Self::Demosaicnet => "demosaicnet",
         }
     }
 }
@@ -76,6 +97,52 @@ pub(super) enum Pad {
     Same,
 }
 
+/// How far a backbone reduces rows and columns; beyond it, strides become dilations of what follows (Chen 2017).
+#[derive(Clone, Copy)]
+pub(super) struct Atrous {
+    output_stride: usize,
+    /// Whether the layer that gives up its stride is dilated itself.
+    at_once: bool,
+    stride: usize,
+    dilation: usize,
+}
+
+impl Atrous {
+    /// All strides as they are.
+    pub fn none() -> Self {
+        Self::new(usize::MAX, false)
+    }
+
+    /// Up to `output_stride`.
+    pub fn new(output_stride: usize, at_once: bool) -> Self {
+        Self { output_stride, at_once, stride: 1, dilation: 1 }
+    }
+
+    /// Stride and dilation of the next layer, whose stride would be `stride`.
+    pub fn step(&mut self, stride: usize) -> (usize, usize) {
+        if self.stride * stride <= self.output_stride {
+            self.stride *= stride;
+            return (stride, self.dilation);
+        }
+        let before = self.dilation;
+        self.dilation *= stride;
+        (1, if self.at_once { self.dilation } else { before })
+    }
+
+    /// How far rows and columns are reduced.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+}
+
+/// What a network that classifies pixels reads of a backbone.
+pub(super) struct Features {
+    /// The last value of a quarter of the rows and columns.
+    pub low: Node,
+    /// The last value.
+    pub high: Node,
+}
+
 /// What MobileNets of different makers differ in besides names.
 #[derive(Clone, Copy)]
 pub(super) struct Style {
@@ -92,6 +159,16 @@ impl Style {
         match self.pad {
             Pad::Symmetric => conv.padding(kernel / 2),
             Pad::Same => conv.pad(Padding::Same),
+        }
+    }
+
+    /// `conv` with its taps apart; the padding grows as they do.
+    pub fn dilated(self, conv: Conv, dilation: usize) -> Conv {
+        let padding = conv.kernel.0 / 2 * dilation;
+        let conv = conv.dilation(dilation);
+        match self.pad {
+            Pad::Symmetric => conv.padding(padding),
+            Pad::Same => conv,
         }
     }
 

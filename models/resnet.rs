@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::naming::{Naming, Unit, classifier};
+use super::naming::{Atrous, Features, Naming, Unit, classifier};
 use super::{Card, Family, FromConfig, config};
 use crate::graph::{Node, Scope};
 use crate::kernels::{Activation, Halo};
@@ -128,21 +128,51 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
         return Err(Error::unsupported(what, "use a checkpoint with torchvision's or timm's names"));
     }
     let net = Net { arch, naming, root: root.clone() };
-    let mut x = net.stem();
-    for (stage, (&depth, &width)) in net.arch.depths.iter().zip(&net.arch.widths).enumerate() {
-        for i in 0..depth {
-            let stride = if i == 0 && stage > 0 { 2 } else { 1 };
-            x = net.block(x, (stage, i), width, stride);
-        }
-    }
-    let pooled = root.global_avg_pool(x);
+    let pooled = root.global_avg_pool(net.features(Atrous::none()).high);
     let head = if naming == Naming::Transformers { "classifier.1" } else { &net.arch.head };
     Ok(classifier(&root.at(head), pooled, net.arch.classes))
 }
 
+/// A ResNet of `depths` in torchvision's names below `root`, without its classifier.
+pub(super) fn backbone(root: &Scope, depths: &[usize; 4], bottleneck: bool, atrous: Atrous) -> Features {
+    let arch = Arch {
+        block: if bottleneck { Block::Bottleneck } else { Block::Basic },
+        depths: depths.to_vec(),
+        widths: vec![64, 128, 256, 512],
+        stem: Stem::Imagenet,
+        stem_width: None,
+        shortcut: Shortcut::Projection,
+        stride_in: StrideIn::Conv2,
+        pool_padding: PoolPad::Symmetric,
+        head: fc(),
+        channels: config::rgb(),
+        classes: 1,
+    };
+    Net { arch, naming: Naming::Torchvision, root: root.clone() }.features(atrous)
+}
+
 impl Net {
-    fn stem(&self) -> Node {
+    fn features(&self, mut atrous: Atrous) -> Features {
         let x = self.root.input(self.arch.channels);
+        // The stem and its pooling.
+        if self.arch.stem != Stem::Cifar {
+            atrous.step(4);
+        }
+        let mut x = self.stem(x);
+        let mut low = x;
+        for (stage, (&depth, &width)) in self.arch.depths.iter().zip(&self.arch.widths).enumerate() {
+            for i in 0..depth {
+                let (stride, dilation) = atrous.step(if i == 0 && stage > 0 { 2 } else { 1 });
+                x = self.block(x, (stage, i), width, (stride, dilation));
+            }
+            if stage == 0 {
+                low = x;
+            }
+        }
+        Features { low, high: x }
+    }
+
+    fn stem(&self, x: Node) -> Node {
         let width = self.arch.stem_width.unwrap_or(self.arch.widths[0]);
         let conv1 = match self.naming {
             Naming::Transformers => Unit::long(&self.root.at("resnet.embedder.embedder")),
@@ -166,7 +196,7 @@ impl Net {
         self.root.at("maxpool").pool(x, pool)
     }
 
-    fn block(&self, x: Node, (stage, i): (usize, usize), width: usize, stride: usize) -> Node {
+    fn block(&self, x: Node, (stage, i): (usize, usize), width: usize, (stride, dilation): (usize, usize)) -> Node {
         let at = match self.naming {
             Naming::Transformers => self.root.at(format!("resnet.encoder.stages.{stage}.layers.{i}")),
             _ => self.root.at(format!("layer{}.{i}", stage + 1)),
@@ -175,13 +205,12 @@ impl Net {
             StrideIn::Conv1 => (stride, 1),
             StrideIn::Conv2 => (1, stride),
         };
+        let three = |width: usize| Conv::new(width, 3).padding(dilation).dilation(dilation);
         let convs = match self.arch.block {
-            Block::Basic => vec![Conv::new(width, 3).stride(stride).padding(1), Conv::new(width, 3).padding(1)],
-            Block::Bottleneck => vec![
-                Conv::new(width, 1).stride(first),
-                Conv::new(width, 3).stride(second).padding(1),
-                Conv::new(4 * width, 1),
-            ],
+            Block::Basic => vec![three(width).stride(stride), three(width)],
+            Block::Bottleneck => {
+                vec![Conv::new(width, 1).stride(first), three(width).stride(second), Conv::new(4 * width, 1)]
+            }
         };
         let last = convs.len() - 1;
         let out = convs[last].out_channels;

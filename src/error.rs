@@ -116,6 +116,14 @@ impl Error {
         Self::Malformed { file: file.into(), detail: detail.into() }
     }
 
+    /// The same error of a shape, with the input that has it.
+    pub fn of_input(self, id: &str) -> Self {
+        match self {
+            Self::Shape { what, detail } => Self::shape(id, format!("{what}: {detail}")),
+            other => other,
+        }
+    }
+
     /// A shape that cannot be run.
     pub fn shape(what: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Shape { what: what.into(), detail: detail.into() }

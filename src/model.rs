@@ -26,6 +26,8 @@ pub struct LoadOptions {
     pub no_fold: bool,
     /// Seeded random weights in place of a checkpoint.
     pub random: Option<u64>,
+    /// Standard deviation (of 255) of the noise that a network with a noise map is told of.
+    pub sigma: Option<f64>,
 }
 
 /// A network with its weights, and how to feed it.
@@ -157,12 +159,15 @@ impl Model {
     }
 
     fn build(
-        card: models::Card,
+        mut card: models::Card,
         params: Params,
         files: Vec<SourceFile>,
         source: String,
         options: &LoadOptions,
     ) -> Result<Self> {
+        if let (Some(sigma), Some(told)) = (options.sigma, card.arch.get_mut("sigma")) {
+            *told = sigma.into();
+        }
         let preprocess = match &params {
             // What the checkpoint's makers say of their preprocessing stands beside it.
             Params::Stored(weights) if card.from_config => preprocess_of(weights)?,

@@ -7,9 +7,10 @@ use crate::kernels::Geometry;
 
 /// Watches the operand that enters one layer while the layer runs. It sees values and can change none.
 pub trait Watch: Sync {
-    /// Looks at `rows` of image `image` in `x`, a buffer laid out as `geometry` says. The calls of one run together
-    /// cover every row of every image exactly once; two calls with one `worker` never overlap in time.
-    fn rows(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Range<usize>);
+    /// Looks at `rows` of image `image` in `x`, a buffer laid out as `geometry` says, whose row 0 is row `first` of the
+    /// whole image. The calls of one run together cover every row of every image exactly once; two calls with one
+    /// `worker` never overlap in time.
+    fn rows(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Range<usize>, first: usize);
 }
 
 /// Chooses which layers are watched, and by whom.

@@ -30,7 +30,7 @@ fn both_engines_give_the_logits_of_pytorch() {
             let what = format!("{}{}", backend.name(), if no_fold { ", batch norm on its own" } else { "" });
             let (mut row, mut correct) = (0, 0);
             let mut apart = vec![];
-            let skipped = predict(&model, &backend, &data, &Settings::default(), &Quiet, |sample, logits| {
+            let skipped = predict(&model, &backend, &data, &Settings::default(), &Quiet, |sample, logits, _| {
                 let class = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
                 correct += usize::from(class == sample.label.map(|label| label as usize));
                 for (class, (got, want)) in logits.iter().zip(&reference.logits[row]).enumerate() {

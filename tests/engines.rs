@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use deadweight::engine::{CandleEngine, EngineOptions, Session};
 use deadweight::graph::{Graph, Node, Params, Scope, passes};
 use deadweight::kernels::{Activation, Geometry, Halo, Isa};
-use deadweight::layers::{Conv, ConvTranspose, Pool, PoolKind, Resize, Shape, Subsample};
+use deadweight::layers::{Conv, ConvTranspose, Pool, PoolKind, Shape, Slice, Subsample};
 use deadweight::probe::{Probe, Watch};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -94,8 +94,8 @@ fn block() -> impl Strategy<Value = Graph> {
 
 fn odds_and_ends() -> impl Strategy<Value = Graph> {
     let pooling = (2usize..4, 1usize..4, halos(1), any::<bool>(), 0usize..3);
-    (1usize..34, pooling, 1usize..4, any::<bool>(), any::<u64>()).prop_map(
-        |(c, (kernel, stride, padding, ceil, kind), up, align_corners, seed)| {
+    (1usize..34, pooling, 1usize..4, any::<bool>(), 0usize..2, any::<u64>()).prop_map(
+        |(c, (kernel, stride, padding, ceil, kind), up, align_corners, h_cut, seed)| {
             let kind = match kind {
                 0 => PoolKind::Max,
                 1 => PoolKind::Average { count_padding: true },
@@ -106,7 +106,14 @@ fn odds_and_ends() -> impl Strategy<Value = Graph> {
             let y = net.pool(x, Pool { kind, kernel, stride, padding, ceil });
             let y = net.at("bn").batch_norm(y, 1e-3);
             let y = net.at("up").conv_transpose(y, ConvTranspose::new(7, up + 1, up));
-            let y = net.resize(y, Resize { size: (13, 9), align_corners });
+            let y = net.at("resized").resize(y, x, align_corners);
+            let y = net.at("mixed").conv(y, Conv::new(12, 1));
+            let y = net.at("restored").pixel_unshuffle(net.pixel_shuffle(y, 2), 2);
+            let cut = Halo { bottom: h_cut, ..Halo::default() };
+            let whole = y;
+            let part = |at: &str, start| net.at(at).slice(whole, Slice { start, channels: 5, cut });
+            let y = net.sub(part("from", 1), part("to", 7));
+            let y = net.concat(&[y, net.fill(y, 0.25), part("last", 2)]);
             net.finish(y).unwrap().0
         },
     )
@@ -159,19 +166,39 @@ proptest! {
 }
 
 /// Notes which rows it was shown, and what it saw there.
-struct Rows(Mutex<Vec<(usize, usize, Vec<u32>)>>);
+struct Rows(Mutex<Vec<Row>>);
+
+/// Image, row of the whole image, and the bits of the row's values.
+type Row = (usize, usize, Vec<u32>);
 
 impl Watch for Rows {
-    fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Range<usize>) {
+    fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Range<usize>, first: usize) {
         for y in rows {
             let row = (0..geometry.c).flat_map(|c| (0..geometry.w).map(move |column| (c, column)));
             let seen = row.map(|(c, column)| x[geometry.index(image, c, y, column)].to_bits()).collect();
-            self.0.lock().unwrap().push((image, y, seen));
+            self.0.lock().unwrap().push((image, y + first, seen));
         }
     }
 }
 
-struct WatchAll(Vec<Rows>);
+pub struct WatchAll(Vec<Rows>);
+
+impl WatchAll {
+    /// Watches every node of `graph`.
+    pub fn new(graph: &Graph) -> Self {
+        Self(graph.handles().map(|_| Rows(Mutex::new(Vec::new()))).collect())
+    }
+
+    /// For each node, what was seen of its first input, in order.
+    pub fn seen(self) -> Vec<Vec<Row>> {
+        let sorted = |rows: Rows| {
+            let mut rows = rows.0.into_inner().unwrap();
+            rows.sort();
+            rows
+        };
+        self.0.into_iter().map(sorted).collect()
+    }
+}
 
 impl Probe for WatchAll {
     fn watch(&self, node: Node) -> Option<&dyn Watch> {
@@ -191,17 +218,10 @@ fn a_probe_sees_every_row_once_and_changes_no_bit() {
     for threads in [1, 2] {
         let mut session = Session::new(Arc::new(graph.clone()), shape, 3, EngineOptions::new(threads)).unwrap();
         let plain = session.run(&x, None).unwrap();
-        let probe = WatchAll(graph.handles().map(|_| Rows(Mutex::new(Vec::new()))).collect());
+        let probe = WatchAll::new(&graph);
         let watched = session.run(&x, Some(&probe)).unwrap();
         assert!(plain.iter().zip(&watched).all(|(a, b)| a.to_bits() == b.to_bits()));
-        let seen: Vec<_> = probe.0.into_iter().map(|rows| rows.0.into_inner().unwrap()).collect();
-        let sorted: Vec<_> = seen
-            .into_iter()
-            .map(|mut rows| {
-                rows.sort();
-                rows
-            })
-            .collect();
+        let sorted = probe.seen();
         for node in graph.handles().skip(1) {
             let input = shapes[graph.def(node).inputs[0].index()];
             let places: Vec<_> = sorted[node.index()].iter().map(|(image, y, _)| (*image, *y)).collect();

@@ -1,8 +1,10 @@
-//! A third implementation of the layers that classifiers have: plain loops in NCHW order, sums in f64.
+//! A third implementation of the layers: plain loops in NCHW order, sums in f64.
 
 use deadweight::graph::Graph;
 use deadweight::kernels::Activation;
-use deadweight::layers::{BatchNorm, Conv, Layer, Linear, Pool, PoolKind, Shape, Subsample};
+use deadweight::layers::{
+    BatchNorm, Conv, ConvTranspose, Layer, Linear, Pool, PoolKind, Resize, Shape, Shuffle, Subsample,
+};
 
 /// The output of `graph` for one image `x` of shape `input`.
 pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
@@ -24,6 +26,7 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
                 let pixels = shape.h * shape.w;
                 x.chunks(pixels).map(|plane| plane.iter().sum::<f64>() / pixels as f64).collect()
             }
+            Layer::Sub => read(0).0.iter().zip(read(1).0).map(|(a, b)| a - b).collect(),
             Layer::Add => read(0).0.iter().zip(read(1).0).map(|(a, b)| a + b).collect(),
             Layer::Mul => {
                 let ((x, shape), (gate, gates)) = (read(0), read(1));
@@ -32,9 +35,17 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
             }
             Layer::Subsample(layer) => subsample(layer, read(0), y),
             Layer::Concat => (0..def.inputs.len()).flat_map(|i| read(i).0.iter().copied()).collect(),
-            Layer::ConvTranspose(_) | Layer::Resize(_) => {
-                panic!("{}: no classifier has a {}", def.name, def.layer.kind())
+            Layer::ConvTranspose(layer) => conv_transpose(layer, read(0), y),
+            Layer::Resize(layer) => resize(layer, read(0), y),
+            Layer::Shuffle(layer) => shuffle(*layer, read(0), y),
+            Layer::Slice(layer) => {
+                let (x, shape) = read(0);
+                let at = |c: usize, h: usize, w: usize| {
+                    x[((layer.start + c) * shape.h + h + layer.cut.top) * shape.w + w + layer.cut.left]
+                };
+                places(y).map(|(c, h, w)| at(c, h, w)).collect()
             }
+            Layer::Fill(value) => vec![f64::from(*value); y.elements()],
         });
     }
     values[graph.output().index()].iter().map(|&v| v as f32).collect()
@@ -62,6 +73,63 @@ fn conv(layer: &Conv, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
                 }
             }
         }
+    }
+    out
+}
+
+/// Every place of `shape` in order.
+fn places(shape: Shape) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..shape.elements()).map(move |i| (i / (shape.h * shape.w), i / shape.w % shape.h, i % shape.w))
+}
+
+fn conv_transpose(layer: &ConvTranspose, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
+    let mut out: Vec<f64> =
+        places(y).map(|(k, ..)| layer.bias_values.as_ref().map_or(0.0, |bias| f64::from(bias.data[k]))).collect();
+    let (inputs, outputs) = (shape.c / layer.groups, y.c / layer.groups);
+    let (r, s) = layer.kernel;
+    for (i, (c, h, w)) in places(shape).enumerate() {
+        for tap in 0..outputs * r * s {
+            let (k, a, b) = (tap / (r * s), tap / s % r, tap % s);
+            let row = (h * layer.stride.0 + a * layer.dilation.0).checked_sub(layer.padding.top);
+            let column = (w * layer.stride.1 + b * layer.dilation.1).checked_sub(layer.padding.left);
+            if let (Some(p), Some(q)) = (row.filter(|&p| p < y.h), column.filter(|&q| q < y.w)) {
+                let k = c / inputs * outputs + k;
+                out[(k * y.h + p) * y.w + q] += x[i] * f64::from(layer.weight.data[c * outputs * r * s + tap]);
+            }
+        }
+    }
+    out
+}
+
+fn resize(layer: &Resize, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
+    // The two neighbours of an output's place, and how far it is towards the second.
+    let between = |i: usize, input: usize, output: usize| {
+        let at = if layer.align_corners {
+            if output > 1 { i as f64 * (input - 1) as f64 / (output - 1) as f64 } else { 0.0 }
+        } else {
+            ((i as f64 + 0.5) * input as f64 / output as f64 - 0.5).max(0.0)
+        };
+        let first = (at as usize).min(input - 1);
+        (first, (first + 1).min(input - 1), at - first as f64)
+    };
+    let at = |(c, h, w): (usize, usize, usize)| {
+        let (top, bottom, down) = between(h, shape.h, y.h);
+        let (left, right, across) = between(w, shape.w, y.w);
+        let cell = |h: usize, w: usize| x[(c * shape.h + h) * shape.w + w];
+        let row = |h: usize| cell(h, left) * (1.0 - across) + cell(h, right) * across;
+        row(top) * (1.0 - down) + row(bottom) * down
+    };
+    places(y).map(at).collect()
+}
+
+fn shuffle(layer: Shuffle, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
+    let f = layer.factor;
+    let (few, many) = if layer.up { (y, shape) } else { (shape, y) };
+    let mut out = vec![0.0; y.elements()];
+    // Pixel (h, w) of channel c on the one side is a channel of its own on the other.
+    for (pixel, (c, h, w)) in places(few).enumerate() {
+        let channel = ((c * f + h % f) * f + w % f) * many.h * many.w + h / f * many.w + w / f;
+        if layer.up { out[pixel] = x[channel] } else { out[channel] = x[pixel] }
     }
     out
 }

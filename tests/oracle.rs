@@ -5,13 +5,13 @@ use std::sync::Arc;
 use deadweight::engine::{EngineOptions, Session};
 use deadweight::format::NumberFormat;
 use deadweight::graph::{Graph, Node, Params, Scope};
-use deadweight::kernels::count::{CodeMap, Counter, Encoder, Range, bits};
+use deadweight::kernels::count::{CodeMap, Counter, Encoder, Range, Sums, bits};
 use deadweight::kernels::{Geometry, Halo, Isa};
 use deadweight::layers::{Conv, ConvTranspose, Layer, Shape};
 use deadweight::metrics;
 use deadweight::probe::{Probe, Watch};
 use deadweight::report::document::{Macs, Potential};
-use deadweight::tally::{LayerShape, LayerTally, WeightSums};
+use deadweight::tally::{ActivationSums, LayerShape, LayerTally, WeightSums};
 use proptest::prelude::*;
 
 /// A layer, its inputs and how they are counted.
@@ -57,7 +57,7 @@ impl Problem {
     }
 
     fn tally(&self, layout: Layout) -> LayerTally {
-        let [activations, weights] = self.maps();
+        let [activations, _] = self.maps();
         let [c, h, w] = self.shape.input;
         let classes = Arc::new(self.shape.classes());
         let mut counter =
@@ -69,15 +69,23 @@ impl Problem {
         let mut x = vec![0.0; geometry.len()];
         geometry.pack(&self.inputs(), &mut x);
         for image in 0..self.images {
-            assert!(counter.count_rows(Isa::best(), &x, &geometry, image, 0..h));
+            assert!(counter.count_rows(Isa::best(), &x, &geometry, image, 0..h, 0));
         }
-        LayerTally {
-            images: self.images as u64,
+        self.tally_of(&counter.into_sums(), self.images as u64)
+    }
+
+    /// The tally of `images` images that added up to `sums`.
+    fn tally_of(&self, sums: &Sums, images: u64) -> LayerTally {
+        let [activations, weights] = self.maps();
+        let mut tally = LayerTally {
+            images: 0,
             lowest: [activations.lo, weights.lo],
-            activations: counter.into_sums(),
+            activations: ActivationSums::new(&self.shape, activations.codes()),
             weights: WeightSums::count(&self.shape, &self.weights(), weights, self.encoder),
             shape: self.shape.clone(),
-        }
+        };
+        tally.add(&self.shape, images, sums);
+        tally
     }
 }
 
@@ -409,7 +417,6 @@ proptest! {
     #[test]
     fn tallies_merge_in_any_order_and_grouping(problem in convolutions(), seeds in any::<[u32; 3]>()) {
         // Three parts of a data set: other inputs, the same layer, weights and formats.
-        let base = problem.tally(Layout::Blocked);
         let maps = problem.maps();
         let parts = seeds.map(|seed| {
             let other = Problem { seed, ..problem.clone() };
@@ -421,9 +428,9 @@ proptest! {
             let mut x = vec![0.0; geometry.len()];
             geometry.pack(&other.inputs(), &mut x);
             for image in 0..problem.images {
-                counter.count_rows(Isa::best(), &x, &geometry, image, 0..h);
+                counter.count_rows(Isa::best(), &x, &geometry, image, 0..h, 0);
             }
-            LayerTally { activations: counter.into_sums(), ..base.clone() }
+            problem.tally_of(&counter.into_sums(), problem.images as u64)
         });
         let merged = |order: [usize; 3]| {
             let mut sum = parts[order[0]].clone();
@@ -454,8 +461,8 @@ fn a_watched_run_counts_what_the_layer_reads() {
     }
     struct Lock(std::sync::Mutex<Counter>);
     impl Watch for Lock {
-        fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: std::ops::Range<usize>) {
-            assert!(self.0.lock().unwrap().count_rows(Isa::best(), x, geometry, image, rows));
+        fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: std::ops::Range<usize>, _: usize) {
+            assert!(self.0.lock().unwrap().count_rows(Isa::best(), x, geometry, image, rows, 0));
         }
     }
     let net = Scope::new(Params::Random(3));
@@ -490,5 +497,6 @@ fn a_watched_run_counts_what_the_layer_reads() {
     let lock = Lock(std::sync::Mutex::new(counter));
     let mut session = Session::new(Arc::new(graph.clone()), Shape::new(3, 9, 11), 2, EngineOptions::new(2)).unwrap();
     session.run(&problem.inputs(), Some(&One(graph.output(), &lock))).unwrap();
-    assert_eq!(lock.0.into_inner().unwrap().into_sums(), problem.tally(Layout::Blocked).activations);
+    let watched = problem.tally_of(&lock.0.into_inner().unwrap().into_sums(), 2);
+    assert_eq!(watched, problem.tally(Layout::Blocked));
 }

@@ -2,12 +2,14 @@
 
 #[cfg(deadweight_assets)]
 mod assets;
+mod bands;
 mod checkpoints;
 mod cli;
 mod digits;
 mod engines;
 mod hostile;
 mod house;
+mod images;
 mod measuring;
 mod naive;
 mod oracle;

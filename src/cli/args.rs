@@ -53,11 +53,12 @@ pub struct Common {
 pub enum Verb {
     /// List the networks, or show the layers of one
     Models(ModelsArgs),
-    /// Classify images: the likeliest classes with their probabilities
+    /// Answer inputs: the likeliest classes of images, their maps of classes, or the images restored
     #[command(after_help = "\
 Examples:
   deadweight run digits
-  deadweight run microsoft/resnet-50 cat.jpg dog.png --top 3")]
+  deadweight run microsoft/resnet-50 cat.jpg dog.png --top 3
+  deadweight run dncnn_25.pth --arch dncnn_gray photos/ --sigma 25 --save restored/")]
     Run(RunArgs),
     /// Measure how much of the work is ineffectual, layer by layer
     #[command(after_help = "\
@@ -129,6 +130,18 @@ pub struct InputArgs {
     /// Only the first N inputs
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
+    /// Add noise of standard deviation S (of 255) to the images first; networks with a noise map are told S
+    #[arg(long, value_name = "S", value_parser = sigma)]
+    pub sigma: Option<f64>,
+    /// Seed of the noise
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Make the images N times smaller and enlarge them again first
+    #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(2..=8), conflicts_with = "sigma")]
+    pub scale: Option<u8>,
+    /// Directory of what the answers should be, files named as the inputs: clean images, or images of classes
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["sigma", "scale"])]
+    pub truth: Option<PathBuf>,
     /// Leave out inputs that cannot be decoded, and name them, rather than fail
     #[arg(long)]
     pub skip_bad: bool,
@@ -146,6 +159,9 @@ pub struct EngineArgs {
     /// Kernels of the native engine: direct leaves out those that reorder arithmetic (Winograd)
     #[arg(long, value_enum)]
     pub kernels: Option<Kernels>,
+    /// MiB that the buffers of one image may take before the native engine runs it in bands of rows
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = value_parser!(u32).range(1..))]
+    pub memory: u32,
     /// Inputs that run together; no count depends on it
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u16).range(1..=4096))]
     pub batch_size: u16,
@@ -230,9 +246,15 @@ pub struct RunArgs {
     /// Which inputs.
     #[command(flatten)]
     pub inputs: InputArgs,
-    /// How many classes to tell
-    #[arg(long, value_name = "K", default_value_t = 5, value_parser = value_parser!(u32).range(1..))]
-    pub top: u32,
+    /// How many classes to tell [default: 5]
+    #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..))]
+    pub top: Option<u32>,
+    /// Where restored images and maps of classes are saved [default: the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+    /// Save the image with its classes over it, instead of the classes
+    #[arg(long)]
+    pub overlay: bool,
     /// table or json
     #[arg(long, value_enum, default_value_t)]
     pub format: Plain,
@@ -320,6 +342,10 @@ impl Verb {
         let cli = Cli::try_parse_from(["deadweight", "measure", crate::model::BUILTIN]);
         cli.ok().and_then(|cli| cli.verb).expect("a model is all that measure needs, as a test shows")
     }
+}
+
+fn sigma(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|sigma| (0.0..=1000.0).contains(sigma)).ok_or("give a number of 0 to 1000")
 }
 
 fn number_format(text: &str) -> Result<NumberFormat, &'static str> {

@@ -19,12 +19,12 @@ const SEED: u64 = 1;
 pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     let mut out = Out::open(args.out.output.as_deref())?;
     let options = setup::engine(&args.engine)?;
-    let model = setup::model(&args.model, common, false, args.random_weights.then_some(SEED))?;
+    let model = setup::model(&args.model, common, false, args.random_weights.then_some(SEED), None)?;
     let batch = usize::from(args.engine.batch_size);
     let random = args.inputs.is_empty() && model.builtin_data().is_none();
     // Random images must outlive the data set that reads them.
     let folder = tempfile::tempdir().map_err(|error| Error::io(std::env::temp_dir(), error))?;
-    let data = if random { random_images(&model, batch, folder.path())? } else { setup::inputs(&model, &args.inputs)? };
+    let data = if random { random_images(&model, batch, folder.path())? } else { setup::listed(&model, &args.inputs)? };
     let mut images = Vec::new();
     for i in 0..batch {
         images.extend(data.load(i % data.len())?.values);

@@ -15,8 +15,8 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     }
     let mut out = Out::open(args.out.output.as_deref())?;
     let backend = setup::backend(&args.engine, &args.backend)?;
-    let model = setup::model(&args.model, common, args.no_fold, None)?;
-    let data = setup::inputs(&model, &args.inputs.inputs)?;
+    let model = setup::model(&args.model, common, args.no_fold, None, args.inputs.sigma)?;
+    let data = setup::inputs(&model, &args.inputs)?;
     let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.engine) };
     let settings = setup::in_numbers(&args.numbers, feeding);
     let progress = Progress::new(common);

@@ -1,10 +1,12 @@
 //! The command line: one file a verb. The only room that prints.
 
+mod answers;
 pub mod args;
 mod bench;
 mod measure;
 mod models;
 pub mod out;
+mod pictures;
 mod progress;
 mod run;
 mod setup;

@@ -13,15 +13,42 @@ use crate::{Error, Result};
 /// What messages call the standard output.
 const STDOUT: &str = "standard output";
 
-/// The unfinished file, for those who end the process without unwinding.
-static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The unfinished files, for those who end the process without unwinding.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Deletes the unfinished file, if there is one.
+/// Deletes the unfinished files.
 pub fn discard_unfinished() {
-    if let Some(path) = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    for path in UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
         // The process is about to end; nobody is left to tell.
         let _ = std::fs::remove_file(path);
     }
+}
+
+/// A file in `folder` that is deleted unless it gets its name.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn temporary(folder: &Path) -> Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".deadweight-").suffix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder).map_err(|error| Error::io(folder, error))?;
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(file.path().to_owned());
+    Ok(file)
+}
+
+/// Gives a temporary file, which is complete, its name.
+///
+/// # Errors
+/// [`Error::Io`]; then no file is left.
+pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
+    let name = file.path().to_owned();
+    // Some file systems tell of a full disk only here.
+    file.as_file().sync_all().map_err(|error| Error::io(path, error))?;
+    file.persist(path).map_err(|error| Error::io(path, error.error))?;
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).retain(|unfinished| *unfinished != name);
+    Ok(())
 }
 
 /// An open output. What is written to a file is seen under its name only after [`Out::finish`].
@@ -65,15 +92,10 @@ impl Out {
         if target.file_name().is_none() || !folder.is_dir() {
             return Err(wrong("is in no directory that exists"));
         }
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".deadweight-").suffix(".tmp");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(folder).map_err(|error| Error::io(folder, error))?;
+        let file = temporary(folder)?;
         if let Some(permissions) = existing {
             file.as_file().set_permissions(permissions).map_err(failed)?;
         }
-        *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.path().to_owned());
         Ok(Self(Target::File(target, file)))
     }
 
@@ -107,13 +129,7 @@ impl Out {
         match self.0 {
             Target::Stdout => io::stdout().flush().map_err(|error| Error::io(STDOUT, error)),
             Target::Special(path, mut file) => file.flush().map_err(|error| Error::io(path, error)),
-            Target::File(path, file) => {
-                // Some file systems tell of a full disk only here.
-                file.as_file().sync_all().map_err(|error| Error::io(path.as_path(), error))?;
-                file.persist(&path).map_err(|error| Error::io(path.as_path(), error.error))?;
-                UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take();
-                Ok(())
-            }
+            Target::File(path, file) => persist(file, &path),
         }
     }
 }

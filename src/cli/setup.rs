@@ -10,22 +10,56 @@ use super::args::{
 };
 use crate::engine::{Backend, EngineOptions};
 use crate::format::NumberFormat;
-use crate::input::Dataset;
+use crate::input::{Dataset, Degradation, TruthSource};
 use crate::kernels::{Isa, Pool};
 use crate::measure::Settings;
 use crate::model::{BUILTIN, LoadOptions, Model};
+use crate::models::Task;
 use crate::{Error, Result};
 
 /// Loads the model.
-pub fn model(args: &ModelArgs, common: Common, no_fold: bool, random: Option<u64>) -> Result<Model> {
-    let options = LoadOptions { arch: args.arch.clone(), offline: common.offline, no_fold, random };
+pub fn model(
+    args: &ModelArgs,
+    common: Common,
+    no_fold: bool,
+    random: Option<u64>,
+    sigma: Option<f64>,
+) -> Result<Model> {
+    let options = LoadOptions { arch: args.arch.clone(), offline: common.offline, no_fold, random, sigma };
     let model = Model::load(&args.model, &options)?;
     tracing::info!("{}: {} from {}, names of {}", args.model, model.card.name, model.source, model.naming);
     Ok(model)
 }
 
-/// Lists the inputs of `paths`; without any, those that are built in.
-pub fn inputs(model: &Model, paths: &[PathBuf]) -> Result<Dataset> {
+/// Lists the inputs that `args` name, degraded or with truths as they say; without any, those that are built in.
+pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
+    let task = model.card.task;
+    let given =
+        [("--sigma", args.sigma.is_some()), ("--scale", args.scale.is_some()), ("--truth", args.truth.is_some())];
+    let of = |flag: &str| if flag == "--truth" { "segment or restore" } else { "restore" };
+    let fits = |flag: &str| task == Task::Restore || (task == Task::Segment && flag == "--truth");
+    if let Some((flag, _)) = given.iter().find(|(flag, given)| *given && !fits(flag)) {
+        let detail = format!("is of networks that {} images, and {} is to {}", of(flag), model.card.name, task.name());
+        return Err(Error::invalid(*flag, detail));
+    }
+    let data = listed(model, &args.inputs)?;
+    let data = match (args.sigma, args.scale) {
+        (Some(sigma), _) => data.degraded(Degradation::Noise { sigma, seed: args.seed }),
+        (_, Some(factor)) => data.degraded(Degradation::Bicubic(factor.into())),
+        _ => data,
+    };
+    Ok(match &args.truth {
+        Some(folder) if !folder.is_dir() => {
+            return Err(Error::invalid(format!("--truth {}", folder.display()), "is no directory that exists"));
+        }
+        Some(folder) if task == Task::Segment => data.with_truths(TruthSource::Classes(folder.clone())),
+        Some(folder) => data.with_truths(TruthSource::Images(folder.clone())),
+        None => data,
+    })
+}
+
+/// The inputs of `paths`; without any, those that are built in.
+pub fn listed(model: &Model, paths: &[PathBuf]) -> Result<Dataset> {
     let data = match (paths, model.builtin_data()) {
         ([], Some(data)) => data?,
         ([], None) => {
@@ -59,7 +93,8 @@ pub fn engine(args: &EngineArgs) -> Result<EngineOptions> {
         })?,
     };
     let winograd = args.kernels != Some(Kernels::Direct);
-    Ok(EngineOptions { pool: Arc::new(Pool::new(threads(args))), isa, winograd })
+    let pool = Arc::new(Pool::new(threads(args)));
+    Ok(EngineOptions { pool, isa, winograd, memory: (args.memory as usize) << 20 })
 }
 
 /// Threads asked for, or all that this process may use.
@@ -126,7 +161,7 @@ mod tests {
     use super::*;
 
     fn engine_args(isa: Option<&str>) -> EngineArgs {
-        EngineArgs { threads: Some(1), isa: isa.map(str::to_owned), kernels: None, batch_size: 1 }
+        EngineArgs { threads: Some(1), isa: isa.map(str::to_owned), kernels: None, batch_size: 1, memory: 1024 }
     }
 
     #[test]

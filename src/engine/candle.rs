@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::graph::{Graph, Node, NodeDef};
 use crate::kernels::{Activation, Geometry, Halo};
-use crate::layers::{Conv, ConvTranspose, Layer, Param, Pool, PoolKind, Shape, Subsample};
+use crate::layers::{Conv, ConvTranspose, Layer, Param, Pool, PoolKind, Shape, Shuffle, Subsample};
 use crate::probe::Probe;
 use crate::{Error, Result};
 
@@ -121,9 +121,25 @@ impl CandleEngine {
             Layer::Pool(pool) => pool2d(pool, x),
             Layer::GlobalAvgPool => x.mean_keepdim(3)?.mean_keepdim(2),
             Layer::Add => x + inputs[1],
+            Layer::Sub => x - inputs[1],
             Layer::Mul => x.broadcast_mul(inputs[1]),
             Layer::Concat => Tensor::cat(inputs, 1),
-            Layer::Resize(resize) => x.upsample_bilinear2d(resize.size.0, resize.size.1, resize.align_corners),
+            Layer::Resize(resize) => {
+                let (_, _, h, w) = inputs[1].dims4()?;
+                x.upsample_bilinear2d(h, w, resize.align_corners)
+            }
+            Layer::Shuffle(Shuffle { factor, up: true }) => pixel_shuffle(x, *factor),
+            Layer::Shuffle(Shuffle { factor, .. }) => pixel_unshuffle(x, *factor),
+            Layer::Slice(slice) => {
+                let (_, _, h, w) = x.dims4()?;
+                let Halo { top, bottom, left, right } = slice.cut;
+                let rows = x.narrow(1, slice.start, slice.channels)?.narrow(2, top, h - top - bottom)?;
+                rows.narrow(3, left, w - left - right)?.contiguous()
+            }
+            Layer::Fill(value) => {
+                let (n, _, h, w) = x.dims4()?;
+                Tensor::full(*value, (n, 1, h, w), x.device())
+            }
             Layer::Subsample(Subsample { stride, before, after }) => {
                 every(&every(x, 2, *stride)?, 3, *stride)?.pad_with_zeros(1, *before, *after)
             }
@@ -162,7 +178,7 @@ fn show(x: &Tensor, watch: &dyn crate::probe::Watch) -> candle_core::Result<()> 
     for image in 0..n {
         let values: Vec<f32> = x.get(image)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         geometry.pack(&values, &mut buffer);
-        watch.rows(0, &buffer, &geometry, 0, 0..h);
+        watch.rows(0, &buffer, &geometry, 0, 0..h, 0);
     }
     Ok(())
 }
@@ -261,6 +277,18 @@ fn pool2d(pool: &Pool, x: &Tensor) -> CandleResult {
             sum / fold(taps(&pad(&counted, rest)?)?, &|a, b| a + b)?
         }
     }
+}
+
+fn pixel_shuffle(x: &Tensor, f: usize) -> CandleResult {
+    let (n, c, h, w) = x.dims4()?;
+    let parts = x.reshape((n, c / (f * f), f, f, h, w))?.permute((0, 1, 4, 2, 5, 3))?;
+    parts.contiguous()?.reshape((n, c / (f * f), h * f, w * f))
+}
+
+fn pixel_unshuffle(x: &Tensor, f: usize) -> CandleResult {
+    let (n, c, h, w) = x.dims4()?;
+    let parts = x.reshape((n, c, h / f, f, w / f, f))?.permute((0, 1, 3, 5, 2, 4))?;
+    parts.contiguous()?.reshape((n, c * f * f, h / f, w / f))
 }
 
 fn activate(x: &Tensor, activation: Activation) -> CandleResult {

@@ -1,5 +1,6 @@
 //! Running a graph: the native engine on our kernels, and the same graph on candle's operations.
 
+mod bands;
 mod candle;
 mod op;
 mod plan;
@@ -15,6 +16,7 @@ use crate::layers::Shape;
 use crate::probe::Probe;
 use crate::{Error, Result};
 
+pub use bands::Banded;
 pub use candle::CandleEngine;
 pub use plan::Plan;
 pub use session::{EngineOptions, Session};
@@ -50,6 +52,8 @@ impl Backend {
 pub enum Runner {
     /// On our kernels.
     Native(Box<Session>),
+    /// On our kernels, large images in bands of rows.
+    Banded(Box<Banded>),
     /// On candle.
     Candle(Box<CandleEngine>, Shape),
 }
@@ -61,9 +65,10 @@ impl Runner {
     /// [`Error::Shape`] naming the first layer that cannot take its input; candle's own failures.
     pub fn new(graph: &Arc<Graph>, input: Shape, backend: &Backend, batch: usize) -> Result<Self> {
         Ok(match backend {
-            Backend::Native(options) => {
-                Self::Native(Box::new(Session::new(Arc::clone(graph), input, batch, options.clone())?))
-            }
+            Backend::Native(options) => match Banded::new(graph, input, options)? {
+                Some(banded) => Self::Banded(Box::new(banded)),
+                None => Self::Native(Box::new(Session::new(Arc::clone(graph), input, batch, options.clone())?)),
+            },
             Backend::Candle(device, _) => {
                 graph.shapes(input)?;
                 Self::Candle(Box::new(CandleEngine::new(graph, device.clone())?), input)
@@ -78,6 +83,7 @@ impl Runner {
     pub fn run(&mut self, images: &[f32], probe: Option<&dyn Probe>) -> Result<Vec<f32>> {
         match self {
             Self::Native(session) => session.run(images, probe),
+            Self::Banded(banded) => banded.run(images, probe),
             Self::Candle(engine, input) => engine.run(images, *input, probe),
         }
     }

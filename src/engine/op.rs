@@ -8,7 +8,7 @@ use crate::kernels::linear::PackedLinear;
 use crate::kernels::pool::PoolShape;
 use crate::kernels::resize::Bilinear;
 use crate::kernels::{Activation, Exec, Geometry, Halo, LANES, copy, pointwise, pool};
-use crate::layers::{Conv, ConvTranspose, Layer, PoolKind, Subsample};
+use crate::layers::{Conv, ConvTranspose, Layer, PoolKind, Shuffle, Slice, Subsample};
 
 /// A node made ready: weights packed, tables built.
 pub(super) enum Op {
@@ -21,9 +21,13 @@ pub(super) enum Op {
     Pool(PoolShape, PoolKind),
     GlobalAvgPool,
     Add,
+    Sub,
     Mul,
     Concat,
     Resize(Bilinear),
+    Shuffle(Shuffle),
+    Slice(Slice),
+    Fill(f32),
     Subsample(Subsample),
 }
 
@@ -60,8 +64,8 @@ pub(super) fn halo(layer: &Layer, h: usize, w: usize) -> Halo {
 }
 
 impl Op {
-    /// Packs what `node` needs for the layouts of `plan`.
-    pub(super) fn prepare(graph: &Graph, plan: &Plan, node: Node, winograd: bool) -> Self {
+    /// Packs what `node` needs for the layouts of `plan`; `winograd` is as [`PackedConv::new`] has it.
+    pub(super) fn prepare(graph: &Graph, plan: &Plan, node: Node, winograd: Option<(usize, usize)>) -> Self {
         let def = graph.def(node);
         let y = &plan.geometries[node.index()];
         let x = def.inputs.first().map_or(y, |input| &plan.geometries[input.index()]);
@@ -96,9 +100,13 @@ impl Op {
             }
             Layer::GlobalAvgPool => Self::GlobalAvgPool,
             Layer::Add => Self::Add,
+            Layer::Sub => Self::Sub,
             Layer::Mul => Self::Mul,
             Layer::Concat => Self::Concat,
             Layer::Resize(resize) => Self::Resize(Bilinear::new(x, y, resize.align_corners)),
+            Layer::Shuffle(shuffle) => Self::Shuffle(*shuffle),
+            Layer::Slice(slice) => Self::Slice(*slice),
+            Layer::Fill(value) => Self::Fill(*value),
             Layer::Subsample(subsample) => Self::Subsample(*subsample),
         }
     }
@@ -115,9 +123,13 @@ impl Op {
             Self::Pool(_, kind) => kind.name(),
             Self::GlobalAvgPool => "global_avg_pool",
             Self::Add => "add",
+            Self::Sub => "sub",
             Self::Mul => "mul",
             Self::Concat => "concat",
             Self::Resize(_) => "bilinear",
+            Self::Shuffle(_) => "shuffle",
+            Self::Slice(_) => "slice",
+            Self::Fill(_) => "fill",
             Self::Subsample(_) => "subsample",
         }
     }
@@ -145,9 +157,15 @@ impl Op {
             }
             Self::GlobalAvgPool => pool::global_average(exec, images, x, y, yg),
             Self::Add => pointwise::add(exec, images, x, inputs[1], y, yg),
+            Self::Sub => pointwise::sub(exec, images, x, inputs[1], y, yg),
             Self::Mul => pointwise::mul(exec, images, x, inputs[1], y, yg),
             Self::Concat => copy::concat(exec, images, inputs, y, yg),
             Self::Resize(bilinear) => bilinear.run(exec, images, x, y, yg),
+            Self::Shuffle(shuffle) => copy::shuffle(exec, images, (shuffle.factor, shuffle.up), x, y, yg),
+            Self::Slice(slice) => {
+                copy::slice(exec, images, (slice.start, slice.cut.top, slice.cut.left), x, y, yg);
+            }
+            Self::Fill(value) => pointwise::fill(exec, images, *value, y, yg),
             Self::Subsample(subsample) => {
                 copy::subsample(exec, images, (subsample.stride, subsample.before), x, y, yg);
             }

@@ -7,7 +7,7 @@ use crate::layers::{Layer, Shape};
 
 use super::op;
 
-/// Inputs of at most this many channels stay planar when only convolutions read them: blocks would be mostly filling.
+/// Inputs of at most this many channels stay planar when convolutions read them: blocks would be mostly filling.
 const PLANAR_CHANNELS: usize = 8;
 
 /// Where every value of a graph lives.
@@ -47,8 +47,8 @@ impl Plan {
                     .fold(Halo::default(), Halo::union);
                 let planar = matches!(graph.def(node).layer, Layer::Input)
                     && c <= PLANAR_CHANNELS
-                    && layers().count() > 0
-                    && layers().all(|(_, layer)| matches!(layer, Layer::Conv(conv) if conv.groups == 1));
+                    && layers().any(|(_, layer)| matches!(layer, Layer::Conv(_)))
+                    && layers().all(|(reader, layer)| reads_planar(layer, graph.def(reader).inputs[0] == node));
                 let geometry =
                     if planar { Geometry::planar(batch, c, h, w) } else { Geometry::blocked(batch, c, h, w) };
                 geometry.with_halo(halo)
@@ -61,6 +61,16 @@ impl Plan {
     /// Bytes of all buffers.
     pub fn bytes(&self) -> usize {
         self.buffers.iter().map(|buffer| buffer.len() * size_of::<f32>()).sum()
+    }
+}
+
+/// Whether `layer` reads a planar tensor as well, as its first input or (else) as another one.
+fn reads_planar(layer: &Layer, first: bool) -> bool {
+    match layer {
+        Layer::Conv(conv) => first && conv.groups == 1,
+        Layer::Sub | Layer::Fill(_) | Layer::Shuffle(_) | Layer::Slice(_) => true,
+        Layer::Resize(_) => !first,
+        _ => false,
     }
 }
 

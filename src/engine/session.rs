@@ -1,11 +1,12 @@
 //! The native engine: a planned graph with packed weights and its buffers, ready to run again and again.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::op::Op;
 use super::plan::Plan;
 use crate::graph::{Graph, Node};
-use crate::kernels::{Buffer, Exec, Isa, Pool, Share, copy};
+use crate::kernels::{Buffer, Exec, Geometry, Isa, Pool, Share, copy};
 use crate::layers::Shape;
 use crate::probe::{Probe, Watch};
 use crate::{Error, Result};
@@ -19,13 +20,27 @@ pub struct EngineOptions {
     pub isa: Isa,
     /// Whether kernels that reorder arithmetic (Winograd) may be chosen; false is `--kernels direct`.
     pub winograd: bool,
+    /// Bytes that the buffers of one image may take before it is run in bands of rows. No output bit depends on it.
+    pub memory: usize,
 }
 
 impl EngineOptions {
+    /// What [`EngineOptions::memory`] is unless it is said.
+    pub const MEMORY: usize = 1 << 30;
+
     /// `threads` threads at the best level, all kernels.
     pub fn new(threads: usize) -> Self {
-        Self { pool: Arc::new(Pool::new(threads)), isa: Isa::best(), winograd: true }
+        Self { pool: Arc::new(Pool::new(threads)), isa: Isa::best(), winograd: true, memory: Self::MEMORY }
     }
+}
+
+/// Which rows of an image a run is of.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// For each value, the row of the whole image that its row 0 is.
+    pub first: Vec<usize>,
+    /// For each value, which of its rows are this part's own: the others are another part's as well.
+    pub owned: Vec<Range<usize>>,
 }
 
 /// A graph prepared for one input shape and batch size.
@@ -44,8 +59,25 @@ impl Session {
     /// # Errors
     /// [`Error::Shape`] naming the first layer that cannot take its input.
     pub fn new(graph: Arc<Graph>, input: Shape, batch: usize, options: EngineOptions) -> Result<Self> {
+        let whole = graph.shapes(input)?;
+        Self::of_whole(graph, input, &whole, batch, options)
+    }
+
+    /// [`Session::new`] for images that are parts of larger ones, whose values have the extents `whole`: these decide
+    /// on kernels.
+    pub(super) fn of_whole(
+        graph: Arc<Graph>,
+        input: Shape,
+        whole: &[Shape],
+        batch: usize,
+        options: EngineOptions,
+    ) -> Result<Self> {
         let plan = Plan::new(&graph, input, batch.max(1))?;
-        let ops = graph.handles().map(|node| Op::prepare(&graph, &plan, node, options.winograd)).collect();
+        let ops = graph.handles().map(|node| {
+            let Shape { h, w, .. } = whole[node.index()];
+            Op::prepare(&graph, &plan, node, options.winograd.then_some((h, w)))
+        });
+        let ops = ops.collect();
         let buffers = plan.buffers.iter().map(|geometry| Buffer::zeroed(geometry.len())).collect();
         let times = vec![std::time::Duration::ZERO; graph.nodes.len()];
         Ok(Self { graph, plan, ops, buffers, options, times })
@@ -77,7 +109,7 @@ impl Session {
     /// # Errors
     /// [`Error::Shape`] if `images` is no whole number of images or more than planned.
     pub fn run(&mut self, images: &[f32], probe: Option<&dyn Probe>) -> Result<Vec<f32>> {
-        self.run_with(images, probe, false)
+        self.run_with(images, probe, None, false)
     }
 
     /// [`Session::run`], each node timed ([`Session::times`]).
@@ -85,10 +117,21 @@ impl Session {
     /// # Errors
     /// As [`Session::run`].
     pub fn run_timed(&mut self, images: &[f32], probe: Option<&dyn Probe>) -> Result<Vec<f32>> {
-        self.run_with(images, probe, true)
+        self.run_with(images, probe, None, true)
     }
 
-    fn run_with(&mut self, images: &[f32], probe: Option<&dyn Probe>, timed: bool) -> Result<Vec<f32>> {
+    /// [`Session::run`] on one image that is part of a larger one; watchers see the part's own rows.
+    pub(super) fn run_part(&mut self, image: &[f32], probe: Option<&dyn Probe>, part: &Part) -> Result<Vec<f32>> {
+        self.run_with(image, probe, Some(part), false)
+    }
+
+    fn run_with(
+        &mut self,
+        images: &[f32],
+        probe: Option<&dyn Probe>,
+        part: Option<&Part>,
+        timed: bool,
+    ) -> Result<Vec<f32>> {
         let shape = self.plan.shapes[0];
         let count = images.len() / shape.elements();
         if count * shape.elements() != images.len() || count > self.plan.batch {
@@ -102,7 +145,7 @@ impl Session {
         for node in self.graph.handles().skip(1) {
             let start = timed.then(std::time::Instant::now);
             let watch = probe.and_then(|probe| probe.watch(node));
-            self.step(node, count, watch);
+            self.step(node, count, watch, part);
             if let Some(start) = start {
                 self.times[node.index()] = start.elapsed();
             }
@@ -115,7 +158,7 @@ impl Session {
     }
 
     /// Runs one node on the first `images` images, its first input watched by `watch`.
-    fn step(&mut self, node: Node, images: usize, watch: Option<&dyn Watch>) {
+    fn step(&mut self, node: Node, images: usize, watch: Option<&dyn Watch>, part: Option<&Part>) {
         let plan = &self.plan;
         let slot = |node: Node| plan.slots[node.index()];
         // The output's buffer holds none of the inputs (the plan sees to it), so it can be lent out apart.
@@ -132,7 +175,9 @@ impl Session {
         match watch {
             None => self.ops[node.index()].run(&exec, images, &inputs, &mut y, geometry),
             Some(watch) => {
-                let look = |share: Share| show(share, watch, inputs[0].0, inputs[0].1, images);
+                let value = self.graph.def(node).inputs.first().map_or(0, |input| input.index());
+                let own = part.map(|part| (part.first[value], part.owned[value].clone()));
+                let look = |share: Share| show(share, watch, inputs[0].0, inputs[0].1, (images, own.as_ref()));
                 let exec = Exec { alongside: Some(&look), ..exec };
                 self.ops[node.index()].run(&exec, images, &inputs, &mut y, geometry);
             }
@@ -141,14 +186,27 @@ impl Session {
     }
 }
 
-/// Shows a watcher this task's share of all rows of all images.
-fn show(share: Share, watch: &dyn Watch, x: &[f32], geometry: &crate::kernels::Geometry, images: usize) {
+/// Shows a watcher this task's share of all rows of all images; of a part `(first, owned)` the rows it owns.
+fn show(
+    share: Share,
+    watch: &dyn Watch,
+    x: &[f32],
+    geometry: &Geometry,
+    (images, part): (usize, Option<&(usize, Range<usize>)>),
+) {
+    if let Some((first, owned)) = part {
+        let rows = share.of(owned.len());
+        if !rows.is_empty() {
+            watch.rows(share.worker, x, geometry, 0, rows.start + owned.start..rows.end + owned.start, *first);
+        }
+        return;
+    }
     let mut rows = share.of(images * geometry.h);
     while !rows.is_empty() {
         let image = rows.start / geometry.h;
         let end = rows.end.min((image + 1) * geometry.h);
         let base = image * geometry.h;
-        watch.rows(share.worker, x, geometry, image, rows.start - base..end - base);
+        watch.rows(share.worker, x, geometry, image, rows.start - base..end - base, 0);
         rows.start = end;
     }
 }

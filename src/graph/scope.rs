@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Graph, Node, NodeDef};
 use crate::kernels::{Activation, Halo};
-use crate::layers::{BatchNorm, Conv, ConvTranspose, Layer, Linear, Param, Pool, Resize, Subsample};
+use crate::layers::{BatchNorm, Conv, ConvTranspose, Layer, Linear, Param, Pool, Resize, Shuffle, Slice, Subsample};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
@@ -37,13 +37,20 @@ struct State {
 pub struct Scope {
     state: Rc<RefCell<State>>,
     path: String,
+    /// What the checkpoint calls the parameter that we call so.
+    stored: fn(&str) -> String,
 }
 
 impl Scope {
     /// The root of a new network.
     pub fn new(params: Params) -> Self {
         let state = State { graph: Graph::default(), params, used: BTreeSet::new(), problems: Vec::new() };
-        Self { state: Rc::new(RefCell::new(state)), path: String::new() }
+        Self { state: Rc::new(RefCell::new(state)), path: String::new(), stored: str::to_owned }
+    }
+
+    /// The same place in a checkpoint of other names: `stored` tells what it calls the parameter of our name.
+    pub fn renamed(&self, stored: fn(&str) -> String) -> Self {
+        Self { stored, ..self.clone() }
     }
 
     /// The place `name` (which may hold dots) below this one.
@@ -54,13 +61,13 @@ impl Scope {
             (_, true) => self.path.clone(),
             _ => format!("{}.{name}", self.path),
         };
-        Self { state: Rc::clone(&self.state), path }
+        Self { state: Rc::clone(&self.state), path, stored: self.stored }
     }
 
     /// Whether the checkpoint holds the parameter `name` here. Without a checkpoint: true.
     pub fn has(&self, name: &str) -> bool {
         match &self.state.borrow().params {
-            Params::Stored(weights) => weights.shape(&self.at(name).path).is_some(),
+            Params::Stored(weights) => weights.shape(&self.stored_name(name)).is_some(),
             Params::Random(_) | Params::Declared => true,
         }
     }
@@ -68,9 +75,13 @@ impl Scope {
     /// Shape of the parameter `name` here, if a checkpoint holds it.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match &self.state.borrow().params {
-            Params::Stored(weights) => weights.shape(&self.at(name).path).map(<[usize]>::to_vec),
+            Params::Stored(weights) => weights.shape(&self.stored_name(name)).map(<[usize]>::to_vec),
             Params::Random(_) | Params::Declared => None,
         }
+    }
+
+    fn stored_name(&self, name: &str) -> String {
+        (self.stored)(&self.at(name).path)
     }
 
     /// Channels of `node`.
@@ -81,7 +92,16 @@ impl Scope {
     /// The input of the network, `[channels, H, W]`. Must be the first node.
     pub fn input(&self, channels: usize) -> Node {
         assert!(self.state.borrow().graph.nodes.is_empty(), "the input is the first node");
-        self.at("input").push(Layer::Input, vec![], channels)
+        Self { path: "input".into(), ..self.clone() }.push(Layer::Input, vec![], channels)
+    }
+
+    /// The input of the network.
+    ///
+    /// # Panics
+    /// If there is none yet.
+    pub fn image(&self) -> Node {
+        assert!(!self.state.borrow().graph.nodes.is_empty(), "the input is the first node");
+        Node(0)
     }
 
     /// Convolution by `weight` `[out, in/groups, R, S]` and, where the checkpoint has one, `bias` `[out]`.
@@ -183,10 +203,41 @@ impl Scope {
         self.at("concat").push(Layer::Concat, parts.to_vec(), c)
     }
 
-    /// Bilinear resize.
-    pub fn resize(&self, x: Node, resize: Resize) -> Node {
+    /// `a - b`, of one shape.
+    pub fn sub(&self, a: Node, b: Node) -> Node {
+        let (c, other) = (self.channels(a), self.channels(b));
+        if c != other {
+            self.problem(format!("{}: subtracts {other} from {c} channels", self.path));
+        }
+        self.at("sub").push(Layer::Sub, vec![a, b], c)
+    }
+
+    /// `x` resized to the rows and columns of `like`.
+    pub fn resize(&self, x: Node, like: Node, align_corners: bool) -> Node {
         let c = self.channels(x);
-        self.at("resize").push(Layer::Resize(resize), vec![x], c)
+        self.at("resize").push(Layer::Resize(Resize { align_corners }), vec![x, like], c)
+    }
+
+    /// Every `factor²` channels become `factor` x `factor` pixels.
+    pub fn pixel_shuffle(&self, x: Node, factor: usize) -> Node {
+        let c = self.channels(x) / (factor * factor);
+        self.at("pixel_shuffle").push(Layer::Shuffle(Shuffle { factor, up: true }), vec![x], c)
+    }
+
+    /// Every `factor` x `factor` pixels become `factor²` channels.
+    pub fn pixel_unshuffle(&self, x: Node, factor: usize) -> Node {
+        let c = self.channels(x) * factor * factor;
+        self.at("pixel_unshuffle").push(Layer::Shuffle(Shuffle { factor, up: false }), vec![x], c)
+    }
+
+    /// Some channels of `x`, its borders cut.
+    pub fn slice(&self, x: Node, slice: Slice) -> Node {
+        self.at("slice").push(Layer::Slice(slice), vec![x], slice.channels)
+    }
+
+    /// A channel of `value` everywhere, of the size of `like`.
+    pub fn fill(&self, like: Node, value: f32) -> Node {
+        self.at("fill").push(Layer::Fill(value), vec![like], 1)
     }
 
     /// Every `stride`-th row and column, framed by zero channels (the option A shortcut of CIFAR ResNets).
@@ -244,7 +295,7 @@ impl Scope {
         // A checkpoint decides where the network does not say; without one, a layer has a bias if told so.
         let take = match (wanted, &self.state.borrow().params) {
             (Some(wanted), _) => wanted,
-            (None, Params::Stored(weights)) => weights.shape(&self.at("bias").path).is_some(),
+            (None, Params::Stored(weights)) => weights.shape(&self.stored_name("bias")).is_some(),
             (None, _) => true,
         };
         take.then(|| self.param("bias", &[channels]))
@@ -257,7 +308,7 @@ impl Scope {
     }
 
     fn param(&self, name: &str, shape: &[usize]) -> Param {
-        let path = self.at(name).path;
+        let path = self.stored_name(name);
         let state = &mut *self.state.borrow_mut();
         state.used.insert(path.clone());
         let count = shape.iter().product();

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::decode::decode;
+use super::decode::{Pixels, decode};
+use super::degrade::Degradation;
 use super::preprocess::Preprocess;
 use super::stack::{Bytes, Stack};
+use super::truth::{Truth, TruthSource};
 use crate::{Error, Result};
 
 /// Extensions that make a file of a directory an image.
@@ -25,6 +27,12 @@ pub struct Sample {
     pub label: Option<u32>,
     /// `[C, H, W]`, preprocessed.
     pub values: Vec<f32>,
+    /// Extents of the values.
+    pub shape: [usize; 3],
+    /// Rows and columns of the image; what is beyond them is frame.
+    pub size: [usize; 2],
+    /// What the answer should be, where it is an image and known.
+    pub truth: Option<Truth>,
 }
 
 enum Item {
@@ -37,6 +45,8 @@ pub struct Dataset {
     items: Vec<Item>,
     stacks: Vec<Stack>,
     preprocess: Preprocess,
+    degradation: Degradation,
+    truths: Option<TruthSource>,
 }
 
 impl Dataset {
@@ -47,7 +57,7 @@ impl Dataset {
     /// [`Error::NotFound`] for a path that does not exist, [`Error::Invalid`] for a directory without images,
     /// [`Error::Malformed`] for a stored stack that is none.
     pub fn open(paths: &[PathBuf], preprocess: &Preprocess) -> Result<Self> {
-        let mut dataset = Self { items: Vec::new(), stacks: Vec::new(), preprocess: preprocess.clone() };
+        let mut dataset = Self::empty(preprocess);
         for path in paths {
             let name = path.display().to_string();
             if path.is_dir() {
@@ -71,11 +81,34 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::open`].
     pub fn embedded(bytes: &'static [u8], preprocess: &Preprocess) -> Result<Self> {
-        let mut dataset = Self { items: Vec::new(), stacks: Vec::new(), preprocess: preprocess.clone() };
+        let mut dataset = Self::empty(preprocess);
         let mut cursor = std::io::Cursor::new(bytes);
         let stack = Stack::open("built-in", &mut cursor, Bytes::Embedded(bytes))?;
         dataset.add_stack(stack, &mut cursor)?;
         Ok(dataset)
+    }
+
+    fn empty(preprocess: &Preprocess) -> Self {
+        let degradation = if preprocess.bayer() { Degradation::Bayer } else { Degradation::None };
+        Self { items: Vec::new(), stacks: Vec::new(), preprocess: preprocess.clone(), degradation, truths: None }
+    }
+
+    /// The inputs degraded; each image is then the truth of its input.
+    pub fn degraded(self, degradation: Degradation) -> Self {
+        Self { degradation, ..self }
+    }
+
+    /// The inputs with their truths from `source`.
+    pub fn with_truths(self, source: TruthSource) -> Self {
+        Self { truths: Some(source), ..self }
+    }
+
+    /// The file that input `index` is read from, if it has one of its own.
+    pub fn path(&self, index: usize) -> Option<&Path> {
+        match &self.items[index] {
+            Item::File { path, .. } => Some(path),
+            Item::Stacked { .. } => None,
+        }
     }
 
     /// How many inputs there are.
@@ -112,8 +145,8 @@ impl Dataset {
             Item::File { path, label } => {
                 let id = path.display().to_string();
                 let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
-                let values = self.preprocess.apply(&id, decode(&id, &bytes)?)?;
-                Ok(Sample { digest: Sha256::digest(&bytes).into(), label: *label, values, id })
+                let image = decode(&id, &bytes)?;
+                self.sample(id, Some(path), Sha256::digest(&bytes).into(), *label, image)
             }
             Item::Stacked { stack, index } => {
                 let stack = &self.stacks[*stack];
@@ -124,10 +157,36 @@ impl Dataset {
                     hasher.update((extent as u64).to_le_bytes());
                 }
                 hasher.update(&raw);
-                let values = self.preprocess.apply(&id, stack.pixels(raw))?;
-                Ok(Sample { digest: hasher.finalize().into(), label: stack.labels.get(*index).copied(), values, id })
+                let label = stack.labels.get(*index).copied();
+                self.sample(id, None, hasher.finalize().into(), label, stack.pixels(raw))
             }
         }
+    }
+
+    /// The sample made of `image`, read from `path`.
+    fn sample(
+        &self,
+        id: String,
+        path: Option<&Path>,
+        digest: [u8; 32],
+        label: Option<u32>,
+        image: Pixels,
+    ) -> Result<Sample> {
+        let size = [image.h, image.w];
+        let (image, bad) = self.degradation.pixels(image);
+        let bad = bad.map(|bad| self.preprocess.apply(&id, bad)).transpose()?;
+        let good = self.preprocess.apply(&id, image)?;
+        let truth = match (&self.truths, path) {
+            (Some(source), Some(path)) => Some(source.load(path, size, &self.preprocess)?),
+            (Some(_), None) => {
+                let hint = "its images have no file names; give image files";
+                return Err(Error::NotFound { what: format!("the truth of {id}"), hint: hint.into() });
+            }
+            (None, _) => (!self.degradation.is_none()).then(|| Truth::Image(good.cropped())),
+        };
+        let mut input = bad.unwrap_or(good);
+        self.degradation.values(&mut input.values, input.shape, self.preprocess.unit(), &digest);
+        Ok(Sample { id, digest, label, values: input.values, shape: input.shape, size: input.size, truth })
     }
 
     fn add_stack(&mut self, mut stack: Stack, source: &mut (impl Read + Seek)) -> Result<()> {

@@ -23,6 +23,29 @@ pub struct Pixels {
 }
 
 impl Pixels {
+    /// The rows and columns up to `h` and `w`.
+    pub fn cut(&self, h: usize, w: usize) -> Self {
+        let rows = self.data.chunks(self.w * self.c).take(h);
+        let data = rows.flat_map(|row| &row[..w * self.c]).copied().collect();
+        Self { h, w, c: self.c, data }
+    }
+
+    /// The image continued below and to the right by its last row and column.
+    pub(super) fn framed(&self, [h, w]: [usize; 2]) -> Self {
+        let at = |y: usize, x: usize| (y.min(self.h - 1) * self.w + x.min(self.w - 1)) * self.c;
+        let places = (0..h).flat_map(|y| (0..w).map(move |x| at(y, x)));
+        Self { h, w, c: self.c, data: places.flat_map(|at| &self.data[at..at + self.c]).copied().collect() }
+    }
+
+    /// Grey by the ITU-R 601 weights between black at 16 and white at 235, as MATLAB's `rgb2ycbcr` has it.
+    pub(super) fn studio_luma(&self) -> Self {
+        let luma = |p: &[u8]| {
+            let [r, g, b] = [0, 1, 2].map(|i| f64::from(p[i.min(p.len() - 1)]));
+            (16.0 + (65.481 * r + 128.553 * g + 24.966 * b) / 255.0).round() as u8
+        };
+        Self { c: 1, data: self.data.chunks(self.c).map(luma).collect(), ..*self }
+    }
+
     /// The image with `c` channels: grey from colours by the ITU-R 601 weights as Pillow rounds them, colours from grey
     /// by repetition.
     pub fn with_channels(self, c: usize) -> Self {
@@ -38,6 +61,13 @@ impl Pixels {
     }
 }
 
+/// What an image may take while it is decoded.
+pub(super) fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(LARGEST);
+    limits
+}
+
 /// Decodes a jpeg, png, webp or bmp, told apart by content. Transparency is dropped, orientation tags are not applied
 /// (as Pillow does neither on its own).
 ///
@@ -48,9 +78,7 @@ pub fn decode(file: &str, bytes: &[u8]) -> Result<Pixels> {
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|error| Error::malformed(file, error.to_string()))?;
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(LARGEST);
-    reader.limits(limits);
+    reader.limits(limits());
     let image = reader.decode().map_err(broken)?;
     let (h, w) = (image.height() as usize, image.width() as usize);
     if h == 0 || w == 0 {

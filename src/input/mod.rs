@@ -2,13 +2,17 @@
 
 mod dataset;
 mod decode;
+mod degrade;
 mod digest;
 mod preprocess;
 mod resize;
 mod stack;
+mod truth;
 
 pub use dataset::{Dataset, Sample};
 pub use decode::{Pixels, decode};
+pub use degrade::Degradation;
 pub use digest::InputDigest;
-pub use preprocess::Preprocess;
+pub use preprocess::{Input, Preprocess};
 pub use resize::{Interpolation, resize};
+pub use truth::{IGNORE, Truth, TruthSource};

@@ -1,4 +1,4 @@
-//! Copies: into and out of the blocked layout, concatenation, and the strided shortcut.
+//! Copies: into and out of the blocked layout, concatenation, slices, pixel shuffles, and the strided shortcut.
 
 use super::exec::Exec;
 use super::geometry::{Geometry, LANES};
@@ -79,6 +79,75 @@ pub fn concat(exec: &Exec<'_>, images: usize, parts: &[(&[f32], &Geometry)], y: 
         starts.push(starts[starts.len() - 1] + part.geometry.c);
     }
     for_each_pixel(exec, images, &Concat { parts: sources, starts }, y, yg);
+}
+
+struct Slice<'a> {
+    x: Source<'a>,
+    start: usize,
+    top: usize,
+    left: usize,
+}
+
+impl PixelOp for Slice<'_> {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        let (y, x) = (at.y + self.top, at.x + self.left);
+        if self.start.is_multiple_of(LANES) {
+            return self.x.load(s, Pixel { block: at.block + self.start / LANES, y, x, ..at });
+        }
+        s.load(&self.x.gather(at.image, self.start + at.block * LANES, y, x))
+    }
+}
+
+/// The channels from `start` on, behind `top` rows and `left` columns, as many as `y` takes.
+pub fn slice(
+    exec: &Exec<'_>,
+    images: usize,
+    (start, top, left): (usize, usize, usize),
+    x: (&[f32], &Geometry),
+    y: &mut [f32],
+    yg: &Geometry,
+) {
+    for_each_pixel(exec, images, &Slice { x: Source::new(x.0, x.1), start, top, left }, y, yg);
+}
+
+struct Shuffle<'a> {
+    x: Source<'a>,
+    factor: usize,
+    up: bool,
+    channels: usize,
+}
+
+impl PixelOp for Shuffle<'_> {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        let f = self.factor;
+        let lanes: [f32; LANES] = std::array::from_fn(|lane| {
+            let c = at.block * LANES + lane;
+            if c >= self.channels {
+                return 0.0;
+            }
+            if self.up {
+                let from = (c * f + at.y % f) * f + at.x % f;
+                self.x.channel(at.image, from, at.y / f, at.x / f)
+            } else {
+                self.x.channel(at.image, c / (f * f), at.y * f + c / f % f, at.x * f + c % f)
+            }
+        });
+        s.load(&lanes)
+    }
+}
+
+/// Channels for pixels (`up`) or pixels for channels, `factor` rows and columns of them.
+pub fn shuffle(
+    exec: &Exec<'_>,
+    images: usize,
+    (factor, up): (usize, bool),
+    x: (&[f32], &Geometry),
+    y: &mut [f32],
+    yg: &Geometry,
+) {
+    for_each_pixel(exec, images, &Shuffle { x: Source::new(x.0, x.1), factor, up, channels: yg.c }, y, yg);
 }
 
 struct Subsample<'a> {

@@ -69,15 +69,27 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// A blocked tensor.
+    /// A tensor of any layout.
     pub(super) fn new(data: &'a [f32], geometry: &'a Geometry) -> Self {
-        assert!(data.len() >= geometry.len() && geometry.lanes == LANES, "a blocked input holds its images");
+        assert!(data.len() >= geometry.len(), "an input holds its images");
         Self { data, geometry }
     }
 
     #[inline(always)]
     pub(super) fn load<S: Simd>(&self, s: S, at: Pixel) -> S::V {
-        s.load(&self.data[self.geometry.at(at.image, at.block, at.y, at.x)..])
+        if self.geometry.lanes == LANES {
+            return s.load(&self.data[self.geometry.at(at.image, at.block, at.y, at.x)..]);
+        }
+        s.load(&self.gather(at.image, at.block * LANES, at.y, at.x))
+    }
+
+    /// Sixteen channels from `first` on; those that are not there are zero.
+    #[inline(always)]
+    pub(super) fn gather(&self, image: usize, first: usize, y: usize, x: usize) -> [f32; LANES] {
+        std::array::from_fn(|lane| {
+            let c = first + lane;
+            if c < self.geometry.c { self.channel(image, c, y, x) } else { 0.0 }
+        })
     }
 
     /// Channel `c`, which need not be the first of a block.

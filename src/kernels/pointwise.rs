@@ -74,6 +74,41 @@ pub fn add(
     for_each_pixel(exec, images, &Add(Source::new(a.0, a.1), Source::new(b.0, b.1)), y, yg);
 }
 
+struct Sub<'a>(Source<'a>, Source<'a>);
+
+impl PixelOp for Sub<'_> {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        s.sub(self.0.load(s, at), self.1.load(s, at))
+    }
+}
+
+/// `y = a - b`.
+pub fn sub(
+    exec: &Exec<'_>,
+    images: usize,
+    a: (&[f32], &Geometry),
+    b: (&[f32], &Geometry),
+    y: &mut [f32],
+    yg: &Geometry,
+) {
+    for_each_pixel(exec, images, &Sub(Source::new(a.0, a.1), Source::new(b.0, b.1)), y, yg);
+}
+
+struct Fill(f32);
+
+impl PixelOp for Fill {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, _: Pixel) -> S::V {
+        s.splat(self.0)
+    }
+}
+
+/// `y = value`.
+pub fn fill(exec: &Exec<'_>, images: usize, value: f32, y: &mut [f32], yg: &Geometry) {
+    for_each_pixel(exec, images, &Fill(value), y, yg);
+}
+
 struct Mul<'a> {
     x: Source<'a>,
     gate: Source<'a>,

@@ -4,7 +4,7 @@ use super::Shape;
 
 pub(super) fn add(inputs: &[Shape]) -> Result<Shape, String> {
     let [a, b] = [inputs[0], inputs[1]];
-    if a == b { Ok(a) } else { Err(format!("adds {b} to {a}")) }
+    if a == b { Ok(a) } else { Err(format!("adds or subtracts {a} and {b}")) }
 }
 
 pub(super) fn mul(inputs: &[Shape]) -> Result<Shape, String> {

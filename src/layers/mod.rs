@@ -7,6 +7,8 @@ mod linear;
 mod merge;
 mod pool;
 mod resize;
+mod shuffle;
+mod slice;
 mod subsample;
 
 use std::sync::Arc;
@@ -19,6 +21,8 @@ pub use conv_transpose::ConvTranspose;
 pub use linear::Linear;
 pub use pool::{Pool, PoolKind};
 pub use resize::Resize;
+pub use shuffle::Shuffle;
+pub use slice::Slice;
 pub use subsample::Subsample;
 
 /// Channels, rows and columns of one image.
@@ -80,12 +84,20 @@ pub enum Layer {
     GlobalAvgPool,
     /// Sum of two.
     Add,
+    /// Difference of two.
+    Sub,
     /// Product with a gate.
     Mul,
     /// Channels side by side.
     Concat,
-    /// Bilinear resize.
+    /// Bilinear resize to the size of the second input.
     Resize(Resize),
+    /// Channels for pixels and the reverse.
+    Shuffle(Shuffle),
+    /// Some channels, borders cut.
+    Slice(Slice),
+    /// One channel of one value, of the size of the input.
+    Fill(f32),
     /// Strided copy framed by zero channels.
     Subsample(Subsample),
 }
@@ -103,9 +115,14 @@ impl Layer {
             Self::Pool(pool) => pool.kind.name(),
             Self::GlobalAvgPool => "global_avg_pool",
             Self::Add => "add",
+            Self::Sub => "sub",
             Self::Mul => "mul",
             Self::Concat => "concat",
             Self::Resize(_) => "resize",
+            Self::Shuffle(Shuffle { up: true, .. }) => "pixel_shuffle",
+            Self::Shuffle(_) => "pixel_unshuffle",
+            Self::Slice(_) => "slice",
+            Self::Fill(_) => "fill",
             Self::Subsample(_) => "subsample",
         }
     }
@@ -121,10 +138,13 @@ impl Layer {
             Self::Activation(_) => Ok(inputs[0]),
             Self::Pool(pool) => pool.output(inputs[0]),
             Self::GlobalAvgPool => Ok(Shape::new(inputs[0].c, 1, 1)),
-            Self::Add => merge::add(inputs),
+            Self::Add | Self::Sub => merge::add(inputs),
             Self::Mul => merge::mul(inputs),
             Self::Concat => merge::concat(inputs),
-            Self::Resize(resize) => resize.output(inputs[0]),
+            Self::Resize(resize) => resize.output(inputs),
+            Self::Shuffle(shuffle) => shuffle.output(inputs[0]),
+            Self::Slice(slice) => slice.output(inputs[0]),
+            Self::Fill(_) => Ok(Shape { c: 1, ..inputs[0] }),
             Self::Subsample(subsample) => Ok(subsample.output(inputs[0])),
         }
     }

@@ -75,7 +75,7 @@ pub fn bench(
     let batch = images.len() / model.input_shape().elements();
     let session = || Session::new(model.graph.clone(), model.input_shape(), batch, options.clone());
     let (mut plain, mut watched) = (session()?, session()?);
-    let probe = calibration.counters(model, &Backend::Native(options.clone()));
+    let (probe, _) = calibration.counters(model, &Backend::Native(options.clone()), model.input_shape())?;
     let go_on = || if monitor.stop() { Err(Error::Interrupted) } else { Ok(()) };
     let comparison = Comparison::run(
         rounds,

@@ -2,10 +2,8 @@
 
 use std::sync::Mutex;
 
-use crate::engine::Runner;
 use crate::input::{Dataset, Sample};
 use crate::kernels::Pool;
-use crate::probe::Probe;
 use crate::{Error, Result};
 
 /// What a caller learns and decides while inputs go by.
@@ -37,6 +35,9 @@ impl Monitor for Quiet {
     }
 }
 
+/// Pixels of inputs that are loaded and run together: more would help no kernel and cost memory.
+const PIXELS: usize = 1 << 19;
+
 /// Which inputs are fed, and how.
 #[derive(Clone, Copy)]
 pub struct Feed<'a> {
@@ -53,35 +54,38 @@ pub struct Feed<'a> {
 }
 
 impl Feed<'_> {
-    /// Runs every input through `runner`; `each(samples, outputs)` gets each batch. Returns how many were skipped.
+    /// Hands every input to `each`, in order, as many of one size at a time as go together. Returns how many were
+    /// skipped.
     ///
     /// # Errors
     /// The first input that cannot be decoded, unless such are skipped; [`Error::Interrupted`]; those of `each`.
     pub fn run(
         &self,
-        runner: &mut Runner,
-        probe: Option<&dyn Probe>,
         stage: Stage,
         monitor: &dyn Monitor,
-        mut each: impl FnMut(&[Sample], &[f32]) -> Result<()>,
+        mut each: impl FnMut(&[Sample]) -> Result<()>,
     ) -> Result<usize> {
         let total = self.data.len().min(self.limit);
+        let (h, w) = self.data.preprocess().size();
+        // Inputs of any size may be large: then only as many are in memory as there are threads to decode them.
+        let batch = if self.data.preprocess().any_size() {
+            self.batch.min(self.pool.threads())
+        } else {
+            self.batch.min(PIXELS.div_ceil(h * w))
+        };
         let mut skipped = 0;
-        let mut images = Vec::new();
-        for start in (0..total).step_by(self.batch) {
+        for start in (0..total).step_by(batch) {
             if monitor.stop() {
                 return Err(Error::Interrupted);
             }
             monitor.progress(stage, start, total);
-            let samples = self.load(stage, start..total.min(start + self.batch))?;
-            skipped += total.min(start + self.batch) - start - samples.len();
-            if samples.is_empty() {
-                continue;
+            let samples = self.load(stage, start..total.min(start + batch))?;
+            skipped += total.min(start + batch) - start - samples.len();
+            for alike in samples.chunk_by(|a, b| a.shape == b.shape) {
+                // Large ones may be run in bands of rows, one image at a time.
+                let together = if self.data.preprocess().any_size() { 1 } else { alike.len() };
+                alike.chunks(together).try_for_each(&mut each)?;
             }
-            images.clear();
-            samples.iter().for_each(|sample| images.extend_from_slice(&sample.values));
-            let outputs = runner.run(&images, probe)?;
-            each(&samples, &outputs)?;
         }
         monitor.progress(stage, total, total);
         Ok(skipped)

@@ -1,10 +1,15 @@
 //! The measuring: calibrate, count, and put the tallies together.
 
 mod bench;
+mod executor;
 mod feed;
+mod layers;
 mod record;
 mod run;
+mod score;
 
 pub use bench::{Bench, BenchLayer, bench};
 pub use feed::{Feed, Monitor, Quiet, Stage};
-pub use run::{Calibration, MeasuredLayer, Measurement, Settings, calibrate, measure, predict};
+pub use layers::MeasuredLayer;
+pub use run::{Calibration, Measurement, Settings, calibrate, measure, predict};
+pub use score::{add as add_score, restored, start as start_score};

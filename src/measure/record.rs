@@ -20,18 +20,18 @@ pub(super) struct PerWorker<T> {
 /// What adds up rows of an operand.
 pub(super) trait Accumulate: Send {
     /// Adds `rows` of `image`; false if they hold NaN or infinity.
-    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>) -> bool;
+    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>, first: usize) -> bool;
 }
 
 impl Accumulate for Range {
-    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>) -> bool {
+    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>, _: usize) -> bool {
         self.watch_rows(isa, x, geometry, image, rows)
     }
 }
 
 impl Accumulate for Counter {
-    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>) -> bool {
-        self.count_rows(isa, x, geometry, image, rows)
+    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>, first: usize) -> bool {
+        self.count_rows(isa, x, geometry, image, rows, first)
     }
 }
 
@@ -48,9 +48,9 @@ impl<T: Accumulate> PerWorker<T> {
 }
 
 impl<T: Accumulate> Watch for PerWorker<T> {
-    fn rows(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>) {
+    fn rows(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>, first: usize) {
         let mut part = self.workers[worker].lock().expect("no task panics while it counts");
-        if !part.add(self.isa, x, geometry, image, rows) {
+        if !part.add(self.isa, x, geometry, image, rows, first) {
             self.bad_image.fetch_min(image, Ordering::Relaxed);
         }
     }

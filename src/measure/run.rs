@@ -1,20 +1,21 @@
 //! The measurement: ranges first, then counts, then one document of them.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::executor::{Executor, Outputs, check, shape_of};
 use super::feed::{Feed, Monitor, Stage};
+use super::layers::{MeasuredLayer, chosen_layers, extents, weights_of};
 use super::record::{Accumulate, PerWorker, Watchers};
-use crate::engine::{Backend, Runner};
+use super::score;
+use crate::engine::Backend;
 use crate::format::NumberFormat;
-use crate::graph::Node;
 use crate::input::{Dataset, InputDigest, Sample};
-use crate::kernels::count::{CodeMap, Counter, Encoder, Range};
-use crate::kernels::{Halo, Isa};
-use crate::layers::Layer;
+use crate::kernels::Isa;
+use crate::kernels::count::{Counter, Encoder, Range};
+use crate::layers::Shape;
 use crate::model::Model;
-use crate::tally::{LayerShape, LayerTally, WeightSums};
-use crate::task::classify::Accuracy;
+use crate::tally::{ActivationSums, LayerShape, LayerTally, WeightSums};
+use crate::task::Quality;
 use crate::{Error, Result};
 
 /// What is measured, and in which numbers.
@@ -53,21 +54,6 @@ impl Default for Settings {
     }
 }
 
-/// One layer that is measured.
-#[derive(Clone, Debug)]
-pub struct MeasuredLayer {
-    /// Its node.
-    pub node: Node,
-    /// Its name in the checkpoint.
-    pub name: String,
-    /// `conv`, `depthwise`, `conv_transpose`, `linear`.
-    pub kind: &'static str,
-    /// Its extents.
-    pub shape: LayerShape,
-    /// Codes of activations and of weights.
-    pub maps: [CodeMap; 2],
-}
-
 /// The formats that calibration settled on: what a measurement, or the parts of one, must share to merge.
 #[derive(Clone, Debug)]
 pub struct Calibration {
@@ -90,7 +76,7 @@ pub struct Measurement {
     /// Digest of the inputs.
     pub digest: InputDigest,
     /// How good the answers were.
-    pub accuracy: Accuracy,
+    pub quality: Quality,
 }
 
 impl Measurement {
@@ -104,7 +90,7 @@ impl Measurement {
         self.inputs += other.inputs;
         self.skipped += other.skipped;
         self.digest.merge(&other.digest);
-        self.accuracy.merge(&other.accuracy);
+        self.quality.merge(&other.quality);
     }
 }
 
@@ -114,45 +100,62 @@ impl Calibration {
         &self.settings
     }
 
+    /// The extents of the layers for inputs of `input`.
+    fn shapes(&self, model: &Model, input: Shape) -> Result<Vec<LayerShape>> {
+        let shapes = model.graph.shapes(input)?;
+        Ok(self.layers.iter().map(|layer| extents(&model.graph, &shapes, layer.node)).collect())
+    }
+
     /// Nothing counted yet: the weights' side of every layer, and empty sums.
-    fn start(&self, model: &Model) -> Measurement {
-        let tally = |layer: &MeasuredLayer| {
+    fn start(&self, model: &Model) -> Result<Measurement> {
+        // What is taken of the extents here does not depend on the size of the inputs.
+        let shapes = self.shapes(model, model.input_shape())?;
+        let tally = |(layer, shape): (&MeasuredLayer, LayerShape)| {
             let [activations, weights] = layer.maps;
             let values = weights_of(&model.graph.def(layer.node).layer).expect("measured layers have weights");
             LayerTally {
-                shape: layer.shape.clone(),
                 images: 0,
                 lowest: [activations.lo, weights.lo],
-                activations: self.counter(layer).into_sums(),
-                weights: WeightSums::count(&layer.shape, &values, weights, self.settings.encoder),
+                activations: ActivationSums::new(&shape, activations.codes()),
+                weights: WeightSums::count(&shape, &values, weights, self.settings.encoder),
+                shape,
             }
         };
-        Measurement {
-            layers: self.layers.iter().map(tally).collect(),
+        Ok(Measurement {
+            layers: self.layers.iter().zip(shapes).map(tally).collect(),
             inputs: 0,
             skipped: 0,
             digest: InputDigest::default(),
-            accuracy: Accuracy::default(),
-        }
+            quality: score::start(model.card.task),
+        })
     }
 
-    fn counter(&self, layer: &MeasuredLayer) -> Counter {
-        let classes = Arc::new(layer.shape.classes());
-        let grouping = layer.shape.grouping();
-        Counter::new(layer.maps[0], self.settings.encoder, grouping, classes, layer.shape.channels())
-    }
-
-    /// Watchers that count, one a measured layer.
-    pub(super) fn counters(&self, model: &Model, backend: &Backend) -> Watchers<Counter> {
-        watchers(model, backend, &self.layers, |layer| self.counter(layer))
+    /// Watchers that count, one a measured layer, and the extents of the layers, for inputs of `input`.
+    pub(super) fn counters(
+        &self,
+        model: &Model,
+        backend: &Backend,
+        input: Shape,
+    ) -> Result<(Watchers<Counter>, Vec<LayerShape>)> {
+        let shapes = self.shapes(model, input)?;
+        let mut places = shapes.iter();
+        let counters = watchers(model, backend, &self.layers, |layer| {
+            let shape = places.next().expect("an extent a layer");
+            let classes = Arc::new(shape.classes());
+            let (encoder, grouping, channels) = (self.settings.encoder, shape.grouping(), shape.channels());
+            let map = layer.maps[0];
+            move || Counter::new(map, encoder, grouping, Arc::clone(&classes), channels)
+        });
+        Ok((counters, shapes))
     }
 }
 
-fn watchers<T: Accumulate>(
+/// Watchers of `layers`; `maker` makes what makes one worker's accumulator of a layer.
+fn watchers<T: Accumulate, F: FnMut() -> T>(
     model: &Model,
     backend: &Backend,
     layers: &[MeasuredLayer],
-    mut make: impl FnMut(&MeasuredLayer) -> T,
+    mut maker: impl FnMut(&MeasuredLayer) -> F,
 ) -> Watchers<T> {
     let isa = match backend {
         Backend::Native(options) => options.isa,
@@ -160,86 +163,10 @@ fn watchers<T: Accumulate>(
     };
     let mut watchers: Vec<_> = model.graph.nodes.iter().map(|_| None).collect();
     for layer in layers {
-        let watcher = PerWorker::new(isa, backend.pool().threads(), || make(layer));
+        let watcher = PerWorker::new(isa, backend.pool().threads(), maker(layer));
         watchers[layer.node.index()] = Some(watcher);
     }
     Watchers(watchers)
-}
-
-/// The weights of a MAC layer, filters outermost.
-fn weights_of(layer: &Layer) -> Option<Cow<'_, [f32]>> {
-    match layer {
-        Layer::Conv(conv) => Some(Cow::Borrowed(&conv.weight.data)),
-        Layer::Linear(linear) => Some(Cow::Borrowed(&linear.weight.data)),
-        Layer::ConvTranspose(conv) => Some(Cow::Owned(conv.filters_first())),
-        _ => None,
-    }
-}
-
-/// The MAC layers of `model` that `settings` chooses, in the order of the network.
-fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<MeasuredLayer>> {
-    let shapes = model.graph.shapes(model.input_shape())?;
-    let extents = |node: Node| {
-        let shape = shapes[node.index()];
-        [shape.c, shape.h, shape.w]
-    };
-    let nothing = CodeMap { scale: 1.0, lo: 0, hi: 0 };
-    let mut layers = Vec::new();
-    for node in model.graph.handles() {
-        let def = model.graph.def(node);
-        if settings.layers.as_ref().is_some_and(|pattern| !pattern.is_match(&def.name)) {
-            continue;
-        }
-        let Some(&input) = def.inputs.first() else { continue };
-        let (kind, shape) = match &def.layer {
-            Layer::Conv(conv) => {
-                let [c, h, w] = extents(input);
-                let halo = conv.halo(h, w);
-                let shape = LayerShape {
-                    input: [c, h, w],
-                    output: extents(node),
-                    weight: [conv.out_channels, conv.in_channels / conv.groups, conv.kernel.0, conv.kernel.1],
-                    stride: [conv.stride.0, conv.stride.1],
-                    padding: [halo.top, halo.bottom, halo.left, halo.right],
-                    dilation: [conv.dilation.0, conv.dilation.1],
-                    groups: conv.groups,
-                    features: false,
-                    transposed: false,
-                };
-                (if conv.is_depthwise() { "depthwise" } else { "conv" }, shape)
-            }
-            Layer::Linear(linear) => ("linear", LayerShape::linear(extents(input), linear.out_features)),
-            Layer::ConvTranspose(conv) => {
-                let Halo { top, bottom, left, right } = conv.padding;
-                let shape = LayerShape {
-                    input: extents(input),
-                    output: extents(node),
-                    weight: [conv.out_channels, conv.in_channels / conv.groups, conv.kernel.0, conv.kernel.1],
-                    stride: [conv.stride.0, conv.stride.1],
-                    padding: [top, bottom, left, right],
-                    dilation: [conv.dilation.0, conv.dilation.1],
-                    groups: conv.groups,
-                    features: false,
-                    transposed: true,
-                };
-                ("conv_transpose", shape)
-            }
-            _ => continue,
-        };
-        layers.push(MeasuredLayer { node, name: def.name.clone(), kind, shape, maps: [nothing; 2] });
-    }
-    if let (Some(pattern), true) = (&settings.layers, layers.is_empty()) {
-        let known: Vec<&str> = model
-            .graph
-            .nodes
-            .iter()
-            .filter(|def| weights_of(&def.layer).is_some())
-            .map(|def| def.name.as_str())
-            .collect();
-        let detail = format!("matches no layer that multiplies; they are {}", known.join(", "));
-        return Err(Error::invalid(format!("--layers {pattern}"), detail));
-    }
-    Ok(layers)
 }
 
 /// Learns the ranges of activations from the first inputs, and settles every layer's formats.
@@ -254,10 +181,12 @@ pub fn calibrate(
     monitor: &dyn Monitor,
 ) -> Result<Calibration> {
     let mut layers = chosen_layers(model, settings)?;
-    let probe = watchers(model, backend, &layers, |_| Range::default());
-    let limit = settings.calibrate.max(1).min(settings.limit.unwrap_or(usize::MAX));
+    let probe = watchers(model, backend, &layers, |_| Range::default);
+    let (mut feed, mut executor) = prepare(model, backend, data, settings);
+    feed.limit = settings.calibrate.max(1).min(feed.limit);
     let mut inputs = 0;
-    run(model, backend, data, settings, limit, &probe, Stage::Calibrate, monitor, |samples, _| {
+    feed.run(Stage::Calibrate, monitor, |samples| {
+        watched(&mut executor, samples, &probe, model)?;
         inputs += samples.len() as u64;
         Ok(())
     })?;
@@ -272,6 +201,29 @@ pub fn calibrate(
     Ok(Calibration { layers, inputs, settings: settings.clone() })
 }
 
+/// Counters for inputs of one size, and how many of them were counted.
+struct Counting {
+    input: Shape,
+    shapes: Vec<LayerShape>,
+    probe: Watchers<Counter>,
+    images: u64,
+}
+
+impl Counting {
+    /// Moves what was counted to the tallies.
+    fn finish(self, calibration: &Calibration, tallies: &mut [LayerTally]) {
+        let mut counters = self.probe.0;
+        for ((layer, shape), tally) in calibration.layers.iter().zip(&self.shapes).zip(tallies) {
+            let watcher = counters[layer.node.index()].take().expect("every chosen layer is watched");
+            let sums = watcher.into_parts().map(Counter::into_sums).reduce(|mut sums, part| {
+                sums.merge(&part);
+                sums
+            });
+            tally.add(shape, self.images, &sums.expect("there is a worker"));
+        }
+    }
+}
+
 /// Counts every input of `data` (up to the settings' limit) in the formats of `calibration`.
 ///
 /// # Errors
@@ -283,63 +235,66 @@ pub fn measure(
     calibration: &Calibration,
     monitor: &dyn Monitor,
 ) -> Result<Measurement> {
-    let settings = &calibration.settings;
-    let mut result = calibration.start(model);
-    let probe = calibration.counters(model, backend);
-    let limit = settings.limit.unwrap_or(usize::MAX);
-    let skipped = run(model, backend, data, settings, limit, &probe, Stage::Measure, monitor, |samples, outputs| {
-        for (sample, logits) in samples.iter().zip(outputs.chunks(outputs.len() / samples.len())) {
+    let mut result = calibration.start(model)?;
+    let mut counting: Option<Counting> = None;
+    let (feed, mut executor) = prepare(model, backend, data, &calibration.settings);
+    let skipped = feed.run(Stage::Measure, monitor, |samples| {
+        let input = shape_of(&samples[0]);
+        if let Some(done) = counting.take_if(|counting| counting.input != input) {
+            done.finish(calibration, &mut result.layers);
+        }
+        let counting = match &mut counting {
+            Some(counting) => counting,
+            none => {
+                let (probe, shapes) =
+                    calibration.counters(model, backend, input).map_err(|error| error.of_input(&samples[0].id))?;
+                none.insert(Counting { input, shapes, probe, images: 0 })
+            }
+        };
+        let outputs = watched(&mut executor, samples, &counting.probe, model)?;
+        counting.images += samples.len() as u64;
+        for (sample, output) in samples.iter().zip(outputs.each()) {
             result.inputs += 1;
             result.digest.add(&sample.digest);
-            if let Some(label) = sample.label {
-                result.accuracy.add(logits, label, model.label_offset(logits.len()));
-            }
+            score::add(&mut result.quality, model, sample, output, outputs.shape);
         }
         Ok(())
     })?;
-    result.skipped = skipped as u64;
-    let mut counters = probe.0;
-    for (layer, tally) in calibration.layers.iter().zip(&mut result.layers) {
-        tally.images = result.inputs;
-        let watcher = counters[layer.node.index()].take().expect("every chosen layer is watched");
-        watcher.into_parts().for_each(|part| tally.activations.merge(&part.into_sums()));
+    if let Some(done) = counting {
+        done.finish(calibration, &mut result.layers);
     }
+    result.skipped = skipped as u64;
     Ok(result)
 }
 
-/// Feeds `data` through the model under `probe`, and stops at the first NaN or infinity it meets.
-#[expect(clippy::too_many_arguments, reason = "what is run, on what, how far, and who watches")]
-fn run<T: Accumulate>(
-    model: &Model,
-    backend: &Backend,
-    data: &Dataset,
+fn prepare<'a>(
+    model: &'a Model,
+    backend: &'a Backend,
+    data: &'a Dataset,
     settings: &Settings,
-    limit: usize,
-    probe: &Watchers<T>,
-    stage: Stage,
-    monitor: &dyn Monitor,
-    mut each: impl FnMut(&[Sample], &[f32]) -> Result<()>,
-) -> Result<usize> {
+) -> (Feed<'a>, Executor<'a>) {
+    let limit = settings.limit.unwrap_or(usize::MAX);
     let feed = Feed { data, pool: backend.pool(), limit, batch: settings.batch, skip_bad: settings.skip_bad };
-    let batch = settings.batch.min(data.len()).max(1);
-    let mut runner = Runner::new(&model.graph, model.input_shape(), backend, batch)?;
-    feed.run(&mut runner, Some(probe), stage, monitor, |samples, outputs| {
-        if let Some((node, image)) = probe.not_finite() {
-            let place = model.graph.nodes[node].name.clone();
-            return Err(Error::NotFinite { place, detail: format!(", for input {}", samples[image].id) });
-        }
-        check_outputs(samples, outputs)?;
-        each(samples, outputs)
-    })
+    (feed, Executor::new(model, backend, settings.batch.min(data.len()).max(1)))
 }
 
-fn check_outputs(samples: &[Sample], outputs: &[f32]) -> Result<()> {
-    let Some(bad) = outputs.iter().position(|v| !v.is_finite()) else { return Ok(()) };
-    let sample = &samples[bad / (outputs.len() / samples.len())];
-    Err(Error::NotFinite { place: "output".into(), detail: format!(", for input {}", sample.id) })
+/// Runs `samples` under `probe`, and stops at the first NaN or infinity that it meets.
+fn watched<T: Accumulate>(
+    executor: &mut Executor<'_>,
+    samples: &[Sample],
+    probe: &Watchers<T>,
+    model: &Model,
+) -> Result<Outputs> {
+    let outputs = executor.run(samples, Some(probe))?;
+    if let Some((node, image)) = probe.not_finite() {
+        let place = model.graph.nodes[node].name.clone();
+        return Err(Error::NotFinite { place, detail: format!(", for input {}", samples[image].id) });
+    }
+    check(samples, &outputs)?;
+    Ok(outputs)
 }
 
-/// Runs every input and hands its sample and output to `each`. Returns how many were skipped.
+/// Runs every input and hands its sample, its output and the output's extents to `each`. Returns how many were skipped.
 ///
 /// # Errors
 /// [`Error::NotFinite`] if an output holds NaN or infinity; those of reading inputs and of `each`.
@@ -349,15 +304,12 @@ pub fn predict(
     data: &Dataset,
     settings: &Settings,
     monitor: &dyn Monitor,
-    mut each: impl FnMut(&Sample, &[f32]) -> Result<()>,
+    mut each: impl FnMut(&Sample, &[f32], Shape) -> Result<()>,
 ) -> Result<usize> {
-    let limit = settings.limit.unwrap_or(usize::MAX);
-    let feed = Feed { data, pool: backend.pool(), limit, batch: settings.batch, skip_bad: settings.skip_bad };
-    let batch = settings.batch.min(data.len()).max(1);
-    let mut runner = Runner::new(&model.graph, model.input_shape(), backend, batch)?;
-    feed.run(&mut runner, None, Stage::Predict, monitor, |samples, outputs| {
-        check_outputs(samples, outputs)?;
-        let mut outputs = outputs.chunks(outputs.len() / samples.len());
-        samples.iter().try_for_each(|sample| each(sample, outputs.next().expect("an output a sample")))
+    let (feed, mut executor) = prepare(model, backend, data, settings);
+    feed.run(Stage::Predict, monitor, |samples| {
+        let outputs = executor.run(samples, None)?;
+        check(samples, &outputs)?;
+        samples.iter().zip(outputs.each()).try_for_each(|(sample, output)| each(sample, output, outputs.shape))
     })
 }

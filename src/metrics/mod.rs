@@ -40,23 +40,20 @@ struct Tap {
 fn taps(tally: &LayerTally) -> impl Iterator<Item = Tap> {
     use crate::kernels::count::{NONZERO, NONZERO_G16, TERMS, WIDTH};
     let sums = &tally.activations;
-    let [_, _, rows, columns] = tally.shape.weight;
-    let images = u128::from(tally.images);
-    (0..tally.shape.channels()).flat_map(move |c| {
-        (0..rows * columns).map(move |tap| {
-            let place = (tap / columns, tap % columns);
-            let lane = |which| u128::from(sums.tap(which, c, place));
-            let visits = u128::from(sums.classes[0].visits[place.0]) * u128::from(sums.classes[1].visits[place.1]);
+    let taps = sums.inside.len();
+    (0..sums.channels).flat_map(move |c| {
+        (0..taps).map(move |tap| {
+            let lane = |which: usize| u128::from(sums.taps[c * taps + tap][which]);
             Tap {
-                windows: images * tally.shape.windows() as u128,
-                inside: images * visits,
+                windows: sums.windows.into(),
+                inside: sums.inside[tap].into(),
                 filters: tally.shape.filters() as u128,
                 nonzero: lane(NONZERO),
                 width: lane(WIDTH),
                 terms: lane(TERMS),
                 nonzero_g16: lane(NONZERO_G16),
-                groups: sums.tap_groups(c / 16, place),
-                weight: tally.weights.taps[c * rows * columns + tap],
+                groups: sums.groups[c / 16 * taps + tap],
+                weight: tally.weights.taps[c * taps + tap],
             }
         })
     })

@@ -2,7 +2,7 @@
 
 use super::ratio;
 use crate::kernels::count::{
-    CodeMap, Encoder, MAX_WIDTH, NONZERO, ValueSums, WidthHistogram, bits, ones_twos_complement, unkey, width,
+    CodeMap, Encoder, MAX_WIDTH, ValueSums, WidthHistogram, bits, ones_twos_complement, unkey, width,
 };
 use crate::report::document::{Group, Groups, Operand, Share, Term, Terms};
 use crate::tally::LayerTally;
@@ -23,8 +23,7 @@ fn codes(values: &ValueSums, lowest: i32) -> impl Iterator<Item = (i32, u64)> {
 /// Statistics of the operand that enters, in codes of `bits` bits that `map` made.
 pub fn activations(tally: &LayerTally, map: CodeMap, bits: u32) -> Operand {
     let sums = &tally.activations;
-    let nonzeros = (0..sums.channels).map(|c| sums.channel(NONZERO, c)).collect();
-    operand(&sums.values, nonzeros, map, bits)
+    operand(&sums.values, sums.channel_nonzeros.clone(), map, bits)
 }
 
 /// Statistics of the operand that stays; its channels are its filters.

@@ -1,11 +1,46 @@
 //! From tallies to the document: definitions applied, provenance beside them.
 
 use super::document::{
-    Data, Document, Extents, File, Format, Layer, Model as ModelInfo, Network, Quality, SCHEMA, Tool,
+    Accuracy, ClassOverlap, Data, Document, Extents, Fidelity, File, Format, Layer, Model as ModelInfo, Network,
+    Overlap, Quality, SCHEMA, Tool,
 };
 use crate::measure::{Calibration, Measurement};
 use crate::metrics;
 use crate::model::Model;
+use crate::tally::VARIES;
+use crate::task;
+
+/// An extent that all inputs share.
+fn same(extent: usize) -> Option<usize> {
+    (extent != VARIES).then_some(extent)
+}
+
+/// How good the answers were; nothing where no truth is known.
+pub fn quality(model: &Model, quality: &task::Quality) -> Option<Quality> {
+    match quality {
+        task::Quality::Classify(sums) => {
+            let accuracy = Accuracy { labelled: sums.labelled, top1: sums.top1, top5: sums.top5 };
+            (sums.labelled > 0).then_some(Quality::Classify(accuracy))
+        }
+        task::Quality::Segment(sums) => (sums.images > 0).then(|| {
+            let [correct, pixels] = sums.pixels();
+            let classes = sums.classes.iter().enumerate().filter(|(_, area)| area.union() > 0);
+            let overlap = |(class, area): (usize, &task::segment::Area)| ClassOverlap {
+                class,
+                name: model.class_name(class),
+                intersection: area.intersection,
+                union: area.union(),
+                iou: Some(area.intersection as f64 / area.union() as f64),
+            };
+            let classes = classes.map(overlap).collect();
+            Quality::Segment(Overlap { images: sums.images, pixels, correct, mean_iou: sums.mean_iou(), classes })
+        }),
+        task::Quality::Restore(sums) => (sums.images > 0).then(|| {
+            let [psnr_db, input_psnr_db] = sums.mean_psnr();
+            Quality::Restore(Fidelity { images: sums.images, psnr_db, input_psnr_db, ssim: sums.mean_ssim() })
+        }),
+    }
+}
 
 /// The document of `measurement`, made with `calibration` on `model` by the engine `backend`.
 pub fn document(model: &Model, backend: &str, calibration: &Calibration, measurement: &Measurement) -> Document {
@@ -18,9 +53,13 @@ pub fn document(model: &Model, backend: &str, calibration: &Calibration, measure
         .map(|(layer, tally)| Layer {
             name: layer.name.clone(),
             kind: layer.kind.to_owned(),
-            shape: Extents { input: tally.shape.input, output: tally.shape.output, weight: tally.shape.weight },
+            shape: Extents {
+                input: tally.shape.input.map(same),
+                output: tally.shape.output.map(same),
+                weight: tally.shape.weight,
+            },
             stride: tally.shape.stride,
-            padding: tally.shape.padding,
+            padding: tally.shape.padding.map(same),
             dilation: tally.shape.dilation,
             groups: tally.shape.groups,
             macs: metrics::macs(tally),
@@ -35,8 +74,6 @@ pub fn document(model: &Model, backend: &str, calibration: &Calibration, measure
         weights: metrics::sum_operands(layers.iter().map(|layer| &layer.weights)),
         potentials: metrics::sum_potentials(layers.iter().map(|layer| &layer.potentials)),
     };
-    let accuracy = measurement.accuracy;
-    let quality = Quality { labelled: accuracy.labelled, top1: accuracy.top1, top5: accuracy.top5 };
     let file = |file: &crate::weights::SourceFile| File {
         name: file.name.clone(),
         bytes: file.bytes,
@@ -60,7 +97,7 @@ pub fn document(model: &Model, backend: &str, calibration: &Calibration, measure
             inputs_sha256: measurement.digest.to_string(),
             skipped: measurement.skipped,
             preprocessing: model.preprocess.describe(),
-            quality: (accuracy.labelled > 0).then_some(quality),
+            quality: quality(model, &measurement.quality),
         },
         format: Format {
             name: settings.format.to_string(),

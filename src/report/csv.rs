@@ -1,6 +1,6 @@
 //! Tidy CSV: every number of the document on its own line, for data frames.
 
-use super::document::{Document, Group, Layer, Macs, Operand, Potentials, Term, Work};
+use super::document::{Document, Group, Layer, Macs, Operand, Potentials, Quality, Term, Work};
 
 const HEADER: [&str; 7] = ["layer", "index", "operand", "metric", "parameter", "value", "unit"];
 
@@ -60,6 +60,12 @@ macro_rules! integers {
 
 integers!(u32 u64 u128 usize);
 
+impl From<Option<usize>> for Number {
+    fn from(value: Option<usize>) -> Self {
+        Self(value.map(|value| value.to_string()).unwrap_or_default())
+    }
+}
+
 impl From<Option<f64>> for Number {
     fn from(value: Option<f64>) -> Self {
         Self(value.map(|value| format!("{value:?}")).unwrap_or_default())
@@ -72,10 +78,31 @@ fn provenance(rows: &mut Rows, document: &Document) {
     model.files.iter().for_each(|file| rows.put("file_bytes", &file.name, file.bytes, "bytes"));
     rows.put("inputs", "", data.inputs, "inputs");
     rows.put("skipped", "", data.skipped, "inputs");
-    if let Some(quality) = &data.quality {
-        rows.put("labelled", "", quality.labelled, "inputs");
-        rows.put("top1", "", quality.top1, "inputs");
-        rows.put("top5", "", quality.top5, "inputs");
+    match &data.quality {
+        None => {}
+        Some(Quality::Classify(accuracy)) => {
+            rows.put("labelled", "", accuracy.labelled, "inputs");
+            rows.put("top1", "", accuracy.top1, "inputs");
+            rows.put("top5", "", accuracy.top5, "inputs");
+        }
+        Some(Quality::Segment(overlap)) => {
+            rows.put("images", "", overlap.images, "inputs");
+            rows.put("pixels", "", overlap.pixels, "pixels");
+            rows.put("correct", "", overlap.correct, "pixels");
+            rows.put("mean_iou", "", overlap.mean_iou, "share");
+            for class in &overlap.classes {
+                rows.put("class", &class.name, class.class, "class");
+                rows.put("intersection", &class.name, class.intersection, "pixels");
+                rows.put("union", &class.name, class.union, "pixels");
+                rows.put("iou", &class.name, class.iou, "share");
+            }
+        }
+        Some(Quality::Restore(fidelity)) => {
+            rows.put("images", "", fidelity.images, "inputs");
+            rows.put("psnr", "", Some(fidelity.psnr_db), "dB");
+            rows.put("input_psnr", "", Some(fidelity.input_psnr_db), "dB");
+            rows.put("ssim", "", fidelity.ssim, "similarity");
+        }
     }
     rows.put("bits", "", format.bits, "bits");
     rows.put("calibration_inputs", "", format.calibration_inputs, "inputs");
@@ -83,16 +110,16 @@ fn provenance(rows: &mut Rows, document: &Document) {
 
 fn layer_rows(rows: &mut Rows, layer: &Layer) {
     let shape = &layer.shape;
-    let mut extents = |metric: &str, names: &[&str], values: &[usize], unit: &str| {
+    let mut extents = |metric: &str, names: &[&str], values: &[Option<usize>], unit: &str| {
         names.iter().zip(values).for_each(|(name, &value)| rows.put(metric, name, value, unit));
     };
     extents("shape.input", &["C", "H", "W"], &shape.input, "values");
     extents("shape.output", &["K", "P", "Q"], &shape.output, "values");
-    extents("shape.weight", &["K", "C/groups", "R", "S"], &shape.weight, "values");
-    extents("stride", &["rows", "columns"], &layer.stride, "values");
+    extents("shape.weight", &["K", "C/groups", "R", "S"], &shape.weight.map(Some), "values");
+    extents("stride", &["rows", "columns"], &layer.stride.map(Some), "values");
     extents("padding", &["top", "bottom", "left", "right"], &layer.padding, "values");
-    extents("dilation", &["rows", "columns"], &layer.dilation, "values");
-    extents("groups", &[""], &[layer.groups], "groups");
+    extents("dilation", &["rows", "columns"], &layer.dilation.map(Some), "values");
+    extents("groups", &[""], &[Some(layer.groups)], "groups");
     macs(rows, &layer.macs);
     operand(rows, "activations", &layer.activations);
     operand(rows, "weights", &layer.weights);

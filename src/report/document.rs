@@ -77,9 +77,64 @@ pub struct Data {
     pub quality: Option<Quality>,
 }
 
+/// How good the answers were, by task.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Quality {
+    /// Of classes of images.
+    Classify(Accuracy),
+    /// Of classes of pixels.
+    Segment(Overlap),
+    /// Of images.
+    Restore(Fidelity),
+}
+
+/// Semantic segmentation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Overlap {
+    /// Inputs with a truth.
+    pub images: u64,
+    /// Pixels with a truth.
+    pub pixels: u64,
+    /// Pixels of the right class.
+    pub correct: u64,
+    /// Mean over classes of intersection over union.
+    pub mean_iou: Option<f64>,
+    /// The classes that occur.
+    pub classes: Vec<ClassOverlap>,
+}
+
+/// One class's pixels.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClassOverlap {
+    /// Its number.
+    pub class: usize,
+    /// Its name.
+    pub name: String,
+    /// Pixels in answer and truth.
+    pub intersection: u64,
+    /// Pixels in answer or truth.
+    pub union: u64,
+    /// `intersection / union`.
+    pub iou: Option<f64>,
+}
+
+/// Image restoration.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fidelity {
+    /// Inputs with a truth.
+    pub images: u64,
+    /// Mean PSNR of the answers, dB; values clipped to 0..1.
+    pub psnr_db: f64,
+    /// Mean PSNR of the inputs, dB.
+    pub input_psnr_db: f64,
+    /// Mean SSIM of the answers (Gaussian windows of 11x11); absent where no image is that large.
+    pub ssim: Option<f64>,
+}
+
 /// Classification accuracy.
 #[derive(Clone, Debug, Serialize)]
-pub struct Quality {
+pub struct Accuracy {
     /// Inputs with a label.
     pub labelled: u64,
     /// Label is the highest logit.
@@ -125,8 +180,8 @@ pub struct Layer {
     pub shape: Extents,
     /// Rows, columns.
     pub stride: [usize; 2],
-    /// Top, bottom, left, right.
-    pub padding: [usize; 4],
+    /// Top, bottom, left, right; null where inputs differ.
+    pub padding: [Option<usize>; 4],
     /// Rows, columns.
     pub dilation: [usize; 2],
     /// Groups.
@@ -141,13 +196,13 @@ pub struct Layer {
     pub potentials: Potentials,
 }
 
-/// Extents of a layer's tensors for one image.
+/// Extents of a layer's tensors for one image; null where inputs differ.
 #[derive(Clone, Debug, Serialize)]
 pub struct Extents {
     /// `[C, H, W]`.
-    pub input: [usize; 3],
+    pub input: [Option<usize>; 3],
     /// `[K, P, Q]`.
-    pub output: [usize; 3],
+    pub output: [Option<usize>; 3],
     /// `[K, C/groups, R, S]`.
     pub weight: [usize; 4],
 }

@@ -16,9 +16,9 @@ pub mod units;
 use clap::ValueEnum;
 
 use columns::Column;
-use document::Document;
+use document::{Accuracy, Document, Fidelity, Overlap, Quality};
 
-pub use build::document;
+pub use build::{document, quality};
 pub use json::to_json;
 pub use table::Grid;
 
@@ -49,6 +49,25 @@ impl Format {
     }
 }
 
+/// How good the answers were, in words.
+pub fn told(quality: &Quality) -> String {
+    let share = |count: u64, of: u64| units::share(Some(count as f64 / of as f64));
+    match quality {
+        Quality::Classify(Accuracy { labelled, top1, top5 }) => {
+            let (top1, top5) = (share(*top1, *labelled), share(*top5, *labelled));
+            format!("top-1 {top1}, top-5 {top5} of {labelled} with a label")
+        }
+        Quality::Segment(Overlap { images, pixels, correct, mean_iou, .. }) => {
+            let (iou, right) = (units::share(*mean_iou), share(*correct, *pixels));
+            format!("mean IoU {iou}, {right} of the pixels right, of {images} with a truth")
+        }
+        Quality::Restore(Fidelity { images, psnr_db, input_psnr_db, ssim }) => {
+            let ssim = ssim.map(|ssim| format!(", SSIM {ssim:.4}")).unwrap_or_default();
+            format!("PSNR {psnr_db:.2} dB (inputs {input_psnr_db:.2}){ssim} of {images} with a truth")
+        }
+    }
+}
+
 /// What stands above the rows for people: a keyword and what it says.
 fn facts(document: &Document) -> Vec<(&'static str, String)> {
     let Document { model, data, format, tool, network, .. } = document;
@@ -62,10 +81,8 @@ fn facts(document: &Document) -> Vec<(&'static str, String)> {
     if data.skipped > 0 {
         inputs += &format!(", {} skipped", data.skipped);
     }
-    if let Some(quality) = data.quality.as_ref().filter(|quality| quality.labelled > 0) {
-        let share = |count: u64| units::share(Some(count as f64 / quality.labelled as f64));
-        let (top1, top5) = (share(quality.top1), share(quality.top5));
-        inputs += &format!("; top-1 {top1}, top-5 {top5} of {} with a label", quality.labelled);
+    if let Some(quality) = &data.quality {
+        inputs += &format!("; {}", told(quality));
     }
     let least = if format.min_one { ", at least 1 a MAC that is not skipped" } else { "" };
     vec![

@@ -28,7 +28,7 @@ pub(crate) fn document() -> Document {
             inputs_sha256: "ab12".into(),
             skipped: 1,
             preprocessing: "grey".into(),
-            quality: Some(Quality { labelled: 4, top1: 3, top5: 4 }),
+            quality: Some(Quality::Classify(Accuracy { labelled: 4, top1: 3, top5: 4 })),
         },
         format: Format {
             name: "fixed16".into(),
@@ -52,9 +52,9 @@ fn layer(name: &str, kind: &str, dense: u64, effectual: u64) -> Layer {
     Layer {
         name: name.into(),
         kind: kind.into(),
-        shape: Extents { input: [8, 5, 5], output: [4, 3, 3], weight: [4, 8, 3, 3] },
+        shape: Extents { input: [8, 5, 5].map(Some), output: [4, 3, 3].map(Some), weight: [4, 8, 3, 3] },
         stride: [1, 1],
-        padding: [0, 1, 0, 1],
+        padding: [0, 1, 0, 1].map(Some),
         dilation: [1, 1],
         groups: 1,
         macs: macs(dense, effectual),

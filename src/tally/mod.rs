@@ -1,10 +1,15 @@
 //! Exact integers that add: all that a measurement keeps of one layer. No floating point here.
 
+mod activations;
 mod weights;
 
 use crate::kernels::count::{Classes, Grouping, Sums};
 
+pub use activations::ActivationSums;
 pub use weights::{TapSums, WeightSums};
+
+/// Stands for an extent that is not the same for all inputs.
+pub const VARIES: usize = usize::MAX;
 
 /// Extents and attributes of a MAC layer, as METRICS section 1 counts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +67,27 @@ impl LayerShape {
         h * w
     }
 
+    /// Taps of a filter.
+    pub fn taps(&self) -> usize {
+        self.weight[2] * self.weight[3]
+    }
+
+    /// The same layer over images of other sizes as well: what differs becomes [`VARIES`].
+    ///
+    /// # Panics
+    /// If it is another layer.
+    fn widen(&mut self, other: &Self) {
+        let filters =
+            |shape: &Self| (shape.weight, shape.stride, shape.dilation, shape.groups, shape.features, shape.transposed);
+        assert_eq!(filters(self), filters(other), "shapes of one layer");
+        let extents = self.input.iter_mut().chain(&mut self.output).chain(&mut self.padding);
+        for (extent, other) in extents.zip(other.input.iter().chain(&other.output).chain(&other.padding)) {
+            if extent != other {
+                *extent = VARIES;
+            }
+        }
+    }
+
     /// Filters that each input channel meets.
     pub fn filters(&self) -> usize {
         self.weight[0] / self.groups
@@ -87,27 +113,45 @@ impl LayerShape {
 /// Tallies of the same layer in the same formats merge by addition, in any order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerTally {
-    /// The layer.
+    /// The layer; extents in which its inputs differ are [`VARIES`].
     pub shape: LayerShape,
     /// Inputs counted.
     pub images: u64,
     /// Smallest code of the activations and of the weights.
     pub lowest: [i32; 2],
     /// The operand that enters.
-    pub activations: Sums,
+    pub activations: ActivationSums,
     /// The operand that stays.
     pub weights: WeightSums,
 }
 
 impl LayerTally {
+    /// Adds what a pass over the operands of `images` inputs of extents `shape` added up.
+    ///
+    /// # Panics
+    /// If it is of another layer.
+    pub fn add(&mut self, shape: &LayerShape, images: u64, sums: &Sums) {
+        self.meet(shape, images);
+        self.activations.add(shape, images, sums);
+    }
+
+    fn meet(&mut self, shape: &LayerShape, images: u64) {
+        match (self.images, images) {
+            (_, 0) => {}
+            (0, _) => self.shape = shape.clone(),
+            _ => self.shape.widen(shape),
+        }
+        self.images += images;
+    }
+
     /// Adds the counts of other inputs of the same layer.
     ///
     /// # Panics
     /// If the layers, formats or weights differ.
     pub fn merge(&mut self, other: &Self) {
-        assert_eq!((&self.shape, self.lowest), (&other.shape, other.lowest), "tallies of one layer and format");
+        assert_eq!(self.lowest, other.lowest, "tallies of one format");
         assert_eq!(self.weights, other.weights, "tallies of one set of weights");
-        self.images += other.images;
+        self.meet(&other.shape, other.images);
         self.activations.merge(&other.activations);
     }
 }

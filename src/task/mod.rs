@@ -1,3 +1,36 @@
 //! What an output means, and how good it is.
 
+pub mod answer;
 pub mod classify;
+pub mod restore;
+pub mod segment;
+
+use classify::Accuracy;
+use restore::Fidelity;
+use segment::Areas;
+
+/// How good the answers to some inputs were, by what was asked. Parts add in any order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Quality {
+    /// Of classes of images.
+    Classify(Accuracy),
+    /// Of classes of pixels.
+    Segment(Areas),
+    /// Of images.
+    Restore(Fidelity),
+}
+
+impl Quality {
+    /// Adds the answers of another part of the data.
+    ///
+    /// # Panics
+    /// If the two are of different tasks.
+    pub fn merge(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Classify(sum), Self::Classify(other)) => sum.merge(other),
+            (Self::Segment(sum), Self::Segment(other)) => sum.merge(other),
+            (Self::Restore(sum), Self::Restore(other)) => sum.merge(other),
+            _ => panic!("qualities of one task"),
+        }
+    }
+}

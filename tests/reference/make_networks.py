@@ -1,10 +1,10 @@
-"""Writes networks.json: outputs of torchvision's, timm's and transformers' networks with seeded weights.
+"""Writes networks.json: outputs of torchvision's, timm's, transformers' and other networks with seeded weights.
 
 Every tensor of a network is filled by a generator that starts from the tensor's NAME (`fill` below; the same as
 `random` in src/graph/scope.rs with seed 0). So no weights need storing, and a network of ours gives the same outputs
 only if it asks for the same names in the same shapes and computes the same function of them.
 
-Made with torch 2.15, torchvision 0.29, timm 1.0.31, transformers 5.23:
+Made with torch 2.15, torchvision 0.29, timm 1.0.31, transformers 5.23, segmentation-models-pytorch 0.6:
     python tests/reference/make_networks.py
 """
 
@@ -13,6 +13,7 @@ import json
 import pathlib
 
 import numpy as np
+import segmentation_models_pytorch as smp
 import timm
 import torch
 import torchvision
@@ -22,6 +23,7 @@ from transformers import (
     MobileNetV1ForImageClassification,
     MobileNetV2Config,
     MobileNetV2ForImageClassification,
+    MobileNetV2ForSemanticSegmentation,
     ResNetConfig,
     ResNetForImageClassification,
 )
@@ -168,6 +170,121 @@ class RetinaMobileNet(nn.Module):
         return self.fc(self.features(x).mean((2, 3)))
 
 
+class Chain(nn.Module):
+    """A chain of 3x3 convolutions that restores images, its layers at `places` (pairs of convolution and norm)."""
+
+    def __init__(self, channels, places, width, output, dilations=None, bias=True, shuffle=1, sigma=None, eps=1e-5):
+        super().__init__()
+        self.places, self.answer, self.shuffle, self.sigma = places, output, shuffle, sigma
+        inner = channels * shuffle**2
+        widths = [inner + (sigma is not None)] + [width] * (len(places) - 1) + [inner]
+        for i, (conv, norm) in enumerate(places):
+            dilation = dilations[i] if dilations else 1
+            put(self, conv, nn.Conv2d(widths[i], widths[i + 1], 3, 1, dilation, dilation, bias=bias))
+            if norm:
+                put(self, norm, nn.BatchNorm2d(width, eps=eps))
+
+    def forward(self, image):
+        x = nn.functional.pixel_unshuffle(image, self.shuffle)
+        if self.sigma is not None:
+            x = torch.cat([x, torch.full_like(x[:, :1], self.sigma / 255)], 1)
+        for i, (conv, norm) in enumerate(self.places):
+            x = self.get_submodule(conv)(x)
+            x = self.get_submodule(norm)(x) if norm else x
+            x = x if i + 1 == len(self.places) else torch.relu(x)
+        x = nn.functional.pixel_shuffle(x, self.shuffle)
+        return {"image": x, "noise": image - x, "detail": image + x}[self.answer]
+
+
+def put(net, place, layer):
+    *parents, name = place.split(".")
+    for parent in parents:
+        if not hasattr(net, parent):
+            net.add_module(parent, nn.Module())
+        net = getattr(net, parent)
+    net.add_module(name, layer)
+
+
+def sequence(name, depth, norms=False):
+    if not norms:
+        return [(f"{name}.{2 * i}", None) for i in range(depth)]
+    place = [max(3 * i - 1, 0) for i in range(depth)]
+    return [(f"{name}.{p}", f"{name}.{p + 1}" if 0 < i < depth - 1 else None) for i, p in enumerate(place)]
+
+
+def deepinv(depth):
+    return [("in_conv", None)] + [(f"conv_list.{i}", None) for i in range(depth - 2)] + [("out_conv", None)]
+
+
+def vdsr(depth):
+    return [("input", None)] + [(f"residual_layer.{i}.conv", None) for i in range(depth - 2)] + [("output", None)]
+
+
+class Residual(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        convs = [nn.Conv2d(width, width, 3, 1, 1, bias=False) for _ in range(2)]
+        self.res = nn.Sequential(convs[0], nn.ReLU(), convs[1])
+
+    def forward(self, x):
+        return x + self.res(x)
+
+
+class DRUNet(nn.Module):
+    def __init__(self, channels, widths, blocks, sigma):
+        super().__init__()
+        self.sigma, self.levels = sigma, len(widths) - 1
+        self.m_head = nn.Conv2d(channels + 1, widths[0], 3, 1, 1, bias=False)
+        for level in range(self.levels):
+            w, v = widths[level], widths[level + 1]
+            down = [Residual(w) for _ in range(blocks)] + [nn.Conv2d(w, v, 2, 2, bias=False)]
+            up = [nn.ConvTranspose2d(v, w, 2, 2, bias=False)] + [Residual(w) for _ in range(blocks)]
+            setattr(self, f"m_down{level + 1}", nn.Sequential(*down))
+            setattr(self, f"m_up{level + 1}", nn.Sequential(*up))
+        self.m_body = nn.Sequential(*[Residual(widths[-1]) for _ in range(blocks)])
+        self.m_tail = nn.Conv2d(widths[0], channels, 3, 1, 1, bias=False)
+
+    def forward(self, x):
+        x = self.m_head(torch.cat([x, torch.full_like(x[:, :1], self.sigma / 255)], 1))
+        kept = [x]
+        for level in range(self.levels):
+            x = getattr(self, f"m_down{level + 1}")(x)
+            kept.append(x)
+        x = self.m_body(x)
+        for level in reversed(range(self.levels)):
+            x = getattr(self, f"m_up{level + 1}")(x + kept[level + 1])
+        return self.m_tail(x + kept[0])
+
+
+def pixelwise(name):
+    net = getattr(torchvision.models.segmentation, name)(weights=None, weights_backbone=None, num_classes=CLASSES)
+    return net, None
+
+
+def of_smp(kind, encoder, stride):
+    return kind(encoder, encoder_weights=None, encoder_output_stride=stride, classes=CLASSES), None
+
+
+class Upsampled(nn.Module):
+    """transformers' logits, resized as its image processor does."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return nn.functional.interpolate(self.net(x).logits, x.shape[2:], mode="bilinear", align_corners=False)
+
+    def state_dict(self):
+        # The last convolution of the backbone is not read.
+        return {n: t for n, t in self.net.state_dict().items() if "mobilenet_v2.conv_1x1" not in n}
+
+
+def upsampled(stride):
+    config = MobileNetV2Config(num_labels=CLASSES, output_stride=stride)
+    return Upsampled(MobileNetV2ForSemanticSegmentation(config)), None
+
+
 def vision(name, **options):
     net = getattr(torchvision.models, name)(num_classes=CLASSES, **options)
     parts = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
@@ -263,20 +380,52 @@ CASES = [
     ("tf_mobilenetv3_large_minimal_100", "timm", lambda: of_timm("tf_mobilenetv3_large_minimal_100")),
 ]
 
+GREY, SMALL = (1, 1, 40, 48), (1, 3, 40, 48)
+DILATIONS = [1, 2, 3, 4, 3, 2, 1]
+# Networks whose outputs are images or maps: card, naming, input, network, what its card must be told. Every 53rd value is
+# stored.
+DENSE = [
+    ("dncnn_gray", "kair", GREY, lambda: Chain(1, sequence("model", 17), 64, "noise"), {}),
+    ("dncnn_gray_blind_bn", "saoyan", GREY, lambda: Chain(1, sequence("dncnn", 20, True), 64, "noise", bias=False), {}),
+    ("dncnn_sigma2_color", "deepinv", SMALL, lambda: Chain(3, deepinv(20), 64, "detail"), {}),
+    ("fdncnn_color", "kair", SMALL, lambda: Chain(3, sequence("model", 20), 64, "image", sigma=25), {}),
+    ("ircnn_gray", "kair", GREY, lambda: Chain(1, sequence("model", 7), 64, "noise", DILATIONS), {}),
+    ("ffdnet_color", "kair", SMALL, lambda: Chain(3, sequence("model", 12), 96, "image", shuffle=2, sigma=15), {"sigma": 15.0}),
+    ("vdsr", "vdsr", GREY, lambda: Chain(1, vdsr(20), 64, "detail", bias=False), {}),
+    ("drunet_gray", "kair", GREY, lambda: DRUNet(1, [64, 128, 256, 512], 4, 25), {}),
+    ("drunet_color", "kair", SMALL, lambda: DRUNet(3, [32, 48, 64], 2, 40), {"widths": [32, 48, 64], "blocks": 2, "sigma": 40.0}),
+    ("fcn_resnet50", "torchvision", (1, 3, 65, 72), lambda: pixelwise("fcn_resnet50"), {}),
+    ("deeplabv3_resnet50", "torchvision", (1, 3, 65, 72), lambda: pixelwise("deeplabv3_resnet50"), {}),
+    ("deeplabv3_mobilenet_v3_large", "torchvision", (1, 3, 65, 72), lambda: pixelwise("deeplabv3_mobilenet_v3_large"), {}),
+    ("deeplabv3_mobilenet_v2_1.0_513", "transformers", (1, 3, 65, 72), lambda: upsampled(8), {}),
+    ("deeplabv3_mobilenet_v2_1.0_513", "transformers", (1, 3, 70, 65), lambda: upsampled(16), {"output_stride": 16}),
+    ("smp_deeplabv3_resnet34", "smp", (1, 3, 64, 80), lambda: of_smp(smp.DeepLabV3, "resnet34", 8), {}),
+    ("smp_deeplabv3plus_resnet18", "smp", (1, 3, 64, 80), lambda: of_smp(smp.DeepLabV3Plus, "resnet18", 16), {}),
+    ("smp_deeplabv3plus_resnet50", "smp", (1, 3, 64, 80), lambda: of_smp(smp.DeepLabV3Plus, "resnet50", 16), {}),
+    ("smp_deeplabv3plus_mobilenet_v2", "smp", (1, 3, 64, 80), lambda: of_smp(smp.DeepLabV3Plus, "mobilenet_v2", 16), {}),
+]
+STEP = 53
+RESTORE = ("dncnn", "fdncnn", "ircnn", "ffdnet", "vdsr", "drunet")
+
 
 def main():
     rows = []
-    for card, naming, make in CASES:
-        net, features = make()
+    classes = {"classes": CLASSES}
+    cases = [(card, naming, None, make, ARCHS.get(card, {}), 1) for card, naming, make in CASES]
+    for card, naming, size, make, arch, step in cases + [(*case, STEP) for case in DENSE]:
+        made = make()
+        net, features = made if isinstance(made, tuple) else (made, None)
         net.eval()
         state = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith("num_batches_tracked")}
         for name, tensor in state.items():
             tensor.copy_(fill(name, tuple(tensor.shape)))
         listing = "".join(f"{name} {list(state[name].shape)}\n" for name in sorted(state))
-        x = pixels(SIZES.get(card, CIFAR if card.startswith("resnet20") else SIZE))
+        x = pixels(size or SIZES.get(card, CIFAR if card.startswith("resnet20") else SIZE))
         with torch.no_grad():
             logits = net(x)
+            logits = logits["out"] if isinstance(logits, dict) and "out" in logits else logits
             logits = logits if isinstance(logits, torch.Tensor) else logits.logits
+            logits = logits.flatten()[::step] if step > 1 else logits
             pooled = features(x).mean((2, 3))[:, :KEPT] if features else torch.zeros(0)
         print(f"{card:34} logits {logits.std():9.3g}")
         assert logits.isfinite().all()
@@ -285,12 +434,12 @@ def main():
                 "card": card,
                 "naming": naming,
                 "input": list(x.shape),
-                "classes": CLASSES,
+                "step": step,
                 "tensors": len(state),
                 "names_sha256": hashlib.sha256(listing.encode()).hexdigest(),
                 "logits": [float(f"{v:.8g}") for v in logits.flatten().tolist()],
                 "features": [float(f"{v:.8g}") for v in pooled.flatten().tolist()],
-                **({"arch": ARCHS[card]} if card in ARCHS else {}),
+                "arch": {**arch, **({} if card.startswith(RESTORE) else classes)},
             }
         )
     lines = ",\n".join(json.dumps(row) for row in rows)

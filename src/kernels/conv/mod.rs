@@ -95,7 +95,8 @@ struct Job<'a> {
 }
 
 impl PackedConv {
-    /// Packs `weight` `[K, C/groups, R, S]` and `bias` `[K]`. The method follows from the layer's shape alone.
+    /// Packs `weight` `[K, C/groups, R, S]` and `bias` `[K]`. The method follows from the layer's shape alone: where
+    /// Winograd's is allowed, from the rows and columns `winograd` of the whole output, of which `y` may be a part.
     ///
     /// # Panics
     /// If the sizes contradict one another or the halo of `x` is too small.
@@ -105,7 +106,7 @@ impl PackedConv {
         bias: Option<&[f32]>,
         x: &Geometry,
         y: &Geometry,
-        allow_winograd: bool,
+        winograd: Option<(usize, usize)>,
     ) -> Self {
         let (k, c) = (shape.out_channels, shape.in_channels);
         assert_eq!((x.c, y.c), (c, k), "channels");
@@ -120,7 +121,7 @@ impl PackedConv {
         }
         let method = if shape.is_depthwise() && x.lanes == LANES {
             Method::Depthwise(Depthwise::new(shape, weight))
-        } else if allow_winograd && Winograd::fits(shape, x, y) {
+        } else if winograd.is_some_and(|whole| Winograd::fits(shape, x, whole)) {
             Method::Winograd(Winograd::new(shape, weight))
         } else {
             Method::Direct(Direct::new(shape, weight, x, y))

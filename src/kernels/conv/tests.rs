@@ -143,7 +143,14 @@ impl Problem {
         let mut residual = vec![0.0; rg.len()];
         rg.pack(&self.residual(), &mut residual);
         let mut y = vec![SENTINEL; more(yg).len()];
-        let packed = PackedConv::new(s, &self.weight(), Some(&self.bias()), &more(xg), &more(yg), winograd);
+        let packed = PackedConv::new(
+            s,
+            &self.weight(),
+            Some(&self.bias()),
+            &more(xg),
+            &more(yg),
+            winograd.then_some((yg.h, yg.w)),
+        );
         let pool = Pool::new(threads);
         let shares = Mutex::new(Vec::new());
         let look = |share: Share| shares.lock().unwrap().push((share.task, share.tasks));
@@ -327,7 +334,7 @@ fn methods_follow_from_the_shape() {
         let x = Geometry::blocked(1, shape.in_channels, size, size).with_halo(shape.halo(size, size));
         let y = Geometry::blocked(1, shape.out_channels, h, w);
         let weight = vec![0.0; shape.out_channels * shape.in_channels / shape.groups * shape.kernel.0.pow(2)];
-        PackedConv::new(&shape, &weight, None, &x, &y, winograd).method()
+        PackedConv::new(&shape, &weight, None, &x, &y, winograd.then_some((y.h, y.w))).method()
     };
     assert_eq!(method(shape(64, 64, 3, 1, 1), 56, true), "winograd4");
     assert_eq!(method(shape(64, 64, 3, 1, 1), 56, false), "direct");

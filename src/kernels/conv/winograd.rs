@@ -48,7 +48,7 @@ fn transform_filter([a, b, c]: [f64; 3]) -> [f64; PATCH] {
 
 impl Winograd {
     /// Whether the layer's shape is one it computes, and gains on.
-    pub(super) fn fits(shape: &ConvShape, x: &Geometry, y: &Geometry) -> bool {
+    pub(super) fn fits(shape: &ConvShape, x: &Geometry, (rows, columns): (usize, usize)) -> bool {
         shape.kernel == (3, 3)
             && shape.stride == (1, 1)
             && shape.dilation == (1, 1)
@@ -56,7 +56,7 @@ impl Winograd {
             && x.lanes == LANES
             && shape.in_channels >= LANES
             && shape.out_channels >= LANES
-            && y.h.min(y.w) >= SMALLEST_MAP
+            && rows.min(columns) >= SMALLEST_MAP
     }
 
     pub(super) fn new(shape: &ConvShape, weight: &[f32]) -> Self {

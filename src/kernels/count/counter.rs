@@ -88,13 +88,21 @@ impl Counter {
 
     /// Adds `rows` of image `image` of `x`, laid out as `geometry`. False if they hold NaN or infinity.
     ///
-    /// Features are taken as a whole with an image's first row.
-    pub fn count_rows(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Range<usize>) -> bool {
+    /// Row 0 of `x` is row `first` of the whole image. Features are taken as a whole with an image's first row.
+    pub fn count_rows(
+        &mut self,
+        isa: Isa,
+        x: &[f32],
+        geometry: &Geometry,
+        image: usize,
+        rows: Range<usize>,
+        first: usize,
+    ) -> bool {
         if self.grouping == Grouping::Features && !rows.contains(&0) {
             return true;
         }
         self.codes.make_room(geometry.image_len() as u64, &mut self.sums.values.codes, self.map.lo);
-        let part = Part { x, geometry, image, rows };
+        let part = Part { x, geometry, image, rows, first };
         match self.encoder {
             Encoder::Naf => isa.run(Pass { counter: self, part, terms: |m| Encoder::Naf.terms(m) }),
             Encoder::Popcount => isa.run(Pass { counter: self, part, terms: |m| Encoder::Popcount.terms(m) }),
@@ -110,6 +118,8 @@ struct Part<'a> {
     geometry: &'a Geometry,
     image: usize,
     rows: Range<usize>,
+    /// Row of the whole image that row 0 is.
+    first: usize,
 }
 
 /// Counts a part.
@@ -168,7 +178,7 @@ impl Counter {
             row.values = values;
             codes.add(&row.nonzeros[..row.kept], (geometry.w * used) as u64);
             row.group(&mut sums.values);
-            let class = usize::from(sums.classes[0].of[y]);
+            let class = usize::from(sums.classes[0].of[y + part.first]);
             if let Some(before) = row_class.replace(class).filter(|&before| before != class) {
                 flush_all(sums, pending, before, block);
             }

@@ -32,6 +32,16 @@ pub struct GroupSums {
     pub zero: [u64; 3],
 }
 
+impl GroupSums {
+    /// Adds the sums of other positions.
+    pub fn add(&mut self, other: &Self) {
+        for size in 0..GROUP_SIZES.len() {
+            self.width[size] += other.width[size];
+            self.zero[size] += other.zero[size];
+        }
+    }
+}
+
 /// What the values of an operand add up to, wherever they stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueSums {
@@ -137,12 +147,7 @@ impl Sums {
                 *sum += other;
             }
         }
-        for (sums, others) in self.groups.iter_mut().zip(&other.groups) {
-            for i in 0..3 {
-                sums.width[i] += others.width[i];
-                sums.zero[i] += others.zero[i];
-            }
-        }
+        self.groups.iter_mut().zip(&other.groups).for_each(|(sums, others)| sums.add(others));
         self.values.merge(&other.values);
     }
 

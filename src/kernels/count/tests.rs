@@ -51,8 +51,8 @@ proptest! {
             let mut counters = [(); 2].map(|()| Counter::new(map, encoder, grouping, Arc::clone(&classes), channels));
             for image in (0..images).rev() {
                 let cut = split.min(h);
-                prop_assert!(counters[1].count_rows(isa, &x, &geometry, image, cut..h));
-                prop_assert!(counters[0].count_rows(isa, &x, &geometry, image, 0..cut));
+                prop_assert!(counters[1].count_rows(isa, &x, &geometry, image, cut..h, 0));
+                prop_assert!(counters[0].count_rows(isa, &x, &geometry, image, 0..cut, 0));
             }
             let [mut got, other] = counters.map(Counter::into_sums);
             got.merge(&other);
@@ -81,7 +81,7 @@ fn nan_and_infinity_are_found_in_any_lane() {
                     let map = CodeMap { scale: 100.0, lo: -127, hi: 127 };
                     for isa in Isa::available() {
                         let mut counter = Counter::new(map, Encoder::Naf, Grouping::Channels, Arc::clone(&classes), c);
-                        assert!(!counter.count_rows(isa, &x, &geometry, 0, 0..2), "{bad} at {place} of {c}");
+                        assert!(!counter.count_rows(isa, &x, &geometry, 0, 0..2, 0), "{bad} at {place} of {c}");
                         assert!(!Range::default().watch_rows(isa, &x, &geometry, 0, 0..2), "{bad} at {place} of {c}");
                     }
                 }

@@ -1,26 +1,18 @@
-//! Real weights on real images, against the outputs of PyTorch: built in only where the assets are named.
+//! Classification: logits within 1e-3 of PyTorch's, accuracies equal.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use deadweight::engine::{Backend, EngineOptions};
 use deadweight::input::{Dataset, Preprocess};
 use deadweight::kernels::Pool;
 use deadweight::measure::{Quiet, Settings, predict};
-use deadweight::model::{LoadOptions, Model};
+use deadweight::model::Model;
 use deadweight::task::classify::{Accuracy, top_k};
-use deadweight::weights::Weights;
+
+use super::{asset, load, stored};
 
 /// Largest difference of a logit from PyTorch's.
 const TOLERANCE: f32 = 1e-3;
-
-fn asset(name: &str) -> PathBuf {
-    Path::new(env!("DEADWEIGHT_ASSETS_DIR")).join(name)
-}
-
-fn load(file: &str, card: &str) -> Model {
-    let options = LoadOptions { arch: Some(card.to_owned()), ..LoadOptions::default() };
-    Model::load(asset(file).to_str().unwrap(), &options).unwrap()
-}
 
 fn native() -> Backend {
     Backend::Native(EngineOptions::new(2))
@@ -34,17 +26,12 @@ fn candle() -> Backend {
 fn logits(model: &Model, backend: &Backend, data: &Dataset, limit: usize) -> Vec<Vec<f32>> {
     let mut all = Vec::new();
     let settings = Settings { limit: Some(limit), ..Settings::default() };
-    predict(model, backend, data, &settings, &Quiet, |_, logits| {
+    predict(model, backend, data, &settings, &Quiet, |_, logits, _| {
         all.push(logits.to_vec());
         Ok(())
     })
     .unwrap();
     all
-}
-
-fn stored(file: &str, tensor: &str) -> (Vec<f32>, Vec<usize>) {
-    let weights = Weights::open(asset(file)).unwrap();
-    (weights.read_f32(tensor).unwrap().to_vec(), weights.shape(tensor).unwrap().to_vec())
 }
 
 fn best(logits: &[f32]) -> usize {

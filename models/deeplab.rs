@@ -1,0 +1,250 @@
+//! Networks that classify pixels: DeepLabV3 (Chen 2017), DeepLabV3+ (Chen 2018), and FCN (Long 2015) as the plain
+//! contrast, on dilated ResNets and MobileNets.
+
+use serde::{Deserialize, Serialize};
+
+use super::naming::{Atrous, Features, Naming, Pad, Style, Unit, classes};
+use super::{Card, Family, FromConfig, config, mobilenet_v2, mobilenet_v3, resnet};
+use crate::graph::{Node, Scope};
+use crate::kernels::Activation;
+use crate::layers::Conv;
+use crate::{Error, Result};
+
+/// The family.
+pub(super) const FAMILY: Family = Family {
+    name: "deeplab",
+    file: "models/deeplab.toml",
+    cards: include_str!("deeplab.toml"),
+    namings: &[
+        (Naming::Torchvision, "classifier.4.weight"),
+        (Naming::Smp, "segmentation_head.0.weight"),
+        (Naming::Transformers, "segmentation_head.classifier.convolution.weight"),
+    ],
+    build,
+    from_config: Some(from_config),
+};
+
+/// All norms of heads have PyTorch's default.
+const EPS: f64 = 1e-5;
+
+#[derive(Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Backbone {
+    Resnet18,
+    Resnet34,
+    Resnet50,
+    Resnet101,
+    MobilenetV2,
+    MobilenetV3Large,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Head {
+    /// 3x3 convolution.
+    Fcn,
+    /// Dilated convolutions side by side (the pyramid), 3x3 convolution.
+    Pyramid,
+    /// The pyramid, then features of a quarter of the resolution (V3+).
+    Decoder,
+    /// Image pooling beside a 1x1 convolution: the mobile DeepLabV3.
+    Pooling,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Arch {
+    backbone: Backbone,
+    head: Head,
+    /// How far the backbone reduces rows and columns.
+    output_stride: usize,
+    /// Dilations of the pyramid.
+    #[serde(default)]
+    rates: Vec<usize>,
+    /// Factor on the widths of a MobileNetV2.
+    #[serde(default = "config::one")]
+    width: f64,
+    /// What those widths are multiples of.
+    #[serde(default = "eight")]
+    divisor: usize,
+    /// Where the padding of a MobileNetV2 goes, and the epsilon of its norms.
+    padding: Option<Pad>,
+    eps: Option<f64>,
+    /// Whether logits are resized with aligned corners.
+    #[serde(default)]
+    align_corners: bool,
+    classes: usize,
+}
+
+fn eight() -> usize {
+    8
+}
+
+fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
+    let arch: Arch = card.arch()?;
+    card.within("output_stride", arch.output_stride, 8..=32)?;
+    card.within("rates", arch.rates.len(), 0..=8)?;
+    card.within("width", arch.width, 0.01..=16.0)?;
+    card.within("divisor", arch.divisor, 1..=64)?;
+    card.check_sizes("rates", &arch.rates)?;
+    card.check_sizes("classes", &[arch.classes])?;
+    let named: &[Naming] = match arch.head {
+        Head::Fcn => &[Naming::Torchvision],
+        Head::Pyramid => &[Naming::Torchvision, Naming::Smp],
+        Head::Decoder => &[Naming::Smp],
+        Head::Pooling => &[Naming::Transformers],
+    };
+    if !named.contains(&naming) {
+        let known: Vec<&str> = named.iter().map(|naming| naming.name()).collect();
+        let what = format!("{}: its head in the names of {}", card.name, naming.name());
+        return Err(Error::unsupported(what, format!("known are the names of {}", known.join(", "))));
+    }
+    // Of the torchvision networks, a second classifier is for training.
+    root.skip("aux_classifier");
+    let features = backbone(root, &arch, naming);
+    let image = root.image();
+    let net = Net { root, naming, arch: &arch };
+    let (x, last) = match arch.head {
+        Head::Fcn => net.fcn(features.high),
+        Head::Pyramid => net.pyramid(features.high),
+        Head::Decoder => net.decoder(&features),
+        Head::Pooling => net.pooling(features.high),
+    };
+    let logits = last.conv(x, Conv::new(classes(&last, arch.classes), 1).bias(true));
+    Ok(root.resize(logits, image, arch.align_corners))
+}
+
+fn backbone(root: &Scope, arch: &Arch, naming: Naming) -> Features {
+    let at_once = naming == Naming::Smp || arch.backbone == Backbone::MobilenetV3Large;
+    let atrous = Atrous::new(arch.output_stride, at_once);
+    let at = root.at(match naming {
+        Naming::Torchvision => "backbone",
+        Naming::Smp => "encoder",
+        _ => "",
+    });
+    let resnet = |depths: [usize; 4], bottleneck: bool| resnet::backbone(&at, &depths, bottleneck, atrous);
+    match arch.backbone {
+        Backbone::Resnet18 => resnet([2, 2, 2, 2], false),
+        Backbone::Resnet34 => resnet([3, 4, 6, 3], false),
+        Backbone::Resnet50 => resnet([3, 4, 6, 3], true),
+        Backbone::Resnet101 => resnet([3, 4, 23, 3], true),
+        Backbone::MobilenetV2 => {
+            let (names, pad, eps, head) = match naming {
+                Naming::Transformers => (naming, Pad::Same, 1e-3, None),
+                _ => (Naming::Torchvision, Pad::Symmetric, 1e-5, Some(1280)),
+            };
+            let style = Style { pad: arch.padding.unwrap_or(pad), eps: arch.eps.unwrap_or(eps) };
+            // transformers keeps a last convolution that its head does not read.
+            root.skip("mobilenet_v2.conv_1x1");
+            mobilenet_v2::backbone(&at, names, (arch.width, arch.divisor), (style, atrous), head)
+        }
+        Backbone::MobilenetV3Large => {
+            let high = mobilenet_v3::backbone(&at, atrous);
+            Features { low: high, high }
+        }
+    }
+}
+
+/// A head under construction.
+struct Net<'a> {
+    root: &'a Scope,
+    naming: Naming,
+    arch: &'a Arch,
+}
+
+impl Net<'_> {
+    /// Convolution and norm at two places, ReLU.
+    fn unit(&self, at: &Scope, names: [&str; 2], x: Node, conv: Conv) -> Node {
+        Unit::new(at, names[0], names[1]).apply(x, conv, EPS, Activation::Relu)
+    }
+
+    fn fcn(&self, x: Node) -> (Node, Scope) {
+        let at = self.root.at("classifier");
+        let width = (self.root.channels(x) / 4).max(1);
+        (self.unit(&at, ["0", "1"], x, Conv::new(width, 3).padding(1)), at.at("4"))
+    }
+
+    fn pyramid(&self, x: Node) -> (Node, Scope) {
+        let three = Conv::new(256, 3).padding(1);
+        if self.naming == Naming::Smp {
+            let at = self.root.at("decoder");
+            let x = self.spatial_pyramid(&at.at("aspp"), x, false);
+            return (self.unit(&at, ["conv", "bn"], x, three), self.root.at("segmentation_head.0"));
+        }
+        let at = self.root.at("classifier");
+        let x = self.spatial_pyramid(&at.at("0"), x, false);
+        (self.unit(&at, ["1", "2"], x, three), at.at("4"))
+    }
+
+    /// Convolutions of several dilations and the mean of the image, side by side.
+    fn spatial_pyramid(&self, at: &Scope, x: Node, separable: bool) -> Node {
+        let convs = at.at("convs");
+        let mut parts = vec![self.unit(&convs.at(0), ["0", "1"], x, Conv::new(256, 1))];
+        for (i, &rate) in self.arch.rates.iter().enumerate() {
+            let at = convs.at(i + 1);
+            let conv = Conv::new(256, 3).padding(rate).dilation(rate);
+            parts.push(match separable {
+                true => self.separable(&at.at("0"), &at.at("1"), x, conv),
+                false => self.unit(&at, ["0", "1"], x, conv),
+            });
+        }
+        parts.push(self.image_mean(&convs.at(self.arch.rates.len() + 1), ["1", "2"], x, false));
+        self.unit(&at.at("project"), ["0", "1"], at.concat(&parts), Conv::new(256, 1))
+    }
+
+    fn image_mean(&self, at: &Scope, names: [&str; 2], x: Node, align_corners: bool) -> Node {
+        let mean = self.unit(at, names, at.global_avg_pool(x), Conv::new(256, 1));
+        at.resize(mean, x, align_corners)
+    }
+
+    /// `conv` one channel at a time at `at.0`, 1x1 at `at.1`, norm, ReLU.
+    fn separable(&self, at: &Scope, norm: &Scope, x: Node, conv: Conv) -> Node {
+        let inputs = self.root.channels(x);
+        let out = conv.out_channels;
+        let x = at.at("0").conv(x, Conv { out_channels: inputs, ..conv }.groups(inputs));
+        let x = at.at("1").conv_norm(x, Conv::new(out, 1), norm, EPS);
+        at.relu(x)
+    }
+
+    fn decoder(&self, features: &Features) -> (Node, Scope) {
+        let at = self.root.at("decoder");
+        let pyramid = self.spatial_pyramid(&at.at("aspp.0"), features.high, true);
+        let three = || Conv::new(256, 3).padding(1);
+        let x = self.separable(&at.at("aspp.1"), &at.at("aspp.2"), pyramid, three());
+        let low = self.unit(&at.at("block1"), ["0", "1"], features.low, Conv::new(48, 1));
+        let x = at.concat(&[at.at("up").resize(x, low, true), low]);
+        let block = at.at("block2");
+        (self.separable(&block.at("0"), &block.at("1"), x, three()), self.root.at("segmentation_head.0"))
+    }
+
+    fn pooling(&self, x: Node) -> (Node, Scope) {
+        let at = self.root.at("segmentation_head");
+        let unit = |name: &str, x: Node| Unit::long(&at.at(name)).apply(x, Conv::new(256, 1), EPS, Activation::Relu);
+        let pool = at.at("conv_pool");
+        let mean = pool.resize(unit("conv_pool", pool.global_avg_pool(x)), x, true);
+        let x = unit("conv_projection", at.concat(&[mean, unit("conv_aspp", x)]));
+        (x, at.at("classifier.convolution"))
+    }
+}
+
+/// transformers' `MobileNetV2ForSemanticSegmentation`.
+fn from_config(value: &serde_json::Value) -> Result<FromConfig> {
+    let config: config::Mobile = config::read(value)?;
+    config::needs(config.min_depth == 8, "min_depth", "8")?;
+    config::needs(config.depth_divisible_by == 8, "depth_divisible_by", "8")?;
+    config::needs(config.expand_ratio == 6.0, "expand_ratio", "6")?;
+    config::needs(config.first_layer_is_expansion, "first_layer_is_expansion", "true")?;
+    config::needs(config.num_channels == 3, "num_channels", "3")?;
+    config::arch(&Arch {
+        backbone: Backbone::MobilenetV2,
+        head: Head::Pooling,
+        output_stride: config.output_stride,
+        rates: vec![],
+        width: config.depth_multiplier,
+        divisor: eight(),
+        padding: Some(config.pad()?),
+        eps: Some(config.layer_norm_eps),
+        align_corners: false,
+        classes: config::classes(value, 21),
+    })
+}

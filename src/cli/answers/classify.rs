@@ -1,0 +1,40 @@
+//! The likeliest classes.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::{Answers, object};
+use crate::cli::out::printable;
+use crate::input::Sample;
+use crate::layers::Shape;
+use crate::model::Model;
+use crate::task::classify::top_k;
+
+pub(super) struct Classify<'a> {
+    pub(super) model: &'a Model,
+    /// How many classes are told.
+    pub(super) top: usize,
+}
+
+impl Answers for Classify<'_> {
+    fn text(&self, sample: &Sample, logits: &[f32], _: Shape, _: Option<&Path>) -> String {
+        // A data set may call 0 what the network calls 1.
+        let offset = self.model.label_offset(logits.len());
+        let label = sample.label.map(|label| format!("  (label: {})", self.model.class_name(label as usize + offset)));
+        let mut text = format!("{}{}\n", printable(&sample.id), printable(&label.unwrap_or_default()));
+        for (class, _, probability) in top_k(logits, self.top) {
+            text += &format!("  {:6.2}%  {}\n", probability * 100.0, printable(&self.model.class_name(class)));
+        }
+        text
+    }
+
+    fn json(&self, sample: &Sample, logits: &[f32], _: Shape) -> Map<String, Value> {
+        let answer = |(class, logit, probability): (usize, f32, f64)| {
+            let name = self.model.class_name(class);
+            json!({ "class": class, "name": name, "logit": logit, "probability": probability })
+        };
+        let top: Vec<Value> = top_k(logits, self.top).into_iter().map(answer).collect();
+        object(json!({ "label": sample.label, "top": top }))
+    }
+}

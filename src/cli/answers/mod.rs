@@ -1,0 +1,59 @@
+//! Telling answers one by one, a file a task: nothing of an input is kept after it was told.
+
+mod classify;
+mod restore;
+mod segment;
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::args::RunArgs;
+use super::pictures::Picture;
+use crate::input::Sample;
+use crate::layers::Shape;
+use crate::model::Model;
+use crate::models::Task;
+use crate::{Error, Result};
+
+/// How answers of one task are told.
+pub(super) trait Answers {
+    /// Lines for people, with where the picture was saved.
+    fn text(&self, sample: &Sample, output: &[f32], shape: Shape, saved: Option<&Path>) -> String;
+
+    /// Fields of the input's object.
+    fn json(&self, sample: &Sample, output: &[f32], shape: Shape) -> Map<String, Value>;
+
+    /// Whether answers are pictures.
+    fn pictures(&self) -> bool {
+        false
+    }
+
+    /// The answer as a picture.
+    fn picture(&self, _: &Sample, _: &[f32], _: Shape) -> Option<Picture> {
+        None
+    }
+}
+
+/// The answers of `model`.
+pub(super) fn of<'a>(model: &'a Model, args: &RunArgs) -> Result<Box<dyn Answers + 'a>> {
+    let task = model.card.task;
+    let wrong = |flag: &str, of: &str| {
+        Err(Error::invalid(flag, format!("is of networks that {of}, and {} is to {}", model.card.name, task.name())))
+    };
+    match task {
+        _ if args.top.is_some() && task != Task::Classify => wrong("--top", "classify"),
+        _ if args.overlay && task != Task::Segment => wrong("--overlay", "segment"),
+        Task::Classify if args.save.is_some() => wrong("--save", "segment or restore"),
+        Task::Classify => Ok(Box::new(classify::Classify { model, top: args.top.unwrap_or(5) as usize })),
+        Task::Segment => Ok(Box::new(segment::Segment { model, overlay: args.overlay })),
+        Task::Restore => Ok(Box::new(restore::Restore { model })),
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        other => unreachable!("{other} is no object"),
+    }
+}

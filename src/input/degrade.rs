@@ -1,0 +1,117 @@
+//! What makes a good image a bad one, for networks that mend it: noise, a colour filter, a smaller size.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Normal};
+
+use super::decode::Pixels;
+use super::resize::{Interpolation, resize};
+
+/// What is done to an image before a network sees it; the image itself is then the truth.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Degradation {
+    /// Nothing: the image is bad already.
+    #[default]
+    None,
+    /// Gaussian noise of standard deviation `sigma` (of 255), drawn for `seed` and the image's content: the same in any
+    /// order and split.
+    Noise {
+        /// Standard deviation, of 255.
+        sigma: f64,
+        /// Seed.
+        seed: u64,
+    },
+    /// Of each pixel only the colour that the Bayer filter (green red, blue green) lets through.
+    Bayer,
+    /// Made smaller by this factor and enlarged again, both bicubic.
+    Bicubic(usize),
+}
+
+impl Degradation {
+    /// Whether it leaves the image as it is.
+    pub fn is_none(self) -> bool {
+        self == Self::None
+    }
+
+    /// The image cut so that it can be made smaller by a whole factor; and that image degraded, where this is a matter
+    /// of 8-bit pixels.
+    pub(super) fn pixels(self, image: Pixels) -> (Pixels, Option<Pixels>) {
+        let Self::Bicubic(factor) = self else { return (image, None) };
+        let cut = image.cut(image.h / factor * factor, image.w / factor * factor);
+        if cut.h * cut.w == 0 {
+            return (image, None);
+        }
+        let small = resize(&cut, cut.h / factor, cut.w / factor, Interpolation::Bicubic);
+        let bad = resize(&small, cut.h, cut.w, Interpolation::Bicubic);
+        (cut, Some(bad))
+    }
+
+    /// `values` `[C, H, W]` of `unit` a grey level of 255, degraded, where this is a matter of real values. The noise is
+    /// that of `digest`.
+    pub(super) fn values(self, values: &mut [f32], [c, h, w]: [usize; 3], unit: f64, digest: &[u8; 32]) {
+        match self {
+            Self::None | Self::Bicubic(_) => {}
+            Self::Noise { sigma, seed } => {
+                let mut key = *digest;
+                key.iter_mut().zip(seed.to_le_bytes()).for_each(|(byte, seed)| *byte ^= seed);
+                let mut random = ChaCha8Rng::from_seed(key);
+                let normal = Normal::new(0.0, sigma * unit).expect("a standard deviation is finite and not negative");
+                for value in values {
+                    *value += normal.sample(&mut random) as f32;
+                }
+            }
+            Self::Bayer => {
+                for channel in 0..c {
+                    for (i, value) in values[channel * h * w..][..h * w].iter_mut().enumerate() {
+                        let passes = match (i / w % 2, i % w % 2) {
+                            (0, 1) => 0,
+                            (1, 0) => 2,
+                            _ => 1,
+                        };
+                        if channel != passes {
+                            *value = 0.0;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_has_its_deviation_and_depends_on_seed_and_image_only() {
+        let noisy = |seed, digest| {
+            let mut values = vec![0.5; 40_000];
+            let noise = Degradation::Noise { sigma: 25.0, seed };
+            noise.values(&mut values, [1, 200, 200], 1.0 / 255.0, &[digest; 32]);
+            values
+        };
+        let values = noisy(0, 1);
+        let n = values.len() as f64;
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+        let deviation = (values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n).sqrt() * 255.0;
+        assert!((mean - 0.5).abs() < 0.002 && (deviation - 25.0).abs() < 0.3, "{mean} {deviation}");
+        assert_eq!(values, noisy(0, 1));
+        assert!(values != noisy(1, 1) && values != noisy(0, 2));
+    }
+
+    #[test]
+    fn a_bayer_filter_lets_one_colour_through() {
+        let mut values = vec![1.0; 12];
+        Degradation::Bayer.values(&mut values, [3, 2, 2], 1.0, &[0; 32]);
+        assert_eq!(values, [0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn an_image_is_cut_before_it_is_made_smaller() {
+        let image = Pixels { h: 7, w: 9, c: 1, data: vec![80; 63] };
+        let (cut, bad) = Degradation::Bicubic(3).pixels(image.clone());
+        assert_eq!((cut.h, cut.w), (6, 9));
+        assert_eq!(bad.unwrap(), Pixels { h: 6, w: 9, c: 1, data: vec![80; 54] });
+        assert_eq!(Degradation::None.pixels(image.clone()), (image, None));
+    }
+}

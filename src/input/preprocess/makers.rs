@@ -1,0 +1,178 @@
+//! The makers' own files that tell of preprocessing: transformers' and timm's.
+
+use serde_json::Value;
+
+use super::{ChannelOrder, CropRounding, Grey, Preprocess, Resize};
+use crate::input::resize::Interpolation;
+use crate::{Error, Result};
+
+impl Preprocess {
+    /// Reads transformers' `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] naming `file` and the field.
+    pub fn from_transformers(file: &str, config: &Value) -> Result<Self> {
+        let flag = |name: &str, default: bool| config.get(name).and_then(Value::as_bool).unwrap_or(default);
+        let wrong = |name: &str| Error::malformed(file, format!("{name} is missing or not of the expected form"));
+        let number = |value: &Value| value.as_u64().map(|v| v as usize);
+        // A size is a number, {"shortest_edge": n} or {"height": h, "width": w}.
+        enum Size {
+            Edge(usize),
+            Both([usize; 2]),
+        }
+        let size = |name: &str| -> Option<Size> {
+            let value = config.get(name)?;
+            let both = || Some(Size::Both([number(value.get("height")?)?, number(value.get("width")?)?]));
+            let edge = || Some(Size::Edge(number(value.get("shortest_edge")?)?));
+            number(value).map(Size::Edge).or_else(edge).or_else(both)
+        };
+        let mut resized = None;
+        let mut crop = None;
+        if flag("do_resize", true) {
+            resized = Some(size("size").ok_or_else(|| wrong("size"))?);
+        }
+        let next = config.get("image_processor_type").or_else(|| config.get("feature_extractor_type"));
+        let conv_next = next.and_then(Value::as_str).is_some_and(|name| name.starts_with("ConvNext"));
+        let resize = match resized {
+            // ConvNext's processor resizes to size / crop_pct and crops, below 384; above, it resizes exactly.
+            Some(Size::Edge(edge)) if conv_next => {
+                let share = config.get("crop_pct").and_then(Value::as_f64).unwrap_or(224.0 / 256.0);
+                crop = Some([edge, edge]);
+                Some(if edge < 384 {
+                    Resize::ShortestEdge((edge as f64 / share) as usize)
+                } else {
+                    Resize::Exact([edge, edge])
+                })
+            }
+            Some(Size::Edge(edge)) => Some(Resize::ShortestEdge(edge)),
+            Some(Size::Both(size)) => Some(Resize::Exact(size)),
+            None => None,
+        };
+        if flag("do_center_crop", false) {
+            crop = Some(match size("crop_size").ok_or_else(|| wrong("crop_size"))? {
+                Size::Edge(edge) => [edge, edge],
+                Size::Both(size) => size,
+            });
+        }
+        let interpolation = match config.get("resample").map_or(Some(2), Value::as_u64) {
+            Some(1) => Interpolation::Lanczos,
+            Some(2) => Interpolation::Bilinear,
+            Some(3) => Interpolation::Bicubic,
+            _ => return Err(wrong("resample (1, 2 and 3 are known)")),
+        };
+        let factor = match flag("do_rescale", true) {
+            true => config.get("rescale_factor").and_then(Value::as_f64).unwrap_or(1.0 / 255.0),
+            false => 1.0,
+        };
+        let list = |name: &str, default: f64| match (flag("do_normalize", true), config.get(name)) {
+            (true, Some(value)) => value
+                .as_array()
+                .and_then(|values| values.iter().map(Value::as_f64).collect::<Option<Vec<_>>>())
+                .ok_or_else(|| wrong(name)),
+            _ => Ok(vec![default; 3]),
+        };
+        // Ours is (v / 255 - mean) / std: another factor moves into both.
+        let unit = 1.0 / (255.0 * factor);
+        let mean: Vec<f64> = list("image_mean", 0.0)?.into_iter().map(|v| v * unit).collect();
+        let std = list("image_std", 1.0)?.into_iter().map(|v| v * unit).collect();
+        let size = match (crop, resize) {
+            (Some(crop), _) => crop,
+            (None, Some(Resize::Exact(size))) => size,
+            _ => return Err(wrong("crop_size (the network's input size)")),
+        };
+        let order = if flag("do_flip_channel_order", false) { ChannelOrder::Bgr } else { ChannelOrder::Rgb };
+        let read = Self {
+            channels: mean.len(),
+            size,
+            any_size: false,
+            multiple: 1,
+            grey: Grey::Full,
+            degradation: None,
+            resize,
+            crop,
+            crop_rounding: CropRounding::Floor,
+            interpolation,
+            mean,
+            std,
+            channel_order: order,
+        };
+        read.check(file)
+    }
+
+    /// Reads timm's `pretrained_cfg`, the inner table of its `config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] naming `file` and the field.
+    pub fn from_timm(file: &str, config: &Value) -> Result<Self> {
+        let wrong = |name: &str| Error::malformed(file, format!("pretrained_cfg.{name} is missing or not understood"));
+        let list = |name: &str| -> Result<Vec<f64>> {
+            let values = config.get(name).and_then(Value::as_array).ok_or_else(|| wrong(name))?;
+            values.iter().map(|v| v.as_f64().ok_or_else(|| wrong(name))).collect()
+        };
+        let input = list("input_size")?;
+        let [channels, h, w] = input[..] else { return Err(wrong("input_size")) };
+        let share = config.get("crop_pct").and_then(Value::as_f64).unwrap_or(0.875);
+        let interpolation = match config.get("interpolation").and_then(Value::as_str) {
+            Some("bicubic") => Interpolation::Bicubic,
+            Some("bilinear") => Interpolation::Bilinear,
+            Some("lanczos") => Interpolation::Lanczos,
+            _ => return Err(wrong("interpolation")),
+        };
+        let size = [h as usize, w as usize];
+        let read = Self {
+            channels: channels as usize,
+            size,
+            any_size: false,
+            multiple: 1,
+            grey: Grey::Full,
+            degradation: None,
+            resize: Some(if h == w {
+                Resize::ShortestEdge((h / share).floor() as usize)
+            } else {
+                Resize::Exact([(h / share).floor() as usize, (w / share).floor() as usize])
+            }),
+            crop: Some(size),
+            crop_rounding: CropRounding::RoundHalfEven,
+            interpolation,
+            mean: list("mean")?,
+            std: list("std")?,
+            channel_order: ChannelOrder::Rgb,
+        };
+        read.check(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn makers_configurations_are_read() {
+        let config = serde_json::json!({
+            "image_processor_type": "ConvNextImageProcessor", "do_resize": true, "size": {"shortest_edge": 224},
+            "crop_pct": 0.875, "resample": 3, "do_normalize": true, "image_mean": [0.485, 0.456, 0.406],
+            "image_std": [0.229, 0.224, 0.225],
+        });
+        let read = Preprocess::from_transformers("p.json", &config).unwrap();
+        assert!(
+            read.describe().starts_with("shortest edge 256 bicubic, center crop 224x224, RGB"),
+            "{}",
+            read.describe()
+        );
+        let config = serde_json::json!({
+            "do_resize": true, "size": {"shortest_edge": 256}, "do_center_crop": true, "crop_size": {"height": 224, "width": 224},
+            "resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255.0, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+        });
+        let read = Preprocess::from_transformers("p.json", &config).unwrap();
+        assert!(read.describe().starts_with("shortest edge 256 bilinear, center crop 224x224"), "{}", read.describe());
+        let config = serde_json::json!({
+            "input_size": [3, 224, 224], "crop_pct": 0.95, "interpolation": "bicubic",
+            "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+        });
+        let read = Preprocess::from_timm("c.json", &config).unwrap();
+        assert!(read.describe().starts_with("shortest edge 235 bicubic, center crop 224x224"), "{}", read.describe());
+        assert!(
+            Preprocess::from_timm("c.json", &serde_json::json!({})).unwrap_err().to_string().contains("input_size")
+        );
+    }
+}

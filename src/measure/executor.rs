@@ -1,0 +1,80 @@
+//! Running samples of any sizes: what is planned for one size stays until another is met.
+
+use crate::engine::{Backend, Runner};
+use crate::input::Sample;
+use crate::layers::Shape;
+use crate::model::Model;
+use crate::probe::Probe;
+use crate::{Error, Result};
+
+/// An engine that plans for a size when it meets it.
+pub(super) struct Executor<'a> {
+    model: &'a Model,
+    backend: &'a Backend,
+    batch: usize,
+    planned: Option<Planned>,
+}
+
+struct Planned {
+    input: Shape,
+    output: Shape,
+    runner: Runner,
+}
+
+/// What samples of one size gave.
+pub(super) struct Outputs {
+    /// One after the other.
+    pub values: Vec<f32>,
+    /// Extents of one.
+    pub shape: Shape,
+}
+
+impl Outputs {
+    /// One a sample.
+    pub fn each(&self) -> impl Iterator<Item = &[f32]> {
+        self.values.chunks(self.shape.elements())
+    }
+}
+
+/// Extents of a sample.
+pub(super) fn shape_of(sample: &Sample) -> Shape {
+    let [c, h, w] = sample.shape;
+    Shape::new(c, h, w)
+}
+
+impl<'a> Executor<'a> {
+    /// Runs `model` by `backend`, up to `batch` samples at a time.
+    pub fn new(model: &'a Model, backend: &'a Backend, batch: usize) -> Self {
+        Self { model, backend, batch, planned: None }
+    }
+
+    /// Runs `samples`, all of one size.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where a layer cannot take its input, with the sample's name; [`Error::NotFinite`] if an output
+    /// holds NaN or infinity.
+    pub fn run(&mut self, samples: &[Sample], probe: Option<&dyn Probe>) -> Result<Outputs> {
+        let input = shape_of(&samples[0]);
+        let planned = match self.planned.take().filter(|planned| planned.input == input) {
+            Some(planned) => planned,
+            None => self.plan(input).map_err(|error| error.of_input(&samples[0].id))?,
+        };
+        let planned = self.planned.insert(planned);
+        let images: Vec<f32> = samples.iter().flat_map(|sample| &sample.values).copied().collect();
+        let values = planned.runner.run(&images, probe)?;
+        Ok(Outputs { values, shape: planned.output })
+    }
+
+    fn plan(&self, input: Shape) -> Result<Planned> {
+        let graph = &self.model.graph;
+        let output = graph.shapes(input)?[graph.output().index()];
+        Ok(Planned { input, output, runner: Runner::new(graph, input, self.backend, self.batch)? })
+    }
+}
+
+/// Ends the run at an output that is NaN or infinite.
+pub(super) fn check(samples: &[Sample], outputs: &Outputs) -> Result<()> {
+    let Some(bad) = outputs.values.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+    let sample = &samples[bad / outputs.shape.elements()];
+    Err(Error::NotFinite { place: "output".into(), detail: format!(", for input {}", sample.id) })
+}

@@ -1,0 +1,93 @@
+//! Which layers are measured: their names, kinds and, for images of one size, their extents.
+
+use std::borrow::Cow;
+
+use super::run::Settings;
+use crate::graph::{Graph, Node};
+use crate::kernels::Halo;
+use crate::kernels::count::CodeMap;
+use crate::layers::{Layer, Shape};
+use crate::model::Model;
+use crate::tally::LayerShape;
+use crate::{Error, Result};
+
+/// One layer that is measured.
+#[derive(Clone, Debug)]
+pub struct MeasuredLayer {
+    /// Its node.
+    pub node: Node,
+    /// Its name in the checkpoint.
+    pub name: String,
+    /// `conv`, `depthwise`, `conv_transpose`, `linear`.
+    pub kind: &'static str,
+    /// Codes of activations and of weights.
+    pub maps: [CodeMap; 2],
+}
+
+/// The weights of a MAC layer, filters outermost.
+pub(super) fn weights_of(layer: &Layer) -> Option<Cow<'_, [f32]>> {
+    match layer {
+        Layer::Conv(conv) => Some(Cow::Borrowed(&conv.weight.data)),
+        Layer::Linear(linear) => Some(Cow::Borrowed(&linear.weight.data)),
+        Layer::ConvTranspose(conv) => Some(Cow::Owned(conv.filters_first())),
+        _ => None,
+    }
+}
+
+/// The name of a MAC layer's kind.
+fn kind(layer: &Layer) -> Option<&'static str> {
+    match layer {
+        Layer::Conv(conv) if conv.is_depthwise() => Some("depthwise"),
+        Layer::Conv(_) | Layer::Linear(_) | Layer::ConvTranspose(_) => Some(layer.kind()),
+        _ => None,
+    }
+}
+
+/// The extents of the MAC layer `node`, where the values of `graph` have the extents `shapes`.
+pub(super) fn extents(graph: &Graph, shapes: &[Shape], node: Node) -> LayerShape {
+    let of = |node: Node| {
+        let shape = shapes[node.index()];
+        [shape.c, shape.h, shape.w]
+    };
+    let def = graph.def(node);
+    let input = of(def.inputs[0]);
+    let (Halo { top, bottom, left, right }, [k, c], kernel, stride, dilation, groups) = match &def.layer {
+        Layer::Conv(conv) => {
+            let channels = [conv.out_channels, conv.in_channels / conv.groups];
+            (conv.halo(input[1], input[2]), channels, conv.kernel, conv.stride, conv.dilation, conv.groups)
+        }
+        Layer::ConvTranspose(conv) => {
+            let channels = [conv.out_channels, conv.in_channels / conv.groups];
+            (conv.padding, channels, conv.kernel, conv.stride, conv.dilation, conv.groups)
+        }
+        Layer::Linear(linear) => return LayerShape::linear(input, linear.out_features),
+        other => unreachable!("{}: no MAC layer is a {}", def.name, other.kind()),
+    };
+    LayerShape {
+        input,
+        output: of(node),
+        weight: [k, c, kernel.0, kernel.1],
+        stride: [stride.0, stride.1],
+        padding: [top, bottom, left, right],
+        dilation: [dilation.0, dilation.1],
+        groups,
+        features: false,
+        transposed: matches!(def.layer, Layer::ConvTranspose(_)),
+    }
+}
+
+/// The MAC layers of `model` that `settings` chooses, in the order of the network.
+pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<MeasuredLayer>> {
+    let maps = [CodeMap { scale: 1.0, lo: 0, hi: 0 }; 2];
+    let handles = model.graph.handles().map(|node| (node, model.graph.def(node)));
+    let known = handles
+        .filter_map(|(node, def)| Some(MeasuredLayer { node, name: def.name.clone(), kind: kind(&def.layer)?, maps }));
+    let Some(pattern) = &settings.layers else { return Ok(known.collect()) };
+    let (chosen, others): (Vec<_>, Vec<_>) = known.partition(|layer| pattern.is_match(&layer.name));
+    if chosen.is_empty() {
+        let known: Vec<&str> = others.iter().map(|layer| layer.name.as_str()).collect();
+        let detail = format!("matches no layer that multiplies; they are {}", known.join(", "));
+        return Err(Error::invalid(format!("--layers {pattern}"), detail));
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,51 @@
+//! Scoring answers by the task of the network.
+
+use crate::input::{IGNORE, Sample, Truth};
+use crate::layers::Shape;
+use crate::model::Model;
+use crate::models::Task;
+use crate::task::classify::Accuracy;
+use crate::task::restore::{Fidelity, middle, psnr, ssim};
+use crate::task::segment::{Areas, class_map};
+use crate::task::{Quality, answer};
+
+/// No answer yet.
+pub fn start(task: Task) -> Quality {
+    match task {
+        Task::Classify => Quality::Classify(Accuracy::default()),
+        Task::Segment => Quality::Segment(Areas::default()),
+        Task::Restore => Quality::Restore(Fidelity::default()),
+    }
+}
+
+/// Adds what `model` answered to `sample`: `output` of extents `shape`. Without a truth nothing is added.
+pub fn add(quality: &mut Quality, model: &Model, sample: &Sample, output: &[f32], shape: Shape) {
+    match (quality, &sample.truth) {
+        (Quality::Classify(accuracy), _) => {
+            if let Some(label) = sample.label {
+                accuracy.add(output, label, model.label_offset(output.len()));
+            }
+        }
+        (Quality::Segment(areas), Some(Truth::Classes(truth))) => {
+            let classes = answer::crop(&class_map(output, shape.c), [1, shape.h, shape.w], sample.size);
+            areas.add(&classes, truth, IGNORE);
+        }
+        (Quality::Restore(fidelity), Some(Truth::Image(truth))) => {
+            let (answer, size) = restored(sample, output, shape);
+            let [h, w] = sample.size;
+            let channels = sample.shape[0];
+            let truth = middle(truth, [channels, h, w], size);
+            let input = answer::crop(&sample.values, sample.shape, sample.size);
+            let input = middle(&input, [channels, h, w], size);
+            let [h, w] = size;
+            fidelity.add(psnr(&answer, &truth), psnr(&input, &truth), ssim(&answer, &truth, [channels, h, w]));
+        }
+        _ => {}
+    }
+}
+
+/// The restored image without the frame of its input, and its rows and columns.
+pub fn restored(sample: &Sample, output: &[f32], shape: Shape) -> (Vec<f32>, [usize; 2]) {
+    let size = [sample.size[0].min(shape.h), sample.size[1].min(shape.w)];
+    (answer::crop(output, [shape.c, shape.h, shape.w], size), size)
+}

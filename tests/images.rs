@@ -1,0 +1,188 @@
+//! Networks whose answers are images, through the program: pictures, figures, wrong flags and wrong files.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use deadweight::graph::Params;
+use deadweight::layers::Layer;
+use deadweight::models::{self, Card};
+use safetensors::tensor::{Dtype, TensorView};
+
+const DENOISE: &str = r#"name = "small"
+family = "denoise"
+task = "restore"
+description = "a small one"
+input = { channels = 1, size = [32, 32], any_size = true, mean = [0.0], std = [1.0] }
+arch = { channels = 1, depth = 3, width = 8, output = "noise" }
+"#;
+
+const SEGMENT: &str = r#"name = "map"
+family = "deeplab"
+task = "segment"
+description = "a small one"
+labels = ["background", "cat", "dog"]
+input = { channels = 3, size = [32, 32], any_size = true, mean = [0.0, 0.0, 0.0], std = [1.0, 1.0, 1.0] }
+arch = { backbone = "mobilenet_v2", head = "pooling", output_stride = 16, width = 0.1, classes = 3 }
+naming = "transformers"
+"#;
+
+/// A folder with a card, random weights for it, images of two sizes and their truths.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(card: &str) -> Self {
+        let place = Self { folder: tempfile::tempdir().unwrap() };
+        std::fs::write(place.path("card.toml"), card).unwrap();
+        let card = Card::parse("card.toml", card).unwrap();
+        let (graph, _) = models::build(&card, Params::Random(1)).unwrap();
+        let mut tensors = HashMap::new();
+        for def in &graph.nodes {
+            let mut add = |name: &str, shape: &[usize], data: &[f32]| {
+                let bytes: Vec<u8> = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+                tensors.insert(format!("{}.{name}", def.name), (shape.to_vec(), bytes));
+            };
+            match &def.layer {
+                Layer::Conv(conv) => {
+                    add("weight", &conv.weight.shape, &conv.weight.data);
+                    conv.bias_values.iter().for_each(|bias| add("bias", &bias.shape, &bias.data));
+                }
+                Layer::BatchNorm(norm) => {
+                    add("weight", &norm.weight.shape, &norm.weight.data);
+                    add("bias", &norm.bias.shape, &norm.bias.data);
+                    add("running_mean", &norm.mean.shape, &norm.mean.data);
+                    add("running_var", &norm.variance.shape, &norm.variance.data);
+                }
+                _ => {}
+            }
+        }
+        let views = tensors
+            .iter()
+            .map(|(name, (shape, bytes))| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+        std::fs::write(place.path("w.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+        for sub in ["in", "truth", "out"] {
+            std::fs::create_dir(place.path(sub)).unwrap();
+        }
+        for (name, w, h) in [("a", 33, 40), ("b", 20, 16)] {
+            let image =
+                image::RgbImage::from_fn(w, h, |x, y| image::Rgb([(x * 7) as u8, (y * 5) as u8, (x * y) as u8]));
+            image.save(place.path("in").join(format!("{name}.png"))).unwrap();
+            let classes = image::GrayImage::from_fn(w, h, |x, _| image::Luma([(x % 3) as u8]));
+            classes.save(place.path("truth").join(format!("{name}.png"))).unwrap();
+        }
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, verb: &str, more: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deadweight"));
+        command.current_dir(self.folder.path()).args([verb, "w.safetensors", "--arch", "card.toml", "in"]);
+        command.args(more).output().unwrap()
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path(folder)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Fails with `code` and says `words`, leaving nothing behind.
+fn refused(place: &Place, verb: &str, more: &[&str], code: i32, words: &[&str]) {
+    let output = place.run(verb, more);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{more:?}: {said}");
+    assert!(words.iter().all(|word| said.contains(word)), "{more:?}: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(place.names("out").is_empty(), "{more:?}: {:?}", place.names("out"));
+}
+
+fn size(path: &Path) -> (u32, u32) {
+    image::image_dimensions(path).unwrap()
+}
+
+#[test]
+fn images_are_restored_saved_and_measured() {
+    let place = Place::new(DENOISE);
+    let output = place.run("run", &["--sigma", "25", "--save", "out"]);
+    let told = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(
+        told.contains("a.png  40x33  PSNR") && told.contains("SSIM") && told.contains("of 2 with a truth"),
+        "{told}"
+    );
+    assert_eq!(place.names("out"), ["a-small.png", "b-small.png"]);
+    assert_eq!(size(&place.path("out/a-small.png")), (33, 40));
+    // The same noise for the same seed, another for another.
+    let json = |seed: &str| {
+        text(&place.run("run", &["--sigma", "25", "--seed", seed, "--save", "out", "--format", "json"]).stdout)
+    };
+    assert_eq!(json("3"), json("3"));
+    assert_ne!(json("3"), json("4"));
+    let read: serde_json::Value = serde_json::from_str(&json("0")).unwrap();
+    assert_eq!(read["inputs"][1]["size"], serde_json::json!([16, 20]));
+    assert!(read["quality"]["psnr_db"].as_f64().unwrap() > 0.0);
+    // Without a truth there is nothing to compare with.
+    let plain = text(&place.run("run", &["--save", "out"]).stdout);
+    assert!(!plain.contains("PSNR"), "{plain}");
+    let read: serde_json::Value =
+        serde_json::from_slice(&place.run("measure", &["--sigma", "25", "--format", "json"]).stdout).unwrap();
+    assert_eq!(read["data"]["quality"]["images"], 2);
+    assert_eq!(read["layers"][0]["shape"]["input"], serde_json::json!([1, null, null]));
+    assert_eq!(read["layers"][0]["macs"]["dense"], (33 * 40 + 20 * 16) * 9 * 8);
+    let clean = place.run("measure", &["--truth", "in"]);
+    assert_eq!(clean.status.code(), Some(3), "an image is not its own truth: {}", text(&clean.stderr));
+}
+
+#[test]
+fn pixels_are_classified_saved_and_measured() {
+    let place = Place::new(SEGMENT);
+    let output = place.run("run", &["--truth", "truth", "--save", "out"]);
+    let told = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(told.contains("a.png  -> out/a-map.png") && told.contains("mean IoU"), "{told}");
+    let map = image::open(place.path("out/a-map.png")).unwrap().into_rgb8();
+    assert!(map.pixels().all(|pixel| [[0, 0, 0], [128, 0, 0], [0, 128, 0]].contains(&pixel.0)));
+    let overlaid = place.run("run", &["--overlay", "--save", "out"]);
+    assert!(overlaid.status.success());
+    assert_eq!(size(&place.path("out/b-map.png")), (20, 16));
+    let json: serde_json::Value =
+        serde_json::from_slice(&place.run("measure", &["--truth", "truth", "--format", "json"]).stdout).unwrap();
+    assert_eq!(json["data"]["quality"]["pixels"], 33 * 40 + 20 * 16);
+    let csv = text(&place.run("measure", &["--truth", "truth", "--format", "csv"]).stdout);
+    assert!(csv.contains("mean_iou") && csv.contains(",iou,cat,"), "{csv}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let place = Place::new(SEGMENT);
+    refused(&place, "run", &["--save", "out", "--top", "3"], 2, &["--top", "classify"]);
+    refused(&place, "run", &["--save", "out", "--sigma", "25"], 2, &["--sigma", "restore"]);
+    refused(&place, "run", &["--save", "nowhere"], 2, &["--save nowhere", "no directory"]);
+    refused(&place, "measure", &["--truth", "nowhere"], 2, &["--truth nowhere", "no directory"]);
+    refused(&place, "measure", &["--truth", "out"], 3, &["the truth of", "a.png", "_mask.png"]);
+    // A mask of another size than its image.
+    image::GrayImage::new(5, 6).save(place.path("truth/a.png")).unwrap();
+    refused(&place, "measure", &["--truth", "truth"], 4, &["truth/a.png", "6x5", "40x33"]);
+    // A mask that is a photograph.
+    image::RgbImage::new(33, 40).save(place.path("truth/a.png")).unwrap();
+    refused(&place, "measure", &["--truth", "truth"], 1, &["truth/a.png", "no image of classes"]);
+    let place = Place::new(DENOISE);
+    refused(&place, "run", &["--save", "out", "--overlay"], 2, &["--overlay", "segment"]);
+    refused(&place, "run", &["--save", "out", "--sigma=-1"], 2, &["--sigma"]);
+    refused(&place, "run", &["--save", "out", "--sigma", "5", "--scale", "2"], 2, &["--scale"]);
+    let digits =
+        Command::new(env!("CARGO_BIN_EXE_deadweight")).args(["run", "digits", "--save", "."]).output().unwrap();
+    assert_eq!(digits.status.code(), Some(2), "{}", text(&digits.stderr));
+}
