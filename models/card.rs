@@ -21,6 +21,10 @@ pub enum Task {
     Segment,
     /// An image.
     Restore,
+    /// Logits of the next token at each step of a text.
+    Language,
+    /// Logits of each step, one a class.
+    Tag,
 }
 
 impl Task {
@@ -30,6 +34,8 @@ impl Task {
             Self::Classify => "classify",
             Self::Segment => "segment",
             Self::Restore => "restore",
+            Self::Language => "language",
+            Self::Tag => "tag",
         }
     }
 }

@@ -10,6 +10,7 @@ mod densenet;
 mod drunet;
 mod googlenet;
 pub mod labels;
+mod lstm;
 mod mobilenet_v1;
 mod mobilenet_v2;
 mod mobilenet_v3;
@@ -56,6 +57,7 @@ pub const FAMILIES: &[Family] = &[
     googlenet::FAMILY,
     squeezenet::FAMILY,
     densenet::FAMILY,
+    lstm::FAMILY,
     deeplab::FAMILY,
     denoise::FAMILY,
     drunet::FAMILY,
@@ -147,6 +149,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::NodeDef;
     use crate::layers::Shape;
 
     fn input(card: &Card) -> Shape {
@@ -203,7 +206,10 @@ mod tests {
                     let Ok((graph, _)) = build(&named, Params::Declared) else { continue };
                     // TensorFlow's are the only names that are not ours.
                     let ours = |name: &str| name.replace("/weights", ".weight");
-                    let has = |name: &str| graph.nodes.iter().any(|def| format!("{}.weight", def.name) == ours(name));
+                    let has = |name: &str| {
+                        let named = |def: &NodeDef| def.name == name || format!("{}.weight", def.name) == ours(name);
+                        graph.nodes.iter().any(named)
+                    };
                     let got = family.detect(&has);
                     if got.map(merged) != Some(merged(naming)) {
                         wrong.push(format!("{} {naming:?}: {got:?}", card.name));

@@ -28,6 +28,18 @@ pub enum Naming {
     Vdsr,
     /// TensorFlow's layers.
     Tensorflow,
+    /// PyTorch's own example, and flair: encoder, rnn, decoder.
+    Pytorch,
+    /// Embedding, lstm, fc.
+    Lstm,
+    /// CLMBR's language models: embedding, recurrent, lm_head.
+    Clmbr,
+    /// fastai's AWD-LSTM.
+    Fastai,
+    /// char-rnn-tensorflow.
+    Charrnn,
+    /// g2pM of kakaobrain.
+    G2pm,
     /// segmentation-models-pytorch.
     Smp,
     /// demosaicnet of mgharbi.
@@ -47,6 +59,12 @@ impl Naming {
             Self::Deepinv => "deepinv",
             Self::Vdsr => "vdsr",
             Self::Tensorflow => "tensorflow",
+            Self::Pytorch => "pytorch",
+            Self::Lstm => "lstm",
+            Self::Clmbr => "clmbr",
+            Self::Fastai => "fastai",
+            Self::Charrnn => "charrnn",
+            Self::G2pm => "g2pm",
             Self::Smp => "smp",
             Self::Demosaicnet => "demosaicnet",
         }

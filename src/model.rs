@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::graph::{Graph, Params, passes};
 use crate::input::{Dataset, Preprocess};
-use crate::layers::Shape;
+use crate::layers::{Layer, Shape};
 use crate::weights::{SourceFile, Weights};
 use crate::{Error, Result, models};
 
@@ -99,6 +99,14 @@ impl Model {
     pub fn input_shape(&self) -> Shape {
         let (h, w) = self.preprocess.size();
         Shape::new(self.preprocess.channels(), h, w)
+    }
+
+    /// Tokens that its embedding has rows for, if it reads texts.
+    pub fn embedding_rows(&self) -> Option<usize> {
+        self.graph.nodes.iter().find_map(|def| match &def.layer {
+            Layer::Embedding(embedding) => Some(embedding.rows()),
+            _ => None,
+        })
     }
 
     /// MACs of one image.

@@ -119,6 +119,27 @@ fn odds_and_ends() -> impl Strategy<Value = Graph> {
     )
 }
 
+/// Layers over sequences, in both directions.
+fn sequences() -> impl Strategy<Value = Graph> {
+    (1usize..20, 1usize..40, 1usize..20, 1usize..30, any::<u64>()).prop_map(|(c, hidden, next, out, seed)| {
+        let net = Scope::new(Params::Random(seed));
+        let mut x = net.input(c);
+        for (layer, hidden) in [hidden, next].into_iter().enumerate() {
+            let parts = [false, true].map(|reverse| {
+                let at = net.at(format!("layer{layer}.{reverse}"));
+                let input = at.parameter("weight_ih", &[4 * hidden, at.channels(x)]);
+                let y = at.linear_steps(x, input, Some(at.parameter("bias_ih", &[4 * hidden])), false);
+                let weight = at.parameter("weight_hh", &[4 * hidden, hidden]);
+                at.lstm(y, weight, Some(at.parameter("bias_hh", &[4 * hidden])), reverse)
+            });
+            x = net.at(format!("layer{layer}")).concat(&parts);
+        }
+        let weight = net.parameter("decoder", &[out, net.channels(x)]);
+        let x = net.relu(net.linear_steps(x, weight, None, false));
+        net.finish(x).unwrap().0
+    })
+}
+
 fn input_channels(graph: &Graph) -> usize {
     graph.nodes[0].channels
 }
@@ -162,6 +183,15 @@ proptest! {
     #[test]
     fn pools_norms_and_resizes_agree(graph in odds_and_ends(), h in 1usize..18, w in 1usize..18) {
         check(&graph, h, w)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn sequences_agree(graph in sequences(), steps in 1usize..12) {
+        check(&graph, 1, steps)?;
     }
 }
 

@@ -3,7 +3,7 @@
 use deadweight::graph::Graph;
 use deadweight::kernels::Activation;
 use deadweight::layers::{
-    BatchNorm, Conv, ConvTranspose, Layer, Linear, Pool, PoolKind, Resize, Shape, Shuffle, Subsample,
+    BatchNorm, Conv, ConvTranspose, Layer, Linear, Lstm, Pool, PoolKind, Resize, Shape, Shuffle, Subsample,
 };
 
 /// The output of `graph` for one image `x` of shape `input`.
@@ -17,7 +17,18 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
         values.push(match &def.layer {
             Layer::Input => x.iter().map(|&v| f64::from(v)).collect(),
             Layer::Conv(layer) => conv(layer, read(0), y),
+            Layer::Linear(layer) if layer.steps => {
+                let (x, shape) = read(0);
+                let step = |t: usize| (0..shape.c).map(|c| x[c * shape.w + t]).collect::<Vec<f64>>();
+                let columns: Vec<Vec<f64>> = (0..shape.w).map(|t| linear(layer, &step(t))).collect();
+                places(y).map(|(c, _, t)| columns[t][c]).collect()
+            }
             Layer::Linear(layer) => linear(layer, read(0).0),
+            Layer::Embedding(layer) => {
+                let ids = read(0).0;
+                places(y).map(|(c, _, t)| f64::from(layer.table.data[ids[t] as usize * y.c + c])).collect()
+            }
+            Layer::Lstm(layer) => lstm(layer, read(0), y),
             Layer::BatchNorm(layer) => batch_norm(layer, read(0)),
             Layer::Activation(function) => read(0).0.iter().map(|&v| activation(*function, v)).collect(),
             Layer::Pool(layer) => pool(layer, read(0), y),
@@ -137,6 +148,28 @@ fn shuffle(layer: Shuffle, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
 /// Which row (or column) of the input a tap of output `p` reads; none if it is padding.
 fn inside(p: usize, stride: usize, tap: usize, before: usize, size: usize) -> Option<usize> {
     (p * stride + tap).checked_sub(before).filter(|&h| h < size)
+}
+
+fn lstm(layer: &Lstm, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
+    let hidden = y.c;
+    let (mut h, mut c, mut out) = (vec![0.0; hidden], vec![0.0; hidden], vec![0.0; y.elements()]);
+    for step in 0..shape.w {
+        let t = if layer.reverse { shape.w - 1 - step } else { step };
+        let before = h.clone();
+        for unit in 0..hidden {
+            let gate = |gate: usize| {
+                let row = gate * hidden + unit;
+                let weights = &layer.weight.data[row * hidden..][..hidden];
+                let bias = layer.bias.as_ref().map_or(0.0, |bias| f64::from(bias.data[row]));
+                x[row * shape.w + t] + bias + weights.iter().zip(&before).map(|(&w, h)| f64::from(w) * h).sum::<f64>()
+            };
+            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+            c[unit] = sigmoid(gate(1)) * c[unit] + sigmoid(gate(0)) * gate(2).tanh();
+            h[unit] = sigmoid(gate(3)) * c[unit].tanh();
+            out[unit * y.w + t] = h[unit];
+        }
+    }
+    out
 }
 
 fn linear(layer: &Linear, x: &[f64]) -> Vec<f64> {

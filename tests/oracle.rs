@@ -147,7 +147,16 @@ fn brute_force(problem: &Problem) -> (Macs, Vec<[(u128, u128); 2]>) {
     let [c, h, w] = shape.input;
     let [k, p, q] = shape.output;
     let [_, cg, r, s] = shape.weight;
-    let activations = see(&a_codes, [problem.images, c, h, w], shape.features);
+    // Over a sequence, a fully connected layer reads the features of each step for themselves.
+    let stepwise = shape.features && shape.weight[1] == c;
+    let activations = if stepwise {
+        let steps = (0..problem.images * w).map(|i| (i / w, i % w));
+        let by_step: Vec<i32> =
+            steps.flat_map(|(n, t)| (0..c).map(move |input| (n * c + input) * w + t)).map(|i| a_codes[i]).collect();
+        see(&by_step, [problem.images * w, c, 1, 1], true)
+    } else {
+        see(&a_codes, [problem.images, c, h, w], shape.features)
+    };
     let weights = see(&w_codes, [k, cg, r, s], shape.features);
     let b = u128::from(problem.format.bits());
     let width = |v: i32| u128::from(bits(v.unsigned_abs() as u16)) + u128::from(v < 0);
@@ -222,7 +231,8 @@ fn brute_force(problem: &Problem) -> (Macs, Vec<[(u128, u128); 2]>) {
                         for (tap_row, tap_column) in (0..r).flat_map(|r| (0..s).map(move |s| (r, s))) {
                             let weight = weights[((filter * cg + input) * r + tap_row) * s + tap_column];
                             if shape.features {
-                                mac(Some(activations[n * cg + input]), weight);
+                                let read = if stepwise { n * q + column } else { n };
+                                mac(Some(activations[read * cg + input]), weight);
                                 continue;
                             }
                             let channel = filter / (k / shape.groups) * cg + input;
@@ -333,6 +343,16 @@ fn linears() -> impl Strategy<Value = Problem> {
     )
 }
 
+/// The products of an LSTM, of its inputs and of its hidden values, over all steps of sequences.
+fn sequences() -> impl Strategy<Value = Problem> {
+    (1usize..300, 1usize..6, 1usize..9, 1usize..3, counting()).prop_map(
+        |(features, steps, out, images, (format, encoder, min_one, zeros, signed, seed))| {
+            let shape = LayerShape::steps(features, steps, 4 * out);
+            Problem { shape, images, format, encoder, min_one, zeros, signed, seed }
+        },
+    )
+}
+
 fn check(problem: &Problem, layout: Layout) -> Result<(), TestCaseError> {
     let tally = problem.tally(layout);
     let (macs, sums) = brute_force(problem);
@@ -415,6 +435,11 @@ proptest! {
     }
 
     #[test]
+    fn products_over_sequences_equal_the_loop_over_macs(problem in sequences(), planar in any::<bool>()) {
+        check(&problem, if planar { Layout::Planar } else { Layout::Blocked })?;
+    }
+
+    #[test]
     fn tallies_merge_in_any_order_and_grouping(problem in convolutions(), seeds in any::<[u32; 3]>()) {
         // Three parts of a data set: other inputs, the same layer, weights and formats.
         let maps = problem.maps();
@@ -450,6 +475,60 @@ proptest! {
     }
 }
 
+struct Lock(std::sync::Mutex<Counter>);
+impl Watch for Lock {
+    fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: std::ops::Range<usize>, _: usize) {
+        assert!(self.0.lock().unwrap().count_rows(Isa::best(), x, geometry, image, rows, 0));
+    }
+}
+
+/// What a recurrence is shown are the hidden values that its steps read: those before the first, then its own.
+#[test]
+fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
+    struct Of<'a>(Node, &'a dyn Watch);
+    impl Probe for Of<'_> {
+        fn watch(&self, node: Node) -> Option<&dyn Watch> {
+            (node == self.0).then_some(self.1)
+        }
+    }
+    for reverse in [false, true] {
+        let (hidden, steps) = (21, 5);
+        let net = Scope::new(Params::Random(4));
+        let x = net.input(3);
+        let x = net.linear_steps(x, net.parameter("input", &[4 * hidden, 3]), None, false);
+        let y = net.lstm(x, net.parameter("hidden", &[4 * hidden, hidden]), None, reverse);
+        let (graph, _) = net.finish(y).unwrap();
+        let map = NumberFormat::Fixed(12).code_map(Range { min: -1.0, max: 1.0 });
+        let shape = LayerShape::steps(hidden, steps, 4 * hidden);
+        let counter = || Counter::new(map, Encoder::Naf, shape.grouping(), Arc::new(shape.classes()), shape.channels());
+        let lock = Lock(std::sync::Mutex::new(counter()));
+        let input = Shape::new(3, 1, steps);
+        let mut session = Session::new(Arc::new(graph.clone()), input, 2, EngineOptions::new(2)).unwrap();
+        session.carry_states();
+        let x: Vec<f32> = (0..2 * 3 * steps).map(|i| (i as f32 * 0.37).sin() * 3.0).collect();
+        let geometry = Geometry::blocked(2, hidden, 1, steps);
+        let mut expected = counter();
+        let mut before = [vec![0.0; hidden], vec![0.0; hidden]];
+        for _ in 0..3 {
+            let y = session.run(&x, Some(&Of(graph.output(), &lock))).unwrap();
+            let mut read = vec![0.0; geometry.len()];
+            for image in 0..2 {
+                let order: Vec<usize> = if reverse { (0..steps).rev().collect() } else { (0..steps).collect() };
+                for t in order {
+                    for c in 0..hidden {
+                        read[geometry.index(image, c, 0, t)] = before[image][c];
+                        before[image][c] = y[(image * hidden + c) * steps + t];
+                    }
+                }
+                expected.count_rows(Isa::best(), &read, &geometry, image, 0..1, 0);
+            }
+        }
+        let (got, want) = (lock.0.into_inner().unwrap().into_sums(), expected.into_sums());
+        assert!(want.values.codes.iter().filter(|&&count| count > 0).count() > 50, "the codes differ");
+        assert!(got == want, "reverse {reverse}");
+    }
+}
+
 /// The whole way: a graph run by the engine, watched, against the same counts made from the layer's input directly.
 #[test]
 fn a_watched_run_counts_what_the_layer_reads() {
@@ -457,12 +536,6 @@ fn a_watched_run_counts_what_the_layer_reads() {
     impl Probe for One<'_> {
         fn watch(&self, node: Node) -> Option<&dyn Watch> {
             (node == self.0).then_some(self.1)
-        }
-    }
-    struct Lock(std::sync::Mutex<Counter>);
-    impl Watch for Lock {
-        fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: std::ops::Range<usize>, _: usize) {
-            assert!(self.0.lock().unwrap().count_rows(Isa::best(), x, geometry, image, rows, 0));
         }
     }
     let net = Scope::new(Params::Random(3));

@@ -39,6 +39,9 @@ struct Reference {
     card: String,
     naming: Naming,
     input: [usize; 4],
+    /// Tokens of a network that reads numbers; 0 for one that reads images.
+    #[serde(default)]
+    vocabulary: usize,
     /// Which of the outputs are stored: every so many-th.
     step: usize,
     tensors: usize,
@@ -66,7 +69,11 @@ impl Reference {
     fn run(&self, graph: &Graph, executor: Executor) -> Vec<f32> {
         let [n, c, h, w] = self.input;
         let shape = Shape::new(c, h, w);
-        let pixels: Vec<f32> = (0..n * shape.elements()).map(pixel).collect();
+        let value = |i: usize| match self.vocabulary {
+            0 => pixel(i),
+            tokens => (i.wrapping_mul(2_654_435_761) % (1 << 32) % tokens) as f32,
+        };
+        let pixels: Vec<f32> = (0..n * shape.elements()).map(value).collect();
         let outputs = pixels.chunks(shape.elements()).flat_map(|image| executor(graph, shape, image));
         outputs.collect()
     }
@@ -88,6 +95,13 @@ fn distance(got: &[f32], want: &[f32]) -> f64 {
     got.iter().zip(want).map(|(&g, &w)| (f64::from(g) - f64::from(w)).abs() / rms).fold(0.0, f64::max)
 }
 
+/// The tensors of a layer named after its weight; fastai's stands beside the module that has the bias.
+fn named(tensors: &mut Vec<(String, Vec<usize>)>, name: &str, weight: &Param, bias: Option<&Param>) {
+    tensors.push((name.to_owned(), weight.shape.clone()));
+    let bias_name = name.replace("weight", "bias").replace(".bias_hh_l0_raw", ".module.bias_hh_l0");
+    tensors.extend(bias.map(|bias| (bias_name, bias.shape.clone())));
+}
+
 /// Every tensor that the layers read, as the checkpoint names it.
 fn tensors(graph: &Graph) -> Vec<(String, Vec<usize>)> {
     let mut tensors = vec![];
@@ -96,7 +110,17 @@ fn tensors(graph: &Graph) -> Vec<(String, Vec<usize>)> {
         let (weight, bias) = match &def.layer {
             Layer::Conv(conv) => (Some(&conv.weight), conv.bias_values.as_ref()),
             Layer::ConvTranspose(conv) => (Some(&conv.weight), conv.bias_values.as_ref()),
-            Layer::Linear(linear) => (Some(&linear.weight), linear.bias.as_ref()),
+            // A sequence's layer is named after its weight, unless it is the decoder.
+            Layer::Lstm(lstm) => {
+                named(&mut tensors, &def.name, &lstm.weight, lstm.bias.as_ref());
+                continue;
+            }
+            Layer::Linear(linear) if def.name.contains("weight_ih") => {
+                named(&mut tensors, &def.name, &linear.weight, linear.bias.as_ref());
+                continue;
+            }
+            Layer::Linear(linear) => ((!linear.tied).then_some(&linear.weight), linear.bias.as_ref()),
+            Layer::Embedding(embedding) => (Some(&embedding.table), None),
             Layer::BatchNorm(norm) => {
                 add("running_mean", &norm.mean);
                 add("running_var", &norm.variance);

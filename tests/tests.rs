@@ -16,3 +16,4 @@ mod oracle;
 mod parity;
 mod pickles;
 mod readme;
+mod texts;

@@ -59,7 +59,7 @@ Examples:
   deadweight run digits
   deadweight run microsoft/resnet-50 cat.jpg dog.png --top 3
   deadweight run dncnn_25.pth --arch dncnn_gray photos/ --sigma 25 --save restored/")]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Measure how much of the work is ineffectual, layer by layer
     #[command(after_help = "\
 Examples:
@@ -124,7 +124,7 @@ pub struct ModelArgs {
 /// Which inputs.
 #[derive(Args, Debug)]
 pub struct InputArgs {
-    /// Images, directories of images, or .safetensors with `images`; none: the built-in ones (MODEL digits only)
+    /// Images, directories of images, .safetensors with `images`, or texts; none: the built-in ones (MODEL digits only)
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// Only the first N inputs
@@ -133,7 +133,7 @@ pub struct InputArgs {
     /// Add noise of standard deviation S (of 255) to the images first; networks with a noise map are told S
     #[arg(long, value_name = "S", value_parser = sigma)]
     pub sigma: Option<f64>,
-    /// Seed of the noise
+    /// Seed of what is drawn: the noise, and tokens after a prompt
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// Make the images N times smaller and enlarge them again first
@@ -142,6 +142,15 @@ pub struct InputArgs {
     /// Directory of what the answers should be, files named as the inputs: clean images, or images of classes
     #[arg(long, value_name = "DIR", conflicts_with_all = ["sigma", "scale"])]
     pub truth: Option<PathBuf>,
+    /// Vocabulary of a network that reads texts: JSON from tokens to numbers, or one token a line
+    #[arg(long, value_name = "FILE")]
+    pub vocab: Option<PathBuf>,
+    /// Cut texts into N streams that run side by side; each starts from a state of zeros
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=4096))]
+    pub streams: u16,
+    /// Read streams in segments of N tokens; the state goes on from one to the next
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u16).range(1..=4096))]
+    pub steps: u16,
     /// Leave out inputs that cannot be decoded, and name them, rather than fail
     #[arg(long)]
     pub skip_bad: bool,
@@ -255,6 +264,18 @@ pub struct RunArgs {
     /// Save the image with its classes over it, instead of the classes
     #[arg(long)]
     pub overlay: bool,
+    /// Go on with this text instead of scoring texts
+    #[arg(long, value_name = "TEXT", conflicts_with = "inputs")]
+    pub prompt: Option<String>,
+    /// Tokens to go on for [default: 200]
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<u32>,
+    /// Divides the logits before a token is drawn; 0 takes the likeliest [default: 1]
+    #[arg(long, value_name = "T", value_parser = temperature)]
+    pub temperature: Option<f64>,
+    /// Draw from the K likeliest tokens only
+    #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..))]
+    pub top_k: Option<u32>,
     /// table or json
     #[arg(long, value_enum, default_value_t)]
     pub format: Plain,
@@ -342,6 +363,10 @@ impl Verb {
         let cli = Cli::try_parse_from(["deadweight", "measure", crate::model::BUILTIN]);
         cli.ok().and_then(|cli| cli.verb).expect("a model is all that measure needs, as a test shows")
     }
+}
+
+fn temperature(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|value| (0.0..=1000.0).contains(value)).ok_or("give a number of 0 to 1000")
 }
 
 fn sigma(text: &str) -> Result<f64, &'static str> {

@@ -3,6 +3,7 @@
 mod answers;
 pub mod args;
 mod bench;
+mod generate;
 mod measure;
 mod models;
 pub mod out;

@@ -121,6 +121,18 @@ impl Out {
         }
     }
 
+    /// Lets whoever reads see what was written.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn flush(&mut self) -> Result<()> {
+        match &mut self.0 {
+            Target::Stdout => io::stdout().flush().map_err(|error| Error::io(STDOUT, error)),
+            Target::Special(path, file) => file.flush().map_err(|error| Error::io(path.as_path(), error)),
+            Target::File(..) => Ok(()),
+        }
+    }
+
     /// Ends the output; a file gets its name.
     ///
     /// # Errors

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::answers;
 use super::args::{Common, Plain, RunArgs};
 use super::out::Out;
 use super::pictures::Pictures;
 use super::progress::Progress;
 use super::setup;
+use super::{answers, generate};
 use crate::Result;
 use crate::measure::{add_score, predict, start_score};
 use crate::model::Model;
@@ -21,9 +21,14 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let mut out = Out::open(args.out.output.as_deref())?;
     let backend = setup::backend(&args.engine, &args.backend)?;
     let model = setup::model(&args.model, common, args.no_fold, None, args.inputs.sigma)?;
+    let answers = answers::of(&model, args)?;
+    if let Some(prompt) = &args.prompt {
+        let vocabulary = setup::vocabulary(&model, &args.inputs)?;
+        generate::run(args, prompt, (&model, &vocabulary, &backend), &Progress::new(common), &mut out)?;
+        return out.finish();
+    }
     let data = setup::inputs(&model, &args.inputs)?;
     let settings = setup::feeding(&args.inputs, &args.engine);
-    let answers = answers::of(&model, args)?;
     let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures())?;
     let mut quality = start_score(model.card.task);
     let mut told = 0;

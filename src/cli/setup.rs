@@ -10,7 +10,7 @@ use super::args::{
 };
 use crate::engine::{Backend, EngineOptions};
 use crate::format::NumberFormat;
-use crate::input::{Dataset, Degradation, TruthSource};
+use crate::input::{Cut, Dataset, Degradation, TruthSource, Vocabulary};
 use crate::kernels::{Isa, Pool};
 use crate::measure::Settings;
 use crate::model::{BUILTIN, LoadOptions, Model};
@@ -42,6 +42,13 @@ pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
         let detail = format!("is of networks that {} images, and {} is to {}", of(flag), model.card.name, task.name());
         return Err(Error::invalid(*flag, detail));
     }
+    if matches!(task, Task::Language | Task::Tag) {
+        return texts(model, args);
+    }
+    if args.vocab.is_some() {
+        let detail = format!("is of networks that read texts, and {} reads images", model.card.name);
+        return Err(Error::invalid("--vocab", detail));
+    }
     let data = listed(model, &args.inputs)?;
     let data = match (args.sigma, args.scale) {
         (Some(sigma), _) => data.degraded(Degradation::Noise { sigma, seed: args.seed }),
@@ -56,6 +63,33 @@ pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
         Some(folder) => data.with_truths(TruthSource::Images(folder.clone())),
         None => data,
     })
+}
+
+/// The vocabulary of a network that reads texts.
+pub fn vocabulary(model: &Model, args: &InputArgs) -> Result<Vocabulary> {
+    let Some(path) = &args.vocab else {
+        let detail = format!("is missing: {} reads texts, and needs their vocabulary", model.card.name);
+        return Err(Error::invalid("--vocab", detail));
+    };
+    let vocabulary = Vocabulary::open(path)?;
+    let rows = model.embedding_rows().unwrap_or(0);
+    if vocabulary.rows() > rows {
+        let detail = format!("numbers {} tokens, the embedding of {} has {rows}", vocabulary.rows(), model.card.name);
+        return Err(Error::shape(path.display().to_string(), detail));
+    }
+    Ok(vocabulary)
+}
+
+fn texts(model: &Model, args: &InputArgs) -> Result<Dataset> {
+    if args.inputs.is_empty() {
+        return Err(Error::invalid("INPUT", "is missing: give files of text"));
+    }
+    let mark = |name: &str| model.card.arch.get(name).and_then(|token| token.as_str()).map(str::to_owned);
+    let cut = match model.card.task {
+        Task::Tag => Cut::Lines { begin: mark("begin"), end: mark("end") },
+        _ => Cut::Streams { streams: args.streams.into(), steps: args.steps.into() },
+    };
+    Dataset::text(&args.inputs, &vocabulary(model, args)?, &cut, &model.preprocess)
 }
 
 /// The inputs of `paths`; without any, those that are built in.

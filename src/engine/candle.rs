@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::graph::{Graph, Node, NodeDef};
 use crate::kernels::{Activation, Geometry, Halo};
-use crate::layers::{Conv, ConvTranspose, Layer, Param, Pool, PoolKind, Shape, Shuffle, Subsample};
+use crate::layers::{Conv, ConvTranspose, Layer, Lstm, Param, Pool, PoolKind, Shape, Shuffle, Subsample};
 use crate::probe::Probe;
 use crate::{Error, Result};
 
@@ -67,10 +67,16 @@ impl CandleEngine {
                     .iter()
                     .map(|input| values[input.index()].as_ref().expect("an input outlives its readers"))
                     .collect();
+                let y = self.layer(node, def, &inputs).map_err(|error| failed(&def.name, error))?;
                 if let Some(watch) = probe.and_then(|probe| probe.watch(node)) {
-                    show(inputs[0], watch).map_err(|error| failed(&def.name, error))?;
+                    let shown = match &def.layer {
+                        // A recurrence reads what it gave at the step before.
+                        Layer::Lstm(lstm) => before(&y, lstm.reverse).and_then(|hidden| show(&hidden, watch)),
+                        _ => show(inputs[0], watch),
+                    };
+                    shown.map_err(|error| failed(&def.name, error))?;
                 }
-                self.layer(node, def, &inputs).map_err(|error| failed(&def.name, error))?
+                y
             };
             values[node.index()] = Some(value);
             for input in &def.inputs {
@@ -109,9 +115,23 @@ impl CandleEngine {
             }
             Layer::Linear(linear) => {
                 let weight = param("weight").expect("a linear layer has a weight");
+                if linear.steps {
+                    let y = weight.broadcast_matmul(&x.squeeze(2)?.contiguous()?)?.unsqueeze(2)?;
+                    return activate(&with_bias(y)?, linear.activation);
+                }
                 let y = x.flatten_from(1)?.matmul(&weight.t()?)?;
                 let y = y.reshape((y.dim(0)?, linear.out_features, 1, 1))?;
                 activate(&with_bias(y)?, linear.activation)
+            }
+            Layer::Embedding(embedding) => {
+                let (n, _, _, steps) = x.dims4()?;
+                let table = param("weight").expect("an embedding has a table");
+                let rows = table.index_select(&x.flatten_all()?.to_dtype(DType::U32)?, 0)?;
+                let rows = rows.reshape((n, steps, embedding.features()))?;
+                rows.transpose(1, 2)?.unsqueeze(2)?.contiguous()
+            }
+            Layer::Lstm(lstm) => {
+                recurrence(lstm, &with_bias(x.clone())?, param("weight").expect("a recurrence has weights"))
             }
             Layer::BatchNorm(_) => {
                 let [scale, shift] = ["scale", "shift"].map(|name| param(name).expect("a norm has both"));
@@ -158,6 +178,8 @@ fn learned(layer: &Layer) -> Vec<(&'static str, &Param)> {
         Layer::Conv(conv) => (&conv.weight, &conv.bias_values),
         Layer::ConvTranspose(conv) => (&conv.weight, &conv.bias_values),
         Layer::Linear(linear) => (&linear.weight, &linear.bias),
+        Layer::Embedding(embedding) => (&embedding.table, &None),
+        Layer::Lstm(lstm) => (&lstm.weight, &lstm.bias),
         _ => return vec![],
     };
     std::iter::once(("weight", weight)).chain(bias.as_ref().map(|bias| ("bias", bias))).collect()
@@ -181,6 +203,35 @@ fn show(x: &Tensor, watch: &dyn crate::probe::Watch) -> candle_core::Result<()> 
         watch.rows(0, &buffer, &geometry, 0, 0..h, 0);
     }
     Ok(())
+}
+
+/// The values of `[N, H, 1, T]` one step before; zeros at the first.
+fn before(y: &Tensor, reverse: bool) -> CandleResult {
+    let steps = y.dim(3)?;
+    if reverse {
+        return y.pad_with_zeros(3, 0, 1)?.narrow(3, 1, steps)?.contiguous();
+    }
+    y.pad_with_zeros(3, 1, 0)?.narrow(3, 0, steps)?.contiguous()
+}
+
+/// Step by step from zeros, over `[N, 4·H, 1, T]`.
+fn recurrence(lstm: &Lstm, x: &Tensor, weight: &Tensor) -> CandleResult {
+    let (n, _, _, steps) = x.dims4()?;
+    let hidden = lstm.hidden();
+    let mut h = Tensor::zeros((n, hidden), x.dtype(), x.device())?;
+    let mut c = h.clone();
+    let mut outputs = vec![h.clone(); steps];
+    let transposed = weight.t()?;
+    for step in 0..steps {
+        let t = if lstm.reverse { steps - 1 - step } else { step };
+        let gates = (x.narrow(3, t, 1)?.flatten_from(1)? + h.matmul(&transposed)?)?;
+        let gate = |i: usize| gates.narrow(1, i * hidden, hidden);
+        let [i, f, o] = [gate(0)?, gate(1)?, gate(3)?].map(|gate| activate(&gate, Activation::Sigmoid));
+        c = ((f? * c)? + (i? * gate(2)?.tanh()?)?)?;
+        h = (o? * c.tanh()?)?;
+        outputs[t] = h.clone();
+    }
+    Tensor::stack(&outputs, 2)?.unsqueeze(2)?.contiguous()
 }
 
 fn pad(x: &Tensor, halo: Halo) -> CandleResult {

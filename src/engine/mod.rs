@@ -48,6 +48,10 @@ impl Backend {
     }
 }
 
+fn stateless() -> Error {
+    Error::unsupported("a text longer than one segment by the candle engine", "give --backend native")
+}
+
 /// A graph on its engine, ready for images of one shape.
 pub enum Runner {
     /// On our kernels.
@@ -85,6 +89,29 @@ impl Runner {
             Self::Native(session) => session.run(images, probe),
             Self::Banded(banded) => banded.run(images, probe),
             Self::Candle(engine, input) => engine.run(images, *input, probe),
+        }
+    }
+
+    /// Lets each run go on from the states (of recurrent layers) that the last one left, the first from `states`, or from
+    /// zeros if there are none.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for engines that keep no states.
+    pub fn carry_states(&mut self, states: &[Vec<f32>]) -> Result<()> {
+        let Self::Native(session) = self else { return Err(stateless()) };
+        session.carry_states();
+        session.set_states(states);
+        Ok(())
+    }
+
+    /// The states of recurrent layers after the last run.
+    ///
+    /// # Errors
+    /// As [`Runner::carry_states`].
+    pub fn states(&self) -> Result<Vec<Vec<f32>>> {
+        match self {
+            Self::Native(session) => Ok(session.states()),
+            _ => Err(stateless()),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::graph::{Graph, Node};
 use crate::kernels::conv::{ConvShape, PackedConv};
 use crate::kernels::conv_transpose::PackedConvTranspose;
 use crate::kernels::linear::PackedLinear;
+use crate::kernels::lstm::PackedLstm;
 use crate::kernels::pool::PoolShape;
 use crate::kernels::resize::Bilinear;
 use crate::kernels::{Activation, Exec, Geometry, Halo, LANES, copy, pointwise, pool};
@@ -16,6 +17,8 @@ pub(super) enum Op {
     Conv(PackedConv, Activation),
     ConvTranspose(PackedConvTranspose, Activation),
     Linear(PackedLinear, Activation),
+    Lookup(Vec<f32>),
+    Lstm(PackedLstm),
     Affine { scale: Vec<f32>, shift: Vec<f32> },
     Activation(Activation),
     Pool(PoolShape, PoolKind),
@@ -81,6 +84,32 @@ impl Op {
                 let packed = PackedConvTranspose::new(&transpose_shape(conv), &conv.weight.data, bias);
                 Self::ConvTranspose(packed, conv.activation)
             }
+            Layer::Linear(linear) if linear.steps => {
+                // A sequence is a row of pixels.
+                let shape = ConvShape {
+                    in_channels: linear.in_features,
+                    out_channels: linear.out_features,
+                    kernel: (1, 1),
+                    stride: (1, 1),
+                    dilation: (1, 1),
+                    padding: Halo::default(),
+                    groups: 1,
+                };
+                let bias = linear.bias.as_ref().map(|bias| &bias.data[..]);
+                Self::Conv(PackedConv::new(&shape, &linear.weight.data, bias, x, y, None), linear.activation)
+            }
+            Layer::Embedding(embedding) => {
+                let features = embedding.features();
+                let filling = features.next_multiple_of(LANES) - features;
+                let rows = embedding.table.data.chunks(features.max(1));
+                Self::Lookup(
+                    rows.flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(0.0, filling))).collect(),
+                )
+            }
+            Layer::Lstm(lstm) => {
+                let bias = lstm.bias.as_ref().map(|bias| &bias.data[..]);
+                Self::Lstm(PackedLstm::new(&lstm.weight.data, bias, lstm.hidden(), lstm.reverse))
+            }
             Layer::Linear(linear) => {
                 let bias = linear.bias.as_ref().map(|bias| &bias.data[..]);
                 let packed = PackedLinear::new(&linear.weight.data, bias, x, linear.out_features);
@@ -111,6 +140,14 @@ impl Op {
         }
     }
 
+    /// Floats of state that one image has from one run to the next.
+    pub(super) fn state_len(&self) -> usize {
+        match self {
+            Self::Lstm(lstm) => lstm.state_len(),
+            _ => 0,
+        }
+    }
+
     /// Name of the kernel.
     pub(super) fn name(&self) -> &'static str {
         match self {
@@ -118,6 +155,8 @@ impl Op {
             Self::Conv(conv, _) => conv.method(),
             Self::ConvTranspose(..) => "transposed",
             Self::Linear(..) => "linear",
+            Self::Lookup(_) => "lookup",
+            Self::Lstm(_) => "lstm",
             Self::Affine { .. } => "affine",
             Self::Activation(activation) => activation.name(),
             Self::Pool(_, kind) => kind.name(),
@@ -134,7 +173,7 @@ impl Op {
         }
     }
 
-    /// Computes the first `images` images of `y` from `inputs`.
+    /// Computes the first `images` images of `y` from `inputs`, and from `states` to the next where it has such.
     pub(super) fn run(
         &self,
         exec: &Exec<'_>,
@@ -142,6 +181,7 @@ impl Op {
         inputs: &[(&[f32], &Geometry)],
         y: &mut [f32],
         yg: &Geometry,
+        states: &mut [f32],
     ) {
         let Some(&x) = inputs.first() else { return };
         match self {
@@ -149,6 +189,8 @@ impl Op {
             Self::Conv(conv, activation) => conv.run(exec, images, x.0, y, inputs.get(1).copied(), *activation),
             Self::ConvTranspose(conv, activation) => conv.run(exec, images, x, y, yg, *activation),
             Self::Linear(linear, activation) => linear.run(exec, images, x.0, y, yg, *activation),
+            Self::Lookup(table) => copy::lookup(exec, images, table, x, y, yg),
+            Self::Lstm(lstm) => lstm.run(exec, images, x, y, yg, states),
             Self::Affine { scale, shift } => pointwise::affine(exec, images, (scale, shift), x, y, yg),
             Self::Activation(activation) => pointwise::activation(exec, images, *activation, x, y, yg),
             Self::Pool(shape, PoolKind::Max) => pool::max(exec, images, shape, x, y, yg),

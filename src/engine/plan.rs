@@ -47,7 +47,7 @@ impl Plan {
                     .fold(Halo::default(), Halo::union);
                 let planar = matches!(graph.def(node).layer, Layer::Input)
                     && c <= PLANAR_CHANNELS
-                    && layers().any(|(_, layer)| matches!(layer, Layer::Conv(_)))
+                    && layers().any(|(_, layer)| matches!(layer, Layer::Conv(_) | Layer::Embedding(_)))
                     && layers().all(|(reader, layer)| reads_planar(layer, graph.def(reader).inputs[0] == node));
                 let geometry =
                     if planar { Geometry::planar(batch, c, h, w) } else { Geometry::blocked(batch, c, h, w) };
@@ -68,7 +68,7 @@ impl Plan {
 fn reads_planar(layer: &Layer, first: bool) -> bool {
     match layer {
         Layer::Conv(conv) => first && conv.groups == 1,
-        Layer::Sub | Layer::Fill(_) | Layer::Shuffle(_) | Layer::Slice(_) => true,
+        Layer::Sub | Layer::Fill(_) | Layer::Shuffle(_) | Layer::Slice(_) | Layer::Embedding(_) => true,
         Layer::Resize(_) => !first,
         _ => false,
     }

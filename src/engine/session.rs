@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::op::Op;
 use super::plan::Plan;
 use crate::graph::{Graph, Node};
+use crate::kernels::lstm::PackedLstm;
 use crate::kernels::{Buffer, Exec, Geometry, Isa, Pool, Share, copy};
 use crate::layers::Shape;
 use crate::probe::{Probe, Watch};
@@ -50,6 +51,10 @@ pub struct Session {
     ops: Vec<Op>,
     buffers: Vec<Buffer>,
     options: EngineOptions,
+    /// Of each node that has one: its state of each image of the batch.
+    states: Vec<Buffer>,
+    /// Whether a run starts from the states that the last one left.
+    carries: bool,
     times: Vec<std::time::Duration>,
 }
 
@@ -77,10 +82,11 @@ impl Session {
             let Shape { h, w, .. } = whole[node.index()];
             Op::prepare(&graph, &plan, node, options.winograd.then_some((h, w)))
         });
-        let ops = ops.collect();
+        let ops: Vec<Op> = ops.collect();
+        let states = ops.iter().map(|op| Buffer::zeroed(op.state_len() * plan.batch)).collect();
         let buffers = plan.buffers.iter().map(|geometry| Buffer::zeroed(geometry.len())).collect();
         let times = vec![std::time::Duration::ZERO; graph.nodes.len()];
-        Ok(Self { graph, plan, ops, buffers, options, times })
+        Ok(Self { graph, plan, ops, buffers, options, states, carries: false, times })
     }
 
     /// The plan.
@@ -96,6 +102,25 @@ impl Session {
     /// Name of the kernel that computes `node`.
     pub fn kernel(&self, node: Node) -> &'static str {
         self.ops[node.index()].name()
+    }
+
+    /// Lets each run start from the states (of recurrent layers) in which the last one left the sequence at the same place
+    /// of the batch; until this is asked for, every run starts from zeros.
+    pub fn carry_states(&mut self) {
+        self.carries = true;
+    }
+
+    /// The states of all recurrent layers.
+    pub fn states(&self) -> Vec<Vec<f32>> {
+        self.states.iter().map(|state| state.to_vec()).collect()
+    }
+
+    /// Continues from `states`, as [`Session::states`] gave them for a session of the same graph and batch.
+    ///
+    /// # Panics
+    /// If they are of another one.
+    pub fn set_states(&mut self, states: &[Vec<f32>]) {
+        self.states.iter_mut().zip(states).for_each(|(to, from)| to.copy_from_slice(from));
     }
 
     /// Time each node took in the last run that was timed.
@@ -138,6 +163,9 @@ impl Session {
             let want = format!("needs up to {} images of {shape}", self.plan.batch);
             return Err(Error::shape("input", format!("has {} values, the session {want}", images.len())));
         }
+        if !self.carries {
+            self.states.iter_mut().for_each(|state| state.fill(0.0));
+        }
         let pool = Arc::clone(&self.options.pool);
         let exec = Exec::new(&pool, self.options.isa);
         let input = self.plan.geometries[0];
@@ -163,6 +191,7 @@ impl Session {
         let slot = |node: Node| plan.slots[node.index()];
         // The output's buffer holds none of the inputs (the plan sees to it), so it can be lent out apart.
         let mut y = std::mem::take(&mut self.buffers[slot(node)]);
+        let mut states = std::mem::take(&mut self.states[node.index()]);
         let inputs: Vec<_> = self
             .graph
             .def(node)
@@ -172,18 +201,49 @@ impl Session {
             .collect();
         let exec = Exec::new(&self.options.pool, self.options.isa);
         let geometry = &plan.geometries[node.index()];
-        match watch {
-            None => self.ops[node.index()].run(&exec, images, &inputs, &mut y, geometry),
-            Some(watch) => {
+        match (watch, &self.ops[node.index()]) {
+            (None, op) => op.run(&exec, images, &inputs, &mut y, geometry, &mut states),
+            (Some(watch), Op::Lstm(lstm)) => {
+                let first = states.to_vec();
+                lstm.run(&exec, images, inputs[0], &mut y, geometry, &mut states);
+                show_hidden(&exec, watch, lstm, &first, (&y, geometry, images));
+            }
+            (Some(watch), op) => {
                 let value = self.graph.def(node).inputs.first().map_or(0, |input| input.index());
                 let own = part.map(|part| (part.first[value], part.owned[value].clone()));
                 let look = |share: Share| show(share, watch, inputs[0].0, inputs[0].1, (images, own.as_ref()));
                 let exec = Exec { alongside: Some(&look), ..exec };
-                self.ops[node.index()].run(&exec, images, &inputs, &mut y, geometry);
+                op.run(&exec, images, &inputs, &mut y, geometry, &mut states);
             }
         }
         self.buffers[slot(node)] = y;
+        self.states[node.index()] = states;
     }
+}
+
+/// Shows a watcher the hidden values that each step of a recurrence has read: those of the state it started from, `first`,
+/// and then of all steps but the last.
+fn show_hidden(
+    exec: &Exec<'_>,
+    watch: &dyn Watch,
+    lstm: &PackedLstm,
+    first: &[f32],
+    (y, geometry, images): (&[f32], &Geometry, usize),
+) {
+    let mut read = vec![0.0; geometry.len()];
+    for image in 0..images {
+        let start = lstm.hidden_of(&first[image * lstm.state_len()..]);
+        for step in 0..geometry.w {
+            let to = lstm.column(step, geometry.w);
+            for c in 0..geometry.c {
+                read[geometry.index(image, c, 0, to)] = match step.checked_sub(1) {
+                    None => start[c],
+                    Some(before) => y[geometry.index(image, c, 0, lstm.column(before, geometry.w))],
+                };
+            }
+        }
+    }
+    exec.pool.for_each_task(images, |worker, image| watch.rows(worker, &read, geometry, image, 0..1, 0));
 }
 
 /// Shows a watcher this task's share of all rows of all images; of a part `(first, owned)` the rows it owns.

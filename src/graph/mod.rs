@@ -1,12 +1,14 @@
 //! A network as data: nodes of a closed set of layer kinds. It knows channels; pixels are the plan's.
 
+mod params;
 pub mod passes;
 pub mod scope;
 
 use crate::layers::{Layer, Shape};
 use crate::{Error, Result};
 
-pub use scope::{Params, Scope};
+pub use params::Params;
+pub use scope::Scope;
 
 /// Handle of a value of the graph. `Copy`, so that a network reads like arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

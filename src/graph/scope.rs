@@ -6,21 +6,13 @@ use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::params::{Params, random, same_but_for_ones};
 use super::{Graph, Node, NodeDef};
 use crate::kernels::{Activation, Halo};
-use crate::layers::{BatchNorm, Conv, ConvTranspose, Layer, Linear, Param, Pool, Resize, Shuffle, Slice, Subsample};
-use crate::weights::Weights;
+use crate::layers::{
+    BatchNorm, Conv, ConvTranspose, Embedding, Layer, Linear, Lstm, Param, Pool, Resize, Shuffle, Slice, Subsample,
+};
 use crate::{Error, Result};
-
-/// Where parameters come from.
-pub enum Params {
-    /// A checkpoint.
-    Stored(Weights),
-    /// Seeded random values of the shapes that the network asks for: for tests and benchmarks.
-    Random(u64),
-    /// Shapes only: for listing a network before a weight is read. Such a graph cannot be run.
-    Declared,
-}
 
 struct State {
     graph: Graph,
@@ -136,8 +128,47 @@ impl Scope {
         let in_features = self.channels(x) * pixels;
         let weight = self.param("weight", &[out_features, in_features]);
         let bias = self.bias(None, out_features);
-        let layer = Linear { weight, bias, in_features, out_features, activation: Activation::Identity };
+        let layer = Linear {
+            weight,
+            bias,
+            in_features,
+            out_features,
+            tied: false,
+            steps: false,
+            activation: Activation::Identity,
+        };
         self.push(Layer::Linear(layer), vec![x], out_features)
+    }
+
+    /// `weight` `[out, in]`, which may be `tied` to another layer's, times each step of a sequence, and `bias` `[out]`.
+    pub fn linear_steps(&self, x: Node, weight: Param, bias: Option<Param>, tied: bool) -> Node {
+        let (in_features, out_features) = (self.channels(x), weight.shape[0]);
+        if weight.shape != [out_features, in_features] {
+            self.problem(format!("{}: is {:?}, its input has {in_features} features", self.path, weight.shape));
+        }
+        let layer =
+            Linear { weight, bias, in_features, out_features, tied, steps: true, activation: Activation::Identity };
+        self.push(Layer::Linear(layer), vec![x], out_features)
+    }
+
+    /// Rows of `table` `[V, E]` by the numbers of a sequence.
+    pub fn embedding(&self, x: Node, table: Param) -> Node {
+        let features = table.shape[1];
+        self.push(Layer::Embedding(Embedding { table }), vec![x], features)
+    }
+
+    /// The recurrence over `x`, four gates i, f, g, o a step, by `weight` `[4·H, H]` and `bias` `[4·H]`.
+    pub fn lstm(&self, x: Node, weight: Param, bias: Option<Param>, reverse: bool) -> Node {
+        let hidden = weight.shape[1];
+        if weight.shape[0] != 4 * hidden || self.channels(x) != 4 * hidden {
+            self.problem(format!("{}: is {:?} for {} gate values a step", self.path, weight.shape, self.channels(x)));
+        }
+        self.push(Layer::Lstm(Lstm { weight, bias, reverse }), vec![x], hidden)
+    }
+
+    /// The parameter `name` here, of extents `shape`.
+    pub fn parameter(&self, name: &str, shape: &[usize]) -> Param {
+        self.param(name, shape)
     }
 
     /// Inference batch norm by `weight`, `bias`, `running_mean`, `running_var`, all `[C]`.
@@ -286,6 +317,12 @@ impl Scope {
         }
     }
 
+    /// Lets the checkpoint hold the parameter `name`, which the network does not read.
+    pub fn ignore(&self, name: &str) {
+        let name = self.stored_name(name);
+        self.state.borrow_mut().used.insert(name);
+    }
+
     /// Notes something that makes the network impossible; [`Scope::finish`] will tell.
     pub fn problem(&self, problem: String) {
         self.state.borrow_mut().problems.push(problem);
@@ -330,34 +367,6 @@ impl Scope {
         };
         Param { shape: shape.to_vec(), data }
     }
-}
-
-/// A 1x1 convolution is at times stored as a linear layer and the reverse: `[O, I]` and `[O, I, 1, 1]` are the same.
-fn same_but_for_ones(a: &[usize], b: &[usize]) -> bool {
-    let trim = |s: &[usize]| s.iter().rposition(|&d| d != 1).map_or(0, |last| last + 1);
-    a[..trim(a)] == b[..trim(b)]
-}
-
-/// Uniform values, scaled so that activations keep their size from layer to layer; variances in 0.5..1.5.
-fn random(seed: u64, path: &str, shape: &[usize], count: usize) -> Arc<[f32]> {
-    // FNV-1a of the path, so that a parameter's values do not depend on the order of building.
-    let mut state =
-        path.bytes().fold(0xcbf2_9ce4_8422_2325 ^ seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-    let mut unit = move || {
-        // SplitMix64.
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    let (center, spread) = match (path.rsplit('.').next(), shape.len()) {
-        (Some("running_var"), _) => (1.0, 0.5),
-        (Some("weight"), 1) => (1.0, 0.3),
-        (Some("weight"), _) => (0.0, (5.0 / shape[1..].iter().product::<usize>() as f32).sqrt()),
-        _ => (0.0, 0.1),
-    };
-    (0..count).map(|_| center + spread * unit()).collect()
 }
 
 impl From<Halo> for crate::layers::Padding {

@@ -10,7 +10,9 @@ use super::decode::{Pixels, decode};
 use super::degrade::Degradation;
 use super::preprocess::Preprocess;
 use super::stack::{Bytes, Stack};
+use super::text::{Cut, Text};
 use super::truth::{Truth, TruthSource};
+use super::vocabulary::Vocabulary;
 use crate::{Error, Result};
 
 /// Extensions that make a file of a directory an image.
@@ -47,6 +49,7 @@ pub struct Dataset {
     preprocess: Preprocess,
     degradation: Degradation,
     truths: Option<TruthSource>,
+    text: Option<Text>,
 }
 
 impl Dataset {
@@ -90,7 +93,37 @@ impl Dataset {
 
     fn empty(preprocess: &Preprocess) -> Self {
         let degradation = if preprocess.bayer() { Degradation::Bayer } else { Degradation::None };
-        Self { items: Vec::new(), stacks: Vec::new(), preprocess: preprocess.clone(), degradation, truths: None }
+        Self {
+            items: Vec::new(),
+            stacks: Vec::new(),
+            preprocess: preprocess.clone(),
+            degradation,
+            truths: None,
+            text: None,
+        }
+    }
+
+    /// The texts of `paths`, cut as `cut` says.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a path that does not exist, [`Error::Malformed`] for what is no text, is in no vocabulary,
+    /// or is too short.
+    pub fn text(paths: &[PathBuf], vocabulary: &Vocabulary, cut: &Cut, preprocess: &Preprocess) -> Result<Self> {
+        Ok(Self { text: Some(Text::open(paths, vocabulary, cut)?), ..Self::empty(preprocess) })
+    }
+
+    /// How inputs are made, in words.
+    pub fn describe(&self) -> String {
+        self.text.as_ref().map_or_else(|| self.preprocess.describe(), |text| text.description.clone())
+    }
+
+    /// How many inputs of one size run together, if it matters: each stream of a text goes on from its last segment, and
+    /// large images may be run in bands.
+    pub fn together(&self) -> Option<usize> {
+        match &self.text {
+            Some(text) => Some(text.together),
+            None => self.preprocess.any_size().then_some(1),
+        }
     }
 
     /// The inputs degraded; each image is then the truth of its input.
@@ -103,22 +136,14 @@ impl Dataset {
         Self { truths: Some(source), ..self }
     }
 
-    /// The file that input `index` is read from, if it has one of its own.
-    pub fn path(&self, index: usize) -> Option<&Path> {
-        match &self.items[index] {
-            Item::File { path, .. } => Some(path),
-            Item::Stacked { .. } => None,
-        }
-    }
-
     /// How many inputs there are.
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.text.as_ref().map_or(self.items.len(), Text::len)
     }
 
     /// True if there are none.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.len() == 0
     }
 
     /// The preprocessing.
@@ -141,6 +166,9 @@ impl Dataset {
     /// # Panics
     /// If `index` is not below [`Dataset::len`].
     pub fn load(&self, index: usize) -> Result<Sample> {
+        if let Some(text) = &self.text {
+            return Ok(text.sample(index));
+        }
         match &self.items[index] {
             Item::File { path, label } => {
                 let id = path.display().to_string();

@@ -7,7 +7,9 @@ mod digest;
 mod preprocess;
 mod resize;
 mod stack;
+mod text;
 mod truth;
+mod vocabulary;
 
 pub use dataset::{Dataset, Sample};
 pub use decode::{Pixels, decode};
@@ -15,4 +17,6 @@ pub use degrade::Degradation;
 pub use digest::InputDigest;
 pub use preprocess::{Input, Preprocess};
 pub use resize::{Interpolation, resize};
+pub use text::Cut;
 pub use truth::{IGNORE, Truth, TruthSource};
+pub use vocabulary::{Token, Vocabulary};

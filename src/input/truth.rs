@@ -6,6 +6,7 @@ use image::ImageReader;
 
 use super::decode::{decode, limits};
 use super::preprocess::Preprocess;
+use super::vocabulary::Token;
 use crate::{Error, Result};
 
 /// Pixels of this class count for nothing.
@@ -18,6 +19,8 @@ pub enum Truth {
     Image(Vec<f32>),
     /// Class of each pixel of the input, `[H, W]`; [`IGNORE`] for none.
     Classes(Vec<u8>),
+    /// The next token at each step.
+    Tokens(Vec<Token>),
 }
 
 /// Where the truths of inputs are, and what they are.

@@ -150,6 +150,30 @@ pub fn shuffle(
     for_each_pixel(exec, images, &Shuffle { x: Source::new(x.0, x.1), factor, up, channels: yg.c }, y, yg);
 }
 
+struct Lookup<'a> {
+    x: Source<'a>,
+    /// Rows filled up with zeros to whole blocks.
+    table: &'a [f32],
+    features: usize,
+}
+
+impl PixelOp for Lookup<'_> {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        let row = self.x.channel(at.image, 0, at.y, at.x) as usize;
+        s.load(&self.table[row * self.features + at.block * LANES..])
+    }
+}
+
+/// Rows of `table`, each filled up with zeros to whole blocks, by the numbers in `x`.
+///
+/// # Panics
+/// If the table has no row of such a number.
+pub fn lookup(exec: &Exec<'_>, images: usize, table: &[f32], x: (&[f32], &Geometry), y: &mut [f32], yg: &Geometry) {
+    let features = yg.blocks() * LANES;
+    for_each_pixel(exec, images, &Lookup { x: Source::new(x.0, x.1), table, features }, y, yg);
+}
+
 struct Subsample<'a> {
     x: Source<'a>,
     stride: usize,

@@ -10,6 +10,7 @@ pub mod exec;
 pub mod geometry;
 pub mod isa;
 pub mod linear;
+pub mod lstm;
 pub mod peak;
 mod pixels;
 pub mod pointwise;

@@ -3,7 +3,9 @@
 mod batch_norm;
 mod conv;
 mod conv_transpose;
+mod embedding;
 mod linear;
+mod lstm;
 mod merge;
 mod pool;
 mod resize;
@@ -18,7 +20,9 @@ use crate::kernels::Activation;
 pub use batch_norm::BatchNorm;
 pub use conv::{Conv, Padding};
 pub use conv_transpose::ConvTranspose;
+pub use embedding::Embedding;
 pub use linear::Linear;
+pub use lstm::Lstm;
 pub use pool::{Pool, PoolKind};
 pub use resize::Resize;
 pub use shuffle::Shuffle;
@@ -74,6 +78,10 @@ pub enum Layer {
     ConvTranspose(ConvTranspose),
     /// Fully connected.
     Linear(Linear),
+    /// Rows of a table.
+    Embedding(Embedding),
+    /// Recurrence of an LSTM.
+    Lstm(Lstm),
     /// Batch norm with running statistics.
     BatchNorm(BatchNorm),
     /// Pointwise function.
@@ -110,6 +118,8 @@ impl Layer {
             Self::Conv(_) => "conv",
             Self::ConvTranspose(_) => "conv_transpose",
             Self::Linear(_) => "linear",
+            Self::Embedding(_) => "embedding",
+            Self::Lstm(_) => "lstm",
             Self::BatchNorm(_) => "batch_norm",
             Self::Activation(activation) => activation.name(),
             Self::Pool(pool) => pool.kind.name(),
@@ -134,6 +144,8 @@ impl Layer {
             Self::Conv(conv) => conv.output(inputs),
             Self::ConvTranspose(conv) => conv.output(inputs[0]),
             Self::Linear(linear) => linear.output(inputs[0]),
+            Self::Embedding(embedding) => embedding.output(inputs[0]),
+            Self::Lstm(lstm) => lstm.output(inputs[0]),
             Self::BatchNorm(norm) => norm.output(inputs[0]),
             Self::Activation(_) => Ok(inputs[0]),
             Self::Pool(pool) => pool.output(inputs[0]),
@@ -154,7 +166,8 @@ impl Layer {
         match self {
             Self::Conv(conv) => conv.macs(output),
             Self::ConvTranspose(conv) => conv.macs(output),
-            Self::Linear(linear) => linear.macs(),
+            Self::Linear(linear) => linear.macs(output),
+            Self::Lstm(lstm) => lstm.macs(output),
             _ => 0,
         }
     }
@@ -165,7 +178,12 @@ impl Layer {
         match self {
             Self::Conv(conv) => count(&conv.weight) + conv.bias_values.as_ref().map_or(0, count),
             Self::ConvTranspose(conv) => count(&conv.weight) + conv.bias_values.as_ref().map_or(0, count),
-            Self::Linear(linear) => count(&linear.weight) + linear.bias.as_ref().map_or(0, count),
+            Self::Linear(linear) => {
+                let weight = if linear.tied { 0 } else { count(&linear.weight) };
+                weight + linear.bias.as_ref().map_or(0, count)
+            }
+            Self::Embedding(embedding) => count(&embedding.table),
+            Self::Lstm(lstm) => count(&lstm.weight) + lstm.bias.as_ref().map_or(0, count),
             Self::BatchNorm(norm) => 2 * count(&norm.weight),
             _ => 0,
         }

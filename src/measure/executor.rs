@@ -4,6 +4,7 @@ use crate::engine::{Backend, Runner};
 use crate::input::Sample;
 use crate::layers::Shape;
 use crate::model::Model;
+use crate::models::Task;
 use crate::probe::Probe;
 use crate::{Error, Result};
 
@@ -13,6 +14,8 @@ pub(super) struct Executor<'a> {
     backend: &'a Backend,
     batch: usize,
     planned: Option<Planned>,
+    /// Of a text's streams, what goes on from one run to the next.
+    states: Vec<Vec<f32>>,
 }
 
 struct Planned {
@@ -45,7 +48,7 @@ pub(super) fn shape_of(sample: &Sample) -> Shape {
 impl<'a> Executor<'a> {
     /// Runs `model` by `backend`, up to `batch` samples at a time.
     pub fn new(model: &'a Model, backend: &'a Backend, batch: usize) -> Self {
-        Self { model, backend, batch, planned: None }
+        Self { model, backend, batch, planned: None, states: Vec::new() }
     }
 
     /// Runs `samples`, all of one size.
@@ -62,13 +65,20 @@ impl<'a> Executor<'a> {
         let planned = self.planned.insert(planned);
         let images: Vec<f32> = samples.iter().flat_map(|sample| &sample.values).copied().collect();
         let values = planned.runner.run(&images, probe)?;
+        if self.model.card.task == Task::Language {
+            self.states = planned.runner.states()?;
+        }
         Ok(Outputs { values, shape: planned.output })
     }
 
     fn plan(&self, input: Shape) -> Result<Planned> {
         let graph = &self.model.graph;
         let output = graph.shapes(input)?[graph.output().index()];
-        Ok(Planned { input, output, runner: Runner::new(graph, input, self.backend, self.batch)? })
+        let mut runner = Runner::new(graph, input, self.backend, self.batch)?;
+        if self.model.card.task == Task::Language {
+            runner.carry_states(&self.states)?;
+        }
+        Ok(Planned { input, output, runner })
     }
 }
 

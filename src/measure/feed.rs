@@ -68,10 +68,9 @@ impl Feed<'_> {
         let total = self.data.len().min(self.limit);
         let (h, w) = self.data.preprocess().size();
         // Inputs of any size may be large: then only as many are in memory as there are threads to decode them.
-        let batch = if self.data.preprocess().any_size() {
-            self.batch.min(self.pool.threads())
-        } else {
-            self.batch.min(PIXELS.div_ceil(h * w))
+        let batch = match self.data.together() {
+            Some(together) => together.max(self.batch.min(self.pool.threads())).next_multiple_of(together),
+            None => self.batch.min(PIXELS.div_ceil(h * w)),
         };
         let mut skipped = 0;
         for start in (0..total).step_by(batch) {
@@ -82,9 +81,7 @@ impl Feed<'_> {
             let samples = self.load(stage, start..total.min(start + batch))?;
             skipped += total.min(start + batch) - start - samples.len();
             for alike in samples.chunk_by(|a, b| a.shape == b.shape) {
-                // Large ones may be run in bands of rows, one image at a time.
-                let together = if self.data.preprocess().any_size() { 1 } else { alike.len() };
-                alike.chunks(together).try_for_each(&mut each)?;
+                alike.chunks(self.data.together().unwrap_or(alike.len())).try_for_each(&mut each)?;
             }
         }
         monitor.progress(stage, total, total);

@@ -18,7 +18,7 @@ pub struct MeasuredLayer {
     pub node: Node,
     /// Its name in the checkpoint.
     pub name: String,
-    /// `conv`, `depthwise`, `conv_transpose`, `linear`.
+    /// `conv`, `depthwise`, `conv_transpose`, `linear`, `lstm`.
     pub kind: &'static str,
     /// Codes of activations and of weights.
     pub maps: [CodeMap; 2],
@@ -29,6 +29,7 @@ pub(super) fn weights_of(layer: &Layer) -> Option<Cow<'_, [f32]>> {
     match layer {
         Layer::Conv(conv) => Some(Cow::Borrowed(&conv.weight.data)),
         Layer::Linear(linear) => Some(Cow::Borrowed(&linear.weight.data)),
+        Layer::Lstm(lstm) => Some(Cow::Borrowed(&lstm.weight.data)),
         Layer::ConvTranspose(conv) => Some(Cow::Owned(conv.filters_first())),
         _ => None,
     }
@@ -38,7 +39,7 @@ pub(super) fn weights_of(layer: &Layer) -> Option<Cow<'_, [f32]>> {
 fn kind(layer: &Layer) -> Option<&'static str> {
     match layer {
         Layer::Conv(conv) if conv.is_depthwise() => Some("depthwise"),
-        Layer::Conv(_) | Layer::Linear(_) | Layer::ConvTranspose(_) => Some(layer.kind()),
+        Layer::Conv(_) | Layer::Linear(_) | Layer::ConvTranspose(_) | Layer::Lstm(_) => Some(layer.kind()),
         _ => None,
     }
 }
@@ -60,7 +61,12 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], node: Node) -> LayerShape
             let channels = [conv.out_channels, conv.in_channels / conv.groups];
             (conv.padding, channels, conv.kernel, conv.stride, conv.dilation, conv.groups)
         }
+        Layer::Linear(linear) if linear.steps => {
+            return LayerShape::steps(linear.in_features, input[2], linear.out_features);
+        }
         Layer::Linear(linear) => return LayerShape::linear(input, linear.out_features),
+        // What it reads is its own output of the step before.
+        Layer::Lstm(lstm) => return LayerShape::steps(lstm.hidden(), input[2], 4 * lstm.hidden()),
         other => unreachable!("{}: no MAC layer is a {}", def.name, other.kind()),
     };
     LayerShape {

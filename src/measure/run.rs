@@ -77,6 +77,8 @@ pub struct Measurement {
     pub digest: InputDigest,
     /// How good the answers were.
     pub quality: Quality,
+    /// How the inputs were made, in words.
+    pub preprocessing: String,
 }
 
 impl Measurement {
@@ -127,6 +129,7 @@ impl Calibration {
             skipped: 0,
             digest: InputDigest::default(),
             quality: score::start(model.card.task),
+            preprocessing: String::new(),
         })
     }
 
@@ -236,6 +239,7 @@ pub fn measure(
     monitor: &dyn Monitor,
 ) -> Result<Measurement> {
     let mut result = calibration.start(model)?;
+    result.preprocessing = data.describe();
     let mut counting: Option<Counting> = None;
     let (feed, mut executor) = prepare(model, backend, data, &calibration.settings);
     let skipped = feed.run(Stage::Measure, monitor, |samples| {
@@ -275,7 +279,8 @@ fn prepare<'a>(
 ) -> (Feed<'a>, Executor<'a>) {
     let limit = settings.limit.unwrap_or(usize::MAX);
     let feed = Feed { data, pool: backend.pool(), limit, batch: settings.batch, skip_bad: settings.skip_bad };
-    (feed, Executor::new(model, backend, settings.batch.min(data.len()).max(1)))
+    let batch = data.together().unwrap_or_else(|| settings.batch.min(data.len()).max(1));
+    (feed, Executor::new(model, backend, batch))
 }
 
 /// Runs `samples` under `probe`, and stops at the first NaN or infinity that it meets.

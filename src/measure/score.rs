@@ -5,6 +5,7 @@ use crate::layers::Shape;
 use crate::model::Model;
 use crate::models::Task;
 use crate::task::classify::Accuracy;
+use crate::task::language::Likelihood;
 use crate::task::restore::{Fidelity, middle, psnr, ssim};
 use crate::task::segment::{Areas, class_map};
 use crate::task::{Quality, answer};
@@ -15,6 +16,8 @@ pub fn start(task: Task) -> Quality {
         Task::Classify => Quality::Classify(Accuracy::default()),
         Task::Segment => Quality::Segment(Areas::default()),
         Task::Restore => Quality::Restore(Fidelity::default()),
+        Task::Language => Quality::Language(Likelihood::default()),
+        Task::Tag => Quality::None,
     }
 }
 
@@ -29,6 +32,13 @@ pub fn add(quality: &mut Quality, model: &Model, sample: &Sample, output: &[f32]
         (Quality::Segment(areas), Some(Truth::Classes(truth))) => {
             let classes = answer::crop(&class_map(output, shape.c), [1, shape.h, shape.w], sample.size);
             areas.add(&classes, truth, IGNORE);
+        }
+        (Quality::Language(likelihood), Some(Truth::Tokens(truth))) => {
+            let mut logits = vec![0.0; shape.c];
+            for (step, token) in truth.iter().enumerate() {
+                logits.iter_mut().enumerate().for_each(|(class, logit)| *logit = output[class * shape.w + step]);
+                likelihood.add(&logits, token.id as usize, token.chars.into());
+            }
         }
         (Quality::Restore(fidelity), Some(Truth::Image(truth))) => {
             let (answer, size) = restored(sample, output, shape);

@@ -1,45 +1,15 @@
 //! From tallies to the document: definitions applied, provenance beside them.
 
-use super::document::{
-    Accuracy, ClassOverlap, Data, Document, Extents, Fidelity, File, Format, Layer, Model as ModelInfo, Network,
-    Overlap, Quality, SCHEMA, Tool,
-};
+use super::document::{Data, Document, Extents, File, Format, Layer, Model as ModelInfo, Network, SCHEMA, Tool};
+use super::quality::quality;
 use crate::measure::{Calibration, Measurement};
 use crate::metrics;
 use crate::model::Model;
 use crate::tally::VARIES;
-use crate::task;
 
 /// An extent that all inputs share.
 fn same(extent: usize) -> Option<usize> {
     (extent != VARIES).then_some(extent)
-}
-
-/// How good the answers were; nothing where no truth is known.
-pub fn quality(model: &Model, quality: &task::Quality) -> Option<Quality> {
-    match quality {
-        task::Quality::Classify(sums) => {
-            let accuracy = Accuracy { labelled: sums.labelled, top1: sums.top1, top5: sums.top5 };
-            (sums.labelled > 0).then_some(Quality::Classify(accuracy))
-        }
-        task::Quality::Segment(sums) => (sums.images > 0).then(|| {
-            let [correct, pixels] = sums.pixels();
-            let classes = sums.classes.iter().enumerate().filter(|(_, area)| area.union() > 0);
-            let overlap = |(class, area): (usize, &task::segment::Area)| ClassOverlap {
-                class,
-                name: model.class_name(class),
-                intersection: area.intersection,
-                union: area.union(),
-                iou: Some(area.intersection as f64 / area.union() as f64),
-            };
-            let classes = classes.map(overlap).collect();
-            Quality::Segment(Overlap { images: sums.images, pixels, correct, mean_iou: sums.mean_iou(), classes })
-        }),
-        task::Quality::Restore(sums) => (sums.images > 0).then(|| {
-            let [psnr_db, input_psnr_db] = sums.mean_psnr();
-            Quality::Restore(Fidelity { images: sums.images, psnr_db, input_psnr_db, ssim: sums.mean_ssim() })
-        }),
-    }
 }
 
 /// The document of `measurement`, made with `calibration` on `model` by the engine `backend`.
@@ -96,7 +66,7 @@ pub fn document(model: &Model, backend: &str, calibration: &Calibration, measure
             inputs: measurement.inputs,
             inputs_sha256: measurement.digest.to_string(),
             skipped: measurement.skipped,
-            preprocessing: model.preprocess.describe(),
+            preprocessing: measurement.preprocessing.clone(),
             quality: quality(model, &measurement.quality),
         },
         format: Format {

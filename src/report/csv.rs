@@ -1,6 +1,7 @@
 //! Tidy CSV: every number of the document on its own line, for data frames.
 
-use super::document::{Document, Group, Layer, Macs, Operand, Potentials, Quality, Term, Work};
+use super::document::{Document, Group, Layer, Macs, Operand, Potentials, Term, Work};
+use super::quality::Quality;
 
 const HEADER: [&str; 7] = ["layer", "index", "operand", "metric", "parameter", "value", "unit"];
 
@@ -96,6 +97,13 @@ fn provenance(rows: &mut Rows, document: &Document) {
                 rows.put("union", &class.name, class.union, "pixels");
                 rows.put("iou", &class.name, class.iou, "share");
             }
+        }
+        Some(Quality::Language(likelihood)) => {
+            rows.put("tokens", "", likelihood.tokens, "tokens");
+            rows.put("correct", "", likelihood.correct, "tokens");
+            rows.put("characters", "", likelihood.characters, "characters");
+            rows.put("perplexity", "", Some(likelihood.perplexity), "perplexity");
+            rows.put("bits_per_character", "", likelihood.bits_per_character, "bits");
         }
         Some(Quality::Restore(fidelity)) => {
             rows.put("images", "", fidelity.images, "inputs");

@@ -4,6 +4,8 @@
 
 use serde::Serialize;
 
+use super::quality::Quality;
+
 /// Name and version of the document's layout.
 pub const SCHEMA: &str = "deadweight/measure/1";
 
@@ -75,72 +77,6 @@ pub struct Data {
     /// How good the network's answers were, where labels are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
-}
-
-/// How good the answers were, by task.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-pub enum Quality {
-    /// Of classes of images.
-    Classify(Accuracy),
-    /// Of classes of pixels.
-    Segment(Overlap),
-    /// Of images.
-    Restore(Fidelity),
-}
-
-/// Semantic segmentation.
-#[derive(Clone, Debug, Serialize)]
-pub struct Overlap {
-    /// Inputs with a truth.
-    pub images: u64,
-    /// Pixels with a truth.
-    pub pixels: u64,
-    /// Pixels of the right class.
-    pub correct: u64,
-    /// Mean over classes of intersection over union.
-    pub mean_iou: Option<f64>,
-    /// The classes that occur.
-    pub classes: Vec<ClassOverlap>,
-}
-
-/// One class's pixels.
-#[derive(Clone, Debug, Serialize)]
-pub struct ClassOverlap {
-    /// Its number.
-    pub class: usize,
-    /// Its name.
-    pub name: String,
-    /// Pixels in answer and truth.
-    pub intersection: u64,
-    /// Pixels in answer or truth.
-    pub union: u64,
-    /// `intersection / union`.
-    pub iou: Option<f64>,
-}
-
-/// Image restoration.
-#[derive(Clone, Debug, Serialize)]
-pub struct Fidelity {
-    /// Inputs with a truth.
-    pub images: u64,
-    /// Mean PSNR of the answers, dB; values clipped to 0..1.
-    pub psnr_db: f64,
-    /// Mean PSNR of the inputs, dB.
-    pub input_psnr_db: f64,
-    /// Mean SSIM of the answers (Gaussian windows of 11x11); absent where no image is that large.
-    pub ssim: Option<f64>,
-}
-
-/// Classification accuracy.
-#[derive(Clone, Debug, Serialize)]
-pub struct Accuracy {
-    /// Inputs with a label.
-    pub labelled: u64,
-    /// Label is the highest logit.
-    pub top1: u64,
-    /// Label is among the five highest.
-    pub top5: u64,
 }
 
 /// The number format (METRICS section 2).

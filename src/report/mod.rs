@@ -8,6 +8,7 @@ mod csv;
 pub mod document;
 mod json;
 mod markdown;
+pub mod quality;
 #[cfg(test)]
 mod sample;
 mod table;
@@ -16,10 +17,11 @@ pub mod units;
 use clap::ValueEnum;
 
 use columns::Column;
-use document::{Accuracy, Document, Fidelity, Overlap, Quality};
+use document::Document;
 
-pub use build::{document, quality};
+pub use build::document;
 pub use json::to_json;
+pub use quality::{quality, told};
 pub use table::Grid;
 
 /// How a measurement is told.
@@ -45,25 +47,6 @@ impl Format {
             Self::Json => to_json(document),
             Self::Csv => csv::render(document),
             Self::Md => markdown::render(document, columns),
-        }
-    }
-}
-
-/// How good the answers were, in words.
-pub fn told(quality: &Quality) -> String {
-    let share = |count: u64, of: u64| units::share(Some(count as f64 / of as f64));
-    match quality {
-        Quality::Classify(Accuracy { labelled, top1, top5 }) => {
-            let (top1, top5) = (share(*top1, *labelled), share(*top5, *labelled));
-            format!("top-1 {top1}, top-5 {top5} of {labelled} with a label")
-        }
-        Quality::Segment(Overlap { images, pixels, correct, mean_iou, .. }) => {
-            let (iou, right) = (units::share(*mean_iou), share(*correct, *pixels));
-            format!("mean IoU {iou}, {right} of the pixels right, of {images} with a truth")
-        }
-        Quality::Restore(Fidelity { images, psnr_db, input_psnr_db, ssim }) => {
-            let ssim = ssim.map(|ssim| format!(", SSIM {ssim:.4}")).unwrap_or_default();
-            format!("PSNR {psnr_db:.2} dB (inputs {input_psnr_db:.2}){ssim} of {images} with a truth")
         }
     }
 }

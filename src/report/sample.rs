@@ -1,6 +1,7 @@
 //! A small document made by hand, for the tests of the formats.
 
 use super::document::*;
+use super::quality::{Accuracy, Quality};
 use crate::metrics::POTENTIALS;
 
 /// Two layers: one half zero, one whose input is all zero, so that its potentials are infinite.

@@ -51,9 +51,23 @@ impl LayerShape {
         }
     }
 
+    /// A fully connected layer over each of `steps` steps of a sequence of `features` features.
+    pub fn steps(features: usize, steps: usize, out: usize) -> Self {
+        Self { input: [features, 1, steps], output: [out, 1, steps], ..Self::linear([features, 1, 1], out) }
+    }
+
+    /// Whether it is fully connected and reads a sequence, step by step.
+    fn is_stepwise(&self) -> bool {
+        self.features && self.weight[1] == self.input[0]
+    }
+
     /// How the input's values are grouped.
     pub fn grouping(&self) -> Grouping {
-        if self.features { Grouping::Features } else { Grouping::Channels }
+        match (self.features, self.is_stepwise()) {
+            (false, _) => Grouping::Channels,
+            (_, true) => Grouping::Steps,
+            (_, false) => Grouping::Features,
+        }
     }
 
     /// Channels of the operand: of the input, or its features.
@@ -95,6 +109,9 @@ impl LayerShape {
 
     /// Classes of the input's rows and columns.
     pub fn classes(&self) -> [Classes; 2] {
+        if self.is_stepwise() {
+            return [Classes::single(), Classes::every(self.input[2], 1)];
+        }
         if self.features {
             return [Classes::single(), Classes::single()];
         }

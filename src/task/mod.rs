@@ -2,10 +2,12 @@
 
 pub mod answer;
 pub mod classify;
+pub mod language;
 pub mod restore;
 pub mod segment;
 
 use classify::Accuracy;
+use language::Likelihood;
 use restore::Fidelity;
 use segment::Areas;
 
@@ -18,6 +20,10 @@ pub enum Quality {
     Segment(Areas),
     /// Of images.
     Restore(Fidelity),
+    /// Of the next tokens of texts.
+    Language(Likelihood),
+    /// Of what has no truths.
+    None,
 }
 
 impl Quality {
@@ -30,6 +36,8 @@ impl Quality {
             (Self::Classify(sum), Self::Classify(other)) => sum.merge(other),
             (Self::Segment(sum), Self::Segment(other)) => sum.merge(other),
             (Self::Restore(sum), Self::Restore(other)) => sum.merge(other),
+            (Self::Language(sum), Self::Language(other)) => sum.merge(other),
+            (Self::None, Self::None) => {}
             _ => panic!("qualities of one task"),
         }
     }

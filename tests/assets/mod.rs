@@ -2,6 +2,7 @@
 
 mod classify;
 mod denoise;
+mod language;
 mod segment;
 
 use std::path::{Path, PathBuf};

@@ -196,6 +196,12 @@ class Chain(nn.Module):
         return {"image": x, "noise": image - x, "detail": image + x}[self.answer]
 
 
+def numbers(shape, tokens):
+    i = np.arange(np.prod(shape), dtype=np.uint64)
+    x = i * np.uint64(2654435761) % np.uint64(2**32) % np.uint64(tokens)
+    return torch.from_numpy(x.astype(np.float32).reshape(shape))
+
+
 def put(net, place, layer):
     *parents, name = place.split(".")
     for parent in parents:
@@ -380,6 +386,66 @@ CASES = [
     ("tf_mobilenetv3_large_minimal_100", "timm", lambda: of_timm("tf_mobilenetv3_large_minimal_100")),
 ]
 
+class Language(nn.Module):
+    """Embedding, LSTM, decoder under any names."""
+
+    def __init__(self, names, tokens, embedding, hidden, layers, both=False, tied=False):
+        super().__init__()
+        self.names = names
+        put(self, names[0], nn.Embedding(tokens, embedding))
+        put(self, names[1], nn.LSTM(embedding, hidden, layers, bidirectional=both, batch_first=True))
+        put(self, names[2], nn.Linear(hidden * (2 if both else 1), tokens))
+        self.tied = tied
+
+    def forward(self, ids):
+        embedding, lstm, decoder = [self.get_submodule(name) for name in self.names]
+        x, _ = lstm(embedding(ids.flatten(1).long()))
+        logits = nn.functional.linear(x, embedding.weight, decoder.bias) if self.tied else decoder(x)
+        return logits.transpose(1, 2)
+
+    def state_dict(self):
+        hidden = self.names[2] + ".weight" if self.tied else None
+        return {name: tensor for name, tensor in super().state_dict().items() if name != hidden}
+
+
+class Awd(nn.Module):
+    """fastai's names: the recurrent weights stand beside the modules."""
+
+    def __init__(self, tokens, embedding, hidden):
+        super().__init__()
+        put(self, "0.encoder", nn.Embedding(tokens, embedding))
+        sizes = [embedding] + hidden + [embedding]
+        self.layers = len(hidden) + 1
+        for i in range(self.layers):
+            put(self, f"0.rnns.{i}.module", nn.LSTM(sizes[i], sizes[i + 1], batch_first=True))
+            raw = nn.Parameter(torch.zeros(4 * sizes[i + 1], sizes[i + 1]))
+            self.get_submodule(f"0.rnns.{i}").register_parameter("weight_hh_l0_raw", raw)
+        put(self, "1.decoder", nn.Linear(embedding, tokens))
+
+    def forward(self, ids):
+        x = self.get_submodule("0.encoder")(ids.flatten(1).long())
+        for i in range(self.layers):
+            at = self.get_submodule(f"0.rnns.{i}")
+            at.module.weight_hh_l0.data.copy_(at.weight_hh_l0_raw)
+            x, _ = at.module(x)
+        return self.get_submodule("1.decoder")(x).transpose(1, 2)
+
+    def state_dict(self):
+        return {n: t for n, t in super().state_dict().items() if not n.endswith("module.weight_hh_l0")}
+
+
+class Tagger(nn.Module):
+    def __init__(self, tokens, embedding, hidden, middle, classes):
+        super().__init__()
+        self.embedding = nn.Embedding(tokens, embedding)
+        self.lstm = nn.LSTM(embedding, hidden, bidirectional=True, batch_first=True)
+        self.logit_layer = nn.Sequential(nn.Linear(2 * hidden, middle), nn.ReLU(), nn.Linear(middle, classes))
+
+    def forward(self, ids):
+        x, _ = self.lstm(self.embedding(ids.flatten(1).long()))
+        return self.logit_layer(x).transpose(1, 2)
+
+
 GREY, SMALL = (1, 1, 40, 48), (1, 3, 40, 48)
 DILATIONS = [1, 2, 3, 4, 3, 2, 1]
 # Networks whose outputs are images or maps: card, naming, input, network, what its card must be told. Every 53rd value is
@@ -404,6 +470,23 @@ DENSE = [
     ("smp_deeplabv3plus_resnet50", "smp", (1, 3, 64, 80), lambda: of_smp(smp.DeepLabV3Plus, "resnet50", 16), {}),
     ("smp_deeplabv3plus_mobilenet_v2", "smp", (1, 3, 64, 80), lambda: of_smp(smp.DeepLabV3Plus, "mobilenet_v2", 16), {}),
 ]
+WORDS = (2, 1, 1, 21)  # two sequences of 21 tokens
+EXAMPLE, PLAIN, CLMBR = ["encoder", "rnn", "decoder"], ["embedding", "lstm", "fc"], ["embedding", "recurrent", "lm_head"]
+
+
+def words(tokens, embedding, hidden, **more):
+    return {"vocabulary": tokens, "embedding": embedding, "hidden": hidden, **more}
+
+
+DENSE += [
+    ("lstm_650", "pytorch", WORDS, lambda: Language(EXAMPLE, 300, 40, 50, 1), words(300, 40, [50])),
+    ("lstm_650", "pytorch", WORDS, lambda: Language(EXAMPLE, 300, 33, 48, 2), words(300, 33, [48, 48])),
+    ("lstm_650", "pytorch", WORDS, lambda: Language(EXAMPLE, 300, 16, 19, 3), words(300, 16, [19] * 3)),
+    ("lstm_ptb", "lstm", WORDS, lambda: Language(PLAIN, 200, 20, 31, 2, both=True), words(200, 20, [31] * 2, bidirectional=True)),
+    ("full-lstm-0", "clmbr", WORDS, lambda: Language(CLMBR, 250, 64, 64, 2, tied=True), words(250, 64, [64] * 2)),
+    ("awd_lstm", "fastai", WORDS, lambda: Awd(250, 24, [70, 70]), words(250, 24, [70, 70, 24], tied=False)),
+    ("g2pm", "g2pm", WORDS, lambda: Tagger(400, 64, 32, 32, 90), words(400, 64, [32], classes=90)),
+]
 STEP = 53
 RESTORE = ("dncnn", "fdncnn", "ircnn", "ffdnet", "vdsr", "drunet")
 
@@ -420,7 +503,8 @@ def main():
         for name, tensor in state.items():
             tensor.copy_(fill(name, tuple(tensor.shape)))
         listing = "".join(f"{name} {list(state[name].shape)}\n" for name in sorted(state))
-        x = pixels(size or SIZES.get(card, CIFAR if card.startswith("resnet20") else SIZE))
+        tokens = arch.get("vocabulary", 0)
+        x = numbers(size, tokens) if tokens else pixels(size or SIZES.get(card, CIFAR if card.startswith("resnet20") else SIZE))
         with torch.no_grad():
             logits = net(x)
             logits = logits["out"] if isinstance(logits, dict) and "out" in logits else logits
@@ -439,7 +523,8 @@ def main():
                 "names_sha256": hashlib.sha256(listing.encode()).hexdigest(),
                 "logits": [float(f"{v:.8g}") for v in logits.flatten().tolist()],
                 "features": [float(f"{v:.8g}") for v in pooled.flatten().tolist()],
-                "arch": {**arch, **({} if card.startswith(RESTORE) else classes)},
+                "arch": {**arch, **({} if card.startswith(RESTORE) or tokens else classes)},
+                **({"vocabulary": tokens} if tokens else {}),
             }
         )
     lines = ",\n".join(json.dumps(row) for row in rows)

@@ -1,6 +1,7 @@
 //! Telling answers one by one, a file a task: nothing of an input is kept after it was told.
 
 mod classify;
+mod language;
 mod restore;
 mod segment;
 
@@ -41,13 +42,24 @@ pub(super) fn of<'a>(model: &'a Model, args: &RunArgs) -> Result<Box<dyn Answers
     let wrong = |flag: &str, of: &str| {
         Err(Error::invalid(flag, format!("is of networks that {of}, and {} is to {}", model.card.name, task.name())))
     };
+    let drawn = [
+        ("--max-tokens", args.max_tokens.is_some()),
+        ("--temperature", args.temperature.is_some()),
+        ("--top-k", args.top_k.is_some()),
+    ];
+    if let (None, Some((flag, _))) = (&args.prompt, drawn.iter().find(|(_, given)| *given)) {
+        return Err(Error::invalid(*flag, "is of texts that are gone on with; give --prompt"));
+    }
     match task {
         _ if args.top.is_some() && task != Task::Classify => wrong("--top", "classify"),
         _ if args.overlay && task != Task::Segment => wrong("--overlay", "segment"),
-        Task::Classify if args.save.is_some() => wrong("--save", "segment or restore"),
+        _ if args.prompt.is_some() && task != Task::Language => wrong("--prompt", "predict the next token"),
+        Task::Classify | Task::Language | Task::Tag if args.save.is_some() => wrong("--save", "segment or restore"),
         Task::Classify => Ok(Box::new(classify::Classify { model, top: args.top.unwrap_or(5) as usize })),
         Task::Segment => Ok(Box::new(segment::Segment { model, overlay: args.overlay })),
         Task::Restore => Ok(Box::new(restore::Restore { model })),
+        Task::Language => Ok(Box::new(language::Language { model })),
+        Task::Tag => Ok(Box::new(language::Tag { model })),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::input::Sample;
 use crate::layers::Shape;
 use crate::measure::{add_score, restored, start_score};
 use crate::model::Model;
-use crate::report::document::Quality;
+use crate::report::quality::Quality;
 use crate::report::{quality, told};
 
 pub(super) struct Restore<'a> {

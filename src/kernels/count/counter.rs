@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::avx512;
 use super::classes::{Classes, Run};
 use super::code::{CodeMap, Encoder, bits};
+use super::gather::{gather_channels, gather_features, gather_step};
 use super::histogram::CodeHistogram;
 use super::lanes::LaneTotals;
 use super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, Sums, TERMS, ValueSums, WIDTH};
@@ -28,6 +29,8 @@ pub enum Grouping {
     Channels,
     /// 16, 64, 256 features of an image in the order channel, row, column.
     Features,
+    /// 16, 64, 256 channels of each step of a sequence, which is a row of columns.
+    Steps,
 }
 
 /// Adds up the operand of one layer.
@@ -113,10 +116,10 @@ impl Counter {
 }
 
 /// Rows of one image.
-struct Part<'a> {
-    x: &'a [f32],
-    geometry: &'a Geometry,
-    image: usize,
+pub(super) struct Part<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) geometry: &'a Geometry,
+    pub(super) image: usize,
     rows: Range<usize>,
     /// Row of the whole image that row 0 is.
     first: usize,
@@ -142,7 +145,20 @@ impl<F: Fn(u16) -> u16> Kernel for Pass<'_, F> {
                     counter.block(simd, &part, block, &mut lanes, &terms);
                 }
             }
-            Grouping::Features => counter.features(simd, &part, &mut lanes, &terms),
+            Grouping::Features => {
+                let mut values = std::mem::take(&mut counter.row.values);
+                let features = gather_features(&part, &mut values);
+                counter.features(simd, &values, features, &mut lanes, &terms);
+                counter.row.values = values;
+            }
+            Grouping::Steps => {
+                let mut values = std::mem::take(&mut counter.row.values);
+                for (y, column) in part.rows.clone().flat_map(|y| (0..part.geometry.w).map(move |x| (y, x))) {
+                    gather_step(&part, (y, column), &mut values);
+                    counter.features(simd, &values, part.geometry.c, &mut lanes, &terms);
+                }
+                counter.row.values = values;
+            }
         }
         lanes.add_to(&mut counter.sums.values);
         lanes.not_finite.iter().all(|&bad| bad == 0)
@@ -206,12 +222,17 @@ impl Counter {
         }
     }
 
-    /// All features of an image, each pixel its own block.
+    /// Features in `values`, filled up to pixels, each of which is its own block.
     #[inline(always)]
-    fn features<S: Simd>(&mut self, simd: S, part: &Part<'_>, lanes: &mut LaneTotals, terms: &impl Fn(u16) -> u16) {
+    fn features<S: Simd>(
+        &mut self,
+        simd: S,
+        values: &[f32],
+        features: usize,
+        lanes: &mut LaneTotals,
+        terms: &impl Fn(u16) -> u16,
+    ) {
         let Self { map, encoder, sums, codes, row, pending, .. } = self;
-        let mut values = std::mem::take(&mut row.values);
-        let features = gather_features(part, &mut values);
         let pixels = values.len() / LANES;
         row.resize(pixels);
         // The last pixel may have filling lanes.
@@ -220,7 +241,6 @@ impl Counter {
         codes.add(&row.nonzeros[..row.kept], (last * LANES) as u64);
         row.code(simd, *map, &values[last * LANES..], last, features - last * LANES, lanes);
         codes.add(&row.nonzeros[..row.kept], (features - last * LANES) as u64);
-        row.values = values;
         row.group(&mut sums.values);
         for block in 0..pixels {
             row.add_run(simd, Run { start: block, count: 1, step: 1 }, &mut pending[0], (*encoder, terms));
@@ -234,34 +254,6 @@ fn flush_all(sums: &mut Sums, pending: &mut [Pending], row_class: usize, block: 
         let place = sums.place(row_class, column_class, block);
         pending.flush(sums, place);
     }
-}
-
-/// One row of some channels of a planar operand, in blocks.
-fn gather_channels(part: &Part<'_>, y: usize, channels: Range<usize>, values: &mut Vec<f32>) {
-    let w = part.geometry.w;
-    values.clear();
-    values.resize(w * LANES, 0.0);
-    for (lane, channel) in channels.enumerate() {
-        let start = part.geometry.at(part.image, channel, y, 0);
-        for (column, &value) in part.x[start..start + w].iter().enumerate() {
-            values[column * LANES + lane] = value;
-        }
-    }
-}
-
-/// All features of an image in the order channel, row, column, filled up to pixels. Returns how many there are.
-fn gather_features(part: &Part<'_>, values: &mut Vec<f32>) -> usize {
-    let geometry = part.geometry;
-    values.clear();
-    for c in 0..geometry.c {
-        for y in 0..geometry.h {
-            let start = geometry.index(part.image, c, y, 0);
-            values.extend((0..geometry.w).map(|column| part.x[start + column * geometry.lanes]));
-        }
-    }
-    let features = values.len();
-    values.resize(features.next_multiple_of(LANES), 0.0);
-    features
 }
 
 /// Width of the group that a summary is of.

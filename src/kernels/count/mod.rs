@@ -5,6 +5,7 @@ mod avx512;
 mod classes;
 mod code;
 mod counter;
+mod gather;
 mod histogram;
 mod lanes;
 mod range;

@@ -1,0 +1,43 @@
+//! Where a network's parameters come from.
+
+use std::sync::Arc;
+
+use crate::weights::Weights;
+
+/// Where parameters come from.
+pub enum Params {
+    /// A checkpoint.
+    Stored(Weights),
+    /// Seeded random values of the shapes that the network asks for: for tests and benchmarks.
+    Random(u64),
+    /// Shapes only: for listing a network before a weight is read. Such a graph cannot be run.
+    Declared,
+}
+
+/// A 1x1 convolution is at times stored as a linear layer and the reverse: `[O, I]` and `[O, I, 1, 1]` are the same.
+pub(super) fn same_but_for_ones(a: &[usize], b: &[usize]) -> bool {
+    let trim = |s: &[usize]| s.iter().rposition(|&d| d != 1).map_or(0, |last| last + 1);
+    a[..trim(a)] == b[..trim(b)]
+}
+
+/// Uniform values, scaled so that activations keep their size from layer to layer; variances in 0.5..1.5.
+pub(super) fn random(seed: u64, path: &str, shape: &[usize], count: usize) -> Arc<[f32]> {
+    // FNV-1a of the path, so that a parameter's values do not depend on the order of building.
+    let mut state =
+        path.bytes().fold(0xcbf2_9ce4_8422_2325 ^ seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let mut unit = move || {
+        // SplitMix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    let (center, spread) = match (path.rsplit('.').next(), shape.len()) {
+        (Some("running_var"), _) => (1.0, 0.5),
+        (Some("weight"), 1) => (1.0, 0.3),
+        (Some("weight"), _) => (0.0, (5.0 / shape[1..].iter().product::<usize>() as f32).sqrt()),
+        _ => (0.0, 0.1),
+    };
+    (0..count).map(|_| center + spread * unit()).collect()
+}

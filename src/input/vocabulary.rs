@@ -1,0 +1,199 @@
+//! Vocabularies: from text to the numbers that a language model reads, and back.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{Error, Result};
+
+/// Names of the token for what is in no vocabulary, and of that for the end of a line.
+const UNKNOWN: [&str; 4] = ["<unk>", "<UNK>", "[UNK]", "xxunk"];
+const LINE_END: [&str; 3] = ["<eos>", "</s>", "[EOS]"];
+
+/// A token of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Its number.
+    pub id: u32,
+    /// Characters of the text that it stands for, what separates it from the next among them.
+    pub chars: u32,
+}
+
+/// What tokens are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Every character.
+    Characters,
+    /// What white space separates; a token of its own ends each line, where the vocabulary has one.
+    Words,
+}
+
+/// Tokens and their numbers.
+#[derive(Clone, Debug)]
+pub struct Vocabulary {
+    kind: Kind,
+    ids: HashMap<String, u32>,
+    names: HashMap<u32, String>,
+    unknown: Option<u32>,
+    line_end: Option<u32>,
+    file: String,
+}
+
+impl Vocabulary {
+    /// Reads `path`: a JSON object from tokens to numbers (itself, or the first of its values that is one), a JSON list of
+    /// tokens, or one token a line. Where no token but such in brackets has more than one character, tokens are characters.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read; [`Error::Malformed`] if it is none of these.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
+        let text = String::from_utf8(bytes).map_err(|_| Error::malformed(&file, "is not UTF-8 text"))?;
+        Self::parse(&file, &text)
+    }
+
+    fn parse(file: &str, text: &str) -> Result<Self> {
+        let wrong = |detail: &str| Error::malformed(file, format!("is no vocabulary: {detail}"));
+        let tokens: Vec<(String, u32)> = match serde_json::from_str::<Value>(text) {
+            Ok(value) => {
+                let nested = |value: &Value| {
+                    let inner = value.as_object()?.values().find(|inner| numbered(inner).is_some())?;
+                    numbered(inner)
+                };
+                let tokens = numbered(&value).or_else(|| listed(&value)).or_else(|| nested(&value));
+                tokens.ok_or_else(|| wrong("its JSON has neither tokens with numbers nor a list of tokens"))?
+            }
+            Err(_) => text.lines().enumerate().map(|(id, line)| (line.to_owned(), id as u32)).collect(),
+        };
+        if tokens.is_empty() {
+            return Err(wrong("it is empty"));
+        }
+        let marked = |token: &str| token.len() > 2 && token.starts_with(['<', '[']) && token.ends_with(['>', ']']);
+        let characters = tokens.iter().all(|(token, _)| token.chars().count() == 1 || marked(token));
+        let kind = if characters { Kind::Characters } else { Kind::Words };
+        let (mut ids, mut names) = (HashMap::new(), HashMap::new());
+        for (token, id) in tokens {
+            names.entry(id).or_insert_with(|| token.clone());
+            if ids.insert(token.clone(), id).is_some() {
+                return Err(wrong(&format!("it has {token:?} twice")));
+            }
+        }
+        let first = |known: &[&str]| known.iter().find_map(|name| ids.get(*name).copied());
+        let (unknown, line_end) = (first(&UNKNOWN), first(&LINE_END));
+        Ok(Self { kind, unknown, line_end, ids, names, file: file.to_owned() })
+    }
+
+    /// The largest number and one: the rows that an embedding must have.
+    pub fn rows(&self) -> usize {
+        self.names.keys().max().map_or(0, |&id| id as usize + 1)
+    }
+
+    /// The number of `token`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it is not there.
+    pub fn id(&self, token: &str) -> Result<u32> {
+        let missing = || Error::malformed(&self.file, format!("has no token {token:?}"));
+        self.ids.get(token).copied().ok_or_else(missing)
+    }
+
+    /// The tokens of `text`, which `source` is the name of.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] naming the first character or word that is in no vocabulary without a token for such.
+    pub fn encode(&self, source: &str, text: &str) -> Result<Vec<Token>> {
+        let id = |token: &str, line: usize| {
+            self.ids.get(token).copied().or(self.unknown).ok_or_else(|| {
+                let place = format!("{source}: line {}", line + 1);
+                Error::malformed(place, format!("{token:?} is not in {}, which has no <unk>", self.file))
+            })
+        };
+        if self.kind == Kind::Characters {
+            let mut line = 0;
+            let mut buffer = [0; 4];
+            return text
+                .chars()
+                .map(|c| {
+                    let token = id(c.encode_utf8(&mut buffer), line).map(|id| Token { id, chars: 1 });
+                    line += usize::from(c == '\n');
+                    token
+                })
+                .collect();
+        }
+        let mut tokens = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            for word in line.split_whitespace() {
+                tokens.push(Token { id: id(word, number)?, chars: word.chars().count() as u32 + 1 });
+            }
+            if let Some(id) = self.line_end {
+                // The last word's separator is the end of the line.
+                tokens.push(Token { id, chars: u32::from(line.trim().is_empty()) });
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// How `id` continues a text; a number that is no token's is shown as one.
+    pub fn decode(&self, id: u32) -> String {
+        let name = self.names.get(&id).cloned().unwrap_or_else(|| format!("<{id}>"));
+        match self.kind {
+            Kind::Characters => name,
+            Kind::Words if self.line_end == Some(id) => "\n".into(),
+            Kind::Words => format!("{name} "),
+        }
+    }
+
+    /// What its tokens are, in words.
+    pub fn describe(&self) -> String {
+        let what = if self.kind == Kind::Characters { "characters" } else { "words" };
+        format!("{} {what}", self.ids.len())
+    }
+}
+
+fn numbered(value: &Value) -> Option<Vec<(String, u32)>> {
+    let entry = |(token, id): (&String, &Value)| Some((token.clone(), u32::try_from(id.as_u64()?).ok()?));
+    value.as_object()?.iter().map(entry).collect()
+}
+
+fn listed(value: &Value) -> Option<Vec<(String, u32)>> {
+    let entry = |(id, token): (usize, &Value)| Some((token.as_str()?.to_owned(), id as u32));
+    value.as_array()?.iter().enumerate().map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(vocabulary: &Vocabulary, text: &str) -> Vec<u32> {
+        vocabulary.encode("t.txt", text).unwrap().into_iter().map(|token| token.id).collect()
+    }
+
+    #[test]
+    fn characters_and_words_are_told_apart() {
+        let characters = Vocabulary::parse("v.json", r#"{"a": 1, "b": 0, "\n": 2, "<PAD>": 3}"#).unwrap();
+        assert_eq!((ids(&characters, "ab\na"), characters.rows()), (vec![1, 0, 2, 1], 4));
+        assert_eq!(characters.decode(0) + &characters.decode(9), "b<9>");
+        let words = Vocabulary::parse("v.txt", "the\ncat\n<unk>\n<eos>\n").unwrap();
+        assert_eq!(ids(&words, "the  dog\n\ncat"), [0, 2, 3, 3, 1, 3]);
+        let chars: u32 = words.encode("t", "the dog\n\ncat\n").unwrap().iter().map(|token| token.chars).sum();
+        assert_eq!(chars, 13);
+        assert_eq!([3, 1].map(|id| words.decode(id)).concat(), "\ncat ");
+        let list = Vocabulary::parse("v.json", r#"["x", "y"]"#).unwrap();
+        assert_eq!(ids(&list, "yx"), [1, 0]);
+        let nested = Vocabulary::parse("v.json", r#"{"max": 4, "char2idx": {"x": 5}}"#).unwrap();
+        assert_eq!((ids(&nested, "x"), nested.rows()), (vec![5], 6));
+    }
+
+    #[test]
+    fn what_is_no_vocabulary_or_in_none_is_an_error_with_its_place() {
+        let error = |text: &str| Vocabulary::parse("v.json", text).unwrap_err().to_string();
+        assert!(error("").contains("it is empty") && error("{}").contains("empty"), "{}", error(""));
+        assert!(error(r#"{"a": -1}"#).contains("neither"), "{}", error(r#"{"a": -1}"#));
+        assert!(error("a\nb\na").contains("\"a\" twice"));
+        let letters = Vocabulary::parse("v.json", r#"{"a": 0, "\n": 1}"#).unwrap();
+        let told = letters.encode("t.txt", "aa\na?").unwrap_err().to_string();
+        assert!(told.starts_with("t.txt: line 2: \"?\" is not in v.json"), "{told}");
+        assert!(letters.id("<s>").unwrap_err().to_string().contains("no token \"<s>\""));
+    }
+}

@@ -1,0 +1,29 @@
+//! Rows of a table, by number.
+
+use super::{Param, Shape};
+
+/// `y[:, t] = table[x[t]]` for a sequence of numbers `[1, 1, T]`.
+#[derive(Clone, Debug)]
+pub struct Embedding {
+    /// `[V, E]`.
+    pub table: Param,
+}
+
+impl Embedding {
+    /// Numbers there are rows for, V.
+    pub fn rows(&self) -> usize {
+        self.table.shape[0]
+    }
+
+    /// Values of a row, E.
+    pub fn features(&self) -> usize {
+        self.table.shape[1]
+    }
+
+    pub(super) fn output(&self, x: Shape) -> Result<Shape, String> {
+        if (x.c, x.h) != (1, 1) {
+            return Err(format!("input {x} is no sequence of numbers [1, 1, T]"));
+        }
+        Ok(Shape { c: self.features(), ..x })
+    }
+}

@@ -1,0 +1,151 @@
+//! How good a network's answers were: as part of the document, and in words.
+
+use serde::Serialize;
+
+use super::units;
+use crate::model::Model;
+use crate::task;
+
+/// How good the answers were, by task.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Quality {
+    /// Of classes of images.
+    Classify(Accuracy),
+    /// Of classes of pixels.
+    Segment(Overlap),
+    /// Of images.
+    Restore(Fidelity),
+    /// Of the next tokens of texts.
+    Language(Likelihood),
+}
+
+/// Semantic segmentation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Overlap {
+    /// Inputs with a truth.
+    pub images: u64,
+    /// Pixels with a truth.
+    pub pixels: u64,
+    /// Pixels of the right class.
+    pub correct: u64,
+    /// Mean over classes of intersection over union.
+    pub mean_iou: Option<f64>,
+    /// The classes that occur.
+    pub classes: Vec<ClassOverlap>,
+}
+
+/// One class's pixels.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClassOverlap {
+    /// Its number.
+    pub class: usize,
+    /// Its name.
+    pub name: String,
+    /// Pixels in answer and truth.
+    pub intersection: u64,
+    /// Pixels in answer or truth.
+    pub union: u64,
+    /// `intersection / union`.
+    pub iou: Option<f64>,
+}
+
+/// Language modelling.
+#[derive(Clone, Debug, Serialize)]
+pub struct Likelihood {
+    /// Tokens predicted.
+    pub tokens: u64,
+    /// Tokens that were the likeliest.
+    pub correct: u64,
+    /// Characters that they stand for.
+    pub characters: u64,
+    /// `exp` of the mean negative log-likelihood of a token.
+    pub perplexity: f64,
+    /// Negative log-likelihood in bits, of a character.
+    pub bits_per_character: Option<f64>,
+}
+
+/// Image restoration.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fidelity {
+    /// Inputs with a truth.
+    pub images: u64,
+    /// Mean PSNR of the answers, dB; values clipped to 0..1.
+    pub psnr_db: f64,
+    /// Mean PSNR of the inputs, dB.
+    pub input_psnr_db: f64,
+    /// Mean SSIM of the answers (Gaussian windows of 11x11); absent where no image is that large.
+    pub ssim: Option<f64>,
+}
+
+/// Classification accuracy.
+#[derive(Clone, Debug, Serialize)]
+pub struct Accuracy {
+    /// Inputs with a label.
+    pub labelled: u64,
+    /// Label is the highest logit.
+    pub top1: u64,
+    /// Label is among the five highest.
+    pub top5: u64,
+}
+
+/// How good the answers were; nothing where no truth is known.
+pub fn quality(model: &Model, quality: &task::Quality) -> Option<Quality> {
+    match quality {
+        task::Quality::Classify(sums) => {
+            let accuracy = Accuracy { labelled: sums.labelled, top1: sums.top1, top5: sums.top5 };
+            (sums.labelled > 0).then_some(Quality::Classify(accuracy))
+        }
+        task::Quality::Segment(sums) => (sums.images > 0).then(|| {
+            let [correct, pixels] = sums.pixels();
+            let classes = sums.classes.iter().enumerate().filter(|(_, area)| area.union() > 0);
+            let overlap = |(class, area): (usize, &task::segment::Area)| ClassOverlap {
+                class,
+                name: model.class_name(class),
+                intersection: area.intersection,
+                union: area.union(),
+                iou: Some(area.intersection as f64 / area.union() as f64),
+            };
+            let classes = classes.map(overlap).collect();
+            Quality::Segment(Overlap { images: sums.images, pixels, correct, mean_iou: sums.mean_iou(), classes })
+        }),
+        task::Quality::None => None,
+        task::Quality::Language(sums) => (sums.tokens > 0).then(|| {
+            Quality::Language(Likelihood {
+                tokens: sums.tokens,
+                correct: sums.correct,
+                characters: sums.chars,
+                perplexity: sums.perplexity(),
+                bits_per_character: sums.bits_per_character(),
+            })
+        }),
+        task::Quality::Restore(sums) => (sums.images > 0).then(|| {
+            let [psnr_db, input_psnr_db] = sums.mean_psnr();
+            Quality::Restore(Fidelity { images: sums.images, psnr_db, input_psnr_db, ssim: sums.mean_ssim() })
+        }),
+    }
+}
+
+/// How good the answers were, in words.
+pub fn told(quality: &Quality) -> String {
+    let share = |count: u64, of: u64| units::share(Some(count as f64 / of as f64));
+    match quality {
+        Quality::Classify(Accuracy { labelled, top1, top5 }) => {
+            let (top1, top5) = (share(*top1, *labelled), share(*top5, *labelled));
+            format!("top-1 {top1}, top-5 {top5} of {labelled} with a label")
+        }
+        Quality::Segment(Overlap { images, pixels, correct, mean_iou, .. }) => {
+            let (iou, right) = (units::share(*mean_iou), share(*correct, *pixels));
+            format!("mean IoU {iou}, {right} of the pixels right, of {images} with a truth")
+        }
+        Quality::Language(Likelihood { tokens, correct, perplexity, bits_per_character, .. }) => {
+            let bits = bits_per_character.map(|bits| format!(", {bits:.3} bits a character")).unwrap_or_default();
+            let right = share(*correct, *tokens);
+            format!("perplexity {perplexity:.3}{bits}, {right} right, of {tokens} tokens")
+        }
+        Quality::Restore(Fidelity { images, psnr_db, input_psnr_db, ssim }) => {
+            let ssim = ssim.map(|ssim| format!(", SSIM {ssim:.4}")).unwrap_or_default();
+            format!("PSNR {psnr_db:.2} dB (inputs {input_psnr_db:.2}){ssim} of {images} with a truth")
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Language: how likely a text is to a network that predicts its next token.
+
+/// Sums over tokens; whole numbers, so that no order of adding shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Likelihood {
+    /// Tokens predicted.
+    pub tokens: u64,
+    /// Tokens that were the likeliest.
+    pub correct: u64,
+    /// Characters that the tokens stand for.
+    pub chars: u64,
+    /// Negative logarithms of the probabilities, in thousand-millionths of a nat.
+    pub surprise: u128,
+}
+
+impl Likelihood {
+    /// Adds the token `token`, which stands for `chars` characters, predicted by `logits`.
+    pub fn add(&mut self, logits: &[f32], token: usize, chars: u64) {
+        self.tokens += 1;
+        self.chars += chars;
+        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        self.correct += u64::from(logits.iter().position(|&logit| logit == highest) == Some(token));
+        self.surprise += (surprise(logits, token) * 1e9).round() as u128;
+    }
+
+    /// Adds the tokens of another part of the data.
+    pub fn merge(&mut self, other: &Self) {
+        self.tokens += other.tokens;
+        self.correct += other.correct;
+        self.chars += other.chars;
+        self.surprise += other.surprise;
+    }
+
+    /// `exp` of the mean negative logarithm of a token's probability.
+    pub fn perplexity(&self) -> f64 {
+        (self.surprise as f64 / 1e9 / self.tokens as f64).exp()
+    }
+
+    /// Bits that a character takes; none where tokens stand for no characters.
+    pub fn bits_per_character(&self) -> Option<f64> {
+        (self.chars > 0).then(|| self.surprise as f64 / 1e9 / std::f64::consts::LN_2 / self.chars as f64)
+    }
+}
+
+/// `-log softmax(logits)[token]`, in nats.
+pub fn surprise(logits: &[f32], token: usize) -> f64 {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - f64::from(highest)).exp()).sum();
+    sum.ln() + f64::from(highest) - f64::from(logits[token])
+}
+
+/// Draws tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampler {
+    /// Divides the logits; 0 takes the likeliest token.
+    pub temperature: f64,
+    /// Only so many of the likeliest; all if none.
+    pub top_k: Option<usize>,
+}
+
+impl Sampler {
+    /// The token that `draw`, a number of 0..1, falls on.
+    pub fn token(&self, logits: &[f32], draw: f64) -> usize {
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+        order.truncate(self.top_k.unwrap_or(usize::MAX));
+        if self.temperature == 0.0 {
+            return order[0];
+        }
+        let highest = f64::from(logits[order[0]]);
+        let weight = |token: usize| ((f64::from(logits[token]) - highest) / self.temperature).exp();
+        let mut left = draw * order.iter().map(|&token| weight(token)).sum::<f64>();
+        let fell = order.iter().copied().find(|&token| {
+            left -= weight(token);
+            left < 0.0
+        });
+        fell.unwrap_or(order[order.len() - 1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn perplexity_and_bits_follow_their_formulas() {
+        let mut sum = Likelihood::default();
+        sum.add(&[0.0; 8], 3, 1);
+        sum.add(&[0.0; 8], 0, 3);
+        assert!((sum.perplexity() - 8.0).abs() < 1e-6);
+        assert!((sum.bits_per_character().unwrap() - 1.5).abs() < 1e-7);
+        assert_eq!((sum.tokens, sum.correct), (2, 1));
+        assert!((surprise(&[1000.0, 0.0], 1) - 1000.0).abs() < 1e-9);
+        let mut other = sum;
+        other.merge(&sum);
+        assert_eq!((other.tokens, other.surprise), (4, 2 * sum.surprise));
+    }
+
+    #[test]
+    fn a_sampler_takes_what_it_is_told_to() {
+        let logits = [1.0, 3.0, 2.0];
+        let greedy = Sampler { temperature: 0.0, top_k: None };
+        assert_eq!(greedy.token(&logits, 0.999), 1);
+        let two = Sampler { temperature: 1.0, top_k: Some(2) };
+        // Probabilities of the two: 1 / (1 + exp(-1)) = 0.731.
+        assert_eq!([0.0, 0.73, 0.732, 0.9999].map(|draw| two.token(&logits, draw)), [1, 1, 2, 2]);
+        let all = Sampler { temperature: 1e9, top_k: None };
+        assert_eq!([0.1, 0.5, 0.9].map(|draw| all.token(&logits, draw)), [1, 2, 0]);
+    }
+}

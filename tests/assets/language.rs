@@ -1,0 +1,122 @@
+//! Language: log-probabilities within 1e-3 of PyTorch's, bits a character within 0.1 %, the tagger's classes all equal.
+
+use deadweight::engine::{Backend, CandleEngine, EngineOptions, Session};
+use deadweight::input::{Cut, Dataset, Vocabulary};
+use deadweight::kernels::Isa;
+use deadweight::layers::Shape;
+use deadweight::measure::{Quiet, Settings, calibrate, measure};
+use deadweight::report;
+use deadweight::task::Quality;
+use deadweight::task::language::surprise;
+
+use super::{asset, json, load, stored};
+
+#[test]
+fn shakespeare_is_as_likely_as_to_pytorch() {
+    let model = load("lstm/charrnn-shakespeare.safetensors", "charrnn");
+    let reference = "lstm/charrnn-shakespeare.ref.safetensors";
+    let (ids, _) = stored(reference, "ids");
+    let vocabulary = Vocabulary::open(&asset("lstm/charrnn-shakespeare.vocab.json")).unwrap();
+    let text = std::fs::read_to_string(asset("data/text/shakespeare-10k.txt")).unwrap();
+    let tokens = vocabulary.encode("text", &text).unwrap();
+    assert!(tokens.iter().map(|token| token.id as f32).eq(ids.iter().copied()), "other tokens");
+    // In segments whose state goes on, and whole.
+    let steps = 333;
+    let mut session = Session::new(model.graph.clone(), Shape::new(1, 1, steps), 1, EngineOptions::new(2)).unwrap();
+    session.carry_states();
+    let nll = stored(reference, "nll").0;
+    let (first, _) = stored(reference, "logits_first64");
+    let mut worst = 0.0f64;
+    for (segment, inputs) in ids.chunks(steps).take(30).enumerate() {
+        let logits = session.run(inputs, None).unwrap();
+        for step in 0..steps {
+            let at = segment * steps + step;
+            let of: Vec<f32> = (0..65).map(|class| logits[class * steps + step]).collect();
+            if at < 64 {
+                let apart = of.iter().zip(&first[at * 65..]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(apart < 1e-3, "logits of step {at} are {apart} apart");
+            }
+            worst = worst.max((surprise(&of, ids[at + 1] as usize) - f64::from(nll[at])).abs());
+        }
+    }
+    assert!(worst < 1e-3, "log-probabilities are {worst} apart");
+    let candle = CandleEngine::new(&model.graph, candle_core::Device::Cpu).unwrap();
+    let by_candle = candle.run(&ids[..64], Shape::new(1, 1, 64), None).unwrap();
+    let apart = (0..64 * 65).map(|i| (by_candle[i % 65 * 64 + i / 65] - first[i]).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-3, "candle's logits are {apart} apart");
+}
+
+#[test]
+fn a_measurement_tells_the_bits_of_a_character_whatever_the_segments() {
+    let model = load("lstm/charrnn-shakespeare.safetensors", "charrnn");
+    let vocabulary = Vocabulary::open(&asset("lstm/charrnn-shakespeare.vocab.json")).unwrap();
+    let figures = json("lstm/charrnn-shakespeare.ref.json");
+    let measured = |steps: usize, streams: usize, threads: usize, isa: Isa| {
+        let cut = Cut::Streams { streams, steps };
+        let data =
+            Dataset::text(&[asset("data/text/shakespeare-10k.txt")], &vocabulary, &cut, &model.preprocess).unwrap();
+        let backend = Backend::Native(EngineOptions { isa, ..EngineOptions::new(threads) });
+        // Ranges of the whole text, so that no format depends on the segments.
+        let settings = Settings { calibrate: usize::MAX, ..Settings::default() };
+        let calibration = calibrate(&model, &backend, &data, &settings, &Quiet).unwrap();
+        let measurement = measure(&model, &backend, &data, &calibration, &Quiet).unwrap();
+        let document = report::document(&model, "native", &calibration, &measurement);
+        (measurement.quality, serde_json::to_string(&(&document.layers, &document.network)).unwrap())
+    };
+    let (quality, counts) = measured(64, 1, 2, Isa::best());
+    let Quality::Language(likelihood) = &quality else { panic!("it predicts") };
+    let bits = likelihood.bits_per_character().unwrap();
+    let want = figures["bits_per_char"].as_f64().unwrap();
+    assert!((bits / want - 1.0).abs() < 1e-3, "{bits} bits a character, PyTorch {want}");
+    let perplexity = figures["perplexity"].as_f64().unwrap();
+    assert!((likelihood.perplexity() / perplexity - 1.0).abs() < 1e-3, "perplexity {}", likelihood.perplexity());
+    let right = likelihood.correct as f64 / likelihood.tokens as f64;
+    assert!((right - figures["next_char_accuracy"].as_f64().unwrap()).abs() < 2e-4, "{right} right");
+    for (steps, threads, isa) in [(1000, 1, Isa::best()), (64, 1, Isa::SCALAR), (64, 3, Isa::best())] {
+        let (other, again) = measured(steps, 1, threads, isa);
+        assert_eq!(quality, other, "{steps} steps");
+        // Extents are those of the segments; everything else is of the text.
+        let plain = |text: &str| {
+            regex::Regex::new(r#""(input|output)":\[[^\]]*\]"#).unwrap().replace_all(text, "").into_owned()
+        };
+        assert!(plain(&counts) == plain(&again), "{steps} steps, {threads} threads, {}: other counts", isa.name());
+    }
+    let (of_streams, _) = measured(50, 4, 2, Isa::best());
+    let Quality::Language(of_streams) = of_streams else { panic!("it predicts") };
+    assert_eq!(of_streams.tokens, 4 * 2499);
+    assert!((of_streams.bits_per_character().unwrap() / want - 1.0).abs() < 0.01);
+}
+
+#[test]
+fn polyphones_are_tagged_as_by_pytorch() {
+    let model = load("lstm/g2pm-bilstm.safetensors", "g2pm");
+    let figures = json("lstm/g2pm-bilstm.ref.json");
+    let vocabulary = Vocabulary::open(&asset("lstm/g2pm-vocab.json")).unwrap();
+    let (logits16, shape) = stored("lstm/g2pm-bilstm.ref.safetensors", "logits_first16");
+    let mut other = 0;
+    for (number, case) in figures["cases"].as_array().unwrap().iter().enumerate() {
+        let ids: Vec<f32> = case["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as f32).collect();
+        let steps = ids.len();
+        let place = case["position"].as_u64().unwrap() as usize + 1;
+        let mut session = Session::new(model.graph.clone(), Shape::new(1, 1, steps), 1, EngineOptions::new(1)).unwrap();
+        let output = session.run(&ids, None).unwrap();
+        let logits: Vec<f32> = (0..876).map(|class| output[class * steps + place]).collect();
+        let best = (1..876).fold(0, |best, class| if logits[class] > logits[best] { class } else { best });
+        other += usize::from(best as u64 != case["predicted"].as_u64().unwrap());
+        if number < shape[0] {
+            let want = &logits16[number * 876..][..876];
+            let apart = logits.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-3, "case {number}: {apart} apart");
+        }
+        // The line as the program reads it.
+        if number < 20 {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("line.txt");
+            std::fs::write(&file, case["sentence"].as_str().unwrap()).unwrap();
+            let cut = Cut::Lines { begin: Some("시".into()), end: Some("끝".into()) };
+            let data = Dataset::text(&[file], &vocabulary, &cut, &model.preprocess).unwrap();
+            assert_eq!(data.load(0).unwrap().values, ids, "case {number}");
+        }
+    }
+    assert_eq!(other, 0, "{other} of 500 cases are of another class than PyTorch's");
+}
