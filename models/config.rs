@@ -44,10 +44,15 @@ fn from_transformers(config: &Value, kind: &str) -> Result<Card> {
     let Some((family, read)) = readers.into_iter().find(|(family, _)| family.name == wanted) else {
         return Err(Error::unsupported(format!("model_type {kind}"), format!("known are {}", known.join(", "))));
     };
+    let namings = family.namings.iter().map(|(naming, _)| *naming);
     Ok(Card {
         name: text_or(config, "_name_or_path", kind),
         family: family.name.to_owned(),
-        task: if pixels { Task::Segment } else { Task::Classify },
+        task: match (pixels, family.name) {
+            (true, _) => Task::Segment,
+            (_, "rnn") => Task::Language,
+            _ => Task::Classify,
+        },
         description: format!("{} as its config.json describes it", family.name),
         repo: None,
         revision: None,
@@ -56,7 +61,7 @@ fn from_transformers(config: &Value, kind: &str) -> Result<Card> {
         parameters: None,
         macs: None,
         labels: labels(config),
-        naming: Some(Naming::Transformers),
+        naming: namings.clone().find(|naming| *naming == Naming::Transformers).or(namings.clone().next()),
         input: toml::Table::new(),
         arch: read(config)?,
         from_config: true,
@@ -198,6 +203,11 @@ mod tests {
             ),
             (json!({"model_type": "mobilenet_v1", "tf_padding": true}), 4_233_001),
             (json!({"model_type": "mobilenet_v2", "depth_multiplier": 1.0}), 3_506_153),
+            (
+                json!({"model_type": "rnn", "rnn_type": "LSTM", "vocab_size": 50002, "embedding_dim": 1024,
+                    "hidden_dim": 1024, "num_layers": 2, "bidirectional": false, "tie_weights": true}),
+                68_045_650,
+            ),
             // Without the 1280 filters (412,160 values) that the head does not read.
             (
                 json!({"model_type": "mobilenet_v2", "output_stride": 8, "num_labels": 21,
@@ -231,6 +241,10 @@ mod tests {
             (json!({"model_type": "resnet", "hidden_act": "gelu"}), "hidden_act other than relu"),
             (json!({"model_type": "resnet", "depths": "deep"}), "invalid type"),
             (json!({"model_type": "mobilenet_v2", "output_stride": 8}), "output_stride other than 32"),
+            (
+                json!({"model_type": "rnn", "rnn_type": "GRU", "vocab_size": 2, "embedding_dim": 2, "hidden_dim": 2, "num_layers": 1}),
+                "rnn_type other than LSTM",
+            ),
             (json!({"architecture": "resnet50", "model_args": {"stem_width": 32}}), "model_args"),
         ];
         for (config, want) in cases {

@@ -1,11 +1,12 @@
 //! From what the command line calls a model to a network with its weights.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::graph::{Graph, Params, passes};
 use crate::input::{Dataset, Preprocess};
 use crate::layers::{Layer, Shape};
+use crate::models::Task;
 use crate::weights::{SourceFile, Weights};
 use crate::{Error, Result, models};
 
@@ -109,6 +110,12 @@ impl Model {
         })
     }
 
+    /// A file of that name beside the weights.
+    pub fn beside(&self, name: &str) -> Option<PathBuf> {
+        let path = Path::new(&self.source).join(name);
+        path.is_file().then_some(path)
+    }
+
     /// MACs of one image.
     ///
     /// # Errors
@@ -178,7 +185,8 @@ impl Model {
         }
         let preprocess = match &params {
             // What the checkpoint's makers say of their preprocessing stands beside it.
-            Params::Stored(weights) if card.from_config => preprocess_of(weights)?,
+            Params::Stored(weights) if card.from_config && card.task != Task::Language => preprocess_of(weights)?,
+            _ if card.from_config => Preprocess::numbers(),
             _ => Preprocess::from_table(&card.name, &card.input)?,
         };
         let (graph, naming) = models::build(&card, params)?;

@@ -142,7 +142,8 @@ pub struct InputArgs {
     /// Directory of what the answers should be, files named as the inputs: clean images, or images of classes
     #[arg(long, value_name = "DIR", conflicts_with_all = ["sigma", "scale"])]
     pub truth: Option<PathBuf>,
-    /// Vocabulary of a network that reads texts: JSON from tokens to numbers, or one token a line
+    /// Vocabulary of a network that reads texts: tokenizer.json, JSON from tokens to numbers, or one token a line
+    /// [default: tokenizer.json, vocab.json or vocab.txt beside the weights]
     #[arg(long, value_name = "FILE")]
     pub vocab: Option<PathBuf>,
     /// Cut texts into N streams that run side by side; each starts from a state of zeros

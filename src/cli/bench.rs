@@ -24,7 +24,16 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     let random = args.inputs.is_empty() && model.builtin_data().is_none();
     // Random images must outlive the data set that reads them.
     let folder = tempfile::tempdir().map_err(|error| Error::io(std::env::temp_dir(), error))?;
-    let data = if random { random_images(&model, batch, folder.path())? } else { setup::listed(&model, &args.inputs)? };
+    let data = if let Some(rows) = model.embedding_rows() {
+        if !args.inputs.is_empty() {
+            return Err(Error::invalid("INPUT", "is of networks that read images; texts are timed on random tokens"));
+        }
+        Dataset::random_numbers(rows, batch, SEED, &model.preprocess)
+    } else if random {
+        random_images(&model, batch, folder.path())?
+    } else {
+        setup::listed(&model, &args.inputs)?
+    };
     let mut images = Vec::new();
     for i in 0..batch {
         images.extend(data.load(i % data.len())?.values);
@@ -86,9 +95,9 @@ impl Told<'_> {
     fn table(&self, width: Option<u16>) -> String {
         let bench = self.bench;
         let random = match (self.random_weights, self.random_inputs) {
-            (true, true) => ", random weights and images",
+            (true, true) => ", random weights and inputs",
             (true, false) => ", random weights",
-            (false, true) => ", random images",
+            (false, true) => ", random inputs",
             (false, false) => "",
         };
         let times = |[lower, median, upper]: [f64; 3]| {
@@ -174,7 +183,7 @@ mod tests {
         };
         let told = Told { schema: "deadweight/bench/1", random_inputs: true, random_weights: false, bench: &bench };
         insta::assert_snapshot!(told.table(None), @r"
-        model     tiny, random images
+        model     tiny, random inputs
         run       inputs: 8, threads: 2, avx2
         plain     1.000 ms (900.0 us to 1.200 ms), 2.000 G MAC/s
         measured  1.100 ms (1.000 ms to 1.500 ms), 1.818 G MAC/s

@@ -232,7 +232,7 @@ fn show_hidden(
 ) {
     let mut read = vec![0.0; geometry.len()];
     for image in 0..images {
-        let start = lstm.hidden_of(&first[image * lstm.state_len()..]);
+        let start: Vec<f32> = lstm.hidden_of(&first[image * lstm.state_len()..][..lstm.state_len()]).collect();
         for step in 0..geometry.w {
             let to = lstm.column(step, geometry.w);
             for c in 0..geometry.c {

@@ -112,6 +112,12 @@ impl Dataset {
         Ok(Self { text: Some(Text::open(paths, vocabulary, cut)?), ..Self::empty(preprocess) })
     }
 
+    /// `count` inputs of seeded random numbers below `rows`, as many as a network is listed with.
+    pub fn random_numbers(rows: usize, count: usize, seed: u64, preprocess: &Preprocess) -> Self {
+        let text = Text::random(rows, preprocess.size().1, count, seed);
+        Self { text: Some(text), ..Self::empty(preprocess) }
+    }
+
     /// How inputs are made, in words.
     pub fn describe(&self) -> String {
         self.text.as_ref().map_or_else(|| self.preprocess.describe(), |text| text.description.clone())

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 use super::dataset::Sample;
@@ -91,6 +93,19 @@ impl Text {
             return Err(Error::malformed(names.join(", "), format!("is too short: {least} is the least")));
         }
         Ok(Self { tokens, inputs, predicts, together, description })
+    }
+
+    /// `count` inputs of `steps` seeded random numbers below `rows`.
+    pub(super) fn random(rows: usize, steps: usize, count: usize, seed: u64) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut token = || Token { id: random.random_range(0..rows.max(1) as u32), chars: 0 };
+        Self {
+            tokens: (0..count * steps).map(|_| token()).collect(),
+            inputs: (0..count).map(|input| (input * steps, steps)).collect(),
+            predicts: false,
+            together: 1,
+            description: "random numbers".into(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::Value;
+use tokenizers::Tokenizer;
 
 use crate::{Error, Result};
 
@@ -33,6 +34,8 @@ enum Kind {
 #[derive(Clone, Debug)]
 pub struct Vocabulary {
     kind: Kind,
+    /// Who cuts texts, where neither characters nor white space do.
+    tokenizer: Option<Box<Tokenizer>>,
     ids: HashMap<String, u32>,
     names: HashMap<u32, String>,
     unknown: Option<u32>,
@@ -41,7 +44,7 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Reads `path`: a JSON object from tokens to numbers (itself, or the first of its values that is one), a JSON list of
+    /// Reads `path`: a `tokenizer.json` of Hugging Face, a JSON object from tokens to numbers (itself, or the first of its values that is one), a JSON list of
     /// tokens, or one token a line. Where no token but such in brackets has more than one character, tokens are characters.
     ///
     /// # Errors
@@ -55,6 +58,14 @@ impl Vocabulary {
 
     fn parse(file: &str, text: &str) -> Result<Self> {
         let wrong = |detail: &str| Error::malformed(file, format!("is no vocabulary: {detail}"));
+        if serde_json::from_str::<Value>(text).is_ok_and(|value| value["model"].is_object()) {
+            let tokenizer: Tokenizer = text.parse().map_err(|error: tokenizers::Error| wrong(&error.to_string()))?;
+            let ids: HashMap<String, u32> = tokenizer.get_vocab(true).into_iter().collect();
+            let names = ids.iter().map(|(token, &id)| (id, token.clone())).collect();
+            let tokenizer = Some(Box::new(tokenizer));
+            let file = file.to_owned();
+            return Ok(Self { kind: Kind::Words, tokenizer, unknown: None, line_end: None, ids, names, file });
+        }
         let tokens: Vec<(String, u32)> = match serde_json::from_str::<Value>(text) {
             Ok(value) => {
                 let nested = |value: &Value| {
@@ -81,7 +92,7 @@ impl Vocabulary {
         }
         let first = |known: &[&str]| known.iter().find_map(|name| ids.get(*name).copied());
         let (unknown, line_end) = (first(&UNKNOWN), first(&LINE_END));
-        Ok(Self { kind, unknown, line_end, ids, names, file: file.to_owned() })
+        Ok(Self { kind, tokenizer: None, unknown, line_end, ids, names, file: file.to_owned() })
     }
 
     /// The largest number and one: the rows that an embedding must have.
@@ -103,6 +114,18 @@ impl Vocabulary {
     /// # Errors
     /// [`Error::Malformed`] naming the first character or word that is in no vocabulary without a token for such.
     pub fn encode(&self, source: &str, text: &str) -> Result<Vec<Token>> {
+        if let Some(tokenizer) = &self.tokenizer {
+            let failed = |error: tokenizers::Error| Error::malformed(source, format!("by {}: {error}", self.file));
+            let encoding = tokenizer.encode(text, false).map_err(failed)?;
+            // What separates a token from the one before belongs to it.
+            let mut end = 0;
+            let tokens = encoding.get_ids().iter().zip(encoding.get_offsets()).map(|(&id, &(_, to))| {
+                let chars = text.get(end..to.max(end)).map_or(0, |part| part.chars().count() as u32);
+                end = to.max(end);
+                Token { id, chars }
+            });
+            return Ok(tokens.collect());
+        }
         let id = |token: &str, line: usize| {
             self.ids.get(token).copied().or(self.unknown).ok_or_else(|| {
                 let place = format!("{source}: line {}", line + 1);
@@ -136,6 +159,11 @@ impl Vocabulary {
 
     /// How `id` continues a text; a number that is no token's is shown as one.
     pub fn decode(&self, id: u32) -> String {
+        if let Some(tokenizer) = &self.tokenizer {
+            // A token that cannot be shown alone is shown by its name.
+            let shown = tokenizer.decode(&[id], false).ok().filter(|text| !text.is_empty());
+            return shown.map_or_else(|| format!("<{id}>"), |text| format!("{text} "));
+        }
         let name = self.names.get(&id).cloned().unwrap_or_else(|| format!("<{id}>"));
         match self.kind {
             Kind::Characters => name,
@@ -146,7 +174,11 @@ impl Vocabulary {
 
     /// What its tokens are, in words.
     pub fn describe(&self) -> String {
-        let what = if self.kind == Kind::Characters { "characters" } else { "words" };
+        let what = match (&self.tokenizer, self.kind) {
+            (Some(_), _) => "tokens",
+            (None, Kind::Characters) => "characters",
+            (None, Kind::Words) => "words",
+        };
         format!("{} {what}", self.ids.len())
     }
 }
@@ -183,6 +215,22 @@ mod tests {
         assert_eq!(ids(&list, "yx"), [1, 0]);
         let nested = Vocabulary::parse("v.json", r#"{"max": 4, "char2idx": {"x": 5}}"#).unwrap();
         assert_eq!((ids(&nested, "x"), nested.rows()), (vec![5], 6));
+    }
+
+    #[test]
+    fn tokenizers_of_hugging_face_cut_and_number() {
+        let json = r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null,
+            "model": {"type": "WordLevel", "vocab": {"the": 0, "cat": 1, "<unk>": 2}, "unk_token": "<unk>"}}"#;
+        let vocabulary = Vocabulary::parse("tokenizer.json", json).unwrap();
+        let tokens = vocabulary.encode("t", "the  dog\ncat").unwrap();
+        assert_eq!(tokens.iter().map(|token| (token.id, token.chars)).collect::<Vec<_>>(), [(0, 3), (2, 5), (1, 4)]);
+        assert_eq!(
+            (vocabulary.rows(), vocabulary.decode(1), vocabulary.describe()),
+            (3, "cat ".into(), "3 tokens".into())
+        );
+        let broken = Vocabulary::parse("tokenizer.json", r#"{"model": {"type": "Sing"}}"#).unwrap_err();
+        assert!(broken.to_string().starts_with("tokenizer.json: is no vocabulary"), "{broken}");
     }
 
     #[test]

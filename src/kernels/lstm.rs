@@ -1,6 +1,8 @@
 //! The recurrence of an LSTM: at each step one product of the hidden values with the weights of all four gates, the gates
 //! and the cell in registers.
 
+use std::ops::Range;
+
 use super::activation::{Activation, tanh};
 use super::buffer::Buffer;
 use super::exec::Exec;
@@ -8,6 +10,7 @@ use super::geometry::{Geometry, LANES};
 use super::isa::Kernel;
 use super::shared::Shared;
 use super::simd::Simd;
+use super::tile::unrolled;
 
 /// Input, forget, cell, output.
 const GATES: usize = 4;
@@ -15,6 +18,8 @@ const GATES: usize = 4;
 const CHAINS: usize = 2;
 /// Multiply-adds of a step from which on it pays to share them between threads.
 const SHARED_STEP: usize = 1 << 18;
+/// Sequences that run together where the registers hold their sums.
+const MOST_TOGETHER: usize = 3;
 
 /// Recurrent weights, packed.
 pub struct PackedLstm {
@@ -53,14 +58,14 @@ impl PackedLstm {
         self.hidden.div_ceil(LANES)
     }
 
-    /// Floats of the state of one sequence: hidden values and cells, both filled up to blocks.
+    /// Floats of the state of one sequence: for each block, sixteen hidden values and their cells.
     pub fn state_len(&self) -> usize {
-        2 * self.blocks() * LANES
+        self.blocks() * 2 * LANES
     }
 
     /// The hidden values of a state.
-    pub fn hidden_of<'a>(&self, state: &'a [f32]) -> &'a [f32] {
-        &state[..self.hidden]
+    pub fn hidden_of<'a>(&self, state: &'a [f32]) -> impl Iterator<Item = f32> + use<'a> {
+        state.chunks(2 * LANES).flat_map(|block| &block[..LANES]).copied().take(self.hidden)
     }
 
     /// Column that step `step` of `steps` reads and writes.
@@ -84,47 +89,38 @@ impl PackedLstm {
         assert!(xg.c == GATES * self.hidden && yg.c == self.hidden && xg.w == yg.w, "four gates enter");
         assert!(xg.lanes == LANES && yg.lanes == LANES && states.len() >= images * self.state_len(), "blocked");
         let (y, states) = (Shared::new(y), Shared::new(states));
-        let blocks = self.blocks();
-        let threads = exec.pool.threads();
-        let share = images < threads && GATES * self.hidden * self.hidden >= SHARED_STEP;
-        let parts = if share { threads.min(blocks) } else { 1 };
-        let runs = if share { images } else { 1 };
-        // Hidden values of the step before, which all parts read while each writes its own of the next.
-        for run in 0..runs {
-            let sequences = if share { run..run + 1 } else { 0..images };
-            if parts == 1 {
-                exec.for_each_task(sequences.len(), |_, sequence| {
-                    let sequence = sequences.start + sequence;
-                    // SAFETY: each sequence belongs to one task.
-                    let state = unsafe { states.slice(sequence * self.state_len(), self.state_len()) };
-                    let mut before = vec![0.0; blocks * LANES];
-                    for step in 0..xg.w {
-                        let (hidden, cells) = state.split_at_mut(blocks * LANES);
-                        before.copy_from_slice(hidden);
-                        let column = self.column(step, xg.w);
-                        let part = Part { lstm: self, data, xg, y: &y, yg, sequence, column, blocks: 0..blocks };
-                        exec.isa.run(Step { part, before: &before, hidden, cells });
-                    }
-                });
-                continue;
-            }
-            let sequence = sequences.start;
-            let mut before = vec![0.0; blocks * LANES];
-            for step in 0..xg.w {
-                // SAFETY: between two runs of tasks nobody else has the state.
-                before.copy_from_slice(unsafe { states.slice(sequence * self.state_len(), blocks * LANES) });
-                let column = self.column(step, xg.w);
-                exec.for_each_task(parts, |_, task| {
-                    let mine = blocks * task / parts..blocks * (task + 1) / parts;
-                    let (at, len) = (sequence * self.state_len(), mine.len() * LANES);
-                    // SAFETY: each block of hidden values belongs to one task.
-                    let hidden = unsafe { states.slice(at + mine.start * LANES, len) };
-                    // SAFETY: each block of cells belongs to one task.
-                    let cells = unsafe { states.slice(at + (blocks + mine.start) * LANES, len) };
-                    let part = Part { lstm: self, data, xg, y: &y, yg, sequence, column, blocks: mine };
-                    exec.isa.run(Step { part, before: &before, hidden, cells });
-                });
-            }
+        let (blocks, threads) = (self.blocks(), exec.pool.threads());
+        let parts = match images < threads && GATES * self.hidden * self.hidden >= SHARED_STEP {
+            true => threads.min(blocks),
+            false => 1,
+        };
+        // A thread's sequences go through each step together: a block's weights stay in cache from one to the next.
+        let together = if parts == 1 { images.div_ceil(threads) } else { images };
+        let groups = images.div_ceil(together);
+        let group = |group: usize| group * together..((group + 1) * together).min(images);
+        let part = |sequences: Range<usize>, blocks: Range<usize>, step: usize| {
+            let column = self.column(step, xg.w);
+            Part { lstm: self, data, xg, y: &y, yg, states: &states, sequences, column, blocks }
+        };
+        if parts == 1 {
+            exec.for_each_task(groups, |_, task| {
+                let mut before = vec![0.0; together * blocks * LANES];
+                for step in 0..xg.w {
+                    let part = part(group(task), 0..blocks, step);
+                    part.hidden(&mut before);
+                    exec.isa.run(Step { part, before: &before });
+                }
+            });
+            return;
+        }
+        // All parts read the hidden values of the step before, while each writes its own of the next.
+        let mut before = vec![0.0; together * blocks * LANES];
+        for (sequences, step) in (0..groups).flat_map(|task| (0..xg.w).map(move |step| (task, step))) {
+            part(group(sequences), 0..blocks, step).hidden(&mut before);
+            exec.for_each_task(parts, |_, task| {
+                let mine = blocks * task / parts..blocks * (task + 1) / parts;
+                exec.isa.run(Step { part: part(group(sequences), mine, step), before: &before });
+            });
         }
     }
 }
@@ -133,40 +129,56 @@ fn places(blocks: usize, inputs: usize) -> impl Iterator<Item = (usize, usize, u
     (0..blocks * inputs * GATES).map(move |i| (i / (inputs * GATES), i / GATES % inputs, i % GATES))
 }
 
-/// Some blocks of hidden values at one step of one sequence.
+/// Some blocks of hidden values at one step of some sequences.
 struct Part<'a> {
     lstm: &'a PackedLstm,
     data: &'a [f32],
     xg: &'a Geometry,
     y: &'a Shared<'a>,
     yg: &'a Geometry,
-    sequence: usize,
+    states: &'a Shared<'a>,
+    sequences: Range<usize>,
     column: usize,
-    blocks: std::ops::Range<usize>,
+    blocks: Range<usize>,
 }
 
 impl Part<'_> {
-    /// What the inputs give to `gate` of the hidden values of `block`.
+    /// The hidden values and cells of a block of a sequence.
     #[inline(always)]
-    fn given<S: Simd>(&self, s: S, gate: usize, block: usize) -> S::V {
+    fn state(&self, sequence: usize, block: usize) -> &mut [f32] {
+        let at = sequence * self.lstm.state_len() + block * 2 * LANES;
+        // SAFETY: at one time, each block of each sequence belongs to one part, and a part asks for one after the other.
+        unsafe { self.states.slice(at, 2 * LANES) }
+    }
+
+    /// Copies all hidden values, filled up to blocks, one sequence after the other.
+    fn hidden(&self, to: &mut [f32]) {
+        let places =
+            self.sequences.clone().flat_map(|sequence| self.blocks.clone().map(move |block| (sequence, block)));
+        for ((sequence, block), to) in places.zip(to.chunks_exact_mut(LANES)) {
+            to.copy_from_slice(&self.state(sequence, block)[..LANES]);
+        }
+    }
+
+    /// What the inputs of `sequence` give to `gate` of the hidden values of `block`.
+    #[inline(always)]
+    fn given<S: Simd>(&self, s: S, sequence: usize, gate: usize, block: usize) -> S::V {
         let (hidden, first) = (self.lstm.hidden, gate * self.lstm.hidden + block * LANES);
         if hidden.is_multiple_of(LANES) {
-            return s.load(&self.data[self.xg.at(self.sequence, first / LANES, 0, self.column)..]);
+            return s.load(&self.data[self.xg.at(sequence, first / LANES, 0, self.column)..]);
         }
         let lanes: [f32; LANES] = std::array::from_fn(|lane| {
             let inside = block * LANES + lane < hidden;
-            if inside { self.data[self.xg.index(self.sequence, first + lane, 0, self.column)] } else { 0.0 }
+            if inside { self.data[self.xg.index(sequence, first + lane, 0, self.column)] } else { 0.0 }
         });
         s.load(&lanes)
     }
 }
 
-/// One step of a part, from all hidden values `before` to its own `hidden` and `cells`.
+/// One step of a part, from all hidden values `before`.
 struct Step<'a> {
     part: Part<'a>,
     before: &'a [f32],
-    hidden: &'a mut [f32],
-    cells: &'a mut [f32],
 }
 
 impl Kernel for Step<'_> {
@@ -174,36 +186,61 @@ impl Kernel for Step<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { part, before, hidden, cells } = self;
+        // Sequences that run together share each weight that is loaded.
+        let most = if S::REGISTERS >= 32 { MOST_TOGETHER } else { 1 };
+        for block in self.part.blocks.clone() {
+            let mut done = 0;
+            while done < self.part.sequences.len() {
+                done += match (self.part.sequences.len() - done).min(most) {
+                    1 => self.block::<S, 1>(s, block, done),
+                    2 => self.block::<S, 2>(s, block, done),
+                    _ => self.block::<S, MOST_TOGETHER>(s, block, done),
+                };
+            }
+        }
+    }
+}
+
+impl Step<'_> {
+    /// One block of `N` sequences from the `first` of the part's on. Returns N.
+    #[inline(always)]
+    fn block<S: Simd, const N: usize>(&self, s: S, block: usize, first: usize) -> usize {
+        let Self { part, before } = self;
         let lstm = part.lstm;
         let inputs = lstm.hidden.next_multiple_of(CHAINS);
-        let own = hidden.chunks_exact_mut(LANES).zip(cells.chunks_exact_mut(LANES));
-        for (block, (hidden, cells)) in part.blocks.clone().zip(own) {
-            let mut sums: [[S::V; GATES]; CHAINS] = [
-                std::array::from_fn(|gate| part.given(s, gate, block)),
-                std::array::from_fn(|gate| s.load(&lstm.bias[(block * GATES + gate) * LANES..])),
-            ];
-            let weights = &lstm.weights[block * inputs * GATES * LANES..][..inputs * GATES * LANES];
-            let weights = weights.as_chunks::<{ CHAINS * GATES * LANES }>().0;
-            for (weights, values) in weights.iter().zip(before.as_chunks::<CHAINS>().0) {
-                for chain in 0..CHAINS {
-                    let value = s.splat(values[chain]);
-                    for gate in 0..GATES {
-                        let weight = s.load(&weights[(chain * GATES + gate) * LANES..][..LANES]);
-                        sums[chain][gate] = s.fma(value, weight, sums[chain][gate]);
-                    }
-                }
-            }
-            let [i, f, g, o]: [S::V; GATES] = std::array::from_fn(|gate| s.add(sums[0][gate], sums[1][gate]));
+        let before: [&[[f32; CHAINS]]; N] = std::array::from_fn(|n| {
+            let values = &before[(first + n) * lstm.blocks() * LANES..][..inputs];
+            values.as_chunks::<CHAINS>().0
+        });
+        let bias: [S::V; GATES] = std::array::from_fn(|gate| s.load(&lstm.bias[(block * GATES + gate) * LANES..]));
+        let mut sums: [[[S::V; GATES]; CHAINS]; N] = std::array::from_fn(|n| {
+            [std::array::from_fn(|gate| part.given(s, part.sequences.start + first + n, gate, block)), bias]
+        });
+        let weights = &lstm.weights[block * inputs * GATES * LANES..][..inputs * GATES * LANES];
+        for (k, weights) in weights.as_chunks::<{ CHAINS * GATES * LANES }>().0.iter().enumerate() {
+            unrolled!(chain < CHAINS, {
+                unrolled!(gate < GATES, {
+                    let weight = s.load(&weights[(chain * GATES + gate) * LANES..][..LANES]);
+                    unrolled!(n < N, {
+                        sums[n][chain][gate] = s.fma(s.splat(before[n][k][chain]), weight, sums[n][chain][gate]);
+                    });
+                });
+            });
+        }
+        for n in 0..N {
+            let sequence = part.sequences.start + first + n;
+            let [i, f, g, o]: [S::V; GATES] = std::array::from_fn(|gate| s.add(sums[n][0][gate], sums[n][1][gate]));
             let [i, f, o] = [i, f, o].map(|gate| Activation::Sigmoid.apply(s, gate));
-            let cell = s.fma(f, s.load(cells), s.mul(i, tanh(s, g)));
+            let state = part.state(sequence, block);
+            let cell = s.fma(f, s.load(&state[LANES..]), s.mul(i, tanh(s, g)));
             let value = s.mul(o, tanh(s, cell));
-            s.store(cells, cell);
-            s.store(hidden, value);
+            s.store(&mut state[LANES..], cell);
+            s.store(state, value);
             // SAFETY: each block of each sequence belongs to one task.
-            let to = unsafe { part.y.slice(part.yg.at(part.sequence, block, 0, part.column), LANES) };
+            let to = unsafe { part.y.slice(part.yg.at(sequence, block, 0, part.column), LANES) };
             s.store(to, value);
         }
+        N
     }
 }
 
@@ -252,7 +289,7 @@ mod tests {
 
         #[test]
         fn equals_the_definition_with_the_same_bits_however_it_is_shared(
-            hidden in prop_oneof![1usize..40, Just(272usize)], steps in 1usize..7, images in 1usize..4, reverse in any::<bool>(), seed in any::<u32>(),
+            hidden in prop_oneof![1usize..40, Just(272usize)], steps in 1usize..7, images in 1usize..8, reverse in any::<bool>(), seed in any::<u32>(),
         ) {
             let weight = values(4 * hidden * hidden, seed, 1.5 / (hidden as f32).sqrt());
             let x = values(images * 4 * hidden * steps, seed ^ 77, 2.0);
@@ -282,7 +319,8 @@ mod tests {
                             prop_assert!(apart < 2e-6, "{apart} apart");
                         }
                         for (unit, want) in state[0].iter().enumerate() {
-                            let got = packed.hidden_of(&states[image * packed.state_len()..])[unit];
+                            let state = &states[image * packed.state_len()..][..packed.state_len()];
+                            let got = packed.hidden_of(state).nth(unit).unwrap();
                             prop_assert!((f64::from(got) - want).abs() < 2e-6);
                         }
                     }

@@ -10,10 +10,10 @@ use super::file::read_json;
 use crate::{Error, Result};
 
 const ENDPOINT: &str = "https://huggingface.co";
-const CONFIGS: [&str; 2] = ["config.json", "preprocessor_config.json"];
+const CONFIGS: [&str; 3] = ["config.json", "preprocessor_config.json", "tokenizer.json"];
 
-/// The snapshot of `id`, `org/name[@revision]`: a directory with the weights and, where the repository has them, `config.json` and
-/// `preprocessor_config.json`.
+/// The snapshot of `id`, `org/name[@revision]`: a directory with the weights and, where the repository has them, `config.json`,
+/// `preprocessor_config.json` and `tokenizer.json`.
 ///
 /// Files in the cache are not downloaded again. With `offline`, or `HF_HUB_OFFLINE` set to 1, true, yes or on, only the cache is looked at.
 ///

@@ -134,6 +134,25 @@ impl Preprocess {
         read.check(&place)
     }
 
+    /// Of networks that read sequences of numbers: nothing is done; 64 steps are what they are listed and timed with.
+    pub fn numbers() -> Self {
+        Self {
+            channels: 1,
+            size: [1, 64],
+            any_size: false,
+            multiple: 1,
+            grey: Grey::Full,
+            degradation: None,
+            resize: None,
+            crop: None,
+            crop_rounding: CropRounding::default(),
+            interpolation: bilinear(),
+            mean: vec![0.0],
+            std: vec![1.0],
+            channel_order: ChannelOrder::default(),
+        }
+    }
+
     fn check(self, place: &str) -> Result<Self> {
         let wrong = |detail: &str| Err(Error::malformed(place, detail));
         let sides = self.size.iter().chain(self.crop.iter().flatten());
