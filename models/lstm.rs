@@ -19,6 +19,7 @@ pub(super) const FAMILY: Family = Family {
         (Naming::Lstm, "lstm.weight_ih_l0"),
         (Naming::Fastai, "0.rnns.0.weight_hh_l0_raw"),
         (Naming::Charrnn, "rnnlm/softmax_w"),
+        (Naming::Textgenrnn, "rnn_1/rnn_1/kernel:0"),
     ],
     build,
     from_config: Some(from_config),
@@ -38,7 +39,9 @@ struct Arch {
     tagger: Option<usize>,
     /// What is told apart at each step; as many as tokens if not told.
     classes: Option<usize>,
-    /// Tokens before and after each text of a tagger.
+    /// Tokens from which the next is predicted, where the state does not go on from one to the next.
+    window: Option<usize>,
+    /// Tokens before and after each text of a tagger, or of windows.
     begin: Option<String>,
     end: Option<String>,
     /// Whether the decoder's weight is the embedding's.
@@ -52,9 +55,14 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     card.check_sizes("hidden", &arch.hidden)?;
     card.within("vocabulary", arch.vocabulary, 1..=1 << 24)?;
     card.check_sizes("embedding", &[arch.embedding])?;
-    if arch.bidirectional && matches!(naming, Naming::Fastai | Naming::Charrnn) {
+    if arch.bidirectional && matches!(naming, Naming::Fastai | Naming::Charrnn | Naming::Textgenrnn) {
         let what = format!("{}: both directions in the names of {}", card.name, naming.name());
         return Err(Error::unsupported(what, "PyTorch's names have both"));
+    }
+    card.within("window", arch.window.unwrap_or(1), 1..=4096)?;
+    if arch.window.is_some() != (naming == Naming::Textgenrnn) {
+        let what = format!("{}: its windows in the names of {}", card.name, naming.name());
+        return Err(Error::unsupported(what, "networks that read windows have the names of textgenrnn"));
     }
     if arch.tagger.is_some() != (naming == Naming::G2pm) {
         let what = format!("{}: its decoder in the names of {}", card.name, naming.name());
@@ -65,6 +73,7 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     let rows = at.shape(table).map_or(arch.vocabulary, |shape| shape.first().copied().unwrap_or(0));
     let table = at.parameter(table, &[rows, arch.embedding]);
     let mut x = root.at(net.embedding_row()).embedding(root.input(1), table.clone());
+    let mut parts = vec![x];
     for (layer, &hidden) in arch.hidden.iter().enumerate() {
         let forward = net.layer(x, layer, hidden, false);
         x = if arch.bidirectional {
@@ -73,6 +82,10 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
         } else {
             forward
         };
+        parts.push(x);
+    }
+    if naming == Naming::Textgenrnn {
+        return Ok(net.attention(&parts, arch.classes.unwrap_or(rows)));
     }
     Ok(net.decoder(x, &arch, (rows, table)))
 }
@@ -89,6 +102,7 @@ impl Net<'_> {
             Naming::Pytorch => (self.root.at("encoder"), "weight"),
             Naming::Fastai => (self.root.at("0.encoder"), "weight"),
             Naming::Charrnn => (self.root.clone(), "embedding"),
+            Naming::Textgenrnn => (self.root.clone(), "embedding/embedding/embeddings:0"),
             _ => (self.root.at("embedding"), "weight"),
         }
     }
@@ -104,8 +118,10 @@ impl Net<'_> {
     /// One layer in one direction: the product of all inputs, then the recurrence.
     fn layer(&self, x: Node, layer: usize, hidden: usize, reverse: bool) -> Node {
         let inputs = self.root.channels(x);
-        if self.naming == Naming::Charrnn {
-            return self.tensorflow_layer(x, layer, hidden, inputs);
+        match self.naming {
+            Naming::Charrnn => return self.tensorflow_layer(x, layer, hidden, inputs),
+            Naming::Textgenrnn => return self.keras_layer(x, layer, hidden, inputs),
+            _ => {}
         }
         let suffix = format!(
             "l{}{}",
@@ -161,6 +177,30 @@ impl Net<'_> {
         at.at("hidden").lstm(x, rows(inputs, hidden), None, false)
     }
 
+    /// Keras' LSTM: kernels `[in, 4·H]` and `[H, 4·H]`, gates in our order.
+    fn keras_layer(&self, x: Node, layer: usize, hidden: usize, inputs: usize) -> Node {
+        let name = format!("rnn_{0}/rnn_{0}", layer + 1);
+        let parameter = |part: &str, shape: &[usize]| self.root.parameter(&format!("{name}/{part}:0"), shape);
+        let kernel = transposed(&parameter("kernel", &[inputs, 4 * hidden]));
+        let recurrent = transposed(&parameter("recurrent_kernel", &[hidden, 4 * hidden]));
+        let bias = parameter("bias", &[4 * hidden]);
+        let x = self.root.at(format!("{name}/kernel:0")).linear_steps(x, kernel, Some(bias), false);
+        self.root.at(format!("{name}/recurrent_kernel:0")).lstm(x, recurrent, None, false)
+    }
+
+    /// textgenrnn's: embedding and all layers side by side, their mean over the window by attention, classes.
+    fn attention(&self, parts: &[Node], classes: usize) -> Node {
+        let x = self.root.at("attention").concat(parts);
+        let features = self.root.channels(x);
+        let name = "attention/attention/attention_W:0";
+        let weight = transposed(&self.root.parameter(name, &[features, 1]));
+        let scores = self.root.at(name).linear_steps(x, weight, None, false);
+        let mean = self.root.at("attention").weighted_mean(x, scores);
+        let weight = transposed(&self.root.parameter("output/output/kernel:0", &[features, classes]));
+        let bias = self.root.parameter("output/output/bias:0", &[classes]);
+        self.root.at("output/output/kernel:0").linear_steps(mean, weight, Some(bias), false)
+    }
+
     fn decoder(&self, x: Node, arch: &Arch, (rows, table): (usize, Param)) -> Node {
         let classes = arch.classes.unwrap_or(rows);
         let inputs = self.root.channels(x);
@@ -201,6 +241,12 @@ fn rearranged(param: &Param, shape: &[usize], from: impl Fn(usize) -> usize) -> 
     Param { shape: shape.to_vec(), data: (0..count).map(|i| param.data[from(i)]).collect() }
 }
 
+/// `[a, b]` as `[b, a]`.
+fn transposed(param: &Param) -> Param {
+    let [rows, columns] = [param.shape[0], param.shape[1]];
+    rearranged(param, &[columns, rows], |i| i % rows * columns + i / rows)
+}
+
 /// What the `config.json` of such a repository says.
 #[derive(Deserialize)]
 struct Config {
@@ -227,6 +273,7 @@ fn from_config(value: &serde_json::Value) -> Result<FromConfig> {
         bidirectional: false,
         tagger: None,
         classes: None,
+        window: None,
         begin: None,
         end: None,
         tied: config.tie_weights,

@@ -38,6 +38,8 @@ pub enum Naming {
     Fastai,
     /// char-rnn-tensorflow.
     Charrnn,
+    /// textgenrnn of minimaxir, in Keras.
+    Textgenrnn,
     /// g2pM of kakaobrain.
     G2pm,
     /// segmentation-models-pytorch.
@@ -64,6 +66,7 @@ impl Naming {
             Self::Clmbr => "clmbr",
             Self::Fastai => "fastai",
             Self::Charrnn => "charrnn",
+            Self::Textgenrnn => "textgenrnn",
             Self::G2pm => "g2pm",
             Self::Smp => "smp",
             Self::Demosaicnet => "demosaicnet",

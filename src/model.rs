@@ -102,6 +102,12 @@ impl Model {
         Shape::new(self.preprocess.channels(), h, w)
     }
 
+    /// Tokens from which the next is predicted, if it reads windows of a text.
+    pub fn window(&self) -> Option<usize> {
+        let window = self.card.arch.get("window").and_then(|window| window.as_integer());
+        window.and_then(|window| usize::try_from(window).ok()).filter(|window| (1..=4096).contains(window))
+    }
+
     /// Tokens that its embedding has rows for, if it reads texts.
     pub fn embedding_rows(&self) -> Option<usize> {
         self.graph.nodes.iter().find_map(|def| match &def.layer {

@@ -56,6 +56,14 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
                 };
                 places(y).map(|(c, h, w)| at(c, h, w)).collect()
             }
+            Layer::WeightedMean => {
+                let ((x, shape), (scores, _)) = (read(0), read(1));
+                let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let shares: Vec<f64> = scores.iter().map(|score| (score - highest).exp()).collect();
+                let total: f64 = shares.iter().sum();
+                let mean = |row: &[f64]| row.iter().zip(&shares).map(|(x, share)| x * share / total).sum();
+                x.chunks(shape.w).map(mean).collect()
+            }
             Layer::Fill(value) => vec![f64::from(*value); y.elements()],
         });
     }

@@ -1,5 +1,7 @@
 //! `deadweight run --prompt`: a language model goes on with a text, told token by token.
 
+use std::collections::VecDeque;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -31,13 +33,12 @@ pub(super) fn run(
     if tokens.is_empty() {
         return Err(Error::invalid("--prompt", "holds no token; give at least one"));
     }
-    let mut runner = Runner::new(&model.graph, Shape::new(1, 1, 1), backend, 1)?;
-    runner.carry_states(&[])?;
+    let mut reader = Reader::new(model, backend)?;
     let mut random = ChaCha8Rng::seed_from_u64(args.inputs.seed);
     let sampler = Sampler { temperature: args.temperature.unwrap_or(1.0), top_k: args.top_k.map(|k| k as usize) };
     let mut logits = Vec::new();
     for token in &tokens {
-        logits = runner.run(&[token.id as f32], None)?;
+        logits = reader.read(token.id)?;
     }
     out.write(prompt)?;
     let count = args.max_tokens.unwrap_or(200);
@@ -52,7 +53,33 @@ pub(super) fn run(
         let token = sampler.token(&logits, random.random::<f64>());
         out.write(&vocabulary.decode(token as u32))?;
         out.flush()?;
-        logits = runner.run(&[token as f32], None)?;
+        logits = reader.read(token as u32)?;
     }
     out.write("\n")
+}
+
+/// A model that reads one token after the other.
+struct Reader {
+    runner: Runner,
+    /// The last tokens, for a network that reads windows; zeros before the first.
+    window: Option<VecDeque<f32>>,
+}
+
+impl Reader {
+    fn new(model: &Model, backend: &Backend) -> Result<Self> {
+        let window = model.window();
+        let mut runner = Runner::new(&model.graph, Shape::new(1, 1, window.unwrap_or(1)), backend, 1)?;
+        if window.is_none() {
+            runner.carry_states(&[])?;
+        }
+        Ok(Self { runner, window: window.map(|length| VecDeque::from(vec![0.0; length])) })
+    }
+
+    /// Logits of what follows `token`.
+    fn read(&mut self, token: u32) -> Result<Vec<f32>> {
+        let Some(window) = &mut self.window else { return self.runner.run(&[token as f32], None) };
+        window.pop_front();
+        window.push_back(token as f32);
+        self.runner.run(window.make_contiguous(), None)
+    }
 }

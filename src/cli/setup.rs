@@ -89,9 +89,10 @@ fn texts(model: &Model, args: &InputArgs) -> Result<Dataset> {
         return Err(Error::invalid("INPUT", "is missing: give files of text"));
     }
     let mark = |name: &str| model.card.arch.get(name).and_then(|token| token.as_str()).map(str::to_owned);
-    let cut = match model.card.task {
-        Task::Tag => Cut::Lines { begin: mark("begin"), end: mark("end") },
-        _ => Cut::Streams { streams: args.streams.into(), steps: args.steps.into() },
+    let cut = match (model.card.task, model.window()) {
+        (_, Some(length)) => Cut::Windows { length, mark: mark("begin").unwrap_or_default() },
+        (Task::Tag, _) => Cut::Lines { begin: mark("begin"), end: mark("end") },
+        (_, None) => Cut::Streams { streams: args.streams.into(), steps: args.steps.into() },
     };
     Dataset::text(&args.inputs, &vocabulary(model, args)?, &cut, &model.preprocess)
 }

@@ -156,6 +156,12 @@ impl CandleEngine {
                 let rows = x.narrow(1, slice.start, slice.channels)?.narrow(2, top, h - top - bottom)?;
                 rows.narrow(3, left, w - left - right)?.contiguous()
             }
+            Layer::WeightedMean => {
+                let scores = inputs[1];
+                let shares = scores.broadcast_sub(&scores.max_keepdim(3)?)?.exp()?;
+                let shares = shares.broadcast_div(&shares.sum_keepdim(3)?)?;
+                x.broadcast_mul(&shares)?.sum_keepdim(3)
+            }
             Layer::Fill(value) => {
                 let (n, _, h, w) = x.dims4()?;
                 Tensor::full(*value, (n, 1, h, w), x.device())

@@ -31,6 +31,7 @@ pub(super) enum Op {
     Shuffle(Shuffle),
     Slice(Slice),
     Fill(f32),
+    WeightedMean,
     Subsample(Subsample),
 }
 
@@ -136,6 +137,7 @@ impl Op {
             Layer::Shuffle(shuffle) => Self::Shuffle(*shuffle),
             Layer::Slice(slice) => Self::Slice(*slice),
             Layer::Fill(value) => Self::Fill(*value),
+            Layer::WeightedMean => Self::WeightedMean,
             Layer::Subsample(subsample) => Self::Subsample(*subsample),
         }
     }
@@ -169,6 +171,7 @@ impl Op {
             Self::Shuffle(_) => "shuffle",
             Self::Slice(_) => "slice",
             Self::Fill(_) => "fill",
+            Self::WeightedMean => "weighted_mean",
             Self::Subsample(_) => "subsample",
         }
     }
@@ -207,6 +210,7 @@ impl Op {
             Self::Slice(slice) => {
                 copy::slice(exec, images, (slice.start, slice.cut.top, slice.cut.left), x, y, yg);
             }
+            Self::WeightedMean => pool::weighted_mean(exec, images, x, inputs[1], y, yg),
             Self::Fill(value) => pointwise::fill(exec, images, *value, y, yg),
             Self::Subsample(subsample) => {
                 copy::subsample(exec, images, (subsample.stride, subsample.before), x, y, yg);

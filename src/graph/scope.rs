@@ -266,6 +266,12 @@ impl Scope {
         self.at("slice").push(Layer::Slice(slice), vec![x], slice.channels)
     }
 
+    /// The mean over the steps of `x` `[C, 1, T]`, weighted by the softmax of `scores` `[1, 1, T]`.
+    pub fn weighted_mean(&self, x: Node, scores: Node) -> Node {
+        let c = self.channels(x);
+        self.at("mean").push(Layer::WeightedMean, vec![x, scores], c)
+    }
+
     /// A channel of `value` everywhere, of the size of `like`.
     pub fn fill(&self, like: Node, value: f32) -> Node {
         self.at("fill").push(Layer::Fill(value), vec![like], 1)

@@ -127,9 +127,14 @@ impl Dataset {
     /// large images may be run in bands.
     pub fn together(&self) -> Option<usize> {
         match &self.text {
-            Some(text) => Some(text.together),
+            Some(text) => text.together,
             None => self.preprocess.any_size().then_some(1),
         }
+    }
+
+    /// Whether each input goes on with the state in which the one before left the network.
+    pub fn goes_on(&self) -> bool {
+        self.text.as_ref().is_some_and(|text| text.together.is_some())
     }
 
     /// The inputs degraded; each image is then the truth of its input.

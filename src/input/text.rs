@@ -22,6 +22,14 @@ pub enum Cut {
         /// Tokens of a segment.
         steps: usize,
     },
+    /// Into lines between two marks, of which each token but the first is predicted from the `length` before it, with
+    /// number 0 where there are fewer.
+    Windows {
+        /// Tokens that the network sees.
+        length: usize,
+        /// Before and after each line.
+        mark: String,
+    },
     /// Into lines, each for itself, between two tokens if there are such.
     Lines {
         /// Before each line.
@@ -36,11 +44,21 @@ pub(super) struct Text {
     tokens: Vec<Token>,
     /// First token and number of tokens of each input; inputs of one step of all streams stand side by side.
     inputs: Vec<(usize, usize)>,
-    /// Whether the token after each one is the truth.
-    predicts: bool,
-    /// Inputs that run together.
-    pub(super) together: usize,
+    /// What is the truth of an input.
+    truth: Next,
+    /// Inputs that run together, each place of which goes on with what it had before.
+    pub(super) together: Option<usize>,
     pub(super) description: String,
+}
+
+/// Which tokens an input is to predict.
+#[derive(Clone, Copy)]
+enum Next {
+    Nothing,
+    /// The one after each of its tokens.
+    Each,
+    /// The one after its last, from a window of so many tokens.
+    Last(usize),
 }
 
 impl Text {
@@ -57,6 +75,16 @@ impl Text {
             let text = String::from_utf8(bytes).map_err(|_| Error::malformed(&name, "is not UTF-8 text"))?;
             match cut {
                 Cut::Streams { .. } => tokens.extend(vocabulary.encode(&name, &text)?),
+                Cut::Windows { mark, .. } => {
+                    let mark = Token { id: vocabulary.id(mark)?, chars: 1 };
+                    for line in text.lines().filter(|line| !line.is_empty()) {
+                        let first = tokens.len();
+                        tokens.push(mark);
+                        tokens.extend(vocabulary.encode(&name, line)?);
+                        tokens.push(mark);
+                        inputs.extend((1..tokens.len() - first).map(|len| (first, len)));
+                    }
+                }
                 Cut::Lines { begin, end } => {
                     let mark = |token: &Option<String>| -> Result<Option<Token>> {
                         token.as_ref().map(|token| Ok(Token { id: vocabulary.id(token)?, chars: 0 })).transpose()
@@ -72,8 +100,9 @@ impl Text {
             }
         }
         let of = vocabulary.describe();
-        let (predicts, together, description) = match *cut {
-            Cut::Lines { .. } => (false, 1, format!("lines of {of}")),
+        let (truth, together, description) = match *cut {
+            Cut::Lines { .. } => (Next::Nothing, None, format!("lines of {of}")),
+            Cut::Windows { length, .. } => (Next::Last(length), None, format!("windows of {length} of {of}")),
             Cut::Streams { streams, steps } => {
                 let length = tokens.len() / streams;
                 // The last token of a stream is only a truth.
@@ -84,15 +113,15 @@ impl Text {
                     })
                     .collect();
                 let side_by_side = if streams > 1 { format!(" in {streams} streams") } else { String::new() };
-                (true, streams, format!("segments of {steps} of {of}{side_by_side}"))
+                (Next::Each, Some(streams), format!("segments of {steps} of {of}{side_by_side}"))
             }
         };
         if inputs.is_empty() {
             let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-            let least = if predicts { "a text of two tokens a stream" } else { "a line" };
+            let least = if matches!(truth, Next::Each) { "a text of two tokens a stream" } else { "a line" };
             return Err(Error::malformed(names.join(", "), format!("is too short: {least} is the least")));
         }
-        Ok(Self { tokens, inputs, predicts, together, description })
+        Ok(Self { tokens, inputs, truth, together, description })
     }
 
     /// `count` inputs of `steps` seeded random numbers below `rows`.
@@ -102,8 +131,8 @@ impl Text {
         Self {
             tokens: (0..count * steps).map(|_| token()).collect(),
             inputs: (0..count).map(|input| (input * steps, steps)).collect(),
-            predicts: false,
-            together: 1,
+            truth: Next::Nothing,
+            together: None,
             description: "random numbers".into(),
         }
     }
@@ -118,16 +147,22 @@ impl Text {
         let mut hasher = Sha256::new();
         hasher.update((start as u64).to_le_bytes());
         part.iter().for_each(|token| hasher.update(token.id.to_le_bytes()));
-        let next = &self.tokens[start + usize::from(self.predicts)..][..len];
-        let truth = self.predicts.then(|| Truth::Tokens(next.to_vec()));
+        let (seen, next) = match self.truth {
+            Next::Nothing => (len, None),
+            Next::Each => (len, Some(&self.tokens[start + 1..][..len])),
+            Next::Last(length) => (length, Some(&self.tokens[start + len..][..1])),
+        };
+        // A window is filled up with zeros before its first token, and sees no more than the last of them.
+        let values = std::iter::repeat_n(0.0, seen.saturating_sub(len))
+            .chain(part[len.saturating_sub(seen)..].iter().map(|token| token.id as f32));
         Sample {
             id: format!("tokens {start} to {}", start + len - 1),
             digest: hasher.finalize().into(),
             label: None,
-            values: part.iter().map(|token| token.id as f32).collect(),
-            shape: [1, 1, len],
-            size: [1, len],
-            truth,
+            values: values.collect(),
+            shape: [1, 1, seen],
+            size: [1, seen],
+            truth: next.map(|next| Truth::Tokens(next.to_vec())),
         }
     }
 }

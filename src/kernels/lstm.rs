@@ -142,10 +142,10 @@ struct Part<'a> {
     blocks: Range<usize>,
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
     /// The hidden values and cells of a block of a sequence.
     #[inline(always)]
-    fn state(&self, sequence: usize, block: usize) -> &mut [f32] {
+    fn state(&self, sequence: usize, block: usize) -> &'a mut [f32] {
         let at = sequence * self.lstm.state_len() + block * 2 * LANES;
         // SAFETY: at one time, each block of each sequence belongs to one part, and a part asks for one after the other.
         unsafe { self.states.slice(at, 2 * LANES) }

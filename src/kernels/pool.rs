@@ -1,5 +1,6 @@
-//! Max, average and global average pooling.
+//! Max, average and global average pooling, and the weighted mean over a sequence.
 
+use super::activation::exp;
 use super::exec::Exec;
 use super::geometry::{Geometry, Halo, LANES};
 use super::isa::Kernel;
@@ -112,6 +113,40 @@ pub fn global_average(exec: &Exec<'_>, images: usize, x: (&[f32], &Geometry), y:
         let to = unsafe { y.slice(yg.at(image, block, 0, 0), LANES) };
         exec.isa.run(Global { x, image, block, to });
     });
+}
+
+struct Weighted<'a> {
+    x: Source<'a>,
+    scores: Source<'a>,
+}
+
+impl PixelOp for Weighted<'_> {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        let score = |t: usize| self.scores.channel(at.image, 0, 0, t);
+        let steps = self.x.geometry.w;
+        let highest = (0..steps).map(score).fold(f32::NEG_INFINITY, f32::max);
+        let (mut sum, mut total) = (s.splat(0.0), s.splat(0.0));
+        for t in 0..steps {
+            let share = exp(s, s.splat(score(t) - highest));
+            total = s.add(total, share);
+            sum = s.fma(self.x.load(s, Pixel { x: t, ..at }), share, sum);
+        }
+        s.div(sum, total)
+    }
+}
+
+/// The mean over the columns of `x`, weighted by the softmax of `scores`, `[N, C, 1, 1]`.
+pub fn weighted_mean(
+    exec: &Exec<'_>,
+    images: usize,
+    x: (&[f32], &Geometry),
+    scores: (&[f32], &Geometry),
+    y: &mut [f32],
+    yg: &Geometry,
+) {
+    let op = Weighted { x: Source::new(x.0, x.1), scores: Source::new(scores.0, scores.1) };
+    for_each_pixel(exec, images, &op, y, yg);
 }
 
 struct Global<'a> {

@@ -12,6 +12,7 @@ mod resize;
 mod shuffle;
 mod slice;
 mod subsample;
+mod weighted_mean;
 
 use std::sync::Arc;
 
@@ -106,6 +107,8 @@ pub enum Layer {
     Slice(Slice),
     /// One channel of one value, of the size of the input.
     Fill(f32),
+    /// Mean over steps, weighted by the softmax of scores.
+    WeightedMean,
     /// Strided copy framed by zero channels.
     Subsample(Subsample),
 }
@@ -133,6 +136,7 @@ impl Layer {
             Self::Shuffle(_) => "pixel_unshuffle",
             Self::Slice(_) => "slice",
             Self::Fill(_) => "fill",
+            Self::WeightedMean => "weighted_mean",
             Self::Subsample(_) => "subsample",
         }
     }
@@ -157,6 +161,7 @@ impl Layer {
             Self::Shuffle(shuffle) => shuffle.output(inputs[0]),
             Self::Slice(slice) => slice.output(inputs[0]),
             Self::Fill(_) => Ok(Shape { c: 1, ..inputs[0] }),
+            Self::WeightedMean => weighted_mean::output(inputs),
             Self::Subsample(subsample) => Ok(subsample.output(inputs[0])),
         }
     }

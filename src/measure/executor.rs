@@ -4,7 +4,6 @@ use crate::engine::{Backend, Runner};
 use crate::input::Sample;
 use crate::layers::Shape;
 use crate::model::Model;
-use crate::models::Task;
 use crate::probe::Probe;
 use crate::{Error, Result};
 
@@ -13,6 +12,8 @@ pub(super) struct Executor<'a> {
     model: &'a Model,
     backend: &'a Backend,
     batch: usize,
+    /// Whether runs start from the states that the last one left.
+    goes_on: bool,
     planned: Option<Planned>,
     /// Of a text's streams, what goes on from one run to the next.
     states: Vec<Vec<f32>>,
@@ -46,9 +47,9 @@ pub(super) fn shape_of(sample: &Sample) -> Shape {
 }
 
 impl<'a> Executor<'a> {
-    /// Runs `model` by `backend`, up to `batch` samples at a time.
-    pub fn new(model: &'a Model, backend: &'a Backend, batch: usize) -> Self {
-        Self { model, backend, batch, planned: None, states: Vec::new() }
+    /// Runs `model` by `backend`, up to `batch` samples at a time, each run going on from the last one's states or not.
+    pub fn new(model: &'a Model, backend: &'a Backend, batch: usize, goes_on: bool) -> Self {
+        Self { model, backend, batch, goes_on, planned: None, states: Vec::new() }
     }
 
     /// Runs `samples`, all of one size.
@@ -65,7 +66,7 @@ impl<'a> Executor<'a> {
         let planned = self.planned.insert(planned);
         let images: Vec<f32> = samples.iter().flat_map(|sample| &sample.values).copied().collect();
         let values = planned.runner.run(&images, probe)?;
-        if self.model.card.task == Task::Language {
+        if self.goes_on {
             self.states = planned.runner.states()?;
         }
         Ok(Outputs { values, shape: planned.output })
@@ -75,7 +76,7 @@ impl<'a> Executor<'a> {
         let graph = &self.model.graph;
         let output = graph.shapes(input)?[graph.output().index()];
         let mut runner = Runner::new(graph, input, self.backend, self.batch)?;
-        if self.model.card.task == Task::Language {
+        if self.goes_on {
             runner.carry_states(&self.states)?;
         }
         Ok(Planned { input, output, runner })

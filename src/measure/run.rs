@@ -280,7 +280,7 @@ fn prepare<'a>(
     let limit = settings.limit.unwrap_or(usize::MAX);
     let feed = Feed { data, pool: backend.pool(), limit, batch: settings.batch, skip_bad: settings.skip_bad };
     let batch = data.together().unwrap_or_else(|| settings.batch.min(data.len()).max(1));
-    (feed, Executor::new(model, backend, batch))
+    (feed, Executor::new(model, backend, batch, data.goes_on()))
 }
 
 /// Runs `samples` under `probe`, and stops at the first NaN or infinity that it meets.

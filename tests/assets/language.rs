@@ -7,7 +7,7 @@ use deadweight::layers::Shape;
 use deadweight::measure::{Quiet, Settings, calibrate, measure};
 use deadweight::report;
 use deadweight::task::Quality;
-use deadweight::task::language::surprise;
+use deadweight::task::language::{Likelihood, surprise};
 
 use super::{asset, json, load, stored};
 
@@ -119,4 +119,52 @@ fn polyphones_are_tagged_as_by_pytorch() {
         }
     }
     assert_eq!(other, 0, "{other} of 500 cases are of another class than PyTorch's");
+}
+
+#[test]
+fn windows_of_a_text_are_as_likely_as_to_pytorch() {
+    let model = load("lstm/textgenrnn-default.safetensors", "textgenrnn");
+    let reference = "lstm/textgenrnn-default.ref.safetensors";
+    let figures = json("lstm/textgenrnn-default.ref.json");
+    let [(ids, _), (logits, _), (all, shape), (targets, _), (nll, _)] =
+        ["ids", "logits", "ids_all", "target_all", "nll_all"].map(|tensor| stored(reference, tensor));
+    let mut session = Session::new(model.graph.clone(), Shape::new(1, 1, 40), 64, EngineOptions::new(2)).unwrap();
+    let got = session.run(&ids, None).unwrap();
+    let apart = got.iter().zip(&logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-3, "logits are {apart} apart");
+    let candle = CandleEngine::new(&model.graph, candle_core::Device::Cpu).unwrap();
+    let got = candle.run(&ids[..40 * 8], Shape::new(1, 1, 40), None).unwrap();
+    let apart = got.iter().zip(&logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-3, "candle's logits are {apart} apart");
+    let mut sum = Likelihood::default();
+    let mut worst = 0.0f64;
+    for (batch, windows) in all.chunks(40 * 64).enumerate() {
+        for (i, logits) in session.run(windows, None).unwrap().chunks(465).enumerate() {
+            let target = targets[batch * 64 + i] as usize;
+            worst = worst.max((surprise(logits, target) - f64::from(nll[batch * 64 + i])).abs());
+            sum.add(logits, target, 1);
+        }
+    }
+    assert!(worst < 1e-3, "log-probabilities are {worst} apart");
+    assert_eq!(sum.tokens, shape[0] as u64);
+    let want = figures["bits_per_char"].as_f64().unwrap();
+    assert!((sum.bits_per_character().unwrap() / want - 1.0).abs() < 1e-3);
+    let right = sum.correct as f64 / sum.tokens as f64;
+    assert!((right - figures["next_char_accuracy"].as_f64().unwrap()).abs() < 4e-4, "{right} right");
+    // The windows as the program cuts them: the first line's, told back from its targets, up to what its makers had no
+    // number for and took for 0.
+    let vocabulary = Vocabulary::open(&asset("lstm/textgenrnn-vocab.json")).unwrap();
+    let mark = vocabulary.id("<s>").unwrap();
+    let end = targets.iter().position(|&target| target == mark as f32 || target == 0.0).unwrap();
+    assert!(end > 45, "the line is longer than a window");
+    let line: String = targets[..end].iter().map(|&target| vocabulary.decode(target as u32)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("line.txt");
+    std::fs::write(&file, line).unwrap();
+    let cut = Cut::Windows { length: 40, mark: "<s>".into() };
+    let data = Dataset::text(&[file], &vocabulary, &cut, &model.preprocess).unwrap();
+    assert_eq!(data.len(), end + 1);
+    for i in 0..=end {
+        assert_eq!(data.load(i).unwrap().values, all[i * 40..][..40], "window {i}");
+    }
 }

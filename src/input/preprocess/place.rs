@@ -1,0 +1,63 @@
+//! Where the pixels of an input come from in its image: sizes and crops.
+
+use super::{CropRounding, Preprocess, Resize};
+use crate::input::decode::Pixels;
+
+impl Preprocess {
+    /// The classes of an image's pixels, `[H, W]` of `size`, at the places that the pixels of its input come from: resized
+    /// to the nearest, cropped, `ignore` where there is no image.
+    pub(in crate::input) fn apply_to_classes(&self, mut classes: Vec<u8>, size: [usize; 2], ignore: u8) -> Vec<u8> {
+        let [mut h, mut w] = size;
+        if let Some([rows, columns]) = self.resized(size) {
+            // The pixel that the middle of the new one lies in.
+            let from = |i: usize, new: usize, old: usize| ((2 * i + 1) * old / (2 * new)).min(old - 1);
+            let row = |y: usize| (0..columns).map(move |x| (y, x));
+            let places = (0..rows).flat_map(row).map(|(y, x)| from(y, rows, h) * w + from(x, columns, w));
+            classes = places.map(|place| classes[place]).collect();
+            [h, w] = [rows, columns];
+        }
+        match self.crop {
+            Some([rows, columns]) => self.crop(&Pixels { h, w, c: 1, data: classes }, rows, columns, ignore).data,
+            None => classes,
+        }
+    }
+
+    /// What an image of `h` x `w` is resized to.
+    pub(super) fn resized(&self, [h, w]: [usize; 2]) -> Option<[usize; 2]> {
+        let size = match self.resize? {
+            Resize::Exact(size) => size,
+            // int(edge * long / short), as the makers' Python has it.
+            Resize::ShortestEdge(edge) if h <= w => [edge, edge * w / h],
+            Resize::ShortestEdge(edge) => [edge * h / w, edge],
+        };
+        Some(size.map(|side| side.max(1)))
+    }
+
+    /// The middle of `image`, framed with `outside` where it is smaller than the crop.
+    pub(super) fn crop(&self, image: &Pixels, h: usize, w: usize, outside: u8) -> Pixels {
+        let before = |size: usize, want: usize| -> i64 {
+            let margin = size as i64 - want as i64;
+            match self.crop_rounding {
+                CropRounding::Floor => margin.div_euclid(2),
+                // Frames are split evenly, the odd row after; margins are halved to even.
+                CropRounding::RoundHalfEven if margin < 0 => -(-margin / 2),
+                CropRounding::RoundHalfEven => margin / 2 + i64::from(margin % 4 == 3),
+            }
+        };
+        let (top, left) = (before(image.h, h), before(image.w, w));
+        let mut data = vec![outside; h * w * image.c];
+        for (y, row) in data.chunks_exact_mut(w * image.c).enumerate() {
+            let Ok(from) = usize::try_from(y as i64 + top) else { continue };
+            if from >= image.h {
+                continue;
+            }
+            for (x, pixel) in row.chunks_exact_mut(image.c).enumerate() {
+                let Ok(column) = usize::try_from(x as i64 + left) else { continue };
+                if column < image.w {
+                    pixel.copy_from_slice(&image.data[(from * image.w + column) * image.c..][..image.c]);
+                }
+            }
+        }
+        Pixels { h, w, c: image.c, data }
+    }
+}
