@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Card, Family, FromConfig, Naming, config};
 use crate::graph::{Node, Scope};
-use crate::layers::Param;
+use crate::layers::{Lstm, Param};
 use crate::{Error, Result};
 
 /// The family. Its name is transformers-style repositories' `model_type`.
@@ -33,6 +33,8 @@ struct Arch {
     embedding: usize,
     /// Hidden values of each layer.
     hidden: Vec<usize>,
+    /// Values that each layer's hidden ones are projected to.
+    projection: Option<usize>,
     #[serde(default)]
     bidirectional: bool,
     /// Hidden features between the layers and the classes, for taggers.
@@ -55,6 +57,11 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     card.check_sizes("hidden", &arch.hidden)?;
     card.within("vocabulary", arch.vocabulary, 1..=1 << 24)?;
     card.check_sizes("embedding", &[arch.embedding])?;
+    card.check_sizes("projection", arch.projection.as_slice())?;
+    if arch.projection.is_some() && !matches!(naming, Naming::Pytorch | Naming::Lstm | Naming::Clmbr) {
+        let what = format!("{}: a projection in the names of {}", card.name, naming.name());
+        return Err(Error::unsupported(what, "PyTorch's names have one"));
+    }
     if arch.bidirectional && matches!(naming, Naming::Fastai | Naming::Charrnn | Naming::Textgenrnn) {
         let what = format!("{}: both directions in the names of {}", card.name, naming.name());
         return Err(Error::unsupported(what, "PyTorch's names have both"));
@@ -68,7 +75,7 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
         let what = format!("{}: its decoder in the names of {}", card.name, naming.name());
         return Err(Error::unsupported(what, "taggers have the names of g2pm, language models one of the others"));
     }
-    let net = Net { root, naming };
+    let net = Net { root, naming, projection: arch.projection };
     let (at, table) = net.embedding();
     let rows = at.shape(table).map_or(arch.vocabulary, |shape| shape.first().copied().unwrap_or(0));
     let table = at.parameter(table, &[rows, arch.embedding]);
@@ -93,6 +100,7 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
 struct Net<'a> {
     root: &'a Scope,
     naming: Naming,
+    projection: Option<usize>,
 }
 
 impl Net<'_> {
@@ -139,11 +147,12 @@ impl Net<'_> {
             }
             _ => self.root.at("lstm"),
         };
+        let outputs = self.projection.unwrap_or(hidden);
         let recurrent = match self.naming {
             Naming::Fastai => {
                 self.root.at(format!("0.rnns.{layer}")).parameter("weight_hh_l0_raw", &[4 * hidden, hidden])
             }
-            _ => at.parameter(&format!("weight_hh_{suffix}"), &[4 * hidden, hidden]),
+            _ => at.parameter(&format!("weight_hh_{suffix}"), &[4 * hidden, outputs]),
         };
         let input = at.parameter(&format!("weight_ih_{suffix}"), &[4 * hidden, inputs]);
         let [input_bias, bias] = ["ih", "hh"].map(|part| at.parameter(&format!("bias_{part}_{suffix}"), &[4 * hidden]));
@@ -152,7 +161,9 @@ impl Net<'_> {
             Naming::Fastai => self.root.at(format!("0.rnns.{layer}.weight_hh_l0_raw")),
             _ => at.at(format!("weight_hh_{suffix}")),
         };
-        row.lstm(x, recurrent, Some(bias), reverse)
+        let projection =
+            self.projection.map(|outputs| at.parameter(&format!("weight_hr_{suffix}"), &[outputs, hidden]));
+        row.lstm(x, Lstm { weight: recurrent, bias: Some(bias), projection, reverse })
     }
 
     /// TensorFlow's BasicLSTMCell: one kernel `[in + H, 4·H]`, gates i, g, f, o, 1 added to the forget gate.
@@ -174,7 +185,7 @@ impl Net<'_> {
             bias.data = bias.data.iter().enumerate().map(|(i, &b)| if i / hidden == 1 { b + 1.0 } else { b }).collect();
         }
         let x = at.at("input").linear_steps(x, rows(0, inputs), Some(bias), false);
-        at.at("hidden").lstm(x, rows(inputs, hidden), None, false)
+        at.at("hidden").lstm(x, Lstm { weight: rows(inputs, hidden), bias: None, projection: None, reverse: false })
     }
 
     /// Keras' LSTM: kernels `[in, 4·H]` and `[H, 4·H]`, gates in our order.
@@ -185,7 +196,9 @@ impl Net<'_> {
         let recurrent = transposed(&parameter("recurrent_kernel", &[hidden, 4 * hidden]));
         let bias = parameter("bias", &[4 * hidden]);
         let x = self.root.at(format!("{name}/kernel:0")).linear_steps(x, kernel, Some(bias), false);
-        self.root.at(format!("{name}/recurrent_kernel:0")).lstm(x, recurrent, None, false)
+        self.root
+            .at(format!("{name}/recurrent_kernel:0"))
+            .lstm(x, Lstm { weight: recurrent, bias: None, projection: None, reverse: false })
     }
 
     /// textgenrnn's: embedding and all layers side by side, their mean over the window by attention, classes.
@@ -270,6 +283,7 @@ fn from_config(value: &serde_json::Value) -> Result<FromConfig> {
         vocabulary: config.vocab_size,
         embedding: config.embedding_dim,
         hidden: vec![config.hidden_dim; config.num_layers],
+        projection: None,
         bidirectional: false,
         tagger: None,
         classes: None,

@@ -17,4 +17,9 @@ pub trait Watch: Sync {
 pub trait Probe {
     /// The watcher of `node`, if it has one. Asked once a run, before the layer starts.
     fn watch(&self, node: Node) -> Option<&dyn Watch>;
+
+    /// The watcher of what the projection of a recurrence is of, if it has one.
+    fn watch_inside(&self, _: Node) -> Option<&dyn Watch> {
+        None
+    }
 }

@@ -193,7 +193,7 @@ fn models_are_listed_shown_and_timed() {
     assert_eq!((&bench["schema"], &bench["random_inputs"]), (&"deadweight/bench/1".into(), &false.into()));
     assert!(bench["ratio"][1].as_f64().unwrap() > 0.0 && bench["layers"].as_array().unwrap().len() > 5);
     let line = ["bench", "resnet20-cifar", "--random-weights", "--rounds", "1", "--batch-size", "1"];
-    assert!(succeed(&line).contains("random weights and images"));
+    assert!(succeed(&line).contains("random weights and inputs"));
 }
 
 #[test]

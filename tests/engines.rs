@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use deadweight::engine::{CandleEngine, EngineOptions, Session};
 use deadweight::graph::{Graph, Node, Params, Scope, passes};
 use deadweight::kernels::{Activation, Geometry, Halo, Isa};
-use deadweight::layers::{Conv, ConvTranspose, Pool, PoolKind, Shape, Slice, Subsample};
+use deadweight::layers::{Conv, ConvTranspose, Lstm, Pool, PoolKind, Shape, Slice, Subsample};
 use deadweight::probe::{Probe, Watch};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -121,23 +121,28 @@ fn odds_and_ends() -> impl Strategy<Value = Graph> {
 
 /// Layers over sequences, in both directions.
 fn sequences() -> impl Strategy<Value = Graph> {
-    (1usize..20, 1usize..40, 1usize..20, 1usize..30, any::<u64>()).prop_map(|(c, hidden, next, out, seed)| {
-        let net = Scope::new(Params::Random(seed));
-        let mut x = net.input(c);
-        for (layer, hidden) in [hidden, next].into_iter().enumerate() {
-            let parts = [false, true].map(|reverse| {
-                let at = net.at(format!("layer{layer}.{reverse}"));
-                let input = at.parameter("weight_ih", &[4 * hidden, at.channels(x)]);
-                let y = at.linear_steps(x, input, Some(at.parameter("bias_ih", &[4 * hidden])), false);
-                let weight = at.parameter("weight_hh", &[4 * hidden, hidden]);
-                at.lstm(y, weight, Some(at.parameter("bias_hh", &[4 * hidden])), reverse)
-            });
-            x = net.at(format!("layer{layer}")).concat(&parts);
-        }
-        let weight = net.parameter("decoder", &[out, net.channels(x)]);
-        let x = net.relu(net.linear_steps(x, weight, None, false));
-        net.finish(x).unwrap().0
-    })
+    let projections = prop::option::of(1usize..30);
+    (1usize..20, 1usize..40, 1usize..20, 1usize..30, projections, any::<u64>()).prop_map(
+        |(c, hidden, next, out, projected, seed)| {
+            let net = Scope::new(Params::Random(seed));
+            let mut x = net.input(c);
+            for (layer, hidden) in [hidden, next].into_iter().enumerate() {
+                let parts = [false, true].map(|reverse| {
+                    let at = net.at(format!("layer{layer}.{reverse}"));
+                    let input = at.parameter("weight_ih", &[4 * hidden, at.channels(x)]);
+                    let y = at.linear_steps(x, input, Some(at.parameter("bias_ih", &[4 * hidden])), false);
+                    let weight = at.parameter("weight_hh", &[4 * hidden, projected.unwrap_or(hidden)]);
+                    let projection = projected.map(|outputs| at.parameter("weight_hr", &[outputs, hidden]));
+                    let bias = Some(at.parameter("bias_hh", &[4 * hidden]));
+                    at.lstm(y, Lstm { weight, bias, projection, reverse })
+                });
+                x = net.at(format!("layer{layer}")).concat(&parts);
+            }
+            let weight = net.parameter("decoder", &[out, net.channels(x)]);
+            let x = net.relu(net.linear_steps(x, weight, None, false));
+            net.finish(x).unwrap().0
+        },
+    )
 }
 
 fn input_channels(graph: &Graph) -> usize {

@@ -159,23 +159,27 @@ fn inside(p: usize, stride: usize, tap: usize, before: usize, size: usize) -> Op
 }
 
 fn lstm(layer: &Lstm, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
-    let hidden = y.c;
-    let (mut h, mut c, mut out) = (vec![0.0; hidden], vec![0.0; hidden], vec![0.0; y.elements()]);
+    let (hidden, outputs) = (layer.hidden(), y.c);
+    let (mut h, mut c, mut out) = (vec![0.0; outputs], vec![0.0; hidden], vec![0.0; y.elements()]);
+    let product = |row: &[f32], values: &[f64]| row.iter().zip(values).map(|(&w, v)| f64::from(w) * v).sum::<f64>();
     for step in 0..shape.w {
         let t = if layer.reverse { shape.w - 1 - step } else { step };
-        let before = h.clone();
+        let mut middle = vec![0.0; hidden];
         for unit in 0..hidden {
             let gate = |gate: usize| {
                 let row = gate * hidden + unit;
-                let weights = &layer.weight.data[row * hidden..][..hidden];
                 let bias = layer.bias.as_ref().map_or(0.0, |bias| f64::from(bias.data[row]));
-                x[row * shape.w + t] + bias + weights.iter().zip(&before).map(|(&w, h)| f64::from(w) * h).sum::<f64>()
+                x[row * shape.w + t] + bias + product(&layer.weight.data[row * outputs..][..outputs], &h)
             };
             let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
             c[unit] = sigmoid(gate(1)) * c[unit] + sigmoid(gate(0)) * gate(2).tanh();
-            h[unit] = sigmoid(gate(3)) * c[unit].tanh();
-            out[unit * y.w + t] = h[unit];
+            middle[unit] = sigmoid(gate(3)) * c[unit].tanh();
         }
+        h = match &layer.projection {
+            Some(projection) => projection.data.chunks(hidden).map(|row| product(row, &middle)).collect(),
+            None => middle,
+        };
+        (0..outputs).for_each(|k| out[k * y.w + t] = h[k]);
     }
     out
 }

@@ -7,7 +7,7 @@ use deadweight::format::NumberFormat;
 use deadweight::graph::{Graph, Node, Params, Scope};
 use deadweight::kernels::count::{CodeMap, Counter, Encoder, Range, Sums, bits};
 use deadweight::kernels::{Geometry, Halo, Isa};
-use deadweight::layers::{Conv, ConvTranspose, Layer, Shape};
+use deadweight::layers::{Conv, ConvTranspose, Layer, Lstm, Param, Shape};
 use deadweight::metrics;
 use deadweight::probe::{Probe, Watch};
 use deadweight::report::document::{Macs, Potential};
@@ -496,7 +496,8 @@ fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
         let net = Scope::new(Params::Random(4));
         let x = net.input(3);
         let x = net.linear_steps(x, net.parameter("input", &[4 * hidden, 3]), None, false);
-        let y = net.lstm(x, net.parameter("hidden", &[4 * hidden, hidden]), None, reverse);
+        let weight = net.parameter("hidden", &[4 * hidden, hidden]);
+        let y = net.lstm(x, Lstm { weight, bias: None, projection: None, reverse });
         let (graph, _) = net.finish(y).unwrap();
         let map = NumberFormat::Fixed(12).code_map(Range { min: -1.0, max: 1.0 });
         let shape = LayerShape::steps(hidden, steps, 4 * hidden);
@@ -527,6 +528,42 @@ fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
         assert!(want.values.codes.iter().filter(|&&count| count > 0).count() > 50, "the codes differ");
         assert!(got == want, "reverse {reverse}");
     }
+}
+
+/// What a projection is of is shown whole: where it changes nothing, these are the outputs.
+#[test]
+fn a_projection_is_counted_by_the_hidden_values_of_its_own_step() {
+    struct Inside<'a>(&'a dyn Watch);
+    impl Probe for Inside<'_> {
+        fn watch(&self, _: Node) -> Option<&dyn Watch> {
+            None
+        }
+        fn watch_inside(&self, node: Node) -> Option<&dyn Watch> {
+            (node.index() == 1).then_some(self.0)
+        }
+    }
+    let (hidden, steps) = (19, 4);
+    let net = Scope::new(Params::Random(8));
+    let x = net.input(4 * hidden);
+    let identity = (0..hidden * hidden).map(|i| if i % (hidden + 1) == 0 { 1.0 } else { 0.0 });
+    let projection = Some(Param { shape: vec![hidden, hidden], data: identity.collect() });
+    let weight = net.parameter("hidden", &[4 * hidden, hidden]);
+    let y = net.lstm(x, Lstm { weight, bias: None, projection, reverse: false });
+    let (graph, _) = net.finish(y).unwrap();
+    let map = NumberFormat::Fixed(12).code_map(Range { min: -1.0, max: 1.0 });
+    let shape = LayerShape::steps(hidden, steps, hidden);
+    let counter = || Counter::new(map, Encoder::Naf, shape.grouping(), Arc::new(shape.classes()), shape.channels());
+    let lock = Lock(std::sync::Mutex::new(counter()));
+    let mut session =
+        Session::new(Arc::new(graph), Shape::new(4 * hidden, 1, steps), 2, EngineOptions::new(2)).unwrap();
+    let x: Vec<f32> = (0..2 * 4 * hidden * steps).map(|i| (i as f32 * 0.37).sin() * 3.0).collect();
+    let y = session.run(&x, Some(&Inside(&lock))).unwrap();
+    let geometry = Geometry::blocked(2, hidden, 1, steps);
+    let mut read = vec![0.0; geometry.len()];
+    geometry.pack(&y, &mut read);
+    let mut expected = counter();
+    (0..2).for_each(|image| assert!(expected.count_rows(Isa::best(), &read, &geometry, image, 0..1, 0)));
+    assert!(lock.0.into_inner().unwrap().into_sums() == expected.into_sums());
 }
 
 /// The whole way: a graph run by the engine, watched, against the same counts made from the layer's input directly.

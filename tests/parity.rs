@@ -113,6 +113,9 @@ fn tensors(graph: &Graph) -> Vec<(String, Vec<usize>)> {
             // A sequence's layer is named after its weight, unless it is the decoder.
             Layer::Lstm(lstm) => {
                 named(&mut tensors, &def.name, &lstm.weight, lstm.bias.as_ref());
+                let projection =
+                    lstm.projection.as_ref().map(|r| (def.name.replace("weight_hh", "weight_hr"), r.shape.clone()));
+                tensors.extend(projection);
                 continue;
             }
             Layer::Linear(linear) if def.name.contains("weight_ih") => {

@@ -68,6 +68,11 @@ impl CandleEngine {
                     .map(|input| values[input.index()].as_ref().expect("an input outlives its readers"))
                     .collect();
                 let y = self.layer(node, def, &inputs).map_err(|error| failed(&def.name, error))?;
+                if let (Layer::Lstm(lstm), Some(watch)) = (&def.layer, probe.and_then(|probe| probe.watch_inside(node)))
+                {
+                    let shown = self.recurrence(node, lstm, inputs[0]).and_then(|(_, middle)| show(&middle, watch));
+                    shown.map_err(|error| failed(&def.name, error))?;
+                }
                 if let Some(watch) = probe.and_then(|probe| probe.watch(node)) {
                     let shown = match &def.layer {
                         // A recurrence reads what it gave at the step before.
@@ -87,6 +92,35 @@ impl CandleEngine {
         }
         let output = values[self.graph.output().index()].take().expect("the output is kept to the end");
         output.flatten_all().and_then(|flat| flat.to_vec1()).map_err(|error| failed("output", error))
+    }
+
+    /// Step by step from zeros, over `[N, 4·H, 1, T]`: the outputs, and what a projection is of.
+    fn recurrence(&self, node: Node, lstm: &Lstm, x: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
+        let (n, _, _, steps) = x.dims4()?;
+        let x = match self.param(node, "bias") {
+            Some(bias) => x.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?,
+            None => x.clone(),
+        };
+        let weight = self.param(node, "weight").expect("a recurrence has weights").t()?;
+        let hidden = lstm.hidden();
+        let mut h = Tensor::zeros((n, lstm.outputs()), x.dtype(), x.device())?;
+        let mut c = Tensor::zeros((n, hidden), x.dtype(), x.device())?;
+        let (mut outputs, mut middles) = (vec![h.clone(); steps], vec![c.clone(); steps]);
+        for step in 0..steps {
+            let t = if lstm.reverse { steps - 1 - step } else { step };
+            let gates = (x.narrow(3, t, 1)?.flatten_from(1)? + h.matmul(&weight)?)?;
+            let gate = |i: usize| gates.narrow(1, i * hidden, hidden);
+            let [i, f, o] = [gate(0)?, gate(1)?, gate(3)?].map(|gate| activate(&gate, Activation::Sigmoid));
+            c = ((f? * c)? + (i? * gate(2)?.tanh()?)?)?;
+            middles[t] = (o? * c.tanh()?)?;
+            h = match self.param(node, "projection") {
+                Some(projection) => middles[t].matmul(&projection.t()?)?,
+                None => middles[t].clone(),
+            };
+            outputs[t] = h.clone();
+        }
+        let sequence = |steps: &[Tensor]| Tensor::stack(steps, 2)?.unsqueeze(2)?.contiguous();
+        Ok((sequence(&outputs)?, sequence(&middles)?))
     }
 
     fn param(&self, node: Node, name: &'static str) -> Option<&Tensor> {
@@ -130,9 +164,7 @@ impl CandleEngine {
                 let rows = rows.reshape((n, steps, embedding.features()))?;
                 rows.transpose(1, 2)?.unsqueeze(2)?.contiguous()
             }
-            Layer::Lstm(lstm) => {
-                recurrence(lstm, &with_bias(x.clone())?, param("weight").expect("a recurrence has weights"))
-            }
+            Layer::Lstm(lstm) => self.recurrence(node, lstm, x).map(|(y, _)| y),
             Layer::BatchNorm(_) => {
                 let [scale, shift] = ["scale", "shift"].map(|name| param(name).expect("a norm has both"));
                 x.broadcast_mul(scale)?.broadcast_add(shift)
@@ -185,7 +217,11 @@ fn learned(layer: &Layer) -> Vec<(&'static str, &Param)> {
         Layer::ConvTranspose(conv) => (&conv.weight, &conv.bias_values),
         Layer::Linear(linear) => (&linear.weight, &linear.bias),
         Layer::Embedding(embedding) => (&embedding.table, &None),
-        Layer::Lstm(lstm) => (&lstm.weight, &lstm.bias),
+        Layer::Lstm(lstm) => {
+            let more = [("bias", &lstm.bias), ("projection", &lstm.projection)];
+            let more = more.into_iter().filter_map(|(name, param)| Some((name, param.as_ref()?)));
+            return std::iter::once(("weight", &lstm.weight)).chain(more).collect();
+        }
         _ => return vec![],
     };
     std::iter::once(("weight", weight)).chain(bias.as_ref().map(|bias| ("bias", bias))).collect()
@@ -218,26 +254,6 @@ fn before(y: &Tensor, reverse: bool) -> CandleResult {
         return y.pad_with_zeros(3, 0, 1)?.narrow(3, 1, steps)?.contiguous();
     }
     y.pad_with_zeros(3, 1, 0)?.narrow(3, 0, steps)?.contiguous()
-}
-
-/// Step by step from zeros, over `[N, 4·H, 1, T]`.
-fn recurrence(lstm: &Lstm, x: &Tensor, weight: &Tensor) -> CandleResult {
-    let (n, _, _, steps) = x.dims4()?;
-    let hidden = lstm.hidden();
-    let mut h = Tensor::zeros((n, hidden), x.dtype(), x.device())?;
-    let mut c = h.clone();
-    let mut outputs = vec![h.clone(); steps];
-    let transposed = weight.t()?;
-    for step in 0..steps {
-        let t = if lstm.reverse { steps - 1 - step } else { step };
-        let gates = (x.narrow(3, t, 1)?.flatten_from(1)? + h.matmul(&transposed)?)?;
-        let gate = |i: usize| gates.narrow(1, i * hidden, hidden);
-        let [i, f, o] = [gate(0)?, gate(1)?, gate(3)?].map(|gate| activate(&gate, Activation::Sigmoid));
-        c = ((f? * c)? + (i? * gate(2)?.tanh()?)?)?;
-        h = (o? * c.tanh()?)?;
-        outputs[t] = h.clone();
-    }
-    Tensor::stack(&outputs, 2)?.unsqueeze(2)?.contiguous()
 }
 
 fn pad(x: &Tensor, halo: Halo) -> CandleResult {

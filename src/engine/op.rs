@@ -5,7 +5,7 @@ use crate::graph::{Graph, Node};
 use crate::kernels::conv::{ConvShape, PackedConv};
 use crate::kernels::conv_transpose::PackedConvTranspose;
 use crate::kernels::linear::PackedLinear;
-use crate::kernels::lstm::PackedLstm;
+use crate::kernels::lstm::{LstmParams, PackedLstm};
 use crate::kernels::pool::PoolShape;
 use crate::kernels::resize::Bilinear;
 use crate::kernels::{Activation, Exec, Geometry, Halo, LANES, copy, pointwise, pool};
@@ -108,8 +108,14 @@ impl Op {
                 )
             }
             Layer::Lstm(lstm) => {
-                let bias = lstm.bias.as_ref().map(|bias| &bias.data[..]);
-                Self::Lstm(PackedLstm::new(&lstm.weight.data, bias, lstm.hidden(), lstm.reverse))
+                let params = LstmParams {
+                    weight: &lstm.weight.data,
+                    bias: lstm.bias.as_ref().map(|bias| &bias.data[..]),
+                    projection: lstm.projection.as_ref().map(|projection| &projection.data[..]),
+                    hidden: lstm.hidden(),
+                    outputs: lstm.outputs(),
+                };
+                Self::Lstm(PackedLstm::new(params, lstm.reverse))
             }
             Layer::Linear(linear) => {
                 let bias = linear.bias.as_ref().map(|bias| &bias.data[..]);
@@ -193,7 +199,7 @@ impl Op {
             Self::ConvTranspose(conv, activation) => conv.run(exec, images, x, y, yg, *activation),
             Self::Linear(linear, activation) => linear.run(exec, images, x.0, y, yg, *activation),
             Self::Lookup(table) => copy::lookup(exec, images, table, x, y, yg),
-            Self::Lstm(lstm) => lstm.run(exec, images, x, y, yg, states),
+            Self::Lstm(lstm) => lstm.run(exec, images, x, (y, yg), states, None),
             Self::Affine { scale, shift } => pointwise::affine(exec, images, (scale, shift), x, y, yg),
             Self::Activation(activation) => pointwise::activation(exec, images, *activation, x, y, yg),
             Self::Pool(shape, PoolKind::Max) => pool::max(exec, images, shape, x, y, yg),

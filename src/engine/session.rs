@@ -173,7 +173,8 @@ impl Session {
         for node in self.graph.handles().skip(1) {
             let start = timed.then(std::time::Instant::now);
             let watch = probe.and_then(|probe| probe.watch(node));
-            self.step(node, count, watch, part);
+            let inner = probe.and_then(|probe| probe.watch_inside(node));
+            self.step(node, count, (watch, inner), part);
             if let Some(start) = start {
                 self.times[node.index()] = start.elapsed();
             }
@@ -185,8 +186,15 @@ impl Session {
         Ok(result)
     }
 
-    /// Runs one node on the first `images` images, its first input watched by `watch`.
-    fn step(&mut self, node: Node, images: usize, watch: Option<&dyn Watch>, part: Option<&Part>) {
+    /// Runs one node on the first `images` images, its first input watched by `watch`, what a projection inside it is of by
+    /// `inner`.
+    fn step(
+        &mut self,
+        node: Node,
+        images: usize,
+        (watch, inner): (Option<&dyn Watch>, Option<&dyn Watch>),
+        part: Option<&Part>,
+    ) {
         let plan = &self.plan;
         let slot = |node: Node| plan.slots[node.index()];
         // The output's buffer holds none of the inputs (the plan sees to it), so it can be lent out apart.
@@ -202,12 +210,24 @@ impl Session {
         let exec = Exec::new(&self.options.pool, self.options.isa);
         let geometry = &plan.geometries[node.index()];
         match (watch, &self.ops[node.index()]) {
-            (None, op) => op.run(&exec, images, &inputs, &mut y, geometry, &mut states),
-            (Some(watch), Op::Lstm(lstm)) => {
+            (None, op) if inner.is_none() => op.run(&exec, images, &inputs, &mut y, geometry, &mut states),
+            (_, Op::Lstm(lstm)) => {
                 let first = states.to_vec();
-                lstm.run(&exec, images, inputs[0], &mut y, geometry, &mut states);
-                show_hidden(&exec, watch, lstm, &first, (&y, geometry, images));
+                // What a projection is of, where somebody looks at it.
+                let inner = inner.map(|watch| (watch, lstm.middle_geometry(geometry)));
+                let mut middle = inner.as_ref().map(|(_, geometry)| vec![0.0; geometry.len()]);
+                let kept = middle.as_deref_mut().zip(inner.as_ref().map(|(_, geometry)| geometry));
+                lstm.run(&exec, images, inputs[0], (&mut y, geometry), &mut states, kept);
+                if let Some(watch) = watch {
+                    show_read(&exec, watch, lstm, &first, (&y, geometry, images));
+                }
+                if let (Some((watch, geometry)), Some(middle)) = (&inner, &middle) {
+                    exec.pool.for_each_task(images, |worker, image| {
+                        watch.rows(worker, middle, geometry, image, 0..1, 0);
+                    });
+                }
             }
+            (None, _) => unreachable!("only recurrences are watched inside"),
             (Some(watch), op) => {
                 let value = self.graph.def(node).inputs.first().map_or(0, |input| input.index());
                 let own = part.map(|part| (part.first[value], part.owned[value].clone()));
@@ -221,9 +241,9 @@ impl Session {
     }
 }
 
-/// Shows a watcher the hidden values that each step of a recurrence has read: those of the state it started from, `first`,
-/// and then of all steps but the last.
-fn show_hidden(
+/// Shows a watcher the values that each step of a recurrence has read: those of the state it started from, `first`, and
+/// then of all steps but the last.
+fn show_read(
     exec: &Exec<'_>,
     watch: &dyn Watch,
     lstm: &PackedLstm,
@@ -232,7 +252,7 @@ fn show_hidden(
 ) {
     let mut read = vec![0.0; geometry.len()];
     for image in 0..images {
-        let start: Vec<f32> = lstm.hidden_of(&first[image * lstm.state_len()..][..lstm.state_len()]).collect();
+        let start: Vec<f32> = lstm.read_of(&first[image * lstm.state_len()..][..lstm.state_len()]).collect();
         for step in 0..geometry.w {
             let to = lstm.column(step, geometry.w);
             for c in 0..geometry.c {

@@ -157,13 +157,15 @@ impl Scope {
         self.push(Layer::Embedding(Embedding { table }), vec![x], features)
     }
 
-    /// The recurrence over `x`, four gates i, f, g, o a step, by `weight` `[4·H, H]` and `bias` `[4·H]`.
-    pub fn lstm(&self, x: Node, weight: Param, bias: Option<Param>, reverse: bool) -> Node {
-        let hidden = weight.shape[1];
-        if weight.shape[0] != 4 * hidden || self.channels(x) != 4 * hidden {
+    /// The recurrence over `x`, four gates i, f, g, o a step, by the parameters of `lstm`.
+    pub fn lstm(&self, x: Node, lstm: Lstm) -> Node {
+        let (hidden, outputs) = (lstm.hidden(), lstm.outputs());
+        let projected = lstm.projection.as_ref().map_or(outputs == hidden, |r| r.shape == [outputs, hidden]);
+        let weight = &lstm.weight;
+        if weight.shape[0] != 4 * hidden || self.channels(x) != 4 * hidden || !projected {
             self.problem(format!("{}: is {:?} for {} gate values a step", self.path, weight.shape, self.channels(x)));
         }
-        self.push(Layer::Lstm(Lstm { weight, bias, reverse }), vec![x], hidden)
+        self.push(Layer::Lstm(lstm), vec![x], outputs)
     }
 
     /// The parameter `name` here, of extents `shape`.

@@ -21,29 +21,49 @@ const SHARED_STEP: usize = 1 << 18;
 /// Sequences that run together where the registers hold their sums.
 const MOST_TOGETHER: usize = 3;
 
+/// Parameters of a recurrence, gates i, f, g, o.
+#[derive(Clone, Copy)]
+pub struct LstmParams<'a> {
+    /// `[4·H, P]`.
+    pub weight: &'a [f32],
+    /// `[4·H]`.
+    pub bias: Option<&'a [f32]>,
+    /// `[P, H]`; without it, P is H.
+    pub projection: Option<&'a [f32]>,
+    /// H.
+    pub hidden: usize,
+    /// P.
+    pub outputs: usize,
+}
+
 /// Recurrent weights, packed.
 pub struct PackedLstm {
     hidden: usize,
-    /// `[hidden block][hidden value][gate][16]`.
+    outputs: usize,
+    /// `[hidden block][value of the step before][gate][16]`.
     weights: Buffer,
     /// `[hidden block][gate][16]`.
     bias: Buffer,
+    /// `[output block][hidden value][16]`.
+    projection: Option<Buffer>,
     reverse: bool,
 }
 
 impl PackedLstm {
-    /// Packs `weight` `[4·H, H]` and `bias` `[4·H]`, gates i, f, g, o.
+    /// Packs the parameters.
     ///
     /// # Panics
-    /// If it is not of that size.
-    pub fn new(weight: &[f32], bias: Option<&[f32]>, hidden: usize, reverse: bool) -> Self {
-        assert_eq!(weight.len(), GATES * hidden * hidden, "weights");
-        let (blocks, inputs) = (hidden.div_ceil(LANES), hidden.next_multiple_of(CHAINS));
+    /// If their sizes contradict one another.
+    pub fn new(params: LstmParams<'_>, reverse: bool) -> Self {
+        let LstmParams { weight, bias, projection, hidden, outputs } = params;
+        assert_eq!(weight.len(), GATES * hidden * outputs, "weights");
+        assert_eq!(projection.map_or(outputs * outputs, <[f32]>::len), outputs * hidden, "projection");
+        let (blocks, inputs) = (hidden.div_ceil(LANES), outputs.next_multiple_of(CHAINS));
         let mut weights = Vec::with_capacity(blocks * inputs * GATES * LANES);
         for (block, k, gate) in places(blocks, inputs) {
             weights.extend((block * LANES..(block + 1) * LANES).map(|unit| {
-                let inside = unit < hidden && k < hidden;
-                if inside { weight[(gate * hidden + unit) * hidden + k] } else { 0.0 }
+                let inside = unit < hidden && k < outputs;
+                if inside { weight[(gate * hidden + unit) * outputs + k] } else { 0.0 }
             }));
         }
         let mut packed = Buffer::zeroed(blocks * GATES * LANES);
@@ -51,21 +71,44 @@ impl PackedLstm {
             let (gate, unit) = (i / hidden, i % hidden);
             packed[(unit / LANES * GATES + gate) * LANES + unit % LANES] = value;
         }
-        Self { hidden, weights: weights.into(), bias: packed, reverse }
+        let projection = projection.map(|weight| {
+            let rows = (0..outputs.div_ceil(LANES)).flat_map(|block| (0..hidden).map(move |unit| (block, unit)));
+            let lanes = rows.flat_map(|(block, unit)| (0..LANES).map(move |lane| (block * LANES + lane, unit)));
+            let values = lanes.map(|(row, unit)| if row < outputs { weight[row * hidden + unit] } else { 0.0 });
+            Buffer::from(values.collect::<Vec<f32>>())
+        });
+        Self { hidden, outputs, weights: weights.into(), bias: packed, projection, reverse }
     }
 
     fn blocks(&self) -> usize {
         self.hidden.div_ceil(LANES)
     }
 
-    /// Floats of the state of one sequence: for each block, sixteen hidden values and their cells.
-    pub fn state_len(&self) -> usize {
-        self.blocks() * 2 * LANES
+    fn output_blocks(&self) -> usize {
+        self.outputs.div_ceil(LANES)
     }
 
-    /// The hidden values of a state.
-    pub fn hidden_of<'a>(&self, state: &'a [f32]) -> impl Iterator<Item = f32> + use<'a> {
-        state.chunks(2 * LANES).flat_map(|block| &block[..LANES]).copied().take(self.hidden)
+    /// Where the values that the next step reads start in a state, and the distance from block to block.
+    fn read_from(&self) -> (usize, usize) {
+        if self.projection.is_some() { (self.blocks() * 2 * LANES, LANES) } else { (0, 2 * LANES) }
+    }
+
+    /// Floats of the state of one sequence: for each block, sixteen hidden values and their cells; after them, projected
+    /// values.
+    pub fn state_len(&self) -> usize {
+        let projected = if self.projection.is_some() { self.output_blocks() * LANES } else { 0 };
+        self.blocks() * 2 * LANES + projected
+    }
+
+    /// The values of a state that the next step reads.
+    pub fn read_of<'a>(&self, state: &'a [f32]) -> impl Iterator<Item = f32> + use<'a> {
+        let (start, distance) = self.read_from();
+        state[start..].chunks(distance).flat_map(|block| &block[..LANES]).copied().take(self.outputs)
+    }
+
+    /// The layout of the hidden values of sequences whose outputs are laid out as `y`.
+    pub fn middle_geometry(&self, y: &Geometry) -> Geometry {
+        Geometry::blocked(y.n, self.hidden, 1, y.w)
     }
 
     /// Column that step `step` of `steps` reads and writes.
@@ -74,23 +117,29 @@ impl PackedLstm {
     }
 
     /// Runs the first `images` sequences of `x` from `states` (one after the other), which become those after the last
-    /// step. No bit depends on how the work is shared.
+    /// step. No bit depends on how the work is shared. `middle` `[N, H, 1, T]` gets what a projection is of.
     pub fn run(
         &self,
         exec: &Exec<'_>,
         images: usize,
         x: (&[f32], &Geometry),
-        y: &mut [f32],
-        yg: &Geometry,
+        (y, yg): (&mut [f32], &Geometry),
         states: &mut [f32],
+        middle: Option<(&mut [f32], &Geometry)>,
     ) {
         let (data, xg) = x;
         assert!(data.len() >= xg.len() && y.len() >= yg.len(), "buffers hold the sequences");
-        assert!(xg.c == GATES * self.hidden && yg.c == self.hidden && xg.w == yg.w, "four gates enter");
+        assert!(xg.c == GATES * self.hidden && yg.c == self.outputs && xg.w == yg.w, "four gates enter");
         assert!(xg.lanes == LANES && yg.lanes == LANES && states.len() >= images * self.state_len(), "blocked");
         let (y, states) = (Shared::new(y), Shared::new(states));
+        let middle = middle.map(|(buffer, geometry)| {
+            assert!(buffer.len() >= geometry.len() && geometry.c == self.hidden, "a buffer holds the hidden values");
+            (Shared::new(buffer), geometry)
+        });
+        let middle = middle.as_ref().map(|(buffer, geometry)| (buffer, *geometry));
         let (blocks, threads) = (self.blocks(), exec.pool.threads());
-        let parts = match images < threads && GATES * self.hidden * self.hidden >= SHARED_STEP {
+        let large = GATES * self.hidden * self.outputs >= SHARED_STEP;
+        let parts = match images < threads && large && self.projection.is_none() {
             true => threads.min(blocks),
             false => 1,
         };
@@ -100,23 +149,23 @@ impl PackedLstm {
         let group = |group: usize| group * together..((group + 1) * together).min(images);
         let part = |sequences: Range<usize>, blocks: Range<usize>, step: usize| {
             let column = self.column(step, xg.w);
-            Part { lstm: self, data, xg, y: &y, yg, states: &states, sequences, column, blocks }
+            Part { lstm: self, data, xg, y: &y, yg, states: &states, middle, sequences, column, blocks }
         };
         if parts == 1 {
             exec.for_each_task(groups, |_, task| {
-                let mut before = vec![0.0; together * blocks * LANES];
+                let mut before = vec![0.0; together * self.output_blocks() * LANES];
                 for step in 0..xg.w {
                     let part = part(group(task), 0..blocks, step);
-                    part.hidden(&mut before);
+                    part.read(&mut before);
                     exec.isa.run(Step { part, before: &before });
                 }
             });
             return;
         }
         // All parts read the hidden values of the step before, while each writes its own of the next.
-        let mut before = vec![0.0; together * blocks * LANES];
+        let mut before = vec![0.0; together * self.output_blocks() * LANES];
         for (sequences, step) in (0..groups).flat_map(|task| (0..xg.w).map(move |step| (task, step))) {
-            part(group(sequences), 0..blocks, step).hidden(&mut before);
+            part(group(sequences), 0..blocks, step).read(&mut before);
             exec.for_each_task(parts, |_, task| {
                 let mine = blocks * task / parts..blocks * (task + 1) / parts;
                 exec.isa.run(Step { part: part(group(sequences), mine, step), before: &before });
@@ -137,6 +186,7 @@ struct Part<'a> {
     y: &'a Shared<'a>,
     yg: &'a Geometry,
     states: &'a Shared<'a>,
+    middle: Option<(&'a Shared<'a>, &'a Geometry)>,
     sequences: Range<usize>,
     column: usize,
     blocks: Range<usize>,
@@ -151,12 +201,38 @@ impl<'a> Part<'a> {
         unsafe { self.states.slice(at, 2 * LANES) }
     }
 
-    /// Copies all hidden values, filled up to blocks, one sequence after the other.
-    fn hidden(&self, to: &mut [f32]) {
-        let places =
-            self.sequences.clone().flat_map(|sequence| self.blocks.clone().map(move |block| (sequence, block)));
+    /// Copies what the next step reads, filled up to blocks, one sequence after the other.
+    fn read(&self, to: &mut [f32]) {
+        let (start, distance) = self.lstm.read_from();
+        let blocks = self.lstm.output_blocks();
+        let places = self.sequences.clone().flat_map(|sequence| (0..blocks).map(move |block| (sequence, block)));
         for ((sequence, block), to) in places.zip(to.chunks_exact_mut(LANES)) {
-            to.copy_from_slice(&self.state(sequence, block)[..LANES]);
+            let at = sequence * self.lstm.state_len() + start + block * distance;
+            // SAFETY: no part of this sequence is running: they start when this is done.
+            to.copy_from_slice(unsafe { self.states.slice(at, LANES) });
+        }
+    }
+
+    /// Projects the hidden values of all sequences; only where a part has all blocks of them.
+    #[inline(always)]
+    fn project<S: Simd>(&self, s: S, weights: &[f32]) {
+        let lstm = self.lstm;
+        for sequence in self.sequences.clone() {
+            for block in 0..lstm.output_blocks() {
+                let mut sums = [s.splat(0.0); CHAINS];
+                let weights = weights[block * lstm.hidden * LANES..][..lstm.hidden * LANES].chunks_exact(LANES);
+                for (unit, weights) in weights.enumerate() {
+                    let value = self.state(sequence, unit / LANES)[unit % LANES];
+                    sums[unit % CHAINS] = s.fma(s.splat(value), s.load(weights), sums[unit % CHAINS]);
+                }
+                let value = s.add(sums[0], sums[1]);
+                let at = sequence * lstm.state_len() + lstm.blocks() * 2 * LANES + block * LANES;
+                // SAFETY: a part that projects has its sequences to itself.
+                s.store(unsafe { self.states.slice(at, LANES) }, value);
+                // SAFETY: as above.
+                let to = unsafe { self.y.slice(self.yg.at(sequence, block, 0, self.column), LANES) };
+                s.store(to, value);
+            }
         }
     }
 
@@ -187,6 +263,7 @@ impl Kernel for Step<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         // Sequences that run together share each weight that is loaded.
+        let lstm = self.part.lstm;
         let most = if S::REGISTERS >= 32 { MOST_TOGETHER } else { 1 };
         for block in self.part.blocks.clone() {
             let mut done = 0;
@@ -198,6 +275,9 @@ impl Kernel for Step<'_> {
                 };
             }
         }
+        if let Some(weights) = &lstm.projection {
+            self.part.project(s, weights);
+        }
     }
 }
 
@@ -207,9 +287,9 @@ impl Step<'_> {
     fn block<S: Simd, const N: usize>(&self, s: S, block: usize, first: usize) -> usize {
         let Self { part, before } = self;
         let lstm = part.lstm;
-        let inputs = lstm.hidden.next_multiple_of(CHAINS);
+        let inputs = lstm.outputs.next_multiple_of(CHAINS);
         let before: [&[[f32; CHAINS]]; N] = std::array::from_fn(|n| {
-            let values = &before[(first + n) * lstm.blocks() * LANES..][..inputs];
+            let values = &before[(first + n) * lstm.output_blocks() * LANES..][..inputs];
             values.as_chunks::<CHAINS>().0
         });
         let bias: [S::V; GATES] = std::array::from_fn(|gate| s.load(&lstm.bias[(block * GATES + gate) * LANES..]));
@@ -236,98 +316,19 @@ impl Step<'_> {
             let value = s.mul(o, tanh(s, cell));
             s.store(&mut state[LANES..], cell);
             s.store(state, value);
-            // SAFETY: each block of each sequence belongs to one task.
-            let to = unsafe { part.y.slice(part.yg.at(sequence, block, 0, part.column), LANES) };
-            s.store(to, value);
+            if let Some((middle, geometry)) = part.middle {
+                // SAFETY: each block of each sequence belongs to one task.
+                s.store(unsafe { middle.slice(geometry.at(sequence, block, 0, part.column), LANES) }, value);
+            }
+            if lstm.projection.is_none() {
+                // SAFETY: as above.
+                s.store(unsafe { part.y.slice(part.yg.at(sequence, block, 0, part.column), LANES) }, value);
+            }
         }
         N
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::kernels::{Isa, Pool};
-
-    /// The definition, in f64.
-    fn plain(
-        (weight, bias): (&[f32], &[f32]),
-        hidden: usize,
-        x: &[f32],
-        steps: usize,
-        reverse: bool,
-        state: &mut [Vec<f64>; 2],
-    ) -> Vec<f64> {
-        let sigmoid = |v: f64| 1.0 / (1.0 + (-v).exp());
-        let mut y = vec![0.0; hidden * steps];
-        for step in 0..steps {
-            let t = if reverse { steps - 1 - step } else { step };
-            let before = state[0].clone();
-            for unit in 0..hidden {
-                let gate = |gate: usize| {
-                    let row = gate * hidden + unit;
-                    let product: f64 = (0..hidden).map(|k| f64::from(weight[row * hidden + k]) * before[k]).sum();
-                    f64::from(x[row * steps + t]) + product + f64::from(bias[row])
-                };
-                state[1][unit] = sigmoid(gate(1)) * state[1][unit] + sigmoid(gate(0)) * gate(2).tanh();
-                state[0][unit] = sigmoid(gate(3)) * state[1][unit].tanh();
-                y[unit * steps + t] = state[0][unit];
-            }
-        }
-        y
-    }
-
-    fn values(count: usize, seed: u32, size: f32) -> Vec<f32> {
-        let value = |i: u32| ((i ^ seed).wrapping_mul(2_654_435_761) >> 8) as f32 / (1u32 << 23) as f32 - 1.0;
-        (0..count as u32).map(|i| size * value(i)).collect()
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
-
-        #[test]
-        fn equals_the_definition_with_the_same_bits_however_it_is_shared(
-            hidden in prop_oneof![1usize..40, Just(272usize)], steps in 1usize..7, images in 1usize..8, reverse in any::<bool>(), seed in any::<u32>(),
-        ) {
-            let weight = values(4 * hidden * hidden, seed, 1.5 / (hidden as f32).sqrt());
-            let x = values(images * 4 * hidden * steps, seed ^ 77, 2.0);
-            let bias = values(4 * hidden, seed ^ 5, 0.5);
-            let packed = PackedLstm::new(&weight, Some(&bias), hidden, reverse);
-            let (xg, yg) = (Geometry::blocked(images, 4 * hidden, 1, steps), Geometry::blocked(images, hidden, 1, steps));
-            let mut from = vec![0.0; xg.len()];
-            xg.pack(&x, &mut from);
-            let mut first: Option<(Vec<f32>, Vec<f32>)> = None;
-            for isa in Isa::available() {
-                for threads in [1, 2, 3] {
-                    let pool = Pool::new(threads);
-                    let mut y = vec![0.0; yg.len()];
-                    let mut states = vec![0.0; images * packed.state_len()];
-                    // Twice: the second run starts from the state of the first.
-                    packed.run(&Exec::new(&pool, isa), images, (&from, &xg), &mut y, &yg, &mut states);
-                    let once = yg.unpack(&y);
-                    packed.run(&Exec::new(&pool, isa), images, (&from, &xg), &mut y, &yg, &mut states);
-                    let twice = yg.unpack(&y);
-                    for image in 0..images {
-                        let mut state = [vec![0.0; hidden], vec![0.0; hidden]];
-                        let part = &x[image * 4 * hidden * steps..][..4 * hidden * steps];
-                        for got in [&once, &twice] {
-                            let want = plain((&weight, &bias), hidden, part, steps, reverse, &mut state);
-                            let got = &got[image * hidden * steps..][..hidden * steps];
-                            let apart = got.iter().zip(&want).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
-                            prop_assert!(apart < 2e-6, "{apart} apart");
-                        }
-                        for (unit, want) in state[0].iter().enumerate() {
-                            let state = &states[image * packed.state_len()..][..packed.state_len()];
-                            let got = packed.hidden_of(state).nth(unit).unwrap();
-                            prop_assert!((f64::from(got) - want).abs() < 2e-6);
-                        }
-                    }
-                    let bits = first.get_or_insert_with(|| (once.clone(), twice.clone()));
-                    prop_assert!(bits.0 == once && bits.1 == twice, "{} {threads} threads: other bits", isa.name());
-                }
-            }
-        }
-    }
-}
+#[path = "lstm_tests.rs"]
+mod tests;

@@ -4,13 +4,16 @@ use super::{Param, Shape};
 
 /// Over a sequence `x` `[4·H, 1, T]`, gates in the order i, f, g, o:
 ///
-/// `a = x[:, t] + W·h + b`, `c = σ(a_f)·c + σ(a_i)·tanh(a_g)`, `h = σ(a_o)·tanh(c)`, `y[:, t] = h`.
+/// `a = x[:, t] + W·h + b`, `c = σ(a_f)·c + σ(a_i)·tanh(a_g)`, `m = σ(a_o)·tanh(c)`, `y[:, t] = h`, where `h = m` or, with a
+/// projection (Sak 2014), `h = R·m`.
 #[derive(Clone, Debug)]
 pub struct Lstm {
-    /// `[4·H, H]`, gates in the order i, f, g, o.
+    /// `[4·H, P]`, gates in the order i, f, g, o; P is H without a projection.
     pub weight: Param,
     /// `[4·H]`, in the same order.
     pub bias: Option<Param>,
+    /// R, `[P, H]`.
+    pub projection: Option<Param>,
     /// Whether it goes from the last step to the first.
     pub reverse: bool,
 }
@@ -18,6 +21,11 @@ pub struct Lstm {
 impl Lstm {
     /// H.
     pub fn hidden(&self) -> usize {
+        self.weight.shape[0] / 4
+    }
+
+    /// P, the values that one step gives to the next.
+    pub fn outputs(&self) -> usize {
         self.weight.shape[1]
     }
 
@@ -25,10 +33,11 @@ impl Lstm {
         if (x.c, x.h) != (4 * self.hidden(), 1) {
             return Err(format!("input {x} is no sequence [{}, 1, T] of four gates", 4 * self.hidden()));
         }
-        Ok(Shape { c: self.hidden(), ..x })
+        Ok(Shape { c: self.outputs(), ..x })
     }
 
     pub(super) fn macs(&self, y: Shape) -> u64 {
-        (4 * self.hidden() * self.hidden()) as u64 * y.w as u64
+        let projection = if self.projection.is_some() { self.hidden() * self.outputs() } else { 0 };
+        (4 * self.hidden() * self.outputs() + projection) as u64 * y.w as u64
     }
 }

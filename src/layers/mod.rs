@@ -188,7 +188,10 @@ impl Layer {
                 weight + linear.bias.as_ref().map_or(0, count)
             }
             Self::Embedding(embedding) => count(&embedding.table),
-            Self::Lstm(lstm) => count(&lstm.weight) + lstm.bias.as_ref().map_or(0, count),
+            Self::Lstm(lstm) => {
+                let more = [&lstm.bias, &lstm.projection].into_iter().flatten().map(count);
+                count(&lstm.weight) + more.sum::<usize>()
+            }
             Self::BatchNorm(norm) => 2 * count(&norm.weight),
             _ => 0,
         }

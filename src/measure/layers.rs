@@ -6,7 +6,7 @@ use super::run::Settings;
 use crate::graph::{Graph, Node};
 use crate::kernels::Halo;
 use crate::kernels::count::CodeMap;
-use crate::layers::{Layer, Shape};
+use crate::layers::{Layer, Lstm, Shape};
 use crate::model::Model;
 use crate::tally::LayerShape;
 use crate::{Error, Result};
@@ -20,12 +20,22 @@ pub struct MeasuredLayer {
     pub name: String,
     /// `conv`, `depthwise`, `conv_transpose`, `linear`, `lstm`.
     pub kind: &'static str,
+    /// Whether it is the projection inside a recurrence.
+    pub inside: bool,
     /// Codes of activations and of weights.
     pub maps: [CodeMap; 2],
 }
 
+/// The weights of a measured layer.
+pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer) -> Cow<'a, [f32]> {
+    match &graph.def(layer.node).layer {
+        Layer::Lstm(Lstm { projection: Some(projection), .. }) if layer.inside => Cow::Borrowed(&projection.data),
+        other => weights_of(other).expect("measured layers have weights"),
+    }
+}
+
 /// The weights of a MAC layer, filters outermost.
-pub(super) fn weights_of(layer: &Layer) -> Option<Cow<'_, [f32]>> {
+fn weights_of(layer: &Layer) -> Option<Cow<'_, [f32]>> {
     match layer {
         Layer::Conv(conv) => Some(Cow::Borrowed(&conv.weight.data)),
         Layer::Linear(linear) => Some(Cow::Borrowed(&linear.weight.data)),
@@ -44,8 +54,9 @@ fn kind(layer: &Layer) -> Option<&'static str> {
     }
 }
 
-/// The extents of the MAC layer `node`, where the values of `graph` have the extents `shapes`.
-pub(super) fn extents(graph: &Graph, shapes: &[Shape], node: Node) -> LayerShape {
+/// The extents of `layer`, where the values of `graph` have the extents `shapes`.
+pub(super) fn extents(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) -> LayerShape {
+    let node = layer.node;
     let of = |node: Node| {
         let shape = shapes[node.index()];
         [shape.c, shape.h, shape.w]
@@ -65,8 +76,9 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], node: Node) -> LayerShape
             return LayerShape::steps(linear.in_features, input[2], linear.out_features);
         }
         Layer::Linear(linear) => return LayerShape::linear(input, linear.out_features),
+        Layer::Lstm(lstm) if layer.inside => return LayerShape::steps(lstm.hidden(), input[2], lstm.outputs()),
         // What it reads is its own output of the step before.
-        Layer::Lstm(lstm) => return LayerShape::steps(lstm.hidden(), input[2], 4 * lstm.hidden()),
+        Layer::Lstm(lstm) => return LayerShape::steps(lstm.outputs(), input[2], 4 * lstm.hidden()),
         other => unreachable!("{}: no MAC layer is a {}", def.name, other.kind()),
     };
     LayerShape {
@@ -86,8 +98,14 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], node: Node) -> LayerShape
 pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<MeasuredLayer>> {
     let maps = [CodeMap { scale: 1.0, lo: 0, hi: 0 }; 2];
     let handles = model.graph.handles().map(|node| (node, model.graph.def(node)));
-    let known = handles
-        .filter_map(|(node, def)| Some(MeasuredLayer { node, name: def.name.clone(), kind: kind(&def.layer)?, maps }));
+    let known = handles.flat_map(|(node, def)| {
+        let kind = kind(&def.layer);
+        let layer = |name: String, inside| kind.map(|kind| MeasuredLayer { node, name, kind, inside, maps });
+        let projected = matches!(&def.layer, Layer::Lstm(Lstm { projection: Some(_), .. }));
+        // PyTorch names the projection beside the recurrent weights.
+        let inside = projected.then(|| layer(def.name.replace("weight_hh", "weight_hr"), true)).flatten();
+        layer(def.name.clone(), false).into_iter().chain(inside)
+    });
     let Some(pattern) = &settings.layers else { return Ok(known.collect()) };
     let (chosen, others): (Vec<_>, Vec<_>) = known.partition(|layer| pattern.is_match(&layer.name));
     if chosen.is_empty() {

@@ -56,21 +56,39 @@ impl<T: Accumulate> Watch for PerWorker<T> {
     }
 }
 
-/// Watchers by node.
-pub(super) struct Watchers<T>(pub(super) Vec<Option<PerWorker<T>>>);
+/// Watchers by node: of what layers read, and of what the projections inside recurrences read.
+pub(super) struct Watchers<T> {
+    pub(super) inputs: Vec<Option<PerWorker<T>>>,
+    pub(super) insides: Vec<Option<PerWorker<T>>>,
+}
 
-impl<T: Accumulate> Watchers<T> {
-    /// The first layer, in the order of the network, that met NaN or infinity since the last call, and in which image.
+impl<T> Watchers<T> {
+    /// Where the watcher of `node`, or `inside` it, belongs.
+    pub(super) fn place(&mut self, node: Node, inside: bool) -> &mut Option<PerWorker<T>> {
+        let watchers = if inside { &mut self.insides } else { &mut self.inputs };
+        &mut watchers[node.index()]
+    }
+
+    /// The watcher of `node`, or `inside` it, which must be there.
+    pub(super) fn take(&mut self, node: Node, inside: bool) -> PerWorker<T> {
+        self.place(node, inside).take().expect("every chosen layer is watched")
+    }
+
+    /// The first layer, in the order of the network, that met NaN or infinity, and in which image.
     pub(super) fn not_finite(&self) -> Option<(usize, usize)> {
-        self.0.iter().enumerate().find_map(|(node, watcher)| {
-            let image = watcher.as_ref()?.bad_image.load(Ordering::Relaxed);
-            (image != usize::MAX).then_some((node, image))
+        self.inputs.iter().zip(&self.insides).enumerate().find_map(|(node, (input, inside))| {
+            let images = [input, inside].into_iter().flatten().map(|watcher| watcher.bad_image.load(Ordering::Relaxed));
+            images.min().filter(|image| *image != usize::MAX).map(|image| (node, image))
         })
     }
 }
 
 impl<T: Accumulate> Probe for Watchers<T> {
     fn watch(&self, node: Node) -> Option<&dyn Watch> {
-        self.0[node.index()].as_ref().map(|watcher| watcher as &dyn Watch)
+        self.inputs[node.index()].as_ref().map(|watcher| watcher as &dyn Watch)
+    }
+
+    fn watch_inside(&self, node: Node) -> Option<&dyn Watch> {
+        self.insides[node.index()].as_ref().map(|watcher| watcher as &dyn Watch)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::executor::{Executor, Outputs, check, shape_of};
 use super::feed::{Feed, Monitor, Stage};
-use super::layers::{MeasuredLayer, chosen_layers, extents, weights_of};
+use super::layers::{MeasuredLayer, chosen_layers, extents, weights};
 use super::record::{Accumulate, PerWorker, Watchers};
 use super::score;
 use crate::engine::Backend;
@@ -105,7 +105,7 @@ impl Calibration {
     /// The extents of the layers for inputs of `input`.
     fn shapes(&self, model: &Model, input: Shape) -> Result<Vec<LayerShape>> {
         let shapes = model.graph.shapes(input)?;
-        Ok(self.layers.iter().map(|layer| extents(&model.graph, &shapes, layer.node)).collect())
+        Ok(self.layers.iter().map(|layer| extents(&model.graph, &shapes, layer)).collect())
     }
 
     /// Nothing counted yet: the weights' side of every layer, and empty sums.
@@ -113,8 +113,8 @@ impl Calibration {
         // What is taken of the extents here does not depend on the size of the inputs.
         let shapes = self.shapes(model, model.input_shape())?;
         let tally = |(layer, shape): (&MeasuredLayer, LayerShape)| {
+            let values = weights(&model.graph, layer);
             let [activations, weights] = layer.maps;
-            let values = weights_of(&model.graph.def(layer.node).layer).expect("measured layers have weights");
             LayerTally {
                 images: 0,
                 lowest: [activations.lo, weights.lo],
@@ -164,12 +164,13 @@ fn watchers<T: Accumulate, F: FnMut() -> T>(
         Backend::Native(options) => options.isa,
         Backend::Candle(..) => Isa::best(),
     };
-    let mut watchers: Vec<_> = model.graph.nodes.iter().map(|_| None).collect();
+    let none = || model.graph.nodes.iter().map(|_| None).collect();
+    let mut watchers = Watchers { inputs: none(), insides: none() };
     for layer in layers {
         let watcher = PerWorker::new(isa, backend.pool().threads(), maker(layer));
-        watchers[layer.node.index()] = Some(watcher);
+        *watchers.place(layer.node, layer.inside) = Some(watcher);
     }
-    Watchers(watchers)
+    watchers
 }
 
 /// Learns the ranges of activations from the first inputs, and settles every layer's formats.
@@ -193,13 +194,13 @@ pub fn calibrate(
         inputs += samples.len() as u64;
         Ok(())
     })?;
-    let mut ranges = probe.0;
+    let mut ranges = probe;
     for layer in &mut layers {
         let mut range = Range::default();
-        let watcher = ranges[layer.node.index()].take().expect("every chosen layer is watched");
+        let watcher = ranges.take(layer.node, layer.inside);
         watcher.into_parts().for_each(|part| range.merge(part));
-        let weights = weights_of(&model.graph.def(layer.node).layer).expect("chosen layers have weights");
-        layer.maps = [settings.format.code_map(range), settings.format.code_map(Range::of(&weights))];
+        let weights = Range::of(&weights(&model.graph, layer));
+        layer.maps = [settings.format.code_map(range), settings.format.code_map(weights)];
     }
     Ok(Calibration { layers, inputs, settings: settings.clone() })
 }
@@ -215,9 +216,9 @@ struct Counting {
 impl Counting {
     /// Moves what was counted to the tallies.
     fn finish(self, calibration: &Calibration, tallies: &mut [LayerTally]) {
-        let mut counters = self.probe.0;
+        let mut counters = self.probe;
         for ((layer, shape), tally) in calibration.layers.iter().zip(&self.shapes).zip(tallies) {
-            let watcher = counters[layer.node.index()].take().expect("every chosen layer is watched");
+            let watcher = counters.take(layer.node, layer.inside);
             let sums = watcher.into_parts().map(Counter::into_sums).reduce(|mut sums, part| {
                 sums.merge(&part);
                 sums

@@ -389,12 +389,12 @@ CASES = [
 class Language(nn.Module):
     """Embedding, LSTM, decoder under any names."""
 
-    def __init__(self, names, tokens, embedding, hidden, layers, both=False, tied=False):
+    def __init__(self, names, tokens, embedding, hidden, layers, both=False, tied=False, projection=0):
         super().__init__()
         self.names = names
         put(self, names[0], nn.Embedding(tokens, embedding))
-        put(self, names[1], nn.LSTM(embedding, hidden, layers, bidirectional=both, batch_first=True))
-        put(self, names[2], nn.Linear(hidden * (2 if both else 1), tokens))
+        put(self, names[1], nn.LSTM(embedding, hidden, layers, bidirectional=both, proj_size=projection, batch_first=True))
+        put(self, names[2], nn.Linear((projection or hidden) * (2 if both else 1), tokens))
         self.tied = tied
 
     def forward(self, ids):
@@ -483,6 +483,8 @@ DENSE += [
     ("lstm_650", "pytorch", WORDS, lambda: Language(EXAMPLE, 300, 33, 48, 2), words(300, 33, [48, 48])),
     ("lstm_650", "pytorch", WORDS, lambda: Language(EXAMPLE, 300, 16, 19, 3), words(300, 16, [19] * 3)),
     ("lstm_ptb", "lstm", WORDS, lambda: Language(PLAIN, 200, 20, 31, 2, both=True), words(200, 20, [31] * 2, bidirectional=True)),
+    ("lstm_650", "pytorch", WORDS, lambda: Language(EXAMPLE, 300, 20, 37, 2, projection=9), words(300, 20, [37] * 2, projection=9)),
+    ("lstm_ptb", "lstm", WORDS, lambda: Language(PLAIN, 200, 20, 24, 2, both=True, projection=17), words(200, 20, [24] * 2, bidirectional=True, projection=17)),
     ("full-lstm-0", "clmbr", WORDS, lambda: Language(CLMBR, 250, 64, 64, 2, tied=True), words(250, 64, [64] * 2)),
     ("awd_lstm", "fastai", WORDS, lambda: Awd(250, 24, [70, 70]), words(250, 24, [70, 70, 24], tied=False)),
     ("g2pm", "g2pm", WORDS, lambda: Tagger(400, 64, 32, 32, 90), words(400, 64, [32], classes=90)),

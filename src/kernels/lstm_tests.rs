@@ -1,0 +1,91 @@
+//! The recurrence against its definition in f64, and against itself however it is shared.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::kernels::{Isa, Pool};
+
+/// The definition, in f64.
+fn plain(params: LstmParams<'_>, x: &[f32], steps: usize, reverse: bool, state: &mut [Vec<f64>; 2]) -> Vec<f64> {
+    let LstmParams { weight, bias, projection, hidden, outputs } = params;
+    let sigmoid = |v: f64| 1.0 / (1.0 + (-v).exp());
+    let mut y = vec![0.0; outputs * steps];
+    for step in 0..steps {
+        let t = if reverse { steps - 1 - step } else { step };
+        let before = state[0].clone();
+        let mut middle = vec![0.0; hidden];
+        for unit in 0..hidden {
+            let gate = |gate: usize| {
+                let row = gate * hidden + unit;
+                let product: f64 = (0..outputs).map(|k| f64::from(weight[row * outputs + k]) * before[k]).sum();
+                f64::from(x[row * steps + t]) + product + bias.map_or(0.0, |bias| f64::from(bias[row]))
+            };
+            state[1][unit] = sigmoid(gate(1)) * state[1][unit] + sigmoid(gate(0)) * gate(2).tanh();
+            middle[unit] = sigmoid(gate(3)) * state[1][unit].tanh();
+        }
+        state[0] = match projection {
+            None => middle,
+            Some(rows) => {
+                rows.chunks(hidden).map(|row| row.iter().zip(&middle).map(|(&w, m)| f64::from(w) * m).sum()).collect()
+            }
+        };
+        (0..outputs).for_each(|k| y[k * steps + t] = state[0][k]);
+    }
+    y
+}
+
+fn values(count: usize, seed: u32, size: f32) -> Vec<f32> {
+    let value = |i: u32| ((i ^ seed).wrapping_mul(2_654_435_761) >> 8) as f32 / (1u32 << 23) as f32 - 1.0;
+    (0..count as u32).map(|i| size * value(i)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn equals_the_definition_with_the_same_bits_however_it_is_shared(
+        hidden in prop_oneof![1usize..40, Just(272usize)], steps in 1usize..7, images in 1usize..8, reverse in any::<bool>(), seed in any::<u32>(),
+        projected in prop::option::of(1usize..40),
+    ) {
+        let outputs = projected.unwrap_or(hidden);
+        let weight = values(4 * hidden * outputs, seed, 1.5 / (outputs as f32).sqrt());
+        let projection = projected.map(|outputs| values(outputs * hidden, seed ^ 9, 1.5 / (hidden as f32).sqrt()));
+        let x = values(images * 4 * hidden * steps, seed ^ 77, 2.0);
+        let bias = values(4 * hidden, seed ^ 5, 0.5);
+        let params = LstmParams { weight: &weight, bias: Some(&bias), projection: projection.as_deref(), hidden, outputs };
+        let packed = PackedLstm::new(params, reverse);
+        let (xg, yg) = (Geometry::blocked(images, 4 * hidden, 1, steps), Geometry::blocked(images, outputs, 1, steps));
+        let mut from = vec![0.0; xg.len()];
+        xg.pack(&x, &mut from);
+        let mut first: Option<(Vec<f32>, Vec<f32>)> = None;
+        for isa in Isa::available() {
+            for threads in [1, 2, 3] {
+                let pool = Pool::new(threads);
+                let mut y = vec![0.0; yg.len()];
+                let mut states = vec![0.0; images * packed.state_len()];
+                // Twice: the second run starts from the state of the first.
+                packed.run(&Exec::new(&pool, isa), images, (&from, &xg), (&mut y, &yg), &mut states, None);
+                let once = yg.unpack(&y);
+                packed.run(&Exec::new(&pool, isa), images, (&from, &xg), (&mut y, &yg), &mut states, None);
+                let twice = yg.unpack(&y);
+                for image in 0..images {
+                    let mut state = [vec![0.0; outputs], vec![0.0; hidden]];
+                    let part = &x[image * 4 * hidden * steps..][..4 * hidden * steps];
+                    for got in [&once, &twice] {
+                        let want = plain(params, part, steps, reverse, &mut state);
+                        let got = &got[image * outputs * steps..][..outputs * steps];
+                        let apart = got.iter().zip(&want).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+                        prop_assert!(apart < 2e-6, "{apart} apart");
+                    }
+                    for (unit, want) in state[0].iter().enumerate() {
+                        let state = &states[image * packed.state_len()..][..packed.state_len()];
+                        let got = packed.read_of(state).nth(unit).unwrap();
+                        prop_assert!((f64::from(got) - want).abs() < 2e-6);
+                    }
+                }
+                let bits = first.get_or_insert_with(|| (once.clone(), twice.clone()));
+                prop_assert!(bits.0 == once && bits.1 == twice, "{} {threads} threads: other bits", isa.name());
+            }
+        }
+    }
+}
