@@ -47,8 +47,8 @@ pub struct Model {
     pub preprocess: Preprocess,
     /// Learned values, before folding.
     pub parameters: usize,
-    /// Whether batch norm was folded.
-    pub folded: bool,
+    /// Whether batch norm was folded, if there is any.
+    pub folded: Option<bool>,
 }
 
 impl Model {
@@ -192,14 +192,15 @@ impl Model {
         let preprocess = match &params {
             // What the checkpoint's makers say of their preprocessing stands beside it.
             Params::Stored(weights) if card.from_config && card.task != Task::Language => preprocess_of(weights)?,
-            _ if card.from_config => Preprocess::numbers(),
+            _ if card.from_config => Preprocess::numbers(64),
             _ => Preprocess::from_table(&card.name, &card.input)?,
         };
         let (graph, naming) = models::build(&card, params)?;
         let parameters = graph.parameters();
+        let normed = graph.nodes.iter().any(|def| matches!(def.layer, Layer::BatchNorm(_)));
         let graph = if options.no_fold { graph } else { passes::fold_norm(&graph) };
         let graph = Arc::new(passes::fuse_epilogue(&graph));
-        let folded = !options.no_fold;
+        let folded = normed.then_some(!options.no_fold);
         Ok(Self { card, graph, naming, source, files, preprocess, parameters, folded })
     }
 }

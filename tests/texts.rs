@@ -14,7 +14,7 @@ family = "rnn"
 task = "language"
 description = "a small one"
 naming = "pytorch"
-input = { channels = 1, size = [1, 8], mean = [0.0], std = [1.0] }
+input = { steps = 8 }
 arch = { vocabulary = 5, embedding = 6, hidden = [9] }
 "#;
 
@@ -23,7 +23,7 @@ family = "rnn"
 task = "tag"
 description = "a small one"
 naming = "g2pm"
-input = { channels = 1, size = [1, 8], mean = [0.0], std = [1.0] }
+input = { steps = 8 }
 arch = { vocabulary = 5, embedding = 6, hidden = [9], bidirectional = true, tagger = 4, classes = 3, begin = "a" }
 "#;
 

@@ -153,6 +153,8 @@ fn weight(layer: &Layer) -> Option<&Param> {
         Layer::Conv(conv) => Some(&conv.weight),
         Layer::ConvTranspose(conv) => Some(&conv.weight),
         Layer::Linear(linear) => Some(&linear.weight),
+        Layer::Embedding(embedding) => Some(&embedding.table),
+        Layer::Lstm(lstm) => Some(&lstm.weight),
         _ => None,
     }
 }

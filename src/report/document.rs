@@ -42,8 +42,8 @@ pub struct Model {
     pub naming: String,
     /// Learned values.
     pub parameters: u64,
-    /// Whether batch norm was folded into the weights before measuring.
-    pub folded: bool,
+    /// Whether batch norm was folded into the weights before measuring; null where the checkpoint has none.
+    pub folded: Option<bool>,
     /// Where the weights come from.
     pub source: String,
     /// Their licence.

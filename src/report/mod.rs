@@ -55,7 +55,11 @@ impl Format {
 fn facts(document: &Document) -> Vec<(&'static str, String)> {
     let Document { model, data, format, tool, network, .. } = document;
     let note = model.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
-    let norm = if model.folded { "batch norm folded" } else { "batch norm not folded" };
+    let norm = match model.folded {
+        Some(true) => ", batch norm folded",
+        Some(false) => ", batch norm not folded",
+        None => "",
+    };
     let parameters = units::count(model.parameters);
     let per_input = network.macs.dense.checked_div(data.inputs).map(units::count);
     let macs = per_input.map(|macs| format!(", {macs} MACs an input")).unwrap_or_default();
@@ -69,7 +73,7 @@ fn facts(document: &Document) -> Vec<(&'static str, String)> {
     }
     let least = if format.min_one { ", at least 1 a MAC that is not skipped" } else { "" };
     vec![
-        ("model", format!("{}{note}: {}, names of {}, {norm}", model.name, model.task, model.naming)),
+        ("model", format!("{}{note}: {}, names of {}{norm}", model.name, model.task, model.naming)),
         ("size", format!("{parameters} parameters; {measured} layers measured{macs}")),
         ("inputs", inputs),
         ("format", format!("{}, ranges of {} inputs, {} engine", format.name, format.calibration_inputs, tool.backend)),
@@ -95,7 +99,7 @@ mod tests {
         potentials: dense work / work left, padding counted, terms by naf, at least 1 a MAC that is not skipped
         ");
         document.model.note = None;
-        document.model.folded = false;
+        document.model.folded = Some(false);
         document.data.quality = None;
         document.data.skipped = 0;
         document.data.inputs = 0;

@@ -19,7 +19,7 @@ pub(crate) fn document() -> Document {
             note: Some("built-in demo".into()),
             naming: "torchvision".into(),
             parameters: 12_345,
-            folded: true,
+            folded: Some(true),
             source: "made by hand".into(),
             licence: "MIT".into(),
             files: vec![File { name: "tiny.safetensors".into(), bytes: 49_380, sha256: "00ff".into() }],

@@ -82,6 +82,7 @@ impl Preprocess {
         };
         let order = if flag("do_flip_channel_order", false) { ChannelOrder::Bgr } else { ChannelOrder::Rgb };
         let read = Self {
+            numbers: false,
             channels: mean.len(),
             size,
             any_size: false,
@@ -120,6 +121,7 @@ impl Preprocess {
         };
         let size = [h as usize, w as usize];
         let read = Self {
+            numbers: false,
             channels: channels as usize,
             size,
             any_size: false,

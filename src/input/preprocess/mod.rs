@@ -45,6 +45,9 @@ pub enum ChannelOrder {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
+    /// Whether inputs are no images but numbers.
+    #[serde(skip)]
+    numbers: bool,
     channels: usize,
     /// Rows and columns of the input; where any size goes, what networks are listed and timed with.
     size: [usize; 2],
@@ -128,6 +131,11 @@ impl Preprocess {
     /// [`Error::Malformed`] with the card and the field.
     pub fn from_table(card: &str, table: &toml::Table) -> Result<Self> {
         let place = format!("card {card}: [input]");
+        if let (Some(steps), 1) = (table.get("steps"), table.len()) {
+            let steps = steps.as_integer().and_then(|steps| usize::try_from(steps).ok());
+            let steps = steps.filter(|steps| (1..=4096).contains(steps));
+            return steps.map(Self::numbers).ok_or_else(|| Error::malformed(place, "steps must be 1 to 4096"));
+        }
         let read: Self = table
             .clone()
             .try_into()
@@ -135,11 +143,12 @@ impl Preprocess {
         read.check(&place)
     }
 
-    /// Of networks that read sequences of numbers: nothing is done; 64 steps are what they are listed and timed with.
-    pub fn numbers() -> Self {
+    /// Of networks that read sequences of numbers: nothing is done; `steps` are what they are listed and timed with.
+    pub fn numbers(steps: usize) -> Self {
         Self {
             channels: 1,
-            size: [1, 64],
+            numbers: true,
+            size: [1, steps],
             any_size: false,
             multiple: 1,
             grey: Grey::Full,
@@ -226,6 +235,9 @@ impl Preprocess {
     /// All steps in words.
     pub fn describe(&self) -> String {
         let [h, w] = self.size;
+        if self.numbers {
+            return "numbers of tokens".into();
+        }
         let mut steps = Vec::new();
         if self.bayer() {
             steps.push("Bayer filter GRBG".to_owned());
