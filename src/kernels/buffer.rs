@@ -7,19 +7,20 @@ use super::geometry::LANES;
 /// One vector, and one cache line.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
-struct Line([f32; LANES]);
+struct Line<T>([T; LANES]);
 
-/// A slice of `f32` on the heap, aligned to 64 bytes.
+/// A slice of four-byte cells on the heap, aligned to 64 bytes.
 #[derive(Clone, Debug, Default)]
-pub struct Buffer {
-    lines: Vec<Line>,
+pub struct Buffer<T = f32> {
+    lines: Vec<Line<T>>,
     len: usize,
 }
 
-impl Buffer {
+impl<T: Copy + Default> Buffer<T> {
     /// `len` zeros.
     pub fn zeroed(len: usize) -> Self {
-        Self { lines: vec![Line([0.0; LANES]); len.div_ceil(LANES)], len }
+        const { assert!(size_of::<T>() * LANES == size_of::<Line<T>>(), "a line holds sixteen cells and nothing else") };
+        Self { lines: vec![Line([T::default(); LANES]); len.div_ceil(LANES)], len }
     }
 
     /// Makes it `len` long at least; what it holds is unspecified afterwards.
@@ -30,24 +31,25 @@ impl Buffer {
     }
 }
 
-impl Deref for Buffer {
-    type Target = [f32];
+impl<T> Deref for Buffer<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
-        // SAFETY: a line is sixteen floats without padding, and the lines hold at least `len` floats.
+    fn deref(&self) -> &[T] {
+        // SAFETY: a line is sixteen cells without padding (asserted by `zeroed`, the only one that makes lines), and the
+        // lines hold at least `len` cells.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
 
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as above, and the borrow is unique.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
 }
 
-impl From<Vec<f32>> for Buffer {
-    fn from(values: Vec<f32>) -> Self {
+impl<T: Copy + Default> From<Vec<T>> for Buffer<T> {
+    fn from(values: Vec<T>) -> Self {
         let mut buffer = Self::zeroed(values.len());
         buffer.copy_from_slice(&values);
         buffer

@@ -7,7 +7,7 @@ use super::geometry::{Geometry, LANES};
 use super::isa::Kernel;
 use super::shared::Shared;
 use super::simd::Simd;
-use super::tile::{Loop, Walk, unrolled};
+use super::tile::{Loop, Reals, Walk, unrolled};
 
 /// Output blocks computed together: enough sums in flight to hide the latency of multiply-add with one image.
 const SET: usize = 8;
@@ -142,7 +142,7 @@ impl Set<'_> {
         debug_assert!(walk.fits(P, B, from.len(), weights.len()));
         // SAFETY: the walk goes over the features of `P` images, which `x` holds (asserted by `run`), and over the
         // weights of the set, which were packed in that order.
-        let sums = unsafe { walk.accumulate(s, from.as_ptr(), weights.as_ptr(), sums) };
+        let sums = unsafe { walk.accumulate::<S, Reals, P, B>(s, from.as_ptr(), weights.as_ptr(), sums) };
         unrolled!(b < B, {
             unrolled!(p < P, {
                 // SAFETY: each block of each image belongs to one task.

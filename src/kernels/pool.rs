@@ -22,7 +22,7 @@ pub struct PoolShape {
 impl PoolShape {
     /// Rows of the tensor in window row `p`, of `size`.
     #[inline(always)]
-    fn clip(&self, p: usize, before: usize, size: usize) -> std::ops::Range<usize> {
+    pub(super) fn clip(&self, p: usize, before: usize, size: usize) -> std::ops::Range<usize> {
         let start = p * self.stride;
         start.saturating_sub(before)..(start + self.kernel).saturating_sub(before).min(size)
     }

@@ -36,6 +36,12 @@ impl Bilinear {
         Self { rows: table(x.h, y.h, align_corners), columns: table(x.w, y.w, align_corners) }
     }
 
+    /// The rows and the columns that a pixel lies between, and how far it is towards the second of each.
+    #[inline(always)]
+    pub(super) fn place(&self, y: usize, x: usize) -> [(usize, usize, f32); 2] {
+        [self.rows[y], self.columns[x]]
+    }
+
     /// Resizes the first `images` images.
     pub fn run(&self, exec: &Exec<'_>, images: usize, x: (&[f32], &Geometry), y: &mut [f32], yg: &Geometry) {
         for_each_pixel(exec, images, &Op { tables: self, x: Source::new(x.0, x.1) }, y, yg);
@@ -50,8 +56,7 @@ struct Op<'a> {
 impl PixelOp for Op<'_> {
     #[inline(always)]
     fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
-        let (top, bottom, down) = self.tables.rows[at.y];
-        let (left, right, across) = self.tables.columns[at.x];
+        let [(top, bottom, down), (left, right, across)] = self.tables.place(at.y, at.x);
         let load = |y: usize, x: usize| self.x.load(s, Pixel { y, x, ..at });
         let between = |a: S::V, b: S::V, t: f32| s.fma(s.sub(b, a), s.splat(t), a);
         let upper = between(load(top, left), load(top, right), across);

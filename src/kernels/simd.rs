@@ -9,6 +9,8 @@ use super::geometry::LANES;
 pub trait Simd: Copy + Send + Sync + 'static {
     /// Sixteen lanes.
     type V: Copy;
+    /// Sixteen lanes of `i32`.
+    type I: Copy;
     /// How many `V` the register file holds; tile sizes follow from it (never the order of a sum).
     const REGISTERS: usize;
     /// Whether the level is the AVX-512 one, for loops that have a body of their own there.
@@ -50,6 +52,23 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn round(self, a: Self::V) -> Self::V;
     /// `2^a` for integral `a` in -126..=127.
     fn exp2i(self, a: Self::V) -> Self::V;
+
+    /// All lanes `value`.
+    fn splat_int(self, value: i32) -> Self::I;
+    /// Sixteen integers from `from`.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading sixteen `i32` (no alignment needed).
+    unsafe fn load_int(self, from: *const i32) -> Self::I;
+    /// The lanes as an array.
+    fn to_ints(self, v: Self::I) -> [i32; LANES];
+    /// `sum` plus the products of the two signed 16-bit halves of each lane of `a` and `b`, modulo 2^32.
+    fn dot2(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I;
+}
+
+/// Two signed 16-bit integers as one lane of [`Simd::dot2`].
+pub fn pair(low: i16, high: i16) -> i32 {
+    i32::from(high) << 16 | i32::from(low) & 0xffff
 }
 
 /// The level without vector instructions: each operation lane by lane.
@@ -65,6 +84,7 @@ impl Scalar {
 
 impl Simd for Scalar {
     type V = [f32; LANES];
+    type I = [i32; LANES];
     const REGISTERS: usize = 8;
 
     #[inline(always)]
@@ -129,6 +149,24 @@ impl Simd for Scalar {
     fn exp2i(self, a: Self::V) -> Self::V {
         a.map(|a| f32::from_bits(((a as i32 + 127) as u32) << 23))
     }
+    #[inline(always)]
+    fn splat_int(self, value: i32) -> Self::I {
+        [value; LANES]
+    }
+    #[inline(always)]
+    unsafe fn load_int(self, from: *const i32) -> Self::I {
+        // SAFETY: the caller vouches for sixteen readable integers; the read needs no alignment.
+        unsafe { from.cast::<Self::I>().read_unaligned() }
+    }
+    #[inline(always)]
+    fn to_ints(self, v: Self::I) -> [i32; LANES] {
+        v
+    }
+    #[inline(always)]
+    fn dot2(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I {
+        let product = |a: i32, b: i32| i32::from(a as i16) * i32::from(b as i16);
+        std::array::from_fn(|i| sum[i].wrapping_add(product(a[i], b[i]).wrapping_add(product(a[i] >> 16, b[i] >> 16))))
+    }
 }
 
 #[cfg(test)]
@@ -157,14 +195,18 @@ mod tests {
                 s.round(a),
                 s.exp2i(small),
             ];
+            // Pairs of any bits, the extremes among them.
+            let ints = |from: &[f32; LANES], turn: u32| from.map(|v| v.to_bits().rotate_left(turn) as i32);
+            let (x, y, sum) = (ints(&self.0, 7), ints(&self.1, 13), ints(&self.0, 0));
+            // SAFETY: the arrays hold sixteen integers.
+            let [x, y, sum] = [&x, &y, &sum].map(|from| unsafe { s.load_int(from.as_ptr()) });
+            let dots = [s.dot2(x, y, sum), s.dot2(s.splat_int(i32::MIN), y, x)].map(|v| s.to_ints(v));
             let mut out = [0.0; LANES];
-            results
-                .into_iter()
-                .flat_map(|v| {
-                    s.store(&mut out, v);
-                    out.map(f32::to_bits)
-                })
-                .collect()
+            let reals = results.into_iter().flat_map(|v| {
+                s.store(&mut out, v);
+                out.map(f32::to_bits)
+            });
+            reals.chain(dots.as_flattened().iter().map(|&v| v as u32)).collect()
         }
     }
 

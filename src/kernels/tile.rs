@@ -18,28 +18,89 @@ macro_rules! unrolled {
 }
 pub(super) use unrolled;
 
-/// Some repetitions, and how many floats the input and the weights advance from one to the next.
+/// What a tile adds up: an input's product with sixteen weights.
+pub trait Product<S: Simd> {
+    /// One input, and one weight.
+    type Cell: Copy;
+    /// Sixteen of them, or of their sums.
+    type V: Copy;
+    /// All lanes `cell`.
+    fn splat(s: S, cell: Self::Cell) -> Self::V;
+    /// Sixteen cells from `from`.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading sixteen cells.
+    unsafe fn load(s: S, from: *const Self::Cell) -> Self::V;
+    /// `sum` plus the products of `x` and `w`.
+    fn add(s: S, x: Self::V, w: Self::V, sum: Self::V) -> Self::V;
+}
+
+/// Products of reals, each added with one rounding.
+pub struct Reals;
+
+impl<S: Simd> Product<S> for Reals {
+    type Cell = f32;
+    type V = S::V;
+
+    #[inline(always)]
+    fn splat(s: S, cell: f32) -> S::V {
+        s.splat(cell)
+    }
+    #[inline(always)]
+    unsafe fn load(s: S, from: *const f32) -> S::V {
+        // SAFETY: the caller's.
+        unsafe { s.load_ptr(from) }
+    }
+    #[inline(always)]
+    fn add(s: S, x: S::V, w: S::V, sum: S::V) -> S::V {
+        s.fma(x, w, sum)
+    }
+}
+
+/// Products of pairs of 16-bit integers, exact.
+pub struct Pairs;
+
+impl<S: Simd> Product<S> for Pairs {
+    type Cell = i32;
+    type V = S::I;
+
+    #[inline(always)]
+    fn splat(s: S, cell: i32) -> S::I {
+        s.splat_int(cell)
+    }
+    #[inline(always)]
+    unsafe fn load(s: S, from: *const i32) -> S::I {
+        // SAFETY: the caller's.
+        unsafe { s.load_int(from) }
+    }
+    #[inline(always)]
+    fn add(s: S, x: S::I, w: S::I, sum: S::I) -> S::I {
+        s.dot2(x, w, sum)
+    }
+}
+
+/// Some repetitions, and how many cells the input and the weights advance from one to the next.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Loop {
     /// Repetitions.
     pub count: usize,
-    /// Floats of input.
+    /// Cells of input.
     pub input: usize,
-    /// Floats of weights.
+    /// Cells of weights.
     pub weights: usize,
 }
 
 /// The order in which a tile meets its inputs: input block, row tap, column tap (`outer`), then `run` neighbouring
-/// floats. It is the order of every sum, whatever the tile's size.
+/// cells. It is the order of every sum, whatever the tile's size.
 #[derive(Clone, Copy, Debug)]
 pub struct Walk {
     /// The three outer loops, outermost first.
     pub outer: [Loop; 3],
-    /// Neighbouring floats of input at each place.
+    /// Neighbouring cells of input at each place.
     pub run: usize,
-    /// Floats of input from one pixel of the tile to the next.
+    /// Cells of input from one pixel of the tile to the next.
     pub pixel: usize,
-    /// Floats of weights for each float of input.
+    /// Cells of weights for each cell of input.
     pub width: usize,
 }
 
@@ -60,13 +121,13 @@ impl Walk {
     /// # Safety
     /// `x` and `w` are the first input and weight of a tile that [`Walk::fits`].
     #[inline(always)]
-    pub unsafe fn accumulate<S: Simd, const P: usize, const B: usize>(
+    pub unsafe fn accumulate<S: Simd, T: Product<S>, const P: usize, const B: usize>(
         &self,
         s: S,
-        x: *const f32,
-        w: *const f32,
-        mut sums: [[S::V; P]; B],
-    ) -> [[S::V; P]; B] {
+        x: *const T::Cell,
+        w: *const T::Cell,
+        mut sums: [[T::V; P]; B],
+    ) -> [[T::V; P]; B] {
         let [planes, rows, columns] = self.outer;
         // No loop is empty, and none is asked: the compiler would copy all sums around it.
         let (mut plane, mut row, mut column) = (0, 0, 0);
@@ -75,7 +136,7 @@ impl Walk {
             unsafe {
                 let x = x.add(plane * planes.input + row * rows.input + column * columns.input);
                 let w = w.add(plane * planes.weights + row * rows.weights + column * columns.weights);
-                sums = self.run(s, x, w, sums);
+                sums = self.run::<S, T, P, B>(s, x, w, sums);
             }
             column += 1;
             if column == columns.count {
@@ -95,13 +156,13 @@ impl Walk {
     /// # Safety
     /// As [`Walk::accumulate`].
     #[inline(always)]
-    unsafe fn run<S: Simd, const P: usize, const B: usize>(
+    unsafe fn run<S: Simd, T: Product<S>, const P: usize, const B: usize>(
         &self,
         s: S,
-        x: *const f32,
-        mut w: *const f32,
-        mut sums: [[S::V; P]; B],
-    ) -> [[S::V; P]; B] {
+        x: *const T::Cell,
+        mut w: *const T::Cell,
+        mut sums: [[T::V; P]; B],
+    ) -> [[T::V; P]; B] {
         // Every third pixel has a pointer; those between are reached by scaled addressing.
         let mut thirds = [x; 5];
         for (third, pointer) in thirds.iter_mut().enumerate() {
@@ -109,16 +170,17 @@ impl Walk {
         }
         let mut left = self.run;
         loop {
-            let mut filters = [s.splat(0.0); B];
+            // SAFETY: the caller vouches for the weights.
+            let mut filters = [unsafe { T::load(s, w) }; B];
             unrolled!(b < B, {
-                // SAFETY: the caller vouches for the weights.
-                filters[b] = unsafe { s.load_ptr(w.add(b * LANES)) };
+                // SAFETY: as above.
+                filters[b] = unsafe { T::load(s, w.add(b * LANES)) };
             });
             unrolled!(p < P, {
                 // SAFETY: the caller vouches for the input.
-                let value = s.splat(unsafe { *thirds[p / 3].add(p % 3 * self.pixel) });
+                let value = T::splat(s, unsafe { *thirds[p / 3].add(p % 3 * self.pixel) });
                 for b in 0..B {
-                    sums[b][p] = s.fma(value, filters[b], sums[b][p]);
+                    sums[b][p] = T::add(s, value, filters[b], sums[b][p]);
                 }
             });
             w = w.wrapping_add(self.width);

@@ -10,7 +10,7 @@ use super::simd::Simd;
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2(());
 
-/// AVX-512 F, BW, CD, DQ, VL, VPOPCNTDQ, BITALG and VBMI2: one register a vector.
+/// AVX-512 F, BW, CD, DQ, VL, VNNI, VPOPCNTDQ, BITALG and VBMI2: one register a vector.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512(());
 
@@ -45,6 +45,7 @@ level!(
     "avx512cd",
     "avx512dq",
     "avx512vl",
+    "avx512vnni",
     "avx512vpopcntdq",
     "avx512bitalg",
     "avx512vbmi2",
@@ -64,6 +65,7 @@ macro_rules! both {
 
 impl Simd for Avx2 {
     type V = [__m256; 2];
+    type I = [__m256i; 2];
     const REGISTERS: usize = 8;
 
     #[inline(always)]
@@ -150,10 +152,34 @@ impl Simd for Avx2 {
             [_mm256_castsi256_ps(bits(a[0])), _mm256_castsi256_ps(bits(a[1]))]
         }
     }
+    #[inline(always)]
+    fn splat_int(self, value: i32) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_set1_epi32(value); 2] }
+    }
+    #[inline(always)]
+    unsafe fn load_int(self, from: *const i32) -> Self::I {
+        // SAFETY: the caller vouches for sixteen readable integers; the token proves AVX2.
+        unsafe { [_mm256_loadu_si256(from.cast()), _mm256_loadu_si256(from.add(8).cast())] }
+    }
+    #[inline(always)]
+    fn to_ints(self, v: Self::I) -> [i32; LANES] {
+        // SAFETY: both are 64 bytes of integers without padding.
+        unsafe { std::mem::transmute(v) }
+    }
+    #[inline(always)]
+    fn dot2(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let products = both!(_mm256_madd_epi16, (a[0], a[1]), (b[0], b[1]));
+            both!(_mm256_add_epi32, (sum[0], sum[1]), (products[0], products[1]))
+        }
+    }
 }
 
 impl Simd for Avx512 {
     type V = __m512;
+    type I = __m512i;
     const REGISTERS: usize = 32;
     const AVX512: bool = true;
 
@@ -236,5 +262,25 @@ impl Simd for Avx512 {
             let biased = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127));
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
         }
+    }
+    #[inline(always)]
+    fn splat_int(self, value: i32) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_set1_epi32(value) }
+    }
+    #[inline(always)]
+    unsafe fn load_int(self, from: *const i32) -> Self::I {
+        // SAFETY: the caller vouches for sixteen readable integers; the token proves AVX-512F.
+        unsafe { _mm512_loadu_epi32(from) }
+    }
+    #[inline(always)]
+    fn to_ints(self, v: Self::I) -> [i32; LANES] {
+        // SAFETY: both are 64 bytes of integers without padding.
+        unsafe { std::mem::transmute(v) }
+    }
+    #[inline(always)]
+    fn dot2(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512 VNNI.
+        unsafe { _mm512_dpwssd_epi32(sum, a, b) }
     }
 }

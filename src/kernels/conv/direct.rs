@@ -9,7 +9,7 @@ use crate::kernels::exec::Exec;
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
-use crate::kernels::tile::{Loop, Walk};
+use crate::kernels::tile::{Loop, Reals, Walk};
 
 /// Filter blocks that share an input's broadcast; weights `[input block][R][S][lane][blocks * 16]`.
 struct Set {
@@ -331,7 +331,7 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
                 // weights were packed for this walk; the pixels are in the output and this task's.
                 unsafe {
                     let (input, weight) = (job.x.as_ptr().add(from), weights.as_ptr().add(weight));
-                    let sums = walk.accumulate(s, input, weight, bias.map(|bias| [bias; P]));
+                    let sums = walk.accumulate::<S, Reals, P, B>(s, input, weight, bias.map(|bias| [bias; P]));
                     output.store(s, sums, first, y, at);
                 }
                 x = at + P;

@@ -1,4 +1,4 @@
-//! What happens to a sum before it is stored: residual, activation, clearing of the filling lanes.
+//! What happens to a sum before it is stored: residual, activation or requantising, clearing of the filling lanes.
 
 use std::ops::Range;
 
@@ -10,9 +10,10 @@ use crate::kernels::simd::Simd;
 use crate::kernels::tile::unrolled;
 
 impl Job<'_> {
-    /// The activation as bounds, where it is nothing else: tiles apply these as they store.
+    /// What is left to do as bounds, where it is nothing else: tiles apply these as they store.
     fn bounds(&self) -> Option<(f32, f32)> {
         match self.activation {
+            _ if self.requantizer.is_some() => None,
             Activation::Identity => Some((f32::NEG_INFINITY, f32::INFINITY)),
             Activation::Relu => Some((0.0, f32::INFINITY)),
             Activation::Relu6 => Some((0.0, 6.0)),
@@ -35,7 +36,7 @@ impl Job<'_> {
         }
     }
 
-    /// Applies an activation that is more than bounds to stored sums, which are still in cache.
+    /// Does what is more than bounds to stored sums, which are still in cache.
     ///
     /// # Safety
     /// The area lies in the output, and no other thread writes it.
@@ -132,6 +133,12 @@ impl Kernel for Finish<'_> {
             for row in area.rows.clone() {
                 // SAFETY: `finish` was told that the area lies in the output and is this thread's.
                 let pixels = unsafe { job.y.slice(job.yg.at(area.image, block, row, area.columns.start), width) };
+                if let Some(requantizer) = job.requantizer {
+                    for pixel in pixels.as_chunks_mut::<LANES>().0 {
+                        *pixel = requantizer.codes(block, pixel.map(|sum| sum as i32));
+                    }
+                    continue;
+                }
                 for pixel in pixels.chunks_exact_mut(LANES) {
                     let value = activation.apply(s, s.load(pixel));
                     s.store(pixel, value);

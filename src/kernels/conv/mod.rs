@@ -3,18 +3,23 @@
 mod depthwise;
 mod direct;
 mod epilogue;
+mod integer;
+#[cfg(test)]
+mod integer_tests;
 #[cfg(test)]
 mod tests;
 mod winograd;
 
 use depthwise::Depthwise;
 use direct::Direct;
+use integer::Integer;
 use winograd::Winograd;
 
 use super::activation::Activation;
 use super::buffer::Buffer;
 use super::exec::Exec;
 use super::geometry::{Geometry, Halo, LANES};
+use super::requantize::{Requantize, Requantizer};
 use super::shared::Shared;
 
 /// Extents and attributes of a convolution.
@@ -70,6 +75,7 @@ enum Method {
     Direct(Direct),
     Winograd(Winograd),
     Depthwise(Depthwise),
+    Integer(Box<Integer>),
 }
 
 /// A convolution with its weights packed for the layouts of its input and output.
@@ -77,6 +83,8 @@ pub struct PackedConv {
     method: Method,
     /// Bias, filled up with zeros to whole blocks.
     bias: Buffer,
+    /// Of depthwise integers, whose sums are exact in f32.
+    requantizer: Option<Box<Requantizer>>,
     x: Geometry,
     y: Geometry,
 }
@@ -91,6 +99,8 @@ struct Job<'a> {
     bias: &'a [f32],
     residual: Option<(&'a [f32], &'a Geometry)>,
     activation: Activation,
+    /// Makes codes of the sums, which are integers.
+    requantizer: Option<&'a Requantizer>,
     images: usize,
 }
 
@@ -108,12 +118,7 @@ impl PackedConv {
         y: &Geometry,
         winograd: Option<(usize, usize)>,
     ) -> Self {
-        let (k, c) = (shape.out_channels, shape.in_channels);
-        assert_eq!((x.c, y.c), (c, k), "channels");
-        assert_eq!((y.h, y.w), shape.output(x.h, x.w), "output extents");
-        assert_eq!(weight.len(), k * (c / shape.groups) * shape.kernel.0 * shape.kernel.1, "weights");
-        assert_eq!(x.halo.union(shape.halo(x.h, x.w)), x.halo, "halo of the input");
-        assert_eq!(y.lanes, LANES, "outputs are blocked");
+        check(shape, weight, x, y);
         let mut padded = Buffer::zeroed(y.blocks() * LANES);
         if let Some(bias) = bias {
             // Adding zero makes -0 into +0: then skipping taps that read zeros changes no bit of a sum.
@@ -126,7 +131,24 @@ impl PackedConv {
         } else {
             Method::Direct(Direct::new(shape, weight, x, y))
         };
-        Self { method, bias: padded, x: *x, y: *y }
+        Self { method, bias: padded, requantizer: None, x: *x, y: *y }
+    }
+
+    /// Packs a convolution of integers, `q - zero_point`, by integers `weight` `[K, C/groups, R, S]`; `requantize` makes
+    /// the codes `q - zero_point` of its output.
+    ///
+    /// # Panics
+    /// As [`PackedConv::new`].
+    pub fn integer(shape: &ConvShape, weight: &[f32], requantize: &Requantize, x: &Geometry, y: &Geometry) -> Self {
+        check(shape, weight, x, y);
+        let bias = Buffer::zeroed(y.blocks() * LANES);
+        let requantizer = Requantizer::new(requantize);
+        if shape.is_depthwise() && shape.kernel.0 * shape.kernel.1 <= EXACT_TAPS {
+            let method = Method::Depthwise(Depthwise::new(shape, weight));
+            return Self { method, bias, requantizer: Some(Box::new(requantizer)), x: *x, y: *y };
+        }
+        let method = Method::Integer(Box::new(Integer::new(shape, weight, requantizer, x, y)));
+        Self { method, bias, requantizer: None, x: *x, y: *y }
     }
 
     /// Name of the method.
@@ -135,6 +157,7 @@ impl PackedConv {
             Method::Direct(_) => "direct",
             Method::Winograd(_) => "winograd4",
             Method::Depthwise(_) => "depthwise",
+            Method::Integer(_) => "integer",
         }
     }
 
@@ -155,11 +178,25 @@ impl PackedConv {
             assert!(buffer.len() >= geometry.len(), "the residual's buffer holds the images");
         }
         let y = Shared::new(y);
-        let job = Job { x, xg: &self.x, y, yg: &self.y, bias: &self.bias, residual, activation, images };
+        let requantizer = self.requantizer.as_deref();
+        let job = Job { x, xg: &self.x, y, yg: &self.y, bias: &self.bias, residual, activation, requantizer, images };
         match &self.method {
             Method::Direct(direct) => direct.run(exec, &job),
             Method::Winograd(winograd) => winograd.run(exec, &job),
             Method::Depthwise(depthwise) => depthwise.run(exec, &job),
+            Method::Integer(integer) => integer.run(exec, &job),
         }
     }
+}
+
+/// Taps whose products of 9-bit integers add up to less than 2^24: f32 holds their sum exactly.
+const EXACT_TAPS: usize = 256;
+
+fn check(shape: &ConvShape, weight: &[f32], x: &Geometry, y: &Geometry) {
+    let (k, c) = (shape.out_channels, shape.in_channels);
+    assert_eq!((x.c, y.c), (c, k), "channels");
+    assert_eq!((y.h, y.w), shape.output(x.h, x.w), "output extents");
+    assert_eq!(weight.len(), k * (c / shape.groups) * shape.kernel.0 * shape.kernel.1, "weights");
+    assert_eq!(x.halo.union(shape.halo(x.h, x.w)), x.halo, "halo of the input");
+    assert_eq!(y.lanes, LANES, "outputs are blocked");
 }

@@ -22,24 +22,24 @@ fn values(count: usize, seed: u32) -> Vec<f32> {
 }
 
 #[derive(Clone, Debug)]
-struct Problem {
-    shape: ConvShape,
-    images: usize,
-    h: usize,
-    w: usize,
+pub(super) struct Problem {
+    pub(super) shape: ConvShape,
+    pub(super) images: usize,
+    pub(super) h: usize,
+    pub(super) w: usize,
     planar: bool,
-    extra: Halo,
+    pub(super) extra: Halo,
     residual: bool,
     activation: Activation,
-    seed: u32,
+    pub(super) seed: u32,
 }
 
 impl Problem {
-    fn x(&self) -> Vec<f32> {
+    pub(super) fn x(&self) -> Vec<f32> {
         values(self.images * self.shape.in_channels * self.h * self.w, self.seed)
     }
 
-    fn weight(&self) -> Vec<f32> {
+    pub(super) fn weight(&self) -> Vec<f32> {
         let s = &self.shape;
         values(s.out_channels * (s.in_channels / s.groups) * s.kernel.0 * s.kernel.1, self.seed + 1)
     }
@@ -193,7 +193,7 @@ fn activate(x: f64, activation: Activation) -> f64 {
     }
 }
 
-fn problems() -> impl Strategy<Value = Problem> {
+pub(super) fn problems() -> impl Strategy<Value = Problem> {
     let filters = prop_oneof![3 => 1usize..70, 1 => 70usize..150];
     let extents = (1usize..40, filters, 1usize..8, 1usize..8, 0usize..5);
     let steps = (1usize..4, 1usize..4, 1usize..4, 1usize..4);

@@ -136,6 +136,7 @@ impl Task<'_> {
         let row = Segment::new(0..tiles, 0..1);
         for (point, product) in self.winograd.products.iter().enumerate() {
             let job = Job {
+                requantizer: None,
                 x: &inputs[point * input_len..][..xg.len()],
                 xg: &xg,
                 y: Shared::new(&mut outputs[point * output_len..][..yg.len()]),

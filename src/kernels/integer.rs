@@ -1,0 +1,342 @@
+//! Layers of 8-bit networks that multiply no weights, to the bit as TFLite's reference kernels compute them.
+//!
+//! A quantised value is held as the integer `q - zero_point` in an f32: zero is zero, and every kernel that only moves
+//! values serves it as it is.
+
+use super::exec::Exec;
+use super::geometry::{Geometry, LANES};
+use super::pixels::{Pixel, PixelOp, Source, for_each_pixel};
+use super::pool::PoolShape;
+use super::requantize::Fixed31;
+use super::resize::Bilinear;
+use super::shared::Shared;
+use super::simd::Simd;
+
+/// How 8-bit integers stand for reals: `real = scale * (q - zero_point)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Codes {
+    /// Reals a code.
+    pub scale: f32,
+    /// The code of zero.
+    pub zero_point: i32,
+    /// Whether codes are -128..=127 or 0..=255.
+    pub signed: bool,
+}
+
+impl Codes {
+    /// Smallest and largest code.
+    pub fn range(self) -> (i32, i32) {
+        if self.signed { (-128, 127) } else { (0, 255) }
+    }
+
+    /// Smallest and largest `q - zero_point`.
+    pub fn bounds(self) -> (i32, i32) {
+        let (low, high) = self.range();
+        (low - self.zero_point, high - self.zero_point)
+    }
+}
+
+/// A kind of layer and its numbers. Values are `q - zero_point` unless said otherwise.
+#[derive(Clone, Debug)]
+pub enum Integer {
+    /// Codes of reals, ties away from zero.
+    Quantize(Codes),
+    /// Reals of codes.
+    Dequantize(Codes),
+    /// Codes in another scale.
+    Rescale {
+        /// From scale to scale.
+        multiplier: f64,
+        /// Of the result.
+        bounds: (i32, i32),
+    },
+    /// Sum of two values of scales of their own.
+    Add {
+        /// Scales of the terms, and of the sum.
+        scales: ([f32; 2], f32),
+        /// Of the result, cut by the activation.
+        bounds: (i32, i32),
+    },
+    /// Mean of each window, of the codes themselves.
+    AveragePool {
+        /// The windows.
+        shape: PoolShape,
+        /// The input's, and the output's.
+        codes: Codes,
+        /// Of the result, cut by the activation.
+        bounds: (i32, i32),
+    },
+    /// Mean over all pixels, in another scale.
+    Mean {
+        /// From scale to scale.
+        multiplier: f64,
+        /// Of the result.
+        bounds: (i32, i32),
+    },
+    /// Softmax over all channels of each pixel.
+    Softmax {
+        /// Scale of the input, times beta.
+        scale: f32,
+        /// Of the result.
+        to: Codes,
+    },
+    /// Bilinear resize to the rows and columns of the second input.
+    Resize {
+        /// As [`Bilinear::new`] has it.
+        align_corners: bool,
+        /// The input's, and the output's.
+        codes: Codes,
+    },
+}
+
+impl Integer {
+    /// Name in reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Quantize(_) => "quantize",
+            Self::Dequantize(_) => "dequantize",
+            Self::Rescale { .. } => "rescale",
+            Self::Add { .. } => "add",
+            Self::AveragePool { .. } => "avg_pool",
+            Self::Mean { .. } => "mean",
+            Self::Softmax { .. } => "softmax",
+            Self::Resize { .. } => "resize",
+        }
+    }
+
+    /// Computes the first `images` images of `y` from `inputs`.
+    pub fn run(&self, exec: &Exec<'_>, images: usize, inputs: &[(&[f32], &Geometry)], y: &mut [f32], yg: &Geometry) {
+        let x = Source::new(inputs[0].0, inputs[0].1);
+        match *self {
+            Self::Quantize(codes) => {
+                let code = |x: f32| (x / codes.scale).round() as i32;
+                each(exec, images, (x, codes.bounds()), code, y, yg);
+            }
+            Self::Dequantize(codes) => {
+                for_each_pixel(exec, images, &Map { x, map: |x: f32| x * codes.scale }, y, yg);
+            }
+            Self::Rescale { multiplier, bounds } => {
+                let fixed = Fixed31::new(multiplier);
+                each(exec, images, (x, bounds), |x: f32| fixed.apply(x as i32), y, yg);
+            }
+            Self::Add { scales: ([a, b], sum), bounds } => {
+                let larger = f64::from(2.0 * a.max(b));
+                let op = Add {
+                    a: x,
+                    b: Source::new(inputs[1].0, inputs[1].1),
+                    terms: [a, b].map(|scale| Fixed31::new(f64::from(scale) / larger)),
+                    sum: Fixed31::new(larger / f64::from((1 << ADD_SHIFT) as f32 * sum)),
+                    bounds,
+                };
+                for_each_pixel(exec, images, &op, y, yg);
+            }
+            Self::AveragePool { shape, codes, bounds } => {
+                for_each_pixel(exec, images, &Average { shape, codes, bounds, x }, y, yg);
+            }
+            Self::Mean { multiplier, bounds } => mean(exec, images, x, (multiplier, bounds), y, yg),
+            Self::Softmax { scale, to } => softmax(exec, images, x, (scale, to), y, yg),
+            Self::Resize { align_corners, codes } => {
+                let tables = Bilinear::new(x.geometry, yg, align_corners);
+                for_each_pixel(exec, images, &Resize { tables, codes, x }, y, yg);
+            }
+        }
+    }
+}
+
+struct Map<'a, F> {
+    x: Source<'a>,
+    map: F,
+}
+
+impl<F: Fn(f32) -> f32 + Sync> PixelOp for Map<'_, F> {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        let mut lanes = [0.0; LANES];
+        s.store(&mut lanes, self.x.load(s, at));
+        s.load(&lanes.map(&self.map))
+    }
+}
+
+/// `y = code(x)` within bounds.
+fn each(
+    exec: &Exec<'_>,
+    images: usize,
+    (x, (low, high)): (Source<'_>, (i32, i32)),
+    code: impl Fn(f32) -> i32 + Sync,
+    y: &mut [f32],
+    yg: &Geometry,
+) {
+    for_each_pixel(exec, images, &Map { x, map: |x: f32| code(x).clamp(low, high) as f32 }, y, yg);
+}
+
+/// Bits that terms are shifted up before they meet.
+const ADD_SHIFT: u32 = 20;
+
+struct Add<'a> {
+    a: Source<'a>,
+    b: Source<'a>,
+    terms: [Fixed31; 2],
+    sum: Fixed31,
+    bounds: (i32, i32),
+}
+
+impl PixelOp for Add<'_> {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        let [mut a, mut b] = [[0.0; LANES]; 2];
+        s.store(&mut a, self.a.load(s, at));
+        s.store(&mut b, self.b.load(s, at));
+        let term = |x: f32, fixed: Fixed31| fixed.apply((x as i32) << ADD_SHIFT);
+        s.load(&std::array::from_fn::<f32, LANES, _>(|i| {
+            let sum = term(a[i], self.terms[0]) + term(b[i], self.terms[1]);
+            self.sum.apply(sum).clamp(self.bounds.0, self.bounds.1) as f32
+        }))
+    }
+}
+
+struct Average<'a> {
+    shape: PoolShape,
+    codes: Codes,
+    bounds: (i32, i32),
+    x: Source<'a>,
+}
+
+impl PixelOp for Average<'_> {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        let Self { shape, codes, bounds, x } = self;
+        let rows = shape.clip(at.y, shape.padding.top, x.geometry.h);
+        let columns = shape.clip(at.x, shape.padding.left, x.geometry.w);
+        let cells = (rows.len() * columns.len()) as i32;
+        let mut sum = s.splat(0.0);
+        // Exact in f32 up to 2^24 / 255 cells.
+        for row in rows {
+            for column in columns.clone() {
+                sum = s.add(sum, x.load(s, Pixel { y: row, x: column, ..at }));
+            }
+        }
+        let mut sums = [0.0; LANES];
+        s.store(&mut sums, sum);
+        s.load(&sums.map(|sum| {
+            let sum = sum as i32 + cells * codes.zero_point;
+            (rounded(sum, cells) - codes.zero_point).clamp(bounds.0, bounds.1) as f32
+        }))
+    }
+}
+
+/// The quotient to the nearest, ties away from zero.
+fn rounded(sum: i32, count: i32) -> i32 {
+    (if sum > 0 { sum + count / 2 } else { sum - count / 2 }) / count
+}
+
+/// The mean of each channel, `[N, C, 1, 1]`: the sum times a multiplier that divides by the number of pixels.
+fn mean(
+    exec: &Exec<'_>,
+    images: usize,
+    x: Source<'_>,
+    (multiplier, (low, high)): (f64, (i32, i32)),
+    y: &mut [f32],
+    yg: &Geometry,
+) {
+    let (pixels, fixed) = ((x.geometry.h * x.geometry.w) as i64, Fixed31::new(multiplier));
+    let shift = (63 - pixels.leading_zeros() as i32).min(32).min(31 + fixed.shift);
+    let mantissa = ((i64::from(fixed.mantissa) << shift) / pixels) as i32;
+    let fixed = Fixed31 { mantissa, shift: fixed.shift - shift };
+    for_each_pixel(exec, images, &Mean { x, fixed, bounds: (low, high) }, y, yg);
+}
+
+struct Mean<'a> {
+    x: Source<'a>,
+    fixed: Fixed31,
+    bounds: (i32, i32),
+}
+
+impl PixelOp for Mean<'_> {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        let mut sum = s.splat(0.0);
+        for y in 0..self.x.geometry.h {
+            for x in 0..self.x.geometry.w {
+                sum = s.add(sum, self.x.load(s, Pixel { y, x, ..at }));
+            }
+        }
+        let mut sums = [0.0; LANES];
+        s.store(&mut sums, sum);
+        s.load(&sums.map(|sum| self.fixed.apply(sum as i32).clamp(self.bounds.0, self.bounds.1) as f32))
+    }
+}
+
+/// Softmax over the channels of each pixel, by a table of the 256 exponentials in f32.
+fn softmax(exec: &Exec<'_>, images: usize, x: Source<'_>, (scale, to): (f32, Codes), y: &mut [f32], yg: &Geometry) {
+    let g = x.geometry;
+    let table: [f32; 256] = std::array::from_fn(|difference| (-scale * difference as f32).exp());
+    let inner = Shared::new(y);
+    exec.for_each_task(images * g.h, |_, task| {
+        let (image, row) = (task / g.h, task % g.h);
+        for column in 0..g.w {
+            let code = |c: usize| x.channel(image, c, row, column) as i32;
+            let highest = (0..g.c).map(code).max().unwrap_or(0);
+            let exponential = |c: usize| table[(highest - code(c)).clamp(0, 255) as usize];
+            let total: f32 = (0..g.c).map(exponential).sum();
+            let inverse = 1.0 / (total * to.scale);
+            for c in 0..g.c {
+                let (low, high) = to.bounds();
+                let share = (exponential(c) * inverse + 0.5).floor() as i32;
+                // SAFETY: each row of each image belongs to one task.
+                let cell = unsafe { inner.slice(yg.index(image, c, row, column), 1) };
+                cell[0] = share.clamp(low, high) as f32;
+            }
+        }
+    });
+}
+
+struct Resize<'a> {
+    tables: Bilinear,
+    codes: Codes,
+    x: Source<'a>,
+}
+
+impl PixelOp for Resize<'_> {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        let [(top, bottom, down), (left, right, across)] = self.tables.place(at.y, at.x);
+        let zero = self.codes.zero_point as f32;
+        let load = |y: usize, x: usize| {
+            let mut lanes = [0.0; LANES];
+            s.store(&mut lanes, self.x.load(s, Pixel { y, x, ..at }));
+            lanes.map(|lane| lane + zero)
+        };
+        let corners = [load(top, left), load(bottom, left), load(top, right), load(bottom, right)];
+        let shares = [(1.0 - down, 1.0 - across), (down, 1.0 - across), (1.0 - down, across), (down, across)];
+        s.load(&std::array::from_fn::<f32, LANES, _>(|i| {
+            let terms: [f32; 4] = std::array::from_fn(|k| corners[k][i] * shares[k].0 * shares[k].1);
+            (terms[0] + terms[1] + terms[2] + terms[3] + 0.5).floor() - zero
+        }))
+    }
+}
+
+/// Softmax of reals over the channels of each pixel, after multiplying by `beta`.
+pub fn softmax_of_reals(
+    exec: &Exec<'_>,
+    images: usize,
+    beta: f32,
+    (x, g): (&[f32], &Geometry),
+    y: &mut [f32],
+    yg: &Geometry,
+) {
+    let x = Source::new(x, g);
+    let y = Shared::new(y);
+    exec.for_each_task(images * g.h, |_, task| {
+        let (image, row) = (task / g.h, task % g.h);
+        for column in 0..g.w {
+            let value = |c: usize| x.channel(image, c, row, column);
+            let highest = (0..g.c).map(value).fold(f32::NEG_INFINITY, f32::max);
+            let exponential = |c: usize| ((value(c) - highest) * beta).exp();
+            let total: f32 = (0..g.c).map(exponential).sum();
+            for c in 0..g.c {
+                // SAFETY: each row of each image belongs to one task.
+                unsafe { y.slice(yg.index(image, c, row, column), 1)[0] = exponential(c) / total };
+            }
+        }
+    });
+}

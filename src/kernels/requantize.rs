@@ -1,0 +1,193 @@
+//! From 32-bit sums of products of integers to 8-bit codes: the roundings that quantised networks are run with.
+
+use super::geometry::LANES;
+
+/// How a sum is multiplied by a real number and rounded. Programs differ in it, by one code here and there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rounding {
+    /// In f32, ties to even: ONNX Runtime, PyTorch, XNNPACK.
+    Float32,
+    /// By a 31-bit mantissa and a shift, rounded twice: gemmlowp, TFLite's reference kernels.
+    #[default]
+    Fixed31,
+    /// The same rounded once, ties up: ruy, by which TFLite multiplies int8 matrices.
+    Fixed31Once,
+}
+
+/// A real multiplier as `mantissa * 2^(shift - 31)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fixed31 {
+    /// 2^30 to 2^31 - 1, or 0.
+    pub mantissa: i32,
+    /// Power of two.
+    pub shift: i32,
+}
+
+impl Fixed31 {
+    /// The nearest to `real`, which is finite and not negative.
+    pub fn new(real: f64) -> Self {
+        if real == 0.0 {
+            return Self { mantissa: 0, shift: 0 };
+        }
+        let mut shift = real.log2().floor() as i32 + 1;
+        let mut fraction = real / 2f64.powi(shift);
+        // The logarithm is rounded.
+        if fraction >= 1.0 {
+            (fraction, shift) = (fraction / 2.0, shift + 1);
+        } else if fraction < 0.5 {
+            (fraction, shift) = (fraction * 2.0, shift - 1);
+        }
+        let mut mantissa = (fraction * f64::from(1u32 << 31)).round() as i64;
+        if mantissa == 1 << 31 {
+            (mantissa, shift) = (mantissa / 2, shift + 1);
+        }
+        match shift {
+            ..-31 => Self { mantissa: 0, shift: 0 },
+            31.. => Self { mantissa: i32::MAX, shift: 30 },
+            _ => Self { mantissa: mantissa as i32, shift },
+        }
+    }
+
+    /// `x` times it: the high half of the doubled product rounded to nearest, ties up, then the shift rounded to
+    /// nearest, ties away from zero.
+    #[inline(always)]
+    pub fn apply(self, x: i32) -> i32 {
+        let (left, right) = (self.shift.max(0), (-self.shift).max(0));
+        let product = i64::from(x.wrapping_shl(left as u32)) * i64::from(self.mantissa);
+        let high = ((product + (1 << 30)) >> 31) as i32;
+        let mask = (1i32 << right).wrapping_sub(1);
+        let threshold = (mask >> 1) + i32::from(high < 0);
+        (high >> right) + i32::from((high & mask) > threshold)
+    }
+
+    /// `x` times it, rounded once to nearest, ties up.
+    #[inline(always)]
+    pub fn apply_once(self, x: i32) -> i32 {
+        let right = 31 - self.shift;
+        ((i64::from(x) * i64::from(self.mantissa) + (1 << (right - 1))) >> right) as i32
+    }
+}
+
+/// What turns a filter's sums into codes.
+#[derive(Clone, Debug)]
+pub struct Requantize {
+    /// Added to the sums, `[K]`.
+    pub bias: Vec<i32>,
+    /// Of the filters, `[K]`: scale of the input times that of the weights by that of the output.
+    pub multipliers: Vec<f64>,
+    /// How the product is rounded.
+    pub rounding: Rounding,
+    /// Bounds of `q - zero_point`: what 8 bits hold, cut by the activation. They enclose 0.
+    pub low: i32,
+    /// The upper one.
+    pub high: i32,
+}
+
+/// A [`Requantize`] by blocks of sixteen filters.
+pub(super) struct Requantizer {
+    blocks: Vec<Lanes>,
+    rounding: Rounding,
+    low: i32,
+    high: i32,
+}
+
+/// Of one block; filling lanes are all zero, and so are their codes.
+struct Lanes {
+    bias: [i32; LANES],
+    scale: [f32; LANES],
+    mantissa: [i32; LANES],
+    left: [u32; LANES],
+    right: [u32; LANES],
+}
+
+impl Requantizer {
+    pub(super) fn new(requantize: &Requantize) -> Self {
+        let Requantize { bias, multipliers, rounding, low, high } = requantize;
+        assert_eq!(bias.len(), multipliers.len(), "a bias and a multiplier a filter");
+        assert!(*low <= 0 && *high >= 0, "bounds enclose 0");
+        let lanes = |(bias, multipliers): (&[i32], &[f64])| {
+            let fixed: Vec<Fixed31> = multipliers.iter().map(|&m| Fixed31::new(m)).collect();
+            let lane = |lane: usize| fixed.get(lane).copied().unwrap_or(Fixed31 { mantissa: 0, shift: 0 });
+            Lanes {
+                bias: std::array::from_fn(|i| bias.get(i).copied().unwrap_or(0)),
+                scale: std::array::from_fn(|i| multipliers.get(i).copied().unwrap_or(0.0) as f32),
+                mantissa: std::array::from_fn(|i| lane(i).mantissa),
+                left: std::array::from_fn(|i| lane(i).shift.max(0) as u32),
+                right: std::array::from_fn(|i| (-lane(i).shift).max(0) as u32),
+            }
+        };
+        let blocks = bias.chunks(LANES).zip(multipliers.chunks(LANES)).map(lanes).collect();
+        Self { blocks, rounding: *rounding, low: *low, high: *high }
+    }
+
+    /// The codes of block `block` whose sums of products are `sums`, as reals.
+    #[inline(always)]
+    pub(super) fn codes(&self, block: usize, sums: [i32; LANES]) -> [f32; LANES] {
+        let lanes = &self.blocks[block];
+        let sums: [i32; LANES] = std::array::from_fn(|i| sums[i].wrapping_add(lanes.bias[i]));
+        match self.rounding {
+            Rounding::Float32 => {
+                let (low, high) = (self.low as f32, self.high as f32);
+                std::array::from_fn(|i| (sums[i] as f32 * lanes.scale[i]).round_ties_even().clamp(low, high))
+            }
+            Rounding::Fixed31 => std::array::from_fn(|i| {
+                let product = i64::from(sums[i].wrapping_shl(lanes.left[i])) * i64::from(lanes.mantissa[i]);
+                let high = ((product + (1 << 30)) >> 31) as i32;
+                let mask = (1i32 << lanes.right[i]).wrapping_sub(1);
+                let threshold = (mask >> 1) + i32::from(high < 0);
+                let code = (high >> lanes.right[i]) + i32::from((high & mask) > threshold);
+                code.clamp(self.low, self.high) as f32
+            }),
+            Rounding::Fixed31Once => std::array::from_fn(|i| {
+                let shift = lanes.left[i] as i32 - lanes.right[i] as i32;
+                let code = Fixed31 { mantissa: lanes.mantissa[i], shift }.apply_once(sums[i]);
+                code.clamp(self.low, self.high) as f32
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn multipliers_are_a_mantissa_and_a_shift() {
+        assert_eq!(Fixed31::new(1.0), Fixed31 { mantissa: 1 << 30, shift: 1 });
+        assert_eq!(Fixed31::new(0.5), Fixed31 { mantissa: 1 << 30, shift: 0 });
+        assert_eq!(Fixed31::new(0.999_999_999_9), Fixed31 { mantissa: 1 << 30, shift: 1 });
+        assert_eq!(Fixed31::new(1e-12), Fixed31 { mantissa: 0, shift: 0 });
+        assert_eq!(Fixed31::new(0.0).apply(77), 0);
+        // Rounded twice: a quarter of 1 is first a half up, then 1; a quarter of -1 is first 0.
+        let quarter = Fixed31::new(0.25);
+        assert_eq!([2, -2, 6, -6, 1, -1].map(|x| quarter.apply(x)), [1, -1, 2, -2, 1, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_product_is_off_by_three_quarters_at_most(x in -30_000_000i32..30_000_000, real in 1e-6f64..2.0) {
+            let got = f64::from(Fixed31::new(real).apply(x));
+            prop_assert!((got - f64::from(x) * real).abs() <= 0.7501 + f64::from(x).abs() * 1e-9, "{got}");
+        }
+
+        #[test]
+        fn lanes_round_as_one_does(sums in any::<[i32; 16]>(), real in 1e-6f64..0.02) {
+            let sums = sums.map(|sum| sum >> 6);
+            let of = |rounding| Requantizer::new(&Requantize {
+                bias: vec![-5; 16], multipliers: vec![real; 16], rounding, low: -100_000, high: 100_000,
+            });
+            let one = |sum: i32| Fixed31::new(real).apply(sum - 5).clamp(-100_000, 100_000) as f32;
+            prop_assert_eq!(of(Rounding::Fixed31).codes(0, sums), sums.map(one));
+            let exact = |sum: i32| {
+                let Fixed31 { mantissa, shift } = Fixed31::new(real);
+                let product = f64::from(sum - 5) * f64::from(mantissa) * 2f64.powi(shift - 31);
+                (product + 0.5).floor().clamp(-1e5, 1e5) as f32
+            };
+            prop_assert_eq!(of(Rounding::Fixed31Once).codes(0, sums), sums.map(exact));
+            let one = |sum: i32| ((sum - 5) as f32 * real as f32).round_ties_even().clamp(-1e5, 1e5);
+            prop_assert_eq!(of(Rounding::Float32).codes(0, sums), sums.map(one));
+        }
+    }
+}
