@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::labels::Labels;
 use super::naming::Naming;
+use crate::kernels::Rounding;
 use crate::{Error, Result};
 
 /// What an output means.
@@ -108,6 +109,19 @@ impl Card {
     /// The architecture's numbers in the terms of a family.
     pub(super) fn arch<T: DeserializeOwned>(&self) -> Result<T> {
         self.arch.clone().try_into().map_err(|error: toml::de::Error| self.wrong(one_line(&error)))
+    }
+
+    /// How integers are rounded, if the card says so: `requant = "float32"` or `"fixed31"`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for another word.
+    pub fn rounding(&self) -> Result<Option<Rounding>> {
+        match self.arch.get("requant").map(|word| word.as_str()) {
+            None => Ok(None),
+            Some(Some("float32")) => Ok(Some(Rounding::Float32)),
+            Some(Some("fixed31")) => Ok(Some(Rounding::Fixed31)),
+            Some(_) => Err(self.wrong("requant must be float32 or fixed31")),
+        }
     }
 
     /// An error about the architecture's numbers.

@@ -17,6 +17,7 @@ mod mobilenet_v3;
 mod naming;
 mod resnet;
 mod squeezenet;
+pub mod tflite;
 mod vgg;
 
 use std::sync::OnceLock;

@@ -13,6 +13,34 @@ pub enum NumberFormat {
     Fixed(u32),
     /// Linear 8-bit: symmetric, or unsigned where the range holds no negative value.
     Int8,
+    /// The integers that the network itself stores, less their zero point; fixed point of 16 bits where it stores reals.
+    Stored,
+}
+
+/// The integers that a network stores an operand as; the engine holds `q - zero_point`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stored {
+    /// Reals a code; none where filters have scales of their own.
+    pub scale: Option<f32>,
+    /// The code of zero.
+    pub zero_point: i32,
+    /// Smallest and largest code `q`.
+    pub range: (i32, i32),
+    /// Bits of a code.
+    pub bits: u32,
+}
+
+/// The numbers that one operand is counted in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Coding {
+    /// From what the engine holds to codes.
+    pub map: CodeMap,
+    /// Baseline width B.
+    pub bits: u32,
+    /// Reals for one of what the engine holds; none where filters have scales of their own.
+    pub unit: Option<f32>,
+    /// What the codes are, if they are the network's own.
+    pub stored: Option<Stored>,
 }
 
 impl Default for NumberFormat {
@@ -26,6 +54,7 @@ impl fmt::Display for NumberFormat {
         match self {
             Self::Fixed(bits) => write!(f, "fixed{bits}"),
             Self::Int8 => f.write_str("int8"),
+            Self::Stored => f.write_str("stored"),
         }
     }
 }
@@ -37,8 +66,9 @@ impl FromStr for NumberFormat {
         let bits = text.strip_prefix("fixed").and_then(|bits| bits.parse().ok());
         match (text, bits) {
             ("int8", _) => Ok(Self::Int8),
+            ("stored", _) => Ok(Self::Stored),
             (_, Some(bits @ 2..=16)) => Ok(Self::Fixed(bits)),
-            _ => Err(Error::invalid(format!("number format {text}"), "give fixed2 to fixed16, or int8")),
+            _ => Err(Error::invalid(format!("number format {text}"), "give fixed2 to fixed16, int8 or stored")),
         }
     }
 }
@@ -49,7 +79,21 @@ impl NumberFormat {
         match self {
             Self::Fixed(bits) => bits,
             Self::Int8 => 8,
+            Self::Stored => Self::default().bits(),
         }
+    }
+
+    /// The numbers for an operand of which the engine holds values in `range`, and the network stores the codes `stored`.
+    pub fn coding(self, range: Range, stored: Option<Stored>) -> Coding {
+        if let (Self::Stored, Some(stored)) = (self, stored) {
+            let (low, high) = stored.range;
+            let map = CodeMap { scale: 1.0, lo: low - stored.zero_point, hi: high - stored.zero_point };
+            return Coding { map, bits: stored.bits, unit: stored.scale, stored: Some(stored) };
+        }
+        // Reals are what filters of their own scales are held as here.
+        let unit = stored.and_then(|stored| stored.scale).unwrap_or(1.0);
+        let map = self.code_map(Range { min: range.min * unit, max: range.max * unit });
+        Coding { map: CodeMap { scale: map.scale * unit, ..map }, bits: self.bits(), unit: Some(unit), stored: None }
     }
 
     /// The map for values in `range`. A range of nothing but zero has scale 1.
@@ -64,6 +108,7 @@ impl NumberFormat {
                 CodeMap { scale: linear(255, magnitude), lo: 0, hi: 255 }
             }
             Self::Int8 => CodeMap { scale: linear(127, magnitude), lo: -127, hi: 127 },
+            Self::Stored => Self::default().code_map(range),
         }
     }
 }
@@ -96,7 +141,7 @@ mod tests {
 
     #[test]
     fn formats_parse_and_print() {
-        for text in ["fixed2", "fixed16", "int8"] {
+        for text in ["fixed2", "fixed16", "int8", "stored"] {
             assert_eq!(text.parse::<NumberFormat>().unwrap().to_string(), text);
         }
         for text in ["fixed1", "fixed17", "fixed", "int4", "", "fixed-3"] {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::graph::{Graph, Params, passes};
 use crate::input::{Dataset, Preprocess};
+use crate::kernels::{Integer, Rounding};
 use crate::layers::{Layer, Shape};
 use crate::models::Task;
-use crate::weights::{SourceFile, Weights};
+use crate::weights::{SourceFile, Weights, tflite::Tflite};
 use crate::{Error, Result, models};
 
 /// Name of the embedded model.
@@ -68,6 +69,9 @@ impl Model {
             return Self::from_card(models::Card::from_file(path)?, options);
         }
         if path.is_file() {
+            if let Some(tflite) = crate::weights::open_tflite(path)? {
+                return Self::from_tflite(tflite, arch);
+            }
             let Some(arch) = arch else {
                 let detail = "weights alone do not say which network they are of; name its card with --arch";
                 return Err(Error::invalid(spec, detail));
@@ -164,6 +168,52 @@ impl Model {
         Self::from_weights(weights, Some(&card), options)
     }
 
+    /// A file that carries its network. A card tells how images become its input, what its classes are called and what
+    /// its task is; without one, pixels go in as the 8-bit integers they are.
+    fn from_tflite(tflite: Tflite, card: Option<&models::Card>) -> Result<Self> {
+        let rounding = card.map_or(Ok(None), models::Card::rounding)?.unwrap_or(Rounding::Fixed31);
+        let network = models::tflite::build(&tflite, rounding)?;
+        let card = match card {
+            Some(card) => models::Card { name: stem(&tflite.file.name), ..card.clone() },
+            None => models::tflite::card(&stem(&tflite.file.name), &network),
+        };
+        let preprocess = Preprocess::from_table(&card.name, &card.input)?;
+        let got = (preprocess.channels(), preprocess.size());
+        let Shape { c, h, w } = network.input;
+        if got != (c, (h, w)) {
+            let detail =
+                format!("makes inputs [{}, {}, {}], the network reads [{c}, {h}, {w}]", got.0, got.1.0, got.1.1);
+            return Err(Error::shape(format!("card {}", card.name), detail));
+        }
+        let parameters = network.graph.parameters();
+        Ok(Self {
+            card,
+            graph: Arc::new(passes::fuse_epilogue(&network.graph)),
+            naming: "tflite".into(),
+            source: tflite.source,
+            files: vec![tflite.file],
+            preprocess,
+            parameters,
+            folded: None,
+        })
+    }
+
+    /// Whether its output is a softmax already.
+    pub fn gives_probabilities(&self) -> bool {
+        let def = self.graph.def(self.graph.output());
+        match &def.layer {
+            Layer::Integer(Integer::Dequantize(_)) => {
+                matches!(self.graph.def(def.inputs[0]).layer, Layer::Integer(Integer::Softmax { .. }))
+            }
+            layer => matches!(layer, Layer::Softmax(_)),
+        }
+    }
+
+    /// Whether a layer that multiplies reads integers that the network stores.
+    pub fn stores_integers(&self) -> bool {
+        self.graph.nodes.iter().any(|def| def.codes.is_some())
+    }
+
     fn from_weights(weights: Weights, arch: Option<&models::Card>, options: &LoadOptions) -> Result<Self> {
         let source = weights.source().to_owned();
         let card = match (arch, weights.config()) {
@@ -235,6 +285,11 @@ fn fetch(id: &str, _: bool) -> Result<Weights> {
     Err(Error::unsupported(format!("{id}: downloading"), "this build has no hub client; give a local directory"))
 }
 
+/// A file's name without its ending.
+fn stem(name: &str) -> String {
+    Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 fn looks_like_file(spec: &str) -> bool {
-    [".safetensors", ".bin", ".pth", ".pt", ".th", ".toml", ".tar"].iter().any(|end| spec.ends_with(end))
+    [".tflite", ".safetensors", ".bin", ".pth", ".pt", ".th", ".toml", ".tar"].iter().any(|end| spec.ends_with(end))
 }

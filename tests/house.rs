@@ -12,13 +12,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("layers", &["error", "kernels"]),
     ("graph", &["error", "kernels", "layers", "weights"]),
     ("probe", &["graph", "kernels"]),
-    ("models", &["error", "graph", "kernels", "layers"]),
+    ("models", &["error", "graph", "kernels", "layers", "weights"]),
     ("engine", &["error", "graph", "kernels", "layers", "probe"]),
     ("input", &["error"]),
     ("task", &["error"]),
     ("tally", &["error", "kernels"]),
-    ("metrics", &["kernels", "report", "tally"]),
-    ("model", &["error", "graph", "input", "layers", "models", "weights"]),
+    ("metrics", &["format", "kernels", "report", "tally"]),
+    ("model", &["error", "graph", "input", "kernels", "layers", "models", "weights"]),
     (
         "measure",
         &[

@@ -64,6 +64,14 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
                 let mean = |row: &[f64]| row.iter().zip(&shares).map(|(x, share)| x * share / total).sum();
                 x.chunks(shape.w).map(mean).collect()
             }
+            Layer::Softmax(beta) => {
+                let (x, shape) = read(0);
+                let pixels = shape.h * shape.w;
+                let of = |pixel: usize| (0..shape.c).map(move |c| (x[c * pixels + pixel] * f64::from(*beta)).exp());
+                let totals: Vec<f64> = (0..pixels).map(|pixel| of(pixel).sum()).collect();
+                x.iter().enumerate().map(|(i, v)| (v * f64::from(*beta)).exp() / totals[i % pixels]).collect()
+            }
+            Layer::Integer(integer) => panic!("{}: plain loops are of reals", integer.name()),
             Layer::Fill(value) => vec![f64::from(*value); y.elements()],
         });
     }

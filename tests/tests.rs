@@ -17,3 +17,4 @@ mod parity;
 mod pickles;
 mod readme;
 mod texts;
+mod tflite;

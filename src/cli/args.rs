@@ -222,9 +222,10 @@ pub enum DeviceName {
 /// In which numbers.
 #[derive(Args, Debug)]
 pub struct NumberArgs {
-    /// fixed16, fixed<B> with 2 to 16 bits, or int8
-    #[arg(long, value_name = "FORMAT", default_value = "fixed16", value_parser = number_format)]
-    pub number_format: NumberFormat,
+    /// fixed16, fixed<B> with 2 to 16 bits, int8, or stored: the integers of a quantised network [default: stored for
+    /// such, else fixed16]
+    #[arg(long, value_name = "FORMAT", value_parser = number_format)]
+    pub number_format: Option<NumberFormat>,
     /// Short for --number-format fixed<B>
     #[arg(long, value_name = "B", conflicts_with = "number_format", value_parser = value_parser!(u32).range(2..=16))]
     pub bits: Option<u32>,
@@ -375,7 +376,7 @@ fn sigma(text: &str) -> Result<f64, &'static str> {
 }
 
 fn number_format(text: &str) -> Result<NumberFormat, &'static str> {
-    text.parse().map_err(|_| "give fixed2 to fixed16, or int8")
+    text.parse().map_err(|_| "give fixed2 to fixed16, int8 or stored")
 }
 
 fn encoder() -> impl TypedValueParser<Value = Encoder> {

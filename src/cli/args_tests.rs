@@ -35,8 +35,8 @@ fn flags_become_values() {
     let columns: Vec<&str> = args.columns.iter().map(|column| column.name.as_str()).collect();
     assert_eq!((columns, args.format), (vec!["macs", "a.zeros", "We+Ae"], Format::Md));
     assert_eq!(args.engine.kernels, Some(Kernels::Direct));
-    assert_eq!(measure("digits").numbers.number_format, NumberFormat::Fixed(16));
-    assert_eq!(measure("digits --number-format int8").numbers.number_format, NumberFormat::Int8);
+    assert_eq!(measure("digits").numbers.number_format, None);
+    assert_eq!(measure("digits --number-format int8").numbers.number_format, Some(NumberFormat::Int8));
     assert_eq!(parse("measure digits -vv").unwrap().common.verbose, 2);
 }
 
@@ -45,7 +45,7 @@ fn wrong_values_are_refused_with_what_is_right() {
     let cases = [
         ("measure", "<MODEL>"),
         ("measur digits", "measure"),
-        ("measure digits --number-format float", "give fixed2 to fixed16, or int8"),
+        ("measure digits --number-format float", "give fixed2 to fixed16, int8 or stored"),
         ("measure digits --bits 17", "17"),
         ("measure digits --bits 8 --number-format int8", "cannot be used with"),
         ("measure digits --encoder booth", "popcount"),

@@ -38,7 +38,8 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     for i in 0..batch {
         images.extend(data.load(i % data.len())?.values);
     }
-    let settings = setup::in_numbers(&args.numbers, Settings { batch, limit: Some(batch), ..Settings::default() });
+    let settings = Settings { batch, limit: Some(batch), ..Settings::default() };
+    let settings = setup::in_numbers(&args.numbers, &model, settings)?;
     let progress = Progress::new(common);
     let calibration = calibrate(&model, &engine::Backend::Native(options.clone()), &data, &settings, &progress)?;
     let result = bench(&model, &options, &images, args.rounds as usize, &calibration, &progress)?;

@@ -18,7 +18,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let model = setup::model(&args.model, common, args.no_fold, None, args.inputs.sigma)?;
     let data = setup::inputs(&model, &args.inputs)?;
     let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.engine) };
-    let settings = setup::in_numbers(&args.numbers, feeding);
+    let settings = setup::in_numbers(&args.numbers, &model, feeding)?;
     let progress = Progress::new(common);
     let calibration = calibrate(&model, &backend, &data, &settings, &progress)?;
     let measurement = measure(&model, &backend, &data, &calibration, &progress)?;

@@ -184,15 +184,21 @@ pub fn feeding(inputs: &InputArgs, engine: &EngineArgs) -> Settings {
     }
 }
 
-/// `settings` in the numbers that `args` ask for.
-pub fn in_numbers(args: &NumberArgs, settings: Settings) -> Settings {
-    Settings {
-        format: args.bits.map_or(args.number_format, NumberFormat::Fixed),
+/// `settings` in the numbers that `args` ask for, or that `model` is stored in.
+pub fn in_numbers(args: &NumberArgs, model: &Model, settings: Settings) -> Result<Settings> {
+    let asked = args.bits.map(NumberFormat::Fixed).or(args.number_format);
+    if asked == Some(NumberFormat::Stored) && !model.stores_integers() {
+        let detail = format!("is of quantised networks, and {} stores reals", model.card.name);
+        return Err(Error::invalid("--number-format stored", detail));
+    }
+    let own = if model.stores_integers() { NumberFormat::Stored } else { NumberFormat::default() };
+    Ok(Settings {
+        format: asked.unwrap_or(own),
         encoder: args.encoder,
         min_one: args.min_one,
         calibrate: args.calibrate as usize,
         ..settings
-    }
+    })
 }
 
 #[cfg(test)]

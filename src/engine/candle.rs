@@ -28,6 +28,10 @@ impl CandleEngine {
         let mut params = HashMap::new();
         for node in graph.handles() {
             let def = graph.def(node);
+            if def.codes.is_some() {
+                let what = format!("{}: 8-bit integers by the candle engine", def.name);
+                return Err(Error::unsupported(what, "give --backend native"));
+            }
             for (name, param) in learned(&def.layer) {
                 let tensor = Tensor::from_slice(&param.data, param.shape.as_slice(), &device);
                 params.insert((node, name), tensor.map_err(|error| failed(&def.name, error))?);
@@ -194,6 +198,12 @@ impl CandleEngine {
                 let shares = shares.broadcast_div(&shares.sum_keepdim(3)?)?;
                 x.broadcast_mul(&shares)?.sum_keepdim(3)
             }
+            Layer::Softmax(beta) => {
+                let x = (x * f64::from(*beta))?;
+                let shares = x.broadcast_sub(&x.max_keepdim(1)?)?.exp()?;
+                shares.broadcast_div(&shares.sum_keepdim(1)?)
+            }
+            Layer::Integer(_) => unreachable!("graphs of integers are refused"),
             Layer::Fill(value) => {
                 let (n, _, h, w) = x.dims4()?;
                 Tensor::full(*value, (n, 1, h, w), x.device())

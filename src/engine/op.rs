@@ -8,8 +8,8 @@ use crate::kernels::linear::PackedLinear;
 use crate::kernels::lstm::{LstmParams, PackedLstm};
 use crate::kernels::pool::PoolShape;
 use crate::kernels::resize::Bilinear;
-use crate::kernels::{Activation, Exec, Geometry, Halo, LANES, copy, pointwise, pool};
-use crate::layers::{Conv, ConvTranspose, Layer, PoolKind, Shuffle, Slice, Subsample};
+use crate::kernels::{Activation, Exec, Geometry, Halo, Integer, LANES, copy, integer, pointwise, pool};
+use crate::layers::{Conv, ConvTranspose, Layer, Linear, PoolKind, Shuffle, Slice, Subsample};
 
 /// A node made ready: weights packed, tables built.
 pub(super) enum Op {
@@ -32,6 +32,8 @@ pub(super) enum Op {
     Slice(Slice),
     Fill(f32),
     WeightedMean,
+    Softmax(f32),
+    Integer(Integer),
     Subsample(Subsample),
 }
 
@@ -59,6 +61,19 @@ fn transpose_shape(conv: &ConvTranspose) -> ConvShape {
     }
 }
 
+/// A linear layer as a convolution of single pixels.
+fn product(linear: &Linear) -> ConvShape {
+    ConvShape {
+        in_channels: linear.in_features,
+        out_channels: linear.out_features,
+        kernel: (1, 1),
+        stride: (1, 1),
+        dilation: (1, 1),
+        padding: Halo::default(),
+        groups: 1,
+    }
+}
+
 /// The halo that `layer` reads around its first input of `h` x `w`.
 pub(super) fn halo(layer: &Layer, h: usize, w: usize) -> Halo {
     match layer {
@@ -77,6 +92,10 @@ impl Op {
             Layer::Input => Self::Input,
             Layer::Conv(conv) => {
                 let shape = conv_shape(conv, x.h, x.w);
+                if let Some(integer) = &conv.integer {
+                    let packed = PackedConv::integer(&shape, &conv.weight.data, &integer.requantize, x, y);
+                    return Self::Conv(packed, Activation::Identity);
+                }
                 let bias = conv.bias_values.as_ref().map(|bias| &bias.data[..]);
                 Self::Conv(PackedConv::new(&shape, &conv.weight.data, bias, x, y, winograd), conv.activation)
             }
@@ -87,15 +106,7 @@ impl Op {
             }
             Layer::Linear(linear) if linear.steps => {
                 // A sequence is a row of pixels.
-                let shape = ConvShape {
-                    in_channels: linear.in_features,
-                    out_channels: linear.out_features,
-                    kernel: (1, 1),
-                    stride: (1, 1),
-                    dilation: (1, 1),
-                    padding: Halo::default(),
-                    groups: 1,
-                };
+                let shape = product(linear);
                 let bias = linear.bias.as_ref().map(|bias| &bias.data[..]);
                 Self::Conv(PackedConv::new(&shape, &linear.weight.data, bias, x, y, None), linear.activation)
             }
@@ -118,6 +129,12 @@ impl Op {
                 Self::Lstm(PackedLstm::new(params, lstm.reverse))
             }
             Layer::Linear(linear) => {
+                if let Some(integer) = &linear.integer {
+                    // One window that is the whole input.
+                    let shape = ConvShape { kernel: (x.h, x.w), in_channels: x.c, ..product(linear) };
+                    let packed = PackedConv::integer(&shape, &linear.weight.data, &integer.requantize, x, y);
+                    return Self::Conv(packed, Activation::Identity);
+                }
                 let bias = linear.bias.as_ref().map(|bias| &bias.data[..]);
                 let packed = PackedLinear::new(&linear.weight.data, bias, x, linear.out_features);
                 Self::Linear(packed, linear.activation)
@@ -144,6 +161,8 @@ impl Op {
             Layer::Slice(slice) => Self::Slice(*slice),
             Layer::Fill(value) => Self::Fill(*value),
             Layer::WeightedMean => Self::WeightedMean,
+            Layer::Softmax(beta) => Self::Softmax(*beta),
+            Layer::Integer(integer) => Self::Integer(integer.clone()),
             Layer::Subsample(subsample) => Self::Subsample(*subsample),
         }
     }
@@ -178,6 +197,8 @@ impl Op {
             Self::Slice(_) => "slice",
             Self::Fill(_) => "fill",
             Self::WeightedMean => "weighted_mean",
+            Self::Softmax(_) => "softmax",
+            Self::Integer(integer) => integer.name(),
             Self::Subsample(_) => "subsample",
         }
     }
@@ -218,6 +239,8 @@ impl Op {
             }
             Self::WeightedMean => pool::weighted_mean(exec, images, x, inputs[1], y, yg),
             Self::Fill(value) => pointwise::fill(exec, images, *value, y, yg),
+            Self::Softmax(beta) => integer::softmax_of_reals(exec, images, *beta, x, y, yg),
+            Self::Integer(integer) => integer.run(exec, images, inputs, y, yg),
             Self::Subsample(subsample) => {
                 copy::subsample(exec, images, (subsample.stride, subsample.before), x, y, yg);
             }

@@ -4,6 +4,7 @@ mod params;
 pub mod passes;
 pub mod scope;
 
+use crate::kernels::Codes;
 use crate::layers::{Layer, Shape};
 use crate::{Error, Result};
 
@@ -32,6 +33,8 @@ pub struct NodeDef {
     pub inputs: Vec<Node>,
     /// Channels of its output.
     pub channels: usize,
+    /// Of a value of 8-bit integers `q - zero_point`, how they stand for reals.
+    pub codes: Option<Codes>,
 }
 
 /// A network: definitions in an order in which each reads only earlier ones. Node 0 is the input.

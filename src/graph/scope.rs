@@ -136,6 +136,7 @@ impl Scope {
             tied: false,
             steps: false,
             activation: Activation::Identity,
+            integer: None,
         };
         self.push(Layer::Linear(layer), vec![x], out_features)
     }
@@ -146,8 +147,16 @@ impl Scope {
         if weight.shape != [out_features, in_features] {
             self.problem(format!("{}: is {:?}, its input has {in_features} features", self.path, weight.shape));
         }
-        let layer =
-            Linear { weight, bias, in_features, out_features, tied, steps: true, activation: Activation::Identity };
+        let layer = Linear {
+            weight,
+            bias,
+            in_features,
+            out_features,
+            tied,
+            steps: true,
+            activation: Activation::Identity,
+            integer: None,
+        };
         self.push(Layer::Linear(layer), vec![x], out_features)
     }
 
@@ -348,7 +357,7 @@ impl Scope {
 
     fn push(&self, layer: Layer, inputs: Vec<Node>, channels: usize) -> Node {
         let nodes = &mut self.state.borrow_mut().graph.nodes;
-        nodes.push(NodeDef { name: self.path.clone(), layer, inputs, channels });
+        nodes.push(NodeDef { name: self.path.clone(), layer, inputs, channels, codes: None });
         Node(nodes.len() as u32 - 1)
     }
 

@@ -1,6 +1,6 @@
 //! Convolution: any stride, dilation, groups and padding.
 
-use super::{Param, Shape};
+use super::{IntegerWeights, Param, Shape};
 use crate::kernels::{Activation, Halo};
 
 /// How much zero padding surrounds the input.
@@ -37,6 +37,8 @@ pub struct Conv {
     pub bias_values: Option<Param>,
     /// Applied to the result (after the residual, if a second input is read).
     pub activation: Activation,
+    /// Of a convolution of 8-bit integers.
+    pub integer: Option<IntegerWeights>,
 }
 
 impl Conv {
@@ -54,6 +56,7 @@ impl Conv {
             weight: Param { shape: vec![], data: Default::default() },
             bias_values: None,
             activation: Activation::Identity,
+            integer: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Fully connected layer.
 
-use super::{Param, Shape};
+use super::{IntegerWeights, Param, Shape};
 use crate::kernels::Activation;
 
 /// `y = W x + b` over all features of an image, in the order channel, row, column; or over those of each step of a
@@ -21,6 +21,8 @@ pub struct Linear {
     pub steps: bool,
     /// Applied to the result.
     pub activation: Activation,
+    /// Of a layer of 8-bit integers.
+    pub integer: Option<IntegerWeights>,
 }
 
 impl Linear {

@@ -4,6 +4,7 @@ mod batch_norm;
 mod conv;
 mod conv_transpose;
 mod embedding;
+mod integer;
 mod linear;
 mod lstm;
 mod merge;
@@ -16,7 +17,7 @@ mod weighted_mean;
 
 use std::sync::Arc;
 
-use crate::kernels::Activation;
+use crate::kernels::{Activation, Integer, Requantize};
 
 pub use batch_norm::BatchNorm;
 pub use conv::{Conv, Padding};
@@ -68,6 +69,19 @@ pub struct Param {
     pub data: Arc<[f32]>,
 }
 
+/// What makes a layer one of 8-bit integers: its weights are codes less their zero point, its bias is among the rest.
+#[derive(Clone, Debug)]
+pub struct IntegerWeights {
+    /// Reals a code, one or one a filter.
+    pub scales: Vec<f32>,
+    /// Code of zero.
+    pub zero_point: i32,
+    /// Whether codes are -128..=127 or 0..=255.
+    pub signed: bool,
+    /// From sums of products to the codes of the output.
+    pub requantize: Arc<Requantize>,
+}
+
 /// A kind of layer with its attributes and parameters.
 #[derive(Clone, Debug)]
 pub enum Layer {
@@ -109,6 +123,10 @@ pub enum Layer {
     Fill(f32),
     /// Mean over steps, weighted by the softmax of scores.
     WeightedMean,
+    /// Softmax over channels, after multiplying by beta.
+    Softmax(f32),
+    /// A layer of 8-bit integers that multiplies no weights.
+    Integer(Integer),
     /// Strided copy framed by zero channels.
     Subsample(Subsample),
 }
@@ -137,6 +155,8 @@ impl Layer {
             Self::Slice(_) => "slice",
             Self::Fill(_) => "fill",
             Self::WeightedMean => "weighted_mean",
+            Self::Softmax(_) => "softmax",
+            Self::Integer(integer) => integer.name(),
             Self::Subsample(_) => "subsample",
         }
     }
@@ -151,7 +171,8 @@ impl Layer {
             Self::Embedding(embedding) => embedding.output(inputs[0]),
             Self::Lstm(lstm) => lstm.output(inputs[0]),
             Self::BatchNorm(norm) => norm.output(inputs[0]),
-            Self::Activation(_) => Ok(inputs[0]),
+            Self::Activation(_) | Self::Softmax(_) => Ok(inputs[0]),
+            Self::Integer(integer) => integer::output(integer, inputs),
             Self::Pool(pool) => pool.output(inputs[0]),
             Self::GlobalAvgPool => Ok(Shape::new(inputs[0].c, 1, 1)),
             Self::Add | Self::Sub => merge::add(inputs),
@@ -180,12 +201,13 @@ impl Layer {
     /// Learned values.
     pub fn parameters(&self) -> usize {
         let count = |param: &Param| param.shape.iter().product::<usize>();
+        let codes = |codes: &Option<IntegerWeights>| codes.as_ref().map_or(0, |codes| codes.requantize.bias.len());
         match self {
-            Self::Conv(conv) => count(&conv.weight) + conv.bias_values.as_ref().map_or(0, count),
+            Self::Conv(conv) => count(&conv.weight) + conv.bias_values.as_ref().map_or(0, count) + codes(&conv.integer),
             Self::ConvTranspose(conv) => count(&conv.weight) + conv.bias_values.as_ref().map_or(0, count),
             Self::Linear(linear) => {
                 let weight = if linear.tied { 0 } else { count(&linear.weight) };
-                weight + linear.bias.as_ref().map_or(0, count)
+                weight + linear.bias.as_ref().map_or(0, count) + codes(&linear.integer)
             }
             Self::Embedding(embedding) => count(&embedding.table),
             Self::Lstm(lstm) => {

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use super::run::Settings;
+use crate::format::{Coding, NumberFormat, Stored};
 use crate::graph::{Graph, Node};
 use crate::kernels::Halo;
-use crate::kernels::count::CodeMap;
-use crate::layers::{Layer, Lstm, Shape};
+use crate::kernels::count::Range;
+use crate::layers::{IntegerWeights, Layer, Lstm, Shape};
 use crate::model::Model;
 use crate::tally::LayerShape;
 use crate::{Error, Result};
@@ -22,16 +23,49 @@ pub struct MeasuredLayer {
     pub kind: &'static str,
     /// Whether it is the projection inside a recurrence.
     pub inside: bool,
-    /// Codes of activations and of weights.
-    pub maps: [CodeMap; 2],
+    /// The numbers of activations and of weights.
+    pub codings: [Coding; 2],
 }
 
-/// The weights of a measured layer.
-pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer) -> Cow<'a, [f32]> {
-    match &graph.def(layer.node).layer {
-        Layer::Lstm(Lstm { projection: Some(projection), .. }) if layer.inside => Cow::Borrowed(&projection.data),
-        other => weights_of(other).expect("measured layers have weights"),
+/// The weights of a measured layer, as they are counted in `format`: codes as stored, or reals.
+pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer, format: NumberFormat) -> Cow<'a, [f32]> {
+    let def = graph.def(layer.node);
+    if let Layer::Lstm(Lstm { projection: Some(projection), .. }) = &def.layer
+        && layer.inside
+    {
+        return Cow::Borrowed(&projection.data);
     }
+    let held = weights_of(&def.layer).expect("measured layers have weights");
+    match integer(&def.layer) {
+        Some(IntegerWeights { scales, .. }) if scales.len() > 1 && format != NumberFormat::Stored => {
+            let filter = held.len() / scales.len();
+            held.iter().enumerate().map(|(i, code)| code * scales[i / filter]).collect()
+        }
+        _ => held,
+    }
+}
+
+/// What makes `layer` one of integers.
+fn integer(layer: &Layer) -> Option<&IntegerWeights> {
+    match layer {
+        Layer::Conv(conv) => conv.integer.as_ref(),
+        Layer::Linear(linear) => linear.integer.as_ref(),
+        _ => None,
+    }
+}
+
+/// What the network stores the activations of `layer` as.
+pub(super) fn stored_activations(graph: &Graph, layer: &MeasuredLayer) -> Option<Stored> {
+    let codes = graph.def(graph.def(layer.node).inputs[0]).codes?;
+    Some(Stored { scale: Some(codes.scale), zero_point: codes.zero_point, range: codes.range(), bits: 8 })
+}
+
+/// What the network stores the weights of `layer` as.
+pub(super) fn stored_weights(graph: &Graph, layer: &MeasuredLayer) -> Option<Stored> {
+    let IntegerWeights { scales, zero_point, signed, .. } = integer(&graph.def(layer.node).layer)?;
+    let range = if *signed { (-128, 127) } else { (0, 255) };
+    let scale = (scales.len() == 1).then(|| scales[0]);
+    Some(Stored { scale, zero_point: *zero_point, range, bits: 8 })
 }
 
 /// The weights of a MAC layer, filters outermost.
@@ -96,11 +130,11 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) ->
 
 /// The MAC layers of `model` that `settings` chooses, in the order of the network.
 pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<MeasuredLayer>> {
-    let maps = [CodeMap { scale: 1.0, lo: 0, hi: 0 }; 2];
+    let codings = [settings.format.coding(Range::default(), None); 2];
     let handles = model.graph.handles().map(|node| (node, model.graph.def(node)));
     let known = handles.flat_map(|(node, def)| {
         let kind = kind(&def.layer);
-        let layer = |name: String, inside| kind.map(|kind| MeasuredLayer { node, name, kind, inside, maps });
+        let layer = |name: String, inside| kind.map(|kind| MeasuredLayer { node, name, kind, inside, codings });
         let projected = matches!(&def.layer, Layer::Lstm(Lstm { projection: Some(_), .. }));
         // PyTorch names the projection beside the recurrent weights.
         let inside = projected.then(|| layer(def.name.replace("weight_hh", "weight_hr"), true)).flatten();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::executor::{Executor, Outputs, check, shape_of};
 use super::feed::{Feed, Monitor, Stage};
-use super::layers::{MeasuredLayer, chosen_layers, extents, weights};
+use super::layers::{MeasuredLayer, chosen_layers, extents, stored_activations, stored_weights, weights};
 use super::record::{Accumulate, PerWorker, Watchers};
 use super::score;
 use crate::engine::Backend;
@@ -113,8 +113,8 @@ impl Calibration {
         // What is taken of the extents here does not depend on the size of the inputs.
         let shapes = self.shapes(model, model.input_shape())?;
         let tally = |(layer, shape): (&MeasuredLayer, LayerShape)| {
-            let values = weights(&model.graph, layer);
-            let [activations, weights] = layer.maps;
+            let values = weights(&model.graph, layer, self.settings.format);
+            let [activations, weights] = layer.codings.map(|coding| coding.map);
             LayerTally {
                 images: 0,
                 lowest: [activations.lo, weights.lo],
@@ -146,7 +146,7 @@ impl Calibration {
             let shape = places.next().expect("an extent a layer");
             let classes = Arc::new(shape.classes());
             let (encoder, grouping, channels) = (self.settings.encoder, shape.grouping(), shape.channels());
-            let map = layer.maps[0];
+            let map = layer.codings[0].map;
             move || Counter::new(map, encoder, grouping, Arc::clone(&classes), channels)
         });
         Ok((counters, shapes))
@@ -189,6 +189,11 @@ pub fn calibrate(
     let (mut feed, mut executor) = prepare(model, backend, data, settings);
     feed.limit = settings.calibrate.max(1).min(feed.limit);
     let mut inputs = 0;
+    let stored = |layer: &MeasuredLayer| stored_activations(&model.graph, layer).is_some();
+    if settings.format == NumberFormat::Stored && layers.iter().all(stored) {
+        // The network says what its codes are.
+        feed.limit = 0;
+    }
     feed.run(Stage::Calibrate, monitor, |samples| {
         watched(&mut executor, samples, &probe, model)?;
         inputs += samples.len() as u64;
@@ -199,8 +204,11 @@ pub fn calibrate(
         let mut range = Range::default();
         let watcher = ranges.take(layer.node, layer.inside);
         watcher.into_parts().for_each(|part| range.merge(part));
-        let weights = Range::of(&weights(&model.graph, layer));
-        layer.maps = [settings.format.code_map(range), settings.format.code_map(weights)];
+        let weights = Range::of(&weights(&model.graph, layer, settings.format));
+        layer.codings = [
+            settings.format.coding(range, stored_activations(&model.graph, layer)),
+            settings.format.coding(weights, stored_weights(&model.graph, layer)),
+        ];
     }
     Ok(Calibration { layers, inputs, settings: settings.clone() })
 }

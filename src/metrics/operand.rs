@@ -1,10 +1,11 @@
 //! Raw statistics of one operand (METRICS section 4), from how often each code was seen.
 
 use super::ratio;
+use crate::format::Coding;
 use crate::kernels::count::{
     CodeMap, Encoder, MAX_WIDTH, ValueSums, WidthHistogram, bits, ones_twos_complement, unkey, width,
 };
-use crate::report::document::{Group, Groups, Operand, Share, Term, Terms};
+use crate::report::document::{Group, Groups, Operand, Raw, Share, Term, Terms};
 use crate::tally::LayerTally;
 
 /// The layer's width p: that of all its values as one group, bits of the largest magnitude and one for the sign if any
@@ -20,18 +21,37 @@ fn codes(values: &ValueSums, lowest: i32) -> impl Iterator<Item = (i32, u64)> {
     counts.filter(|(_, count)| **count > 0).map(move |(i, &count)| (lowest + i as i32, count))
 }
 
-/// Statistics of the operand that enters, in codes of `bits` bits that `map` made.
-pub fn activations(tally: &LayerTally, map: CodeMap, bits: u32) -> Operand {
+/// Statistics of the operand that enters, in the numbers of `coding`.
+pub fn activations(tally: &LayerTally, coding: &Coding) -> Operand {
     let sums = &tally.activations;
-    operand(&sums.values, sums.channel_nonzeros.clone(), map, bits)
+    operand(&sums.values, sums.channel_nonzeros.clone(), coding)
 }
 
 /// Statistics of the operand that stays; its channels are its filters.
-pub fn weights(tally: &LayerTally, map: CodeMap, bits: u32) -> Operand {
-    operand(&tally.weights.values, tally.weights.filter_nonzeros.clone(), map, bits)
+pub fn weights(tally: &LayerTally, coding: &Coding) -> Operand {
+    operand(&tally.weights.values, tally.weights.filter_nonzeros.clone(), coding)
 }
 
-fn operand(values: &ValueSums, channel_nonzeros: Vec<u64>, map: CodeMap, word: u32) -> Operand {
+/// Bits of the two's complement words that hold all codes: one more than they are stored in where the difference to the
+/// zero point needs it.
+fn word(map: CodeMap, bits: u32) -> u32 {
+    let fits = if map.lo < 0 { map.lo >= -1 << (bits - 1) && map.hi < 1 << (bits - 1) } else { map.hi < 1 << bits };
+    if fits { bits } else { bits + 1 }
+}
+
+/// Zeros and bits of the codes as the network stores them, if it does.
+fn raw(values: &ValueSums, coding: &Coding) -> Option<Raw> {
+    let stored = coding.stored?;
+    let seen = || codes(values, coding.map.lo).map(|(code, count)| (code + stored.zero_point, count));
+    let elements: u64 = seen().map(|(_, count)| count).sum();
+    let zeros: u64 = seen().filter(|(code, _)| *code == 0).map(|(_, count)| count).sum();
+    let ones: u64 = seen().map(|(code, count)| u64::from(ones_twos_complement(code, stored.bits)) * count).sum();
+    let bits = elements * u64::from(stored.bits);
+    Some(Raw { zero_point: stored.zero_point, zeros: share(zeros, elements), zero_bits: share(bits - ones, bits) })
+}
+
+fn operand(values: &ValueSums, channel_nonzeros: Vec<u64>, coding: &Coding) -> Operand {
+    let Coding { map, bits, unit, .. } = *coding;
     let seen = || codes(values, map.lo);
     let elements: u64 = seen().map(|(_, count)| count).sum();
     let zeros = values.codes[(-map.lo) as usize];
@@ -44,19 +64,24 @@ fn operand(values: &ValueSums, channel_nonzeros: Vec<u64>, map: CodeMap, word: u
         let terms = sum_of(&|code| u64::from(encoder.terms(code.unsigned_abs() as u16)));
         term(terms, elements, elements - zeros)
     };
-    let total_bits = elements * u64::from(word);
-    let zero_bits = |ones: u64| share(total_bits - ones, total_bits);
+    let word = word(map, bits);
+    let zero_bits = |ones: u64, word: u32| {
+        let total = elements * u64::from(word);
+        share(total - ones, total)
+    };
     let first: i128 = seen().map(|(code, count)| i128::from(code) * i128::from(count)).sum();
     let second: u128 = seen().map(|(code, count)| u128::from(code.unsigned_abs()).pow(2) * u128::from(count)).sum();
     let n = elements as f64;
     // n·Σq² − (Σq)² is exact and never negative.
     let spread = u128::from(elements) * second - first.unsigned_abs().pow(2);
-    let scale = f64::from(map.scale);
+    // Codes a real; none where filters have scales of their own.
+    let scale = unit.map(|unit| f64::from(map.scale) / f64::from(unit));
+    let real = |key: i32| unit.map(|unit| f64::from(unkey(key)) * f64::from(unit));
     let any = elements > 0;
     Operand {
-        bits: word,
+        bits,
         signed: Some(map.lo < 0),
-        scale: Some(scale),
+        scale,
         elements,
         zeros,
         zeros_natural: values.natural_zeros,
@@ -64,16 +89,17 @@ fn operand(values: &ValueSums, channel_nonzeros: Vec<u64>, map: CodeMap, word: u
         zero_share: ratio(zeros.into(), elements.into()),
         negative: seen().filter(|(code, _)| *code < 0).map(|(_, count)| count).sum(),
         saturated: values.saturated,
-        min: any.then(|| unkey(values.extremes[0]).into()),
-        max: any.then(|| unkey(values.extremes[1]).into()),
-        mean: any.then(|| first as f64 / n / scale),
-        std: any.then(|| (spread as f64).sqrt() / n / scale),
+        min: real(values.extremes[0]).filter(|_| any),
+        max: real(values.extremes[1]).filter(|_| any),
+        mean: scale.filter(|_| any).map(|scale| first as f64 / n / scale),
+        std: scale.filter(|_| any).map(|scale| (spread as f64).sqrt() / n / scale),
         layer_width: Some(layer_width(values, map.lo).into()),
         mean_width: mean_width(&width_histogram),
         width_histogram,
         groups: groups(values.group_widths.map(Vec::from)),
-        zero_bits_sign_magnitude: zero_bits(sum_of(&|code| u64::from(code.unsigned_abs().count_ones()))),
-        zero_bits_twos_complement: zero_bits(sum_of(&|code| u64::from(ones_twos_complement(code, word)))),
+        zero_bits_sign_magnitude: zero_bits(sum_of(&|code| u64::from(code.unsigned_abs().count_ones())), bits),
+        zero_bits_twos_complement: zero_bits(sum_of(&|code| u64::from(ones_twos_complement(code, word))), word),
+        raw: raw(values, coding),
         terms: Terms {
             naf: terms(Encoder::Naf),
             popcount: terms(Encoder::Popcount),
@@ -119,7 +145,7 @@ pub fn sum_operands<'a>(parts: impl IntoIterator<Item = &'a Operand>) -> Operand
     let mut terms = [0; 4];
     let add = |to: &mut [u64], from: &[u64]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
     for part in parts {
-        sum.bits = part.bits;
+        sum.bits = sum.bits.max(part.bits);
         sum.elements += part.elements;
         sum.zeros += part.zeros;
         sum.zeros_natural += part.zeros_natural;

@@ -15,7 +15,6 @@ fn same(extent: usize) -> Option<usize> {
 /// The document of `measurement`, made with `calibration` on `model` by the engine `backend`.
 pub fn document(model: &Model, backend: &str, calibration: &Calibration, measurement: &Measurement) -> Document {
     let settings = calibration.settings();
-    let bits = settings.format.bits();
     let layers: Vec<Layer> = calibration
         .layers
         .iter()
@@ -33,9 +32,9 @@ pub fn document(model: &Model, backend: &str, calibration: &Calibration, measure
             dilation: tally.shape.dilation,
             groups: tally.shape.groups,
             macs: metrics::macs(tally),
-            activations: metrics::activations(tally, layer.maps[0], bits),
-            weights: metrics::weights(tally, layer.maps[1], bits),
-            potentials: metrics::potentials(tally, [bits; 2], settings.min_one),
+            activations: metrics::activations(tally, &layer.codings[0]),
+            weights: metrics::weights(tally, &layer.codings[1]),
+            potentials: metrics::potentials(tally, layer.codings.map(|coding| coding.bits), settings.min_one),
         })
         .collect();
     let network = Network {
@@ -71,7 +70,13 @@ pub fn document(model: &Model, backend: &str, calibration: &Calibration, measure
         },
         format: Format {
             name: settings.format.to_string(),
-            bits,
+            bits: calibration
+                .layers
+                .iter()
+                .flat_map(|layer| layer.codings)
+                .map(|coding| coding.bits)
+                .max()
+                .unwrap_or(0),
             encoder: settings.encoder.name().to_owned(),
             min_one: settings.min_one,
             calibration_inputs: calibration.inputs,

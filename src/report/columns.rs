@@ -145,7 +145,7 @@ const LAYER_COLUMNS: [LayerColumn; 8] = [
 
 type OperandColumn = (&'static str, &'static str, &'static str, fn(&Operand, &str) -> Cell);
 
-const OPERAND_COLUMNS: [OperandColumn; 26] = [
+const OPERAND_COLUMNS: [OperandColumn; 28] = [
     ("elements", "values", "values", |x, _| Cell::Count(x.elements)),
     ("zeros", "zero", "zero codes, of all values", |x, _| Cell::Share(x.zero_share)),
     ("natural", "natural\nzero", "real values of exactly 0, of all values", |x, _| part(x.zeros_natural, x.elements)),
@@ -184,6 +184,12 @@ const OPERAND_COLUMNS: [OperandColumn; 26] = [
     }),
     ("zero_bits_tc", "zero bits\n2's c.", "zero bits of all bits, two's complement", |x, _| {
         Cell::Share(x.zero_bits_twos_complement.share)
+    }),
+    ("raw_zeros", "raw\nzero", "zero codes as a quantised network stores them, of all values", |x, _| {
+        x.raw.map_or(Cell::Absent, |raw| Cell::Share(raw.zeros.share))
+    }),
+    ("raw_zero_bits", "raw zero\nbits", "zero bits of the codes as a quantised network stores them", |x, _| {
+        x.raw.map_or(Cell::Absent, |raw| Cell::Share(raw.zero_bits.share))
     }),
     ("entropy", "entropy", "Shannon entropy of the codes, bits a value", |x, _| Cell::Mean(x.entropy)),
     ("dead", "dead\nchannels", "channels that were never non-zero", |x, _| Cell::Count(x.dead_channels)),
@@ -288,6 +294,8 @@ mod tests {
         a.nonzero_naf: 2.00 | - | 2.00
         a.zero_bits: 81.2% | 81.2% | 81.2%
         a.zero_bits_tc: 75.0% | 75.0% | 75.0%
+        a.raw_zeros: - | - | -
+        a.raw_zero_bits: - | - | -
         a.entropy: 0.97 | 0.97 | -
         a.dead: 1 | 1 | 1
         a.scale: 1024 | 1024 | -
@@ -314,6 +322,8 @@ mod tests {
         w.nonzero_naf: 2.00 | 2.00 | 2.00
         w.zero_bits: 81.2% | 81.2% | 81.2%
         w.zero_bits_tc: 75.0% | 75.0% | 75.0%
+        w.raw_zeros: - | - | -
+        w.raw_zero_bits: - | - | -
         w.entropy: 0.97 | 0.97 | -
         w.dead: 1 | 1 | 1
         w.scale: 1024 | 1024 | -

@@ -189,6 +189,14 @@ fn operand(rows: &mut Rows, name: &'static str, operand: &Operand) {
         rows.put("all_bits", code, bits.total, "bits");
         rows.put("zero_bit_share", code, bits.share, "fraction");
     }
+    if let Some(raw) = &operand.raw {
+        rows.put("zero_point", "", Some(f64::from(raw.zero_point)), "code");
+        rows.put("raw_zeros", "", raw.zeros.count, "values");
+        rows.put("raw_zero_share", "", raw.zeros.share, "fraction");
+        rows.put("zero_bits", "raw", raw.zero_bits.count, "bits");
+        rows.put("all_bits", "raw", raw.zero_bits.total, "bits");
+        rows.put("zero_bit_share", "raw", raw.zero_bits.share, "fraction");
+    }
     let terms = &operand.terms;
     for (encoder, term) in
         [("naf", terms.naf), ("popcount", terms.popcount), ("booth4", terms.booth4), ("runs", terms.runs)]

@@ -210,6 +210,9 @@ pub struct Operand {
     pub zero_bits_sign_magnitude: Share,
     /// Zero bits of all bits, two's complement.
     pub zero_bits_twos_complement: Share,
+    /// The codes as the network stores them, where it stores integers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<Raw>,
     /// Terms by encoder.
     pub terms: Terms,
     /// Shannon entropy of the codes, bits a value.
@@ -220,6 +223,17 @@ pub struct Operand {
     /// Non-zero codes of each channel; absent in the network's sums.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel_nonzeros: Option<Vec<u64>>,
+}
+
+/// Codes before the zero point is taken off: what a memory holds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Raw {
+    /// The code of zero.
+    pub zero_point: i32,
+    /// Codes that are 0.
+    pub zeros: Share,
+    /// Zero bits of all bits, two's complement where codes are signed.
+    pub zero_bits: Share,
 }
 
 /// `count` of `total`.

@@ -110,6 +110,7 @@ fn operand(elements: u64, nonzeros: u64) -> Operand {
         groups: Groups { g16: group(16, 4), g64: group(64, 5), g256: group(256, 6) },
         zero_bits_sign_magnitude: zero_bits(13),
         zero_bits_twos_complement: zero_bits(12),
+        raw: None,
         terms: Terms { naf: terms(2), popcount: terms(3), booth4: terms(4), runs: terms(5) },
         entropy: Some(0.971),
         dead_channels: 1,

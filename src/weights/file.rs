@@ -81,6 +81,12 @@ pub(super) fn read_json(path: &Path) -> Result<Option<serde_json::Value>> {
     serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::malformed(shown, format!("no valid JSON: {e}")))
 }
 
+/// Whether a file starts as TFLite's do; false if it cannot be read.
+pub(super) fn is_tflite(path: &Path) -> bool {
+    let mut head = [0; 8];
+    open(path).is_ok_and(|(mut file, _)| file.read_exact(&mut head).is_ok()) && head[4..] == *b"TFL3"
+}
+
 fn open(path: &Path) -> Result<(File, u64)> {
     let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
     // Opening a pipe or a device could block or never end.
@@ -106,6 +112,8 @@ pub(super) enum Kind {
     Index,
     ZipPickle,
     Pickle,
+    /// A network with its weights.
+    Tflite,
 }
 
 /// Tells by its first bytes what a file is.
@@ -141,7 +149,7 @@ pub(super) fn kind(name: &str, bytes: &[u8]) -> Result<Kind> {
         return refuse("GGUF", wanted);
     }
     if bytes.get(4..8) == Some(b"TFL3") {
-        return refuse("a TFLite model as weights", wanted);
+        return Ok(Kind::Tflite);
     }
     if starts(b"\x1f\x8b") {
         return refuse("a gzip archive", "unpack it first");

@@ -5,12 +5,14 @@
 
 mod directory;
 mod file;
+mod flatbuffer;
 #[cfg(feature = "hub")]
 mod hub;
 mod names;
 mod pickle;
 mod safetensors;
 mod tensor;
+pub mod tflite;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -198,11 +200,27 @@ impl std::fmt::Debug for Weights {
     }
 }
 
+/// The network in the file at `path`, if it is a TFLite file.
+///
+/// # Errors
+/// Those of reading it; none for files of another kind.
+pub fn open_tflite(path: &Path) -> Result<Option<tflite::Tflite>> {
+    if !file::is_tflite(path) {
+        return Ok(None);
+    }
+    let (_, blob, file) = file::read(path)?;
+    tflite::Tflite::parse(&path.display().to_string(), &blob, file).map(Some)
+}
+
 fn parse(kind: Kind, name: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {
     match kind {
         Kind::Safetensors => safetensors::read(name, blob),
         Kind::ZipPickle => pickle::read_zip(name, blob),
         Kind::Pickle => pickle::read_legacy(name, blob),
         Kind::Index => Err(Error::malformed(name, "an index of shards where weights should be")),
+        Kind::Tflite => {
+            let hint = "give the file itself as the model: it carries its network";
+            Err(Error::unsupported(format!("{name}: a TFLite network as weights of another"), hint))
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod classify;
 mod denoise;
 mod language;
+mod quantised;
 mod segment;
 
 use std::path::{Path, PathBuf};

@@ -17,13 +17,23 @@ pub(super) struct Classify<'a> {
     pub(super) top: usize,
 }
 
+impl Classify<'_> {
+    /// The likeliest classes, with logits and probabilities. Of a network that ends in a softmax, logarithms are logits.
+    fn likeliest(&self, output: &[f32]) -> Vec<(usize, f32, f64)> {
+        match self.model.gives_probabilities() {
+            true => top_k(&output.iter().map(|share| share.ln()).collect::<Vec<_>>(), self.top),
+            false => top_k(output, self.top),
+        }
+    }
+}
+
 impl Answers for Classify<'_> {
     fn text(&self, sample: &Sample, logits: &[f32], _: Shape, _: Option<&Path>) -> String {
         // A data set may call 0 what the network calls 1.
         let offset = self.model.label_offset(logits.len());
         let label = sample.label.map(|label| format!("  (label: {})", self.model.class_name(label as usize + offset)));
         let mut text = format!("{}{}\n", printable(&sample.id), printable(&label.unwrap_or_default()));
-        for (class, _, probability) in top_k(logits, self.top) {
+        for (class, _, probability) in self.likeliest(logits) {
             text += &format!("  {:6.2}%  {}\n", probability * 100.0, printable(&self.model.class_name(class)));
         }
         text
@@ -34,7 +44,7 @@ impl Answers for Classify<'_> {
             let name = self.model.class_name(class);
             json!({ "class": class, "name": name, "logit": logit, "probability": probability })
         };
-        let top: Vec<Value> = top_k(logits, self.top).into_iter().map(answer).collect();
+        let top: Vec<Value> = self.likeliest(logits).into_iter().map(answer).collect();
         object(json!({ "label": sample.label, "top": top }))
     }
 }

@@ -1,0 +1,304 @@
+//! Networks that come as TFLite files: their operators become our layers, float and 8-bit alike.
+
+mod weighted;
+mod weightless;
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Card, Task};
+use crate::graph::{Graph, Node, NodeDef};
+use crate::kernels::integer::Codes;
+use crate::kernels::{Activation, Halo, Integer, Rounding};
+use crate::layers::{Layer, Shape};
+use crate::weights::tflite::{Element, Operator, Tflite, TfliteTensor};
+use crate::{Error, Result};
+
+/// What a TFLite file says.
+pub struct TfliteNetwork {
+    /// The network.
+    pub graph: Graph,
+    /// `[C, H, W]` of its input.
+    pub input: Shape,
+    /// How the file stores its input, if as integers.
+    pub input_codes: Option<Codes>,
+    /// What its output is.
+    pub task: Task,
+}
+
+/// A card for `network`, called `name`: pixels go in as the integers that the file stores, or as 0 to 1 where it stores
+/// reals.
+pub fn card(name: &str, network: &TfliteNetwork) -> Card {
+    let Shape { c, h, w } = network.input;
+    // Pixel p is the code p, or p - 128: its real value is (p / 255 - mean) / std.
+    let (mean, std) = network.input_codes.map_or((0.0, 1.0), |codes| {
+        let zero = f64::from(codes.zero_point - codes.range().0);
+        (zero / 255.0, 1.0 / (255.0 * f64::from(codes.scale)))
+    });
+    let list = |value: f64| toml::Value::from(vec![value; c]);
+    let size = toml::Value::from(vec![h as i64, w as i64]);
+    let mut input = toml::Table::new();
+    input.insert("channels".into(), (c as i64).into());
+    input.insert("size".into(), size.clone());
+    input.insert("resize".into(), toml::Table::from_iter([("exact".to_owned(), size)]).into());
+    input.insert("mean".into(), list(mean));
+    input.insert("std".into(), list(std));
+    Card {
+        name: name.to_owned(),
+        family: "tflite".into(),
+        task: network.task,
+        description: String::new(),
+        repo: None,
+        revision: None,
+        source: String::new(),
+        licence: String::new(),
+        parameters: None,
+        macs: None,
+        labels: None,
+        naming: None,
+        input,
+        arch: toml::Table::new(),
+        from_config: false,
+    }
+}
+
+/// A tensor of the file in our graph.
+#[derive(Clone, Copy)]
+struct Value {
+    node: Node,
+    shape: Shape,
+    /// Zeros that a PAD put around it, which the next window reads.
+    pad: Halo,
+}
+
+struct Lowering<'a> {
+    file: &'a Tflite,
+    rounding: Rounding,
+    graph: Graph,
+    values: HashMap<usize, Value>,
+    names: HashSet<String>,
+}
+
+/// Builds the network of `file`; its convolutions and linear layers of integers round as `rounding` says.
+///
+/// # Errors
+/// [`Error::Unsupported`] naming the operator that is not read; [`Error::Malformed`] naming the tensor that does not fit.
+pub fn build(file: &Tflite, rounding: Rounding) -> Result<TfliteNetwork> {
+    let mut lowering =
+        Lowering { file, rounding, graph: Graph::default(), values: HashMap::new(), names: HashSet::new() };
+    let (input, input_codes) = lowering.input()?;
+    for operator in &file.operators {
+        lowering.operator(operator)?;
+    }
+    let &[output] = file.outputs.as_slice() else {
+        return Err(unsupported(file, format!("{} outputs", file.outputs.len()), "networks of one output are read"));
+    };
+    let mut output = lowering.value(output)?;
+    if let Some(codes) = lowering.graph.def(output.node).codes {
+        output = lowering.push("output", Layer::Integer(Integer::Dequantize(codes)), &[output], output.shape, None);
+    }
+    let task = if output.shape.h * output.shape.w > 1 { Task::Segment } else { Task::Classify };
+    lowering.graph.output = Some(output.node);
+    Ok(TfliteNetwork { graph: lowering.graph, input, input_codes, task })
+}
+
+fn unsupported(file: &Tflite, what: String, hint: &str) -> Error {
+    Error::unsupported(format!("{}: {what}", file.source), hint)
+}
+
+impl Lowering<'_> {
+    fn wrong(&self, tensor: &TfliteTensor, detail: impl Into<String>) -> Error {
+        Error::malformed(format!("{}: {}", self.file.source, tensor.name), detail)
+    }
+
+    fn refuse(&self, operator: &Operator, detail: &str) -> Error {
+        unsupported(self.file, format!("{} {detail}", operator.name), "see `deadweight models` for what is read")
+    }
+
+    /// The input, and the codes it is stored as.
+    fn input(&mut self) -> Result<(Shape, Option<Codes>)> {
+        let file = self.file;
+        let &[input] = file.inputs.as_slice() else {
+            return Err(unsupported(file, format!("{} inputs", file.inputs.len()), "networks of one input are read"));
+        };
+        let tensor = &file.tensors[input];
+        // Where the first thing done is to put channels last, they come first.
+        let channels_first = file.operators.first().is_some_and(|first| first.name == "TRANSPOSE");
+        let shape = match (tensor.shape.as_slice(), channels_first) {
+            (&[1, c, h, w], true) | (&[1, h, w, c], false) => Shape::new(c, h, w),
+            (shape, _) => {
+                return Err(self.wrong(tensor, format!("an input of shape {shape:?}, images are [1, H, W, C]")));
+            }
+        };
+        let codes = self.codes_if_any(tensor)?;
+        self.names.insert("input".into());
+        let def = NodeDef { name: "input".into(), layer: Layer::Input, inputs: vec![], channels: shape.c, codes: None };
+        self.graph.nodes.push(def);
+        let mut value = Value { node: Node(0), shape, pad: Halo::default() };
+        if let Some(codes) = codes {
+            value = self.push("quantize", Layer::Integer(Integer::Quantize(codes)), &[value], shape, Some(codes));
+        }
+        self.values.insert(input, value);
+        Ok((shape, codes))
+    }
+
+    fn push(&mut self, name: &str, layer: Layer, inputs: &[Value], shape: Shape, codes: Option<Codes>) -> Value {
+        // Names of fused operators are joined; the first is the layer's own.
+        let name = name.split(';').next().unwrap_or_default();
+        let mut unique = name.to_owned();
+        let mut count = 1;
+        while !self.names.insert(unique.clone()) {
+            count += 1;
+            unique = format!("{name}#{count}");
+        }
+        let inputs = inputs.iter().map(|value| value.node).collect();
+        self.graph.nodes.push(NodeDef { name: unique, layer, inputs, channels: shape.c, codes });
+        Value { node: Node(self.graph.nodes.len() as u32 - 1), shape, pad: Halo::default() }
+    }
+
+    fn value(&self, tensor: usize) -> Result<Value> {
+        let missing = || self.wrong(&self.file.tensors[tensor], "is read, and no operator before made it");
+        self.values.get(&tensor).copied().ok_or_else(missing)
+    }
+
+    /// Input `index` of `operator` as a value that no padding waits on.
+    fn read(&self, operator: &Operator, index: usize) -> Result<Value> {
+        let value = self.value(self.tensor_index(operator, index)?)?;
+        if value.pad != Halo::default() {
+            return Err(self.refuse(operator, "of a padded value"));
+        }
+        Ok(value)
+    }
+
+    fn tensor_index(&self, operator: &Operator, index: usize) -> Result<usize> {
+        let missing = || Error::malformed(&self.file.source, format!("{} has no input {index}", operator.name));
+        operator.inputs.get(index).copied().flatten().ok_or_else(missing)
+    }
+
+    /// A constant input.
+    fn constant(&self, operator: &Operator, index: usize) -> Result<&TfliteTensor> {
+        let tensor = &self.file.tensors[self.tensor_index(operator, index)?];
+        if tensor.data.is_empty() {
+            return Err(self.wrong(tensor, format!("{} needs a constant here", operator.name)));
+        }
+        Ok(tensor)
+    }
+
+    fn output(&self, operator: &Operator) -> Result<(usize, &TfliteTensor)> {
+        let none = || Error::malformed(&self.file.source, format!("{} has no output", operator.name));
+        let &index = operator.outputs.first().ok_or_else(none)?;
+        Ok((index, &self.file.tensors[index]))
+    }
+
+    /// How the 8-bit integers of `tensor` stand for reals.
+    fn codes(&self, tensor: &TfliteTensor) -> Result<Codes> {
+        self.codes_if_any(tensor)?.ok_or_else(|| self.wrong(tensor, "is no tensor of 8-bit integers"))
+    }
+
+    fn codes_if_any(&self, tensor: &TfliteTensor) -> Result<Option<Codes>> {
+        let signed = match tensor.element {
+            Element::F32 => return Ok(None),
+            Element::I8 => true,
+            Element::U8 => false,
+            other => {
+                let what = format!("{}: values of {other:?}", tensor.name);
+                return Err(unsupported(self.file, what, "values are of f32 or 8-bit integers"));
+            }
+        };
+        let (&[scale], &[zero_point]) = (tensor.scales.as_slice(), tensor.zero_points.as_slice()) else {
+            return Err(self.wrong(tensor, format!("{} scales, a value has one", tensor.scales.len())));
+        };
+        let zero_point = i32::try_from(zero_point).unwrap_or(i32::MAX);
+        let codes = Codes { scale, zero_point, signed };
+        let (low, high) = codes.range();
+        if scale <= 0.0 || !(low..=high).contains(&zero_point) {
+            return Err(self.wrong(tensor, format!("scale {scale} and zero point {zero_point} of 8-bit integers")));
+        }
+        Ok(Some(codes))
+    }
+
+    fn activation(&self, operator: &Operator) -> Result<Activation> {
+        Ok(match operator.options.activation {
+            0 => Activation::Identity,
+            1 => Activation::Relu,
+            3 => Activation::Relu6,
+            other => return Err(self.refuse(operator, &format!("with fused activation number {other}"))),
+        })
+    }
+
+    /// The bounds of `codes`, cut by the fused activation.
+    fn bounds(&self, operator: &Operator, codes: Codes) -> Result<(i32, i32)> {
+        let (low, high) = codes.bounds();
+        Ok(match self.activation(operator)? {
+            Activation::Relu => (low.max(0), high),
+            Activation::Relu6 => (low.max(0), high.min((6.0 / codes.scale).round() as i32)),
+            _ => (low, high),
+        })
+    }
+
+    fn operator(&mut self, operator: &Operator) -> Result<()> {
+        let (output, tensor) = self.output(operator)?;
+        let (name, codes) = (tensor.name.clone(), || self.codes_if_any(tensor));
+        let value = match operator.name {
+            "CONV_2D" | "DEPTHWISE_CONV_2D" => self.conv(operator)?,
+            "FULLY_CONNECTED" => self.linear(operator)?,
+            "ADD" => self.add(operator)?,
+            "AVERAGE_POOL_2D" | "MAX_POOL_2D" => self.pool(operator)?,
+            "MEAN" => self.mean(operator)?,
+            "SOFTMAX" => {
+                let (x, beta) = (self.read(operator, 0)?, operator.options.beta);
+                let layer = match (self.graph.def(x.node).codes, codes()?) {
+                    (None, None) => Layer::Softmax(beta),
+                    (Some(from), Some(to)) => Layer::Integer(Integer::Softmax { scale: from.scale * beta, to }),
+                    _ => return Err(self.refuse(operator, "from reals to integers or back")),
+                };
+                let codes = codes()?;
+                self.push(&name, layer, &[x], x.shape, codes)
+            }
+            "QUANTIZE" => {
+                let (x, to) = (self.read(operator, 0)?, self.codes(tensor)?);
+                let integer = match self.graph.def(x.node).codes {
+                    None => Integer::Quantize(to),
+                    Some(from) => Integer::Rescale { multiplier: ratio(from, to), bounds: to.bounds() },
+                };
+                self.push(&name, Layer::Integer(integer), &[x], x.shape, Some(to))
+            }
+            "DEQUANTIZE" => {
+                let x = self.read(operator, 0)?;
+                let codes = self.graph.def(x.node).codes.ok_or_else(|| self.refuse(operator, "of reals"))?;
+                self.push(&name, Layer::Integer(Integer::Dequantize(codes)), &[x], x.shape, None)
+            }
+            "CONCATENATION" => self.concat(operator)?,
+            "RESIZE_BILINEAR" => self.resize(operator)?,
+            "PAD" => self.pad(operator)?,
+            // Our values have no order of channels and pixels: what remains the same value is the same node.
+            "RESHAPE" | "SQUEEZE" => {
+                let x = self.read(operator, 0)?;
+                if tensor.shape.iter().filter(|&&extent| extent > 1).count() > 1
+                    && tensor.shape.last() != Some(&x.shape.c)
+                {
+                    return Err(
+                        self.refuse(operator, &format!("to {:?}: vectors of all features are read", tensor.shape))
+                    );
+                }
+                x
+            }
+            "TRANSPOSE" => {
+                let order = self.integers(self.constant(operator, 1)?)?;
+                if order != [0, 2, 3, 1] || operator.inputs[0] != self.file.inputs.first().copied() {
+                    return Err(self.refuse(operator, &format!("by {order:?}: an input's channels may be put last")));
+                }
+                self.read(operator, 0)?
+            }
+            // The task takes the largest itself.
+            "ARG_MAX" if self.file.outputs == operator.outputs => self.read(operator, 0)?,
+            _ => return Err(self.refuse(operator, "as an operator")),
+        };
+        self.values.insert(output, value);
+        Ok(())
+    }
+}
+
+/// From scale to scale.
+fn ratio(from: Codes, to: Codes) -> f64 {
+    f64::from(from.scale) / f64::from(to.scale)
+}

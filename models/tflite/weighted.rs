@@ -1,0 +1,192 @@
+//! Operators with weights: what is stored becomes filters first, and 8-bit integers get their requantising.
+
+use std::sync::Arc;
+
+use super::{Lowering, Value};
+use crate::kernels::integer::Codes;
+use crate::kernels::{Activation, Halo, Requantize, Rounding};
+use crate::layers::{Conv, IntegerWeights, Layer, Linear, Padding, Param, Shape};
+use crate::weights::tflite::{Element, Operator, TfliteTensor};
+use crate::{Error, Result};
+
+impl Lowering<'_> {
+    /// The numbers of a constant of 32-bit integers.
+    pub(super) fn integers(&self, tensor: &TfliteTensor) -> Result<Vec<i32>> {
+        if tensor.element != Element::I32 {
+            return Err(self.wrong(tensor, format!("is {:?}, must be I32", tensor.element)));
+        }
+        Ok(tensor.data.as_chunks().0.iter().map(|&bytes| i32::from_le_bytes(bytes)).collect())
+    }
+
+    /// A constant's values: reals, or integers less their zero point.
+    pub(super) fn weights(&self, tensor: &TfliteTensor) -> Result<Vec<f32>> {
+        let zero = |zero_point: Option<&i64>| zero_point.map_or(0, |&zero_point| zero_point as i32);
+        if tensor.zero_points.iter().any(|zero_point| *zero_point != tensor.zero_points[0]) {
+            return Err(self.wrong(tensor, "its channels have zero points of their own"));
+        }
+        let zero = zero(tensor.zero_points.first());
+        match tensor.element {
+            Element::F32 => Ok(tensor.data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()),
+            Element::U8 => Ok(tensor.data.iter().map(|&code| (i32::from(code) - zero) as f32).collect()),
+            Element::I8 => Ok(tensor.data.iter().map(|&code| (i32::from(code as i8) - zero) as f32).collect()),
+            other => Err(self.wrong(tensor, format!("weights of {other:?}"))),
+        }
+    }
+
+    /// What makes integers of the sums of `filters` filters of `weights`, `[K, ...]`.
+    pub(super) fn requantize(
+        &self,
+        operator: &Operator,
+        x: Codes,
+        weights: &[f32],
+        filters: usize,
+    ) -> Result<IntegerWeights> {
+        let tensor = self.constant(operator, 1)?;
+        let (_, output) = self.output(operator)?;
+        let y = self.codes(output)?;
+        let bias = match operator.inputs.get(2) {
+            Some(Some(_)) => self.integers(self.constant(operator, 2)?)?,
+            _ => vec![0; filters],
+        };
+        if bias.len() != filters || ![1, filters].contains(&tensor.scales.len()) {
+            let detail = format!("{filters} filters, {} scales and {} biases", tensor.scales.len(), bias.len());
+            return Err(self.wrong(tensor, detail));
+        }
+        let each = tensor.scales.len() == filters && operator.name != "FULLY_CONNECTED";
+        let multiplier = |filter: usize| {
+            let scale = tensor.scales[if tensor.scales.len() == 1 { 0 } else { filter }];
+            // As TFLite has it: the product of two scales is rounded to f32 where there is one for all filters.
+            let product = match each && x.signed {
+                true => f64::from(x.scale) * f64::from(scale),
+                false => f64::from(x.scale * scale),
+            };
+            product / f64::from(y.scale)
+        };
+        let (low, high) = x.bounds();
+        let largest = f64::from(high.max(-low));
+        for (filter, weights) in weights.chunks((weights.len() / filters).max(1)).enumerate() {
+            let most =
+                weights.iter().map(|w| f64::from(w.abs())).sum::<f64>() * largest + f64::from(bias[filter]).abs();
+            if most > f64::from(i32::MAX) {
+                return Err(self.wrong(tensor, format!("sums of filter {filter} can leave 32 bits")));
+            }
+        }
+        let (low, high) = self.bounds(operator, y)?;
+        let multipliers: Vec<f64> = (0..filters).map(multiplier).collect();
+        let zero_point = tensor.zero_points.first().map_or(0, |&zero_point| zero_point as i32);
+        // Signed matrices go another way through TFLite, even by its reference kernels.
+        let rounding = match self.rounding {
+            Rounding::Fixed31 if operator.name == "FULLY_CONNECTED" && x.signed => Rounding::Fixed31Once,
+            rounding => rounding,
+        };
+        let requantize = Requantize { bias, multipliers, rounding, low, high };
+        Ok(IntegerWeights {
+            scales: tensor.scales.clone(),
+            zero_point,
+            signed: tensor.element == Element::I8,
+            requantize: Arc::new(requantize),
+        })
+    }
+
+    pub(super) fn conv(&mut self, operator: &Operator) -> Result<Value> {
+        let x = self.value(self.tensor_index(operator, 0)?)?;
+        let tensor = self.constant(operator, 1)?;
+        let depthwise = operator.name == "DEPTHWISE_CONV_2D";
+        let &[k, r, s, c] = tensor.shape.as_slice() else {
+            return Err(self.wrong(tensor, format!("filters of shape {:?}", tensor.shape)));
+        };
+        let (filters, inner, groups) = if depthwise { (c, 1, x.shape.c) } else { (k, c, x.shape.c / c.max(1)) };
+        if depthwise && k != 1
+            || inner * groups != x.shape.c
+            || groups == 0
+            || filters == 0
+            || !filters.is_multiple_of(groups)
+        {
+            return Err(self.wrong(tensor, format!("filters {:?} over {}", tensor.shape, x.shape)));
+        }
+        let stored = self.weights(tensor)?;
+        // From [K, R, S, C] or [1, R, S, K] to [K, C, R, S].
+        let at =
+            |k: usize, c: usize, tap: usize| if depthwise { tap * filters + k } else { (k * r * s + tap) * inner + c };
+        let places = (0..filters).flat_map(|k| (0..inner).flat_map(move |c| (0..r * s).map(move |tap| (k, c, tap))));
+        let data: Vec<f32> = places.map(|(k, c, tap)| stored[at(k, c, tap)]).collect();
+        let options = operator.options;
+        let same = options.same;
+        if same && x.pad != Halo::default() || [options.stride, options.dilation].iter().any(|(a, b)| a * b == 0) {
+            return Err(self.refuse(operator, "padded twice, or with a step of 0"));
+        }
+        let mut conv = Conv {
+            kernel: (r, s),
+            stride: options.stride,
+            dilation: options.dilation,
+            padding: if same { Padding::Same } else { Padding::Explicit(x.pad) },
+            groups,
+            in_channels: x.shape.c,
+            ..Conv::new(filters, 1)
+        };
+        let integer = self.graph.def(x.node).codes;
+        match integer {
+            Some(codes) => conv.integer = Some(self.requantize(operator, codes, &data, filters)?),
+            None => {
+                conv.activation = self.activation(operator)?;
+                conv.bias_values = self.bias(operator, filters)?;
+            }
+        }
+        conv.weight = Param { shape: vec![filters, inner, r, s], data: data.into() };
+        let (name, codes) = self.made(operator, integer)?;
+        let layer = Layer::Conv(conv);
+        let shape = layer.output(&[x.shape]).map_err(|detail| Error::shape(&name, detail))?;
+        Ok(self.push(&name, layer, &[x], shape, codes))
+    }
+
+    /// Bias of reals.
+    pub(super) fn bias(&self, operator: &Operator, filters: usize) -> Result<Option<Param>> {
+        let Some(Some(_)) = operator.inputs.get(2) else { return Ok(None) };
+        let tensor = self.constant(operator, 2)?;
+        let data = self.weights(tensor)?;
+        if data.len() != filters {
+            return Err(self.wrong(tensor, format!("{} biases for {filters} filters", data.len())));
+        }
+        Ok(Some(Param { shape: vec![filters], data: data.into() }))
+    }
+
+    /// Name of a layer with weights, and the codes of what it makes.
+    pub(super) fn made(&self, operator: &Operator, integer: Option<Codes>) -> Result<(String, Option<Codes>)> {
+        let (_, output) = self.output(operator)?;
+        let codes = integer.map(|_| self.codes(output)).transpose()?;
+        Ok((self.constant(operator, 1)?.name.clone(), codes))
+    }
+
+    pub(super) fn linear(&mut self, operator: &Operator) -> Result<Value> {
+        let x = self.read(operator, 0)?;
+        let tensor = self.constant(operator, 1)?;
+        let Shape { c, h, w } = x.shape;
+        let &[filters, features] = tensor.shape.as_slice() else {
+            return Err(self.wrong(tensor, format!("weights of shape {:?}", tensor.shape)));
+        };
+        if features != x.shape.elements() || filters == 0 {
+            return Err(self.wrong(tensor, format!("weights {:?} over {}", tensor.shape, x.shape)));
+        }
+        let stored = self.weights(tensor)?;
+        // From the order row, column, channel to channel, row, column.
+        let places = (0..filters).flat_map(|k| (0..c).flat_map(move |c| (0..h * w).map(move |pixel| (k, c, pixel))));
+        let data: Vec<f32> = places.map(|(k, channel, pixel)| stored[(k * h * w + pixel) * c + channel]).collect();
+        let integer = self.graph.def(x.node).codes;
+        let mut linear = Linear {
+            weight: Param { shape: vec![filters, features], data: Arc::default() },
+            bias: None,
+            in_features: features,
+            out_features: filters,
+            tied: false,
+            steps: false,
+            activation: Activation::Identity,
+            integer: integer.map(|codes| self.requantize(operator, codes, &data, filters)).transpose()?,
+        };
+        if integer.is_none() {
+            (linear.activation, linear.bias) = (self.activation(operator)?, self.bias(operator, filters)?);
+        }
+        linear.weight.data = data.into();
+        let (name, codes) = self.made(operator, integer)?;
+        Ok(self.push(&name, Layer::Linear(linear), &[x], Shape::new(filters, 1, 1), codes))
+    }
+}
