@@ -33,6 +33,7 @@ pub struct LoadOptions {
 }
 
 /// A network with its weights, and how to feed it.
+#[derive(Clone)]
 pub struct Model {
     /// What it is.
     pub card: models::Card,
@@ -50,6 +51,8 @@ pub struct Model {
     pub parameters: usize,
     /// Whether batch norm was folded, if there is any.
     pub folded: Option<bool>,
+    /// What its graph was quantised to, if it was.
+    pub quantized: Option<&'static str>,
 }
 
 impl Model {
@@ -195,7 +198,13 @@ impl Model {
             preprocess,
             parameters,
             folded: None,
+            quantized: None,
         })
+    }
+
+    /// The same model, computed by `graph`.
+    pub fn with_graph(&self, graph: Graph) -> Self {
+        Self { graph: Arc::new(graph), ..self.clone() }
     }
 
     /// Whether its output is a softmax already.
@@ -251,7 +260,7 @@ impl Model {
         let graph = if options.no_fold { graph } else { passes::fold_norm(&graph) };
         let graph = Arc::new(passes::fuse_epilogue(&graph));
         let folded = normed.then_some(!options.no_fold);
-        Ok(Self { card, graph, naming, source, files, preprocess, parameters, folded })
+        Ok(Self { card, graph, naming, source, files, preprocess, parameters, folded, quantized: None })
     }
 }
 

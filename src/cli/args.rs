@@ -119,6 +119,16 @@ pub struct ModelArgs {
     /// Card (or card file) of the network that a weights file is of
     #[arg(long, value_name = "CARD")]
     pub arch: Option<String>,
+    /// Quantise the network first: one scale a filter, one scale and zero point a value, of the first inputs' ranges
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub quantize: Option<Quantize>,
+}
+
+/// What a network of reals is quantised to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Quantize {
+    /// 8-bit integers
+    Int8,
 }
 
 /// Which inputs.

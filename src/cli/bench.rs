@@ -39,9 +39,10 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
         images.extend(data.load(i % data.len())?.values);
     }
     let settings = Settings { batch, limit: Some(batch), ..Settings::default() };
+    let (progress, backend) = (Progress::new(common), engine::Backend::Native(options.clone()));
+    let model = setup::quantised(model, &args.model, &backend, &data, &settings, &progress)?;
     let settings = setup::in_numbers(&args.numbers, &model, settings)?;
-    let progress = Progress::new(common);
-    let calibration = calibrate(&model, &engine::Backend::Native(options.clone()), &data, &settings, &progress)?;
+    let calibration = calibrate(&model, &backend, &data, &settings, &progress)?;
     let result = bench(&model, &options, &images, args.rounds as usize, &calibration, &progress)?;
     let told = Told {
         schema: "deadweight/bench/1",

@@ -17,9 +17,11 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let backend = setup::backend(&args.engine, &args.backend)?;
     let model = setup::model(&args.model, common, args.no_fold, None, args.inputs.sigma)?;
     let data = setup::inputs(&model, &args.inputs)?;
-    let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.engine) };
-    let settings = setup::in_numbers(&args.numbers, &model, feeding)?;
     let progress = Progress::new(common);
+    let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.engine) };
+    let feeding = Settings { calibrate: args.numbers.calibrate as usize, ..feeding };
+    let model = setup::quantised(model, &args.model, &backend, &data, &feeding, &progress)?;
+    let settings = setup::in_numbers(&args.numbers, &model, feeding)?;
     let calibration = calibrate(&model, &backend, &data, &settings, &progress)?;
     let measurement = measure(&model, &backend, &data, &calibration, &progress)?;
     if measurement.inputs == 0 {

@@ -21,21 +21,24 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let mut out = Out::open(args.out.output.as_deref())?;
     let backend = setup::backend(&args.engine, &args.backend)?;
     let model = setup::model(&args.model, common, args.no_fold, None, args.inputs.sigma)?;
-    let answers = answers::of(&model, args)?;
     if let Some(prompt) = &args.prompt {
+        answers::of(&model, args)?;
         let vocabulary = setup::vocabulary(&model, &args.inputs)?;
         generate::run(args, prompt, (&model, &vocabulary, &backend), &Progress::new(common), &mut out)?;
         return out.finish();
     }
     let data = setup::inputs(&model, &args.inputs)?;
     let settings = setup::feeding(&args.inputs, &args.engine);
+    let progress = Progress::new(common);
+    let model = setup::quantised(model, &args.model, &backend, &data, &settings, &progress)?;
+    let answers = answers::of(&model, args)?;
     let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures())?;
     let mut quality = start_score(model.card.task);
     let mut told = 0;
     if args.format == Plain::Json {
         out.write(&json_start(&model, backend.name()))?;
     }
-    let skipped = predict(&model, &backend, &data, &settings, &Progress::new(common), |sample, output, shape| {
+    let skipped = predict(&model, &backend, &data, &settings, &progress, |sample, output, shape| {
         add_score(&mut quality, &model, sample, output, shape);
         let saved = match answers.picture(sample, output, shape) {
             Some(picture) => Some(pictures.save(&sample.id, &picture)?),

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use candle_core::Device;
 
 use super::args::{
-    BackendArgs, BackendName, Common, DeviceName, EngineArgs, InputArgs, Kernels, ModelArgs, NumberArgs,
+    BackendArgs, BackendName, Common, DeviceName, EngineArgs, InputArgs, Kernels, ModelArgs, NumberArgs, Quantize,
 };
 use crate::engine::{Backend, EngineOptions};
 use crate::format::NumberFormat;
 use crate::input::{Cut, Dataset, Degradation, TruthSource, Vocabulary};
 use crate::kernels::{Isa, Pool};
-use crate::measure::Settings;
+use crate::measure::{Monitor, Settings, quantized};
 use crate::model::{BUILTIN, LoadOptions, Model};
 use crate::models::Task;
 use crate::{Error, Result};
@@ -29,6 +29,21 @@ pub fn model(
     let model = Model::load(&args.model, &options)?;
     tracing::info!("{}: {} from {}, names of {}", args.model, model.card.name, model.source, model.naming);
     Ok(model)
+}
+
+/// The model in integers if `args` ask for it, by the ranges that `data` gives.
+pub fn quantised(
+    model: Model,
+    args: &ModelArgs,
+    backend: &Backend,
+    data: &Dataset,
+    settings: &Settings,
+    monitor: &dyn Monitor,
+) -> Result<Model> {
+    match args.quantize {
+        None => Ok(model),
+        Some(Quantize::Int8) => quantized(&model, backend, data, settings, monitor),
+    }
 }
 
 /// Lists the inputs that `args` name, degraded or with truths as they say; without any, those that are built in.

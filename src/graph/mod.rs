@@ -2,6 +2,7 @@
 
 mod params;
 pub mod passes;
+pub mod quantize;
 pub mod scope;
 
 use crate::kernels::Codes;

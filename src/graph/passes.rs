@@ -117,7 +117,7 @@ pub fn fuse_epilogue(graph: &Graph) -> Graph {
 
 /// A graph under construction from another, and which new node stands for each old one.
 #[derive(Default)]
-struct Rewrite {
+pub(super) struct Rewrite {
     graph: Graph,
     map: std::collections::HashMap<Node, Node>,
 }
@@ -131,13 +131,20 @@ impl Rewrite {
         self.map.insert(old, new);
     }
 
-    fn keep(&mut self, old: Node, def: &NodeDef) {
-        let inputs = def.inputs.iter().map(|&input| self.new_of(input)).collect();
-        self.graph.nodes.push(NodeDef { inputs, ..def.clone() });
-        self.replace(old, Node(self.graph.nodes.len() as u32 - 1));
+    /// Adds `def`, whose inputs are old nodes, as what `old` is from here on.
+    pub(super) fn keep(&mut self, old: Node, def: &NodeDef) {
+        let new = self.beside(def);
+        self.replace(old, new);
     }
 
-    fn finish(mut self, old: &Graph) -> Graph {
+    /// Adds `def`, whose inputs are old nodes.
+    pub(super) fn beside(&mut self, def: &NodeDef) -> Node {
+        let inputs = def.inputs.iter().map(|&input| self.new_of(input)).collect();
+        self.graph.nodes.push(NodeDef { inputs, ..def.clone() });
+        Node(self.graph.nodes.len() as u32 - 1)
+    }
+
+    pub(super) fn finish(mut self, old: &Graph) -> Graph {
         self.graph.output = old.output.map(|output| self.new_of(output));
         self.graph
     }

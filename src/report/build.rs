@@ -57,6 +57,7 @@ pub fn document(model: &Model, backend: &str, calibration: &Calibration, measure
             naming: model.naming.clone(),
             parameters: model.parameters as u64,
             folded: model.folded,
+            quantized: model.quantized,
             source: model.source.clone(),
             licence: model.card.licence.clone(),
             files: model.files.iter().map(file).collect(),

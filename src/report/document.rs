@@ -44,6 +44,9 @@ pub struct Model {
     pub parameters: u64,
     /// Whether batch norm was folded into the weights before measuring; null where the checkpoint has none.
     pub folded: Option<bool>,
+    /// What the network was quantised to before measuring, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantized: Option<&'static str>,
     /// Where the weights come from.
     pub source: String,
     /// Their licence.

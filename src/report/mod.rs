@@ -71,12 +71,17 @@ fn facts(document: &Document) -> Vec<(&'static str, String)> {
     if let Some(quality) = &data.quality {
         inputs += &format!("; {}", told(quality));
     }
+    let quantized = model.quantized.map(|to| format!(", quantised to {to}")).unwrap_or_default();
+    let ranges = match format.calibration_inputs {
+        0 => String::new(),
+        inputs => format!(", ranges of {inputs} inputs"),
+    };
     let least = if format.min_one { ", at least 1 a MAC that is not skipped" } else { "" };
     vec![
-        ("model", format!("{}{note}: {}, names of {}{norm}", model.name, model.task, model.naming)),
+        ("model", format!("{}{note}: {}, names of {}{norm}{quantized}", model.name, model.task, model.naming)),
         ("size", format!("{parameters} parameters; {measured} layers measured{macs}")),
         ("inputs", inputs),
-        ("format", format!("{}, ranges of {} inputs, {} engine", format.name, format.calibration_inputs, tool.backend)),
+        ("format", format!("{}{ranges}, {} engine", format.name, tool.backend)),
         ("potentials", format!("dense work / work left, padding counted, terms by {}{least}", format.encoder)),
     ]
 }

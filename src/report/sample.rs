@@ -20,6 +20,7 @@ pub(crate) fn document() -> Document {
             naming: "torchvision".into(),
             parameters: 12_345,
             folded: Some(true),
+            quantized: None,
             source: "made by hand".into(),
             licence: "MIT".into(),
             files: vec![File { name: "tiny.safetensors".into(), bytes: 49_380, sha256: "00ff".into() }],

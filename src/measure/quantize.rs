@@ -1,0 +1,64 @@
+//! Post-training quantisation of a model: ranges of all its values from its first inputs, then integers.
+
+use super::executor::Executor;
+use super::feed::{Feed, Monitor, Stage};
+use super::record::{PerWorker, Watchers};
+use super::run::Settings;
+use crate::engine::Backend;
+use crate::graph::quantize::{observed, quantize, split_epilogue};
+use crate::input::Dataset;
+use crate::kernels::count::Range;
+use crate::model::Model;
+use crate::{Error, Result};
+
+/// `model` in 8-bit integers: one scale a filter, and one scale and zero point a value, of the ranges that the first
+/// [`Settings::calibrate`] inputs give.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a network that stores integers already or reads texts; [`Error::NotFinite`] naming the
+/// value; those of reading inputs.
+pub fn quantized(
+    model: &Model,
+    backend: &Backend,
+    data: &Dataset,
+    settings: &Settings,
+    monitor: &dyn Monitor,
+) -> Result<Model> {
+    let Backend::Native(options) = backend else {
+        return Err(Error::unsupported("quantising by the candle engine", "give --backend native"));
+    };
+    if model.stores_integers() || data.goes_on() {
+        let what = format!("quantising {}", model.card.name);
+        return Err(Error::unsupported(what, "networks of reals that read images are quantised"));
+    }
+    let split = split_epilogue(&model.graph);
+    let (graph, observers) = observed(&split);
+    let none = || graph.nodes.iter().map(|_| None).collect();
+    let mut probe = Watchers { inputs: none(), insides: none() };
+    for &node in &observers {
+        *probe.place(node, false) = Some(PerWorker::new(options.isa, options.pool.threads(), Range::default));
+    }
+    let observing = model.with_graph(graph);
+    // Ranges of large images in bands are those of the bands: all are seen.
+    let mut executor = Executor::new(&observing, backend, settings.batch.min(data.len()).max(1), false);
+    let limit = settings.calibrate.max(1).min(settings.limit.unwrap_or(usize::MAX));
+    let feed = Feed { data, pool: backend.pool(), limit, batch: settings.batch, skip_bad: settings.skip_bad };
+    feed.run(Stage::Calibrate, monitor, |samples| {
+        executor.run(samples, Some(&probe))?;
+        match probe.not_finite() {
+            Some((node, image)) => {
+                let place = observing.graph.nodes[node].name.clone();
+                Err(Error::NotFinite { place, detail: format!(", for input {}", samples[image].id) })
+            }
+            None => Ok(()),
+        }
+    })?;
+    let range = |node| {
+        let mut range = Range::default();
+        probe.take(node, false).into_parts().for_each(|part| range.merge(part));
+        // Of a value that was never seen: nothing but zero.
+        if range.min <= range.max { (range.min, range.max) } else { (0.0, 0.0) }
+    };
+    let ranges: Vec<(f32, f32)> = observers.into_iter().map(range).collect();
+    Ok(Model { quantized: Some("int8"), ..model.with_graph(quantize(&split, &ranges)) })
+}
