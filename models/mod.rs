@@ -7,6 +7,7 @@ mod deeplab;
 mod demosaicnet;
 mod denoise;
 mod densenet;
+mod dilated;
 mod drunet;
 mod googlenet;
 pub mod labels;
@@ -17,6 +18,7 @@ mod mobilenet_v3;
 mod naming;
 mod resnet;
 mod squeezenet;
+mod ternary;
 pub mod tflite;
 mod vgg;
 
@@ -57,9 +59,11 @@ pub const FAMILIES: &[Family] = &[
     vgg::FAMILY,
     googlenet::FAMILY,
     squeezenet::FAMILY,
+    ternary::FAMILY,
     densenet::FAMILY,
     lstm::FAMILY,
     deeplab::FAMILY,
+    dilated::FAMILY,
     denoise::FAMILY,
     drunet::FAMILY,
     demosaicnet::FAMILY,

@@ -46,6 +46,8 @@ pub enum Naming {
     Smp,
     /// demosaicnet of mgharbi.
     Demosaicnet,
+    /// Our own, of the built-in models.
+    Deadweight,
 }
 
 impl Naming {
@@ -70,6 +72,7 @@ impl Naming {
             Self::G2pm => "g2pm",
             Self::Smp => "smp",
             Self::Demosaicnet => "demosaicnet",
+            Self::Deadweight => "deadweight",
         }
     }
 }

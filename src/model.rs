@@ -3,19 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::builtin::{self, Builtin};
 use crate::graph::{Graph, Params, passes};
-use crate::input::{Dataset, Preprocess};
+use crate::input::{Cut, Dataset, Preprocess, Vocabulary};
 use crate::kernels::{Integer, Rounding};
 use crate::layers::{Layer, Shape};
 use crate::models::Task;
 use crate::weights::{SourceFile, Weights, tflite::Tflite};
 use crate::{Error, Result, models};
-
-/// Name of the embedded model.
-pub const BUILTIN: &str = "digits";
-
-static BUILTIN_WEIGHTS: &[u8] = include_bytes!("../models/demo/digits.safetensors");
-static BUILTIN_INPUTS: &[u8] = include_bytes!("../models/demo/digits_inputs.safetensors");
 
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]
@@ -95,12 +90,30 @@ impl Model {
         }
     }
 
-    /// The embedded images, for the embedded model.
+    /// The inputs that the program carries for it, if any: images, or a text in segments of 64 tokens.
     ///
     /// # Errors
     /// None that a released binary can meet.
     pub fn builtin_data(&self) -> Option<Result<Dataset>> {
-        (self.card.name == BUILTIN).then(|| Dataset::embedded(BUILTIN_INPUTS, &self.preprocess))
+        let builtin = builtin::find(&self.card.name)?;
+        let text = || builtin.text(&Cut::Streams { streams: 1, steps: 64 }, &self.preprocess);
+        Some(builtin.images(&self.preprocess).unwrap_or_else(text))
+    }
+
+    /// The text that the program carries for it, if any, cut as `cut` says.
+    ///
+    /// # Errors
+    /// As [`Dataset::text`].
+    pub fn builtin_text(&self, cut: &Cut) -> Option<Result<Dataset>> {
+        builtin::find(&self.card.name).map(|builtin| builtin.text(cut, &self.preprocess))
+    }
+
+    /// The vocabulary that the program carries for it, if any.
+    ///
+    /// # Errors
+    /// None that a released binary can meet.
+    pub fn builtin_vocabulary(&self) -> Option<Result<Vocabulary>> {
+        builtin::find(&self.card.name).map(Builtin::vocabulary)
     }
 
     /// `[C, H, W]` of its input.
@@ -150,15 +163,16 @@ impl Model {
 
     /// What reports say of it besides its name.
     pub fn note(&self) -> Option<&'static str> {
-        (self.card.name == BUILTIN && self.files.iter().any(|file| file.name == "embedded")).then_some("built-in demo")
+        let embedded = self.files.iter().any(|file| file.name == "embedded");
+        (embedded && builtin::find(&self.card.name).is_some()).then_some("built-in demo")
     }
 
     fn from_card(card: models::Card, options: &LoadOptions) -> Result<Self> {
         if let Some(seed) = options.random {
             return Self::build(card, Params::Random(seed), vec![], "random weights".into(), options);
         }
-        if card.name == BUILTIN {
-            let weights = Weights::from_bytes("embedded", BUILTIN_WEIGHTS)?;
+        if let Some(builtin) = builtin::find(&card.name) {
+            let weights = Weights::from_bytes("embedded", builtin.weights)?;
             let files = weights.files().to_vec();
             let source = card.source.clone();
             return Self::build(card, Params::Stored(weights), files, source, options);
@@ -218,9 +232,10 @@ impl Model {
         }
     }
 
-    /// Whether a layer that multiplies reads integers that the network stores.
+    /// Whether the network stores integers: values and weights, or weights of a few bits alone.
     pub fn stores_integers(&self) -> bool {
-        self.graph.nodes.iter().any(|def| def.codes.is_some())
+        let stored = |layer: &Layer| matches!(layer, Layer::Conv(conv) if conv.low_bits.is_some());
+        self.graph.nodes.iter().any(|def| def.codes.is_some() || stored(&def.layer))
     }
 
     fn from_weights(weights: Weights, arch: Option<&models::Card>, options: &LoadOptions) -> Result<Self> {

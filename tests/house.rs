@@ -16,9 +16,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("engine", &["error", "graph", "kernels", "layers", "probe"]),
     ("input", &["error"]),
     ("task", &["error"]),
+    ("builtin", &["error", "input"]),
     ("tally", &["error", "kernels"]),
     ("metrics", &["format", "kernels", "report", "tally"]),
-    ("model", &["error", "graph", "input", "kernels", "layers", "models", "weights"]),
+    ("model", &["builtin", "error", "graph", "input", "kernels", "layers", "models", "weights"]),
     (
         "measure",
         &[

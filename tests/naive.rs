@@ -64,6 +64,10 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
                 let mean = |row: &[f64]| row.iter().zip(&shares).map(|(x, share)| x * share / total).sum();
                 x.chunks(shape.w).map(mean).collect()
             }
+            Layer::Rows => {
+                let (x, shape) = read(0);
+                places(y).map(|(c, _, t)| x[t * shape.w + c]).collect()
+            }
             Layer::Softmax(beta) => {
                 let (x, shape) = read(0);
                 let pixels = shape.h * shape.w;
@@ -180,7 +184,8 @@ fn lstm(layer: &Lstm, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
                 x[row * shape.w + t] + bias + product(&layer.weight.data[row * outputs..][..outputs], &h)
             };
             let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-            c[unit] = sigmoid(gate(1)) * c[unit] + sigmoid(gate(0)) * gate(2).tanh();
+            let cell = sigmoid(gate(1)) * c[unit] + sigmoid(gate(0)) * gate(2).tanh();
+            c[unit] = layer.clip.map_or(cell, |clip| cell.clamp(-f64::from(clip), f64::from(clip)));
             middle[unit] = sigmoid(gate(3)) * c[unit].tanh();
         }
         h = match &layer.projection {

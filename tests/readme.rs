@@ -30,8 +30,15 @@ fn every_command_of_the_readme_is_understood() {
 }
 
 #[test]
-fn the_table_of_the_readme_is_what_the_program_prints() {
-    let shown = blocks("text")[0].strip_prefix("$ cargo run --release\n").unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_deadweight")).env_remove("COLUMNS").output().unwrap();
-    assert_eq!(shown, String::from_utf8(output.stdout).unwrap());
+fn the_tables_of_the_readme_are_what_the_program_prints() {
+    let tables = blocks("text");
+    assert_eq!(tables.len(), 5, "all built-in models, then one of each class");
+    for table in tables {
+        let (command, shown) = table.split_once('\n').unwrap();
+        let args = command.strip_prefix("$ deadweight ").map_or(vec![], |args| args.split(' ').collect());
+        assert!(!args.is_empty() || command == "$ cargo run --release", "{command}");
+        let mut program = Command::new(env!("CARGO_BIN_EXE_deadweight"));
+        let output = program.args(args).env_remove("COLUMNS").output().unwrap();
+        assert_eq!(shown, String::from_utf8(output.stdout).unwrap(), "{command}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Networks that come as TFLite files: their operators become our layers, float and 8-bit alike.
 
+mod lstm;
 mod weighted;
 mod weightless;
 
@@ -123,8 +124,11 @@ impl Lowering<'_> {
         let tensor = &file.tensors[input];
         // Where the first thing done is to put channels last, they come first.
         let channels_first = file.operators.first().is_some_and(|first| first.name == "TRANSPOSE");
+        let sequence = tensor.shape.len() == 3;
         let shape = match (tensor.shape.as_slice(), channels_first) {
             (&[1, c, h, w], true) | (&[1, h, w, c], false) => Shape::new(c, h, w),
+            // Steps of features, which come as the rows of an image.
+            (&[1, steps, features], false) => Shape::new(1, steps, features),
             (shape, _) => {
                 return Err(self.wrong(tensor, format!("an input of shape {shape:?}, images are [1, H, W, C]")));
             }
@@ -136,6 +140,9 @@ impl Lowering<'_> {
         let mut value = Value { node: Node(0), shape, pad: Halo::default() };
         if let Some(codes) = codes {
             value = self.push("quantize", Layer::Integer(Integer::Quantize(codes)), &[value], shape, Some(codes));
+        }
+        if sequence {
+            value = self.push("rows", Layer::Rows, &[value], Shape::new(shape.w, 1, shape.h), codes);
         }
         self.values.insert(input, value);
         Ok((shape, codes))
@@ -241,6 +248,7 @@ impl Lowering<'_> {
         let value = match operator.name {
             "CONV_2D" | "DEPTHWISE_CONV_2D" => self.conv(operator)?,
             "FULLY_CONNECTED" => self.linear(operator)?,
+            "UNIDIRECTIONAL_SEQUENCE_LSTM" => self.lstm(operator)?,
             "ADD" => self.add(operator)?,
             "AVERAGE_POOL_2D" | "MAX_POOL_2D" => self.pool(operator)?,
             "MEAN" => self.mean(operator)?,

@@ -16,17 +16,18 @@ use crate::report::columns::{COLUMNS, Column, find};
 
 const EXAMPLES: &str = "\
 Examples:
-  deadweight                                        the built-in model on the built-in images
+  deadweight                                        all built-in models on their built-in inputs
   deadweight measure timm/resnet18.a1_in1k photos/ --format json -o resnet18.json
 
 MODEL is a card's name (see `deadweight models`), a directory with config.json, a weights file with --arch CARD,
-a card file (.toml), or a Hugging Face id org/name[@revision]. `digits` is built in.";
+a card file (.toml), a .tflite file, or a Hugging Face id org/name[@revision]. Built in are digits, scenes, photos
+and verses.";
 
 /// Runs neural networks and measures, exactly and while they run, how much of the work is ineffectual.
 #[derive(Debug, Parser)]
 #[command(name = "deadweight", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub struct Cli {
-    /// What to do; by default, to measure the built-in model.
+    /// What to do; by default, to measure the built-in models.
     #[command(subcommand)]
     pub verb: Option<Verb>,
     /// Flags of all verbs.
@@ -113,7 +114,7 @@ pub enum Plain {
 /// Which model.
 #[derive(Args, Debug)]
 pub struct ModelArgs {
-    /// Card name, directory, weights file with --arch, card file, or hub id org/name[@revision]
+    /// Card name, directory, weights file with --arch, card file, .tflite file, or hub id org/name[@revision]
     #[arg(value_name = "MODEL")]
     pub model: String,
     /// Card (or card file) of the network that a weights file is of
@@ -134,7 +135,7 @@ pub enum Quantize {
 /// Which inputs.
 #[derive(Args, Debug)]
 pub struct InputArgs {
-    /// Images, directories of images, .safetensors with `images`, or texts; none: the built-in ones (MODEL digits only)
+    /// Images, directories of images, .safetensors with `images`, or texts; none: those of a built-in model
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// Only the first N inputs
@@ -367,14 +368,6 @@ pub struct BenchArgs {
     /// How.
     #[command(flatten)]
     pub engine: EngineArgs,
-}
-
-impl Verb {
-    /// What is done where nothing is asked for: the built-in model is measured.
-    pub fn default_measure() -> Self {
-        let cli = Cli::try_parse_from(["deadweight", "measure", crate::model::BUILTIN]);
-        cli.ok().and_then(|cli| cli.verb).expect("a model is all that measure needs, as a test shows")
-    }
 }
 
 fn temperature(text: &str) -> Result<f64, &'static str> {

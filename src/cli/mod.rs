@@ -7,6 +7,7 @@ mod generate;
 mod measure;
 mod models;
 pub mod out;
+mod overview;
 mod pictures;
 mod progress;
 mod run;
@@ -40,11 +41,12 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
 pub fn run(cli: Cli) -> Result<()> {
     progress::start_log(cli.common);
     progress::watch_for_interrupts();
-    match cli.verb.unwrap_or_else(Verb::default_measure) {
-        Verb::Models(args) => models::run(&args),
-        Verb::Run(args) => run::run(&args, cli.common),
-        Verb::Measure(args) => measure::run(&args, cli.common),
-        Verb::Bench(args) => bench::run(&args, cli.common),
+    match cli.verb {
+        None => overview::run(cli.common),
+        Some(Verb::Models(args)) => models::run(&args),
+        Some(Verb::Run(args)) => run::run(&args, cli.common),
+        Some(Verb::Measure(args)) => measure::run(&args, cli.common),
+        Some(Verb::Bench(args)) => bench::run(&args, cli.common),
     }
 }
 

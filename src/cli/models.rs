@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::args::{ModelsArgs, Plain, Show};
 use super::out::{Out, printable};
 use crate::Result;
+use crate::builtin;
 use crate::engine::Plan;
 use crate::graph::{Params, passes};
 use crate::input::Preprocess;
 use crate::layers::{Layer, Param, Shape};
-use crate::model::BUILTIN;
 use crate::models::{Card, build, card, cards};
 use crate::report::{Grid, to_json, units};
 
@@ -48,7 +48,7 @@ impl<'a> Listed<'a> {
     fn new(card: &'a Card) -> Self {
         // Where its weights are to be had.
         let weights = match card.hub_id() {
-            _ if card.name == BUILTIN => "built in".to_owned(),
+            _ if builtin::find(&card.name).is_some() => "built in".to_owned(),
             Some(id) => id,
             None => "yours (--arch)".to_owned(),
         };

@@ -8,12 +8,13 @@ use candle_core::Device;
 use super::args::{
     BackendArgs, BackendName, Common, DeviceName, EngineArgs, InputArgs, Kernels, ModelArgs, NumberArgs, Quantize,
 };
+use crate::builtin;
 use crate::engine::{Backend, EngineOptions};
 use crate::format::NumberFormat;
 use crate::input::{Cut, Dataset, Degradation, TruthSource, Vocabulary};
 use crate::kernels::{Isa, Pool};
 use crate::measure::{Monitor, Settings, quantized};
-use crate::model::{BUILTIN, LoadOptions, Model};
+use crate::model::{LoadOptions, Model};
 use crate::models::Task;
 use crate::{Error, Result};
 
@@ -83,6 +84,9 @@ pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
 /// The vocabulary of a network that reads texts.
 pub fn vocabulary(model: &Model, args: &InputArgs) -> Result<Vocabulary> {
     let beside = || ["tokenizer.json", "vocab.json", "vocab.txt"].iter().find_map(|name| model.beside(name));
+    if let (None, Some(vocabulary)) = (&args.vocab, model.builtin_vocabulary()) {
+        return vocabulary;
+    }
     let Some(path) = args.vocab.clone().or_else(beside) else {
         let detail = format!(
             "is missing: {} reads texts, and neither tokenizer.json, vocab.json nor vocab.txt is beside its weights",
@@ -100,15 +104,16 @@ pub fn vocabulary(model: &Model, args: &InputArgs) -> Result<Vocabulary> {
 }
 
 fn texts(model: &Model, args: &InputArgs) -> Result<Dataset> {
-    if args.inputs.is_empty() {
-        return Err(Error::invalid("INPUT", "is missing: give files of text"));
-    }
     let mark = |name: &str| model.card.arch.get(name).and_then(|token| token.as_str()).map(str::to_owned);
     let cut = match (model.card.task, model.window()) {
         (_, Some(length)) => Cut::Windows { length, mark: mark("begin").unwrap_or_default() },
         (Task::Tag, _) => Cut::Lines { begin: mark("begin"), end: mark("end") },
         (_, None) => Cut::Streams { streams: args.streams.into(), steps: args.steps.into() },
     };
+    if args.inputs.is_empty() {
+        let missing = || Err(Error::invalid("INPUT", "is missing: give files of text"));
+        return model.builtin_text(&cut).unwrap_or_else(missing);
+    }
     Dataset::text(&args.inputs, &vocabulary(model, args)?, &cut, &model.preprocess)
 }
 
@@ -117,7 +122,8 @@ pub fn listed(model: &Model, paths: &[PathBuf]) -> Result<Dataset> {
     let data = match (paths, model.builtin_data()) {
         ([], Some(data)) => data?,
         ([], None) => {
-            let detail = format!("is missing: only {BUILTIN} has images built in; give images or directories of them");
+            let known = builtin::names();
+            let detail = format!("is missing: only {known} have inputs built in; give images or directories of them");
             return Err(Error::invalid("INPUT", detail));
         }
         (paths, _) => Dataset::open(paths, &model.preprocess)?,

@@ -116,6 +116,9 @@ impl CandleEngine {
             let gate = |i: usize| gates.narrow(1, i * hidden, hidden);
             let [i, f, o] = [gate(0)?, gate(1)?, gate(3)?].map(|gate| activate(&gate, Activation::Sigmoid));
             c = ((f? * c)? + (i? * gate(2)?.tanh()?)?)?;
+            if let Some(clip) = lstm.clip {
+                c = c.clamp(-clip, clip)?;
+            }
             middles[t] = (o? * c.tanh()?)?;
             h = match self.param(node, "projection") {
                 Some(projection) => middles[t].matmul(&projection.t()?)?,
@@ -203,6 +206,7 @@ impl CandleEngine {
                 let shares = x.broadcast_sub(&x.max_keepdim(1)?)?.exp()?;
                 shares.broadcast_div(&shares.sum_keepdim(1)?)
             }
+            Layer::Rows => x.permute((0, 3, 1, 2))?.contiguous(),
             Layer::Integer(_) => unreachable!("graphs of integers are refused"),
             Layer::Fill(value) => {
                 let (n, _, h, w) = x.dims4()?;

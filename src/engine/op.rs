@@ -34,6 +34,7 @@ pub(super) enum Op {
     WeightedMean,
     Softmax(f32),
     Integer(Integer),
+    Rows,
     Subsample(Subsample),
 }
 
@@ -125,6 +126,7 @@ impl Op {
                     projection: lstm.projection.as_ref().map(|projection| &projection.data[..]),
                     hidden: lstm.hidden(),
                     outputs: lstm.outputs(),
+                    clip: lstm.clip.unwrap_or(f32::INFINITY),
                 };
                 Self::Lstm(PackedLstm::new(params, lstm.reverse))
             }
@@ -162,6 +164,7 @@ impl Op {
             Layer::Fill(value) => Self::Fill(*value),
             Layer::WeightedMean => Self::WeightedMean,
             Layer::Softmax(beta) => Self::Softmax(*beta),
+            Layer::Rows => Self::Rows,
             Layer::Integer(integer) => Self::Integer(integer.clone()),
             Layer::Subsample(subsample) => Self::Subsample(*subsample),
         }
@@ -198,6 +201,7 @@ impl Op {
             Self::Fill(_) => "fill",
             Self::WeightedMean => "weighted_mean",
             Self::Softmax(_) => "softmax",
+            Self::Rows => "rows",
             Self::Integer(integer) => integer.name(),
             Self::Subsample(_) => "subsample",
         }
@@ -241,6 +245,7 @@ impl Op {
             Self::Fill(value) => pointwise::fill(exec, images, *value, y, yg),
             Self::Softmax(beta) => integer::softmax_of_reals(exec, images, *beta, x, y, yg),
             Self::Integer(integer) => integer.run(exec, images, inputs, y, yg),
+            Self::Rows => copy::rows(exec, images, x, y, yg),
             Self::Subsample(subsample) => {
                 copy::subsample(exec, images, (subsample.stride, subsample.before), x, y, yg);
             }

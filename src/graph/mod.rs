@@ -4,6 +4,7 @@ mod params;
 pub mod passes;
 pub mod quantize;
 pub mod scope;
+mod weightless;
 
 use crate::kernels::Codes;
 use crate::layers::{Layer, Shape};

@@ -37,6 +37,8 @@ fn fold(layer: &mut Layer, norm: &BatchNorm) -> bool {
     let affine = norm.affine();
     let (weight, bias, out, outermost) = match layer {
         Layer::Conv(conv) if conv.activation == Activation::Identity => {
+            // Scaled, they are no longer what is stored.
+            conv.low_bits = None;
             (&mut conv.weight, &mut conv.bias_values, conv.out_channels, true)
         }
         Layer::ConvTranspose(conv) if conv.activation == Activation::Identity && conv.groups == 1 => {

@@ -176,7 +176,14 @@ impl Builder<'_> {
                 let bias = conv.bias_values.as_ref();
                 let (weight, integer) = filters(&conv.weight, bias, (x_codes, own), bounds(conv.activation));
                 let activation = Activation::Identity;
-                let conv = Conv { weight, integer: Some(integer), bias_values: None, activation, ..conv.clone() };
+                let conv = Conv {
+                    weight,
+                    integer: Some(integer),
+                    low_bits: None,
+                    bias_values: None,
+                    activation,
+                    ..conv.clone()
+                };
                 (Layer::Conv(conv), vec![x], own)
             }
             Layer::Linear(linear) if !linear.steps => {
@@ -306,12 +313,12 @@ mod tests {
         let graph = fuse_epilogue(&net.finish(y).unwrap().0);
         let split = split_epilogue(&graph);
         let kinds = |graph: &Graph| graph.nodes.iter().map(|def| def.layer.kind()).collect::<Vec<_>>();
-        assert_eq!(kinds(&split), ["input", "conv", "hardswish", "conv", "add", "relu"]);
+        assert_eq!(kinds(&split), ["input", "conv", "hard_swish", "conv", "add", "relu"]);
         let (observed, observers) = observed(&split);
         assert_eq!((observed.nodes.len(), observers.len()), (12, 6));
         let graph = quantize(&split, &[(-1.0, 1.0); 6]);
         // Only the hard swish, which has no layer of integers, is computed on reals.
-        let want = ["input", "quantize", "conv", "dequantize", "hardswish", "quantize", "conv", "add", "dequantize"];
+        let want = ["input", "quantize", "conv", "dequantize", "hard_swish", "quantize", "conv", "add", "dequantize"];
         assert_eq!(kinds(&graph), want);
         assert_eq!(graph.def(Node(2)).codes, Some(codes((-1.0, 1.0))));
     }

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use super::params::{Params, random, same_but_for_ones};
 use super::{Graph, Node, NodeDef};
 use crate::kernels::{Activation, Halo};
-use crate::layers::{
-    BatchNorm, Conv, ConvTranspose, Embedding, Layer, Linear, Lstm, Param, Pool, Resize, Shuffle, Slice, Subsample,
-};
+use crate::layers::{BatchNorm, Conv, ConvTranspose, Embedding, Layer, Linear, LowBits, Lstm, Param};
 use crate::{Error, Result};
 
 struct State {
@@ -28,16 +26,18 @@ struct State {
 #[derive(Clone)]
 pub struct Scope {
     state: Rc<RefCell<State>>,
-    path: String,
+    pub(super) path: String,
     /// What the checkpoint calls the parameter that we call so.
     stored: fn(&str) -> String,
+    /// Whether filters have three values.
+    ternary: bool,
 }
 
 impl Scope {
     /// The root of a new network.
     pub fn new(params: Params) -> Self {
         let state = State { graph: Graph::default(), params, used: BTreeSet::new(), problems: Vec::new() };
-        Self { state: Rc::new(RefCell::new(state)), path: String::new(), stored: str::to_owned }
+        Self { state: Rc::new(RefCell::new(state)), path: String::new(), stored: str::to_owned, ternary: false }
     }
 
     /// The same place in a checkpoint of other names: `stored` tells what it calls the parameter of our name.
@@ -53,7 +53,12 @@ impl Scope {
             (_, true) => self.path.clone(),
             _ => format!("{}.{name}", self.path),
         };
-        Self { state: Rc::clone(&self.state), path, stored: self.stored }
+        Self { state: Rc::clone(&self.state), path, ..*self }
+    }
+
+    /// The same place, where filters have three values: 0, one positive and one negative.
+    pub fn ternary(&self) -> Self {
+        Self { ternary: true, ..self.clone() }
     }
 
     /// Whether the checkpoint holds the parameter `name` here. Without a checkpoint: true.
@@ -109,7 +114,16 @@ impl Scope {
         let weight = self.param("weight", &shape);
         let bias = self.bias(conv.bias, conv.out_channels);
         let channels = conv.out_channels;
-        self.push(Layer::Conv(Conv { weight, bias_values: bias, in_channels: inputs, ..conv }), vec![x], channels)
+        // Random weights have more values; they are not counted in codes.
+        let low_bits = if self.ternary { LowBits::ternary(&weight.data) } else { None };
+        if self.ternary && low_bits.is_none() && matches!(self.state.borrow().params, Params::Stored(_)) {
+            self.problem(format!("{}.weight: has more than three values, the network is ternary", self.path));
+        }
+        self.push(
+            Layer::Conv(Conv { weight, bias_values: bias, in_channels: inputs, low_bits, ..conv }),
+            vec![x],
+            channels,
+        )
     }
 
     /// Transposed convolution by `weight` `[in, out/groups, R, S]` and, where the checkpoint has one, `bias` `[out]`.
@@ -198,102 +212,6 @@ impl Scope {
         if folded { y } else { norm.batch_norm(y, eps) }
     }
 
-    /// A pointwise function.
-    pub fn activation(&self, x: Node, activation: Activation) -> Node {
-        let c = self.channels(x);
-        self.at(activation.name()).push(Layer::Activation(activation), vec![x], c)
-    }
-
-    /// `max(x, 0)`.
-    pub fn relu(&self, x: Node) -> Node {
-        self.activation(x, Activation::Relu)
-    }
-
-    /// Max or average pooling.
-    pub fn pool(&self, x: Node, pool: Pool) -> Node {
-        let c = self.channels(x);
-        self.at("pool").push(Layer::Pool(pool), vec![x], c)
-    }
-
-    /// Mean over all pixels: `[C, 1, 1]`.
-    pub fn global_avg_pool(&self, x: Node) -> Node {
-        let c = self.channels(x);
-        self.at("global_pool").push(Layer::GlobalAvgPool, vec![x], c)
-    }
-
-    /// `a + b`, of one shape.
-    pub fn add(&self, a: Node, b: Node) -> Node {
-        let (c, other) = (self.channels(a), self.channels(b));
-        if c != other {
-            self.problem(format!("{}: adds {c} and {other} channels", self.path));
-        }
-        self.at("add").push(Layer::Add, vec![a, b], c)
-    }
-
-    /// `x * gate`, the gate `[C, 1, 1]` or of the shape of `x`.
-    pub fn mul(&self, x: Node, gate: Node) -> Node {
-        let (c, other) = (self.channels(x), self.channels(gate));
-        if c != other {
-            self.problem(format!("{}: multiplies {c} by {other} channels", self.path));
-        }
-        self.at("mul").push(Layer::Mul, vec![x, gate], c)
-    }
-
-    /// Channels of all, one after the other.
-    pub fn concat(&self, parts: &[Node]) -> Node {
-        let c = parts.iter().map(|&part| self.channels(part)).sum();
-        self.at("concat").push(Layer::Concat, parts.to_vec(), c)
-    }
-
-    /// `a - b`, of one shape.
-    pub fn sub(&self, a: Node, b: Node) -> Node {
-        let (c, other) = (self.channels(a), self.channels(b));
-        if c != other {
-            self.problem(format!("{}: subtracts {other} from {c} channels", self.path));
-        }
-        self.at("sub").push(Layer::Sub, vec![a, b], c)
-    }
-
-    /// `x` resized to the rows and columns of `like`.
-    pub fn resize(&self, x: Node, like: Node, align_corners: bool) -> Node {
-        let c = self.channels(x);
-        self.at("resize").push(Layer::Resize(Resize { align_corners }), vec![x, like], c)
-    }
-
-    /// Every `factor²` channels become `factor` x `factor` pixels.
-    pub fn pixel_shuffle(&self, x: Node, factor: usize) -> Node {
-        let c = self.channels(x) / (factor * factor);
-        self.at("pixel_shuffle").push(Layer::Shuffle(Shuffle { factor, up: true }), vec![x], c)
-    }
-
-    /// Every `factor` x `factor` pixels become `factor²` channels.
-    pub fn pixel_unshuffle(&self, x: Node, factor: usize) -> Node {
-        let c = self.channels(x) * factor * factor;
-        self.at("pixel_unshuffle").push(Layer::Shuffle(Shuffle { factor, up: false }), vec![x], c)
-    }
-
-    /// Some channels of `x`, its borders cut.
-    pub fn slice(&self, x: Node, slice: Slice) -> Node {
-        self.at("slice").push(Layer::Slice(slice), vec![x], slice.channels)
-    }
-
-    /// The mean over the steps of `x` `[C, 1, T]`, weighted by the softmax of `scores` `[1, 1, T]`.
-    pub fn weighted_mean(&self, x: Node, scores: Node) -> Node {
-        let c = self.channels(x);
-        self.at("mean").push(Layer::WeightedMean, vec![x, scores], c)
-    }
-
-    /// A channel of `value` everywhere, of the size of `like`.
-    pub fn fill(&self, like: Node, value: f32) -> Node {
-        self.at("fill").push(Layer::Fill(value), vec![like], 1)
-    }
-
-    /// Every `stride`-th row and column, framed by zero channels (the option A shortcut of CIFAR ResNets).
-    pub fn subsample(&self, x: Node, subsample: Subsample) -> Node {
-        let c = subsample.before + self.channels(x) + subsample.after;
-        self.at("subsample").push(Layer::Subsample(subsample), vec![x], c)
-    }
-
     /// Ends building: the graph with `output` as its result, and the checkpoint it was read from.
     ///
     /// # Errors
@@ -355,7 +273,7 @@ impl Scope {
         take.then(|| self.param("bias", &[channels]))
     }
 
-    fn push(&self, layer: Layer, inputs: Vec<Node>, channels: usize) -> Node {
+    pub(super) fn push(&self, layer: Layer, inputs: Vec<Node>, channels: usize) -> Node {
         let nodes = &mut self.state.borrow_mut().graph.nodes;
         nodes.push(NodeDef { name: self.path.clone(), layer, inputs, channels, codes: None });
         Node(nodes.len() as u32 - 1)

@@ -11,7 +11,7 @@ use super::degrade::Degradation;
 use super::preprocess::Preprocess;
 use super::stack::{Bytes, Stack};
 use super::text::{Cut, Text};
-use super::truth::{Truth, TruthSource};
+use super::truth::{IGNORE, Truth, TruthSource};
 use super::vocabulary::Vocabulary;
 use crate::{Error, Result};
 
@@ -54,7 +54,7 @@ pub struct Dataset {
 
 impl Dataset {
     /// Lists the inputs of `paths`: image files, directories of them (with sub-directories as classes, or a
-    /// `labels.tsv` of `name<TAB>class`), and safetensors files holding `images` and perhaps `labels`.
+    /// `labels.tsv` of `name<TAB>class`), and safetensors files holding `images` and perhaps `labels` or `masks`.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a path that does not exist, [`Error::Invalid`] for a directory without images,
@@ -110,6 +110,15 @@ impl Dataset {
     /// or is too short.
     pub fn text(paths: &[PathBuf], vocabulary: &Vocabulary, cut: &Cut, preprocess: &Preprocess) -> Result<Self> {
         Ok(Self { text: Some(Text::open(paths, vocabulary, cut)?), ..Self::empty(preprocess) })
+    }
+
+    /// The text `text`, cut as `cut` says.
+    ///
+    /// # Errors
+    /// As [`Dataset::text`].
+    pub fn embedded_text(text: &str, vocabulary: &Vocabulary, cut: &Cut, preprocess: &Preprocess) -> Result<Self> {
+        let texts = [("built-in".to_owned(), text.to_owned())];
+        Ok(Self { text: Some(Text::new(&texts, vocabulary, cut)?), ..Self::empty(preprocess) })
     }
 
     /// `count` inputs of seeded random numbers below `rows`, as many as a network is listed with.
@@ -197,7 +206,12 @@ impl Dataset {
                 }
                 hasher.update(&raw);
                 let label = stack.labels.get(*index).copied();
-                self.sample(id, None, hasher.finalize().into(), label, stack.pixels(raw))
+                let mut sample = self.sample(id, None, hasher.finalize().into(), label, stack.pixels(raw))?;
+                if let Some(mask) = stack.read_mask(*index)? {
+                    let classes = self.preprocess.apply_to_classes(mask, [stack.h, stack.w], IGNORE);
+                    sample.truth = Some(Truth::Classes(classes));
+                }
+                Ok(sample)
             }
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct Stack {
     pub(super) c: usize,
     channels_first: bool,
     pub(super) labels: Vec<u32>,
+    /// Offset of the first map of classes, if there are any.
+    masks: Option<u64>,
 }
 
 impl Stack {
@@ -51,13 +53,20 @@ impl Stack {
             return Err(wrong(format!("is {:?}: images without pixels", info.shape)));
         }
         let start = start + info.data_offsets.0 as u64;
-        Ok(Self { name: name.to_owned(), bytes, start, h, w, c, channels_first, labels: Vec::new() })
+        Ok(Self { name: name.to_owned(), bytes, start, h, w, c, channels_first, labels: Vec::new(), masks: None })
     }
 
-    /// Reads the labels, if there are any, and tells how many images there are.
+    /// Reads the labels and finds the maps of classes, if there are any, and tells how many images there are.
     pub(super) fn read_labels(&mut self, source: &mut (impl Read + Seek)) -> Result<usize> {
         let (metadata, start) = read_header(&self.name, source)?;
         let count = metadata.info("images").map_or(0, |info| info.shape[0]);
+        if let Some(info) = metadata.info("masks") {
+            if info.dtype != Dtype::U8 || info.shape != [count, self.h, self.w] {
+                let detail = format!("is {:?} {:?}, must be u8 {:?}", info.dtype, info.shape, [count, self.h, self.w]);
+                return Err(Error::malformed(format!("{}: masks", self.name), detail));
+            }
+            self.masks = Some(start + info.data_offsets.0 as u64);
+        }
         let Some(info) = metadata.info("labels") else { return Ok(count) };
         let place = format!("{}: labels", self.name);
         let wrong = |detail: String| Error::malformed(&place, detail);
@@ -83,8 +92,17 @@ impl Stack {
     }
 
     pub(super) fn read(&self, index: usize) -> Result<Vec<u8>> {
-        let len = self.h * self.w * self.c;
-        let offset = self.start + (index * len) as u64;
+        self.read_part(self.start, index, self.h * self.w * self.c)
+    }
+
+    /// The map of classes of image `index`, if there are such.
+    pub(super) fn read_mask(&self, index: usize) -> Result<Option<Vec<u8>>> {
+        self.masks.map(|start| self.read_part(start, index, self.h * self.w)).transpose()
+    }
+
+    /// Part `index` of those of `len` bytes that begin at `start`.
+    fn read_part(&self, start: u64, index: usize, len: usize) -> Result<Vec<u8>> {
+        let offset = start + (index * len) as u64;
         let mut raw = vec![0; len];
         match &self.bytes {
             Bytes::File(path) => {

@@ -64,23 +64,31 @@ enum Next {
 impl Text {
     /// The texts of `paths`, one after the other.
     pub(super) fn open(paths: &[PathBuf], vocabulary: &Vocabulary, cut: &Cut) -> Result<Self> {
-        let mut tokens = Vec::new();
-        let mut inputs = Vec::new();
-        for path in paths {
+        let read = |path: &PathBuf| {
             let name = path.display().to_string();
             if !path.exists() {
                 return Err(Error::NotFound { what: name, hint: "give files of text".into() });
             }
             let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
             let text = String::from_utf8(bytes).map_err(|_| Error::malformed(&name, "is not UTF-8 text"))?;
+            Ok((name, text))
+        };
+        Self::new(&paths.iter().map(read).collect::<Result<Vec<_>>>()?, vocabulary, cut)
+    }
+
+    /// `texts` with their names, one after the other.
+    pub(super) fn new(texts: &[(String, String)], vocabulary: &Vocabulary, cut: &Cut) -> Result<Self> {
+        let mut tokens = Vec::new();
+        let mut inputs = Vec::new();
+        for (name, text) in texts {
             match cut {
-                Cut::Streams { .. } => tokens.extend(vocabulary.encode(&name, &text)?),
+                Cut::Streams { .. } => tokens.extend(vocabulary.encode(name, text)?),
                 Cut::Windows { mark, .. } => {
                     let mark = Token { id: vocabulary.id(mark)?, chars: 1 };
                     for line in text.lines().filter(|line| !line.is_empty()) {
                         let first = tokens.len();
                         tokens.push(mark);
-                        tokens.extend(vocabulary.encode(&name, line)?);
+                        tokens.extend(vocabulary.encode(name, line)?);
                         tokens.push(mark);
                         inputs.extend((1..tokens.len() - first).map(|len| (first, len)));
                     }
@@ -92,7 +100,7 @@ impl Text {
                     for line in text.lines().filter(|line| !line.trim().is_empty()) {
                         let first = tokens.len();
                         tokens.extend(mark(begin)?);
-                        tokens.extend(vocabulary.encode(&name, line)?);
+                        tokens.extend(vocabulary.encode(name, line)?);
                         tokens.extend(mark(end)?);
                         inputs.push((first, tokens.len() - first));
                     }
@@ -117,7 +125,7 @@ impl Text {
             }
         };
         if inputs.is_empty() {
-            let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+            let names: Vec<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
             let least = if matches!(truth, Next::Each) { "a text of two tokens a stream" } else { "a line" };
             return Err(Error::malformed(names.join(", "), format!("is too short: {least} is the least")));
         }

@@ -56,7 +56,11 @@ impl Vocabulary {
         Self::parse(&file, &text)
     }
 
-    fn parse(file: &str, text: &str) -> Result<Self> {
+    /// The vocabulary in `text`, which messages call `file`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for what is no vocabulary.
+    pub fn parse(file: &str, text: &str) -> Result<Self> {
         let wrong = |detail: &str| Error::malformed(file, format!("is no vocabulary: {detail}"));
         if serde_json::from_str::<Value>(text).is_ok_and(|value| value["model"].is_object()) {
             let tokenizer: Tokenizer = text.parse().map_err(|error: tokenizers::Error| wrong(&error.to_string()))?;

@@ -81,6 +81,25 @@ pub fn concat(exec: &Exec<'_>, images: usize, parts: &[(&[f32], &Geometry)], y: 
     for_each_pixel(exec, images, &Concat { parts: sources, starts }, y, yg);
 }
 
+struct Rows<'a>(Source<'a>);
+
+impl PixelOp for Rows<'_> {
+    #[inline(always)]
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        let first = at.block * LANES;
+        let lane = |lane: usize| {
+            let column = first + lane;
+            if column < self.0.geometry.w { self.0.channel(at.image, 0, at.x, column) } else { 0.0 }
+        };
+        s.load(&std::array::from_fn::<f32, LANES, _>(lane))
+    }
+}
+
+/// The rows of a single channel as steps: `[N, 1, H, W]` to `[N, W, 1, H]`.
+pub fn rows(exec: &Exec<'_>, images: usize, x: (&[f32], &Geometry), y: &mut [f32], yg: &Geometry) {
+    for_each_pixel(exec, images, &Rows(Source::new(x.0, x.1)), y, yg);
+}
+
 struct Slice<'a> {
     x: Source<'a>,
     start: usize,

@@ -34,6 +34,8 @@ pub struct LstmParams<'a> {
     pub hidden: usize,
     /// P.
     pub outputs: usize,
+    /// Bound of the cell's magnitude; infinity for none.
+    pub clip: f32,
 }
 
 /// Recurrent weights, packed.
@@ -46,6 +48,7 @@ pub struct PackedLstm {
     bias: Buffer,
     /// `[output block][hidden value][16]`.
     projection: Option<Buffer>,
+    clip: f32,
     reverse: bool,
 }
 
@@ -55,7 +58,7 @@ impl PackedLstm {
     /// # Panics
     /// If their sizes contradict one another.
     pub fn new(params: LstmParams<'_>, reverse: bool) -> Self {
-        let LstmParams { weight, bias, projection, hidden, outputs } = params;
+        let LstmParams { weight, bias, projection, hidden, outputs, clip } = params;
         assert_eq!(weight.len(), GATES * hidden * outputs, "weights");
         assert_eq!(projection.map_or(outputs * outputs, <[f32]>::len), outputs * hidden, "projection");
         let (blocks, inputs) = (hidden.div_ceil(LANES), outputs.next_multiple_of(CHAINS));
@@ -77,7 +80,7 @@ impl PackedLstm {
             let values = lanes.map(|(row, unit)| if row < outputs { weight[row * hidden + unit] } else { 0.0 });
             Buffer::from(values.collect::<Vec<f32>>())
         });
-        Self { hidden, outputs, weights: weights.into(), bias: packed, projection, reverse }
+        Self { hidden, outputs, weights: weights.into(), bias: packed, projection, clip, reverse }
     }
 
     fn blocks(&self) -> usize {
@@ -313,6 +316,7 @@ impl Step<'_> {
             let [i, f, o] = [i, f, o].map(|gate| Activation::Sigmoid.apply(s, gate));
             let state = part.state(sequence, block);
             let cell = s.fma(f, s.load(&state[LANES..]), s.mul(i, tanh(s, g)));
+            let cell = s.min(s.splat(lstm.clip), s.max(s.splat(-lstm.clip), cell));
             let value = s.mul(o, tanh(s, cell));
             s.store(&mut state[LANES..], cell);
             s.store(state, value);

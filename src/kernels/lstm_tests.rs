@@ -7,7 +7,7 @@ use crate::kernels::{Isa, Pool};
 
 /// The definition, in f64.
 fn plain(params: LstmParams<'_>, x: &[f32], steps: usize, reverse: bool, state: &mut [Vec<f64>; 2]) -> Vec<f64> {
-    let LstmParams { weight, bias, projection, hidden, outputs } = params;
+    let LstmParams { weight, bias, projection, hidden, outputs, clip } = params;
     let sigmoid = |v: f64| 1.0 / (1.0 + (-v).exp());
     let mut y = vec![0.0; outputs * steps];
     for step in 0..steps {
@@ -20,7 +20,8 @@ fn plain(params: LstmParams<'_>, x: &[f32], steps: usize, reverse: bool, state: 
                 let product: f64 = (0..outputs).map(|k| f64::from(weight[row * outputs + k]) * before[k]).sum();
                 f64::from(x[row * steps + t]) + product + bias.map_or(0.0, |bias| f64::from(bias[row]))
             };
-            state[1][unit] = sigmoid(gate(1)) * state[1][unit] + sigmoid(gate(0)) * gate(2).tanh();
+            let cell = sigmoid(gate(1)) * state[1][unit] + sigmoid(gate(0)) * gate(2).tanh();
+            state[1][unit] = cell.clamp(-f64::from(clip), f64::from(clip));
             middle[unit] = sigmoid(gate(3)) * state[1][unit].tanh();
         }
         state[0] = match projection {
@@ -45,14 +46,14 @@ proptest! {
     #[test]
     fn equals_the_definition_with_the_same_bits_however_it_is_shared(
         hidden in prop_oneof![1usize..40, Just(272usize)], steps in 1usize..7, images in 1usize..8, reverse in any::<bool>(), seed in any::<u32>(),
-        projected in prop::option::of(1usize..40),
+        projected in prop::option::of(1usize..40), clip in prop::sample::select(vec![f32::INFINITY, 0.3]),
     ) {
         let outputs = projected.unwrap_or(hidden);
         let weight = values(4 * hidden * outputs, seed, 1.5 / (outputs as f32).sqrt());
         let projection = projected.map(|outputs| values(outputs * hidden, seed ^ 9, 1.5 / (hidden as f32).sqrt()));
         let x = values(images * 4 * hidden * steps, seed ^ 77, 2.0);
         let bias = values(4 * hidden, seed ^ 5, 0.5);
-        let params = LstmParams { weight: &weight, bias: Some(&bias), projection: projection.as_deref(), hidden, outputs };
+        let params = LstmParams { weight: &weight, bias: Some(&bias), projection: projection.as_deref(), hidden, outputs, clip };
         let packed = PackedLstm::new(params, reverse);
         let (xg, yg) = (Geometry::blocked(images, 4 * hidden, 1, steps), Geometry::blocked(images, outputs, 1, steps));
         let mut from = vec![0.0; xg.len()];

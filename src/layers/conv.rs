@@ -1,6 +1,6 @@
 //! Convolution: any stride, dilation, groups and padding.
 
-use super::{IntegerWeights, Param, Shape};
+use super::{IntegerWeights, LowBits, Param, Shape};
 use crate::kernels::{Activation, Halo};
 
 /// How much zero padding surrounds the input.
@@ -39,6 +39,8 @@ pub struct Conv {
     pub activation: Activation,
     /// Of a convolution of 8-bit integers.
     pub integer: Option<IntegerWeights>,
+    /// What the weights are stored as, if in a few bits.
+    pub low_bits: Option<LowBits>,
 }
 
 impl Conv {
@@ -57,6 +59,7 @@ impl Conv {
             bias_values: None,
             activation: Activation::Identity,
             integer: None,
+            low_bits: None,
         }
     }
 

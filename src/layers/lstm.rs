@@ -16,6 +16,8 @@ pub struct Lstm {
     pub projection: Option<Param>,
     /// Whether it goes from the last step to the first.
     pub reverse: bool,
+    /// Bound of the cell's magnitude, if it has one.
+    pub clip: Option<f32>,
 }
 
 impl Lstm {

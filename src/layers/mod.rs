@@ -82,6 +82,26 @@ pub struct IntegerWeights {
     pub requantize: Arc<Requantize>,
 }
 
+/// Weights that are computed with as reals and stored as integers of a few bits, one a weight.
+#[derive(Clone, Debug)]
+pub struct LowBits {
+    /// Bits of an integer, sign included.
+    pub bits: u32,
+    /// In the order of the weights.
+    pub codes: Arc<[f32]>,
+}
+
+impl LowBits {
+    /// Ternary weights: none but 0, one positive and one negative value. None if there are others.
+    pub fn ternary(weights: &[f32]) -> Option<Self> {
+        let first = |positive: bool| weights.iter().copied().find(|w| if positive { *w > 0.0 } else { *w < 0.0 });
+        let levels = [first(true), first(false)];
+        let ternary = weights.iter().all(|&w| w == 0.0 || levels.contains(&Some(w)));
+        let code = |&w: &f32| if w == 0.0 { 0.0 } else { w.signum() };
+        ternary.then(|| Self { bits: 2, codes: weights.iter().map(code).collect() })
+    }
+}
+
 /// A kind of layer with its attributes and parameters.
 #[derive(Clone, Debug)]
 pub enum Layer {
@@ -123,6 +143,8 @@ pub enum Layer {
     Fill(f32),
     /// Mean over steps, weighted by the softmax of scores.
     WeightedMean,
+    /// Rows of an image `[1, H, W]` as steps of a sequence `[W, 1, H]`.
+    Rows,
     /// Softmax over channels, after multiplying by beta.
     Softmax(f32),
     /// A layer of 8-bit integers that multiplies no weights.
@@ -156,6 +178,7 @@ impl Layer {
             Self::Fill(_) => "fill",
             Self::WeightedMean => "weighted_mean",
             Self::Softmax(_) => "softmax",
+            Self::Rows => "rows",
             Self::Integer(integer) => integer.name(),
             Self::Subsample(_) => "subsample",
         }
@@ -172,6 +195,8 @@ impl Layer {
             Self::Lstm(lstm) => lstm.output(inputs[0]),
             Self::BatchNorm(norm) => norm.output(inputs[0]),
             Self::Activation(_) | Self::Softmax(_) => Ok(inputs[0]),
+            Self::Rows if inputs[0].c == 1 => Ok(Shape::new(inputs[0].w, 1, inputs[0].h)),
+            Self::Rows => Err(format!("input {} has several channels", inputs[0])),
             Self::Integer(integer) => integer::output(integer, inputs),
             Self::Pool(pool) => pool.output(inputs[0]),
             Self::GlobalAvgPool => Ok(Shape::new(inputs[0].c, 1, 1)),

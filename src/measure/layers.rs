@@ -7,7 +7,7 @@ use crate::format::{Coding, NumberFormat, Stored};
 use crate::graph::{Graph, Node};
 use crate::kernels::Halo;
 use crate::kernels::count::Range;
-use crate::layers::{IntegerWeights, Layer, Lstm, Shape};
+use crate::layers::{IntegerWeights, Layer, LowBits, Lstm, Shape};
 use crate::model::Model;
 use crate::tally::LayerShape;
 use crate::{Error, Result};
@@ -35,6 +35,9 @@ pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer, format: Numbe
     {
         return Cow::Borrowed(&projection.data);
     }
+    if let (Some(low), NumberFormat::Stored) = (low_bits(&def.layer), format) {
+        return Cow::Borrowed(&low.codes);
+    }
     let held = weights_of(&def.layer).expect("measured layers have weights");
     match integer(&def.layer) {
         Some(IntegerWeights { scales, .. }) if scales.len() > 1 && format != NumberFormat::Stored => {
@@ -42,6 +45,14 @@ pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer, format: Numbe
             held.iter().enumerate().map(|(i, code)| code * scales[i / filter]).collect()
         }
         _ => held,
+    }
+}
+
+/// The integers of a few bits that the weights of `layer` are stored as.
+fn low_bits(layer: &Layer) -> Option<&LowBits> {
+    match layer {
+        Layer::Conv(conv) => conv.low_bits.as_ref(),
+        _ => None,
     }
 }
 
@@ -62,6 +73,11 @@ pub(super) fn stored_activations(graph: &Graph, layer: &MeasuredLayer) -> Option
 
 /// What the network stores the weights of `layer` as.
 pub(super) fn stored_weights(graph: &Graph, layer: &MeasuredLayer) -> Option<Stored> {
+    if let Some(LowBits { bits, .. }) = low_bits(&graph.def(layer.node).layer) {
+        // Their reals have scales of their own.
+        let most = (1 << (bits - 1)) - 1;
+        return Some(Stored { scale: None, zero_point: 0, range: (-most, most), bits: *bits });
+    }
     let IntegerWeights { scales, zero_point, signed, .. } = integer(&graph.def(layer.node).layer)?;
     let range = if *signed { (-128, 127) } else { (0, 255) };
     let scale = (scales.len() == 1).then(|| scales[0]);

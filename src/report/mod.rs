@@ -8,6 +8,7 @@ mod csv;
 pub mod document;
 mod json;
 mod markdown;
+mod overview;
 pub mod quality;
 #[cfg(test)]
 mod sample;
@@ -17,10 +18,11 @@ pub mod units;
 use clap::ValueEnum;
 
 use columns::Column;
-use document::Document;
+pub use document::Document;
 
 pub use build::document;
 pub use json::to_json;
+pub use overview::overview;
 pub use quality::{quality, told};
 pub use table::Grid;
 

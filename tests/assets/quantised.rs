@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use deadweight::engine::{Backend, EngineOptions};
+use deadweight::format::NumberFormat;
 use deadweight::input::{Dataset, IGNORE, Preprocess, Truth, TruthSource};
 use deadweight::kernels::{Codes, Integer, Pool};
 use deadweight::layers::Layer;
-use deadweight::measure::{Quiet, Settings, predict};
+use deadweight::measure::{Quiet, Settings, calibrate, measure, predict};
 use deadweight::model::{LoadOptions, Model};
 use deadweight::models::Task;
+use deadweight::report::document;
 use deadweight::task::classify::Accuracy;
 use deadweight::task::segment::{Areas, class_map};
 use sha2::{Digest, Sha256};
@@ -44,6 +46,21 @@ fn codes(model: &Model, data: &Dataset) -> Vec<Vec<f32>> {
     })
     .unwrap();
     all
+}
+
+/// Runs a network of reals over the first `limit` inputs: its outputs are `want`, within 1e-3.
+fn answered(model: &Model, backend: &Backend, data: &Dataset, limit: usize, want: &[f32]) -> Accuracy {
+    let (mut all, mut accuracy) = (Vec::new(), Accuracy::default());
+    let settings = Settings { limit: Some(limit), ..Settings::default() };
+    predict(model, backend, data, &settings, &Quiet, |sample, output, _| {
+        accuracy.add(output, sample.label.unwrap(), 0);
+        all.extend_from_slice(output);
+        Ok(())
+    })
+    .unwrap();
+    let apart = all.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(all.len() == want.len() && apart < 1e-3, "{}: {apart} apart", model.card.name);
+    accuracy
 }
 
 fn imagenet224() -> (Vec<PathBuf>, Vec<u32>) {
@@ -136,17 +153,8 @@ fn a_float_network_of_tflite_gives_its_probabilities() {
     let model = load(&asset(&format!("quant/{name}.tflite")), card.to_str());
     let data = Dataset::open(&[asset("data/cifar10-test-jpeg.safetensors")], &model.preprocess).unwrap();
     let (want, shape) = stored(&format!("quant/{name}.ref.safetensors"), "output");
-    let settings = Settings { limit: Some(shape[0]), ..Settings::default() };
     for backend in [native(), Backend::Candle(candle_core::Device::Cpu, Arc::new(Pool::new(2)))] {
-        let (mut all, mut accuracy) = (Vec::new(), Accuracy::default());
-        predict(&model, &backend, &data, &settings, &Quiet, |sample, output, _| {
-            accuracy.add(output, sample.label.unwrap(), 0);
-            all.extend_from_slice(output);
-            Ok(())
-        })
-        .unwrap();
-        let apart = all.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(all.len() == want.len() && apart < 1e-3, "{name}: {apart} apart");
+        let accuracy = answered(&model, &backend, &data, shape[0], &want);
         assert_eq!(accuracy.top1, 373, "{name}: 74.6 % of 500");
     }
 }
@@ -225,4 +233,43 @@ fn a_network_exported_from_pytorch_gives_the_codes_of_tflites_reference_kernels(
     all.iter().zip(&labels).for_each(|(output, &label)| accuracy.add(output, label, 0));
     // As LiteRT 2.3.0 by its reference kernels; the 77 that the assets store are XNNPACK's.
     assert_eq!((accuracy.top1, accuracy.top5), (73, 95), "{name}");
+}
+
+#[test]
+fn a_ternary_network_is_counted_in_its_three_values() {
+    let name = "squeezenet-ternary-tinyimagenet";
+    let mut model = load(&asset(&format!("quant/{name}.safetensors")), Some("squeezenet_ternary"));
+    // The images are already cut to size.
+    model.card.input.remove("resize");
+    model.preprocess = Preprocess::from_table(name, &model.card.input).unwrap();
+    let data = Dataset::open(&[asset("data/tinyimagenet-val.safetensors")], &model.preprocess).unwrap();
+    let (want, _) = stored(&format!("quant/{name}.ref.safetensors"), "logits");
+    let accuracy = answered(&model, &native(), &data, usize::MAX, &want);
+    assert_eq!((accuracy.top1, accuracy.top5), (139, 247), "34.75 and 61.75 % of 400");
+    let settings = Settings { format: NumberFormat::Stored, limit: Some(8), ..Settings::default() };
+    let calibration = calibrate(&model, &native(), &data, &settings, &Quiet).unwrap();
+    let measurement = measure(&model, &native(), &data, &calibration, &Quiet).unwrap();
+    let document = document(&model, "native", &calibration, &measurement);
+    let figures = json(&format!("quant/{name}.ref.json"));
+    let shares = figures["zero_fraction_per_tensor"].as_object().unwrap();
+    for (tensor, share) in shares {
+        let layer = document.layers.iter().find(|layer| format!("{}.weight", layer.name) == *tensor).unwrap();
+        let weights = &layer.weights;
+        assert!((weights.zero_share.unwrap() - share.as_f64().unwrap()).abs() < 1e-6, "{tensor}");
+        // A non-zero weight is one term and at most two bits wide; activations are reals.
+        assert_eq!((weights.bits, weights.terms.naf.per_nonzero), (2, Some(1.0)), "{tensor}");
+        assert!(weights.width_histogram[3..].iter().all(|&count| count == 0), "{tensor}");
+        assert_eq!(layer.activations.bits, 16, "{tensor}");
+    }
+    assert_eq!((shares.len(), document.layers[0].weights.bits), (24, 16));
+}
+
+#[test]
+fn a_float_lstm_of_tflite_reads_images_row_by_row() {
+    let name = "lstm-mnist-float";
+    let model = load(&asset(&format!("quant/{name}.tflite")), None);
+    let data = Dataset::open(&[asset("data/mnist-test.safetensors")], &model.preprocess).unwrap();
+    let (want, _) = stored(&format!("quant/{name}.ref.safetensors"), "output");
+    let accuracy = answered(&model, &native(), &data, usize::MAX, &want);
+    assert_eq!(accuracy.top1, 488, "97.6 % of 500");
 }

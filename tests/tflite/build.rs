@@ -41,6 +41,7 @@ pub struct File {
 /// Type numbers of the schema.
 pub const F32: i8 = 0;
 pub const I32: i8 = 2;
+pub const U8: i8 = 3;
 pub const I8: i8 = 9;
 
 type Offset = WIPOffset<TableFinishedWIPOffset>;

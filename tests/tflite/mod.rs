@@ -1,6 +1,7 @@
 //! TFLite files: what is read, and how what is not is told.
 
 pub mod build;
+mod oracle;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,0 +1,100 @@
+//! The models that the program carries, and inputs for each; `models/demo/README.md` says what they are.
+
+use crate::input::{Cut, Dataset, Degradation, Preprocess, Vocabulary};
+use crate::{Error, Result};
+
+/// A model with its inputs.
+pub struct Builtin {
+    /// Name of its card.
+    pub name: &'static str,
+    /// Its weights, a safetensors file.
+    pub weights: &'static [u8],
+    inputs: Inputs,
+}
+
+enum Inputs {
+    /// Images with labels or maps of classes, a safetensors file.
+    Images(&'static [u8]),
+    /// Clean images, to which noise of so much standard deviation (of 255) is added.
+    Noisy(&'static [u8], f64),
+    Text {
+        text: &'static str,
+        vocabulary: &'static str,
+    },
+}
+
+/// All of them, one a class of networks.
+pub static BUILTINS: [Builtin; 4] = [
+    Builtin {
+        name: "digits",
+        weights: include_bytes!("../models/demo/digits.safetensors"),
+        inputs: Inputs::Images(include_bytes!("../models/demo/digits_inputs.safetensors")),
+    },
+    Builtin {
+        name: "scenes",
+        weights: include_bytes!("../models/demo/scenes.safetensors"),
+        inputs: Inputs::Images(include_bytes!("../models/demo/scenes_inputs.safetensors")),
+    },
+    Builtin {
+        name: "photos",
+        weights: include_bytes!("../models/demo/photos.safetensors"),
+        inputs: Inputs::Noisy(include_bytes!("../models/demo/photos_inputs.safetensors"), 25.0),
+    },
+    Builtin {
+        name: "verses",
+        weights: include_bytes!("../models/demo/verses.safetensors"),
+        inputs: Inputs::Text {
+            text: include_str!("../models/demo/verses_text.txt"),
+            vocabulary: include_str!("../models/demo/verses_vocab.json"),
+        },
+    },
+];
+
+/// The built-in model of that name.
+pub fn find(name: &str) -> Option<&'static Builtin> {
+    BUILTINS.iter().find(|builtin| builtin.name == name)
+}
+
+/// Their names, in words.
+pub fn names() -> String {
+    BUILTINS.iter().map(|builtin| builtin.name).collect::<Vec<_>>().join(", ")
+}
+
+impl Builtin {
+    /// Its images, if it reads images.
+    ///
+    /// # Errors
+    /// None that a released binary can meet.
+    pub fn images(&self, preprocess: &Preprocess) -> Option<Result<Dataset>> {
+        match self.inputs {
+            Inputs::Images(bytes) => Some(Dataset::embedded(bytes, preprocess)),
+            Inputs::Noisy(bytes, sigma) => {
+                let data = Dataset::embedded(bytes, preprocess);
+                Some(data.map(|data| data.degraded(Degradation::Noise { sigma, seed: 0 })))
+            }
+            Inputs::Text { .. } => None,
+        }
+    }
+
+    /// Its text cut as `cut` says.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it reads images.
+    pub fn text(&self, cut: &Cut, preprocess: &Preprocess) -> Result<Dataset> {
+        match self.inputs {
+            Inputs::Text { text, .. } => Dataset::embedded_text(text, &self.vocabulary()?, cut, preprocess),
+            _ => Err(Error::invalid(self.name, "reads images")),
+        }
+    }
+
+    /// Its vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it reads images.
+    pub fn vocabulary(&self) -> Result<Vocabulary> {
+        match self.inputs {
+            Inputs::Text { vocabulary, .. } => Vocabulary::parse("built-in", vocabulary),
+            _ => Err(Error::invalid(self.name, "reads images")),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `deadweight` alone: every built-in model measured, one of each class and the classifier in 8-bit integers.
+
+use super::args::{Common, Quantize};
+use super::out::Out;
+use super::progress::Progress;
+use crate::Result;
+use crate::builtin::BUILTINS;
+use crate::engine::{Backend, EngineOptions};
+use crate::format::NumberFormat;
+use crate::measure::{Settings, calibrate, measure, quantized};
+use crate::model::{LoadOptions, Model};
+use crate::report::{self, Document};
+
+/// Measures them and tells one table.
+pub(super) fn run(common: Common) -> Result<()> {
+    let mut out = Out::open(None)?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let backend = Backend::Native(EngineOptions::new(threads));
+    let progress = Progress::new(common);
+    let one = |name: &str, to: Option<Quantize>| -> Result<Document> {
+        let mut model = Model::load(name, &LoadOptions { offline: true, ..LoadOptions::default() })?;
+        let data = model.builtin_data().expect("a built-in model has inputs")?;
+        let mut settings = Settings::default();
+        if to == Some(Quantize::Int8) {
+            model = quantized(&model, &backend, &data, &settings, &progress)?;
+            settings.format = NumberFormat::Stored;
+        }
+        let calibration = calibrate(&model, &backend, &data, &settings, &progress)?;
+        let measurement = measure(&model, &backend, &data, &calibration, &progress)?;
+        Ok(report::document(&model, backend.name(), &calibration, &measurement))
+    };
+    let models = BUILTINS.iter().map(|builtin| (builtin.name, None));
+    let documents: Vec<Document> = models
+        .chain([(BUILTINS[0].name, Some(Quantize::Int8))])
+        .map(|(name, to)| one(name, to))
+        .collect::<Result<_>>()?;
+    out.write(&report::overview(&documents, out.width()))?;
+    out.finish()
+}
