@@ -163,7 +163,7 @@ impl Net<'_> {
         };
         let projection =
             self.projection.map(|outputs| at.parameter(&format!("weight_hr_{suffix}"), &[outputs, hidden]));
-        row.lstm(x, Lstm { weight: recurrent, bias: Some(bias), projection, reverse, clip: None })
+        row.lstm(x, Lstm { weight: recurrent, bias: Some(bias), projection, reverse, clip: None, integer: None })
     }
 
     /// TensorFlow's BasicLSTMCell: one kernel `[in + H, 4·H]`, gates i, g, f, o, 1 added to the forget gate.
@@ -185,8 +185,17 @@ impl Net<'_> {
             bias.data = bias.data.iter().enumerate().map(|(i, &b)| if i / hidden == 1 { b + 1.0 } else { b }).collect();
         }
         let x = at.at("input").linear_steps(x, rows(0, inputs), Some(bias), false);
-        at.at("hidden")
-            .lstm(x, Lstm { weight: rows(inputs, hidden), bias: None, projection: None, reverse: false, clip: None })
+        at.at("hidden").lstm(
+            x,
+            Lstm {
+                weight: rows(inputs, hidden),
+                bias: None,
+                projection: None,
+                reverse: false,
+                clip: None,
+                integer: None,
+            },
+        )
     }
 
     /// Keras' LSTM: kernels `[in, 4·H]` and `[H, 4·H]`, gates in our order.
@@ -197,9 +206,10 @@ impl Net<'_> {
         let recurrent = transposed(&parameter("recurrent_kernel", &[hidden, 4 * hidden]));
         let bias = parameter("bias", &[4 * hidden]);
         let x = self.root.at(format!("{name}/kernel:0")).linear_steps(x, kernel, Some(bias), false);
-        self.root
-            .at(format!("{name}/recurrent_kernel:0"))
-            .lstm(x, Lstm { weight: recurrent, bias: None, projection: None, reverse: false, clip: None })
+        self.root.at(format!("{name}/recurrent_kernel:0")).lstm(
+            x,
+            Lstm { weight: recurrent, bias: None, projection: None, reverse: false, clip: None, integer: None },
+        )
     }
 
     /// textgenrnn's: embedding and all layers side by side, their mean over the window by attention, classes.

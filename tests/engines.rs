@@ -134,7 +134,7 @@ fn sequences() -> impl Strategy<Value = Graph> {
                     let weight = at.parameter("weight_hh", &[4 * hidden, projected.unwrap_or(hidden)]);
                     let projection = projected.map(|outputs| at.parameter("weight_hr", &[outputs, hidden]));
                     let bias = Some(at.parameter("bias_hh", &[4 * hidden]));
-                    at.lstm(y, Lstm { weight, bias, projection, reverse, clip: None })
+                    at.lstm(y, Lstm { weight, bias, projection, reverse, clip: None, integer: None })
                 });
                 x = net.at(format!("layer{layer}")).concat(&parts);
             }

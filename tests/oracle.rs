@@ -497,7 +497,7 @@ fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
         let x = net.input(3);
         let x = net.linear_steps(x, net.parameter("input", &[4 * hidden, 3]), None, false);
         let weight = net.parameter("hidden", &[4 * hidden, hidden]);
-        let y = net.lstm(x, Lstm { weight, bias: None, projection: None, reverse, clip: None });
+        let y = net.lstm(x, Lstm { weight, bias: None, projection: None, reverse, clip: None, integer: None });
         let (graph, _) = net.finish(y).unwrap();
         let map = NumberFormat::Fixed(12).code_map(Range { min: -1.0, max: 1.0 });
         let shape = LayerShape::steps(hidden, steps, 4 * hidden);
@@ -548,7 +548,7 @@ fn a_projection_is_counted_by_the_hidden_values_of_its_own_step() {
     let identity = (0..hidden * hidden).map(|i| if i % (hidden + 1) == 0 { 1.0 } else { 0.0 });
     let projection = Some(Param { shape: vec![hidden, hidden], data: identity.collect() });
     let weight = net.parameter("hidden", &[4 * hidden, hidden]);
-    let y = net.lstm(x, Lstm { weight, bias: None, projection, reverse: false, clip: None });
+    let y = net.lstm(x, Lstm { weight, bias: None, projection, reverse: false, clip: None, integer: None });
     let (graph, _) = net.finish(y).unwrap();
     let map = NumberFormat::Fixed(12).code_map(Range { min: -1.0, max: 1.0 });
     let shape = LayerShape::steps(hidden, steps, hidden);

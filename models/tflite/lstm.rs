@@ -1,9 +1,12 @@
 //! The recurrence: two layers of ours, the product of the inputs of all steps and that of the hidden values.
 
+use std::sync::Arc;
+
 use super::{Lowering, Value};
-use crate::kernels::Activation;
-use crate::layers::{Layer, Linear, Lstm, Param, Shape};
-use crate::weights::tflite::Operator;
+use crate::kernels::integer_lstm::IntegerLstm;
+use crate::kernels::{Activation, Codes, Requantize, Rounding};
+use crate::layers::{IntegerWeights, Layer, Linear, Lstm, Param, Shape};
+use crate::weights::tflite::{Element, Operator};
 use crate::{Error, Result};
 
 /// Number of a fused hyperbolic tangent in TFLite's schema.
@@ -18,9 +21,6 @@ impl Lowering<'_> {
         if more || options.time_major || options.activation != TANH {
             return Err(self.refuse(operator, "with more than four gates of inputs and hidden values"));
         }
-        if self.graph.def(x.node).codes.is_some() {
-            return Err(self.refuse(operator, "of integers"));
-        }
         let hidden = self.constant(operator, 5)?.shape.first().copied().unwrap_or(0);
         let Shape { c: features, h: rows, w: steps } = x.shape;
         if rows != 1 || hidden == 0 {
@@ -29,24 +29,86 @@ impl Lowering<'_> {
         // Gates of both are in the order i, f, g, o.
         let input = self.gates(operator, 1, &[hidden, features])?;
         let recurrent = self.gates(operator, 5, &[hidden, hidden])?;
-        let bias = self.gates(operator, 12, &[hidden])?;
-        let name = self.output(operator)?.1.name.clone();
+        let (_, output) = self.output(operator)?;
+        let (name, codes) = (output.name.clone(), self.codes_if_any(output)?);
+        let (bias, products, integer) = match (self.graph.def(x.node).codes, codes) {
+            (None, None) => (Some(self.gates(operator, 12, &[hidden])?), None, None),
+            (Some(from), Some(to)) => {
+                let (products, recurrence) = self.integers_of(operator, (from, to), hidden)?;
+                (None, Some(products), Some(recurrence))
+            }
+            _ => return Err(self.refuse(operator, "from reals to integers or back")),
+        };
         let linear = Linear {
             weight: input,
-            bias: Some(bias),
+            bias,
             in_features: features,
             out_features: 4 * hidden,
             tied: false,
             steps: true,
             activation: Activation::Identity,
-            integer: None,
+            integer: products,
         };
         let gates = Shape::new(4 * hidden, 1, steps);
         let product = self.push(&format!("{name}.input"), Layer::Linear(linear), &[x], gates, None);
         let clip = (options.cell_clip > 0.0).then_some(options.cell_clip);
-        let lstm = Lstm { weight: recurrent, bias: None, projection: None, reverse: false, clip };
+        let lstm = Lstm { weight: recurrent, bias: None, projection: None, reverse: false, clip, integer };
         let shape = Shape::new(hidden, 1, steps);
-        Ok(self.push(&format!("{name}.hidden"), Layer::Lstm(lstm), &[product], shape, None))
+        Ok(self.push(&format!("{name}.hidden"), Layer::Lstm(lstm), &[product], shape, codes))
+    }
+
+    /// What makes integers of both products. Gates have 16 bits, 3 of them integer.
+    fn integers_of(
+        &self,
+        operator: &Operator,
+        (from, to): (Codes, Codes),
+        hidden: usize,
+    ) -> Result<(IntegerWeights, (IntegerLstm, IntegerWeights))> {
+        let unit = 2f64.powi(-12);
+        let mut scales = [[0.0; 4]; 2];
+        let mut bias = Vec::new();
+        for gate in 0..4 {
+            for (scales, first) in scales.iter_mut().zip([1, 5]) {
+                let tensor = self.constant(operator, first + gate)?;
+                let (&[scale], &[0]) = (tensor.scales.as_slice(), tensor.zero_points.as_slice()) else {
+                    return Err(self.wrong(tensor, "has not one scale, and zero point 0"));
+                };
+                scales[gate] = scale;
+            }
+            bias.extend(self.integers(self.constant(operator, 12 + gate)?)?);
+        }
+        let cell = self.tensor_index(operator, 19).map(|index| &self.file.tensors[index])?;
+        if cell.element != Element::I16
+            || cell.scales != [unit as f32]
+            || to.zero_point != 0
+            || bias.len() != 4 * hidden
+        {
+            return Err(self.wrong(cell, "cells are of 16 bits, 12 of them after the point; outputs have zero point 0"));
+        }
+        let multiplier = |scale: f32, codes: Codes| f64::from(codes.scale) * f64::from(scale) / unit;
+        let rows = |scales: [f32; 4]| scales.into_iter().flat_map(|scale| std::iter::repeat_n(scale, hidden));
+        let [input, recurrent] = scales;
+        let requantize = Requantize {
+            bias,
+            multipliers: rows(input).map(|scale| multiplier(scale, from)).collect(),
+            rounding: Rounding::Fixed31,
+            low: i16::MIN.into(),
+            high: i16::MAX.into(),
+        };
+        let weights = |scales: [f32; 4], requantize: Requantize| IntegerWeights {
+            scales: rows(scales).collect(),
+            zero_point: 0,
+            signed: true,
+            requantize: Arc::new(requantize),
+        };
+        let none = Requantize { bias: vec![], multipliers: vec![], rounding: Rounding::Fixed31, low: 0, high: 0 };
+        let clip = f64::from(operator.options.cell_clip) / unit;
+        let lstm = IntegerLstm {
+            gates: recurrent.map(|scale| multiplier(scale, to)),
+            hidden: 2f64.powi(-30) / f64::from(to.scale),
+            clip: if clip > 0.0 { clip.min(f64::from(i16::MAX)) as i16 } else { i16::MAX },
+        };
+        Ok((weights(input, requantize), (lstm, weights(recurrent, none))))
     }
 
     /// Four constants from input `first` on, each of `shape`, as one parameter.

@@ -4,12 +4,13 @@ use super::plan::Plan;
 use crate::graph::{Graph, Node};
 use crate::kernels::conv::{ConvShape, PackedConv};
 use crate::kernels::conv_transpose::PackedConvTranspose;
+use crate::kernels::integer_lstm::PackedIntegerLstm;
 use crate::kernels::linear::PackedLinear;
 use crate::kernels::lstm::{LstmParams, PackedLstm};
 use crate::kernels::pool::PoolShape;
 use crate::kernels::resize::Bilinear;
 use crate::kernels::{Activation, Exec, Geometry, Halo, Integer, LANES, copy, integer, pointwise, pool};
-use crate::layers::{Conv, ConvTranspose, Layer, Linear, PoolKind, Shuffle, Slice, Subsample};
+use crate::layers::{Conv, ConvTranspose, Layer, Linear, Lstm, PoolKind, Shuffle, Slice, Subsample};
 
 /// A node made ready: weights packed, tables built.
 pub(super) enum Op {
@@ -19,6 +20,7 @@ pub(super) enum Op {
     Linear(PackedLinear, Activation),
     Lookup(Vec<f32>),
     Lstm(PackedLstm),
+    IntegerLstm(PackedIntegerLstm),
     Affine { scale: Vec<f32>, shift: Vec<f32> },
     Activation(Activation),
     Pool(PoolShape, PoolKind),
@@ -108,6 +110,10 @@ impl Op {
             Layer::Linear(linear) if linear.steps => {
                 // A sequence is a row of pixels.
                 let shape = product(linear);
+                if let Some(integer) = &linear.integer {
+                    let packed = PackedConv::integer(&shape, &linear.weight.data, &integer.requantize, x, y);
+                    return Self::Conv(packed, Activation::Identity);
+                }
                 let bias = linear.bias.as_ref().map(|bias| &bias.data[..]);
                 Self::Conv(PackedConv::new(&shape, &linear.weight.data, bias, x, y, None), linear.activation)
             }
@@ -118,6 +124,9 @@ impl Op {
                 Self::Lookup(
                     rows.flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(0.0, filling))).collect(),
                 )
+            }
+            Layer::Lstm(Lstm { integer: Some((integer, _)), weight, .. }) => {
+                Self::IntegerLstm(PackedIntegerLstm::new(integer, &weight.data, weight.shape[1]))
             }
             Layer::Lstm(lstm) => {
                 let params = LstmParams {
@@ -174,6 +183,7 @@ impl Op {
     pub(super) fn state_len(&self) -> usize {
         match self {
             Self::Lstm(lstm) => lstm.state_len(),
+            Self::IntegerLstm(lstm) => lstm.state_len(),
             _ => 0,
         }
     }
@@ -187,6 +197,7 @@ impl Op {
             Self::Linear(..) => "linear",
             Self::Lookup(_) => "lookup",
             Self::Lstm(_) => "lstm",
+            Self::IntegerLstm(_) => "integer",
             Self::Affine { .. } => "affine",
             Self::Activation(activation) => activation.name(),
             Self::Pool(_, kind) => kind.name(),
@@ -225,6 +236,7 @@ impl Op {
             Self::Linear(linear, activation) => linear.run(exec, images, x.0, y, yg, *activation),
             Self::Lookup(table) => copy::lookup(exec, images, table, x, y, yg),
             Self::Lstm(lstm) => lstm.run(exec, images, x, (y, yg), states, None),
+            Self::IntegerLstm(lstm) => lstm.run(exec, images, x, (y, yg), states),
             Self::Affine { scale, shift } => pointwise::affine(exec, images, (scale, shift), x, y, yg),
             Self::Activation(activation) => pointwise::activation(exec, images, *activation, x, y, yg),
             Self::Pool(shape, PoolKind::Max) => pool::max(exec, images, shape, x, y, yg),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::op::Op;
 use super::plan::Plan;
 use crate::graph::{Graph, Node};
-use crate::kernels::lstm::PackedLstm;
 use crate::kernels::{Buffer, Exec, Geometry, Isa, Pool, Share, copy};
 use crate::layers::Shape;
 use crate::probe::{Probe, Watch};
@@ -219,13 +218,22 @@ impl Session {
                 let kept = middle.as_deref_mut().zip(inner.as_ref().map(|(_, geometry)| geometry));
                 lstm.run(&exec, images, inputs[0], (&mut y, geometry), &mut states, kept);
                 if let Some(watch) = watch {
-                    show_read(&exec, watch, lstm, &first, (&y, geometry, images));
+                    let read =
+                        |image: usize| lstm.read_of(&first[image * lstm.state_len()..][..lstm.state_len()]).collect();
+                    let column = |step| lstm.column(step, geometry.w);
+                    show_read(&exec, watch, (&read, &column), (&y, geometry, images));
                 }
                 if let (Some((watch, geometry)), Some(middle)) = (&inner, &middle) {
                     exec.pool.for_each_task(images, |worker, image| {
                         watch.rows(worker, middle, geometry, image, 0..1, 0);
                     });
                 }
+            }
+            (Some(watch), Op::IntegerLstm(lstm)) => {
+                let first = states.to_vec();
+                lstm.run(&exec, images, inputs[0], (&mut y, geometry), &mut states);
+                let read = |image: usize| lstm.read_of(&first[image * lstm.state_len()..][..lstm.state_len()]);
+                show_read(&exec, watch, (&read, &|step| step), (&y, geometry, images));
             }
             (None, _) => unreachable!("only recurrences are watched inside"),
             (Some(watch), op) => {
@@ -241,24 +249,23 @@ impl Session {
     }
 }
 
-/// Shows a watcher the values that each step of a recurrence has read: those of the state it started from, `first`, and
-/// then of all steps but the last.
+/// Shows a watcher the values that each step of a recurrence has read: `first` of the state that an image started from, and
+/// then those of all steps but the last, step by step at their `column`.
 fn show_read(
     exec: &Exec<'_>,
     watch: &dyn Watch,
-    lstm: &PackedLstm,
-    first: &[f32],
+    (first, column): (&dyn Fn(usize) -> Vec<f32>, &dyn Fn(usize) -> usize),
     (y, geometry, images): (&[f32], &Geometry, usize),
 ) {
     let mut read = vec![0.0; geometry.len()];
     for image in 0..images {
-        let start: Vec<f32> = lstm.read_of(&first[image * lstm.state_len()..][..lstm.state_len()]).collect();
+        let start = first(image);
         for step in 0..geometry.w {
-            let to = lstm.column(step, geometry.w);
+            let to = column(step);
             for c in 0..geometry.c {
                 read[geometry.index(image, c, 0, to)] = match step.checked_sub(1) {
                     None => start[c],
-                    Some(before) => y[geometry.index(image, c, 0, lstm.column(before, geometry.w))],
+                    Some(before) => y[geometry.index(image, c, 0, column(before))],
                 };
             }
         }

@@ -1,6 +1,7 @@
 //! The recurrence of an LSTM (Hochreiter 1997): what its inputs contribute was computed before, for all steps at once.
 
-use super::{Param, Shape};
+use super::{IntegerWeights, Param, Shape};
+use crate::kernels::integer_lstm::IntegerLstm;
 
 /// Over a sequence `x` `[4·H, 1, T]`, gates in the order i, f, g, o:
 ///
@@ -18,6 +19,8 @@ pub struct Lstm {
     pub reverse: bool,
     /// Bound of the cell's magnitude, if it has one.
     pub clip: Option<f32>,
+    /// Of a recurrence of 8-bit integers: its scales, and what its weights are stored as.
+    pub integer: Option<(IntegerLstm, IntegerWeights)>,
 }
 
 impl Lstm {

@@ -61,13 +61,17 @@ fn integer(layer: &Layer) -> Option<&IntegerWeights> {
     match layer {
         Layer::Conv(conv) => conv.integer.as_ref(),
         Layer::Linear(linear) => linear.integer.as_ref(),
+        Layer::Lstm(lstm) => lstm.integer.as_ref().map(|(_, weights)| weights),
         _ => None,
     }
 }
 
 /// What the network stores the activations of `layer` as.
 pub(super) fn stored_activations(graph: &Graph, layer: &MeasuredLayer) -> Option<Stored> {
-    let codes = graph.def(graph.def(layer.node).inputs[0]).codes?;
+    let def = graph.def(layer.node);
+    // A recurrence reads its own output of the step before.
+    let read = if let Layer::Lstm(_) = def.layer { def } else { graph.def(def.inputs[0]) };
+    let codes = read.codes?;
     Some(Stored { scale: Some(codes.scale), zero_point: codes.zero_point, range: codes.range(), bits: 8 })
 }
 

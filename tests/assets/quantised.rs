@@ -273,3 +273,26 @@ fn a_float_lstm_of_tflite_reads_images_row_by_row() {
     let accuracy = answered(&model, &native(), &data, usize::MAX, &want);
     assert_eq!(accuracy.top1, 488, "97.6 % of 500");
 }
+
+#[test]
+fn an_lstm_of_integers_gives_the_codes_of_tflite() {
+    let name = "lstm-mnist-int8";
+    let model = load(&asset(&format!("quant/{name}.tflite")), None);
+    let data = Dataset::open(&[asset("data/mnist-test.safetensors")], &model.preprocess).unwrap();
+    let all = codes(&model, &data);
+    compare(name, &all, &stored(&format!("quant/{name}.ref.safetensors"), "output").0);
+    let mut accuracy = Accuracy::default();
+    all.iter().enumerate().for_each(|(i, output)| accuracy.add(output, data.load(i).unwrap().label.unwrap(), 0));
+    assert_eq!(accuracy.top1, 488, "97.6 % of 500");
+    // Both products are counted, the hidden one in the codes of the step before.
+    let settings = Settings { format: NumberFormat::Stored, limit: Some(20), ..Settings::default() };
+    let calibration = calibrate(&model, &native(), &data, &settings, &Quiet).unwrap();
+    let measurement = measure(&model, &native(), &data, &calibration, &Quiet).unwrap();
+    let document = document(&model, "native", &calibration, &measurement);
+    let facts =
+        document.layers.iter().map(|layer| (layer.kind.as_str(), layer.macs.dense / 20, layer.activations.bits));
+    assert_eq!(facts.collect::<Vec<_>>(), [("linear", 62_720, 8), ("lstm", 44_800, 8), ("linear", 5_600, 8)]);
+    // The first of 28 steps reads zeros.
+    let zeros = document.layers[1].activations.zero_share.unwrap();
+    assert!(zeros > 1.0 / 28.0 && zeros < 0.5, "{zeros}");
+}
