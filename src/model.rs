@@ -152,7 +152,10 @@ impl Model {
 
     /// Name of class `class`.
     pub fn class_name(&self, class: usize) -> String {
-        let named = self.card.labels.as_ref().and_then(|labels| labels.get(class));
+        let Some(labels) = &self.card.labels else { return format!("class {class}") };
+        // Names of a network's classes serve one that has a background class before them as well.
+        let offset = usize::from(self.graph.def(self.graph.output()).channels == labels.count() + 1);
+        let named = class.checked_sub(offset).map_or(Some("background"), |class| labels.get(class));
         named.map_or_else(|| format!("class {class}"), str::to_owned)
     }
 

@@ -221,7 +221,7 @@ impl Session {
                     let read =
                         |image: usize| lstm.read_of(&first[image * lstm.state_len()..][..lstm.state_len()]).collect();
                     let column = |step| lstm.column(step, geometry.w);
-                    show_read(&exec, watch, (&read, &column), (&y, geometry, images));
+                    show_read(&exec, watch, &read, &column, (&y, geometry, images));
                 }
                 if let (Some((watch, geometry)), Some(middle)) = (&inner, &middle) {
                     exec.pool.for_each_task(images, |worker, image| {
@@ -233,7 +233,7 @@ impl Session {
                 let first = states.to_vec();
                 lstm.run(&exec, images, inputs[0], (&mut y, geometry), &mut states);
                 let read = |image: usize| lstm.read_of(&first[image * lstm.state_len()..][..lstm.state_len()]);
-                show_read(&exec, watch, (&read, &|step| step), (&y, geometry, images));
+                show_read(&exec, watch, &read, &|step| step, (&y, geometry, images));
             }
             (None, _) => unreachable!("only recurrences are watched inside"),
             (Some(watch), op) => {
@@ -254,7 +254,8 @@ impl Session {
 fn show_read(
     exec: &Exec<'_>,
     watch: &dyn Watch,
-    (first, column): (&dyn Fn(usize) -> Vec<f32>, &dyn Fn(usize) -> usize),
+    first: &dyn Fn(usize) -> Vec<f32>,
+    column: &dyn Fn(usize) -> usize,
     (y, geometry, images): (&[f32], &Geometry, usize),
 ) {
     let mut read = vec![0.0; geometry.len()];

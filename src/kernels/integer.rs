@@ -109,15 +109,13 @@ impl Integer {
         let x = Source::new(inputs[0].0, inputs[0].1);
         match *self {
             Self::Quantize(codes) => {
-                let code = |x: f32| (x / codes.scale).round() as i32;
-                each(exec, images, (x, codes.bounds()), code, y, yg);
+                let map = Quantize { scale: codes.scale, bounds: codes.bounds() };
+                for_each_pixel(exec, images, &Map { x, map }, y, yg);
             }
-            Self::Dequantize(codes) => {
-                for_each_pixel(exec, images, &Map { x, map: |x: f32| x * codes.scale }, y, yg);
-            }
+            Self::Dequantize(codes) => for_each_pixel(exec, images, &Map { x, map: Dequantize(codes.scale) }, y, yg),
             Self::Rescale { multiplier, bounds } => {
-                let fixed = Fixed31::new(multiplier);
-                each(exec, images, (x, bounds), |x: f32| fixed.apply(x as i32), y, yg);
+                let map = Rescale { fixed: Fixed31::new(multiplier), bounds };
+                for_each_pixel(exec, images, &Map { x, map }, y, yg);
             }
             Self::Add { scales: ([a, b], sum), bounds } => {
                 let larger = f64::from(2.0 * a.max(b));
@@ -143,30 +141,71 @@ impl Integer {
     }
 }
 
+/// A function of one value. Must be `#[inline(always)]`: closures are not compiled for the level.
+trait Lane: Sync {
+    fn of(&self, x: f32) -> f32;
+}
+
+struct Quantize {
+    scale: f32,
+    bounds: (i32, i32),
+}
+
+impl Lane for Quantize {
+    #[inline(always)]
+    fn of(&self, x: f32) -> f32 {
+        /// The largest below a half: what is just below a tie does not become one.
+        const HALF: f32 = 0.499_999_97;
+        let quotient = x / self.scale;
+        let rounded = (quotient.abs() + HALF).trunc().copysign(quotient);
+        // Adding zero makes -0 into +0.
+        rounded.max(self.bounds.0 as f32).min(self.bounds.1 as f32) + 0.0
+    }
+}
+
+struct Dequantize(f32);
+
+impl Lane for Dequantize {
+    #[inline(always)]
+    fn of(&self, x: f32) -> f32 {
+        x * self.0
+    }
+}
+
+struct Rescale {
+    fixed: Fixed31,
+    bounds: (i32, i32),
+}
+
+impl Lane for Rescale {
+    #[inline(always)]
+    fn of(&self, x: f32) -> f32 {
+        self.fixed.apply(integer(x)).clamp(self.bounds.0, self.bounds.1) as f32
+    }
+}
+
 struct Map<'a, F> {
     x: Source<'a>,
     map: F,
 }
 
-impl<F: Fn(f32) -> f32 + Sync> PixelOp for Map<'_, F> {
+impl<F: Lane> PixelOp for Map<'_, F> {
     #[inline(always)]
     fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
         let mut lanes = [0.0; LANES];
         s.store(&mut lanes, self.x.load(s, at));
-        s.load(&lanes.map(&self.map))
+        for lane in &mut lanes {
+            *lane = self.map.of(*lane);
+        }
+        s.load(&lanes)
     }
 }
 
-/// `y = code(x)` within bounds.
-fn each(
-    exec: &Exec<'_>,
-    images: usize,
-    (x, (low, high)): (Source<'_>, (i32, i32)),
-    code: impl Fn(f32) -> i32 + Sync,
-    y: &mut [f32],
-    yg: &Geometry,
-) {
-    for_each_pixel(exec, images, &Map { x, map: |x: f32| code(x).clamp(low, high) as f32 }, y, yg);
+/// A code, held as a real, without the checks of a cast: below 2^22 its bits are those of the sum's.
+#[inline(always)]
+fn integer(x: f32) -> i32 {
+    const MAGIC: f32 = 12_582_912.0;
+    (x + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32
 }
 
 /// Bits that terms are shifted up before they meet.
@@ -186,11 +225,12 @@ impl PixelOp for Add<'_> {
         let [mut a, mut b] = [[0.0; LANES]; 2];
         s.store(&mut a, self.a.load(s, at));
         s.store(&mut b, self.b.load(s, at));
-        let term = |x: f32, fixed: Fixed31| fixed.apply((x as i32) << ADD_SHIFT);
-        s.load(&std::array::from_fn::<f32, LANES, _>(|i| {
-            let sum = term(a[i], self.terms[0]) + term(b[i], self.terms[1]);
-            self.sum.apply(sum).clamp(self.bounds.0, self.bounds.1) as f32
-        }))
+        let [first, second] = self.terms;
+        for i in 0..LANES {
+            let sum = first.apply(integer(a[i]) << ADD_SHIFT).wrapping_add(second.apply(integer(b[i]) << ADD_SHIFT));
+            a[i] = self.sum.apply(sum).max(self.bounds.0).min(self.bounds.1) as f32;
+        }
+        s.load(&a)
     }
 }
 
@@ -340,3 +380,7 @@ pub fn softmax_of_reals(
         }
     });
 }
+
+#[cfg(test)]
+#[path = "integer_tests.rs"]
+mod tests;

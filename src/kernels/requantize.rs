@@ -124,26 +124,41 @@ impl Requantizer {
     #[inline(always)]
     pub(super) fn codes(&self, block: usize, sums: [i32; LANES]) -> [f32; LANES] {
         let lanes = &self.blocks[block];
-        let sums: [i32; LANES] = std::array::from_fn(|i| sums[i].wrapping_add(lanes.bias[i]));
+        // Loops, one step each: the compiler makes vectors of these.
+        let mut sums = sums;
+        for i in 0..LANES {
+            sums[i] = sums[i].wrapping_add(lanes.bias[i]);
+        }
+        let (low, high) = (self.low as f32, self.high as f32);
+        let mut codes = [0.0; LANES];
         match self.rounding {
             Rounding::Float32 => {
-                let (low, high) = (self.low as f32, self.high as f32);
-                std::array::from_fn(|i| (sums[i] as f32 * lanes.scale[i]).round_ties_even().clamp(low, high))
+                for i in 0..LANES {
+                    codes[i] = (sums[i] as f32 * lanes.scale[i]).round_ties_even().max(low).min(high);
+                }
             }
-            Rounding::Fixed31 => std::array::from_fn(|i| {
-                let product = i64::from(sums[i].wrapping_shl(lanes.left[i])) * i64::from(lanes.mantissa[i]);
-                let high = ((product + (1 << 30)) >> 31) as i32;
-                let mask = (1i32 << lanes.right[i]).wrapping_sub(1);
-                let threshold = (mask >> 1) + i32::from(high < 0);
-                let code = (high >> lanes.right[i]) + i32::from((high & mask) > threshold);
-                code.clamp(self.low, self.high) as f32
-            }),
-            Rounding::Fixed31Once => std::array::from_fn(|i| {
-                let shift = lanes.left[i] as i32 - lanes.right[i] as i32;
-                let code = Fixed31 { mantissa: lanes.mantissa[i], shift }.apply_once(sums[i]);
-                code.clamp(self.low, self.high) as f32
-            }),
+            Rounding::Fixed31 => {
+                let mut halves = [0; LANES];
+                for i in 0..LANES {
+                    let product = i64::from(sums[i].wrapping_shl(lanes.left[i])) * i64::from(lanes.mantissa[i]);
+                    halves[i] = ((product + (1 << 30)) >> 31) as i32;
+                }
+                for i in 0..LANES {
+                    let mask = 1i32.wrapping_shl(lanes.right[i]).wrapping_sub(1);
+                    let threshold = (mask >> 1) + i32::from(halves[i] < 0);
+                    let code = halves[i].wrapping_shr(lanes.right[i]) + i32::from((halves[i] & mask) > threshold);
+                    codes[i] = code.max(self.low).min(self.high) as f32;
+                }
+            }
+            Rounding::Fixed31Once => {
+                for i in 0..LANES {
+                    let shift = lanes.left[i] as i32 - lanes.right[i] as i32;
+                    let code = Fixed31 { mantissa: lanes.mantissa[i], shift }.apply_once(sums[i]);
+                    codes[i] = code.clamp(self.low, self.high) as f32;
+                }
+            }
         }
+        codes
     }
 }
 

@@ -72,13 +72,12 @@ fn a_measurement_tells_the_bits_of_a_character_whatever_the_segments() {
     assert!((likelihood.perplexity() / perplexity - 1.0).abs() < 1e-3, "perplexity {}", likelihood.perplexity());
     let right = likelihood.correct as f64 / likelihood.tokens as f64;
     assert!((right - figures["next_char_accuracy"].as_f64().unwrap()).abs() < 2e-4, "{right} right");
+    let of_segments = regex::Regex::new(r#""(input|output)":\[[^\]]*\]"#).unwrap();
     for (steps, threads, isa) in [(1000, 1, Isa::best()), (64, 1, Isa::SCALAR), (64, 3, Isa::best())] {
         let (other, again) = measured(steps, 1, threads, isa);
         assert_eq!(quality, other, "{steps} steps");
         // Extents are those of the segments; everything else is of the text.
-        let plain = |text: &str| {
-            regex::Regex::new(r#""(input|output)":\[[^\]]*\]"#).unwrap().replace_all(text, "").into_owned()
-        };
+        let plain = |text: &str| of_segments.replace_all(text, "").into_owned();
         assert!(plain(&counts) == plain(&again), "{steps} steps, {threads} threads, {}: other counts", isa.name());
     }
     let (of_streams, _) = measured(50, 4, 2, Isa::best());
