@@ -27,7 +27,7 @@ pub fn quantized(
     let Backend::Native(options) = backend else {
         return Err(Error::unsupported("quantising by the candle engine", "give --backend native"));
     };
-    if model.stores_integers() || data.goes_on() {
+    if model.stores_integers() || model.embedding_rows().is_some() {
         let what = format!("quantising {}", model.card.name);
         return Err(Error::unsupported(what, "networks of reals that read images are quantised"));
     }

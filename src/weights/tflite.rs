@@ -96,6 +96,14 @@ pub struct Tflite {
 }
 
 impl Tflite {
+    /// The network in `bytes`, a file held in memory; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// As for one that is read.
+    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
+        Self::parse(name, bytes, SourceFile::of_bytes(name, bytes))
+    }
+
     /// Reads the network in `bytes`.
     ///
     /// # Errors
