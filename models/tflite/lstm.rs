@@ -23,7 +23,8 @@ impl Lowering<'_> {
         }
         let hidden = self.constant(operator, 5)?.shape.first().copied().unwrap_or(0);
         let Shape { c: features, h: rows, w: steps } = x.shape;
-        if rows != 1 || hidden == 0 {
+        // Sums of so many products of bytes stay in 32 bits.
+        if rows != 1 || hidden == 0 || hidden > 1 << 16 {
             return Err(self.refuse(operator, &format!("of {hidden} hidden values over {}", x.shape)));
         }
         // Gates of both are in the order i, f, g, o.

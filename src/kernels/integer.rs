@@ -247,7 +247,7 @@ impl PixelOp for Average<'_> {
         let Self { shape, codes, bounds, x } = self;
         let rows = shape.clip(at.y, shape.padding.top, x.geometry.h);
         let columns = shape.clip(at.x, shape.padding.left, x.geometry.w);
-        let cells = (rows.len() * columns.len()) as i32;
+        let cells = (rows.len() * columns.len()) as i64;
         let mut sum = s.splat(0.0);
         // Exact in f32 up to 2^24 / 255 cells.
         for row in rows {
@@ -258,14 +258,14 @@ impl PixelOp for Average<'_> {
         let mut sums = [0.0; LANES];
         s.store(&mut sums, sum);
         s.load(&sums.map(|sum| {
-            let sum = sum as i32 + cells * codes.zero_point;
-            (rounded(sum, cells) - codes.zero_point).clamp(bounds.0, bounds.1) as f32
+            let sum = sum as i64 + cells * i64::from(codes.zero_point);
+            (rounded(sum, cells) as i32 - codes.zero_point).clamp(bounds.0, bounds.1) as f32
         }))
     }
 }
 
 /// The quotient to the nearest, ties away from zero.
-fn rounded(sum: i32, count: i32) -> i32 {
+fn rounded(sum: i64, count: i64) -> i64 {
     (if sum > 0 { sum + count / 2 } else { sum - count / 2 }) / count
 }
 

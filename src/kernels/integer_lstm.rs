@@ -84,7 +84,7 @@ impl PackedIntegerLstm {
                     let weights = &self.weights[row * hidden..][..hidden];
                     let sum: i32 = weights.iter().zip(&*before).map(|(&w, &h)| w * h as i32).sum();
                     let given = x[xg.index(image, row, 0, step)] as i32;
-                    let sum = saturated(self.gates[row / hidden].apply(sum) + given);
+                    let sum = saturated(self.gates[row / hidden].apply(sum).saturating_add(given));
                     *gate = if row / hidden == 2 { tanh(sum) } else { logistic(sum) };
                 }
                 for unit in 0..hidden {
