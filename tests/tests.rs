@@ -16,5 +16,6 @@ mod oracle;
 mod parity;
 mod pickles;
 mod readme;
+mod requantize;
 mod texts;
 mod tflite;
