@@ -40,7 +40,7 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     }
     let settings = Settings { batch, limit: Some(batch), ..Settings::default() };
     let (progress, backend) = (Progress::new(common), engine::Backend::Native(options.clone()));
-    let model = setup::quantised(model, &args.model, &backend, &data, &settings, &progress)?;
+    let model = setup::in_integers(model, &args.model, &backend, &data, &settings, &progress)?;
     let settings = setup::in_numbers(&args.numbers, &model, settings)?;
     let calibration = calibrate(&model, &backend, &data, &settings, &progress)?;
     let result = bench(&model, &options, &images, args.rounds as usize, &calibration, &progress)?;

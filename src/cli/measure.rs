@@ -20,7 +20,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let progress = Progress::new(common);
     let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.engine) };
     let feeding = Settings { calibrate: args.numbers.calibrate as usize, ..feeding };
-    let model = setup::quantised(model, &args.model, &backend, &data, &feeding, &progress)?;
+    let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
     let settings = setup::in_numbers(&args.numbers, &model, feeding)?;
     let calibration = calibrate(&model, &backend, &data, &settings, &progress)?;
     let measurement = measure(&model, &backend, &data, &calibration, &progress)?;

@@ -30,7 +30,7 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let data = setup::inputs(&model, &args.inputs)?;
     let settings = setup::feeding(&args.inputs, &args.engine);
     let progress = Progress::new(common);
-    let model = setup::quantised(model, &args.model, &backend, &data, &settings, &progress)?;
+    let model = setup::in_integers(model, &args.model, &backend, &data, &settings, &progress)?;
     let answers = answers::of(&model, args)?;
     let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures())?;
     let mut quality = start_score(model.card.task);

@@ -33,7 +33,7 @@ pub fn model(
 }
 
 /// The model in integers if `args` ask for it, by the ranges that `data` gives.
-pub fn quantised(
+pub fn in_integers(
     model: Model,
     args: &ModelArgs,
     backend: &Backend,

@@ -101,9 +101,10 @@ pub fn fuse_epilogue(graph: &Graph) -> Graph {
         {
             let before = rewrite.new_of(def.inputs[0]);
             let slot = match &mut rewrite.graph.nodes[before.index()].layer {
-                Layer::Conv(conv) => Some(&mut conv.activation),
+                // Of integers, what comes out are codes already.
+                Layer::Conv(conv) if conv.integer.is_none() => Some(&mut conv.activation),
                 Layer::ConvTranspose(conv) => Some(&mut conv.activation),
-                Layer::Linear(linear) => Some(&mut linear.activation),
+                Layer::Linear(linear) if linear.integer.is_none() => Some(&mut linear.activation),
                 _ => None,
             };
             if let Some(slot @ Activation::Identity) = slot {

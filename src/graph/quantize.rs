@@ -171,7 +171,7 @@ impl Builder<'_> {
         };
         let ratio = |codes: Codes| f64::from(codes.scale) / f64::from(own.scale);
         let (layer, inputs, codes) = match &def.layer {
-            Layer::Conv(conv) => {
+            Layer::Conv(conv) if products(&conv.weight) <= PRODUCTS => {
                 let (x, x_codes) = self.codes_of(def.inputs[0]);
                 let bias = conv.bias_values.as_ref();
                 let (weight, integer) = filters(&conv.weight, bias, (x_codes, own), bounds(conv.activation));
@@ -186,7 +186,7 @@ impl Builder<'_> {
                 };
                 (Layer::Conv(conv), vec![x], own)
             }
-            Layer::Linear(linear) if !linear.steps => {
+            Layer::Linear(linear) if !linear.steps && products(&linear.weight) <= PRODUCTS => {
                 let (x, x_codes) = self.codes_of(def.inputs[0]);
                 let bounds = bounds(linear.activation);
                 let (weight, integer) = filters(&linear.weight, linear.bias.as_ref(), (x_codes, own), bounds);
@@ -259,6 +259,11 @@ impl Builder<'_> {
     }
 }
 
+/// Products of one sum by filters `[K, ...]`.
+fn products(weight: &Param) -> usize {
+    weight.shape[1..].iter().product()
+}
+
 /// Filters `[K, ...]` as integers, one scale each, and what makes codes `y` of their sums with codes `x`.
 fn filters(
     weight: &Param,
@@ -292,8 +297,10 @@ fn filters(
     (Param { shape: weight.shape.clone(), data }, IntegerWeights { scales, zero_point: 0, signed: true, requantize })
 }
 
-/// Largest bias: sums of a quarter of a million products beside it stay in 32 bits.
+/// Largest bias.
 const BIAS: i32 = 1 << 30;
+/// Most products of a sum: of 8-bit weights and differences to a zero point, beside the largest bias, they stay in 32 bits.
+const PRODUCTS: usize = ((i32::MAX - BIAS) / (127 * 255)) as usize;
 
 #[cfg(test)]
 mod tests {
@@ -321,6 +328,19 @@ mod tests {
         let want = ["input", "quantize", "conv", "dequantize", "hard_swish", "quantize", "conv", "add", "dequantize"];
         assert_eq!(kinds(&graph), want);
         assert_eq!(graph.def(Node(2)).codes, Some(codes((-1.0, 1.0))));
+    }
+
+    #[test]
+    fn sums_that_could_leave_32_bits_stay_real() {
+        let kinds = |features: usize| {
+            let net = Scope::new(Params::Random(1));
+            let x = net.input(features);
+            let y = net.at("fc").linear(x, 2, 1);
+            let graph = quantize(&net.finish(y).unwrap().0, &[(0.0, 1.0); 2]);
+            graph.nodes.iter().map(|def| def.layer.kind()).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(33_155), ["input", "quantize", "linear", "dequantize"]);
+        assert_eq!(kinds(33_156), ["input", "linear"]);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! A quantised value is held as the integer `q - zero_point` in an f32: zero is zero, and every kernel that only moves
 //! values serves it as it is.
 
+use std::ops::Range;
+
 use super::exec::Exec;
 use super::geometry::{Geometry, LANES};
 use super::pixels::{Pixel, PixelOp, Source, for_each_pixel};
@@ -248,20 +250,28 @@ impl PixelOp for Average<'_> {
         let rows = shape.clip(at.y, shape.padding.top, x.geometry.h);
         let columns = shape.clip(at.x, shape.padding.left, x.geometry.w);
         let cells = (rows.len() * columns.len()) as i64;
-        let mut sum = s.splat(0.0);
-        // Exact in f32 up to 2^24 / 255 cells.
-        for row in rows {
-            for column in columns.clone() {
-                sum = s.add(sum, x.load(s, Pixel { y: row, x: column, ..at }));
-            }
-        }
-        let mut sums = [0.0; LANES];
-        s.store(&mut sums, sum);
+        let sums = window(s, x, at, rows, columns);
         s.load(&sums.map(|sum| {
-            let sum = sum as i64 + cells * i64::from(codes.zero_point);
+            let sum = sum + cells * i64::from(codes.zero_point);
             (rounded(sum, cells) as i32 - codes.zero_point).clamp(bounds.0, bounds.1) as f32
         }))
     }
+}
+
+/// The exact sums of sixteen channels over a window: a row at a time in f32, which holds 2^24 / 255 values.
+#[inline(always)]
+fn window<S: Simd>(s: S, x: &Source<'_>, at: Pixel, rows: Range<usize>, columns: Range<usize>) -> [i64; LANES] {
+    let mut sums = [0; LANES];
+    for y in rows {
+        let mut row = s.splat(0.0);
+        for column in columns.clone() {
+            row = s.add(row, x.load(s, Pixel { y, x: column, ..at }));
+        }
+        let mut lanes = [0.0; LANES];
+        s.store(&mut lanes, row);
+        sums.iter_mut().zip(lanes).for_each(|(sum, lane)| *sum += lane as i64);
+    }
+    sums
 }
 
 /// The quotient to the nearest, ties away from zero.
@@ -294,15 +304,12 @@ struct Mean<'a> {
 impl PixelOp for Mean<'_> {
     #[inline(always)]
     fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
-        let mut sum = s.splat(0.0);
-        for y in 0..self.x.geometry.h {
-            for x in 0..self.x.geometry.w {
-                sum = s.add(sum, self.x.load(s, Pixel { y, x, ..at }));
-            }
-        }
-        let mut sums = [0.0; LANES];
-        s.store(&mut sums, sum);
-        s.load(&sums.map(|sum| self.fixed.apply(sum as i32).clamp(self.bounds.0, self.bounds.1) as f32))
+        let Geometry { h, w, .. } = *self.x.geometry;
+        let mean = |sum: i64| {
+            let sum = sum.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+            self.fixed.apply(sum).clamp(self.bounds.0, self.bounds.1) as f32
+        };
+        s.load(&window(s, &self.x, at, 0..h, 0..w).map(mean))
     }
 }
 

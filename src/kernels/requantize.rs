@@ -96,8 +96,7 @@ struct Lanes {
     bias: [i32; LANES],
     scale: [f32; LANES],
     mantissa: [i32; LANES],
-    left: [u32; LANES],
-    right: [u32; LANES],
+    shift: [i32; LANES],
 }
 
 impl Requantizer {
@@ -112,8 +111,7 @@ impl Requantizer {
                 bias: std::array::from_fn(|i| bias.get(i).copied().unwrap_or(0)),
                 scale: std::array::from_fn(|i| multipliers.get(i).copied().unwrap_or(0.0) as f32),
                 mantissa: std::array::from_fn(|i| lane(i).mantissa),
-                left: std::array::from_fn(|i| lane(i).shift.max(0) as u32),
-                right: std::array::from_fn(|i| (-lane(i).shift).max(0) as u32),
+                shift: std::array::from_fn(|i| lane(i).shift),
             }
         };
         let blocks = bias.chunks(LANES).zip(multipliers.chunks(LANES)).map(lanes).collect();
@@ -138,23 +136,15 @@ impl Requantizer {
                 }
             }
             Rounding::Fixed31 => {
-                let mut halves = [0; LANES];
                 for i in 0..LANES {
-                    let product = i64::from(sums[i].wrapping_shl(lanes.left[i])) * i64::from(lanes.mantissa[i]);
-                    halves[i] = ((product + (1 << 30)) >> 31) as i32;
-                }
-                for i in 0..LANES {
-                    let mask = 1i32.wrapping_shl(lanes.right[i]).wrapping_sub(1);
-                    let threshold = (mask >> 1) + i32::from(halves[i] < 0);
-                    let code = halves[i].wrapping_shr(lanes.right[i]) + i32::from((halves[i] & mask) > threshold);
-                    codes[i] = code.max(self.low).min(self.high) as f32;
+                    let fixed = Fixed31 { mantissa: lanes.mantissa[i], shift: lanes.shift[i] };
+                    codes[i] = fixed.apply(sums[i]).max(self.low).min(self.high) as f32;
                 }
             }
             Rounding::Fixed31Once => {
                 for i in 0..LANES {
-                    let shift = lanes.left[i] as i32 - lanes.right[i] as i32;
-                    let code = Fixed31 { mantissa: lanes.mantissa[i], shift }.apply_once(sums[i]);
-                    codes[i] = code.clamp(self.low, self.high) as f32;
+                    let fixed = Fixed31 { mantissa: lanes.mantissa[i], shift: lanes.shift[i] };
+                    codes[i] = fixed.apply_once(sums[i]).max(self.low).min(self.high) as f32;
                 }
             }
         }

@@ -1,0 +1,139 @@
+//! What the engine shows a watcher, against loops over what the layer reads.
+
+use super::*;
+
+struct Lock(std::sync::Mutex<Counter>);
+impl Watch for Lock {
+    fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: std::ops::Range<usize>, _: usize) {
+        assert!(self.0.lock().unwrap().count_rows(Isa::best(), x, geometry, image, rows, 0));
+    }
+}
+
+/// What a recurrence is shown are the hidden values that its steps read: those before the first, then its own.
+#[test]
+fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
+    struct Of<'a>(Node, &'a dyn Watch);
+    impl Probe for Of<'_> {
+        fn watch(&self, node: Node) -> Option<&dyn Watch> {
+            (node == self.0).then_some(self.1)
+        }
+    }
+    for reverse in [false, true] {
+        let (hidden, steps) = (21, 5);
+        let net = Scope::new(Params::Random(4));
+        let x = net.input(3);
+        let x = net.linear_steps(x, net.parameter("input", &[4 * hidden, 3]), None, false);
+        let weight = net.parameter("hidden", &[4 * hidden, hidden]);
+        let y = net.lstm(x, Lstm { weight, bias: None, projection: None, reverse, clip: None, integer: None });
+        let (graph, _) = net.finish(y).unwrap();
+        let map = NumberFormat::Fixed(12).code_map(Range { min: -1.0, max: 1.0 });
+        let shape = LayerShape::steps(hidden, steps, 4 * hidden);
+        let counter = || Counter::new(map, Encoder::Naf, shape.grouping(), Arc::new(shape.classes()), shape.channels());
+        let lock = Lock(std::sync::Mutex::new(counter()));
+        let input = Shape::new(3, 1, steps);
+        let mut session = Session::new(Arc::new(graph.clone()), input, 2, EngineOptions::new(2)).unwrap();
+        session.carry_states();
+        let x: Vec<f32> = (0..2 * 3 * steps).map(|i| (i as f32 * 0.37).sin() * 3.0).collect();
+        let geometry = Geometry::blocked(2, hidden, 1, steps);
+        let mut expected = counter();
+        let mut before = [vec![0.0; hidden], vec![0.0; hidden]];
+        for _ in 0..3 {
+            let y = session.run(&x, Some(&Of(graph.output(), &lock))).unwrap();
+            let mut read = vec![0.0; geometry.len()];
+            for image in 0..2 {
+                let order: Vec<usize> = if reverse { (0..steps).rev().collect() } else { (0..steps).collect() };
+                for t in order {
+                    for c in 0..hidden {
+                        read[geometry.index(image, c, 0, t)] = before[image][c];
+                        before[image][c] = y[(image * hidden + c) * steps + t];
+                    }
+                }
+                expected.count_rows(Isa::best(), &read, &geometry, image, 0..1, 0);
+            }
+        }
+        let (got, want) = (lock.0.into_inner().unwrap().into_sums(), expected.into_sums());
+        assert!(want.values.codes.iter().filter(|&&count| count > 0).count() > 50, "the codes differ");
+        assert!(got == want, "reverse {reverse}");
+    }
+}
+
+/// What a projection is of is shown whole: where it changes nothing, these are the outputs.
+#[test]
+fn a_projection_is_counted_by_the_hidden_values_of_its_own_step() {
+    struct Inside<'a>(&'a dyn Watch);
+    impl Probe for Inside<'_> {
+        fn watch(&self, _: Node) -> Option<&dyn Watch> {
+            None
+        }
+        fn watch_inside(&self, node: Node) -> Option<&dyn Watch> {
+            (node.index() == 1).then_some(self.0)
+        }
+    }
+    let (hidden, steps) = (19, 4);
+    let net = Scope::new(Params::Random(8));
+    let x = net.input(4 * hidden);
+    let identity = (0..hidden * hidden).map(|i| if i % (hidden + 1) == 0 { 1.0 } else { 0.0 });
+    let projection = Some(Param { shape: vec![hidden, hidden], data: identity.collect() });
+    let weight = net.parameter("hidden", &[4 * hidden, hidden]);
+    let y = net.lstm(x, Lstm { weight, bias: None, projection, reverse: false, clip: None, integer: None });
+    let (graph, _) = net.finish(y).unwrap();
+    let map = NumberFormat::Fixed(12).code_map(Range { min: -1.0, max: 1.0 });
+    let shape = LayerShape::steps(hidden, steps, hidden);
+    let counter = || Counter::new(map, Encoder::Naf, shape.grouping(), Arc::new(shape.classes()), shape.channels());
+    let lock = Lock(std::sync::Mutex::new(counter()));
+    let mut session =
+        Session::new(Arc::new(graph), Shape::new(4 * hidden, 1, steps), 2, EngineOptions::new(2)).unwrap();
+    let x: Vec<f32> = (0..2 * 4 * hidden * steps).map(|i| (i as f32 * 0.37).sin() * 3.0).collect();
+    let y = session.run(&x, Some(&Inside(&lock))).unwrap();
+    let geometry = Geometry::blocked(2, hidden, 1, steps);
+    let mut read = vec![0.0; geometry.len()];
+    geometry.pack(&y, &mut read);
+    let mut expected = counter();
+    (0..2).for_each(|image| assert!(expected.count_rows(Isa::best(), &read, &geometry, image, 0..1, 0)));
+    assert!(lock.0.into_inner().unwrap().into_sums() == expected.into_sums());
+}
+
+/// The whole way: a graph run by the engine, watched, against the same counts made from the layer's input directly.
+#[test]
+fn a_watched_run_counts_what_the_layer_reads() {
+    struct One<'a>(Node, &'a dyn Watch);
+    impl Probe for One<'_> {
+        fn watch(&self, node: Node) -> Option<&dyn Watch> {
+            (node == self.0).then_some(self.1)
+        }
+    }
+    let net = Scope::new(Params::Random(3));
+    let x = net.input(3);
+    let y = net.at("conv").conv(x, Conv::new(20, 3).stride(2).padding(1));
+    let (graph, _): (Graph, _) = net.finish(y).unwrap();
+    let Layer::Conv(conv) = &graph.nodes[1].layer else { panic!("a convolution") };
+    assert_eq!(conv.in_channels, 3);
+    let shape = LayerShape {
+        input: [3, 9, 11],
+        output: [20, 5, 6],
+        weight: [20, 3, 3, 3],
+        stride: [2, 2],
+        padding: [1; 4],
+        dilation: [1, 1],
+        groups: 1,
+        features: false,
+        transposed: false,
+    };
+    let problem = Problem {
+        shape,
+        images: 2,
+        format: NumberFormat::Int8,
+        encoder: Encoder::Naf,
+        min_one: false,
+        zeros: 40,
+        signed: true,
+        seed: 9,
+    };
+    let map = problem.maps()[0];
+    let counter = Counter::new(map, Encoder::Naf, problem.shape.grouping(), Arc::new(problem.shape.classes()), 3);
+    let lock = Lock(std::sync::Mutex::new(counter));
+    let mut session = Session::new(Arc::new(graph.clone()), Shape::new(3, 9, 11), 2, EngineOptions::new(2)).unwrap();
+    session.run(&problem.inputs(), Some(&One(graph.output(), &lock))).unwrap();
+    let watched = problem.tally_of(&lock.0.into_inner().unwrap().into_sums(), 2);
+    assert_eq!(watched, problem.tally(Layout::Blocked));
+}
