@@ -81,6 +81,27 @@ pub struct Card {
 }
 
 impl Card {
+    /// A card that says nothing yet of preprocessing and architecture.
+    pub(super) fn new(name: &str, family: &str, task: Task) -> Self {
+        Self {
+            name: name.to_owned(),
+            family: family.to_owned(),
+            task,
+            description: String::new(),
+            repo: None,
+            revision: None,
+            source: String::new(),
+            licence: String::new(),
+            parameters: None,
+            macs: None,
+            labels: None,
+            naming: None,
+            input: toml::Table::new(),
+            arch: toml::Table::new(),
+            from_config: false,
+        }
+    }
+
     /// Reads a card of its own from `text`; `file` is how messages name it.
     ///
     /// # Errors

@@ -45,26 +45,18 @@ fn from_transformers(config: &Value, kind: &str) -> Result<Card> {
         return Err(Error::unsupported(format!("model_type {kind}"), format!("known are {}", known.join(", "))));
     };
     let namings = family.namings.iter().map(|(naming, _)| *naming);
+    let task = match (pixels, family.name) {
+        (true, _) => Task::Segment,
+        (_, "rnn") => Task::Language,
+        _ => Task::Classify,
+    };
     Ok(Card {
-        name: text_or(config, "_name_or_path", kind),
-        family: family.name.to_owned(),
-        task: match (pixels, family.name) {
-            (true, _) => Task::Segment,
-            (_, "rnn") => Task::Language,
-            _ => Task::Classify,
-        },
         description: format!("{} as its config.json describes it", family.name),
-        repo: None,
-        revision: None,
-        source: String::new(),
-        licence: String::new(),
-        parameters: None,
-        macs: None,
         labels: labels(config),
         naming: namings.clone().find(|naming| *naming == Naming::Transformers).or(namings.clone().next()),
-        input: toml::Table::new(),
         arch: read(config)?,
         from_config: true,
+        ..Card::new(&text_or(config, "_name_or_path", kind), family.name, task)
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod alexnet;
 mod card;
+mod carried;
 mod config;
 mod deeplab;
 mod demosaicnet;
@@ -16,6 +17,7 @@ mod mobilenet_v1;
 mod mobilenet_v2;
 mod mobilenet_v3;
 mod naming;
+pub mod onnx;
 mod resnet;
 mod squeezenet;
 mod ternary;
@@ -28,6 +30,7 @@ use crate::graph::{Graph, Node, Params, Scope};
 use crate::{Error, Result};
 
 pub use card::{Card, Task};
+pub use carried::Carried;
 pub use config::from_config;
 pub use labels::Labels;
 pub use naming::Naming;

@@ -9,7 +9,7 @@ use crate::input::{Cut, Dataset, Preprocess, Vocabulary};
 use crate::kernels::{Integer, Rounding};
 use crate::layers::{Layer, Shape};
 use crate::models::Task;
-use crate::weights::{SourceFile, Weights, tflite::Tflite};
+use crate::weights::{NetworkFile, SourceFile, Weights};
 use crate::{Error, Result, models};
 
 /// How a model is loaded.
@@ -67,8 +67,8 @@ impl Model {
             return Self::from_card(models::Card::from_file(path)?, options);
         }
         if path.is_file() {
-            if let Some(tflite) = crate::weights::open_tflite(path)? {
-                return Self::from_tflite(tflite, arch);
+            if let Some(network) = crate::weights::open_network(path)? {
+                return Self::from_network(&network, arch, options);
             }
             let Some(arch) = arch else {
                 let detail = "weights alone do not say which network they are of; name its card with --arch";
@@ -189,15 +189,35 @@ impl Model {
     }
 
     /// A file that carries its network. A card tells how images become its input, what its classes are called and what
-    /// its task is; without one, pixels go in as the 8-bit integers they are.
-    fn from_tflite(tflite: Tflite, card: Option<&models::Card>) -> Result<Self> {
-        let rounding = card.map_or(Ok(None), models::Card::rounding)?.unwrap_or(Rounding::Fixed31);
-        let network = models::tflite::build(&tflite, rounding)?;
-        let card = match card {
-            Some(card) => models::Card { name: stem(&tflite.file.name), ..card.clone() },
-            None => models::tflite::card(&stem(&tflite.file.name), &network),
+    /// its task is; without one, pixels go in as the 8-bit integers they are, or as 0 to 1.
+    fn from_network(file: &NetworkFile, card: Option<&models::Card>, options: &LoadOptions) -> Result<Self> {
+        let rounding = card.map_or(Ok(None), models::Card::rounding)?;
+        let told = card.map(|card| Preprocess::from_table(&card.name, &card.input)).transpose()?;
+        let (source, file, family, network) = match file {
+            NetworkFile::Tflite(tflite) => {
+                let network = models::tflite::build(tflite, rounding.unwrap_or(Rounding::Fixed31))?;
+                (&tflite.source, &tflite.file, "tflite", network)
+            }
+            NetworkFile::Onnx(onnx) => {
+                let size = told.as_ref().map(Preprocess::size);
+                let network = models::onnx::build(onnx, size, rounding.unwrap_or(Rounding::Float32))?;
+                (&onnx.source, &onnx.file, "onnx", network)
+            }
         };
-        let preprocess = Preprocess::from_table(&card.name, &card.input)?;
+        let name = stem(&file.name);
+        let (card, preprocess) = match (card, told) {
+            (Some(card), Some(told)) => (models::Card { name, ..card.clone() }, told),
+            _ => {
+                if network.input_codes.is_none() {
+                    tracing::warn!(
+                        "{source} does not tell how images become its input: pixels go in as 0 to 1, name a card with --arch"
+                    );
+                }
+                let card = network.card(&name, family);
+                let preprocess = Preprocess::from_table(&card.name, &card.input)?;
+                (card, preprocess)
+            }
+        };
         let got = (preprocess.channels(), preprocess.size());
         let Shape { c, h, w } = network.input;
         if got != (c, (h, w)) {
@@ -206,15 +226,16 @@ impl Model {
             return Err(Error::shape(format!("card {}", card.name), detail));
         }
         let parameters = network.graph.parameters();
+        let (graph, folded) = finished(&network.graph, options);
         Ok(Self {
             card,
-            graph: Arc::new(passes::fuse_epilogue(&network.graph)),
-            naming: "tflite".into(),
-            source: tflite.source,
-            files: vec![tflite.file],
+            graph,
+            naming: family.into(),
+            source: source.clone(),
+            files: vec![file.clone()],
             preprocess,
             parameters,
-            folded: None,
+            folded,
             quantized: None,
         })
     }
@@ -274,12 +295,19 @@ impl Model {
         };
         let (graph, naming) = models::build(&card, params)?;
         let parameters = graph.parameters();
-        let normed = graph.nodes.iter().any(|def| matches!(def.layer, Layer::BatchNorm(_)));
-        let graph = if options.no_fold { graph } else { passes::fold_norm(&graph) };
-        let graph = Arc::new(passes::fuse_epilogue(&graph));
-        let folded = normed.then_some(!options.no_fold);
+        let (graph, folded) = finished(&graph, options);
         Ok(Self { card, graph, naming, source, files, preprocess, parameters, folded, quantized: None })
     }
+}
+
+/// `graph` as it is run, and whether batch norm was folded, if there is any.
+fn finished(graph: &Graph, options: &LoadOptions) -> (Arc<Graph>, Option<bool>) {
+    let normed = graph.nodes.iter().any(|def| matches!(def.layer, Layer::BatchNorm(_)));
+    let fused = match options.no_fold {
+        true => passes::fuse_epilogue(graph),
+        false => passes::fuse_epilogue(&passes::fold_norm(graph)),
+    };
+    (Arc::new(fused), normed.then_some(!options.no_fold))
 }
 
 /// The preprocessing that the configuration files of a checkpoint's directory tell.
@@ -318,5 +346,7 @@ fn stem(name: &str) -> String {
 }
 
 fn looks_like_file(spec: &str) -> bool {
-    [".tflite", ".safetensors", ".bin", ".pth", ".pt", ".th", ".toml", ".tar"].iter().any(|end| spec.ends_with(end))
+    [".tflite", ".onnx", ".safetensors", ".bin", ".pth", ".pt", ".th", ".toml", ".tar"]
+        .iter()
+        .any(|end| spec.ends_with(end))
 }

@@ -12,6 +12,7 @@ mod house;
 mod images;
 mod measuring;
 mod naive;
+mod onnx;
 mod oracle;
 mod parity;
 mod pickles;

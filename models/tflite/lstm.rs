@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Lowering, Value};
+use super::Lowering;
 use crate::kernels::integer_lstm::IntegerLstm;
 use crate::kernels::{Activation, Codes, Requantize, Rounding};
 use crate::layers::{IntegerWeights, Layer, Linear, Lstm, Param, Shape};
+use crate::models::carried::Value;
 use crate::weights::tflite::{Element, Operator};
 use crate::{Error, Result};
 
@@ -32,7 +33,7 @@ impl Lowering<'_> {
         let recurrent = self.gates(operator, 5, &[hidden, hidden])?;
         let (_, output) = self.output(operator)?;
         let (name, codes) = (output.name.clone(), self.codes_if_any(output)?);
-        let (bias, products, integer) = match (self.graph.def(x.node).codes, codes) {
+        let (bias, products, integer) = match (self.draft.codes(x), codes) {
             (None, None) => (Some(self.gates(operator, 12, &[hidden])?), None, None),
             (Some(from), Some(to)) => {
                 let (products, recurrence) = self.integers_of(operator, (from, to), hidden)?;

@@ -4,88 +4,29 @@ mod lstm;
 mod weighted;
 mod weightless;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use super::{Card, Task};
-use crate::graph::{Graph, Node, NodeDef};
+use super::Task;
+use super::carried::{Carried, Draft, Value};
 use crate::kernels::integer::Codes;
 use crate::kernels::{Activation, Halo, Integer, Rounding};
 use crate::layers::{Layer, Shape};
 use crate::weights::tflite::{Element, Operator, Tflite, TfliteTensor};
 use crate::{Error, Result};
 
-/// What a TFLite file says.
-pub struct TfliteNetwork {
-    /// The network.
-    pub graph: Graph,
-    /// `[C, H, W]` of its input.
-    pub input: Shape,
-    /// How the file stores its input, if as integers.
-    pub input_codes: Option<Codes>,
-    /// What its output is.
-    pub task: Task,
-}
-
-/// A card for `network`, called `name`: pixels go in as the integers that the file stores, or as 0 to 1 where it stores
-/// reals.
-pub fn card(name: &str, network: &TfliteNetwork) -> Card {
-    let Shape { c, h, w } = network.input;
-    // Pixel p is the code p, or p - 128: its real value is (p / 255 - mean) / std.
-    let (mean, std) = network.input_codes.map_or((0.0, 1.0), |codes| {
-        let zero = f64::from(codes.zero_point - codes.range().0);
-        (zero / 255.0, 1.0 / (255.0 * f64::from(codes.scale)))
-    });
-    let list = |value: f64| toml::Value::from(vec![value; c]);
-    let size = toml::Value::from(vec![h as i64, w as i64]);
-    let mut input = toml::Table::new();
-    input.insert("channels".into(), (c as i64).into());
-    input.insert("size".into(), size.clone());
-    input.insert("resize".into(), toml::Table::from_iter([("exact".to_owned(), size)]).into());
-    input.insert("mean".into(), list(mean));
-    input.insert("std".into(), list(std));
-    Card {
-        name: name.to_owned(),
-        family: "tflite".into(),
-        task: network.task,
-        description: String::new(),
-        repo: None,
-        revision: None,
-        source: String::new(),
-        licence: String::new(),
-        parameters: None,
-        macs: None,
-        labels: None,
-        naming: None,
-        input,
-        arch: toml::Table::new(),
-        from_config: false,
-    }
-}
-
-/// A tensor of the file in our graph.
-#[derive(Clone, Copy)]
-struct Value {
-    node: Node,
-    shape: Shape,
-    /// Zeros that a PAD put around it, which the next window reads.
-    pad: Halo,
-}
-
 struct Lowering<'a> {
     file: &'a Tflite,
     rounding: Rounding,
-    graph: Graph,
+    draft: Draft,
     values: HashMap<usize, Value>,
-    names: HashSet<String>,
 }
 
 /// Builds the network of `file`; its convolutions and linear layers of integers round as `rounding` says.
 ///
 /// # Errors
 /// [`Error::Unsupported`] naming the operator that is not read; [`Error::Malformed`] naming the tensor that does not fit.
-pub fn build(file: &Tflite, rounding: Rounding) -> Result<TfliteNetwork> {
-    let mut lowering =
-        Lowering { file, rounding, graph: Graph::default(), values: HashMap::new(), names: HashSet::new() };
+pub fn build(file: &Tflite, rounding: Rounding) -> Result<Carried> {
+    let mut lowering = Lowering { file, rounding, draft: Draft::default(), values: HashMap::new() };
     let (input, input_codes) = lowering.input()?;
     for operator in &file.operators {
         lowering.operator(operator)?;
@@ -94,12 +35,12 @@ pub fn build(file: &Tflite, rounding: Rounding) -> Result<TfliteNetwork> {
         return Err(unsupported(file, format!("{} outputs", file.outputs.len()), "networks of one output are read"));
     };
     let mut output = lowering.value(output)?;
-    if let Some(codes) = lowering.graph.def(output.node).codes {
+    if let Some(codes) = lowering.draft.codes(output) {
         output = lowering.push("output", Layer::Integer(Integer::Dequantize(codes)), &[output], output.shape, None);
     }
     let task = if output.shape.h * output.shape.w > 1 { Task::Segment } else { Task::Classify };
-    lowering.graph.output = Some(output.node);
-    Ok(TfliteNetwork { graph: lowering.graph, input, input_codes, task })
+    lowering.draft.graph.output = Some(output.node);
+    Ok(Carried { graph: lowering.draft.graph, input, input_codes, task })
 }
 
 fn unsupported(file: &Tflite, what: String, hint: &str) -> Error {
@@ -134,12 +75,15 @@ impl Lowering<'_> {
             }
         };
         let codes = self.codes_if_any(tensor)?;
-        self.names.insert("input".into());
-        let def = NodeDef { name: "input".into(), layer: Layer::Input, inputs: vec![], channels: shape.c, codes: None };
-        self.graph.nodes.push(def);
-        let mut value = Value { node: Node(0), shape, pad: Halo::default() };
+        let mut value = self.draft.input(shape);
         if let Some(codes) = codes {
-            value = self.push("quantize", Layer::Integer(Integer::Quantize(codes)), &[value], shape, Some(codes));
+            value = self.push(
+                "quantize",
+                Layer::Integer(Integer::Quantize(codes, Rounding::Fixed31)),
+                &[value],
+                shape,
+                Some(codes),
+            );
         }
         if sequence {
             value = self.push("rows", Layer::Rows, &[value], Shape::new(shape.w, 1, shape.h), codes);
@@ -150,16 +94,7 @@ impl Lowering<'_> {
 
     fn push(&mut self, name: &str, layer: Layer, inputs: &[Value], shape: Shape, codes: Option<Codes>) -> Value {
         // Names of fused operators are joined; the first is the layer's own.
-        let name = name.split(';').next().unwrap_or_default();
-        let mut unique = name.to_owned();
-        let mut count = 1;
-        while !self.names.insert(unique.clone()) {
-            count += 1;
-            unique = format!("{name}#{count}");
-        }
-        let inputs = inputs.iter().map(|value| value.node).collect();
-        self.graph.nodes.push(NodeDef { name: unique, layer, inputs, channels: shape.c, codes });
-        Value { node: Node(self.graph.nodes.len() as u32 - 1), shape, pad: Halo::default() }
+        self.draft.push(name.split(';').next().unwrap_or_default(), layer, inputs, shape, codes)
     }
 
     fn value(&self, tensor: usize) -> Result<Value> {
@@ -254,7 +189,7 @@ impl Lowering<'_> {
             "MEAN" => self.mean(operator)?,
             "SOFTMAX" => {
                 let (x, beta) = (self.read(operator, 0)?, operator.options.beta);
-                let layer = match (self.graph.def(x.node).codes, codes()?) {
+                let layer = match (self.draft.codes(x), codes()?) {
                     (None, None) => Layer::Softmax(beta),
                     (Some(from), Some(to)) => Layer::Integer(Integer::Softmax { scale: from.scale * beta, to }),
                     _ => return Err(self.refuse(operator, "from reals to integers or back")),
@@ -264,15 +199,19 @@ impl Lowering<'_> {
             }
             "QUANTIZE" => {
                 let (x, to) = (self.read(operator, 0)?, self.codes(tensor)?);
-                let integer = match self.graph.def(x.node).codes {
-                    None => Integer::Quantize(to),
-                    Some(from) => Integer::Rescale { multiplier: ratio(from, to), bounds: to.bounds() },
+                let integer = match self.draft.codes(x) {
+                    None => Integer::Quantize(to, Rounding::Fixed31),
+                    Some(from) => Integer::Rescale {
+                        scales: (from.scale, to.scale),
+                        bounds: to.bounds(),
+                        rounding: Rounding::Fixed31,
+                    },
                 };
                 self.push(&name, Layer::Integer(integer), &[x], x.shape, Some(to))
             }
             "DEQUANTIZE" => {
                 let x = self.read(operator, 0)?;
-                let codes = self.graph.def(x.node).codes.ok_or_else(|| self.refuse(operator, "of reals"))?;
+                let codes = self.draft.codes(x).ok_or_else(|| self.refuse(operator, "of reals"))?;
                 self.push(&name, Layer::Integer(Integer::Dequantize(codes)), &[x], x.shape, None)
             }
             "CONCATENATION" => self.concat(operator)?,
@@ -304,9 +243,4 @@ impl Lowering<'_> {
         self.values.insert(output, value);
         Ok(())
     }
-}
-
-/// From scale to scale.
-fn ratio(from: Codes, to: Codes) -> f64 {
-    f64::from(from.scale) / f64::from(to.scale)
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Lowering, Value};
+use super::Lowering;
 use crate::kernels::integer::Codes;
 use crate::kernels::{Activation, Halo, Requantize, Rounding};
 use crate::layers::{Conv, IntegerWeights, Layer, Linear, Padding, Param, Shape};
+use crate::models::carried::Value;
 use crate::weights::tflite::{Element, Operator, TfliteTensor};
 use crate::{Error, Result};
 
@@ -62,15 +63,6 @@ impl Lowering<'_> {
             };
             product / f64::from(y.scale)
         };
-        let (low, high) = x.bounds();
-        let largest = f64::from(high.max(-low));
-        for (filter, weights) in weights.chunks((weights.len() / filters).max(1)).enumerate() {
-            let most =
-                weights.iter().map(|w| f64::from(w.abs())).sum::<f64>() * largest + f64::from(bias[filter]).abs();
-            if most > f64::from(i32::MAX) {
-                return Err(self.wrong(tensor, format!("sums of filter {filter} can leave 32 bits")));
-            }
-        }
         let (low, high) = self.bounds(operator, y)?;
         let multipliers: Vec<f64> = (0..filters).map(multiplier).collect();
         let zero_point = tensor.zero_points.first().map_or(0, |&zero_point| zero_point as i32);
@@ -80,6 +72,9 @@ impl Lowering<'_> {
             rounding => rounding,
         };
         let requantize = Requantize { bias, multipliers, rounding, low, high };
+        if let Some(filter) = requantize.overflowing(weights, x.bounds()) {
+            return Err(self.wrong(tensor, format!("sums of filter {filter} can leave 32 bits")));
+        }
         Ok(IntegerWeights {
             scales: tensor.scales.clone(),
             zero_point,
@@ -124,7 +119,7 @@ impl Lowering<'_> {
             in_channels: x.shape.c,
             ..Conv::new(filters, 1)
         };
-        let integer = self.graph.def(x.node).codes;
+        let integer = self.draft.codes(x);
         match integer {
             Some(codes) => conv.integer = Some(self.requantize(operator, codes, &data, filters)?),
             None => {
@@ -171,7 +166,7 @@ impl Lowering<'_> {
         // From the order row, column, channel to channel, row, column.
         let places = (0..filters).flat_map(|k| (0..c).flat_map(move |c| (0..h * w).map(move |pixel| (k, c, pixel))));
         let data: Vec<f32> = places.map(|(k, channel, pixel)| stored[(k * h * w + pixel) * c + channel]).collect();
-        let integer = self.graph.def(x.node).codes;
+        let integer = self.draft.codes(x);
         let mut linear = Linear {
             weight: Param { shape: vec![filters, features], data: Arc::default() },
             bias: None,

@@ -1,9 +1,10 @@
 //! Operators without weights.
 
-use super::{Lowering, Value, ratio};
+use super::Lowering;
 use crate::kernels::pool::PoolShape;
-use crate::kernels::{Activation, Halo, Integer};
+use crate::kernels::{Activation, Halo, Integer, Rounding};
 use crate::layers::{Conv, Layer, Padding, Pool, Resize, Shape};
+use crate::models::carried::Value;
 use crate::weights::tflite::Operator;
 use crate::{Error, Result};
 
@@ -14,7 +15,7 @@ impl Lowering<'_> {
             return Err(self.refuse(operator, &format!("of {} and {}", a.shape, b.shape)));
         }
         let name = self.output(operator)?.1.name.clone();
-        let Some((from, to)) = self.graph.def(a.node).codes.zip(self.graph.def(b.node).codes) else {
+        let Some((from, to)) = self.draft.codes(a).zip(self.draft.codes(b)) else {
             let sum = self.push(&name, Layer::Add, &[a, b], a.shape, None);
             return Ok(match self.activation(operator)? {
                 Activation::Identity => sum,
@@ -23,7 +24,11 @@ impl Lowering<'_> {
         };
         let codes = self.codes(self.output(operator)?.1)?;
         let bounds = self.bounds(operator, codes)?;
-        let layer = Layer::Integer(Integer::Add { scales: ([from.scale, to.scale], codes.scale), bounds });
+        let layer = Layer::Integer(Integer::Add {
+            scales: ([from.scale, to.scale], codes.scale),
+            bounds,
+            rounding: Rounding::Fixed31,
+        });
         Ok(self.push(&name, layer, &[a, b], a.shape, Some(codes)))
     }
 
@@ -40,7 +45,7 @@ impl Lowering<'_> {
                 .halo(x.shape.h, x.shape.w),
         };
         let name = self.output(operator)?.1.name.clone();
-        let (average, codes) = (operator.name == "AVERAGE_POOL_2D", self.graph.def(x.node).codes);
+        let (average, codes) = (operator.name == "AVERAGE_POOL_2D", self.draft.codes(x));
         let layer = match codes {
             Some(codes) if average => {
                 let (shape, bounds) = (PoolShape { kernel, stride, padding }, self.bounds(operator, codes)?);
@@ -63,11 +68,15 @@ impl Lowering<'_> {
         }
         let (_, output) = self.output(operator)?;
         let (name, shape) = (output.name.clone(), Shape::new(x.shape.c, 1, 1));
-        let Some(from) = self.graph.def(x.node).codes else {
+        let Some(from) = self.draft.codes(x) else {
             return Ok(self.push(&name, Layer::GlobalAvgPool, &[x], shape, None));
         };
         let to = self.codes(output)?;
-        let layer = Layer::Integer(Integer::Mean { multiplier: ratio(from, to), bounds: to.bounds() });
+        let layer = Layer::Integer(Integer::Mean {
+            scales: (from.scale, to.scale),
+            bounds: to.bounds(),
+            rounding: Rounding::Fixed31,
+        });
         Ok(self.push(&name, layer, &[x], shape, Some(to)))
     }
 
@@ -78,7 +87,7 @@ impl Lowering<'_> {
         if ![3, -1].contains(&operator.options.axis) || operator.options.activation != 0 {
             return Err(self.refuse(operator, &format!("along axis {}: channels are read", operator.options.axis)));
         }
-        if parts.iter().any(|part| self.graph.def(part.node).codes != codes) {
+        if parts.iter().any(|&part| self.draft.codes(part) != codes) {
             return Err(self.refuse(operator, "of integers of several scales"));
         }
         let shapes: Vec<Shape> = parts.iter().map(|part| part.shape).collect();
@@ -102,7 +111,7 @@ impl Lowering<'_> {
         let first = self.values.values().filter(fits).min_by_key(|value| value.node.index()).copied();
         let like = first.ok_or_else(|| self.refuse(operator, &format!("to {size:?}: no value is of that size")))?;
         let (shape, align_corners) = (Shape { c: x.shape.c, ..like.shape }, options.align_corners);
-        let codes = self.graph.def(x.node).codes;
+        let codes = self.draft.codes(x);
         let layer = match codes {
             Some(codes) => Layer::Integer(Integer::Resize { align_corners, codes }),
             None => Layer::Resize(Resize { align_corners }),

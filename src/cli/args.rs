@@ -20,7 +20,7 @@ Examples:
   deadweight measure timm/resnet18.a1_in1k photos/ --format json -o resnet18.json
 
 MODEL is a card's name (see `deadweight models`), a directory with config.json, a weights file with --arch CARD,
-a card file (.toml), a .tflite file, or a Hugging Face id org/name[@revision]. Built in are digits, scenes, photos
+a card file (.toml), a .tflite or .onnx file, or a Hugging Face id org/name[@revision]. Built in are digits, scenes, photos
 and verses.";
 
 /// Runs neural networks and measures, exactly and while they run, how much of the work is ineffectual.
@@ -114,7 +114,7 @@ pub enum Plain {
 /// Which model.
 #[derive(Args, Debug)]
 pub struct ModelArgs {
-    /// Card name, directory, weights file with --arch, card file, .tflite file, or hub id org/name[@revision]
+    /// Card name, directory, weights file with --arch, card file, .tflite or .onnx file, or hub id org/name[@revision]
     #[arg(value_name = "MODEL")]
     pub model: String,
     /// Card (or card file) of the network that a weights file is of

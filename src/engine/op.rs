@@ -9,7 +9,7 @@ use crate::kernels::linear::PackedLinear;
 use crate::kernels::lstm::{LstmParams, PackedLstm};
 use crate::kernels::pool::PoolShape;
 use crate::kernels::resize::Bilinear;
-use crate::kernels::{Activation, Exec, Geometry, Halo, Integer, LANES, copy, integer, pointwise, pool};
+use crate::kernels::{Activation, Exec, Geometry, Halo, Integer, LANES, copy, pointwise, pool, softmax};
 use crate::layers::{Conv, ConvTranspose, Layer, Linear, Lstm, PoolKind, Shuffle, Slice, Subsample};
 
 /// A node made ready: weights packed, tables built.
@@ -255,7 +255,7 @@ impl Op {
             }
             Self::WeightedMean => pool::weighted_mean(exec, images, x, inputs[1], y, yg),
             Self::Fill(value) => pointwise::fill(exec, images, *value, y, yg),
-            Self::Softmax(beta) => integer::softmax_of_reals(exec, images, *beta, x, y, yg),
+            Self::Softmax(beta) => softmax::softmax(exec, images, *beta, x, y, yg),
             Self::Integer(integer) => integer.run(exec, images, inputs, y, yg),
             Self::Rows => copy::rows(exec, images, x, y, yg),
             Self::Subsample(subsample) => {

@@ -145,7 +145,7 @@ impl Builder<'_> {
             return (integer, self.graph.def(integer).codes.expect("integers have codes"));
         }
         let (real, codes) = (self.reals[&node], codes(self.ranges[node.index()]));
-        let integer = self.beside(node, "quantize", Integer::Quantize(codes), real, Some(codes));
+        let integer = self.beside(node, "quantize", Integer::Quantize(codes, ROUNDING), real, Some(codes));
         self.integers.insert(node, integer);
         (integer, codes)
     }
@@ -169,7 +169,6 @@ impl Builder<'_> {
                 _ => (low, high),
             }
         };
-        let ratio = |codes: Codes| f64::from(codes.scale) / f64::from(own.scale);
         let (layer, inputs, codes) = match &def.layer {
             Layer::Conv(conv) if products(&conv.weight) <= PRODUCTS => {
                 let (x, x_codes) = self.codes_of(def.inputs[0]);
@@ -206,7 +205,11 @@ impl Builder<'_> {
                     }
                     _ => {
                         let (x, codes) = self.codes_of(def.inputs[0]);
-                        let layer = Integer::Rescale { multiplier: ratio(codes), bounds: bounds(*activation) };
+                        let layer = Integer::Rescale {
+                            scales: (codes.scale, own.scale),
+                            rounding: ROUNDING,
+                            bounds: bounds(*activation),
+                        };
                         (Layer::Integer(layer), vec![x], own)
                     }
                 }
@@ -222,14 +225,16 @@ impl Builder<'_> {
             }
             Layer::GlobalAvgPool => {
                 let (x, codes) = self.codes_of(def.inputs[0]);
-                let layer = Integer::Mean { multiplier: ratio(codes), bounds: own.bounds() };
+                let layer =
+                    Integer::Mean { scales: (codes.scale, own.scale), rounding: ROUNDING, bounds: own.bounds() };
                 (Layer::Integer(layer), vec![x], own)
             }
             Layer::Concat => {
                 let mut parts = Vec::new();
                 for &input in &def.inputs {
                     let (x, codes) = self.codes_of(input);
-                    let layer = Integer::Rescale { multiplier: ratio(codes), bounds: own.bounds() };
+                    let layer =
+                        Integer::Rescale { scales: (codes.scale, own.scale), rounding: ROUNDING, bounds: own.bounds() };
                     parts.push(if codes == own { x } else { self.beside(input, "rescale", layer, x, Some(own)) });
                 }
                 (Layer::Concat, parts, own)
@@ -255,7 +260,7 @@ impl Builder<'_> {
     fn sum(&mut self, def: &NodeDef, own: Codes, bounds: (i32, i32)) -> (Layer, Vec<Node>, Codes) {
         let [(a, first), (b, second)] = [def.inputs[0], def.inputs[1]].map(|input| self.codes_of(input));
         let scales = ([first.scale, second.scale], own.scale);
-        (Layer::Integer(Integer::Add { scales, bounds }), vec![a, b], own)
+        (Layer::Integer(Integer::Add { scales, bounds, rounding: ROUNDING }), vec![a, b], own)
     }
 }
 
@@ -289,7 +294,7 @@ fn filters(
     let requantize = Requantize {
         bias: bias.collect(),
         multipliers: products.map(|product| product / f64::from(y.scale)).collect(),
-        rounding: Rounding::Float32,
+        rounding: ROUNDING,
         low,
         high,
     };
@@ -297,6 +302,8 @@ fn filters(
     (Param { shape: weight.shape.clone(), data }, IntegerWeights { scales, zero_point: 0, signed: true, requantize })
 }
 
+/// How every layer rounds.
+const ROUNDING: Rounding = Rounding::Float32;
 /// Largest bias.
 const BIAS: i32 = 1 << 30;
 /// Most products of a sum: of 8-bit weights and differences to a zero point, beside the largest bias, they stay in 32 bits.

@@ -22,6 +22,7 @@ pub mod requantize;
 pub mod resize;
 mod shared;
 pub mod simd;
+pub mod softmax;
 pub mod threads;
 mod tile;
 #[cfg(target_arch = "x86_64")]

@@ -83,6 +83,18 @@ pub struct Requantize {
     pub high: i32,
 }
 
+impl Requantize {
+    /// The first filter of `weights`, `[K, ...]`, whose sum with values between `low` and `high` can leave 32 bits.
+    pub fn overflowing(&self, weights: &[f32], (low, high): (i32, i32)) -> Option<usize> {
+        let largest = f64::from(high.max(-low));
+        let mut filters = weights.chunks((weights.len() / self.bias.len()).max(1)).zip(&self.bias);
+        filters.position(|(weights, bias)| {
+            let sum = weights.iter().map(|w| f64::from(w.abs())).sum::<f64>();
+            sum * largest + f64::from(*bias).abs() > f64::from(i32::MAX)
+        })
+    }
+}
+
 /// A [`Requantize`] by blocks of sixteen filters.
 pub(super) struct Requantizer {
     blocks: Vec<Lanes>,

@@ -81,10 +81,15 @@ pub(super) fn read_json(path: &Path) -> Result<Option<serde_json::Value>> {
     serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::malformed(shown, format!("no valid JSON: {e}")))
 }
 
-/// Whether a file starts as TFLite's do; false if it cannot be read.
-pub(super) fn is_tflite(path: &Path) -> bool {
-    let mut head = [0; 8];
-    open(path).is_ok_and(|(mut file, _)| file.read_exact(&mut head).is_ok()) && head[4..] == *b"TFL3"
+/// Whether a file starts as those do that carry a network, or at least is called so; false if it cannot be read.
+pub(super) fn carries_network(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = open(path).is_ok_and(|(file, _)| file.take(HEAD as u64).read_to_end(&mut head).is_ok());
+    let called = ["tflite", "onnx"].iter().any(|ending| path.extension().is_some_and(|e| e == *ending));
+    match kind(&path.to_string_lossy(), &head) {
+        Ok(kind) => read && matches!(kind, Kind::Tflite | Kind::Onnx),
+        Err(_) => read && called,
+    }
 }
 
 fn open(path: &Path) -> Result<(File, u64)> {
@@ -114,6 +119,8 @@ pub(super) enum Kind {
     Pickle,
     /// A network with its weights.
     Tflite,
+    /// Another.
+    Onnx,
 }
 
 /// Tells by its first bytes what a file is.
@@ -135,6 +142,11 @@ pub(super) fn kind(name: &str, bytes: &[u8]) -> Result<Kind> {
     }
     if starts(b"version https://git-lfs") {
         return Err(Error::malformed(name, "a Git LFS pointer, not the weights themselves: run `git lfs pull`"));
+    }
+    // A protocol buffer has no mark; ONNX's start with a version in practice.
+    let versioned = bytes.len() > 2 && bytes[0] == 8 && (1..32).contains(&bytes[1]) && bytes.get(8) != Some(&b'{');
+    if versioned || name.ends_with(".onnx") {
+        return Ok(Kind::Onnx);
     }
     if bytes.get(257..262) == Some(b"ustar") {
         return refuse(

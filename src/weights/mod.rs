@@ -9,7 +9,9 @@ mod flatbuffer;
 #[cfg(feature = "hub")]
 mod hub;
 mod names;
+pub mod onnx;
 mod pickle;
+mod protobuf;
 mod safetensors;
 mod tensor;
 pub mod tflite;
@@ -200,16 +202,29 @@ impl std::fmt::Debug for Weights {
     }
 }
 
-/// The network in the file at `path`, if it is a TFLite file.
+/// A file that carries its network.
+pub enum NetworkFile {
+    /// A flatbuffer of TFLite.
+    Tflite(tflite::Tflite),
+    /// A protocol buffer of ONNX.
+    Onnx(onnx::Onnx),
+}
+
+/// The network in the file at `path`, if it is of a kind that carries one.
 ///
 /// # Errors
 /// Those of reading it; none for files of another kind.
-pub fn open_tflite(path: &Path) -> Result<Option<tflite::Tflite>> {
-    if !file::is_tflite(path) {
+pub fn open_network(path: &Path) -> Result<Option<NetworkFile>> {
+    if !file::carries_network(path) {
         return Ok(None);
     }
-    let (_, blob, file) = file::read(path)?;
-    tflite::Tflite::parse(&path.display().to_string(), &blob, file).map(Some)
+    let (kind, blob, file) = file::read(path)?;
+    let source = path.display().to_string();
+    Ok(match kind {
+        Kind::Tflite => Some(NetworkFile::Tflite(tflite::Tflite::parse(&source, &blob, file)?)),
+        Kind::Onnx => Some(NetworkFile::Onnx(onnx::Onnx::parse(&source, &blob, file)?)),
+        _ => None,
+    })
 }
 
 fn parse(kind: Kind, name: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {
@@ -218,9 +233,10 @@ fn parse(kind: Kind, name: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {
         Kind::ZipPickle => pickle::read_zip(name, blob),
         Kind::Pickle => pickle::read_legacy(name, blob),
         Kind::Index => Err(Error::malformed(name, "an index of shards where weights should be")),
-        Kind::Tflite => {
+        Kind::Tflite | Kind::Onnx => {
             let hint = "give the file itself as the model: it carries its network";
-            Err(Error::unsupported(format!("{name}: a TFLite network as weights of another"), hint))
+            let format = if matches!(kind, Kind::Tflite) { "a TFLite" } else { "an ONNX" };
+            Err(Error::unsupported(format!("{name}: {format} network as weights of another"), hint))
         }
     }
 }

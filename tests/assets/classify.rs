@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use deadweight::engine::{Backend, EngineOptions};
+use deadweight::engine::{Backend, EngineOptions, Runner};
 use deadweight::input::{Dataset, Preprocess};
 use deadweight::kernels::Pool;
 use deadweight::measure::{Quiet, Settings, predict};
@@ -124,4 +124,35 @@ fn imagenet_networks_equal_pytorch_and_reach_their_accuracy() {
     let want = stored(&reference, "prob_onnxruntime").0;
     let apart = unsafe_share.iter().zip(want.chunks(2)).map(|(got, want)| (got - f64::from(want[1])).abs());
     assert!(apart.fold(0.0, f64::max) < 1e-5, "{name}: probabilities are not those of ONNX Runtime");
+}
+
+#[test]
+fn an_onnx_network_equals_onnx_runtime() {
+    let folder = tempfile::tempdir().unwrap();
+    let card = folder.path().join("flowers.toml");
+    let text = r#"
+        name = "flowers"
+        family = "mobilenet_v2"
+        task = "classify"
+        description = "five flowers, pixels from -1 to 1"
+        labels = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
+        arch = {}
+        input = { channels = 3, size = [128, 128], mean = [0.5, 0.5, 0.5], std = [0.5, 0.5, 0.5] }
+    "#;
+    std::fs::write(&card, text).unwrap();
+    let model = load("classify/mobilenetv2-0.35-flowers.onnx", card.to_str().unwrap());
+    assert_eq!((model.folded, model.gives_probabilities()), (Some(true), true));
+    let reference = "classify/mobilenetv2-0.35-flowers.ref.safetensors";
+    let (inputs, shape) = stored(reference, "input");
+    assert_eq!(shape, [3, 3, 128, 128]);
+    for backend in [native(), candle()] {
+        let mut runner = Runner::new(&model.graph, model.input_shape(), &backend, 3).unwrap();
+        let outputs = runner.run(&inputs, None).unwrap();
+        let rows: Vec<Vec<f32>> = outputs.chunks(5).map(<[f32]>::to_vec).collect();
+        compare("flowers", &rows, &stored(reference, "prob").0, 5);
+        assert_eq!(model.class_name(best(&rows[0])), "daisy");
+        assert_eq!(model.class_name(best(&rows[2])), "sunflowers");
+        let data = Dataset::open(&[asset("data/imagenet128.safetensors")], &model.preprocess).unwrap();
+        compare("flowers", &logits(&model, &backend, &data, 20), &stored(reference, "prob20").0, 5);
+    }
 }

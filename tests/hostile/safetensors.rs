@@ -74,6 +74,7 @@ mod refused {
             ("HDF5", b"\x89HDF\r\n\x1a\n0000".to_vec(), "HDF5"),
             ("GGUF", b"GGUF\x03\0\0\0\0\0".to_vec(), "GGUF"),
             ("TFLite", b"\x1c\0\0\0TFL3\0\0".to_vec(), "TFLite"),
+            ("ONNX", b"\x08\x08\x12\x07pytorch".to_vec(), "ONNX"),
             ("gzip", b"\x1f\x8b\x08\0\0".to_vec(), "gzip"),
             ("an index", br#"{"weight_map": {}}"#.to_vec(), "index of shards"),
             ("zeros", vec![0; 1 << 20], "not recognised"),

@@ -34,8 +34,11 @@ fn codes(scale: f32, zero_point: i32) -> Codes {
 fn ties_of_reals_go_away_from_zero() {
     let geometry = Geometry::blocked(1, 8, 1, 1);
     let values = vec![0.5, -0.5, 1.5, -2.5, 0.499_999_97, 2.499_999_8, -0.2, 300.0];
-    let got = run(&Integer::Quantize(codes(1.0, 100)), &[(values, geometry)], geometry);
+    let got = run(&Integer::Quantize(codes(1.0, 100), Rounding::Fixed31), &[(values.clone(), geometry)], geometry);
     assert_eq!(got, [1.0, -1.0, 2.0, -3.0, 0.0, 2.0, 0.0, 155.0]);
+    assert!(got[6].is_sign_positive(), "zero has one form");
+    let got = run(&Integer::Quantize(codes(1.0, 100), Rounding::Float32), &[(values, geometry)], geometry);
+    assert_eq!(got, [0.0, 0.0, 2.0, -2.0, 0.0, 2.0, 0.0, 155.0], "and to even as ONNX has it");
     assert!(got[6].is_sign_positive(), "zero has one form");
 }
 
@@ -53,6 +56,7 @@ proptest! {
     #[test]
     fn sums_means_and_resizes_are_near_their_reals(
         c in 1usize..20, h in 1usize..6, w in 1usize..6, zero in 0i32..256, seed in any::<u32>(),
+        rounding in prop_oneof![Just(Rounding::Fixed31), Just(Rounding::Float32)],
     ) {
         let value = |i: usize| {
             let mixed = (i as u32 ^ seed).wrapping_mul(2_654_435_761);
@@ -66,13 +70,13 @@ proptest! {
             got.iter().enumerate().all(|(i, &got)| (f64::from(got) - clamp(want(i))).abs() < 0.7502)
         };
         let inputs = [(a.clone(), geometry), (b.clone(), geometry)];
-        let got = run(&Integer::Add { scales: ([0.3, 0.7], 0.9), bounds }, &inputs, geometry);
+        let got = run(&Integer::Add { scales: ([0.3, 0.7], 0.9), bounds, rounding }, &inputs, geometry);
         prop_assert!(near(&got, &|i| f64::from(0.3 * a[i] + 0.7 * b[i]) / 0.9), "{got:?}");
-        let got = run(&Integer::Rescale { multiplier: 0.6, bounds }, &inputs[..1], geometry);
+        let got = run(&Integer::Rescale { scales: (0.3, 0.5), bounds, rounding }, &inputs[..1], geometry);
         prop_assert!(near(&got, &|i| f64::from(a[i]) * 0.6), "{got:?}");
         let mean = |c: usize| a[c * h * w..(c + 1) * h * w].iter().map(|&v| f64::from(v)).sum::<f64>() / (h * w) as f64;
         let one = Geometry::blocked(1, c, 1, 1);
-        let got = run(&Integer::Mean { multiplier: 1.2, bounds }, &inputs[..1], one);
+        let got = run(&Integer::Mean { scales: (0.6, 0.5), bounds, rounding }, &inputs[..1], one);
         prop_assert!(near(&got, &|c| mean(c) * 1.2), "{got:?}");
         let side = h.min(w);
         let shape = PoolShape { kernel: side, stride: 1, padding: Halo::default() };

@@ -1,0 +1,213 @@
+//! Operators without weights.
+
+use super::{Held, Lowering, Value, layer_name};
+use crate::Result;
+use crate::kernels::{Activation, Halo, Integer};
+use crate::layers::{Conv, Layer, Padding, Pool, PoolKind};
+use crate::weights::onnx::{OnnxNode, OnnxTensor, Values};
+
+impl<'a> Lowering<'a> {
+    /// What a ReLU or a Clip leaves.
+    pub(super) fn bounds(&self, node: &'a OnnxNode) -> Result<(f32, f32)> {
+        if node.op == "Relu" {
+            return Ok((0.0, f32::INFINITY));
+        }
+        // Before opset 11 they were attributes.
+        let low = self.scalar(node, 1)?.or(node.float("min")).unwrap_or(f32::NEG_INFINITY);
+        let high = self.scalar(node, 2)?.or(node.float("max")).unwrap_or(f32::INFINITY);
+        Ok((low, if high == f32::MAX { f32::INFINITY } else { high }))
+    }
+
+    pub(super) fn activation(&mut self, node: &'a OnnxNode) -> Result<()> {
+        let x = self.unpadded(node, 0)?;
+        if let (Some(from), "Relu" | "Clip") = (self.draft.codes(x), node.op.as_str())
+            && let Some(target) = self.target(&node.inputs[0])?
+        {
+            let (bounds, rounding) = (target.bounds, self.rounding);
+            let layer = Integer::Rescale { scales: (from.scale, target.codes.scale), bounds, rounding };
+            let y = self.push(&layer_name(node, None), Layer::Integer(layer), &[x], Some(target.codes))?;
+            self.reach(target, y);
+            return Ok(());
+        }
+        let near = |name: &str, default: f32, want: f32| (node.float(name).unwrap_or(default) - want).abs() < 1e-6;
+        let activation = match node.op.as_str() {
+            "Relu" | "Clip" => match self.bounds(node)? {
+                (0.0, f32::INFINITY) => Activation::Relu,
+                (0.0, 6.0) => Activation::Relu6,
+                (low, high) => return Err(self.refuse(node, format!("to {low}..{high}"))),
+            },
+            "LeakyRelu" => Activation::LeakyRelu(node.float("alpha").unwrap_or(0.01)),
+            "HardSwish" => Activation::HardSwish,
+            "HardSigmoid" if near("alpha", 0.2, 1.0 / 6.0) && near("beta", 0.5, 0.5) => Activation::HardSigmoid,
+            "Sigmoid" => Activation::Sigmoid,
+            "Tanh" => Activation::Tanh,
+            _ => return Err(self.refuse(node, "of another slope than MobileNetV3's")),
+        };
+        let x = self.real(x);
+        let y = self.push(&layer_name(node, None), Layer::Activation(activation), &[x], None)?;
+        self.held.insert(&node.outputs[0], Held::Value(y));
+        Ok(())
+    }
+
+    pub(super) fn arithmetic(&mut self, node: &'a OnnxNode) -> Result<()> {
+        let constant = |held: &Held<'a>| !matches!(held, Held::Value(_));
+        let (first, second) = (constant(self.required(node, 0)?), constant(self.required(node, 1)?));
+        let y = match (first, second) {
+            (true, true) => return Err(self.refuse(node, "of two constants")),
+            (false, false) => return self.pairwise(node),
+            _ => {
+                let x = self.read(node, usize::from(first))?;
+                self.affine(node, x, usize::from(second), first)?
+            }
+        };
+        self.held.insert(&node.outputs[0], Held::Value(y));
+        Ok(())
+    }
+
+    fn pairwise(&mut self, node: &'a OnnxNode) -> Result<()> {
+        let (a, b) = (self.unpadded(node, 0)?, self.unpadded(node, 1)?);
+        if node.op == "Add"
+            && self.draft.codes(a).is_some()
+            && self.draft.codes(b).is_some()
+            && let Some(target) = self.target(&node.outputs[0])?
+        {
+            let y = self.sum(node, [a, b], (target.codes, target.bounds))?;
+            self.reach(target, y);
+            return Ok(());
+        }
+        let (mut a, mut b) = (self.real(a), self.real(b));
+        let layer = match node.op.as_str() {
+            "Add" => Layer::Add,
+            "Sub" => Layer::Sub,
+            "Mul" => {
+                // The gate is the second.
+                if a.shape.h * a.shape.w < b.shape.h * b.shape.w {
+                    (a, b) = (b, a);
+                }
+                Layer::Mul
+            }
+            _ => return Err(self.refuse(node, "of two values")),
+        };
+        let y = self.push(&layer_name(node, None), layer, &[a, b], None)?;
+        self.held.insert(&node.outputs[0], Held::Value(y));
+        Ok(())
+    }
+
+    pub(super) fn pool(&mut self, node: &'a OnnxNode) -> Result<Value> {
+        let mut x = self.unpadded(node, 0)?;
+        let (kernel, stride) = (self.pair(node, "kernel_shape")?, self.pair(node, "strides")?);
+        if kernel.0 != kernel.1 || stride.0 != stride.1 || self.pair(node, "dilations")? != (1, 1) {
+            return Err(self.refuse(node, format!("of windows {kernel:?}, steps {stride:?}: squares are read")));
+        }
+        let padding = match node.text("auto_pad") {
+            None | Some("NOTSET" | "VALID") => self.halo(node, node.ints("pads").unwrap_or_default())?,
+            Some("SAME_UPPER") => {
+                Conv { stride, padding: Padding::Same, ..Conv::new(1, kernel.0) }.halo(x.shape.h, x.shape.w)
+            }
+            Some(other) => return Err(self.refuse(node, format!("with auto_pad {other}"))),
+        };
+        let kind = match node.op.as_str() {
+            "MaxPool" => PoolKind::Max,
+            _ => PoolKind::Average { count_padding: node.int("count_include_pad").unwrap_or(0) == 1 },
+        };
+        // The largest code is that of the largest real.
+        if kind != PoolKind::Max {
+            x = self.real(x);
+        }
+        let ceil = node.int("ceil_mode").unwrap_or(0) == 1;
+        let pool = Pool { kind, kernel: kernel.0, stride: stride.0, padding, ceil };
+        self.push(&layer_name(node, None), Layer::Pool(pool), &[x], self.draft.codes(x))
+    }
+
+    pub(super) fn mean(&mut self, node: &'a OnnxNode) -> Result<()> {
+        let x = self.unpadded(node, 0)?;
+        if node.op == "ReduceMean" {
+            let axes = self.integers(node, 1)?.or(node.ints("axes")).unwrap_or_default();
+            let mut axes: Vec<i64> = axes.iter().map(|&axis| if axis < 0 { axis + 4 } else { axis }).collect();
+            axes.sort_unstable();
+            if axes != [2, 3] {
+                return Err(self.refuse(node, format!("over axes {axes:?}: rows and columns are read")));
+            }
+        }
+        if self.draft.codes(x).is_some()
+            && let Some(target) = self.target(&node.outputs[0])?
+        {
+            let y = self.mean_of(node, x, (target.codes, target.bounds))?;
+            self.reach(target, y);
+            return Ok(());
+        }
+        let x = self.real(x);
+        let y = self.push(&layer_name(node, None), Layer::GlobalAvgPool, &[x], None)?;
+        self.held.insert(&node.outputs[0], Held::Value(y));
+        Ok(())
+    }
+
+    pub(super) fn concat(&mut self, node: &'a OnnxNode) -> Result<Value> {
+        if ![1, -3].contains(&node.int("axis").unwrap_or(0)) {
+            return Err(self.refuse(node, "along another axis than channels"));
+        }
+        let parts: Vec<Value> = (0..node.inputs.len()).map(|i| self.unpadded(node, i)).collect::<Result<_>>()?;
+        let codes = parts.first().and_then(|&part| self.draft.codes(part));
+        let (parts, codes) = match parts.iter().all(|&part| self.draft.codes(part) == codes) {
+            true => (parts, codes),
+            false => (parts.into_iter().map(|part| self.real(part)).collect(), None),
+        };
+        self.push(&layer_name(node, None), Layer::Concat, &parts, codes)
+    }
+
+    pub(super) fn softmax(&mut self, node: &'a OnnxNode) -> Result<Value> {
+        let x = self.read(node, 0)?;
+        let axis = node.int("axis").unwrap_or(if self.file.opset < 13 { 1 } else { -1 });
+        if axis != 1 && x.shape.h * x.shape.w != 1 {
+            return Err(self.refuse(node, format!("along axis {axis} of {}", x.shape)));
+        }
+        self.push(&layer_name(node, None), Layer::Softmax(1.0), &[x], None)
+    }
+
+    /// Zeros around an image wait for the next window.
+    pub(super) fn pad(&mut self, node: &'a OnnxNode) -> Result<Value> {
+        let x = self.unpadded(node, 0)?;
+        let value = match self.input_of(node, 2)? {
+            Some(Held::Coded(coded)) => coded.reals().first().copied().unwrap_or(0.0),
+            _ => self.scalar(node, 2)?.or(node.float("value")).unwrap_or(0.0),
+        };
+        let pads = self.integers(node, 1)?.or(node.ints("pads")).unwrap_or_default();
+        match (pads, node.text("mode").unwrap_or("constant")) {
+            (&[0, 0, top, left, 0, 0, bottom, right], "constant") if value == 0.0 => {
+                Ok(Value { pad: self.halo(node, &[top, left, bottom, right])?, ..x })
+            }
+            (pads, mode) => {
+                Err(self.refuse(node, format!("by {pads:?} ({mode} {value}): zeros around rows and columns are read")))
+            }
+        }
+    }
+
+    /// Our values have no order of channels and pixels: all features in their order are the same value.
+    pub(super) fn reshape(&mut self, node: &'a OnnxNode) -> Result<Value> {
+        let x = self.unpadded(node, 0)?;
+        let all = x.shape.elements();
+        let same = match node.op.as_str() {
+            "Flatten" => node.int("axis").unwrap_or(1) == 1,
+            "Reshape" => match self.required(node, 1)? {
+                Held::Constant(OnnxTensor { values: Values::Integers(to), .. }) => match to.as_slice() {
+                    [_, features] => *features == -1 || *features == all as i64,
+                    [_, c, 1, 1] => all == x.shape.c && [x.shape.c as i64, -1, 0].contains(c),
+                    _ => false,
+                },
+                _ => return Err(self.refuse(node, "to a shape that the graph computes; simplify it first (onnxsim)")),
+            },
+            // An extent of 1 comes or goes.
+            _ => all == x.shape.c,
+        };
+        if same { Ok(x) } else { Err(self.refuse(node, format!("of {}: vectors of all features are read", x.shape))) }
+    }
+
+    pub(super) fn transpose(&mut self, node: &'a OnnxNode) -> Result<Value> {
+        let x = self.unpadded(node, 0)?;
+        let input = self.file.inputs.first().map(|(name, _)| name);
+        match node.ints("perm") == Some(&[0, 3, 1, 2]) && node.inputs.first() == input && x.pad == Halo::default() {
+            true => Ok(x),
+            false => Err(self.refuse(node, "of anything but an input whose channels come last")),
+        }
+    }
+}

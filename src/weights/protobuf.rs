@@ -1,0 +1,101 @@
+//! Looks through the wire form of an ONNX file before it is parsed: every length fits, no graph holds another.
+
+/// The messages that are parsed, by what they hold.
+#[derive(Clone, Copy)]
+enum Message {
+    Model,
+    Graph,
+    Node,
+    Attribute,
+    Tensor,
+    ValueInfo,
+    Type,
+    TensorType,
+    Shape,
+    /// Holds no further message that is parsed.
+    Leaf,
+}
+
+/// What field `number` of `message` is.
+enum Child {
+    Parsed(Message),
+    /// A message that would hold its own kind.
+    Nested(&'static str),
+    /// A number, bytes or a message that is skipped.
+    Other,
+}
+
+fn child(message: Message, number: u64) -> Child {
+    use Child::{Nested, Parsed};
+    match (message, number) {
+        (Message::Model, 7) => Parsed(Message::Graph),
+        (Message::Model, 8 | 14) | (Message::Tensor, 13) | (Message::Shape, 1) => Parsed(Message::Leaf),
+        (Message::Graph, 1) => Parsed(Message::Node),
+        (Message::Graph, 5) | (Message::Attribute, 5) => Parsed(Message::Tensor),
+        (Message::Graph, 11..=13) => Parsed(Message::ValueInfo),
+        (Message::Node, 5) => Parsed(Message::Attribute),
+        (Message::Attribute, 6) => Nested("an operator that holds a graph (If, Loop, Scan)"),
+        (Message::ValueInfo, 2) => Parsed(Message::Type),
+        (Message::Type, 1) => Parsed(Message::TensorType),
+        (Message::Type, 4) => Nested("a value that is a sequence of values"),
+        (Message::TensorType, 2) => Parsed(Message::Shape),
+        _ => Child::Other,
+    }
+}
+
+/// Most messages of a file: parsed, each takes many times its bytes.
+const MESSAGES: usize = 1 << 20;
+
+/// Whether `bytes` can be parsed as an ONNX model without harm; the text of the error says what is wrong.
+pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
+    message(Message::Model, bytes, &mut 0)
+}
+
+fn message(kind: Message, mut bytes: &[u8], count: &mut usize) -> Result<(), String> {
+    *count += 1;
+    if *count > MESSAGES {
+        return Err(format!("more than {MESSAGES} messages"));
+    }
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes)?;
+        match key & 7 {
+            0 => {
+                varint(&mut bytes)?;
+            }
+            1 => skip(&mut bytes, 8)?,
+            2 => {
+                let length = varint(&mut bytes)?;
+                let inner = bytes;
+                skip(&mut bytes, length)?;
+                match child(kind, key >> 3) {
+                    // The bytes up to where the rest starts.
+                    Child::Parsed(kind) => message(kind, &inner[..inner.len() - bytes.len()], count)?,
+                    Child::Nested(what) => return Err(format!("{what} is not read")),
+                    Child::Other => {}
+                }
+            }
+            5 => skip(&mut bytes, 4)?,
+            wire => return Err(format!("wire type {wire}")),
+        }
+    }
+    Ok(())
+}
+
+fn skip(bytes: &mut &[u8], length: u64) -> Result<(), String> {
+    let rest = usize::try_from(length).ok().and_then(|length| bytes.get(length..));
+    *bytes = rest.ok_or_else(|| format!("{length} bytes where {} are left", bytes.len()))?;
+    Ok(())
+}
+
+fn varint(bytes: &mut &[u8]) -> Result<u64, String> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first().ok_or("it ends within a number")?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Ok(value);
+        }
+    }
+    Err("a number of more than 64 bits".to_owned())
+}
