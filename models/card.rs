@@ -26,6 +26,8 @@ pub enum Task {
     Language,
     /// Logits of each step, one a class.
     Tag,
+    /// Whether something is heard, a probability for each chunk of a recording.
+    Detect,
 }
 
 impl Task {
@@ -37,6 +39,7 @@ impl Task {
             Self::Restore => "restore",
             Self::Language => "language",
             Self::Tag => "tag",
+            Self::Detect => "detect",
         }
     }
 }

@@ -19,6 +19,7 @@ mod mobilenet_v3;
 mod naming;
 pub mod onnx;
 mod resnet;
+mod silero;
 mod squeezenet;
 mod ternary;
 pub mod tflite;
@@ -70,6 +71,7 @@ pub const FAMILIES: &[Family] = &[
     denoise::FAMILY,
     drunet::FAMILY,
     demosaicnet::FAMILY,
+    silero::FAMILY,
 ];
 
 impl Family {
@@ -163,6 +165,11 @@ mod tests {
     fn input(card: &Card) -> Shape {
         if let Some(steps) = card.input.get("steps") {
             return Shape::new(1, 1, steps.as_integer().expect("a number") as usize);
+        }
+        if let Some(rows) = card.input.get("chunk") {
+            let framing = [rows, &card.input["context"], &card.input["reflect"]];
+            let rows: i64 = framing.iter().map(|v| v.as_integer().expect("a number")).sum();
+            return Shape::new(1, rows as usize, 64);
         }
         let size = card.input["size"].as_array().expect("size is [H, W]");
         let [h, w] = [0, 1].map(|i| size[i].as_integer().expect("a number") as usize);

@@ -46,6 +46,8 @@ pub enum Naming {
     Smp,
     /// demosaicnet of mgharbi.
     Demosaicnet,
+    /// Silero's voice activity detector.
+    Silero,
     /// Our own, of the built-in models.
     Deadweight,
 }
@@ -72,6 +74,7 @@ impl Naming {
             Self::G2pm => "g2pm",
             Self::Smp => "smp",
             Self::Demosaicnet => "demosaicnet",
+            Self::Silero => "silero",
             Self::Deadweight => "deadweight",
         }
     }

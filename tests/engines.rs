@@ -41,6 +41,7 @@ fn activations() -> impl Strategy<Value = Activation> {
         Activation::HardSigmoid,
         Activation::Sigmoid,
         Activation::Tanh,
+        Activation::Sqrt,
     ])
 }
 

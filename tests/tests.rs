@@ -2,6 +2,7 @@
 
 #[cfg(deadweight_assets)]
 mod assets;
+mod audio;
 mod bands;
 mod checkpoints;
 mod cli;

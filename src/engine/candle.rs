@@ -389,5 +389,6 @@ fn activate(x: &Tensor, activation: Activation) -> CandleResult {
         Activation::HardSigmoid => hard_sigmoid(x),
         Activation::Sigmoid => (x.neg()?.exp()? + 1.0)?.recip(),
         Activation::Tanh => x.tanh(),
+        Activation::Sqrt => x.relu()?.sqrt(),
     }
 }

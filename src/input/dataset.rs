@@ -193,8 +193,14 @@ impl Dataset {
             Item::File { path, label } => {
                 let id = path.display().to_string();
                 let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
+                let digest = Sha256::digest(&bytes).into();
+                if let Some(framing) = self.preprocess.framing() {
+                    let (values, chunks) = framing.frames(&framing.decode(&id, &bytes)?);
+                    let (shape, size) = ([1, framing.rows(), chunks], [framing.rows(), chunks]);
+                    return Ok(Sample { id, digest, label: *label, values, shape, size, truth: None });
+                }
                 let image = decode(&id, &bytes)?;
-                self.sample(id, Some(path), Sha256::digest(&bytes).into(), *label, image)
+                self.sample(id, Some(path), digest, *label, image)
             }
             Item::Stacked { stack, index } => {
                 let stack = &self.stacks[*stack];
@@ -258,25 +264,29 @@ impl Dataset {
             paths.sort();
             Ok(paths)
         };
-        let is_image = |path: &PathBuf| {
+        let (what, endings) = match self.preprocess.framing() {
+            Some(_) => ("recording", &["wav"][..]),
+            None => ("image", &IMAGES[..]),
+        };
+        let fits = |path: &PathBuf| {
             let end = path.extension().and_then(|end| end.to_str()).map(str::to_ascii_lowercase);
-            path.is_file() && end.is_some_and(|end| IMAGES.contains(&end.as_str()))
+            path.is_file() && end.is_some_and(|end| endings.contains(&end.as_str()))
         };
         let entries = list(path)?;
         let before = self.items.len();
         let labels = read_labels_tsv(&path.join("labels.tsv"))?;
-        for file in entries.iter().filter(|path| is_image(path)) {
+        for file in entries.iter().filter(|path| fits(path)) {
             let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             self.items.push(Item::File { path: file.clone(), label: labels.get(name).copied() });
         }
         // Sub-directories are classes, in sorted order.
         for (class, folder) in entries.iter().filter(|path| path.is_dir()).enumerate() {
-            for file in list(folder)?.into_iter().filter(|path| is_image(path)) {
+            for file in list(folder)?.into_iter().filter(|path| fits(path)) {
                 self.items.push(Item::File { path: file, label: Some(class as u32) });
             }
         }
         if self.items.len() == before {
-            let detail = format!("holds no image (looked for {})", IMAGES.join(", "));
+            let detail = format!("holds no {what} (looked for {})", endings.join(", "));
             return Err(Error::malformed(path.display().to_string(), detail));
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! From files to inputs: decoding, Pillow's resampling, normalisation, and streams of samples.
 
+mod audio;
 mod dataset;
 mod decode;
 mod degrade;
@@ -11,6 +12,7 @@ mod text;
 mod truth;
 mod vocabulary;
 
+pub use audio::Framing;
 pub use dataset::{Dataset, Sample};
 pub use decode::{Pixels, decode};
 pub use degrade::Degradation;

@@ -22,6 +22,8 @@ pub enum Activation {
     Sigmoid,
     /// `tanh(x)`.
     Tanh,
+    /// `sqrt(max(x, 0))`.
+    Sqrt,
 }
 
 impl Activation {
@@ -36,6 +38,7 @@ impl Activation {
             Self::HardSigmoid => "hard_sigmoid",
             Self::Sigmoid => "sigmoid",
             Self::Tanh => "tanh",
+            Self::Sqrt => "sqrt",
         }
     }
 
@@ -63,6 +66,7 @@ impl Activation {
                 s.div(one, s.add(one, exp(s, s.sub(zero, x))))
             }
             Self::Tanh => tanh(s, x),
+            Self::Sqrt => s.sqrt(s.max(zero, x)),
         }
     }
 }

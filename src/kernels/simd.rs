@@ -50,6 +50,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// To the nearest integer, ties to even.
     fn round(self, a: Self::V) -> Self::V;
+    /// Square root.
+    fn sqrt(self, a: Self::V) -> Self::V;
     /// `2^a` for integral `a` in -126..=127.
     fn exp2i(self, a: Self::V) -> Self::V;
 
@@ -144,6 +146,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn round(self, a: Self::V) -> Self::V {
         a.map(f32::round_ties_even)
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Self::V) -> Self::V {
+        a.map(f32::sqrt)
     }
     #[inline(always)]
     fn exp2i(self, a: Self::V) -> Self::V {

@@ -145,6 +145,11 @@ impl Simd for Avx2 {
         unsafe { [_mm256_round_ps::<NEAREST>(a[0]), _mm256_round_ps::<NEAREST>(a[1])] }
     }
     #[inline(always)]
+    fn sqrt(self, a: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_sqrt_ps(a[0]), _mm256_sqrt_ps(a[1])] }
+    }
+    #[inline(always)]
     fn exp2i(self, a: Self::V) -> Self::V {
         // SAFETY: the token proves AVX2.
         unsafe {
@@ -254,6 +259,11 @@ impl Simd for Avx512 {
     fn round(self, a: Self::V) -> Self::V {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Self::V) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_sqrt_ps(a) }
     }
     #[inline(always)]
     fn exp2i(self, a: Self::V) -> Self::V {

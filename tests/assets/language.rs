@@ -4,7 +4,7 @@ use deadweight::engine::{Backend, CandleEngine, EngineOptions, Session};
 use deadweight::input::{Cut, Dataset, Vocabulary};
 use deadweight::kernels::Isa;
 use deadweight::layers::Shape;
-use deadweight::measure::{Quiet, Settings, calibrate, measure};
+use deadweight::measure::{Quiet, Settings, calibrate, measure, predict};
 use deadweight::report;
 use deadweight::task::Quality;
 use deadweight::task::language::{Likelihood, surprise};
@@ -165,4 +165,36 @@ fn windows_of_a_text_are_as_likely_as_to_pytorch() {
     for i in 0..=end {
         assert_eq!(data.load(i).unwrap().values, all[i * 40..][..40], "window {i}");
     }
+}
+
+#[test]
+fn a_voice_detector_gives_the_probabilities_of_onnx_runtime() {
+    let model = load("lstm/silero-vad-16k.safetensors", "silero_vad_16k");
+    let (audio, _) = stored("lstm/silero-vad-16k.ref.safetensors", "audio");
+    let (want, _) = stored("lstm/silero-vad-16k.ref.safetensors", "prob");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("speech.wav");
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16000,
+        bits_per_sample: 32,
+        sample_format: hound::SampleFormat::Float,
+    };
+    let mut writer = hound::WavWriter::create(&path, spec).unwrap();
+    audio.iter().for_each(|&sample| writer.write_sample(sample).unwrap());
+    writer.finalize().unwrap();
+    let data = Dataset::open(&[path], &model.preprocess).unwrap();
+    let mut outputs = Vec::new();
+    let native = Backend::Native(EngineOptions::new(2));
+    predict(&model, &native, &data, &Settings::default(), &Quiet, |_, output, _| {
+        outputs.extend_from_slice(output);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!((outputs.len(), want.len()), (128, 128));
+    let apart = outputs.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-4, "{apart} apart");
+    let heard = outputs.iter().filter(|&&p| p >= 0.5).count();
+    assert_eq!(heard, want.iter().filter(|&&p| p >= 0.5).count());
+    assert!((20..120).contains(&heard), "speech and pauses: {heard}");
 }

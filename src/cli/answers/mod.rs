@@ -1,6 +1,7 @@
 //! Telling answers one by one, a file a task: nothing of an input is kept after it was told.
 
 mod classify;
+mod detect;
 mod language;
 mod restore;
 mod segment;
@@ -54,12 +55,15 @@ pub(super) fn of<'a>(model: &'a Model, args: &RunArgs) -> Result<Box<dyn Answers
         _ if args.top.is_some() && task != Task::Classify => wrong("--top", "classify"),
         _ if args.overlay && task != Task::Segment => wrong("--overlay", "segment"),
         _ if args.prompt.is_some() && task != Task::Language => wrong("--prompt", "predict the next token"),
-        Task::Classify | Task::Language | Task::Tag if args.save.is_some() => wrong("--save", "segment or restore"),
+        Task::Classify | Task::Language | Task::Tag | Task::Detect if args.save.is_some() => {
+            wrong("--save", "segment or restore")
+        }
         Task::Classify => Ok(Box::new(classify::Classify { model, top: args.top.unwrap_or(5) as usize })),
         Task::Segment => Ok(Box::new(segment::Segment { model, overlay: args.overlay })),
         Task::Restore => Ok(Box::new(restore::Restore { model })),
         Task::Language => Ok(Box::new(language::Language { model })),
         Task::Tag => Ok(Box::new(language::Tag { model })),
+        Task::Detect => Ok(Box::new(detect::Detect { model })),
     }
 }
 

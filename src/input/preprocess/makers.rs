@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ChannelOrder, CropRounding, Grey, Preprocess, Resize};
+use super::{ChannelOrder, CropRounding, Grey, Preprocess, Reads, Resize};
 use crate::input::resize::Interpolation;
 use crate::{Error, Result};
 
@@ -82,7 +82,7 @@ impl Preprocess {
         };
         let order = if flag("do_flip_channel_order", false) { ChannelOrder::Bgr } else { ChannelOrder::Rgb };
         let read = Self {
-            numbers: false,
+            reads: Reads::Images,
             channels: mean.len(),
             size,
             any_size: false,
@@ -121,7 +121,7 @@ impl Preprocess {
         };
         let size = [h as usize, w as usize];
         let read = Self {
-            numbers: false,
+            reads: Reads::Images,
             channels: channels as usize,
             size,
             any_size: false,

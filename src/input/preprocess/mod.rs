@@ -1,10 +1,12 @@
 //! Preprocessing: how an image becomes a network's input.
 
+mod describe;
 mod makers;
 mod place;
 
 use serde::Deserialize;
 
+use super::audio::Framing;
 use super::decode::Pixels;
 use super::resize::{Interpolation, resize};
 use crate::{Error, Result};
@@ -45,9 +47,8 @@ pub enum ChannelOrder {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
-    /// Whether inputs are no images but numbers.
     #[serde(skip)]
-    numbers: bool,
+    reads: Reads,
     channels: usize,
     /// Rows and columns of the input; where any size goes, what networks are listed and timed with.
     size: [usize; 2],
@@ -75,6 +76,17 @@ pub struct Preprocess {
     std: Vec<f64>,
     #[serde(default)]
     channel_order: ChannelOrder,
+}
+
+/// What inputs are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Reads {
+    #[default]
+    Images,
+    /// Numbers of tokens.
+    Numbers,
+    /// Recordings.
+    Audio(Framing),
 }
 
 /// How colours become grey.
@@ -136,6 +148,14 @@ impl Preprocess {
             let steps = steps.filter(|steps| (1..=4096).contains(steps));
             return steps.map(Self::numbers).ok_or_else(|| Error::malformed(place, "steps must be 1 to 4096"));
         }
+        if table.contains_key("chunk") {
+            let framing: std::result::Result<Framing, toml::de::Error> = table.clone().try_into();
+            let framing = framing.map_err(|error| Error::malformed(&place, error.message().to_owned()))?;
+            return match framing.fault() {
+                Some(fault) => Err(Error::malformed(place, fault)),
+                None => Ok(Self::recordings(framing)),
+            };
+        }
         let read: Self = table
             .clone()
             .try_into()
@@ -147,7 +167,7 @@ impl Preprocess {
     pub fn numbers(steps: usize) -> Self {
         Self {
             channels: 1,
-            numbers: true,
+            reads: Reads::Numbers,
             size: [1, steps],
             any_size: false,
             multiple: 1,
@@ -161,6 +181,16 @@ impl Preprocess {
             std: vec![1.0],
             channel_order: ChannelOrder::default(),
         }
+    }
+
+    /// Of networks that hear recordings.
+    fn recordings(framing: Framing) -> Self {
+        Self { reads: Reads::Audio(framing), size: [framing.rows(), 64], any_size: true, ..Self::numbers(64) }
+    }
+
+    /// How recordings are cut, if it reads such.
+    pub fn framing(&self) -> Option<Framing> {
+        if let Reads::Audio(framing) = self.reads { Some(framing) } else { None }
     }
 
     fn check(self, place: &str) -> Result<Self> {
@@ -230,42 +260,6 @@ impl Preprocess {
     /// Channels of the input.
     pub fn channels(&self) -> usize {
         self.channels
-    }
-
-    /// All steps in words.
-    pub fn describe(&self) -> String {
-        let [h, w] = self.size;
-        if self.numbers {
-            return "numbers of tokens".into();
-        }
-        let mut steps = Vec::new();
-        if self.bayer() {
-            steps.push("Bayer filter GRBG".to_owned());
-        }
-        match self.resize {
-            Some(Resize::ShortestEdge(edge)) => {
-                steps.push(format!("shortest edge {edge} {}", self.interpolation.name()));
-            }
-            Some(Resize::Exact([h, w])) => steps.push(format!("resize {h}x{w} {}", self.interpolation.name())),
-            None => {}
-        }
-        if self.crop.is_some() {
-            steps.push(format!("center crop {h}x{w}"));
-        }
-        if self.any_size && self.resize.is_none() {
-            steps.push("size kept".to_owned());
-        }
-        if self.multiple > 1 {
-            steps.push(format!("framed to multiples of {}", self.multiple));
-        }
-        let colours = match (self.channels, self.channel_order) {
-            (1, _) if self.grey == Grey::Studio => "grey (16 to 235)",
-            (1, _) => "grey",
-            (_, ChannelOrder::Rgb) => "RGB",
-            (_, ChannelOrder::Bgr) => "BGR",
-        };
-        steps.push(format!("{colours}, (x/255 - {:?}) / {:?}", self.mean, self.std));
-        steps.join(", ")
     }
 
     /// The input `[C, H, W]` made of `image`.

@@ -190,6 +190,7 @@ fn activate(x: f64, activation: Activation) -> f64 {
         Activation::HardSigmoid => hard(x),
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Activation::Tanh => x.tanh(),
+        Activation::Sqrt => x.max(0.0).sqrt(),
     }
 }
 

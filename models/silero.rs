@@ -1,0 +1,69 @@
+//! Silero's voice activity detector: a short Fourier transform as a convolution, four convolutions, an LSTM cell.
+//!
+//! A recording is an image of one channel: chunks are its columns, the samples of a chunk its rows. What a chunk hears of
+//! its neighbours is in its rows already, so that only the LSTM looks from chunk to chunk.
+
+use serde::Deserialize;
+
+use super::{Card, Family, Naming};
+use crate::Result;
+use crate::graph::{Node, Scope};
+use crate::kernels::{Activation, Halo};
+use crate::layers::{Conv, Lstm, Padding, Slice};
+
+/// The family.
+pub(super) const FAMILY: Family = Family {
+    name: "silero",
+    file: "models/silero.toml",
+    cards: include_str!("silero.toml"),
+    namings: &[(Naming::Silero, "stft_conv.weight")],
+    build,
+    from_config: None,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arch {
+    /// Samples of a window of the transform; half of them and one are its frequencies.
+    window: usize,
+    /// Samples from window to window.
+    hop: usize,
+    /// Channels and steps of the convolutions.
+    channels: [usize; 4],
+    strides: [usize; 4],
+    hidden: usize,
+}
+
+/// Along rows alone.
+fn conv(out: usize, kernel: usize, stride: usize, pad: usize) -> Conv {
+    let padding = Padding::Explicit(Halo { top: pad, bottom: pad, left: 0, right: 0 });
+    Conv { kernel: (kernel, 1), stride: (stride, 1), padding, ..Conv::new(out, 1) }
+}
+
+fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
+    let Arch { window, hop, channels, strides, hidden } = card.arch()?;
+    card.check_sizes("window, hop, hidden", &[window, hop, hidden])?;
+    card.check_sizes("channels", &channels)?;
+    card.check_sizes("strides", &strides)?;
+    let bins = window / 2 + 1;
+    let parts = root.at("stft_conv").conv(root.input(1), conv(2 * bins, window, hop, 0));
+    let at = root.at("stft");
+    let part = |start: usize| at.slice(parts, Slice { start, channels: bins, cut: Halo::default() });
+    let squares = [0, bins].map(part).map(|part| at.mul(part, part));
+    let mut x = at.activation(at.add(squares[0], squares[1]), Activation::Sqrt);
+    for (i, (out, stride)) in channels.into_iter().zip(strides).enumerate() {
+        let at = root.at(format!("conv{}", i + 1));
+        x = at.relu(at.conv(x, conv(out, 3, stride, 1).bias(true)));
+    }
+    let cell = root.at("lstm_cell");
+    let inputs = root.channels(x);
+    let [input, recurrent] =
+        [("weight_ih", inputs), ("weight_hh", hidden)].map(|(name, from)| cell.parameter(name, &[4 * hidden, from]));
+    let [input_bias, bias] = ["bias_ih", "bias_hh"].map(|name| cell.parameter(name, &[4 * hidden]));
+    let x = cell.at("weight_ih").linear_steps(x, input, Some(input_bias), false);
+    let lstm =
+        Lstm { weight: recurrent, bias: Some(bias), projection: None, reverse: false, clip: None, integer: None };
+    let x = cell.relu(cell.at("weight_hh").lstm(x, lstm));
+    let last = root.at("final_conv");
+    Ok(last.activation(last.conv(x, conv(1, 1, 1, 0).bias(true)), Activation::Sigmoid))
+}

@@ -1,0 +1,46 @@
+//! Preprocessing in words.
+
+use super::{ChannelOrder, Grey, Preprocess, Reads, Resize};
+use crate::input::Framing;
+
+impl Preprocess {
+    /// All steps in words.
+    pub fn describe(&self) -> String {
+        let [h, w] = self.size;
+        match self.reads {
+            Reads::Images => {}
+            Reads::Numbers => return "numbers of tokens".into(),
+            Reads::Audio(Framing { rate, chunk, context, .. }) => {
+                return format!("{rate} Hz, chunks of {chunk} samples behind {context}");
+            }
+        }
+        let mut steps = Vec::new();
+        if self.bayer() {
+            steps.push("Bayer filter GRBG".to_owned());
+        }
+        match self.resize {
+            Some(Resize::ShortestEdge(edge)) => {
+                steps.push(format!("shortest edge {edge} {}", self.interpolation.name()));
+            }
+            Some(Resize::Exact([h, w])) => steps.push(format!("resize {h}x{w} {}", self.interpolation.name())),
+            None => {}
+        }
+        if self.crop.is_some() {
+            steps.push(format!("center crop {h}x{w}"));
+        }
+        if self.any_size && self.resize.is_none() {
+            steps.push("size kept".to_owned());
+        }
+        if self.multiple > 1 {
+            steps.push(format!("framed to multiples of {}", self.multiple));
+        }
+        let colours = match (self.channels, self.channel_order) {
+            (1, _) if self.grey == Grey::Studio => "grey (16 to 235)",
+            (1, _) => "grey",
+            (_, ChannelOrder::Rgb) => "RGB",
+            (_, ChannelOrder::Bgr) => "BGR",
+        };
+        steps.push(format!("{colours}, (x/255 - {:?}) / {:?}", self.mean, self.std));
+        steps.join(", ")
+    }
+}
