@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use deadweight::engine::{Backend, EngineOptions};
-use deadweight::input::Dataset;
+use deadweight::input::{Cut, Dataset};
 use deadweight::kernels::{Isa, Pool};
 use deadweight::measure::{Calibration, Measurement, Quiet, Settings, calibrate, measure};
 use deadweight::model::{LoadOptions, Model};
@@ -126,4 +126,56 @@ fn unfolded_networks_answer_the_same() {
     assert_eq!(a.quality, b.quality);
     assert!(matches!(&a.quality, Quality::Classify(accuracy) if accuracy.top1 >= 30), "{:?}", a.quality);
     assert_ne!(a.layers[0].weights, b.layers[0].weights);
+}
+
+#[test]
+fn an_lstm_is_told_by_gate_and_step_whatever_the_segments() {
+    let model = Model::load("verses", &LoadOptions::default()).unwrap();
+    let backend = native(2, Isa::best());
+    let of = |steps: usize, streams: usize| {
+        let cut = Cut::Streams { streams, steps };
+        let data = model.builtin_text(&cut).unwrap().unwrap();
+        // Ranges of all segments: how many a text has depends on their length.
+        let settings = Settings { calibrate: 100_000, ..Settings::default() };
+        let calibration = calibrate(&model, &backend, &data, &settings, &Quiet).unwrap();
+        let measurement = measure(&model, &backend, &data, &calibration, &Quiet).unwrap();
+        report::document(&model, "native", &calibration, &measurement)
+    };
+    let document = of(64, 2);
+    let recurrent: Vec<_> = document.layers.iter().filter(|layer| layer.recurrent.is_some()).collect();
+    let kinds: Vec<&str> = recurrent.iter().map(|layer| layer.kind.as_str()).collect();
+    assert!(kinds.len() >= 2 && kinds.chunks(2).all(|pair| pair == ["linear", "lstm"]), "{kinds:?}");
+    for layer in &recurrent {
+        let told = layer.recurrent.as_ref().unwrap();
+        assert_eq!(told.gates.iter().map(|gate| gate.gate).collect::<String>(), "ifgo");
+        let sum = |of: &dyn Fn(&report::document::Gate) -> u128| told.gates.iter().map(of).sum::<u128>();
+        let macs = layer.macs;
+        assert_eq!(sum(&|gate| gate.macs.dense.into()), macs.dense.into(), "{}", layer.name);
+        assert_eq!(sum(&|gate| gate.macs.effectual.into()), macs.effectual.into());
+        assert_eq!(sum(&|gate| gate.macs.zero_both.into()), macs.zero_both.into());
+        assert_eq!(sum(&|gate| gate.weights.zeros.into()), layer.weights.zeros.into());
+        // The layer's width is that of its widest gate, other costs add.
+        for (name, all) in layer.potentials.0.iter().filter(|(name, _)| !["Wp.layer", "Wp+Ap"].contains(name)) {
+            let work = |gate: &report::document::Gate| gate.potentials.get(name).unwrap().with_padding.work;
+            assert_eq!(sum(&work), all.with_padding.work, "{}: {name}", layer.name);
+        }
+        let steps = &told.steps;
+        assert_eq!(steps.iter().map(|step| step.first).take(4).collect::<Vec<_>>(), [0, 1, 2, 4]);
+        assert_eq!(steps.iter().map(|step| step.values).sum::<u64>(), layer.activations.elements);
+        assert_eq!(steps.iter().map(|step| step.zeros).sum::<u64>(), layer.activations.zeros);
+        assert_eq!(steps.iter().map(|step| step.terms).sum::<u64>(), layer.activations.terms.naf.terms);
+        let features = layer.shape.weight[1] as u64;
+        assert_eq!((steps[0].steps, steps[0].temporal.compared), (2, 0), "two streams begin");
+        assert_eq!(told.temporal.compared, layer.activations.elements - 2 * features);
+        assert_eq!(steps.iter().map(|step| step.temporal.equal).sum::<u64>(), told.temporal.equal);
+        assert!(told.temporal.equal > 0 && told.temporal.equal < told.temporal.compared);
+    }
+    // Hidden values begin with zeros.
+    let hidden = recurrent[1].recurrent.as_ref().unwrap();
+    assert_eq!(hidden.steps[0].zeros, hidden.steps[0].values);
+    let other = |steps: usize| {
+        let document = of(steps, 2);
+        serde_json::to_string(&document.layers.iter().map(|layer| &layer.recurrent).collect::<Vec<_>>()).unwrap()
+    };
+    assert_eq!(other(64), other(17));
 }

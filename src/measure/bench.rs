@@ -75,7 +75,9 @@ pub fn bench(
     let batch = images.len() / model.input_shape().elements();
     let session = || Session::new(model.graph.clone(), model.input_shape(), batch, options.clone());
     let (mut plain, mut watched) = (session()?, session()?);
-    let (probe, _) = calibration.counters(model, &Backend::Native(options.clone()), model.input_shape())?;
+    let backend = Backend::Native(options.clone());
+    let sequences = calibration.sequences(batch, false);
+    let (probe, _) = calibration.counters(model, &backend, model.input_shape(), &sequences)?;
     let go_on = || if monitor.stop() { Err(Error::Interrupted) } else { Ok(()) };
     let comparison = Comparison::run(
         rounds,

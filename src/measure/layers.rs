@@ -23,6 +23,8 @@ pub struct MeasuredLayer {
     pub kind: &'static str,
     /// Whether it is the projection inside a recurrence.
     pub inside: bool,
+    /// Whether it is one of the two products of an LSTM.
+    pub recurrent: bool,
     /// The numbers of activations and of weights.
     pub codings: [Coding; 2],
 }
@@ -151,10 +153,19 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) ->
 /// The MAC layers of `model` that `settings` chooses, in the order of the network.
 pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<MeasuredLayer>> {
     let codings = [settings.format.coding(Range::default(), None); 2];
+    let readers = model.graph.readers();
+    let is_lstm = |node: Node| matches!(model.graph.def(node).layer, Layer::Lstm(_));
     let handles = model.graph.handles().map(|node| (node, model.graph.def(node)));
     let known = handles.flat_map(|(node, def)| {
         let kind = kind(&def.layer);
-        let layer = |name: String, inside| kind.map(|kind| MeasuredLayer { node, name, kind, inside, codings });
+        let recurrent = match &def.layer {
+            Layer::Linear(linear) => linear.steps && readers[node.index()].iter().any(|&reader| is_lstm(reader)),
+            _ => is_lstm(node),
+        };
+        let layer = |name: String, inside: bool| {
+            let recurrent = recurrent && !inside;
+            kind.map(|kind| MeasuredLayer { node, name, kind, inside, recurrent, codings })
+        };
         let projected = matches!(&def.layer, Layer::Lstm(Lstm { projection: Some(_), .. }));
         // PyTorch names the projection beside the recurrent weights.
         let inside = projected.then(|| layer(def.name.replace("weight_hh", "weight_hr"), true)).flatten();

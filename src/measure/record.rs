@@ -1,10 +1,11 @@
 //! The two probes of a measurement: one learns ranges, one counts.
 
 use std::ops::Range as Rows;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::graph::Node;
+use crate::kernels::count::sequence::Sequence;
 use crate::kernels::count::{Counter, Range};
 use crate::kernels::{Geometry, Isa};
 use crate::probe::{Probe, Watch};
@@ -13,6 +14,7 @@ use crate::probe::{Probe, Watch};
 pub(super) struct PerWorker<T> {
     isa: Isa,
     workers: Vec<Mutex<T>>,
+    sequences: Option<Arc<Sequences>>,
     /// Lowest image of the batch that held NaN or infinity; `usize::MAX` where none did.
     bad_image: AtomicUsize,
 }
@@ -38,7 +40,12 @@ impl Accumulate for Counter {
 impl<T: Accumulate> PerWorker<T> {
     pub(super) fn new(isa: Isa, workers: usize, mut make: impl FnMut() -> T) -> Self {
         let workers = (0..workers).map(|_| Mutex::new(make())).collect();
-        Self { isa, workers, bad_image: AtomicUsize::new(usize::MAX) }
+        Self { isa, workers, sequences: None, bad_image: AtomicUsize::new(usize::MAX) }
+    }
+
+    /// The same, with what is counted along sequences.
+    pub(super) fn along(self, sequences: Option<Arc<Sequences>>) -> Self {
+        Self { sequences, ..self }
     }
 
     /// The accumulators.
@@ -53,6 +60,36 @@ impl<T: Accumulate> Watch for PerWorker<T> {
         if !part.add(self.isa, x, geometry, image, rows, first) {
             self.bad_image.fetch_min(image, Ordering::Relaxed);
         }
+        if let Some(sequences) = &self.sequences {
+            sequences.add(self.isa, x, geometry, image);
+        }
+    }
+}
+
+/// The sequences that the images of a batch are, or go on with.
+pub(super) struct Sequences {
+    /// Whether each run goes on where the last one ended.
+    goes_on: bool,
+    images: Vec<Mutex<Sequence>>,
+}
+
+impl Sequences {
+    /// For up to `images` images at a time.
+    pub(super) fn new(images: usize, goes_on: bool, sequence: &Sequence) -> Self {
+        Self { goes_on, images: (0..images).map(|_| Mutex::new(sequence.clone())).collect() }
+    }
+
+    fn add(&self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize) {
+        let mut sequence = self.images[image].lock().expect("no task panics while it counts");
+        if !self.goes_on {
+            sequence.begin();
+        }
+        sequence.add(isa, x, geometry, image);
+    }
+
+    /// The sequences.
+    pub(super) fn snapshot(&self) -> Vec<Sequence> {
+        self.images.iter().map(|image| image.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
     }
 }
 

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use super::executor::{Executor, Outputs, check, shape_of};
 use super::feed::{Feed, Monitor, Stage};
 use super::layers::{MeasuredLayer, chosen_layers, extents, stored_activations, stored_weights, weights};
-use super::record::{Accumulate, PerWorker, Watchers};
+use super::record::{Accumulate, PerWorker, Sequences, Watchers};
 use super::score;
 use crate::engine::Backend;
 use crate::format::NumberFormat;
 use crate::input::{Dataset, InputDigest, Sample};
 use crate::kernels::Isa;
+use crate::kernels::count::sequence::Sequence;
 use crate::kernels::count::{Counter, Encoder, Range};
 use crate::layers::Shape;
 use crate::model::Model;
-use crate::tally::{ActivationSums, LayerShape, LayerTally, WeightSums};
+use crate::tally::{ActivationSums, LayerShape, LayerTally, RecurrentSums, WeightSums};
 use crate::task::Quality;
 use crate::{Error, Result};
 
@@ -120,6 +121,9 @@ impl Calibration {
                 lowest: [activations.lo, weights.lo],
                 activations: ActivationSums::new(&shape, activations.codes()),
                 weights: WeightSums::count(&shape, &values, weights, self.settings.encoder),
+                recurrent: layer
+                    .recurrent
+                    .then(|| RecurrentSums::count(&shape, &values, weights, self.settings.encoder)),
                 shape,
             }
         };
@@ -133,22 +137,37 @@ impl Calibration {
         })
     }
 
-    /// Watchers that count, one a measured layer, and the extents of the layers, for inputs of `input`.
+    /// What counts along sequences, one a measured layer that is a product of an LSTM, for runs of `data`.
+    pub(super) fn sequences(&self, batch: usize, goes_on: bool) -> Vec<Option<Arc<Sequences>>> {
+        let of = |layer: &MeasuredLayer| {
+            let sequence = Sequence::new(layer.codings[0].map, self.settings.encoder);
+            layer.recurrent.then(|| Arc::new(Sequences::new(batch, goes_on, &sequence)))
+        };
+        self.layers.iter().map(of).collect()
+    }
+
+    /// Watchers that count, one a measured layer, and the extents of the layers, for inputs of `input`; those of LSTMs
+    /// count along `sequences` too.
     pub(super) fn counters(
         &self,
         model: &Model,
         backend: &Backend,
         input: Shape,
+        sequences: &[Option<Arc<Sequences>>],
     ) -> Result<(Watchers<Counter>, Vec<LayerShape>)> {
         let shapes = self.shapes(model, input)?;
         let mut places = shapes.iter();
-        let counters = watchers(model, backend, &self.layers, |layer| {
+        let mut counters = watchers(model, backend, &self.layers, |layer| {
             let shape = places.next().expect("an extent a layer");
             let classes = Arc::new(shape.classes());
             let (encoder, grouping, channels) = (self.settings.encoder, shape.grouping(), shape.channels());
             let map = layer.codings[0].map;
             move || Counter::new(map, encoder, grouping, Arc::clone(&classes), channels)
         });
+        for (layer, sequences) in self.layers.iter().zip(sequences) {
+            let place = counters.place(layer.node, layer.inside);
+            *place = place.take().map(|watcher| watcher.along(sequences.clone()));
+        }
         Ok((counters, shapes))
     }
 }
@@ -251,6 +270,7 @@ pub fn measure(
     result.preprocessing = data.describe();
     let mut counting: Option<Counting> = None;
     let (feed, mut executor) = prepare(model, backend, data, &calibration.settings);
+    let sequences = calibration.sequences(batch_of(data, &calibration.settings), data.goes_on());
     let skipped = feed.run(Stage::Measure, monitor, |samples| {
         let input = shape_of(&samples[0]);
         if let Some(done) = counting.take_if(|counting| counting.input != input) {
@@ -259,8 +279,9 @@ pub fn measure(
         let counting = match &mut counting {
             Some(counting) => counting,
             none => {
-                let (probe, shapes) =
-                    calibration.counters(model, backend, input).map_err(|error| error.of_input(&samples[0].id))?;
+                let (probe, shapes) = calibration
+                    .counters(model, backend, input, &sequences)
+                    .map_err(|error| error.of_input(&samples[0].id))?;
                 none.insert(Counting { input, shapes, probe, images: 0 })
             }
         };
@@ -276,6 +297,11 @@ pub fn measure(
     if let Some(done) = counting {
         done.finish(calibration, &mut result.layers);
     }
+    for (tally, sequences) in result.layers.iter_mut().zip(&sequences) {
+        if let Some(sequences) = sequences {
+            tally.add_sequences(&sequences.snapshot());
+        }
+    }
     result.skipped = skipped as u64;
     Ok(result)
 }
@@ -288,8 +314,12 @@ fn prepare<'a>(
 ) -> (Feed<'a>, Executor<'a>) {
     let limit = settings.limit.unwrap_or(usize::MAX);
     let feed = Feed { data, pool: backend.pool(), limit, batch: settings.batch, skip_bad: settings.skip_bad };
-    let batch = data.together().unwrap_or_else(|| settings.batch.min(data.len()).max(1));
-    (feed, Executor::new(model, backend, batch, data.goes_on()))
+    (feed, Executor::new(model, backend, batch_of(data, settings), data.goes_on()))
+}
+
+/// How many inputs run at a time.
+fn batch_of(data: &Dataset, settings: &Settings) -> usize {
+    data.together().unwrap_or_else(|| settings.batch.min(data.len()).max(1))
 }
 
 /// Runs `samples` under `probe`, and stops at the first NaN or infinity that it meets.

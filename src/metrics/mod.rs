@@ -2,10 +2,12 @@
 
 mod operand;
 mod potentials;
+mod recurrent;
 mod work;
 
 pub use operand::{activations, sum_operands, weights};
 pub use potentials::{POTENTIALS, potentials, sum_potentials};
+pub use recurrent::recurrent;
 pub use work::{macs, sum_macs};
 
 use crate::kernels::count::GroupSums;

@@ -35,6 +35,7 @@ pub fn document(model: &Model, backend: &str, calibration: &Calibration, measure
             activations: metrics::activations(tally, &layer.codings[0]),
             weights: metrics::weights(tally, &layer.codings[1]),
             potentials: metrics::potentials(tally, layer.codings.map(|coding| coding.bits), settings.min_one),
+            recurrent: metrics::recurrent(tally, &layer.codings, settings.min_one),
         })
         .collect();
     let network = Network {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::document::{Document, Macs, Operand, Potentials, Work};
+use super::document::{Document, Macs, Operand, Potentials, Temporal, Work};
 use super::units;
 use crate::metrics::POTENTIALS;
 
@@ -20,6 +20,7 @@ pub struct Row<'a> {
     macs: &'a Macs,
     operands: [&'a Operand; 2],
     potentials: &'a Potentials,
+    temporal: Option<&'a Temporal>,
 }
 
 /// The rows of `document`: its layers, then the network.
@@ -34,6 +35,7 @@ pub fn rows(document: &Document) -> impl Iterator<Item = Row<'_>> {
         macs: &layer.macs,
         operands: [&layer.activations, &layer.weights],
         potentials: &layer.potentials,
+        temporal: layer.recurrent.as_ref().map(|recurrent| &recurrent.temporal),
     });
     layers.chain(std::iter::once(Row {
         name: "network",
@@ -43,6 +45,7 @@ pub fn rows(document: &Document) -> impl Iterator<Item = Row<'_>> {
         macs: &network.macs,
         operands: [&network.activations, &network.weights],
         potentials: &network.potentials,
+        temporal: None,
     }))
 }
 
@@ -120,7 +123,7 @@ fn part(count: u64, total: u64) -> Cell {
 
 type LayerColumn = (&'static str, &'static str, &'static str, fn(&Row) -> Cell);
 
-const LAYER_COLUMNS: [LayerColumn; 8] = [
+const LAYER_COLUMNS: [LayerColumn; 10] = [
     ("kind", "kind", "kind of layer", |row| Cell::Text(row.kind.into())),
     ("macs", "MACs\n/input", "multiply-accumulates of one input", |row| {
         row.macs.dense.checked_div(row.inputs).map_or(Cell::Absent, Cell::Count)
@@ -141,6 +144,15 @@ const LAYER_COLUMNS: [LayerColumn; 8] = [
     ("effectual", "effectual\nMACs", "MACs of two non-zero operands, of all MACs", |row| {
         part(row.macs.effectual, row.macs.dense)
     }),
+    ("temporal", "as step\nbefore", "activations of an LSTM whose code is that of the step before", |row| {
+        row.temporal.map_or(Cell::Absent, |temporal| Cell::Share(temporal.equal_share))
+    }),
+    (
+        "temporal_terms",
+        "change\nterms",
+        "mean terms of the difference to the step before, of an LSTM's activations",
+        |row| row.temporal.map_or(Cell::Absent, |temporal| Cell::Mean(temporal.change_terms_per_value)),
+    ),
 ];
 
 type OperandColumn = (&'static str, &'static str, &'static str, fn(&Operand, &str) -> Cell);
@@ -271,6 +283,8 @@ mod tests {
         zero_activation: 56.0% | 92.0% | 70.7%
         zero_weight: 2.0% | 4.0% | 1.3%
         effectual: 40.0% | 0.0% | 26.7%
+        temporal: - | - | -
+        temporal_terms: - | - | -
         a.elements: 1.000 k | 500 | 1.500 k
         a.zeros: 60.0% | 100.0% | 60.0%
         a.natural: 59.9% | 99.8% | 59.9%

@@ -1,6 +1,6 @@
 //! Tidy CSV: every number of the document on its own line, for data frames.
 
-use super::document::{Document, Group, Layer, Macs, Operand, Potentials, Term, Work};
+use super::document::{Document, Group, Layer, Macs, Operand, Potentials, Recurrent, Temporal, Term, Work};
 use super::quality::Quality;
 
 const HEADER: [&str; 7] = ["layer", "index", "operand", "metric", "parameter", "value", "unit"];
@@ -132,6 +132,39 @@ fn layer_rows(rows: &mut Rows, layer: &Layer) {
     operand(rows, "activations", &layer.activations);
     operand(rows, "weights", &layer.weights);
     potentials(rows, &layer.potentials);
+    if let Some(recurrent) = &layer.recurrent {
+        sequences(rows, recurrent);
+    }
+}
+
+/// An LSTM's gates are layers of the name and `[i]`, `[f]`, `[g]`, `[o]`, and steps are parameters.
+fn sequences(rows: &mut Rows, recurrent: &Recurrent) {
+    let temporal = |rows: &mut Rows, parameter: &str, of: &Temporal| {
+        rows.operand = "activations";
+        rows.put("temporal.compared", parameter, of.compared, "values");
+        rows.put("temporal.equal", parameter, of.equal, "values");
+        rows.put("temporal.equal_share", parameter, of.equal_share, "fraction");
+        rows.put("temporal.change_terms", parameter, of.change_terms, "terms");
+        rows.put("temporal.change_terms_per_value", parameter, of.change_terms_per_value, "terms per value");
+    };
+    temporal(rows, "", &recurrent.temporal);
+    for step in &recurrent.steps {
+        let parameter = format!("step {}", step.first);
+        rows.put("steps", &parameter, step.steps, "steps");
+        rows.put("elements", &parameter, step.values, "values");
+        rows.put("zeros", &parameter, step.zeros, "values");
+        rows.put("zero_share", &parameter, step.zero_share, "fraction");
+        rows.put("terms", &parameter, step.terms, "terms");
+        rows.put("terms_per_value", &parameter, step.terms_per_value, "terms per value");
+        temporal(rows, &parameter, &step.temporal);
+    }
+    for gate in &recurrent.gates {
+        let layer = format!("{}[{}]", rows.layer, gate.gate);
+        let mut rows = Rows { writer: rows.writer, layer: &layer, index: rows.index.clone(), operand: "" };
+        macs(&mut rows, &gate.macs);
+        operand(&mut rows, "weights", &gate.weights);
+        potentials(&mut rows, &gate.potentials);
+    }
 }
 
 fn macs(rows: &mut Rows, macs: &Macs) {

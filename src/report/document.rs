@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::quality::Quality;
+pub use super::recurrent::{Gate, Recurrent, Step, Temporal};
 
 /// Name and version of the document's layout.
 pub const SCHEMA: &str = "deadweight/measure/1";
@@ -133,6 +134,9 @@ pub struct Layer {
     pub weights: Operand,
     /// Potentials by name, in the order of METRICS section 5.
     pub potentials: Potentials,
+    /// Of a product of an LSTM: its gates, and its operand along the steps of sequences.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recurrent: Option<Recurrent>,
 }
 
 /// Extents of a layer's tensors for one image; null where inputs differ.

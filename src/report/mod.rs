@@ -10,6 +10,7 @@ mod json;
 mod markdown;
 mod overview;
 pub mod quality;
+mod recurrent;
 #[cfg(test)]
 mod sample;
 mod table;

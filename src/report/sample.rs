@@ -63,6 +63,7 @@ fn layer(name: &str, kind: &str, dense: u64, effectual: u64) -> Layer {
         activations: operand(dense, effectual),
         weights: operand(36, 30),
         potentials: potentials(dense, effectual),
+        recurrent: None,
     }
 }
 

@@ -1,11 +1,14 @@
 //! Exact integers that add: all that a measurement keeps of one layer. No floating point here.
 
 mod activations;
+mod recurrent;
 mod weights;
 
+use crate::kernels::count::sequence::Sequence;
 use crate::kernels::count::{Classes, Grouping, Sums};
 
 pub use activations::ActivationSums;
+pub use recurrent::RecurrentSums;
 pub use weights::{TapSums, WeightSums};
 
 /// Stands for an extent that is not the same for all inputs.
@@ -140,6 +143,8 @@ pub struct LayerTally {
     pub activations: ActivationSums,
     /// The operand that stays.
     pub weights: WeightSums,
+    /// Of a product of an LSTM, what is told of its gates and steps.
+    pub recurrent: Option<RecurrentSums>,
 }
 
 impl LayerTally {
@@ -170,5 +175,18 @@ impl LayerTally {
         assert_eq!(self.weights, other.weights, "tallies of one set of weights");
         self.meet(&other.shape, other.images);
         self.activations.merge(&other.activations);
+        assert_eq!(self.recurrent.is_some(), other.recurrent.is_some(), "tallies of one layer");
+        if let (Some(own), Some(other)) = (&mut self.recurrent, &other.recurrent) {
+            own.merge(other);
+        }
+    }
+
+    /// Adds what was counted along sequences.
+    ///
+    /// # Panics
+    /// If the layer is no product of an LSTM.
+    pub fn add_sequences<'a>(&mut self, sequences: impl IntoIterator<Item = &'a Sequence>) {
+        let recurrent = self.recurrent.as_mut().expect("a product of an LSTM");
+        sequences.into_iter().for_each(|sequence| recurrent.add(sequence.sums()));
     }
 }

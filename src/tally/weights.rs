@@ -1,6 +1,6 @@
 //! Counts of the operand that stays: once a layer, not once an input.
 
-use super::LayerShape;
+use super::{LayerShape, RecurrentSums};
 use crate::kernels::count::{CodeMap, Encoder, MAX_WIDTH, ValueSums, bits, width};
 
 /// Sums over the filters that meet an input channel at one tap.
@@ -74,6 +74,15 @@ impl WeightSums {
             }
         }
         sums
+    }
+}
+
+impl RecurrentSums {
+    /// Counts the gates of `weight`, `[4·H, C]` as `shape` says; no step yet.
+    pub fn count(shape: &LayerShape, weight: &[f32], map: CodeMap, encoder: Encoder) -> Self {
+        let gate = Self::gate(shape);
+        let gates = weight.chunks((weight.len() / 4).max(1)).map(|part| WeightSums::count(&gate, part, map, encoder));
+        Self { gates: gates.collect(), steps: Vec::new() }
     }
 }
 

@@ -84,6 +84,7 @@ impl Problem {
             lowest: [activations.lo, weights.lo],
             activations: ActivationSums::new(&self.shape, activations.codes()),
             weights: WeightSums::count(&self.shape, &self.weights(), weights, self.encoder),
+            recurrent: None,
             shape: self.shape.clone(),
         };
         tally.add(&self.shape, images, sums);

@@ -9,15 +9,18 @@ impl Watch for Lock {
     }
 }
 
+/// Watches one node.
+struct One<'a>(Node, &'a dyn Watch);
+
+impl Probe for One<'_> {
+    fn watch(&self, node: Node) -> Option<&dyn Watch> {
+        (node == self.0).then_some(self.1)
+    }
+}
+
 /// What a recurrence is shown are the hidden values that its steps read: those before the first, then its own.
 #[test]
 fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
-    struct Of<'a>(Node, &'a dyn Watch);
-    impl Probe for Of<'_> {
-        fn watch(&self, node: Node) -> Option<&dyn Watch> {
-            (node == self.0).then_some(self.1)
-        }
-    }
     for reverse in [false, true] {
         let (hidden, steps) = (21, 5);
         let net = Scope::new(Params::Random(4));
@@ -38,7 +41,7 @@ fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
         let mut expected = counter();
         let mut before = [vec![0.0; hidden], vec![0.0; hidden]];
         for _ in 0..3 {
-            let y = session.run(&x, Some(&Of(graph.output(), &lock))).unwrap();
+            let y = session.run(&x, Some(&One(graph.output(), &lock))).unwrap();
             let mut read = vec![0.0; geometry.len()];
             for image in 0..2 {
                 let order: Vec<usize> = if reverse { (0..steps).rev().collect() } else { (0..steps).collect() };
@@ -96,12 +99,6 @@ fn a_projection_is_counted_by_the_hidden_values_of_its_own_step() {
 /// The whole way: a graph run by the engine, watched, against the same counts made from the layer's input directly.
 #[test]
 fn a_watched_run_counts_what_the_layer_reads() {
-    struct One<'a>(Node, &'a dyn Watch);
-    impl Probe for One<'_> {
-        fn watch(&self, node: Node) -> Option<&dyn Watch> {
-            (node == self.0).then_some(self.1)
-        }
-    }
     let net = Scope::new(Params::Random(3));
     let x = net.input(3);
     let y = net.at("conv").conv(x, Conv::new(20, 3).stride(2).padding(1));
@@ -136,4 +133,53 @@ fn a_watched_run_counts_what_the_layer_reads() {
     session.run(&problem.inputs(), Some(&One(graph.output(), &lock))).unwrap();
     let watched = problem.tally_of(&lock.0.into_inner().unwrap().into_sums(), 2);
     assert_eq!(watched, problem.tally(Layout::Blocked));
+}
+
+/// What a layer reads behind a shuffle of pixels is what the shuffle made: the whole way against loops over all MACs.
+#[test]
+fn inputs_made_by_shuffling_pixels_are_counted() {
+    for up in [true, false] {
+        let (c, h, w) = if up { (12, 5, 4) } else { (3, 10, 8) };
+        let net = Scope::new(Params::Random(6));
+        let x = net.input(c);
+        let x = if up { net.pixel_shuffle(x, 2) } else { net.pixel_unshuffle(x, 2) };
+        let shuffled = if up { [3, 10, 8] } else { [12, 5, 4] };
+        let y = net.at("conv").conv(x, Conv::new(20, 3).padding(1));
+        let (graph, _) = net.finish(y).unwrap();
+        let shape = LayerShape {
+            input: shuffled,
+            output: [20, shuffled[1], shuffled[2]],
+            weight: [20, shuffled[0], 3, 3],
+            stride: [1, 1],
+            padding: [1; 4],
+            dilation: [1, 1],
+            groups: 1,
+            features: false,
+            transposed: false,
+        };
+        let (format, encoder) = (NumberFormat::Int8, Encoder::Naf);
+        let problem = Problem { shape, images: 2, format, encoder, min_one: false, zeros: 40, signed: true, seed: 11 };
+        // The values that the layer shall read, put where the shuffle takes them from.
+        let (read, area) = (problem.inputs(), h * w);
+        let mut x = vec![0.0; read.len()];
+        for (i, &value) in read.iter().enumerate() {
+            let [channels, rows, columns] = shuffled;
+            let (image, channel) = (i / (channels * rows * columns), i / (rows * columns) % channels);
+            let (row, column) = (i / columns % rows, i % columns);
+            let (from, y, z) = match up {
+                true => (channel * 4 + row % 2 * 2 + column % 2, row / 2, column / 2),
+                false => (channel / 4, row * 2 + channel % 4 / 2, column * 2 + channel % 2),
+            };
+            x[(image * c + from) * area + y * w + z] = value;
+        }
+        let map = problem.maps()[0];
+        let classes = Arc::new(problem.shape.classes());
+        let counter = Counter::new(map, encoder, problem.shape.grouping(), classes, shuffled[0]);
+        let lock = Lock(std::sync::Mutex::new(counter));
+        let mut session = Session::new(Arc::new(graph.clone()), Shape::new(c, h, w), 2, EngineOptions::new(2)).unwrap();
+        session.run(&x, Some(&One(graph.output(), &lock))).unwrap();
+        let watched = problem.tally_of(&lock.0.into_inner().unwrap().into_sums(), 2);
+        assert_eq!(metrics::macs(&watched), brute_force(&problem).0, "up {up}");
+        assert_eq!(watched, problem.tally(Layout::Blocked), "up {up}");
+    }
 }

@@ -87,6 +87,17 @@ impl Encoder {
             Self::Runs => runs(m),
         }
     }
+
+    /// Terms of the magnitude `m` of a difference of codes, at most 65534.
+    #[inline(always)]
+    pub fn terms_of_change(self, m: u32) -> u32 {
+        match self {
+            Self::Naf => (m ^ (3 * m)).count_ones(),
+            Self::Popcount => m.count_ones(),
+            Self::Booth4 => booth4_digits(m),
+            Self::Runs => scan_runs(m).into(),
+        }
+    }
 }
 
 /// Bits of a magnitude, 0 for 0.
@@ -122,9 +133,13 @@ pub fn naf(m: u16) -> u16 {
 /// Digit i looks at bits 2i+1, 2i, 2i-1 and is zero where all three are equal.
 #[inline(always)]
 pub fn booth4(m: u16) -> u16 {
-    let m = u32::from(m);
+    booth4_digits(m.into()) as u16
+}
+
+#[inline(always)]
+fn booth4_digits(m: u32) -> u32 {
     let edges = m ^ (m << 1);
-    ((edges | (edges >> 1)) & 0x5555_5555).count_ones() as u16
+    ((edges | (edges >> 1)) & 0x5555_5555).count_ones()
 }
 
 /// Powers emitted by the run recoder, from a table.
@@ -139,7 +154,7 @@ pub fn runs(m: u16) -> u16 {
 fn scan_runs(m: u32) -> u8 {
     let bit = |k: i32| k >= 0 && m >> k & 1 == 1;
     let (mut terms, mut running) = (0, false);
-    for k in (0..16).rev() {
+    for k in (0..18).rev() {
         let (this, next, after) = (bit(k), bit(k - 1), bit(k - 2));
         if running {
             if !this {

@@ -10,6 +10,7 @@ mod histogram;
 mod lanes;
 mod range;
 mod reference;
+pub mod sequence;
 mod sums;
 #[cfg(test)]
 mod tests;

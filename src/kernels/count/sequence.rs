@@ -1,0 +1,222 @@
+//! Counts along a sequence: how values change from step to step (METRICS section 7, `temporal`), and over its steps.
+
+use super::code::{CodeMap, Encoder};
+use crate::kernels::geometry::{Geometry, LANES};
+use crate::kernels::isa::{Isa, Kernel};
+use crate::kernels::simd::Simd;
+
+/// Counts of the steps that share a [`bucket`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepSums {
+    /// Steps.
+    pub steps: u64,
+    /// Values.
+    pub values: u64,
+    /// Non-zero codes.
+    pub nonzero: u64,
+    /// Terms of the chosen encoder.
+    pub terms: u64,
+    /// Values that have one before them: of all steps but a sequence's first.
+    pub compared: u64,
+    /// Of these, codes that are those of the step before.
+    pub equal: u64,
+    /// Terms of the differences of the codes.
+    pub change_terms: u64,
+}
+
+impl StepSums {
+    /// Adds other steps.
+    pub fn merge(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.values += other.values;
+        self.nonzero += other.nonzero;
+        self.terms += other.terms;
+        self.compared += other.compared;
+        self.equal += other.equal;
+        self.change_terms += other.change_terms;
+    }
+}
+
+/// Which steps are counted together: 0, 1, 2 and 3, 4 to 7, 8 to 15 and so on.
+pub fn bucket(step: u64) -> usize {
+    (u64::BITS - step.leading_zeros()) as usize
+}
+
+/// The first step of a bucket.
+pub fn first_step(bucket: usize) -> u64 {
+    if bucket == 0 { 0 } else { 1 << (bucket - 1) }
+}
+
+/// One sequence, which may come in segments.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    map: CodeMap,
+    encoder: Encoder,
+    /// Codes of the last step; none before the first.
+    last: Vec<i32>,
+    /// Steps so far.
+    steps: u64,
+    /// By bucket.
+    sums: Vec<StepSums>,
+}
+
+impl Sequence {
+    /// A sequence of which nothing was seen.
+    pub fn new(map: CodeMap, encoder: Encoder) -> Self {
+        Self { map, encoder, last: Vec::new(), steps: 0, sums: Vec::new() }
+    }
+
+    /// Another sequence begins; what was counted stays.
+    pub fn begin(&mut self) {
+        self.last.clear();
+        self.steps = 0;
+    }
+
+    /// Adds the steps of image `image` of `x`, `[C, 1, T]` laid out as `geometry`.
+    pub fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize) {
+        isa.run(Pass { sequence: self, x, geometry, image });
+    }
+
+    /// What was counted, by bucket.
+    pub fn sums(&self) -> &[StepSums] {
+        &self.sums
+    }
+}
+
+struct Pass<'a> {
+    sequence: &'a mut Sequence,
+    x: &'a [f32],
+    geometry: &'a Geometry,
+    image: usize,
+}
+
+impl Kernel for Pass<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        match self.sequence.encoder {
+            Encoder::Naf => self.steps(|m| Encoder::Naf.terms_of_change(m)),
+            Encoder::Popcount => self.steps(|m| Encoder::Popcount.terms_of_change(m)),
+            Encoder::Booth4 => self.steps(|m| Encoder::Booth4.terms_of_change(m)),
+            Encoder::Runs => self.steps(|m| Encoder::Runs.terms_of_change(m)),
+        }
+    }
+}
+
+impl Pass<'_> {
+    #[inline(always)]
+    fn steps(self, terms: impl Fn(u32) -> u32) {
+        let Self { sequence: Sequence { map, last, steps, sums, .. }, x, geometry, image } = self;
+        let channels = geometry.c;
+        let mut codes = vec![0; channels];
+        for column in 0..geometry.w {
+            if geometry.lanes == LANES {
+                for (block, codes) in codes.chunks_mut(LANES).enumerate() {
+                    let values = &x[geometry.at(image, block, 0, column)..][..LANES];
+                    codes.iter_mut().zip(values).for_each(|(code, &value)| *code = map.code(value));
+                }
+            } else {
+                codes
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(c, code)| *code = map.code(x[geometry.index(image, c, 0, column)]));
+            }
+            let bucket = bucket(*steps);
+            if sums.len() <= bucket {
+                sums.resize(bucket + 1, StepSums::default());
+            }
+            let sum = &mut sums[bucket];
+            let (mut nonzero, mut all) = (0u32, 0u32);
+            for &code in &codes {
+                nonzero += u32::from(code != 0);
+                all += terms(code.unsigned_abs());
+            }
+            sum.steps += 1;
+            sum.values += channels as u64;
+            sum.nonzero += u64::from(nonzero);
+            sum.terms += u64::from(all);
+            if last.is_empty() {
+                last.resize(channels, 0);
+            } else {
+                let (mut equal, mut change) = (0u32, 0u32);
+                for (&code, &before) in codes.iter().zip(&*last) {
+                    equal += u32::from(code == before);
+                    change += terms(code.abs_diff(before));
+                }
+                sum.compared += channels as u64;
+                sum.equal += u64::from(equal);
+                sum.change_terms += u64::from(change);
+            }
+            last.copy_from_slice(&codes);
+            *steps += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn buckets_double() {
+        assert_eq!([0, 1, 2, 3, 4, 7, 8, 1000].map(bucket), [0, 1, 2, 2, 3, 3, 4, 10]);
+        assert!((0..20).all(|b| bucket(first_step(b)) == b && (b == 0 || bucket(first_step(b) - 1) == b - 1)));
+    }
+
+    #[test]
+    fn differences_have_the_terms_of_their_definition() {
+        for m in 0..1u32 << 15 {
+            for encoder in Encoder::ALL {
+                assert_eq!(encoder.terms_of_change(m), u32::from(encoder.terms(m as u16)), "{m}");
+            }
+        }
+        // The largest: 65534 is 2^16 - 2.
+        assert_eq!(Encoder::ALL.map(|encoder| encoder.terms_of_change(65534)), [2, 15, 2, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn segments_add_up_to_the_whole(channels in 1usize..40, steps in 1usize..40, cut in 0usize..40, planar: bool, seed in any::<u32>()) {
+            let map = CodeMap { scale: 3.0, lo: -7, hi: 7 };
+            let value = |i: usize| ((i as u32 ^ seed).wrapping_mul(2_654_435_761) >> 28) as f32 / 3.0 - 2.0;
+            let all: Vec<Vec<f32>> = (0..steps).map(|t| (0..channels).map(|c| value(t * channels + c)).collect()).collect();
+            let mut sequence = Sequence::new(map, Encoder::Naf);
+            let cut = cut % (steps + 1);
+            for part in [&all[..cut], &all[cut..]] {
+                if part.is_empty() {
+                    continue;
+                }
+                let make = if planar { Geometry::planar } else { Geometry::blocked };
+                let geometry = make(1, channels, 1, part.len());
+                let mut x = vec![0.0; geometry.len()];
+                for (t, step) in part.iter().enumerate() {
+                    step.iter().enumerate().for_each(|(c, &v)| x[geometry.index(0, c, 0, t)] = v);
+                }
+                sequence.add(Isa::best(), &x, &geometry, 0);
+            }
+            // By the definition, step by step.
+            let mut want: Vec<StepSums> = vec![];
+            for t in 0..steps {
+                let mut sum = StepSums { steps: 1, ..StepSums::default() };
+                for c in 0..channels {
+                    let code = map.code(all[t][c]);
+                    sum.values += 1;
+                    sum.nonzero += u64::from(code != 0);
+                    sum.terms += u64::from(Encoder::Naf.terms(code.unsigned_abs() as u16));
+                    if t > 0 {
+                        let before = map.code(all[t - 1][c]);
+                        sum.compared += 1;
+                        sum.equal += u64::from(code == before);
+                        sum.change_terms += u64::from(Encoder::Naf.terms((code - before).unsigned_abs() as u16));
+                    }
+                }
+                want.resize(want.len().max(bucket(t as u64) + 1), StepSums::default());
+                want[bucket(t as u64)].merge(&sum);
+            }
+            prop_assert_eq!(sequence.sums(), &want[..]);
+        }
+    }
+}
