@@ -27,7 +27,7 @@ mod vgg;
 
 use std::sync::OnceLock;
 
-use crate::graph::{Graph, Node, Params, Scope};
+use crate::graph::{Graph, Node, Params, Scope, as_stored};
 use crate::{Error, Result};
 
 pub use card::{Card, Task};
@@ -131,8 +131,12 @@ pub fn build(card: &Card, params: Params) -> Result<(Graph, String)> {
     };
     let root = Scope::new(params);
     let output = (family.build)(&root, card, naming)?;
-    let (graph, _) = root.finish(output)?;
-    Ok((graph, naming.name().to_owned()))
+    let (graph, params) = root.finish(output)?;
+    let integers = match &params {
+        Params::Stored(weights) => as_stored(&graph, weights)?,
+        Params::Random(_) | Params::Declared => None,
+    };
+    Ok((integers.unwrap_or(graph), naming.name().to_owned()))
 }
 
 fn unrecognised(family: &Family, file: &str) -> Error {

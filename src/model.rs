@@ -258,7 +258,11 @@ impl Model {
 
     /// Whether the network stores integers: values and weights, or weights of a few bits alone.
     pub fn stores_integers(&self) -> bool {
-        let stored = |layer: &Layer| matches!(layer, Layer::Conv(conv) if conv.low_bits.is_some());
+        let stored = |layer: &Layer| match layer {
+            Layer::Conv(conv) => conv.low_bits.is_some(),
+            Layer::Linear(linear) => linear.low_bits.is_some(),
+            _ => false,
+        };
         self.graph.nodes.iter().any(|def| def.codes.is_some() || stored(&def.layer))
     }
 

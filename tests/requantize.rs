@@ -21,6 +21,7 @@ fn a_convolution_of_integers_gives_the_codes_of_pytorch() {
     let (x_scale, y_scale) = (number("x_scale") as f32, number("y_scale") as f32);
     let requantize = Requantize {
         bias: list("bias").into_iter().map(|v| v as i32).collect(),
+        offset: Vec::new(),
         multipliers: list("w_scales").into_iter().map(|w| f64::from(x_scale * w as f32 / y_scale)).collect(),
         rounding: Rounding::Float32,
         low: -number("y_zero") as i32,

@@ -17,6 +17,7 @@ mod onnx;
 mod oracle;
 mod parity;
 mod pickles;
+mod quantised;
 mod readme;
 mod requantize;
 mod texts;

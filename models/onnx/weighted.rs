@@ -257,6 +257,7 @@ impl<'a> Lowering<'a> {
             steps: false,
             activation: Activation::Identity,
             integer,
+            low_bits: None,
         };
         self.push(&layer_name(node, Some(weight)), Layer::Linear(linear), &[x], to.map(|(codes, _)| codes))
     }

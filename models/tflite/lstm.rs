@@ -50,6 +50,7 @@ impl Lowering<'_> {
             steps: true,
             activation: Activation::Identity,
             integer: products,
+            low_bits: None,
         };
         let gates = Shape::new(4 * hidden, 1, steps);
         let product = self.push(&format!("{name}.input"), Layer::Linear(linear), &[x], gates, None);
@@ -92,6 +93,7 @@ impl Lowering<'_> {
         let [input, recurrent] = scales;
         let requantize = Requantize {
             bias,
+            offset: Vec::new(),
             multipliers: rows(input).map(|scale| multiplier(scale, from)).collect(),
             rounding: Rounding::Fixed31,
             low: i16::MIN.into(),
@@ -103,7 +105,14 @@ impl Lowering<'_> {
             signed: true,
             requantize: Arc::new(requantize),
         };
-        let none = Requantize { bias: vec![], multipliers: vec![], rounding: Rounding::Fixed31, low: 0, high: 0 };
+        let none = Requantize {
+            bias: vec![],
+            offset: vec![],
+            multipliers: vec![],
+            rounding: Rounding::Fixed31,
+            low: 0,
+            high: 0,
+        };
         let clip = f64::from(operator.options.cell_clip) / unit;
         let lstm = IntegerLstm {
             gates: recurrent.map(|scale| multiplier(scale, to)),

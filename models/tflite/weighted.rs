@@ -71,7 +71,7 @@ impl Lowering<'_> {
             Rounding::Fixed31 if operator.name == "FULLY_CONNECTED" && x.signed => Rounding::Fixed31Once,
             rounding => rounding,
         };
-        let requantize = Requantize { bias, multipliers, rounding, low, high };
+        let requantize = Requantize { bias, offset: Vec::new(), multipliers, rounding, low, high };
         if let Some(filter) = requantize.overflowing(weights, x.bounds()) {
             return Err(self.wrong(tensor, format!("sums of filter {filter} can leave 32 bits")));
         }
@@ -176,6 +176,7 @@ impl Lowering<'_> {
             steps: false,
             activation: Activation::Identity,
             integer: integer.map(|codes| self.requantize(operator, codes, &data, filters)).transpose()?,
+            low_bits: None,
         };
         if integer.is_none() {
             (linear.activation, linear.bias) = (self.activation(operator)?, self.bias(operator, filters)?);

@@ -4,6 +4,7 @@ mod params;
 pub mod passes;
 pub mod quantize;
 pub mod scope;
+mod stored;
 mod weightless;
 
 use crate::kernels::Codes;
@@ -12,6 +13,7 @@ use crate::{Error, Result};
 
 pub use params::Params;
 pub use scope::Scope;
+pub use stored::as_stored;
 
 /// Handle of a value of the graph. `Copy`, so that a network reads like arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

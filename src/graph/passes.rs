@@ -68,12 +68,21 @@ fn fold(layer: &mut Layer, norm: &BatchNorm) -> bool {
 /// Moves the activation that alone reads a convolution or a linear layer into it, and a sum of which one term is such
 /// a convolution as well: it then reads the other term as its residual.
 pub fn fuse_epilogue(graph: &Graph) -> Graph {
+    fuse(graph, true)
+}
+
+/// [`fuse_epilogue`] of activations alone.
+pub fn fuse_activations(graph: &Graph) -> Graph {
+    fuse(graph, false)
+}
+
+fn fuse(graph: &Graph, sums: bool) -> Graph {
     let readers = graph.readers();
     let alone = |node: Node| readers[node.index()].len() == 1 && graph.output != Some(node);
     // Which convolution computes the sum at `node`: placed where the sum stands, it follows both terms.
     let summing = |node: Node| {
         let def = graph.def(node);
-        let Layer::Add = def.layer else { return None };
+        let (Layer::Add, true) = (&def.layer, sums) else { return None };
         let fits = |&term: &Node| {
             alone(term)
                 && matches!(&graph.def(term).layer, Layer::Conv(conv)

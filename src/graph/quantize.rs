@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::passes::Rewrite;
+use super::stored::{self, Filters};
 use super::{Graph, Node, NodeDef};
 use crate::kernels::pool::PoolShape;
 use crate::kernels::{Activation, Codes, Integer, Requantize, Rounding};
@@ -78,15 +79,8 @@ pub fn observed(graph: &Graph) -> (Graph, Vec<Node>) {
 /// If there is not a range a node.
 pub fn quantize(graph: &Graph, ranges: &[(f32, f32)]) -> Graph {
     assert_eq!(ranges.len(), graph.nodes.len(), "a range a value");
-    let builder = Builder {
-        from: graph,
-        ranges,
-        readers: graph.readers(),
-        graph: Graph::default(),
-        integers: HashMap::new(),
-        reals: HashMap::new(),
-    };
-    builder.build()
+    let codes = ranges.iter().map(|&range| codes(range)).collect();
+    Builder::new(graph, codes, &|_| None).build()
 }
 
 /// The codes of values between `low` and `high`.
@@ -97,9 +91,13 @@ fn codes((low, high): (f32, f32)) -> Codes {
     Codes { scale, zero_point: (-low / scale).round().clamp(0.0, 255.0) as i32, signed: false }
 }
 
-struct Builder<'a> {
+/// Makes a graph of integers.
+pub(super) struct Builder<'a> {
     from: &'a Graph,
-    ranges: &'a [(f32, f32)],
+    /// Of each value.
+    codes: Vec<Codes>,
+    /// The integers that a node's weights are stored as, where they are.
+    stored: &'a dyn Fn(&NodeDef) -> Option<Filters>,
     readers: Vec<Vec<Node>>,
     graph: Graph,
     /// New nodes that hold old values as integers, and as reals.
@@ -107,8 +105,13 @@ struct Builder<'a> {
     reals: HashMap<Node, Node>,
 }
 
-impl Builder<'_> {
-    fn build(mut self) -> Graph {
+impl<'a> Builder<'a> {
+    pub(super) fn new(from: &'a Graph, codes: Vec<Codes>, stored: &'a dyn Fn(&NodeDef) -> Option<Filters>) -> Self {
+        let (integers, reals) = (HashMap::new(), HashMap::new());
+        Self { from, codes, stored, readers: from.readers(), graph: Graph::default(), integers, reals }
+    }
+
+    pub(super) fn build(mut self) -> Graph {
         for node in self.from.handles() {
             if !self.integer(node) {
                 let def = self.from.def(node);
@@ -144,7 +147,7 @@ impl Builder<'_> {
         if let Some(&integer) = self.integers.get(&node) {
             return (integer, self.graph.def(integer).codes.expect("integers have codes"));
         }
-        let (real, codes) = (self.reals[&node], codes(self.ranges[node.index()]));
+        let (real, codes) = (self.reals[&node], self.codes[node.index()]);
         let integer = self.beside(node, "quantize", Integer::Quantize(codes, ROUNDING), real, Some(codes));
         self.integers.insert(node, integer);
         (integer, codes)
@@ -160,7 +163,7 @@ impl Builder<'_> {
     fn integer(&mut self, node: Node) -> bool {
         let from = self.from;
         let def = from.def(node);
-        let own = codes(self.ranges[node.index()]);
+        let own = self.codes[node.index()];
         let bounds = |activation: Activation| {
             let (low, high) = own.bounds();
             match activation {
@@ -173,7 +176,11 @@ impl Builder<'_> {
             Layer::Conv(conv) if products(&conv.weight) <= PRODUCTS => {
                 let (x, x_codes) = self.codes_of(def.inputs[0]);
                 let bias = conv.bias_values.as_ref();
-                let (weight, integer) = filters(&conv.weight, bias, (x_codes, own), bounds(conv.activation));
+                let bounds = bounds(conv.activation);
+                let (weight, integer) = match (self.stored)(def) {
+                    Some(stored) => stored::filters(&conv.weight, stored, bias, (x_codes, own), bounds),
+                    None => filters(&conv.weight, bias, (x_codes, own), bounds),
+                };
                 let activation = Activation::Identity;
                 let conv = Conv {
                     weight,
@@ -188,10 +195,14 @@ impl Builder<'_> {
             Layer::Linear(linear) if !linear.steps && products(&linear.weight) <= PRODUCTS => {
                 let (x, x_codes) = self.codes_of(def.inputs[0]);
                 let bounds = bounds(linear.activation);
-                let (weight, integer) = filters(&linear.weight, linear.bias.as_ref(), (x_codes, own), bounds);
+                let bias = linear.bias.as_ref();
+                let (weight, integer) = match (self.stored)(def) {
+                    Some(stored) => stored::filters(&linear.weight, stored, bias, (x_codes, own), bounds),
+                    None => filters(&linear.weight, bias, (x_codes, own), bounds),
+                };
                 let mut linear = linear.clone();
                 (linear.weight, linear.integer, linear.bias) = (weight, Some(integer), None);
-                linear.activation = Activation::Identity;
+                (linear.activation, linear.low_bits) = (Activation::Identity, None);
                 (Layer::Linear(linear), vec![x], own)
             }
             // The activation after it, if it alone reads the sum, makes both.
@@ -293,6 +304,7 @@ fn filters(
     });
     let requantize = Requantize {
         bias: bias.collect(),
+        offset: Vec::new(),
         multipliers: products.map(|product| product / f64::from(y.scale)).collect(),
         rounding: ROUNDING,
         low,
@@ -303,7 +315,7 @@ fn filters(
 }
 
 /// How every layer rounds.
-const ROUNDING: Rounding = Rounding::Float32;
+pub(super) const ROUNDING: Rounding = Rounding::Float32;
 /// Largest bias.
 const BIAS: i32 = 1 << 30;
 /// Most products of a sum: of 8-bit weights and differences to a zero point, beside the largest bias, they stay in 32 bits.

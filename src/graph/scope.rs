@@ -115,7 +115,7 @@ impl Scope {
         let bias = self.bias(conv.bias, conv.out_channels);
         let channels = conv.out_channels;
         // Random weights have more values; they are not counted in codes.
-        let low_bits = if self.ternary { LowBits::ternary(&weight.data) } else { None };
+        let low_bits = if self.ternary { LowBits::ternary(&weight.data) } else { self.stored_bits() };
         if self.ternary && low_bits.is_none() && matches!(self.state.borrow().params, Params::Stored(_)) {
             self.problem(format!("{}.weight: has more than three values, the network is ternary", self.path));
         }
@@ -124,6 +124,12 @@ impl Scope {
             vec![x],
             channels,
         )
+    }
+
+    /// The integers that the parameter `weight` here is stored as, if it is.
+    fn stored_bits(&self) -> Option<LowBits> {
+        let Params::Stored(weights) = &self.state.borrow().params else { return None };
+        weights.integers(&self.stored_name("weight")).map(|stored| LowBits::stored(stored.codes))
     }
 
     /// Transposed convolution by `weight` `[in, out/groups, R, S]` and, where the checkpoint has one, `bias` `[out]`.
@@ -151,6 +157,7 @@ impl Scope {
             steps: false,
             activation: Activation::Identity,
             integer: None,
+            low_bits: self.stored_bits(),
         };
         self.push(Layer::Linear(layer), vec![x], out_features)
     }
@@ -170,6 +177,7 @@ impl Scope {
             steps: true,
             activation: Activation::Identity,
             integer: None,
+            low_bits: None,
         };
         self.push(Layer::Linear(layer), vec![x], out_features)
     }

@@ -73,6 +73,8 @@ impl Fixed31 {
 pub struct Requantize {
     /// Added to the sums, `[K]`.
     pub bias: Vec<i32>,
+    /// Added to the sums as reals, `[K]`, by [`Rounding::Float32`] alone: what PyTorch does with a bias. Empty for none.
+    pub offset: Vec<f32>,
     /// Of the filters, `[K]`: scale of the input times that of the weights by that of the output.
     pub multipliers: Vec<f64>,
     /// How the product is rounded.
@@ -106,6 +108,7 @@ pub(super) struct Requantizer {
 /// Of one block; filling lanes are all zero, and so are their codes.
 struct Lanes {
     bias: [i32; LANES],
+    offset: [f32; LANES],
     scale: [f32; LANES],
     mantissa: [i32; LANES],
     shift: [i32; LANES],
@@ -113,20 +116,22 @@ struct Lanes {
 
 impl Requantizer {
     pub(super) fn new(requantize: &Requantize) -> Self {
-        let Requantize { bias, multipliers, rounding, low, high } = requantize;
+        let Requantize { bias, offset, multipliers, rounding, low, high } = requantize;
         assert_eq!(bias.len(), multipliers.len(), "a bias and a multiplier a filter");
         assert!(*low <= 0 && *high >= 0, "bounds enclose 0");
-        let lanes = |(bias, multipliers): (&[i32], &[f64])| {
+        assert!(offset.is_empty() || offset.len() == bias.len(), "an offset a filter, or none");
+        let lanes = |(block, (bias, multipliers)): (usize, (&[i32], &[f64]))| {
             let fixed: Vec<Fixed31> = multipliers.iter().map(|&m| Fixed31::new(m)).collect();
             let lane = |lane: usize| fixed.get(lane).copied().unwrap_or(Fixed31 { mantissa: 0, shift: 0 });
             Lanes {
                 bias: std::array::from_fn(|i| bias.get(i).copied().unwrap_or(0)),
+                offset: std::array::from_fn(|i| offset.get(block * LANES + i).copied().unwrap_or(0.0)),
                 scale: std::array::from_fn(|i| multipliers.get(i).copied().unwrap_or(0.0) as f32),
                 mantissa: std::array::from_fn(|i| lane(i).mantissa),
                 shift: std::array::from_fn(|i| lane(i).shift),
             }
         };
-        let blocks = bias.chunks(LANES).zip(multipliers.chunks(LANES)).map(lanes).collect();
+        let blocks = bias.chunks(LANES).zip(multipliers.chunks(LANES)).enumerate().map(lanes).collect();
         Self { blocks, rounding: *rounding, low: *low, high: *high }
     }
 
@@ -144,7 +149,8 @@ impl Requantizer {
         match self.rounding {
             Rounding::Float32 => {
                 for i in 0..LANES {
-                    codes[i] = (sums[i] as f32 * lanes.scale[i]).round_ties_even().max(low).min(high);
+                    codes[i] =
+                        ((sums[i] as f32 + lanes.offset[i]) * lanes.scale[i]).round_ties_even().max(low).min(high);
                 }
             }
             Rounding::Fixed31 => {
@@ -193,7 +199,7 @@ mod tests {
         fn lanes_round_as_one_does(sums in any::<[i32; 16]>(), real in 1e-6f64..0.02) {
             let sums = sums.map(|sum| sum >> 6);
             let of = |rounding| Requantizer::new(&Requantize {
-                bias: vec![-5; 16], multipliers: vec![real; 16], rounding, low: -100_000, high: 100_000,
+                bias: vec![-5; 16], offset: vec![], multipliers: vec![real; 16], rounding, low: -100_000, high: 100_000,
             });
             let one = |sum: i32| Fixed31::new(real).apply(sum - 5).clamp(-100_000, 100_000) as f32;
             prop_assert_eq!(of(Rounding::Fixed31).codes(0, sums), sums.map(one));

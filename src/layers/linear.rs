@@ -1,6 +1,6 @@
 //! Fully connected layer.
 
-use super::{IntegerWeights, Param, Shape};
+use super::{IntegerWeights, LowBits, Param, Shape};
 use crate::kernels::Activation;
 
 /// `y = W x + b` over all features of an image, in the order channel, row, column; or over those of each step of a
@@ -23,6 +23,8 @@ pub struct Linear {
     pub activation: Activation,
     /// Of a layer of 8-bit integers.
     pub integer: Option<IntegerWeights>,
+    /// What the weights are stored as, if in a few bits.
+    pub low_bits: Option<LowBits>,
 }
 
 impl Linear {

@@ -92,6 +92,17 @@ pub struct LowBits {
 }
 
 impl LowBits {
+    /// Weights stored as these codes less their zero point: of 4 bits if all fit in them, else of 8, or of 9 where the
+    /// zero point makes them wider.
+    pub fn stored(codes: Arc<[f32]>) -> Self {
+        let fit = |bits: u32| {
+            let most = (1 << (bits - 1)) as f32;
+            codes.iter().all(|&code| code >= -most && code < most)
+        };
+        let bits = [4, 8].into_iter().find(|&bits| fit(bits)).unwrap_or(9);
+        Self { bits, codes }
+    }
+
     /// Ternary weights: none but 0, one positive and one negative value. None if there are others.
     pub fn ternary(weights: &[f32]) -> Option<Self> {
         let first = |positive: bool| weights.iter().copied().find(|w| if positive { *w > 0.0 } else { *w < 0.0 });
@@ -219,6 +230,16 @@ impl Layer {
             Self::ConvTranspose(conv) => conv.macs(output),
             Self::Linear(linear) => linear.macs(output),
             Self::Lstm(lstm) => lstm.macs(output),
+            _ => 0,
+        }
+    }
+
+    /// Filters of a layer with weights; 0 for others.
+    pub fn filters(&self) -> usize {
+        match self {
+            Self::Conv(conv) => conv.out_channels,
+            Self::ConvTranspose(conv) => conv.out_channels,
+            Self::Linear(linear) => linear.out_features,
             _ => 0,
         }
     }

@@ -54,6 +54,7 @@ pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer, format: Numbe
 fn low_bits(layer: &Layer) -> Option<&LowBits> {
     match layer {
         Layer::Conv(conv) => conv.low_bits.as_ref(),
+        Layer::Linear(linear) => linear.low_bits.as_ref(),
         _ => None,
     }
 }
@@ -81,8 +82,8 @@ pub(super) fn stored_activations(graph: &Graph, layer: &MeasuredLayer) -> Option
 pub(super) fn stored_weights(graph: &Graph, layer: &MeasuredLayer) -> Option<Stored> {
     if let Some(LowBits { bits, .. }) = low_bits(&graph.def(layer.node).layer) {
         // Their reals have scales of their own.
-        let most = (1 << (bits - 1)) - 1;
-        return Some(Stored { scale: None, zero_point: 0, range: (-most, most), bits: *bits });
+        let most = 1 << (bits - 1);
+        return Some(Stored { scale: None, zero_point: 0, range: (-most, most - 1), bits: *bits });
     }
     let IntegerWeights { scales, zero_point, signed, .. } = integer(&graph.def(layer.node).layer)?;
     let range = if *signed { (-128, 127) } else { (0, 255) };

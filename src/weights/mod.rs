@@ -8,10 +8,12 @@ mod file;
 mod flatbuffer;
 #[cfg(feature = "hub")]
 mod hub;
+mod integers;
 mod names;
 pub mod onnx;
 mod pickle;
 mod protobuf;
+mod quantised;
 mod safetensors;
 mod tensor;
 pub mod tflite;
@@ -25,6 +27,8 @@ use self::file::Kind;
 pub use self::file::SourceFile;
 #[cfg(feature = "hub")]
 pub use self::hub::fetch;
+pub use self::integers::IntegerTensor;
+pub use self::quantised::{Affine, Quantised};
 use self::tensor::{Blob, Content, ReadFault, Tensor};
 use crate::{Error, Result};
 
@@ -37,6 +41,7 @@ pub struct Weights {
     files: Vec<SourceFile>,
     config: Option<serde_json::Value>,
     preprocessor: Option<serde_json::Value>,
+    quantised: Option<Box<Quantised>>,
     failed: Mutex<Option<Box<Error>>>,
 }
 
@@ -68,7 +73,8 @@ impl Weights {
     pub fn from_bytes(name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
         let blob = Blob::new(bytes.into());
         let tensors = parse(file::kind(name, &blob)?, name, &blob)?;
-        Self::new(name.to_owned(), tensors, vec![SourceFile::of_bytes(name, &blob)])
+        let signed = safetensors::values_are_signed(&tensors, &blob);
+        Self::new(name.to_owned(), tensors, vec![SourceFile::of_bytes(name, &blob)], signed)
     }
 
     /// Tensors made in memory: name, extents, values.
@@ -83,7 +89,7 @@ impl Weights {
             }
             Ok((name, Tensor { shape, content: Content::Values(values.into()) }))
         };
-        Self::new(source.to_owned(), tensors.into_iter().map(tensor).collect::<Result<_>>()?, Vec::new())
+        Self::new(source.to_owned(), tensors.into_iter().map(tensor).collect::<Result<_>>()?, Vec::new(), false)
     }
 
     fn open_file(path: &Path, source: String) -> Result<Self> {
@@ -93,7 +99,11 @@ impl Weights {
                 drop(blob);
                 Self::open_shards(path, source, file)
             }
-            kind => Self::new(source, parse(kind, &path.display().to_string(), &blob)?, vec![file]),
+            kind => {
+                let tensors = parse(kind, &path.display().to_string(), &blob)?;
+                let signed = safetensors::values_are_signed(&tensors, &blob);
+                Self::new(source, tensors, vec![file], signed)
+            }
         }
     }
 
@@ -113,10 +123,11 @@ impl Weights {
             tensors.extend(found);
             files.push(file);
         }
-        Self::new(source, tensors, files)
+        Self::new(source, tensors, files, false)
     }
 
-    fn new(source: String, tensors: Vec<(String, Tensor)>, files: Vec<SourceFile>) -> Result<Self> {
+    /// `signed` tells whether values of a network of integers are.
+    fn new(source: String, tensors: Vec<(String, Tensor)>, files: Vec<SourceFile>, signed: bool) -> Result<Self> {
         if tensors.is_empty() {
             return Err(Error::malformed(source, "holds no tensors"));
         }
@@ -130,7 +141,8 @@ impl Weights {
             named.insert(name, tensor);
         }
         let failed = Mutex::new(None);
-        Ok(Self { source, prefix, tensors: named, files, config: None, preprocessor: None, failed })
+        let quantised = quantised::take(&mut named, &source, signed)?.map(Box::new);
+        Ok(Self { source, prefix, tensors: named, files, config: None, preprocessor: None, quantised, failed })
     }
 
     /// Names of all tensors, sorted; the prefixes `module.`, `model.` and `_orig_mod.` are stripped where every name has them.

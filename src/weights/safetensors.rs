@@ -41,6 +41,15 @@ pub(super) fn read(name: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {
     Ok(tensors)
 }
 
+/// Whether the header of a file of integers says that values are signed: `quant.act_dtype` is `i8`.
+pub(super) fn values_are_signed(tensors: &[(String, Tensor)], bytes: &[u8]) -> bool {
+    // Pickles have no such header; that of a file that was read is sound.
+    let scaled = tensors.iter().any(|(name, _)| name.ends_with("_scale"));
+    let metadata = if scaled { SafeTensors::read_metadata(bytes).ok() } else { None };
+    let told = metadata.as_ref().and_then(|(_, metadata)| metadata.metadata().as_ref()?.get("quant.act_dtype"));
+    told.is_some_and(|kind| kind == "i8")
+}
+
 fn dtype(stored: Stored) -> Option<Dtype> {
     Some(match stored {
         Stored::BOOL => Dtype::Bool,

@@ -87,12 +87,17 @@ impl Storage {
 
 /// How integers stand for reals: `(q - zero point) * scale`.
 pub(super) enum Quantisation {
-    PerTensor {
+    Whole {
         scale: f64,
         zero_point: i64,
     },
+    /// A filter, which is outermost, is cut in equal parts with scales of their own.
+    Parts {
+        scales: Vec<f32>,
+        zero_point: i32,
+    },
     /// One scale and zero point for each index along `axis`.
-    PerChannel {
+    Channels {
         scales: Box<Tensor>,
         zero_points: Box<Tensor>,
         axis: usize,
@@ -102,12 +107,12 @@ pub(super) enum Quantisation {
 /// Elements in a storage.
 pub(super) struct Stored {
     storage: Storage,
-    dtype: Dtype,
+    pub(super) dtype: Dtype,
     /// Of the first element, in elements.
     offset: usize,
     /// In elements; `None` where the elements lie side by side, innermost extent fastest.
     strides: Option<Vec<usize>>,
-    quantisation: Option<Quantisation>,
+    pub(super) quantisation: Option<Quantisation>,
 }
 
 /// Where a tensor's values are.
@@ -177,7 +182,7 @@ impl Tensor {
 
     /// The same integers, standing for reals.
     pub(super) fn quantised(mut self, quantisation: Quantisation) -> Result<Self, String> {
-        if let Quantisation::PerChannel { scales, zero_points, axis } = &quantisation {
+        if let Quantisation::Channels { scales, zero_points, axis } = &quantisation {
             let channels = self.shape.get(*axis).ok_or_else(|| format!("has no axis {axis} to quantise along"))?;
             let lengths = [&scales.shape, &zero_points.shape];
             if lengths.iter().any(|shape| shape.as_slice() != [*channels]) {
@@ -216,12 +221,7 @@ impl Stored {
         if count == 0 {
             return Ok(Arc::default());
         }
-        let size = self.dtype.size();
-        let from = &self.storage.get()[self.offset * size..];
-        let bytes = match &self.strides {
-            None => Cow::Borrowed(&from[..count * size]),
-            Some(strides) => Cow::Owned(gather(from, size, shape, strides)),
-        };
+        let bytes = self.bytes(shape);
         match &self.quantisation {
             None => Ok(decode(self.dtype, &bytes)),
             Some(quantisation) => {
@@ -232,8 +232,20 @@ impl Stored {
     }
 }
 
+impl Stored {
+    /// The elements side by side.
+    pub(super) fn bytes(&self, shape: &[usize]) -> Cow<'_, [u8]> {
+        let (size, count) = (self.dtype.size(), shape.iter().product::<usize>());
+        let from = &self.storage.get()[self.offset * size..];
+        match &self.strides {
+            None => Cow::Borrowed(&from[..count * size]),
+            Some(strides) => Cow::Owned(gather(from, size, shape, strides)),
+        }
+    }
+}
+
 /// Product of the extents.
-fn elements(shape: &[usize]) -> Option<usize> {
+pub(super) fn elements(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |count, extent| count.checked_mul(*extent))
 }
 
@@ -306,7 +318,7 @@ fn f8_e4m3(bits: u8) -> f32 {
 }
 
 /// Codes of the three integer types that quantised tensors have.
-fn integers(dtype: Dtype, bytes: &[u8]) -> Option<Vec<i32>> {
+pub(super) fn integers(dtype: Dtype, bytes: &[u8]) -> Option<Vec<i32>> {
     match dtype {
         Dtype::I8 => Some(map(bytes, |[b]| i32::from(b.cast_signed()))),
         Dtype::U8 => Some(map(bytes, |[b]| i32::from(b))),
@@ -317,11 +329,16 @@ fn integers(dtype: Dtype, bytes: &[u8]) -> Option<Vec<i32>> {
 
 fn dequantise(codes: &[i32], shape: &[usize], quantisation: &Quantisation) -> Result<Arc<[f32]>, ReadFault> {
     match quantisation {
-        Quantisation::PerTensor { scale, zero_point } => {
+        Quantisation::Whole { scale, zero_point } => {
             let real = |code: &i32| i64::from(*code).saturating_sub(*zero_point) as f32 * *scale as f32;
             Ok(codes.iter().map(real).collect())
         }
-        Quantisation::PerChannel { scales, zero_points, axis } => {
+        Quantisation::Parts { scales, zero_point } => {
+            let part = codes.len() / scales.len();
+            let real = |(i, code): (usize, &i32)| (code - zero_point) as f32 * scales[i / part];
+            Ok(codes.iter().enumerate().map(real).collect())
+        }
+        Quantisation::Channels { scales, zero_points, axis } => {
             let (scales, zero_points) = (scales.read()?, zero_points.read()?);
             let inner: usize = shape[axis + 1..].iter().product();
             let real = |(i, code): (usize, &i32)| {

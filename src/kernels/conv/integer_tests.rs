@@ -17,6 +17,7 @@ impl Problem {
         let filters = 0..self.shape.out_channels;
         Requantize {
             bias: filters.clone().map(|k| (k as i32 * 7919 + self.seed as i32) % 40_000 - 20_000).collect(),
+            offset: Vec::new(),
             multipliers: filters.map(|k| 0.000_02 * (1.0 + k as f64)).collect(),
             rounding,
             low: -200,

@@ -161,9 +161,9 @@ impl Source<'_> {
                     _ => return Err("a scale that is no number".into()),
                 };
                 let zero_point = self.arena.int(*zero_point).ok_or("a zero point that is no integer")?;
-                Ok(Quantisation::PerTensor { scale, zero_point })
+                Ok(Quantisation::Whole { scale, zero_point })
             }
-            (Some("per_channel_affine"), [_, scales, zero_points, axis]) => Ok(Quantisation::PerChannel {
+            (Some("per_channel_affine"), [_, scales, zero_points, axis]) => Ok(Quantisation::Channels {
                 scales: Box::new(self.plain(*scales)?),
                 zero_points: Box::new(self.plain(*zero_points)?),
                 axis: self.arena.size(*axis).ok_or("an axis that is no size")?,
