@@ -56,7 +56,7 @@ fn every_checkpoint_reads_as_in_pytorch() {
             }
         }
     }
-    assert!(all.len() >= 28, "only {} checkpoints", all.len());
+    assert!(all.len() >= 31, "only {} checkpoints", all.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
@@ -87,7 +87,18 @@ fn what_is_not_read_says_which_tensor() {
 
     let error = Weights::open(folder().join("unsupported-sparse.pt")).unwrap_err();
     assert_eq!(error.exit_code(), exit::UNSUPPORTED);
-    assert!(error.to_string().contains(": s: a tensor made by _rebuild_sparse_tensor"), "{error}");
+    assert!(
+        error.to_string().contains(": s: a sparse tensor of torch.sparse_csr, torch.sparse_coo is read"),
+        "{error}"
+    );
+
+    for (file, words) in [
+        ("unsupported-huge.pt", "a sparse [1048576, 1048576] of 1 values is larger than any network needs"),
+        ("unsupported-outside.pt", "an index outside [2, 2]"),
+    ] {
+        let error = Weights::open(folder().join(file)).unwrap_err().to_string();
+        assert!(error.contains(&format!(": s: {words}")) && error.contains(file), "{error}");
+    }
 
     let nan = Weights::open(folder().join("nan.pt")).unwrap();
     assert_eq!(nan.read_or_note("a").len(), 1);

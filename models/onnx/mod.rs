@@ -15,6 +15,9 @@ use crate::layers::{Layer, Shape};
 use crate::weights::onnx::{Onnx, OnnxNode, OnnxTensor, Values};
 use crate::{Error, Result};
 
+/// Largest extent of an input.
+const LARGEST: usize = 1 << 16;
+
 /// A tensor of the file.
 #[derive(Clone)]
 enum Held<'a> {
@@ -106,6 +109,9 @@ impl<'a> Lowering<'a> {
             let what = format!("{}: {name}: an input whose extents are not fixed", file.source);
             return Err(Error::unsupported(what, "name a card with --arch, its input has a size"));
         };
+        if c.max(h).max(w) > LARGEST {
+            return Err(Error::malformed(&file.source, format!("{name}: an input of [{c}, {h}, {w}]")));
+        }
         let shape = Shape::new(c, h, w);
         let value = self.draft.input(shape);
         self.held.insert(name, Held::Value(value));

@@ -18,6 +18,13 @@ pub struct IntegerTensor {
 }
 
 impl Tensor {
+    /// The values of a tensor of 64-bit integers.
+    pub(super) fn wide(&self) -> Option<Vec<i64>> {
+        let Content::Stored(stored) = &self.content else { return None };
+        let bytes = (stored.dtype == Dtype::I64).then(|| stored.bytes(&self.shape))?;
+        Some(bytes.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect())
+    }
+
     /// The same 8-bit integers, standing for reals by `scales`: one, or one for each of equal parts of filters.
     pub(super) fn scaled(mut self, scales: &[f32], zero_point: i32) -> Result<Self, String> {
         let filters = self.shape.first().copied().unwrap_or(0);

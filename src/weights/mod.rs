@@ -13,6 +13,7 @@ mod names;
 pub mod onnx;
 mod pickle;
 mod protobuf;
+mod pruned;
 mod quantised;
 mod safetensors;
 mod tensor;
@@ -141,6 +142,7 @@ impl Weights {
             named.insert(name, tensor);
         }
         let failed = Mutex::new(None);
+        pruned::mask(&mut named, &source)?;
         let quantised = quantised::take(&mut named, &source, signed)?.map(Box::new);
         Ok(Self { source, prefix, tensors: named, files, config: None, preprocessor: None, quantised, failed })
     }

@@ -236,6 +236,9 @@ impl Stored {
     /// The elements side by side.
     pub(super) fn bytes(&self, shape: &[usize]) -> Cow<'_, [u8]> {
         let (size, count) = (self.dtype.size(), shape.iter().product::<usize>());
+        if count == 0 {
+            return Cow::Borrowed(&[]);
+        }
         let from = &self.storage.get()[self.offset * size..];
         match &self.strides {
             None => Cow::Borrowed(&from[..count * size]),

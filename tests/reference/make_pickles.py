@@ -13,6 +13,7 @@ import warnings
 import zipfile
 
 import torch
+import torch.nn.utils.prune
 
 warnings.filterwarnings("ignore")
 HERE = pathlib.Path(__file__).parent / "pickles"
@@ -78,6 +79,23 @@ def quantised():
         "channel_0": torch.quantize_per_channel(x, scales, zeros, 0, torch.qint8),
         "channel_1": torch.quantize_per_channel(x.transpose(0, 1).contiguous(), scales, zeros, 1, torch.qint8),
     }
+
+
+def sparse():
+    torch.manual_seed(6)
+    weight = torch.randn(4, 3, 2, 2) * (torch.rand(4, 3, 2, 2) > 0.7)
+    twice = torch.sparse_coo_tensor(torch.tensor([[0, 1, 0], [2, 0, 2]]), torch.tensor([1.0, 2.0, 4.0]), (2, 3))
+    stored = {"weight": weight.to_sparse(), "twice": twice, "none": torch.zeros(2, 5).to_sparse(), "bias": torch.ones(4)}
+    return stored, {name: tensor.to_dense() if tensor.is_sparse else tensor for name, tensor in stored.items()}
+
+
+def pruned():
+    torch.manual_seed(7)
+    net = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.Linear(4, 5))
+    for layer in net:
+        torch.nn.utils.prune.l1_unstructured(layer, "weight", 0.6)
+    stored = net.state_dict()
+    return stored, {"0.weight": net[0].weight, "0.bias": net[0].bias, "1.weight": net[1].weight, "1.bias": net[1].bias}
 
 
 def views():
@@ -190,6 +208,9 @@ def main():
     save("dtypes-protocol5.pt", dtypes(1), dtypes(1), **legacy, pickle_protocol=5)
     save("views-protocol4.pt", views(), views(), pickle_protocol=4)
     save("new-dtypes.pt", new_dtypes(), new_dtypes())
+    for kind, options in {"zip": {}, "legacy": legacy}.items():
+        save(f"sparse-{kind}.pt", *sparse(), **options)
+    save("pruned.pt", *pruned())
     net, optimiser = training()
     state = net.state_dict()
     for kind, options in {"zip": {}, "legacy": legacy}.items():
@@ -229,7 +250,11 @@ def main():
     note("dangerous.pt", {"w": torch.ones(2)})
 
     torch.save({"c": torch.ones(2, dtype=torch.complex64), "w": torch.ones(1)}, HERE / "unsupported-complex.pt", **legacy)
-    torch.save({"s": torch.eye(2).to_sparse()}, HERE / "unsupported-sparse.pt", **legacy)
+    torch.save({"s": torch.eye(2).to_sparse_csr()}, HERE / "unsupported-sparse.pt", **legacy)
+    huge = torch.sparse_coo_tensor(torch.tensor([[0], [0]]), torch.ones(1), (2**20, 2**20))
+    torch.save({"s": huge}, HERE / "unsupported-huge.pt", **legacy)
+    outside = torch.sparse_coo_tensor(torch.tensor([[5], [0]]), torch.ones(1), (2, 2), check_invariants=False)
+    torch.save({"s": outside}, HERE / "unsupported-outside.pt", **legacy)
     torch.save({"a": torch.ones(1), "w": torch.tensor([1.0, float("nan")])}, HERE / "nan.pt", **legacy)
 
     lines = [f"{json.dumps(name)}: {json.dumps(tensors)}" for name, tensors in sorted(EXPECTED.items())]

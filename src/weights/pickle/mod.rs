@@ -5,6 +5,7 @@ mod collect;
 mod machine;
 mod reader;
 mod rebuild;
+mod sparse;
 
 use std::collections::HashMap;
 use std::io::{Cursor, Read};

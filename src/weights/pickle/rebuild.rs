@@ -13,7 +13,7 @@ const MAX_RANK: usize = 16;
 /// Why a tensor could not be rebuilt.
 pub(super) enum Fault {
     Broken(String),
-    /// Sparse, meta, complex: what it is.
+    /// Meta, complex, sparse in another way: what it is.
     Unsupported(String),
 }
 
@@ -84,6 +84,7 @@ impl Source<'_> {
                     let tensor = self.view(*storage, None, *offset, *size, *stride)?;
                     Ok(tensor.quantised(self.quantisation(*quantiser)?)?)
                 }
+                ("_rebuild_sparse_tensor", [layout, data, ..]) => self.sparse(*layout, *data),
                 (name, _) => Err(Fault::Unsupported(format!("a tensor made by {name}"))),
             };
         }
@@ -110,7 +111,7 @@ impl Source<'_> {
     }
 
     /// A tuple of sizes, or a `torch.Size` of one.
-    fn extents(&self, id: Id) -> Result<Vec<usize>, Fault> {
+    pub(super) fn extents(&self, id: Id) -> Result<Vec<usize>, Fault> {
         let id = match self.arena.call(id) {
             Some((("torch", "Size"), [inner])) => *inner,
             _ => id,
@@ -174,7 +175,7 @@ impl Source<'_> {
     }
 
     /// A tensor that is not itself quantised: quantisation does not nest.
-    fn plain(&self, id: Id) -> Result<Tensor, Fault> {
+    pub(super) fn plain(&self, id: Id) -> Result<Tensor, Fault> {
         match self.arena.call(id) {
             Some(((_, "_rebuild_tensor" | "_rebuild_tensor_v2"), [storage, offset, size, stride, ..])) => {
                 self.view(*storage, None, *offset, *size, *stride)
