@@ -218,6 +218,7 @@ impl<'a> Lowering<'a> {
             "QLinearConv" => Held::Value(self.integer_conv(node)?),
             "QLinearMatMul" | "com.microsoft:QGemm" => Held::Value(self.integer_linear(node)?),
             "com.microsoft:QLinearAdd" => Held::Value(self.integer_add(node)?),
+            "com.microsoft:QLinearMul" => Held::Value(self.integer_mul(node)?),
             "com.microsoft:QLinearGlobalAveragePool" => Held::Value(self.integer_mean(node)?),
             "Add" | "Sub" | "Mul" | "Div" => return self.arithmetic(node),
             "GlobalAveragePool" | "ReduceMean" => return self.mean(node),

@@ -166,7 +166,15 @@ impl<'a> Lowering<'a> {
             (0..count).map(|k| x.scale * coding.scales[if coding.scales.len() == 1 { 0 } else { k }]).collect();
         let bias: Vec<i32> = match bias {
             Bias::None => vec![0; count],
-            Bias::Sums(sums, _) => sums.clone(),
+            Bias::Sums(sums, scales) => {
+                let told = |k: usize| scales.get(if scales.len() == 1 { 0 } else { k });
+                let apart =
+                    |(k, product): (usize, &f32)| told(k).is_some_and(|scale| (scale / product - 1.0).abs() > 1e-4);
+                if products.iter().enumerate().any(apart) {
+                    return Err(self.refuse(node, "whose bias is in another scale than its sums"));
+                }
+                sums.clone()
+            }
             Bias::Reals(reals) => {
                 let sum = |(real, product): (&f32, &f32)| (f64::from(*real) / f64::from(*product)).round_ties_even();
                 reals.iter().zip(&products).map(|pair| sum(pair) as i32).collect()
@@ -230,6 +238,21 @@ impl<'a> Lowering<'a> {
     pub(super) fn integer_add(&mut self, node: &'a OnnxNode) -> Result<Value> {
         let (a, b, y) = (self.integers_at(node, 0)?, self.integers_at(node, 3)?, self.codes_at(node, 6)?);
         self.sum(node, [a, b], (y, y.bounds()))
+    }
+
+    /// The product of integers is exact; it is brought to the scale of the result.
+    pub(super) fn integer_mul(&mut self, node: &'a OnnxNode) -> Result<Value> {
+        let (mut a, mut b, y) = (self.integers_at(node, 0)?, self.integers_at(node, 3)?, self.codes_at(node, 6)?);
+        let [first, second] = [a, b].map(|value| self.draft.codes(value).map_or(1.0, |codes| codes.scale));
+        // The gate is the second.
+        if a.shape.h * a.shape.w < b.shape.h * b.shape.w {
+            (a, b) = (b, a);
+        }
+        let name = super::layer_name(node, None);
+        let product = self.push(&name, Layer::Mul, &[a, b], None)?;
+        let scales = (first * second / y.scale, 1.0);
+        let layer = Integer::Rescale { scales, bounds: y.bounds(), rounding: self.rounding };
+        self.push(&format!("{name}.rescale"), Layer::Integer(layer), &[product], Some(y))
     }
 
     /// The sum of two values of integers, as integers.

@@ -45,7 +45,7 @@ impl Filters {
 pub(super) enum Bias {
     None,
     Reals(Vec<f32>),
-    /// Integers in the scale of the sums; and the reals they stand for, where these are told.
+    /// Integers in the scale of the sums, and what this is by the file: one scale or one a filter, none if it is not told.
     Sums(Vec<i32>, Vec<f32>),
 }
 
@@ -53,7 +53,11 @@ impl Bias {
     fn reals(self) -> Option<Vec<f32>> {
         match self {
             Self::None => None,
-            Self::Reals(reals) | Self::Sums(_, reals) => Some(reals),
+            Self::Reals(reals) => Some(reals),
+            Self::Sums(sums, scales) => {
+                let scale = |i: usize| scales.get(if scales.len() == 1 { 0 } else { i }).copied().unwrap_or(0.0);
+                Some(sums.iter().enumerate().map(|(i, &sum)| sum as f32 * scale(i)).collect())
+            }
         }
     }
 }
@@ -89,7 +93,7 @@ impl<'a> Lowering<'a> {
         Ok(match self.input_of(node, index)? {
             None => Bias::None,
             Some(Held::Coded(coded @ Coded { tensor: OnnxTensor { values: Values::Integers(sums), .. }, .. })) => {
-                Bias::Sums(sums.iter().map(|&sum| sum as i32).collect(), coded.reals())
+                Bias::Sums(sums.iter().map(|&sum| sum as i32).collect(), coded.scales.to_vec())
             }
             Some(_) => Bias::Reals(self.reals(node, index)?),
         })

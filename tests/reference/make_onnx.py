@@ -131,8 +131,6 @@ def main():
             "qlinear": (QuantFormat.QOperator, QuantType.QUInt8, False),
         }
         for way, (form, kind, channels) in ways.items():
-            if name == "mobile_hard" and way == "qlinear":
-                continue
             quantised = FOLDER / f"{name}_{way}.onnx"
             quantize_static(str(prepared), str(quantised), Reader(), quant_format=form, per_channel=channels,
                             activation_type=kind, weight_type=QuantType.QInt8)
