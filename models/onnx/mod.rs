@@ -250,7 +250,7 @@ fn title(node: &OnnxNode) -> String {
 fn layer_name(node: &OnnxNode, weight: Option<usize>) -> String {
     let weight = weight.and_then(|index| node.inputs.get(index)).filter(|name| !name.starts_with("onnx::"));
     let own = || node.outputs.first().filter(|_| node.name.is_empty()).unwrap_or(&node.name);
-    let name = weight.unwrap_or_else(own).trim_start_matches('/');
-    let endings = ["_DequantizeLinear_Output", "_DequantizeLinear_Output_0", "_quantized", ".weight"];
+    let name = weight.unwrap_or_else(own).trim_start_matches('/').trim_start_matches("ConvBnFusion_W_");
+    let endings = ["_DequantizeLinear_Output", "_quantized", "_weights_fused_bn", "/ReadVariableOp:0", ".weight"];
     endings.iter().fold(name, |name, ending| name.strip_suffix(ending).unwrap_or(name)).to_owned()
 }
