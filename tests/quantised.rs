@@ -116,7 +116,9 @@ fn what_does_not_fit_is_told_with_its_name() {
     };
     let (layer, ones) = ("features.9.0", |count: usize| 1f32.to_le_bytes().repeat(count));
     let named = |part: &str| format!("{layer}.{part}");
-    let cases: [(&[&str], With<'_>, u8, &str); 7] = [
+    let most = i32::MAX.to_le_bytes().repeat(8);
+    let cases: [(&[&str], With<'_>, u8, &str); 8] = [
+        (&[], &[("features.0.0.bias", Dtype::I32, &[8], &most)], 1, "sums of filter 0 can leave 32 bits"),
         (
             &[&named("output_scale"), &named("output_zero_point")],
             &[],

@@ -93,7 +93,8 @@ impl Onnx {
     /// Reads a network held in memory; `name` is how messages name it.
     ///
     /// # Errors
-    /// As [`Onnx::parse`].
+    /// [`Error::Malformed`] for bytes that are no whole ONNX file; [`Error::Unsupported`] for constants that are stored
+    /// elsewhere or in types that are not read.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
         Self::parse(name, bytes, SourceFile::of_bytes(name, bytes))
     }
@@ -101,8 +102,7 @@ impl Onnx {
     /// Reads `bytes`, the content of `file`.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for bytes that are no whole ONNX file; [`Error::Unsupported`] for constants that are stored
-    /// elsewhere or in types that are not read.
+    /// As [`Onnx::from_bytes`].
     pub(super) fn parse(source: &str, bytes: &[u8], file: SourceFile) -> Result<Self> {
         let damaged =
             |detail: String| Error::malformed(source, format!("truncated, damaged or no ONNX file: {detail}"));

@@ -37,8 +37,8 @@ pub struct Quantised {
 /// Takes what tells of integers out of `tensors`; none if they are reals.
 pub(super) fn take(tensors: &mut BTreeMap<String, Tensor>, source: &str, signed: bool) -> Result<Option<Quantised>> {
     let torch = tensors.values().any(Tensor::is_quantised);
-    let scaled: Vec<String> =
-        tensors.keys().filter(|name| name.ends_with(".weight_scale")).map(|name| name.replace("_scale", "")).collect();
+    let scaled = tensors.keys().filter(|name| name.ends_with(".weight_scale"));
+    let scaled: Vec<String> = scaled.filter_map(|name| name.strip_suffix("_scale")).map(String::from).collect();
     if !torch && !scaled.iter().any(|name| tensors.get(name).is_some_and(|weight| weight.dtype() == "I8")) {
         return Ok(None);
     }
