@@ -8,6 +8,7 @@ mod checkpoints;
 mod cli;
 mod digits;
 mod engines;
+mod families;
 mod hostile;
 mod house;
 mod images;

@@ -5,6 +5,7 @@ mod denoise;
 mod language;
 mod quantised;
 mod segment;
+mod winograd;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,76 @@
+//! One result on every machine: each family's smallest network, on every level, thread count and batch, bit for bit.
+
+use std::sync::Arc;
+
+use deadweight::engine::{EngineOptions, Session};
+use deadweight::graph::{Graph, Params, passes};
+use deadweight::kernels::Isa;
+use deadweight::layers::{Layer, Shape};
+use deadweight::models::{self, Card, FAMILIES};
+
+/// Images that are run.
+const IMAGES: usize = 8;
+
+/// The network of `card` with random weights, as the program runs it.
+fn network(card: &Card) -> Arc<Graph> {
+    let (graph, _) = models::build(card, Params::Random(5)).unwrap();
+    Arc::new(passes::fuse_epilogue(&passes::fold_norm(&graph)))
+}
+
+fn extent(card: &Card, name: &str) -> Option<usize> {
+    card.input.get(name)?.as_integer().map(|value| value as usize)
+}
+
+/// The smallest input of some that `graph` takes, and what its values are: reals, or numbers below a bound.
+fn input(card: &Card, graph: &Graph) -> (Shape, Option<usize>) {
+    let rows = graph.nodes.iter().find_map(|def| match &def.layer {
+        Layer::Embedding(embedding) => Some(embedding.rows()),
+        _ => None,
+    });
+    if rows.is_some() {
+        return (Shape::new(1, 1, card.arch.get("window").map_or(7, |w| w.as_integer().unwrap() as usize)), rows);
+    }
+    if let Some(chunk) = extent(card, "chunk") {
+        let rows = chunk + extent(card, "context").unwrap() + extent(card, "reflect").unwrap();
+        return (Shape::new(1, rows, 5), None);
+    }
+    let size = card.input["size"].as_array().unwrap();
+    let [h, w] = [0, 1].map(|i| size[i].as_integer().unwrap() as usize);
+    let channels = extent(card, "channels").unwrap();
+    let sides = [16, 24, 32, 48, 64, 96].map(|side| (side, side + 8));
+    let fits = |&(h, w): &(usize, usize)| graph.shapes(Shape::new(channels, h, w)).is_ok();
+    let (h, w) = sides.into_iter().find(fits).unwrap_or((h, w));
+    (Shape::new(channels, h, w), None)
+}
+
+fn run(graph: &Arc<Graph>, shape: Shape, x: &[f32], (isa, threads, batch): (Isa, usize, usize)) -> Vec<u32> {
+    let options = EngineOptions { isa, ..EngineOptions::new(threads) };
+    let mut session = Session::new(Arc::clone(graph), shape, batch, options).unwrap();
+    let outputs = x.chunks(batch * shape.elements()).flat_map(|part| session.run(part, None).unwrap());
+    outputs.map(f32::to_bits).collect()
+}
+
+#[test]
+fn every_family_gives_the_same_bits_everywhere() {
+    for family in FAMILIES {
+        let of_family = models::cards().iter().filter(|card| card.family == family.name);
+        let card = of_family.min_by_key(|card| card.macs.unwrap_or(u64::MAX)).unwrap();
+        let graph = network(card);
+        let (shape, rows) = input(card, &graph);
+        let value = |i: usize| match rows {
+            Some(rows) => (i * 7919 % rows) as f32,
+            None => ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0,
+        };
+        let x: Vec<f32> = (0..IMAGES * shape.elements()).map(value).collect();
+        let want = run(&graph, shape, &x, (Isa::best(), 1, 1));
+        assert!(want.iter().any(|&bits| bits != want[0]), "{}: gives one value alone", card.name);
+        for isa in Isa::available() {
+            for (threads, batch) in [(1, 3), (2, 1), (2, 8)] {
+                let got = run(&graph, shape, &x, (isa, threads, batch));
+                let apart = got.iter().zip(&want).filter(|(a, b)| a != b).count();
+                let how = format!("{}, {threads} threads, batch {batch}", isa.name());
+                assert!(apart == 0 && got.len() == want.len(), "{} of {shape}: {how}: {apart} differ", card.name);
+            }
+        }
+    }
+}
