@@ -11,6 +11,15 @@ pub struct Run {
     pub step: usize,
 }
 
+impl Run {
+    /// The same indices in runs of at most `most`.
+    pub fn split(self, most: usize) -> impl Iterator<Item = Self> {
+        let Self { start, count, step } = self;
+        let part = move |done: usize| Self { start: start + done * step, count: (count - done).min(most), step };
+        (0..count).step_by(most.max(1)).map(part)
+    }
+}
+
 /// The classes of one axis of a layer's input.
 ///
 /// Tap `t` of output `p` reads index `p * stride + t * dilation - before`. Two indices are of one class if they are read

@@ -1,26 +1,25 @@
-//! The counting pass: rows of a blocked operand, sixteen channels at a time, each row visited once while it is in cache.
+//! The counting pass: lines of a blocked operand, sixteen channels at a time, each line visited once while it is in cache.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-#[cfg(target_arch = "x86_64")]
-use super::avx512;
 use super::classes::{Classes, Run};
-use super::code::{CodeMap, Encoder, bits};
+use super::code::{CodeMap, Encoder, MAX_WIDTH};
 use super::gather::{gather_channels, gather_features, gather_step};
 use super::histogram::CodeHistogram;
 use super::lanes::LaneTotals;
-use super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, Sums, TERMS, ValueSums, WIDTH};
+use super::lines::Lines;
+use super::sums::{LANE_SUMS, Sums};
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
 
-/// Pixels whose 16-bit lane sums cannot overflow: widths are at most 17.
-const CHUNK: usize = 2048;
-/// Pixels (of sixteen values) in a group of 16, 64 and 256.
-const PIXELS: [usize; 3] = [1, 4, 16];
-/// Bit of a group's summary that says that a code is negative; magnitudes have 15 bits.
-pub(super) const SIGN: u16 = 0x8000;
+/// Pixels that are coded at a time: their codes stay in the first-level cache's reach.
+const CHUNK: usize = 1024;
+/// Pixels of a run whose 16-bit lane sums cannot overflow: widths are at most 17.
+const LONGEST: usize = u16::MAX as usize / MAX_WIDTH;
+/// Positions of a place whose 32-bit lane sums cannot overflow.
+const ROOM: u64 = u32::MAX as u64 / MAX_WIDTH as u64;
 
 /// How the values of an image are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +32,9 @@ pub enum Grouping {
     Steps,
 }
 
+/// The sums of one place's sixteen lanes, as they are added up.
+pub(super) type LaneSums = [[u32; LANES]; LANE_SUMS];
+
 /// Adds up the operand of one layer.
 pub struct Counter {
     map: CodeMap,
@@ -40,33 +42,12 @@ pub struct Counter {
     grouping: Grouping,
     sums: Sums,
     codes: CodeHistogram,
-    row: Row,
-    /// One for each class of columns, with what is not yet in `sums`.
-    pending: Vec<Pending>,
-}
-
-/// One row of one channel block (or all features of an image), coded.
-#[derive(Default)]
-struct Row {
-    /// Codes, sixteen a pixel, filling lanes zero.
-    codes: Vec<[i16; LANES]>,
-    /// Magnitudes of each pixel's codes or'ed, and [`SIGN`] if one is negative.
-    summaries: Vec<u16>,
-    /// Width of the group of 16, 64, 256 that holds each pixel.
-    widths: [Vec<u8>; 3],
+    lines: Lines,
     /// Gathered values, where the operand is not blocked.
     values: Vec<f32>,
-    /// Non-zero codes of the row, side by side, and how many of it they are: what follows them is left over.
-    nonzeros: Vec<u16>,
-    kept: usize,
-}
-
-/// Lane sums of a class in 16 bits.
-#[derive(Clone, Default)]
-struct Pending {
-    lanes: [[u16; LANES]; LANE_SUMS],
-    groups: GroupSums,
-    pixels: usize,
+    /// What is not yet in the sums' lanes, and how many positions more it can take.
+    pending: Vec<LaneSums>,
+    room: u64,
 }
 
 impl Counter {
@@ -78,15 +59,29 @@ impl Counter {
         classes: Arc<[Classes; 2]>,
         channels: usize,
     ) -> Self {
-        let pending = vec![Pending::default(); classes[1].len()];
         let sums = Sums::new(classes, channels, map.codes());
-        Self { map, encoder, grouping, sums, codes: CodeHistogram::default(), row: Row::default(), pending }
+        let pending = vec![[[0; LANES]; LANE_SUMS]; sums.groups.len()];
+        let (codes, lines) = (CodeHistogram::default(), Lines::default());
+        Self { map, encoder, grouping, sums, codes, lines, values: Vec::new(), pending, room: ROOM }
     }
 
     /// What was added up so far.
     pub fn into_sums(mut self) -> Sums {
         self.codes.drain_into(&mut self.sums.values.codes, self.map.lo);
+        self.flush();
         self.sums
+    }
+
+    /// Moves the lanes' sums on before they can overflow.
+    fn flush(&mut self) {
+        for (pending, sums) in self.pending.iter_mut().zip(self.sums.lanes.chunks_exact_mut(LANES)) {
+            for (which, lanes) in pending.iter_mut().enumerate() {
+                for (lane, sum) in lanes.iter_mut().enumerate() {
+                    sums[lane][which] += u64::from(std::mem::take(sum));
+                }
+            }
+        }
+        self.room = ROOM;
     }
 
     /// Adds `rows` of image `image` of `x`, laid out as `geometry`. False if they hold NaN or infinity.
@@ -104,6 +99,11 @@ impl Counter {
         if self.grouping == Grouping::Features && !rows.contains(&0) {
             return true;
         }
+        let positions = (rows.len() * geometry.w) as u64;
+        if positions > self.room {
+            self.flush();
+        }
+        self.room -= positions;
         self.codes.make_room(geometry.image_len() as u64, &mut self.sums.values.codes, self.map.lo);
         let part = Part { x, geometry, image, rows, first };
         match self.encoder {
@@ -139,27 +139,25 @@ impl<F: Fn(u16) -> u16> Kernel for Pass<'_, F> {
     fn run<S: Simd>(self, simd: S) -> bool {
         let Self { counter, part, terms } = self;
         let mut lanes = LaneTotals::default();
+        let mut values = std::mem::take(&mut counter.values);
         match counter.grouping {
             Grouping::Channels => {
                 for block in 0..counter.sums.blocks() {
-                    counter.block(simd, &part, block, &mut lanes, &terms);
+                    counter.block(simd, &part, block, (&mut lanes, &mut values), &terms);
                 }
             }
             Grouping::Features => {
-                let mut values = std::mem::take(&mut counter.row.values);
                 let features = gather_features(&part, &mut values);
                 counter.features(simd, &values, features, &mut lanes, &terms);
-                counter.row.values = values;
             }
             Grouping::Steps => {
-                let mut values = std::mem::take(&mut counter.row.values);
                 for (y, column) in part.rows.clone().flat_map(|y| (0..part.geometry.w).map(move |x| (y, x))) {
                     gather_step(&part, (y, column), &mut values);
                     counter.features(simd, &values, part.geometry.c, &mut lanes, &terms);
                 }
-                counter.row.values = values;
             }
         }
+        counter.values = values;
         lanes.add_to(&mut counter.sums.values);
         lanes.not_finite.iter().all(|&bad| bad == 0)
     }
@@ -173,52 +171,45 @@ impl Counter {
         simd: S,
         part: &Part<'_>,
         block: usize,
-        lanes: &mut LaneTotals,
+        (totals, values): (&mut LaneTotals, &mut Vec<f32>),
         terms: &impl Fn(u16) -> u16,
     ) {
         let Part { x, geometry, image, .. } = *part;
-        let Self { map, encoder, sums, codes, row, pending, .. } = self;
-        let used = (sums.channels - block * LANES).min(LANES);
-        let mut row_class = None;
-        for y in part.rows.clone() {
-            row.resize(geometry.w);
-            let mut values = std::mem::take(&mut row.values);
-            let of_row = if geometry.lanes == LANES {
-                let start = geometry.at(image, block, y, 0);
-                &x[start..start + geometry.w * LANES]
-            } else {
-                gather_channels(part, y, block * LANES..block * LANES + used, &mut values);
-                &values
-            };
-            row.code(simd, *map, of_row, 0, used, lanes);
-            row.values = values;
-            codes.add(&row.nonzeros[..row.kept], (geometry.w * used) as u64);
-            row.group(&mut sums.values);
-            let class = usize::from(sums.classes[0].of[y + part.first]);
-            if let Some(before) = row_class.replace(class).filter(|&before| before != class) {
-                flush_all(sums, pending, before, block);
+        let used = (self.sums.channels - block * LANES).min(LANES);
+        let at_once = (CHUNK / geometry.w.max(1)).max(1);
+        for start in part.rows.clone().step_by(at_once) {
+            let rows = start..part.rows.end.min(start + at_once);
+            self.lines.begin(rows.len(), geometry.w);
+            for (line, y) in rows.clone().enumerate() {
+                let of_row = if geometry.lanes == LANES {
+                    let start = geometry.at(image, block, y, 0);
+                    &x[start..start + geometry.w * LANES]
+                } else {
+                    gather_channels(part, y, block * LANES..block * LANES + used, values);
+                    &*values
+                };
+                self.lines.code(simd, self.map, of_row, line, (used, used), totals);
             }
-            let runs = sums.classes[1].runs.len();
-            for column_class in 0..runs {
-                for index in 0..sums.classes[1].runs[column_class].len() {
-                    let run = sums.classes[1].runs[column_class][index];
-                    for done in (0..run.count).step_by(CHUNK) {
-                        let part = Run {
-                            start: run.start + done * run.step,
-                            count: (run.count - done).min(CHUNK),
-                            step: run.step,
-                        };
-                        if pending[column_class].pixels + part.count > CHUNK {
-                            let place = sums.place(class, column_class, block);
-                            pending[column_class].flush(sums, place);
+            self.lines.count_groups(simd, &mut self.sums.values.group_widths);
+            self.codes.add(self.lines.nonzeros(), (rows.len() * geometry.w * used) as u64);
+            let class_of = |y: usize| usize::from(self.sums.classes[0].of[y + part.first]);
+            let mut from = rows.start;
+            while from < rows.end {
+                let class = class_of(from);
+                let to = (from + 1..rows.end).find(|&y| class_of(y) != class).unwrap_or(rows.end);
+                for column_class in 0..self.sums.classes[1].len() {
+                    let place = self.sums.place(class, column_class, block);
+                    for run in &self.sums.classes[1].runs[column_class] {
+                        let lines = from - rows.start..to - rows.start;
+                        self.lines.add_groups(simd, lines.clone(), *run, &mut self.sums.groups[place]);
+                        for run in run.split(LONGEST / at_once) {
+                            let to = &mut self.pending[place];
+                            self.lines.add(simd, lines.clone(), run, (self.encoder, terms), to);
                         }
-                        row.add_run(simd, part, &mut pending[column_class], (*encoder, terms));
                     }
                 }
+                from = to;
             }
-        }
-        if let Some(class) = row_class {
-            flush_all(sums, pending, class, block);
         }
     }
 
@@ -229,148 +220,19 @@ impl Counter {
         simd: S,
         values: &[f32],
         features: usize,
-        lanes: &mut LaneTotals,
+        totals: &mut LaneTotals,
         terms: &impl Fn(u16) -> u16,
     ) {
-        let Self { map, encoder, sums, codes, row, pending, .. } = self;
         let pixels = values.len() / LANES;
-        row.resize(pixels);
+        self.lines.begin(1, pixels);
         // The last pixel may have filling lanes.
-        let last = pixels - 1;
-        row.code(simd, *map, &values[..last * LANES], 0, LANES, lanes);
-        codes.add(&row.nonzeros[..row.kept], (last * LANES) as u64);
-        row.code(simd, *map, &values[last * LANES..], last, features - last * LANES, lanes);
-        codes.add(&row.nonzeros[..row.kept], (features - last * LANES) as u64);
-        row.group(&mut sums.values);
+        self.lines.code(simd, self.map, values, 0, (LANES, features - (pixels - 1) * LANES), totals);
+        self.lines.count_groups(simd, &mut self.sums.values.group_widths);
+        self.codes.add(self.lines.nonzeros(), features as u64);
         for block in 0..pixels {
-            row.add_run(simd, Run { start: block, count: 1, step: 1 }, &mut pending[0], (*encoder, terms));
-            pending[0].flush(sums, block);
+            let run = Run { start: block, count: 1, step: 1 };
+            self.lines.add_groups(simd, 0..1, run, &mut self.sums.groups[block]);
         }
-    }
-}
-
-fn flush_all(sums: &mut Sums, pending: &mut [Pending], row_class: usize, block: usize) {
-    for (column_class, pending) in pending.iter_mut().enumerate() {
-        let place = sums.place(row_class, column_class, block);
-        pending.flush(sums, place);
-    }
-}
-
-/// Width of the group that a summary is of.
-#[inline(always)]
-fn width_of(summary: u16) -> u8 {
-    (bits(summary & !SIGN) + (summary >> 15)) as u8
-}
-
-impl Row {
-    fn resize(&mut self, pixels: usize) {
-        self.codes.resize(pixels, [0; LANES]);
-        self.summaries.resize(pixels, 0);
-        self.widths.iter_mut().for_each(|widths| widths.resize(pixels, 0));
-    }
-
-    /// Codes `values` to the pixels from `at` on, of which `used` lanes count, and sets the non-zeros aside.
-    #[inline(always)]
-    fn code<S: Simd>(&mut self, _: S, map: CodeMap, values: &[f32], at: usize, used: usize, totals: &mut LaneTotals) {
-        let pixels = values.as_chunks::<LANES>().0;
-        let (low, high) = (totals.low, totals.high);
-        if self.nonzeros.len() < (pixels.len() + 2) * LANES {
-            self.nonzeros.resize((pixels.len() + 2) * LANES, 0);
-        }
-        let codes = &mut self.codes[at..at + pixels.len()];
-        let summaries = &mut self.summaries[at..at + pixels.len()];
-        let mut done = 0;
-        let mut kept = 0;
-        #[cfg(target_arch = "x86_64")]
-        if S::AVX512 {
-            let (codes, summaries) = (codes.as_chunks_mut().0, summaries.as_chunks_mut().0);
-            // SAFETY: the vector type of this level is only made where the CPU has its features.
-            kept = unsafe { avx512::code(map, pixels.as_chunks().0, codes, summaries, &mut self.nonzeros, totals) };
-            done = pixels.len() / 2 * 2;
-        }
-        let portable = codes.iter_mut().zip(summaries).zip(pixels).skip(done);
-        for ((codes, summary), values) in portable {
-            totals.code(map, values, codes);
-            *summary = codes.iter().fold(0, |ored, &code| ored | code.unsigned_abs() | code as u16 & SIGN);
-            for &code in &*codes {
-                // Stored first and kept after: no branch to mispredict.
-                self.nonzeros[kept] = code as u16;
-                kept += usize::from(code != 0);
-            }
-        }
-        self.kept = kept;
-        // The filling is zero: it may not count as an extreme where no value is.
-        for lane in used..LANES {
-            (totals.low[lane], totals.high[lane]) = (low[lane], high[lane]);
-        }
-        totals.filling += ((LANES - used) * pixels.len()) as u64;
-    }
-
-    /// Widths of all groups of the row, and how many have which.
-    #[inline(always)]
-    fn group(&mut self, values: &mut ValueSums) {
-        let Self { summaries, widths, .. } = self;
-        for ((widths, histogram), size) in widths.iter_mut().zip(&mut values.group_widths).zip(PIXELS) {
-            for (group, widths) in summaries.chunks(size).zip(widths.chunks_mut(size)) {
-                let width = width_of(group.iter().fold(0, |ored, &summary| ored | summary));
-                widths.fill(width);
-                histogram[usize::from(width)] += 1;
-            }
-        }
-    }
-
-    /// Adds a run of at most [`CHUNK`] pixels to the sums of its class.
-    #[inline(always)]
-    fn add_run<S: Simd>(&self, _: S, run: Run, to: &mut Pending, (encoder, terms): (Encoder, &impl Fn(u16) -> u16)) {
-        let Run { start, count, step } = run;
-        to.pixels += count;
-        let mut done = 0;
-        #[cfg(target_arch = "x86_64")]
-        if S::AVX512 {
-            // SAFETY: the vector type of this level is only made where the CPU has its features.
-            let added = unsafe { avx512::add_pairs(&self.codes, &self.widths[0], run, encoder, &mut to.lanes) };
-            done = if added { count / 2 * 2 } else { 0 };
-        }
-        let sums = &mut to.lanes;
-        for at in (done..count).map(|pixel| start + pixel * step) {
-            let (codes, group) = (&self.codes[at], self.widths[0][at]);
-            for lane in 0..LANES {
-                let code = codes[lane];
-                let m = code.unsigned_abs();
-                sums[NONZERO][lane] += u16::from(m != 0);
-                sums[WIDTH][lane] += bits(m) + u16::from(code < 0);
-                sums[TERMS][lane] += terms(m);
-                sums[NONZERO_G16][lane] += if m != 0 { u16::from(group) } else { 0 };
-            }
-        }
-        for (size, widths) in self.widths.iter().enumerate() {
-            let add = |(sum, zero): (u32, u32), &width: &u8| (sum + u32::from(width), zero + u32::from(width == 0));
-            let (sum, zero) = match step {
-                // A plain slice, which vectorises.
-                1 => widths[start..start + count].iter().fold((0, 0), add),
-                _ => widths[start..].iter().step_by(step).take(count).fold((0, 0), add),
-            };
-            to.groups.width[size] += u64::from(sum);
-            to.groups.zero[size] += u64::from(zero);
-        }
-    }
-}
-
-impl Pending {
-    /// Moves what was added up to the sums of `place`.
-    fn flush(&mut self, sums: &mut Sums, place: usize) {
-        if self.pixels == 0 {
-            return;
-        }
-        for (lane, to) in sums.lanes[place * LANES..][..LANES].iter_mut().enumerate() {
-            for (sum, to) in to.iter_mut().enumerate() {
-                *to += u64::from(self.lanes[sum][lane]);
-            }
-        }
-        for size in 0..PIXELS.len() {
-            sums.groups[place].width[size] += self.groups.width[size];
-            sums.groups[place].zero[size] += self.groups.zero[size];
-        }
-        *self = Self::default();
+        self.lines.add_each(simd, (self.encoder, terms), &mut self.pending[..pixels]);
     }
 }

@@ -1,16 +1,19 @@
-//! How often each code is seen: small counts close together, moved to the exact ones before they can overflow.
+//! How often each code is seen: counts of a byte, which stay in the first-level cache, and what goes beyond them.
 
-/// One 32-bit count for each 16-bit pattern, and how many codes of any kind were added.
+/// One 8-bit count for each 16-bit pattern, how often each went round, and how many codes were added.
 pub(super) struct CodeHistogram {
-    counts: Box<[u32; 1 << 16]>,
+    counts: Box<[u8; 1 << 16]>,
+    rounds: Box<[u32; 1 << 16]>,
     added: u64,
     nonzeros: u64,
 }
 
 impl Default for CodeHistogram {
     fn default() -> Self {
-        let counts = vec![0; 1 << 16].into_boxed_slice().try_into().expect("the length of the array");
-        Self { counts, added: 0, nonzeros: 0 }
+        let length = "the length of the array";
+        let counts = vec![0; 1 << 16].into_boxed_slice().try_into().expect(length);
+        let rounds = vec![0; 1 << 16].into_boxed_slice().try_into().expect(length);
+        Self { counts, rounds, added: 0, nonzeros: 0 }
     }
 }
 
@@ -18,16 +21,29 @@ impl CodeHistogram {
     /// Adds `values` codes, of which these are not zero.
     #[inline(always)]
     pub(super) fn add(&mut self, nonzeros: &[u16], values: u64) {
-        for &code in nonzeros {
-            self.counts[usize::from(code)] += 1;
+        let (counts, rounds) = (&mut *self.counts, &mut *self.rounds);
+        let mut add = |code: u16| {
+            let count = &mut counts[usize::from(code)];
+            *count = count.wrapping_add(1);
+            if *count == 0 {
+                carry(&mut rounds[usize::from(code)]);
+            }
+        };
+        let (fours, rest) = nonzeros.as_chunks::<4>();
+        for &[a, b, c, d] in fours {
+            add(a);
+            add(b);
+            add(c);
+            add(d);
         }
+        rest.iter().for_each(|&code| add(code));
         self.nonzeros += nonzeros.len() as u64;
         self.added += values;
     }
 
     /// Makes sure that `values` more can be added, moving the counts to `codes`, whose first is `lowest`, if need be.
     pub(super) fn make_room(&mut self, values: u64, codes: &mut [u64], lowest: i32) {
-        if self.added + values > u64::from(u32::MAX) {
+        if (self.added + values) >> 8 > u64::from(u32::MAX) {
             self.drain_into(codes, lowest);
         }
     }
@@ -37,8 +53,15 @@ impl CodeHistogram {
         codes[(-lowest) as usize] += self.added - self.nonzeros;
         for (index, to) in codes.iter_mut().enumerate() {
             let pattern = usize::from((lowest + index as i32) as i16 as u16);
-            *to += u64::from(std::mem::take(&mut self.counts[pattern]));
+            let rounds = u64::from(std::mem::take(&mut self.rounds[pattern]));
+            *to += rounds << 8 | u64::from(std::mem::take(&mut self.counts[pattern]));
         }
         (self.added, self.nonzeros) = (0, 0);
     }
+}
+
+/// Apart from the loop, which seldom comes here.
+#[cold]
+fn carry(rounds: &mut u32) {
+    *rounds += 1;
 }

@@ -11,23 +11,22 @@ pub(super) struct LaneTotals {
     pub(super) saturated: [u32; LANES],
     pub(super) low: [f32; LANES],
     pub(super) high: [f32; LANES],
-    /// Zeros that only fill.
-    pub(super) filling: u64,
 }
 
 impl Default for LaneTotals {
     fn default() -> Self {
         let none = [0; LANES];
         let (low, high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-        Self { not_finite: none, zeros: none, saturated: none, low, high, filling: 0 }
+        Self { not_finite: none, zeros: none, saturated: none, low, high }
     }
 }
 
 impl LaneTotals {
-    /// Codes one pixel.
+    /// Codes one pixel, of which `used` lanes count; the others are zero.
     #[inline(always)]
-    pub(super) fn code(&mut self, map: CodeMap, values: &[f32; LANES], codes: &mut [i16; LANES]) {
-        for lane in 0..LANES {
+    pub(super) fn code(&mut self, map: CodeMap, values: &[f32; LANES], used: usize, codes: &mut [i16; LANES]) {
+        *codes = [0; LANES];
+        for lane in 0..used {
             let x = values[lane];
             let (rounded, code) = map.rounded_and_code(x);
             codes[lane] = code as i16;
@@ -41,7 +40,7 @@ impl LaneTotals {
 
     pub(super) fn add_to(&self, to: &mut ValueSums) {
         let total = |lanes: &[u32; LANES]| lanes.iter().copied().map(u64::from).sum::<u64>();
-        to.natural_zeros += total(&self.zeros) - self.filling;
+        to.natural_zeros += total(&self.zeros);
         to.saturated += total(&self.saturated);
         let [low, high] = &mut to.extremes;
         *low = self.low.iter().fold(*low, |low, &v| if v == f32::INFINITY { low } else { low.min(key(v)) });

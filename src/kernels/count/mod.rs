@@ -8,6 +8,7 @@ mod counter;
 mod gather;
 mod histogram;
 mod lanes;
+mod lines;
 mod range;
 mod reference;
 pub mod sequence;

@@ -26,13 +26,14 @@ proptest! {
         encoder in prop::sample::select(Encoder::ALL.to_vec()),
         bits in 2u32..17,
         unsigned in any::<bool>(),
+        saturated in any::<bool>(),
         seed in any::<u32>(),
         split in 0usize..9,
     ) {
         let shape = [images, c, h, w];
         let nchw: Vec<f32> = (0..images * c * h * w).map(|i| if unsigned { value(i, seed).abs() } else { value(i, seed) }).collect();
         let hi = if unsigned && bits <= 8 { (1 << bits) - 1 } else { (1 << (bits - 1)) - 1 };
-        let map = CodeMap { scale: hi as f32 * 0.9, lo: if unsigned { 0 } else { -hi }, hi };
+        let map = CodeMap { scale: hi as f32 * if saturated { 0.9 } else { 0.12 }, lo: if unsigned { 0 } else { -hi }, hi };
         let axis = |size: usize| {
             let outputs = (size + before + before).saturating_sub(dilation * (taps - 1) + 1) / stride + 1;
             Classes::new(size, outputs, stride, dilation, before, taps)

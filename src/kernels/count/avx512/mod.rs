@@ -1,0 +1,7 @@
+//! The inner loops of the counting pass in AVX-512, two pixels a register; the portable loops are their oracle.
+
+mod add;
+mod code;
+
+pub(super) use add::{add, add_each, add_widths, count_widths};
+pub(super) use code::code;
