@@ -136,7 +136,7 @@ impl Set<'_> {
         let row = Loop { count: xg.h, input: xg.row_len(), weights: run * width };
         let plane = Loop { count: xg.blocks(), input: xg.plane_len(), weights: xg.h * row.weights };
         let once = Loop { count: 1, input: 0, weights: 0 };
-        let walk = Walk { outer: [plane, row, once], run, pixel: xg.image_len(), width };
+        let walk = Walk { outer: [plane, row, once], run, pixel: xg.image_len(), width, ahead: 0 };
         let from = &x[xg.at(image, 0, 0, 0)..];
         let weights = &linear.weights[self.first * LANES * linear.features + block * LANES..];
         debug_assert!(walk.fits(P, B, from.len(), weights.len()));

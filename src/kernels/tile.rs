@@ -102,6 +102,9 @@ pub struct Walk {
     pub pixel: usize,
     /// Cells of weights for each cell of input.
     pub width: usize,
+    /// How many cells ahead the weights are that will be wanted next, and are called into the second-level cache: those
+    /// of a small map come from memory, and the tiles that use them are few. 0: none.
+    pub ahead: usize,
 }
 
 impl Walk {
@@ -176,6 +179,11 @@ impl Walk {
                 // SAFETY: as above.
                 filters[b] = unsafe { T::load(s, w.add(b * LANES)) };
             });
+            if self.ahead > 0 {
+                unrolled!(b < B, {
+                    prefetch(w.wrapping_add(self.ahead + b * LANES));
+                });
+            }
             unrolled!(p < P, {
                 // SAFETY: the caller vouches for the input.
                 let value = T::splat(s, unsafe { *thirds[p / 3].add(p % 3 * self.pixel) });
@@ -193,4 +201,17 @@ impl Walk {
             }
         }
     }
+}
+
+/// Calls the line of `from`, which need not be there, into the second-level cache.
+#[inline(always)]
+fn prefetch<T>(from: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing that the program sees, and no address makes it fail.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(from.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = from;
 }

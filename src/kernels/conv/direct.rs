@@ -39,6 +39,8 @@ pub(super) struct Direct {
 
 /// Bytes of input that stay in the second-level cache beside the weights.
 const CACHED: usize = 400_000;
+/// Pixels for which the filters come from memory rather than from a cache.
+const FEW_PIXELS: usize = 64;
 /// Tasks for each thread: enough to share evenly.
 const TASKS: usize = 8;
 
@@ -313,6 +315,8 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
             dilation => (Loop { count: taps.len(), input: dilation * xg.lanes, weights: step }, xg.lanes),
         };
         let pixel = shape.stride.1 * xg.lanes;
+        // Of a small map with many filters, each is used a few times between long absences.
+        let ahead = if rows.len() * columns.len() <= FEW_PIXELS { set.inputs.len() * plane.weights } else { 0 };
         // The first live tap, in the frame of the buffer and in the weights.
         let left = taps.start * shape.dilation.1 + xg.halo.left - shape.padding.left;
         let from = origin + set.inputs.start * plane.input + left * xg.lanes;
@@ -321,7 +325,7 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
             let live = &live[y];
             let top = y * shape.stride.0 + live.start * shape.dilation.0 + xg.halo.top - shape.padding.top;
             let (from, weight) = (from + top * xg.row_len(), weight + live.start * row.weights);
-            let walk = Walk { outer: [plane, Loop { count: live.len(), ..row }, column], run, pixel, width };
+            let walk = Walk { outer: [plane, Loop { count: live.len(), ..row }, column], run, pixel, width, ahead };
             let mut x = columns.start;
             while x < columns.end {
                 let at = x.min(columns.end - P);

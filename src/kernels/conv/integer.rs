@@ -209,7 +209,7 @@ impl<const P: usize, const B: usize> Kernel for Tiled<'_, P, B> {
             1 => (Loop { count: 1, input: 0, weights: 0 }, t * pairs),
             dilation => (Loop { count: t, input: dilation * pairs, weights: step }, *pairs),
         };
-        let walk = Walk { outer: [plane, row, column], run, pixel: shape.stride.1 * pairs, width };
+        let walk = Walk { outer: [plane, row, column], run, pixel: shape.stride.1 * pairs, width, ahead: 0 };
         let left = (xg.halo.left - shape.padding.left) * pairs;
         let first = set.blocks.start + block;
         for (y, row) in rows.clone().enumerate() {

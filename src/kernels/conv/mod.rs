@@ -126,8 +126,8 @@ impl PackedConv {
         }
         let method = if shape.is_depthwise() && x.lanes == LANES {
             Method::Depthwise(Depthwise::new(shape, weight))
-        } else if winograd.is_some_and(|whole| Winograd::fits(shape, x, whole)) {
-            Method::Winograd(Winograd::new(shape, weight))
+        } else if let Some(tile) = winograd.and_then(|whole| Winograd::tile(shape, x, whole)) {
+            Method::Winograd(Winograd::new(shape, weight, tile))
         } else {
             Method::Direct(Direct::new(shape, weight, x, y))
         };
@@ -153,9 +153,9 @@ impl PackedConv {
 
     /// Name of the method.
     pub fn method(&self) -> &'static str {
-        match self.method {
+        match &self.method {
             Method::Direct(_) => "direct",
-            Method::Winograd(_) => "winograd4",
+            Method::Winograd(winograd) => winograd.name(),
             Method::Depthwise(_) => "depthwise",
             Method::Integer(_) => "integer",
         }

@@ -1,8 +1,9 @@
-//! Winograd F(4x4, 3x3): 36 products in place of 144 for every 4x4 outputs (Lavin and Gray 2016).
+//! Winograd F(4x4, 3x3): 36 products in place of 144 for every 4x4 outputs (Lavin and Gray 2016); and F(2x2, 3x3), 16 in
+//! place of 36, for maps so small that reading 36 transformed filters would take longer than multiplying by 16.
 //!
 //! `Y = A^T [(G g G^T) * (B^T d B)] A` with the interpolation points 0, ±11/16, ±3/2 and infinity, which lose half as much
-//! as the usual 0, ±1, ±2 and infinity (why: Barabasz et al. 2020). The transforms run over sixteen channels at a
-//! time without a shuffle; each of the 36 points is a 1x1 convolution over the tiles.
+//! as the usual 0, ±1, ±2 and infinity (why: Barabasz et al. 2020), and 0, ±1 and infinity. The transforms run over
+//! sixteen channels at a time without a shuffle; each of the points is a 1x1 convolution over the tiles.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -23,14 +24,12 @@ const NEAR: f32 = 11.0 / 16.0;
 const FAR: f32 = 3.0 / 2.0;
 const NEAR2: f32 = NEAR * NEAR;
 const FAR2: f32 = FAR * FAR;
-/// Outputs along one side of a tile.
-const TILE: usize = 4;
-/// Inputs along one side of a tile.
-const PATCH: usize = 6;
-/// Products of a tile.
-const POINTS: usize = PATCH * PATCH;
-/// Smallest map on which the transforms pay.
-const SMALLEST_MAP: usize = 12;
+/// Most products of a tile.
+const MOST_POINTS: usize = 36;
+/// Smallest maps on which the transforms pay, to tiles of 4 and of 2.
+const SMALLEST_MAP: [usize; 2] = [12, 5];
+/// Fewest filters, all channels counted, whose transforms to tiles of 2 pay.
+const FEWEST_FILTERS: usize = 64 * 64;
 /// Bytes of transformed input and products that a task keeps in the second-level cache.
 const CACHED: usize = 600_000;
 /// Fewest tiles that pay for streaming the transformed filters past them.
@@ -38,6 +37,8 @@ const FEWEST: usize = 14;
 
 pub(super) struct Winograd {
     shape: ConvShape,
+    /// Outputs along one side of a tile: 4 or 2.
+    tile: usize,
     /// The filters transformed, one 1x1 convolution for each point.
     products: Vec<Direct>,
     /// Zeros: the points have no bias.
@@ -47,37 +48,47 @@ pub(super) struct Winograd {
 }
 
 /// `G g` for one column (or row) of a filter.
-fn transform_filter([a, b, c]: [f64; 3]) -> [f64; PATCH] {
+fn transform_filter([a, b, c]: [f64; 3], tile: usize) -> Vec<f64> {
+    if tile == 2 {
+        return vec![a, (a + b + c) / 2.0, (a - b + c) / 2.0, c];
+    }
     let [near, far, near2, far2] = [NEAR, FAR, NEAR2, FAR2].map(f64::from);
     // The filter's polynomial at a point, over the product of the point's distances to the others.
     let at = |point: f64, gap: f64| (a + b * point + c * point * point) / (2.0 * point * point * gap);
     let [near_gap, far_gap] = [near2 - far2, far2 - near2];
-    [a / (near2 * far2), at(near, near_gap), at(-near, near_gap), at(far, far_gap), at(-far, far_gap), c]
+    vec![a / (near2 * far2), at(near, near_gap), at(-near, near_gap), at(far, far_gap), at(-far, far_gap), c]
 }
 
 impl Winograd {
-    /// Whether the layer's shape is one it computes, and gains on.
-    pub(super) fn fits(shape: &ConvShape, x: &Geometry, (rows, columns): (usize, usize)) -> bool {
-        shape.kernel == (3, 3)
+    /// Outputs along one side of a tile, if the layer's shape is one it computes, and gains on.
+    pub(super) fn tile(shape: &ConvShape, x: &Geometry, (rows, columns): (usize, usize)) -> Option<usize> {
+        let fits = shape.kernel == (3, 3)
             && shape.stride == (1, 1)
             && shape.dilation == (1, 1)
             && shape.groups == 1
             && x.lanes == LANES
             && shape.in_channels >= LANES
-            && shape.out_channels >= LANES
-            && rows.min(columns) >= SMALLEST_MAP
+            && shape.out_channels >= LANES;
+        match rows.min(columns) {
+            size if fits && size >= SMALLEST_MAP[0] => Some(4),
+            size if fits && size >= SMALLEST_MAP[1] && shape.in_channels * shape.out_channels >= FEWEST_FILTERS => {
+                Some(2)
+            }
+            _ => None,
+        }
     }
 
-    pub(super) fn new(shape: &ConvShape, weight: &[f32]) -> Self {
+    pub(super) fn new(shape: &ConvShape, weight: &[f32], tile: usize) -> Self {
+        let patch = tile + 2;
         let filters = shape.in_channels * shape.out_channels;
-        let mut points = vec![vec![0.0; filters]; POINTS];
+        let mut points = vec![vec![0.0; filters]; patch * patch];
         for (filter, taps) in weight.chunks_exact(9).enumerate() {
-            let columns: [[f64; PATCH]; 3] =
-                std::array::from_fn(|s| transform_filter(std::array::from_fn(|r| f64::from(taps[r * 3 + s]))));
-            for row in 0..PATCH {
-                let values = transform_filter(std::array::from_fn(|s| columns[s][row]));
+            let columns: [_; 3] =
+                std::array::from_fn(|s| transform_filter(std::array::from_fn(|r| f64::from(taps[r * 3 + s])), tile));
+            for row in 0..patch {
+                let values = transform_filter(std::array::from_fn(|s| columns[s][row]), tile);
                 for (column, value) in values.into_iter().enumerate() {
-                    points[row * PATCH + column][filter] = value as f32;
+                    points[row * patch + column][filter] = value as f32;
                 }
             }
         }
@@ -85,14 +96,27 @@ impl Winograd {
         let (x, y) = (row_of(shape.in_channels, FEWEST), row_of(shape.out_channels, FEWEST));
         let products = points.iter().map(|weight| Direct::new(&product, weight, &x, &y)).collect();
         let zeros = Buffer::zeroed(shape.out_channels.next_multiple_of(LANES));
-        Self { shape: *shape, products, zeros, scratch: Mutex::new(Vec::new()) }
+        Self { shape: *shape, tile, products, zeros, scratch: Mutex::new(Vec::new()) }
+    }
+
+    /// Its name in reports.
+    pub(super) fn name(&self) -> &'static str {
+        if self.tile == 4 { "winograd4" } else { "winograd2" }
     }
 
     pub(super) fn run(&self, exec: &Exec<'_>, job: &Job<'_>) {
-        let (down, across) = (job.yg.h.div_ceil(TILE), job.yg.w.div_ceil(TILE));
+        match self.tile {
+            4 => self.tiles::<4, 6>(exec, job),
+            _ => self.tiles::<2, 4>(exec, job),
+        }
+    }
+
+    /// In tiles of `T` outputs a side, from `P` inputs a side.
+    fn tiles<const T: usize, const P: usize>(&self, exec: &Exec<'_>, job: &Job<'_>) {
+        let (down, across) = (job.yg.h.div_ceil(T), job.yg.w.div_ceil(T));
         let (tiles, threads) = (down * across * job.images, exec.pool.threads());
         let blocks = job.xg.blocks() + job.yg.blocks();
-        let cached = (CACHED / (POINTS * blocks * LANES * size_of::<f32>())).max(FEWEST) / FEWEST * FEWEST;
+        let cached = (CACHED / (P * P * blocks * LANES * size_of::<f32>())).max(FEWEST) / FEWEST * FEWEST;
         // With too few tiles for all threads, each takes a part of the filters and transforms the input again.
         let parts = if tiles >= FEWEST * threads { 1 } else { threads };
         let places = if parts == 1 { tiles.div_ceil(cached).next_multiple_of(threads) } else { tiles.div_ceil(cached) };
@@ -103,10 +127,11 @@ impl Winograd {
             let mut scratch = free.unwrap_or_default();
             let place = |tile: usize| Place {
                 image: tile / (down * across),
-                row: tile / across % down * TILE,
-                column: tile % across * TILE,
+                row: tile / across % down * T,
+                column: tile % across * T,
             };
-            let task = Task { winograd: self, job, tiles: (start..end).map(place).collect(), part: (part, parts) };
+            let task =
+                Task::<T, P> { winograd: self, job, tiles: (start..end).map(place).collect(), part: (part, parts) };
             task.run(exec.isa, &mut scratch);
             self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
         });
@@ -126,21 +151,21 @@ struct Place {
 }
 
 /// Some tiles, of a part of the filters.
-struct Task<'a> {
+struct Task<'a, const T: usize, const P: usize> {
     winograd: &'a Winograd,
     job: &'a Job<'a>,
     tiles: Vec<Place>,
     part: (usize, usize),
 }
 
-impl Task<'_> {
+impl<const T: usize, const P: usize> Task<'_, T, P> {
     fn run(&self, isa: Isa, scratch: &mut Buffer) {
         let tiles = self.tiles.len();
         let (xg, yg) = (row_of(self.job.xg.c, tiles), row_of(self.job.yg.c, tiles));
         // A line more than the points need keeps them from falling on one another in the cache.
         let (input_len, output_len) = (xg.len() + LANES, yg.len() + LANES);
-        scratch.reserve(POINTS * (input_len + output_len));
-        let (inputs, outputs) = scratch.split_at_mut(POINTS * input_len);
+        scratch.reserve(P * P * (input_len + output_len));
+        let (inputs, outputs) = scratch.split_at_mut(P * P * input_len);
         isa.run(Inputs { task: self, to: inputs, xg: &xg });
         let row = Segment::new(0..tiles, 0..1);
         for (point, product) in self.winograd.products.iter().enumerate() {
@@ -160,7 +185,7 @@ impl Task<'_> {
         let blocks = self.winograd.products[0].blocks(self.part);
         isa.run(Outputs { task: self, blocks: blocks.clone(), from: outputs, yg: &yg });
         for &Place { image, row, column } in &self.tiles {
-            let (rows, columns) = (row..self.job.yg.h.min(row + TILE), column..self.job.yg.w.min(column + TILE));
+            let (rows, columns) = (row..self.job.yg.h.min(row + T), column..self.job.yg.w.min(column + T));
             // SAFETY: the tile's pixels in these blocks are this task's, and they are in the output.
             unsafe { self.job.finish(isa, Area { image, blocks: blocks.clone(), rows, columns }) };
         }
@@ -168,13 +193,13 @@ impl Task<'_> {
 }
 
 /// `B^T d B` of every tile and channel: `[point][channel block][tile][16]`.
-struct Inputs<'a> {
-    task: &'a Task<'a>,
+struct Inputs<'a, const T: usize, const P: usize> {
+    task: &'a Task<'a, T, P>,
     to: &'a mut [f32],
     xg: &'a Geometry,
 }
 
-impl Kernel for Inputs<'_> {
+impl<const T: usize, const P: usize> Kernel for Inputs<'_, T, P> {
     type Output = ();
 
     #[inline(always)]
@@ -182,7 +207,7 @@ impl Kernel for Inputs<'_> {
         let Task { winograd, job, tiles, .. } = self.task;
         let (xg, padding, stride) = (job.xg, winograd.shape.padding, self.xg.len() + LANES);
         let (height, width) = (xg.halo.top + xg.h + xg.halo.bottom, xg.halo.left + xg.w + xg.halo.right);
-        let mut edge = [0.0; POINTS * LANES];
+        let mut edge = [0.0; MOST_POINTS * LANES];
         for block in 0..xg.blocks() {
             for (index, &Place { image, row, column }) in tiles.iter().enumerate() {
                 // In the frame of the buffer.
@@ -190,68 +215,75 @@ impl Kernel for Inputs<'_> {
                 let start =
                     |row: usize| image * xg.image_len() + block * xg.plane_len() + row * xg.row_len() + left * LANES;
                 let to = &mut self.to[self.xg.at(0, block, 0, index)..];
-                if top + PATCH <= height && left + PATCH <= width {
-                    transform_input(s, &job.x[start(top)..], xg.row_len(), to, stride);
+                if top + P <= height && left + P <= width {
+                    transform_input::<S, P>(s, &job.x[start(top)..], xg.row_len(), to, stride);
                 } else {
                     // Beyond the frame only outputs beyond the map would look: zeros do.
                     edge.fill(0.0);
-                    let len = PATCH.min(width - left) * LANES;
-                    for (i, edge) in edge.chunks_exact_mut(PATCH * LANES).enumerate().take(height - top) {
+                    let len = P.min(width - left) * LANES;
+                    for (i, edge) in edge.chunks_exact_mut(P * LANES).enumerate().take(P.min(height - top)) {
                         edge[..len].copy_from_slice(&job.x[start(top + i)..][..len]);
                     }
-                    transform_input(s, &edge, PATCH * LANES, to, stride);
+                    transform_input::<S, P>(s, &edge, P * LANES, to, stride);
                 }
             }
         }
     }
 }
 
-/// The 6x6 inputs in rows `row_len` apart, transformed into 36 vectors `stride` apart.
+/// The `P` x `P` inputs in rows `row_len` apart, transformed into as many vectors `stride` apart.
 #[inline(always)]
-fn transform_input<S: Simd>(s: S, from: &[f32], row_len: usize, to: &mut [f32], stride: usize) {
-    assert!(from.len() >= (PATCH - 1) * row_len + PATCH * LANES && to.len() >= (POINTS - 1) * stride + LANES);
-    let mut half = [[s.splat(0.0); PATCH]; PATCH];
-    for j in 0..PATCH {
-        let mut column = [s.splat(0.0); PATCH];
-        for i in 0..PATCH {
+fn transform_input<S: Simd, const P: usize>(s: S, from: &[f32], row_len: usize, to: &mut [f32], stride: usize) {
+    assert!(from.len() >= (P - 1) * row_len + P * LANES && to.len() >= (P * P - 1) * stride + LANES);
+    let mut half = [[s.splat(0.0); P]; P];
+    for j in 0..P {
+        let mut column = [s.splat(0.0); P];
+        for i in 0..P {
             // SAFETY: within `from` (asserted).
             column[i] = unsafe { s.load_ptr(from.as_ptr().add(i * row_len + j * LANES)) };
         }
         let column = input_side(s, column);
-        for i in 0..PATCH {
+        for i in 0..P {
             half[i][j] = column[i];
         }
     }
-    for i in 0..PATCH {
+    for i in 0..P {
         let row = input_side(s, half[i]);
-        for j in 0..PATCH {
+        for j in 0..P {
             // SAFETY: within `to` (asserted).
-            unsafe { s.store_ptr(to.as_mut_ptr().add((i * PATCH + j) * stride), row[j]) };
+            unsafe { s.store_ptr(to.as_mut_ptr().add((i * P + j) * stride), row[j]) };
         }
     }
 }
 
 /// `B^T d` for one column (or row).
 #[inline(always)]
-fn input_side<S: Simd>(s: S, d: [S::V; PATCH]) -> [S::V; PATCH] {
+fn input_side<S: Simd, const P: usize>(s: S, d: [S::V; P]) -> [S::V; P] {
+    let mut sums = d;
+    if P == 4 {
+        sums.copy_from_slice(&[s.sub(d[0], d[2]), s.add(d[1], d[2]), s.sub(d[2], d[1]), s.sub(d[1], d[3])]);
+        return sums;
+    }
     let [near, far, near2, far2] = [NEAR, FAR, NEAR2, FAR2].map(|value| s.splat(value));
     let (product, sum) = (s.splat(NEAR2 * FAR2), s.splat(NEAR2 + FAR2));
     let (p, q) = (s.fnma(far2, d[2], d[4]), s.fnma(far2, d[1], d[3]));
     let (r, t) = (s.fnma(near2, d[2], d[4]), s.fnma(near2, d[1], d[3]));
     let first = s.fma(product, d[0], s.fnma(sum, d[2], d[4]));
     let last = s.fma(product, d[1], s.fnma(sum, d[3], d[5]));
-    [first, s.fma(near, q, p), s.fnma(near, q, p), s.fma(far, t, r), s.fnma(far, t, r), last]
+    let middle = [s.fma(near, q, p), s.fnma(near, q, p), s.fma(far, t, r), s.fnma(far, t, r)];
+    sums.copy_from_slice(&[first, middle[0], middle[1], middle[2], middle[3], last]);
+    sums
 }
 
 /// `A^T M A` of every tile and filter, biased and stored.
-struct Outputs<'a> {
-    task: &'a Task<'a>,
+struct Outputs<'a, const T: usize, const P: usize> {
+    task: &'a Task<'a, T, P>,
     blocks: Range<usize>,
     from: &'a [f32],
     yg: &'a Geometry,
 }
 
-impl Kernel for Outputs<'_> {
+impl<const T: usize, const P: usize> Kernel for Outputs<'_, T, P> {
     type Output = ();
 
     #[inline(always)]
@@ -261,19 +293,19 @@ impl Kernel for Outputs<'_> {
             let bias = s.load(&job.bias[block * LANES..]);
             for (index, &Place { image, row, column }) in tiles.iter().enumerate() {
                 let from = &self.from[self.yg.at(0, block, 0, index)..];
-                let half = transform_output(s, from, self.yg.len() + LANES);
+                let half = transform_output::<S, T, P>(s, from, self.yg.len() + LANES);
                 let (left, to) = (job.yg.w - column, job.output(s, image));
-                for i in 0..TILE {
+                for i in 0..T {
                     if row + i >= job.yg.h {
                         break;
                     }
-                    let outputs = output_side(s, half[i]).map(|output| s.add(output, bias));
+                    let outputs = output_side::<S, T, P>(s, half[i]).map(|output| s.add(output, bias));
                     // SAFETY: the pixels are in the map, and in these blocks this task's.
                     unsafe {
-                        if left >= TILE {
+                        if left >= T {
                             to.store(s, [outputs], block, row + i, column);
                         } else {
-                            for j in 0..TILE - 1 {
+                            for j in 0..T - 1 {
                                 if j < left {
                                     to.store(s, [[outputs[j]]], block, row + i, column + j);
                                 }
@@ -286,19 +318,19 @@ impl Kernel for Outputs<'_> {
     }
 }
 
-/// `A^T M` from 36 vectors `stride` apart.
+/// `A^T M` from `P` x `P` vectors `stride` apart.
 #[inline(always)]
-fn transform_output<S: Simd>(s: S, from: &[f32], stride: usize) -> [[S::V; PATCH]; TILE] {
-    assert!(from.len() >= (POINTS - 1) * stride + LANES);
-    let mut half = [[s.splat(0.0); PATCH]; TILE];
-    for j in 0..PATCH {
-        let mut column = [s.splat(0.0); PATCH];
-        for i in 0..PATCH {
+fn transform_output<S: Simd, const T: usize, const P: usize>(s: S, from: &[f32], stride: usize) -> [[S::V; P]; T] {
+    assert!(from.len() >= (P * P - 1) * stride + LANES);
+    let mut half = [[s.splat(0.0); P]; T];
+    for j in 0..P {
+        let mut column = [s.splat(0.0); P];
+        for i in 0..P {
             // SAFETY: within `from` (asserted).
-            column[i] = unsafe { s.load_ptr(from.as_ptr().add((i * PATCH + j) * stride)) };
+            column[i] = unsafe { s.load_ptr(from.as_ptr().add((i * P + j) * stride)) };
         }
-        let column = output_side(s, column);
-        for i in 0..TILE {
+        let column = output_side::<S, T, P>(s, column);
+        for i in 0..T {
             half[i][j] = column[i];
         }
     }
@@ -307,15 +339,21 @@ fn transform_output<S: Simd>(s: S, from: &[f32], stride: usize) -> [[S::V; PATCH
 
 /// `A^T m` for one column (or row).
 #[inline(always)]
-fn output_side<S: Simd>(s: S, m: [S::V; PATCH]) -> [S::V; TILE] {
+fn output_side<S: Simd, const T: usize, const P: usize>(s: S, m: [S::V; P]) -> [S::V; T] {
+    let mut sums = [m[0]; T];
+    if P == 4 {
+        sums.copy_from_slice(&[s.add(m[0], s.add(m[1], m[2])), s.sub(s.sub(m[1], m[2]), m[3])]);
+        return sums;
+    }
     let [near, far, near2, far2] = [NEAR, FAR, NEAR2, FAR2].map(|value| s.splat(value));
     let [near3, far3] = [NEAR * NEAR2, FAR * FAR2].map(|value| s.splat(value));
     let (p, q) = (s.add(m[1], m[2]), s.sub(m[1], m[2]));
     let (r, t) = (s.add(m[3], m[4]), s.sub(m[3], m[4]));
-    [
+    sums.copy_from_slice(&[
         s.add(m[0], s.add(p, r)),
         s.fma(far, t, s.mul(near, q)),
         s.fma(far2, r, s.mul(near2, p)),
         s.fma(far3, t, s.fma(near3, q, m[5])),
-    ]
+    ]);
+    sums
 }
