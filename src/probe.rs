@@ -5,12 +5,20 @@ use std::ops::Range;
 use crate::graph::Node;
 use crate::kernels::Geometry;
 
+/// Where a buffer that is part of a batch has its values from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The image of the batch that its image 0 is.
+    pub image: usize,
+    /// The row of whole images that its row 0 is.
+    pub row: usize,
+}
+
 /// Watches the operand that enters one layer while the layer runs. It sees values and can change none.
 pub trait Watch: Sync {
-    /// Looks at `rows` of image `image` in `x`, a buffer laid out as `geometry` says, whose row 0 is row `first` of the
-    /// whole image. The calls of one run together cover every row of every image exactly once; two calls with one
+    /// Looks at `rows` of image `image` in `x`, a buffer laid out as `geometry` says, which is at `place`. The calls of one run together cover every row of every image exactly once; two calls with one
     /// `worker` never overlap in time.
-    fn rows(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Range<usize>, first: usize);
+    fn rows(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Range<usize>, place: Place);
 }
 
 /// Chooses which layers are watched, and by whom.

@@ -45,7 +45,7 @@ proptest! {
         let x = images(shape.elements());
         let options = EngineOptions { winograd, ..EngineOptions::new(threads) };
         let mut whole = Session::new(Arc::clone(&graph), shape, 1, options.clone()).unwrap();
-        let bytes = Plan::new(&graph, shape, 1).unwrap().bytes();
+        let bytes = Plan::new(&graph, shape, 1, true).unwrap().bytes();
         let options = EngineOptions { memory: bytes / part, ..options };
         let banded = Banded::new(&graph, shape, &options).unwrap();
         let Some(mut banded) = banded else {

@@ -8,7 +8,7 @@ use deadweight::engine::{CandleEngine, EngineOptions, Session};
 use deadweight::graph::{Graph, Node, Params, Scope, passes};
 use deadweight::kernels::{Activation, Geometry, Halo, Isa};
 use deadweight::layers::{Conv, ConvTranspose, Lstm, Pool, PoolKind, Shape, Slice, Subsample};
-use deadweight::probe::{Probe, Watch};
+use deadweight::probe::{Place, Probe, Watch};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
@@ -208,11 +208,11 @@ struct Rows(Mutex<Vec<Row>>);
 type Row = (usize, usize, Vec<u32>);
 
 impl Watch for Rows {
-    fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Range<usize>, first: usize) {
+    fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Range<usize>, place: Place) {
         for y in rows {
             let row = (0..geometry.c).flat_map(|c| (0..geometry.w).map(move |column| (c, column)));
             let seen = row.map(|(c, column)| x[geometry.index(image, c, y, column)].to_bits()).collect();
-            self.0.lock().unwrap().push((image, y + first, seen));
+            self.0.lock().unwrap().push((place.image + image, place.row + y, seen));
         }
     }
 }

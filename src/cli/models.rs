@@ -131,7 +131,7 @@ fn show(card: &Card, format: Plain, width: Option<u16>) -> Result<String> {
     listed.parameters = Some(graph.parameters() as u64);
     listed.macs = Some(graph.macs(input)?);
     // What the native engine holds for one image: the fused graph's buffers, shared by lifetime.
-    let plan = Plan::new(&passes::fuse_epilogue(&passes::fold_norm(&graph)), input, 1)?;
+    let plan = Plan::new(&passes::fuse_epilogue(&passes::fold_norm(&graph)), input, 1, true)?;
     let shown = Shown {
         schema: "deadweight/model/1",
         card: listed,

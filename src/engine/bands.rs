@@ -44,7 +44,7 @@ impl Banded {
     /// [`Error::Shape`] naming the first layer that cannot take its input.
     pub fn new(graph: &Arc<Graph>, input: Shape, options: &EngineOptions) -> Result<Option<Self>> {
         let shapes = graph.shapes(input)?;
-        if Plan::new(graph, input, 1)?.bytes() <= options.memory {
+        if Plan::new(graph, input, 1, true)?.bytes() <= options.memory {
             return Ok(None);
         }
         let Some(scales) = scales(graph) else { return Ok(None) };
@@ -54,7 +54,8 @@ impl Banded {
         let layout = |step: usize| Layout { winograd, graph, shapes: &shapes, scales: &scales, align, step };
         let fits = |step: usize| -> Result<bool> {
             let highest = layout(step).rows().iter().map(Range::len).max().unwrap_or(0);
-            Ok(highest == input.h || Plan::new(graph, Shape { h: highest, ..input }, 1)?.bytes() <= options.memory)
+            Ok(highest == input.h
+                || Plan::new(graph, Shape { h: highest, ..input }, 1, false)?.bytes() <= options.memory)
         };
         // The highest step that fits; the lowest is taken where none does.
         let (mut low, mut high) = (1, input.h.div_ceil(align));
@@ -76,7 +77,7 @@ impl Banded {
                 Some(session) => session,
                 None => {
                     let shape = Shape { h: height, ..input };
-                    sessions.push(Session::of_whole(Arc::clone(graph), shape, &shapes, 1, options.clone())?);
+                    sessions.push(Session::of_whole(Arc::clone(graph), shape, &shapes, options.clone())?);
                     sessions.len() - 1
                 }
             };

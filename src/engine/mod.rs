@@ -2,6 +2,7 @@
 
 mod bands;
 mod candle;
+mod fused;
 mod op;
 mod plan;
 mod session;
@@ -18,6 +19,7 @@ use crate::{Error, Result};
 
 pub use bands::Banded;
 pub use candle::CandleEngine;
+pub use fused::Chain;
 pub use plan::Plan;
 pub use session::{EngineOptions, Session};
 

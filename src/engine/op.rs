@@ -1,5 +1,6 @@
 //! Layer kinds on our kernels: what halo they need, how they are prepared, how they run.
 
+use super::fused::Fused;
 use super::plan::Plan;
 use crate::graph::{Graph, Node};
 use crate::kernels::conv::{ConvShape, PackedConv};
@@ -16,12 +17,18 @@ use crate::layers::{Conv, ConvTranspose, Layer, Linear, Lstm, PoolKind, Shuffle,
 pub(super) enum Op {
     Input,
     Conv(PackedConv, Activation),
+    /// The last node of a chain, and the others.
+    Fused(Box<Fused>),
+    Inner,
     ConvTranspose(PackedConvTranspose, Activation),
     Linear(PackedLinear, Activation),
     Lookup(Vec<f32>),
     Lstm(PackedLstm),
     IntegerLstm(PackedIntegerLstm),
-    Affine { scale: Vec<f32>, shift: Vec<f32> },
+    Affine {
+        scale: Vec<f32>,
+        shift: Vec<f32>,
+    },
     Activation(Activation),
     Pool(PoolShape, PoolKind),
     GlobalAvgPool,
@@ -40,7 +47,7 @@ pub(super) enum Op {
     Subsample(Subsample),
 }
 
-fn conv_shape(conv: &Conv, h: usize, w: usize) -> ConvShape {
+pub(super) fn conv_shape(conv: &Conv, h: usize, w: usize) -> ConvShape {
     ConvShape {
         in_channels: conv.in_channels,
         out_channels: conv.out_channels,
@@ -88,6 +95,12 @@ pub(super) fn halo(layer: &Layer, h: usize, w: usize) -> Halo {
 impl Op {
     /// Packs what `node` needs for the layouts of `plan`; `winograd` is as [`PackedConv::new`] has it.
     pub(super) fn prepare(graph: &Graph, plan: &Plan, node: Node, winograd: Option<(usize, usize)>) -> Self {
+        if let Some(chain) = plan.chains[node.index()] {
+            return Self::Fused(Box::new(Fused::prepare(graph, plan, chain, node)));
+        }
+        if plan.is_inner(node) {
+            return Self::Inner;
+        }
         let def = graph.def(node);
         let y = &plan.geometries[node.index()];
         let x = def.inputs.first().map_or(y, |input| &plan.geometries[input.index()]);
@@ -193,6 +206,7 @@ impl Op {
         match self {
             Self::Input => "input",
             Self::Conv(conv, _) => conv.method(),
+            Self::Fused(_) | Self::Inner => "fused",
             Self::ConvTranspose(..) => "transposed",
             Self::Linear(..) => "linear",
             Self::Lookup(_) => "lookup",
@@ -230,7 +244,8 @@ impl Op {
     ) {
         let Some(&x) = inputs.first() else { return };
         match self {
-            Self::Input => {}
+            Self::Input | Self::Inner => {}
+            Self::Fused(_) => unreachable!("a chain runs on what its first node reads"),
             Self::Conv(conv, activation) => conv.run(exec, images, x.0, y, inputs.get(1).copied(), *activation),
             Self::ConvTranspose(conv, activation) => conv.run(exec, images, x, y, yg, *activation),
             Self::Linear(linear, activation) => linear.run(exec, images, x.0, y, yg, *activation),

@@ -5,10 +5,14 @@ use crate::graph::{Graph, Node};
 use crate::kernels::{Geometry, Halo};
 use crate::layers::{Layer, Shape};
 
+use super::fused::{Chain, chains};
 use super::op;
 
 /// Inputs of at most this many channels stay planar when convolutions read them: blocks would be mostly filling.
 const PLANAR_CHANNELS: usize = 8;
+
+/// The slot of values that have no buffer.
+const NOWHERE: usize = usize::MAX;
 
 /// Where every value of a graph lives.
 ///
@@ -26,15 +30,19 @@ pub struct Plan {
     pub slots: Vec<usize>,
     /// Layout of each buffer.
     pub buffers: Vec<Geometry>,
+    /// Of each node that ends one, the nodes that run with it, whose own values have no buffer.
+    pub chains: Vec<Option<Chain>>,
 }
 
 impl Plan {
-    /// Plans `graph` for `batch` images of shape `input`.
+    /// Plans `graph` for `batch` images of shape `input`; nodes run together where that pays, unless they are to run one
+    /// by one.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] naming the first layer that cannot take its input.
-    pub fn new(graph: &Graph, input: Shape, batch: usize) -> Result<Self> {
+    pub fn new(graph: &Graph, input: Shape, batch: usize, together: bool) -> Result<Self> {
         let shapes = graph.shapes(input)?;
+        let chains = if together { chains(graph, &shapes) } else { vec![None; shapes.len()] };
         let readers = graph.readers();
         let geometries: Vec<Geometry> = graph
             .handles()
@@ -54,8 +62,13 @@ impl Plan {
                 geometry.with_halo(halo)
             })
             .collect();
-        let (slots, buffers) = share(graph, &readers, &geometries);
-        Ok(Self { batch, shapes, geometries, slots, buffers })
+        let (slots, buffers) = share(graph, &readers, &geometries, &chains);
+        Ok(Self { batch, shapes, geometries, slots, buffers, chains })
+    }
+
+    /// Whether `node` runs when a later one does.
+    pub fn is_inner(&self, node: Node) -> bool {
+        self.slots[node.index()] == NOWHERE
     }
 
     /// Bytes of all buffers.
@@ -75,17 +88,31 @@ fn reads_planar(layer: &Layer, first: bool) -> bool {
 }
 
 /// Assigns a buffer to each value: the first free one of its geometry, or a new one.
-fn share(graph: &Graph, readers: &[Vec<Node>], geometries: &[Geometry]) -> (Vec<usize>, Vec<Geometry>) {
+fn share(
+    graph: &Graph,
+    readers: &[Vec<Node>],
+    geometries: &[Geometry],
+    chains: &[Option<Chain>],
+) -> (Vec<usize>, Vec<Geometry>) {
     let end = graph.nodes.len();
+    // Nodes of a chain read when its last one runs.
+    let mut runs_at: Vec<usize> = (0..end).collect();
+    for (last, chain) in chains.iter().enumerate() {
+        chain.iter().flat_map(Chain::inner).for_each(|node| runs_at[node.index()] = last);
+    }
     // A value lives until its last reader has run; the output, to the end.
     let last_use = |node: Node| {
-        let read = readers[node.index()].iter().map(|reader| reader.index()).max();
+        let read = readers[node.index()].iter().map(|reader| runs_at[reader.index()]).max();
         if node == graph.output() { end } else { read.unwrap_or(node.index()) }
     };
     let mut buffers: Vec<Geometry> = Vec::new();
     let mut free_after: Vec<usize> = Vec::new();
     let mut slots = Vec::with_capacity(end);
     for node in graph.handles() {
+        if runs_at[node.index()] != node.index() {
+            slots.push(NOWHERE);
+            continue;
+        }
         let geometry = geometries[node.index()];
         let free = (0..buffers.len()).find(|&slot| buffers[slot] == geometry && free_after[slot] < node.index());
         let slot = free.unwrap_or_else(|| {
@@ -116,7 +143,7 @@ mod tests {
         }
         let y = net.add(y, start);
         let (graph, _) = net.finish(y).unwrap();
-        let plan = Plan::new(&graph, Shape::new(16, 9, 9), 2).unwrap();
+        let plan = Plan::new(&graph, Shape::new(16, 9, 9), 2, true).unwrap();
         // Of the 16x9x9 values with halo 1: the skip, and two that alternate. The sum has no halo.
         let with_halo = plan.buffers.iter().filter(|buffer| buffer.halo.top == 1).count();
         assert_eq!(with_halo, 3);

@@ -3,12 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::fused::Chain;
 use super::op::Op;
 use super::plan::Plan;
 use crate::graph::{Graph, Node};
 use crate::kernels::{Buffer, Exec, Geometry, Isa, Pool, Share, copy};
 use crate::layers::Shape;
-use crate::probe::{Probe, Watch};
+use crate::probe::{Place, Probe, Watch};
 use crate::{Error, Result};
 
 /// How the native engine computes.
@@ -64,19 +65,19 @@ impl Session {
     /// [`Error::Shape`] naming the first layer that cannot take its input.
     pub fn new(graph: Arc<Graph>, input: Shape, batch: usize, options: EngineOptions) -> Result<Self> {
         let whole = graph.shapes(input)?;
-        Self::of_whole(graph, input, &whole, batch, options)
+        let plan = Plan::new(&graph, input, batch.max(1), true)?;
+        Self::planned(graph, plan, &whole, options)
     }
 
     /// [`Session::new`] for images that are parts of larger ones, whose values have the extents `whole`: these decide
     /// on kernels.
-    pub(super) fn of_whole(
-        graph: Arc<Graph>,
-        input: Shape,
-        whole: &[Shape],
-        batch: usize,
-        options: EngineOptions,
-    ) -> Result<Self> {
-        let plan = Plan::new(&graph, input, batch.max(1))?;
+    pub(super) fn of_whole(graph: Arc<Graph>, input: Shape, whole: &[Shape], options: EngineOptions) -> Result<Self> {
+        // Watchers are shown the rows that a part owns node by node.
+        let plan = Plan::new(&graph, input, 1, false)?;
+        Self::planned(graph, plan, whole, options)
+    }
+
+    fn planned(graph: Arc<Graph>, plan: Plan, whole: &[Shape], options: EngineOptions) -> Result<Self> {
         let ops = graph.handles().map(|node| {
             let Shape { h, w, .. } = whole[node.index()];
             Op::prepare(&graph, &plan, node, options.winograd.then_some((h, w)))
@@ -170,10 +171,16 @@ impl Session {
         let input = self.plan.geometries[0];
         copy::pack(&exec, count, images, &mut self.buffers[self.plan.slots[0]], &input);
         for node in self.graph.handles().skip(1) {
+            if self.plan.is_inner(node) {
+                continue;
+            }
             let start = timed.then(std::time::Instant::now);
             let watch = probe.and_then(|probe| probe.watch(node));
             let inner = probe.and_then(|probe| probe.watch_inside(node));
-            self.step(node, count, (watch, inner), part);
+            match self.plan.chains[node.index()] {
+                Some(chain) => self.chain(chain, node, count, probe),
+                None => self.step(node, count, (watch, inner), part),
+            }
             if let Some(start) = start {
                 self.times[node.index()] = start.elapsed();
             }
@@ -183,6 +190,19 @@ impl Session {
         let mut result = vec![0.0; self.plan.shapes[output].elements() * count];
         copy::unpack(&exec, count, &self.buffers[self.plan.slots[output]], &geometry, &mut result);
         Ok(result)
+    }
+
+    /// Runs the nodes of `chain`, the last of which is `last`, on the first `images` images.
+    fn chain(&mut self, chain: Chain, last: Node, images: usize, probe: Option<&dyn Probe>) {
+        let plan = &self.plan;
+        let mut y = std::mem::take(&mut self.buffers[plan.slots[last.index()]]);
+        let value = |node: Node| (&self.buffers[plan.slots[node.index()]][..], &plan.geometries[node.index()]);
+        let x = value(self.graph.def(chain.first()).inputs[0]);
+        let residual = self.graph.def(last).inputs.get(1).map(|&node| value(node));
+        let exec = Exec::new(&self.options.pool, self.options.isa);
+        let Op::Fused(fused) = &self.ops[last.index()] else { unreachable!("the last node of a chain runs it") };
+        fused.run(&exec, images, x, &mut y, residual, (probe, last));
+        self.buffers[plan.slots[last.index()]] = y;
     }
 
     /// Runs one node on the first `images` images, its first input watched by `watch`, what a projection inside it is of by
@@ -225,7 +245,7 @@ impl Session {
                 }
                 if let (Some((watch, geometry)), Some(middle)) = (&inner, &middle) {
                     exec.pool.for_each_task(images, |worker, image| {
-                        watch.rows(worker, middle, geometry, image, 0..1, 0);
+                        watch.rows(worker, middle, geometry, image, 0..1, Place::default());
                     });
                 }
             }
@@ -271,11 +291,11 @@ fn show_read(
             }
         }
     }
-    exec.pool.for_each_task(images, |worker, image| watch.rows(worker, &read, geometry, image, 0..1, 0));
+    exec.pool.for_each_task(images, |worker, image| watch.rows(worker, &read, geometry, image, 0..1, Place::default()));
 }
 
 /// Shows a watcher this task's share of all rows of all images; of a part `(first, owned)` the rows it owns.
-fn show(
+pub(super) fn show(
     share: Share,
     watch: &dyn Watch,
     x: &[f32],
@@ -285,7 +305,8 @@ fn show(
     if let Some((first, owned)) = part {
         let rows = share.of(owned.len());
         if !rows.is_empty() {
-            watch.rows(share.worker, x, geometry, 0, rows.start + owned.start..rows.end + owned.start, *first);
+            let place = Place { image: 0, row: *first };
+            watch.rows(share.worker, x, geometry, 0, rows.start + owned.start..rows.end + owned.start, place);
         }
         return;
     }
@@ -294,7 +315,7 @@ fn show(
         let image = rows.start / geometry.h;
         let end = rows.end.min((image + 1) * geometry.h);
         let base = image * geometry.h;
-        watch.rows(share.worker, x, geometry, image, rows.start - base..end - base, 0);
+        watch.rows(share.worker, x, geometry, image, rows.start - base..end - base, Place::default());
         rows.start = end;
     }
 }

@@ -34,14 +34,15 @@ pub fn unpack(exec: &Exec<'_>, images: usize, from: &[f32], geometry: &Geometry,
     let Geometry { c, h, w, lanes, .. } = *geometry;
     assert!(from.len() >= geometry.len() && to.len() >= images * c * h * w, "buffers hold the images");
     let to = Shared::new(to);
-    exec.for_each_task(images * c, |_, task| {
-        let (image, channel) = (task / c, task % c);
-        // SAFETY: each channel of each image belongs to one task.
-        let plane = unsafe { to.slice(task * h * w, h * w) };
-        for (y, row) in plane.chunks_exact_mut(w).enumerate() {
+    // A task a row of all channels: a row of a block is in cache while its lanes are told apart.
+    exec.for_each_task(images * h, |_, task| {
+        let (image, y) = (task / h, task % h);
+        for channel in 0..c {
+            // SAFETY: each row of each channel of each image belongs to one task.
+            let row = unsafe { to.slice(((image * c + channel) * h + y) * w, w) };
             let start = geometry.index(image, channel, y, 0);
-            for (x, value) in row.iter_mut().enumerate() {
-                *value = from[start + x * lanes];
+            for (value, &from) in row.iter_mut().zip(from[start..].iter().step_by(lanes)) {
+                *value = from;
             }
         }
     });

@@ -54,9 +54,14 @@ impl<O: PixelOp> Kernel for Row<'_, O> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for (x, to) in self.to.chunks_exact_mut(LANES).enumerate() {
+        let keep: [u32; LANES] = std::array::from_fn(|lane| if lane < self.used { !0 } else { 0 });
+        for (x, to) in self.to.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             s.store(to, self.op.pixel(s, Pixel { x, ..self.at }));
-            to[self.used..].fill(0.0);
+            if self.used < LANES {
+                for lane in 0..LANES {
+                    to[lane] = f32::from_bits(to[lane].to_bits() & keep[lane]);
+                }
+            }
         }
     }
 }
@@ -86,10 +91,10 @@ impl<'a> Source<'a> {
     /// Sixteen channels from `first` on; those that are not there are zero.
     #[inline(always)]
     pub(super) fn gather(&self, image: usize, first: usize, y: usize, x: usize) -> [f32; LANES] {
-        std::array::from_fn(|lane| {
-            let c = first + lane;
-            if c < self.geometry.c { self.channel(image, c, y, x) } else { 0.0 }
-        })
+        let mut lanes = [0.0; LANES];
+        let channels = first..self.geometry.c.min(first + LANES);
+        lanes.iter_mut().zip(channels).for_each(|(lane, c)| *lane = self.channel(image, c, y, x));
+        lanes
     }
 
     /// Channel `c`, which need not be the first of a block.

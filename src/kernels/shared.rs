@@ -31,6 +31,12 @@ impl<'a> Shared<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
 
+    /// The same from element `start` on.
+    pub fn tail(&self, start: usize) -> Self {
+        assert!(start <= self.len, "a part lies within the buffer");
+        Self { start: self.start.wrapping_add(start), len: self.len - start, buffer: PhantomData }
+    }
+
     /// Address of element `index`.
     pub fn at(&self, index: usize) -> *mut f32 {
         assert!(index <= self.len, "an address lies within the buffer");

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::feed::Monitor;
 use super::run::Calibration;
-use crate::engine::{Backend, EngineOptions, Session};
+use crate::engine::{Backend, Chain, EngineOptions, Session};
+use crate::graph::Node;
 use crate::kernels::Exec;
 use crate::kernels::peak::peak;
 use crate::model::Model;
@@ -52,7 +53,7 @@ pub struct BenchLayer {
     pub kind: &'static str,
     /// The kernel that computes it.
     pub kernel: &'static str,
-    /// MACs a run.
+    /// MACs a run, with those of the layers that run together with it.
     pub macs: u64,
     /// Median seconds of a plain run.
     pub plain_s: f64,
@@ -76,8 +77,7 @@ pub fn bench(
     let session = || Session::new(model.graph.clone(), model.input_shape(), batch, options.clone());
     let (mut plain, mut watched) = (session()?, session()?);
     let backend = Backend::Native(options.clone());
-    let sequences = calibration.sequences(batch, false);
-    let (probe, _) = calibration.counters(model, &backend, model.input_shape(), &sequences)?;
+    let probe = calibration.probe(model, &backend, model.input_shape(), batch)?;
     let go_on = || if monitor.stop() { Err(Error::Interrupted) } else { Ok(()) };
     let comparison = Comparison::run(
         rounds,
@@ -95,13 +95,17 @@ pub fn bench(
         }
     }
     let seconds = |times: &[Duration]| median(times).as_secs_f64();
-    let layers = model.graph.handles().skip(1).map(|node| {
+    let macs = |node: Node| model.graph.def(node).layer.macs(plain.plan().shapes[node.index()]) * batch as u64;
+    // Nodes that run together are told as the last of them.
+    let nodes = model.graph.handles().skip(1).filter(|&node| !plain.plan().is_inner(node));
+    let layers = nodes.map(|node| {
         let def = model.graph.def(node);
+        let with = plain.plan().chains[node.index()].iter().flat_map(Chain::inner);
         BenchLayer {
             name: def.name.clone(),
             kind: def.layer.kind(),
             kernel: plain.kernel(node),
-            macs: def.layer.macs(plain.plan().shapes[node.index()]) * batch as u64,
+            macs: macs(node) + with.map(macs).sum::<u64>(),
             plain_s: seconds(&times[0][node.index()]),
             watched_s: seconds(&times[1][node.index()]),
         }

@@ -8,7 +8,7 @@ use crate::graph::Node;
 use crate::kernels::count::sequence::Sequence;
 use crate::kernels::count::{Counter, Range};
 use crate::kernels::{Geometry, Isa};
-use crate::probe::{Probe, Watch};
+use crate::probe::{Place, Probe, Watch};
 
 /// Watches a layer's operand with one accumulator a worker, so that no two threads share one.
 pub(super) struct PerWorker<T> {
@@ -55,10 +55,10 @@ impl<T: Accumulate> PerWorker<T> {
 }
 
 impl<T: Accumulate> Watch for PerWorker<T> {
-    fn rows(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>, first: usize) {
+    fn rows(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>, place: Place) {
         let mut part = self.workers[worker].lock().expect("no task panics while it counts");
-        if !part.add(self.isa, x, geometry, image, rows, first) {
-            self.bad_image.fetch_min(image, Ordering::Relaxed);
+        if !part.add(self.isa, x, geometry, image, rows, place.row) {
+            self.bad_image.fetch_min(place.image + image, Ordering::Relaxed);
         }
         if let Some(sequences) = &self.sequences {
             sequences.add(self.isa, x, geometry, image);

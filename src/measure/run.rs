@@ -7,7 +7,7 @@ use super::feed::{Feed, Monitor, Stage};
 use super::layers::{MeasuredLayer, chosen_layers, extents, stored_activations, stored_weights, weights};
 use super::record::{Accumulate, PerWorker, Sequences, Watchers};
 use super::score;
-use crate::engine::Backend;
+use crate::engine::{Backend, Runner};
 use crate::format::NumberFormat;
 use crate::input::{Dataset, InputDigest, Sample};
 use crate::kernels::Isa;
@@ -15,6 +15,7 @@ use crate::kernels::count::sequence::Sequence;
 use crate::kernels::count::{Counter, Encoder, Range};
 use crate::layers::Shape;
 use crate::model::Model;
+use crate::probe::Probe;
 use crate::tally::{ActivationSums, LayerShape, LayerTally, RecurrentSums, WeightSums};
 use crate::task::Quality;
 use crate::{Error, Result};
@@ -98,6 +99,35 @@ impl Measurement {
 }
 
 impl Calibration {
+    /// Learns the ranges from `images` alone, `[N, C, H, W]` flat with `[C, H, W]` as `input` says, and settles every
+    /// layer's formats.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if no layer is chosen; those of [`Runner::run`].
+    pub fn of_images(
+        model: &Model,
+        backend: &Backend,
+        input: Shape,
+        images: &[f32],
+        settings: &Settings,
+    ) -> Result<Self> {
+        let mut layers = chosen_layers(model, settings)?;
+        let ranges = watchers(model, backend, &layers, |_| Range::default);
+        let inputs = images.len() / input.elements();
+        Runner::new(&model.graph, input, backend, inputs)?.run(images, Some(&ranges))?;
+        settle(model, &mut layers, ranges, settings.format);
+        Ok(Self { layers, inputs: inputs as u64, settings: settings.clone() })
+    }
+
+    /// A probe that counts all that [`measure`] counts, for runs of up to `batch` inputs of shape `input`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if a layer cannot take its input.
+    pub fn probe(&self, model: &Model, backend: &Backend, input: Shape, batch: usize) -> Result<impl Probe + use<>> {
+        let sequences = self.sequences(batch, false);
+        Ok(self.counters(model, backend, input, &sequences)?.0)
+    }
+
     /// The settings it was made with.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -138,7 +168,7 @@ impl Calibration {
     }
 
     /// What counts along sequences, one a measured layer that is a product of an LSTM, for runs of `data`.
-    pub(super) fn sequences(&self, batch: usize, goes_on: bool) -> Vec<Option<Arc<Sequences>>> {
+    fn sequences(&self, batch: usize, goes_on: bool) -> Vec<Option<Arc<Sequences>>> {
         let of = |layer: &MeasuredLayer| {
             let sequence = Sequence::new(layer.codings[0].map, self.settings.encoder);
             layer.recurrent.then(|| Arc::new(Sequences::new(batch, goes_on, &sequence)))
@@ -148,7 +178,7 @@ impl Calibration {
 
     /// Watchers that count, one a measured layer, and the extents of the layers, for inputs of `input`; those of LSTMs
     /// count along `sequences` too.
-    pub(super) fn counters(
+    fn counters(
         &self,
         model: &Model,
         backend: &Backend,
@@ -218,18 +248,22 @@ pub fn calibrate(
         inputs += samples.len() as u64;
         Ok(())
     })?;
-    let mut ranges = probe;
-    for layer in &mut layers {
+    settle(model, &mut layers, probe, settings.format);
+    Ok(Calibration { layers, inputs, settings: settings.clone() })
+}
+
+/// Gives `layers` the formats that follow from what `ranges` saw.
+fn settle(model: &Model, layers: &mut [MeasuredLayer], mut ranges: Watchers<Range>, format: NumberFormat) {
+    for layer in layers {
         let mut range = Range::default();
         let watcher = ranges.take(layer.node, layer.inside);
         watcher.into_parts().for_each(|part| range.merge(part));
-        let weights = Range::of(&weights(&model.graph, layer, settings.format));
+        let weights = Range::of(&weights(&model.graph, layer, format));
         layer.codings = [
-            settings.format.coding(range, stored_activations(&model.graph, layer)),
-            settings.format.coding(weights, stored_weights(&model.graph, layer)),
+            format.coding(range, stored_activations(&model.graph, layer)),
+            format.coding(weights, stored_weights(&model.graph, layer)),
         ];
     }
-    Ok(Calibration { layers, inputs, settings: settings.clone() })
 }
 
 /// Counters for inputs of one size, and how many of them were counted.

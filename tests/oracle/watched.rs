@@ -1,10 +1,12 @@
 //! What the engine shows a watcher, against loops over what the layer reads.
 
+use deadweight::probe::Place;
+
 use super::*;
 
 struct Lock(std::sync::Mutex<Counter>);
 impl Watch for Lock {
-    fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: std::ops::Range<usize>, _: usize) {
+    fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: std::ops::Range<usize>, _: Place) {
         assert!(self.0.lock().unwrap().count_rows(Isa::best(), x, geometry, image, rows, 0));
     }
 }

@@ -40,6 +40,13 @@ impl Depthwise {
             band.run(exec.isa);
         });
     }
+
+    /// Some rows of the first image.
+    pub(super) fn rows(&self, isa: Isa, job: &Job<'_>, rows: Range<usize>) {
+        for block in 0..job.yg.blocks() {
+            Band { depthwise: self, job, image: 0, block, rows: rows.clone() }.run(isa);
+        }
+    }
 }
 
 /// Some rows of one block of one image.

@@ -33,7 +33,7 @@ pub(super) struct Direct {
     sets: Vec<Set>,
     segments: Vec<Segment>,
     /// Row taps inside the map, for each output row.
-    rows: Vec<Range<usize>>,
+    live: Vec<Range<usize>>,
     weights: Buffer,
 }
 
@@ -74,7 +74,7 @@ impl Direct {
         }
         let live = |y: usize| live(y * shape.stride.0, shape.padding.top, shape.kernel.0, shape.dilation.0, x.h);
         let (segments, rows) = (segments(shape, x.w, y.w), (0..y.h).map(live).collect());
-        Self { shape: *shape, sets, segments, rows, weights: weights.into() }
+        Self { shape: *shape, sets, segments, live: rows, weights: weights.into() }
     }
 
     pub(super) fn run(&self, exec: &Exec<'_>, job: &Job<'_>) {
@@ -102,6 +102,11 @@ impl Direct {
             let sets = &self.sets[part(sets, chunk, chunks)];
             self.band(exec.isa, job, sets, place / bands, start..h.min(start + height));
         });
+    }
+
+    /// Some rows of the first image.
+    pub(super) fn rows(&self, isa: Isa, job: &Job<'_>, rows: Range<usize>) {
+        self.band(isa, job, &self.sets, 0, rows);
     }
 
     /// Some rows of one image for some sets of filters.
@@ -299,7 +304,7 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
     /// For one set, of the image that begins at `origin`.
     #[inline(always)]
     fn set<S: Simd>(&self, s: S, set: &Set, origin: usize, output: &Output<S>) {
-        let &Strip { direct: Direct { shape, weights, rows: live, .. }, job, block, taps, rows, columns, .. } = &self.0;
+        let &Strip { direct: Direct { shape, weights, live, .. }, job, block, taps, rows, columns, .. } = &self.0;
         let (xg, width, first) = (job.xg, set.blocks.len() * LANES, set.blocks.start + block);
         let step = xg.lanes * width;
         let (r, t) = shape.kernel;

@@ -6,19 +6,27 @@ mod epilogue;
 mod integer;
 #[cfg(test)]
 mod integer_tests;
+pub mod inverted;
+#[cfg(test)]
+mod inverted_tests;
+mod narrow;
 #[cfg(test)]
 mod tests;
 mod winograd;
 
+use std::ops::Range;
+
 use depthwise::Depthwise;
 use direct::Direct;
 use integer::Integer;
+use narrow::Narrow;
 use winograd::Winograd;
 
 use super::activation::Activation;
 use super::buffer::Buffer;
 use super::exec::Exec;
 use super::geometry::{Geometry, Halo, LANES};
+use super::isa::Isa;
 use super::requantize::{Requantize, Requantizer};
 use super::shared::Shared;
 
@@ -75,6 +83,7 @@ enum Method {
     Direct(Direct),
     Winograd(Winograd),
     Depthwise(Depthwise),
+    Narrow(Narrow),
     Integer(Box<Integer>),
 }
 
@@ -126,6 +135,8 @@ impl PackedConv {
         }
         let method = if shape.is_depthwise() && x.lanes == LANES {
             Method::Depthwise(Depthwise::new(shape, weight))
+        } else if Narrow::fits(shape, x) {
+            Method::Narrow(Narrow::new(shape, weight))
         } else if let Some(tile) = winograd.and_then(|whole| Winograd::tile(shape, x, whole)) {
             Method::Winograd(Winograd::new(shape, weight, tile))
         } else {
@@ -157,6 +168,7 @@ impl PackedConv {
             Method::Direct(_) => "direct",
             Method::Winograd(winograd) => winograd.name(),
             Method::Depthwise(_) => "depthwise",
+            Method::Narrow(_) => "narrow",
             Method::Integer(_) => "integer",
         }
     }
@@ -184,7 +196,34 @@ impl PackedConv {
             Method::Direct(direct) => direct.run(exec, &job),
             Method::Winograd(winograd) => winograd.run(exec, &job),
             Method::Depthwise(depthwise) => depthwise.run(exec, &job),
+            Method::Narrow(narrow) => narrow.run(exec, &job),
             Method::Integer(integer) => integer.run(exec, &job),
+        }
+    }
+}
+
+impl PackedConv {
+    /// Computes rows `rows` of image 0 of `y` by this thread alone, of the methods that compute rows one by one.
+    ///
+    /// # Safety
+    /// No other thread writes these rows of `y`.
+    unsafe fn run_rows(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        y: Shared<'_>,
+        residual: Option<(&[f32], &Geometry)>,
+        activation: Activation,
+        rows: Range<usize>,
+    ) {
+        let requantizer = self.requantizer.as_deref();
+        let (xg, yg, bias) = (&self.x, &self.y, &self.bias);
+        let job = Job { x, xg, y, yg, bias, residual, activation, requantizer, images: 1 };
+        match &self.method {
+            Method::Direct(direct) => direct.rows(isa, &job, rows),
+            Method::Depthwise(depthwise) => depthwise.rows(isa, &job, rows),
+            Method::Narrow(narrow) => narrow.rows(isa, &job, rows),
+            Method::Winograd(_) | Method::Integer(_) => unreachable!("{} computes tiles of rows", self.method()),
         }
     }
 }

@@ -261,7 +261,8 @@ fn check(problem: &Problem, winograd: bool, largest: f64) -> Result<(), TestCase
         prop_assert!(error.abs() <= largest, "{method} at {i}: {got}, {want}");
     }
     prop_assert!((squares / want.len() as f64).sqrt() <= largest / 5.0, "{method}: mean error");
-    if !method.starts_with("winograd") {
+    // Where sums have another order, or are of transforms, f64 alone tells.
+    if matches!(method, "direct" | "depthwise") {
         for (i, (got, want)) in yg.unpack(&first).into_iter().zip(problem.fused()).enumerate() {
             prop_assert!(got.to_bits() == want.to_bits(), "{method} at {i}: bits of {got}, {want}");
         }
@@ -348,4 +349,6 @@ fn methods_follow_from_the_shape() {
     assert_eq!(method(shape(64, 32, 3, 1, 1), 7, true), "direct");
     assert_eq!(method(shape(64, 64, 3, 1, 1), 4, true), "direct");
     assert_eq!(method(shape(64, 64, 3, 1, 64), 7, true), "depthwise");
+    assert_eq!(method(shape(64, 3, 3, 1, 1), 56, true), "narrow");
+    assert_eq!(method(shape(3, 3, 3, 1, 1), 56, true), "direct");
 }

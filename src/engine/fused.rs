@@ -1,0 +1,140 @@
+//! Which nodes run as one: inverted residuals whose wide values would not stay in the second-level cache.
+
+use super::op::conv_shape;
+use super::plan::Plan;
+use crate::graph::{Graph, Node};
+use crate::kernels::conv::inverted::{InvertedResidual, Look, Step, Wide};
+use crate::kernels::{Exec, Geometry, LANES, Share};
+use crate::layers::{Conv, Layer, Shape};
+use crate::probe::{Place, Probe, Watch};
+
+/// Bytes of wide values that are left to the caches.
+const CACHED: usize = 600_000;
+/// Wide values for each weight at least: every band reads all weights.
+const OUTWEIGHS: usize = 4;
+
+/// The nodes that run when the last of them does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// The convolution that widens, if there is one.
+    pub widen: Option<Node>,
+    /// The depthwise convolution.
+    pub filter: Node,
+}
+
+impl Chain {
+    /// The node whose input the chain reads.
+    pub fn first(&self) -> Node {
+        self.widen.unwrap_or(self.filter)
+    }
+
+    /// The nodes whose values nobody keeps.
+    pub fn inner(&self) -> impl Iterator<Item = Node> {
+        [self.widen, Some(self.filter)].into_iter().flatten()
+    }
+}
+
+/// The convolution of reals that `node` is.
+fn conv(graph: &Graph, node: Node) -> Option<&Conv> {
+    match &graph.def(node).layer {
+        Layer::Conv(conv) if conv.integer.is_none() => Some(conv),
+        _ => None,
+    }
+}
+
+/// Whether it mixes the channels of single pixels.
+fn is_pointwise(conv: &Conv) -> bool {
+    conv.kernel == (1, 1) && conv.stride == (1, 1) && conv.groups == 1
+}
+
+/// For each node the chain that it ends, if it ends one; values have the extents `shapes`.
+pub(super) fn chains(graph: &Graph, shapes: &[Shape]) -> Vec<Option<Chain>> {
+    let readers = graph.readers();
+    // Read by one node alone, and that once, as its first input.
+    let only_for = |node: Node, reader: Node| {
+        node != graph.output() && readers[node.index()] == [reader] && graph.def(reader).inputs[0] == node
+    };
+    let chain = |last: Node| {
+        if !is_pointwise(conv(graph, last)?) {
+            return None;
+        }
+        let filter = graph.def(last).inputs[0];
+        let depthwise = conv(graph, filter)?;
+        let before = *graph.def(filter).inputs.first()?;
+        let channels = |node: Node| shapes[node.index()].c;
+        let widens = conv(graph, before).is_some_and(is_pointwise)
+            && graph.def(before).inputs.len() == 1
+            && only_for(before, filter)
+            && channels(graph.def(before).inputs[0]) >= LANES;
+        let narrow = channels(last) + if widens { channels(graph.def(before).inputs[0]) } else { 0 };
+        let Shape { c, h, w } = shapes[before.index()];
+        let fits = depthwise.is_depthwise()
+            && graph.def(filter).inputs.len() == 1
+            && only_for(filter, last)
+            && c * h * w * size_of::<f32>() > CACHED
+            && h * w > OUTWEIGHS * narrow
+            && InvertedResidual::fits(&conv_shape(depthwise, h, w), h);
+        fits.then_some(Chain { widen: widens.then_some(before), filter })
+    };
+    graph.handles().map(chain).collect()
+}
+
+/// A chain with its weights packed.
+pub(super) struct Fused {
+    chain: Chain,
+    packed: InvertedResidual,
+}
+
+impl Fused {
+    /// Packs the chain that ends at `last`.
+    pub(super) fn prepare(graph: &Graph, plan: &Plan, chain: Chain, last: Node) -> Self {
+        let step = |node: Node| {
+            let shape = plan.shapes[graph.def(node).inputs[0].index()];
+            let conv = conv(graph, node).expect("a chain is of convolutions");
+            Step {
+                shape: conv_shape(conv, shape.h, shape.w),
+                weight: &conv.weight.data,
+                bias: conv.bias_values.as_ref().map(|bias| &bias.data[..]),
+                activation: conv.activation,
+            }
+        };
+        let x = graph.def(chain.first()).inputs[0];
+        let (x, y) = (&plan.geometries[x.index()], &plan.geometries[last.index()]);
+        let packed = InvertedResidual::new(chain.widen.map(step).as_ref(), &step(chain.filter), &step(last), x, y);
+        Self { chain, packed }
+    }
+
+    /// Runs the chain, whose last node is `last`; the watchers of `probe` see what each of its layers reads.
+    pub(super) fn run(
+        &self,
+        exec: &Exec<'_>,
+        images: usize,
+        (x, xg): (&[f32], &Geometry),
+        y: &mut [f32],
+        residual: Option<(&[f32], &Geometry)>,
+        (probe, last): (Option<&dyn Probe>, Node),
+    ) {
+        let watch = |node: Node| probe.and_then(|probe| probe.watch(node));
+        let (filtered, narrowed) = (watch(self.chain.filter), watch(last));
+        let look = |look: Look<'_>| {
+            let watch: Option<&dyn Watch> = if look.wide == Wide::Filtered { filtered } else { narrowed };
+            let place = Place { image: look.place.0, row: look.place.1 };
+            if let Some(watch) = watch {
+                watch.rows(look.worker, look.values, look.geometry, 0, 0..look.rows, place);
+            }
+        };
+        let first = watch(self.chain.first());
+        let show = |share: Share| {
+            if let Some(watch) = first {
+                super::session::show(share, watch, x, xg, (images, None));
+            }
+        };
+        match probe {
+            None => self.packed.run(exec, images, x, y, residual, None),
+            Some(_) => {
+                let exec = Exec { alongside: Some(&show), ..*exec };
+                self.packed.run(&exec, images, x, y, residual, Some(&look));
+            }
+        }
+    }
+}

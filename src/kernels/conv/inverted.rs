@@ -1,0 +1,255 @@
+//! The inverted residual of MobileNets in bands of rows: a pointwise convolution widens, a depthwise one filters, a
+//! pointwise one narrows. The wide values of a band stay in the second-level cache and never reach memory.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use super::{ConvShape, PackedConv};
+use crate::kernels::activation::Activation;
+use crate::kernels::buffer::Buffer;
+use crate::kernels::exec::Exec;
+use crate::kernels::geometry::{Geometry, Halo};
+use crate::kernels::shared::Shared;
+
+/// Bytes of wide values that a band has.
+const CACHED: usize = 450_000;
+/// Bands of a task at least: the first of a task widens rows that the task before it has widened too.
+const BANDS: usize = 4;
+
+/// One of the three convolutions.
+pub struct Step<'a> {
+    /// Extents and attributes.
+    pub shape: ConvShape,
+    /// `[K, C/groups, R, S]`.
+    pub weight: &'a [f32],
+    /// `[K]`.
+    pub bias: Option<&'a [f32]>,
+    /// What follows it.
+    pub activation: Activation,
+}
+
+/// Which wide values a task has just made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wide {
+    /// What the depthwise convolution reads.
+    Filtered,
+    /// What the last convolution reads.
+    Narrowed,
+}
+
+/// Some rows of wide values, for somebody to look at.
+pub struct Look<'a> {
+    /// Which.
+    pub wide: Wide,
+    /// The thread that made them.
+    pub worker: usize,
+    /// The values.
+    pub values: &'a [f32],
+    /// Their layout, as image 0.
+    pub geometry: &'a Geometry,
+    /// Which of its rows.
+    pub rows: usize,
+    /// The image and the row of the batch that row 0 is.
+    pub place: (usize, usize),
+}
+
+/// Three convolutions with their weights packed.
+pub struct InvertedResidual {
+    widen: Option<(PackedConv, Activation)>,
+    filter: (PackedConv, Activation),
+    narrow: (PackedConv, Activation),
+    /// Of the depthwise convolution: rows from window to window, rows of a window, rows of padding above.
+    stride: usize,
+    reach: usize,
+    top: usize,
+    /// Output rows of a band.
+    rows: usize,
+    /// Rows of the wide input, of the output.
+    heights: (usize, usize),
+    /// Wide values that a band reads, and gives.
+    read: Geometry,
+    given: Geometry,
+    x: Geometry,
+    y: Geometry,
+    /// Wide values of each worker, kept from run to run.
+    scratch: Mutex<Vec<Buffer>>,
+}
+
+/// `rows` rows of `geometry` from the frame's first column of one of its rows on: planes are as far apart as there.
+fn strip(geometry: &Geometry, rows: usize) -> Geometry {
+    let frame = geometry.halo.top + geometry.h + geometry.halo.bottom;
+    Geometry { n: 1, h: rows, halo: Halo { top: 0, bottom: frame - rows, ..geometry.halo }, ..*geometry }
+}
+
+/// Where row `row` of `image` begins in the frame.
+fn start_of(geometry: &Geometry, image: usize, row: usize) -> usize {
+    geometry.at(image, 0, row, 0) - geometry.halo.left * geometry.lanes
+}
+
+impl InvertedResidual {
+    /// Whether all rows of what the depthwise convolution `shape` reads, of `h` rows, are read by some window.
+    pub fn fits(shape: &ConvShape, h: usize) -> bool {
+        let (stride, reach) = (shape.stride.0, shape.dilation.0 * (shape.kernel.0 - 1) + 1);
+        let outputs = (h + shape.padding.top + shape.padding.bottom - reach) / stride + 1;
+        reach >= stride + shape.padding.top && (outputs - 1) * stride + reach >= h + shape.padding.top
+    }
+
+    /// Packs the convolutions for an input of layout `x` and an output of layout `y`.
+    ///
+    /// # Panics
+    /// If the sizes contradict one another, or the depthwise convolution does not [fit](Self::fits).
+    pub fn new(widen: Option<&Step<'_>>, filter: &Step<'_>, narrow: &Step<'_>, x: &Geometry, y: &Geometry) -> Self {
+        let shape = &filter.shape;
+        assert!(Self::fits(shape, x.h), "every row is read");
+        let (stride, reach) = (shape.stride.0, shape.dilation.0 * (shape.kernel.0 - 1) + 1);
+        let halo = shape.halo(x.h, x.w);
+        let sides = Halo { top: 0, bottom: 0, ..halo };
+        let wide = Geometry::blocked(1, shape.in_channels, 1, x.w).with_halo(sides);
+        let given = Geometry::blocked(1, shape.out_channels, 1, y.w);
+        let fixed = (reach - stride) * wide.len();
+        let each = stride * wide.len() + given.len();
+        let rows = ((CACHED / size_of::<f32>()).saturating_sub(fixed) / each).clamp(1, y.h);
+        let needed = (rows - 1) * stride + reach;
+        let (wide, given) = (Geometry { h: needed, ..wide }, Geometry { h: rows, ..given });
+        // Rows above and below are rows of the band.
+        let padding = Halo { top: 0, bottom: 0, ..shape.padding };
+        let read = if widen.is_some() { wide } else { strip(x, needed) };
+        let pack = |step: &Step<'_>, x: &Geometry, y: &Geometry| {
+            let shape = ConvShape { padding, ..step.shape };
+            let shape = if step.shape.groups == 1 { step.shape } else { shape };
+            (PackedConv::new(&shape, step.weight, step.bias, x, y, None), step.activation)
+        };
+        Self {
+            widen: widen.map(|step| pack(step, &strip(x, needed.min(x.h)), &strip(&wide, needed.min(x.h)))),
+            filter: pack(filter, &read, &given),
+            narrow: pack(narrow, &given, &strip(y, rows)),
+            stride,
+            reach,
+            top: shape.padding.top,
+            rows,
+            heights: (x.h, y.h),
+            read,
+            given,
+            x: *x,
+            y: *y,
+            scratch: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Computes the first `images` images of `y`, to which `residual` is added, and shows all wide values to `look`.
+    pub fn run(
+        &self,
+        exec: &Exec<'_>,
+        images: usize,
+        x: &[f32],
+        y: &mut [f32],
+        residual: Option<(&[f32], &Geometry)>,
+        look: Option<&(dyn Fn(Look<'_>) + Sync)>,
+    ) {
+        assert!(x.len() >= self.x.len() && y.len() >= self.y.len() && images <= self.x.n, "buffers hold the images");
+        let h = self.heights.1;
+        let tasks = (2 * exec.pool.threads()).div_ceil(images).min(h.div_ceil(BANDS * self.rows)).max(1);
+        let y = Shared::new(y);
+        exec.for_each_task(images * tasks, |worker, task| {
+            let (image, part) = (task / tasks, task % tasks);
+            let free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let wide = if self.widen.is_some() { self.read.len() } else { 0 };
+            let mut scratch = free.unwrap_or_else(|| Buffer::zeroed(wide + self.given.len()));
+            let rows = h * part / tasks..h * (part + 1) / tasks;
+            let band = Band { exec, worker, image, x, y, residual, look };
+            self.part(&band, rows, scratch.split_at_mut(wide));
+            self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        });
+    }
+
+    /// Some rows of one image, band by band.
+    fn part(&self, to: &Band<'_>, part: Range<usize>, (wide, given): (&mut [f32], &mut [f32])) {
+        let (isa, image) = (to.exec.isa, to.image);
+        // Rows of `wide` that the band before has left.
+        let mut kept = 0;
+        for start in part.clone().step_by(self.rows) {
+            let rows = self.rows.min(part.end - start);
+            let needed = (rows - 1) * self.stride + self.reach;
+            // Row 0 of `wide` is this row of what the depthwise convolution reads, less the padding above.
+            let first = start * self.stride;
+            let (read, from) = match &self.widen {
+                None => (to.x, start_of(&self.x, image, 0) + first * self.x.row_len() - self.top * self.x.row_len()),
+                Some((widen, activation)) => {
+                    let begin = self.top.saturating_sub(first).clamp(kept, needed);
+                    let end = (self.heights.0 + self.top - first).clamp(begin, needed);
+                    self.clear(wide, kept..begin);
+                    self.clear(wide, end..needed);
+                    if begin < end {
+                        let x = &to.x[start_of(&self.x, image, first + begin - self.top)..];
+                        let y = Shared::new(&mut wide[begin * self.read.row_len()..]);
+                        // SAFETY: the wide values are this task's alone.
+                        unsafe { widen.run_rows(isa, x, y, None, *activation, 0..end - begin) };
+                    }
+                    (&*wide, 0)
+                }
+            };
+            // SAFETY: as above.
+            unsafe {
+                self.filter.0.run_rows(isa, &read[from..], Shared::new(given), None, self.filter.1, 0..rows);
+            }
+            if let Some(look) = to.look {
+                let (worker, last) = (to.worker, start + rows == self.heights.1);
+                if self.widen.is_some() {
+                    let own =
+                        first..if last { self.heights.0 } else { (first + rows * self.stride).min(self.heights.0) };
+                    let values = &read[self.top * self.read.row_len()..];
+                    let geometry = &strip(&self.read, own.len());
+                    look(Look {
+                        wide: Wide::Filtered,
+                        worker,
+                        values,
+                        geometry,
+                        rows: own.len(),
+                        place: (image, first),
+                    });
+                }
+                let place = (image, start);
+                look(Look { wide: Wide::Narrowed, worker, values: given, geometry: &self.given, rows, place });
+            }
+            let (narrow, activation) = &self.narrow;
+            let residual = to
+                .residual
+                .map(|(values, geometry)| (&values[start_of(geometry, image, start)..], strip(geometry, self.rows)));
+            let residual = residual.as_ref().map(|(values, geometry)| (*values, geometry));
+            let y = to.y.tail(start_of(&self.y, image, start));
+            // SAFETY: these rows of the output are this task's.
+            unsafe { narrow.run_rows(isa, given, y, residual, *activation, 0..rows) };
+            if self.widen.is_some() {
+                kept = needed - rows * self.stride;
+                self.carry(wide, rows * self.stride..needed);
+            }
+        }
+    }
+
+    /// Makes rows of `wide` zero.
+    fn clear(&self, wide: &mut [f32], rows: Range<usize>) {
+        let row = self.read.row_len();
+        for plane in wide.chunks_exact_mut(self.read.plane_len()) {
+            plane[rows.start * row..rows.end * row].fill(0.0);
+        }
+    }
+
+    /// Moves rows of `wide` to the front.
+    fn carry(&self, wide: &mut [f32], rows: Range<usize>) {
+        let row = self.read.row_len();
+        for plane in wide.chunks_exact_mut(self.read.plane_len()) {
+            plane.copy_within(rows.start * row..rows.end * row, 0);
+        }
+    }
+}
+
+/// What a task reads and writes.
+struct Band<'a> {
+    exec: &'a Exec<'a>,
+    worker: usize,
+    image: usize,
+    x: &'a [f32],
+    y: Shared<'a>,
+    residual: Option<(&'a [f32], &'a Geometry)>,
+    look: Option<&'a (dyn Fn(Look<'_>) + Sync)>,
+}

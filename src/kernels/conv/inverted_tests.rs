@@ -1,0 +1,101 @@
+//! Inverted residuals in bands against the three convolutions one after the other, bit for bit.
+
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+
+use super::inverted::{InvertedResidual, Look, Step, Wide};
+use super::{ConvShape, PackedConv};
+use crate::kernels::exec::Exec;
+use crate::kernels::{Activation, Geometry, Halo, Isa, Pool};
+
+fn values(count: usize, seed: u32) -> Vec<f32> {
+    let value = |i: usize| ((i as u32 ^ seed).wrapping_mul(2_654_435_761) >> 9) as f32 / (1 << 22) as f32 - 1.0;
+    (0..count).map(value).collect()
+}
+
+fn pointwise(in_channels: usize, out_channels: usize) -> ConvShape {
+    let (kernel, stride, dilation) = ((1, 1), (1, 1), (1, 1));
+    ConvShape { in_channels, out_channels, kernel, stride, dilation, padding: Halo::default(), groups: 1 }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bands_equal_one_layer_after_the_other(
+        (narrow, wide, last) in (16usize..24, 300usize..420, 1usize..40),
+        (h, w, images) in (5usize..70, 5usize..40, 1usize..3),
+        (side, stride, dilation, before) in (prop::sample::select(vec![3usize, 5]), 1usize..3, 1usize..3, 0usize..3),
+        (widens, residual) in any::<(bool, bool)>(),
+        seed in any::<u32>(),
+    ) {
+        let reach = dilation * (side - 1) + 1;
+        let after = reach.saturating_sub(stride + before);
+        let padding = Halo { top: before, bottom: after, left: before, right: after };
+        prop_assume!(h + before + after >= reach && w + before + after >= reach && before < reach);
+        let (kernel, strides, dilations) = ((side, side), (stride, stride), (dilation, dilation));
+        let (in_channels, out_channels) = (wide, wide);
+        let filter = ConvShape { in_channels, out_channels, kernel, stride: strides, dilation: dilations, padding, groups: wide };
+        prop_assume!(InvertedResidual::fits(&filter, h));
+        let (oh, ow) = filter.output(h, w);
+        let halo = Halo { top: 1, bottom: 2, left: 1, right: 0 };
+        let around = filter.halo(h, w);
+        let xg = if widens { Geometry::blocked(images, narrow, h, w).with_halo(halo) } else { Geometry::blocked(images, wide, h, w).with_halo(around) };
+        let wg = Geometry::blocked(images, wide, h, w).with_halo(around);
+        let dg = Geometry::blocked(images, wide, oh, ow);
+        let yg = Geometry::blocked(images, last, oh, ow).with_halo(halo);
+        let rg = Geometry::blocked(images, last, oh, ow).with_halo(around);
+        let shapes = [pointwise(narrow, wide), filter, pointwise(wide, last)];
+        let weights = [values(narrow * wide, seed), values(wide * side * side, seed ^ 1), values(wide * last, seed ^ 2)];
+        let biases = [values(wide, seed ^ 3), values(wide, seed ^ 4), values(last, seed ^ 5)];
+        let activations = [Activation::Relu6, Activation::HardSwish, Activation::Identity];
+        let mut x = vec![0.0; xg.len()];
+        xg.pack(&values(xg.elements(), seed ^ 6), &mut x);
+        let mut added = vec![0.0; rg.len()];
+        rg.pack(&values(rg.elements(), seed ^ 7), &mut added);
+        let residual = residual.then_some((&added[..], &rg));
+
+        let (pool, isa) = (Pool::new(2), Isa::best());
+        let exec = Exec::new(&pool, isa);
+        let layer = |i: usize, x: &[f32], xg: &Geometry, yg: &Geometry, residual: Option<(&[f32], &Geometry)>| {
+            let mut y = vec![0.0; yg.len()];
+            let packed = PackedConv::new(&shapes[i], &weights[i], Some(&biases[i]), xg, yg, None);
+            packed.run(&exec, images, x, &mut y, residual, activations[i]);
+            y
+        };
+        let widened = if widens { layer(0, &x, &xg, &wg, None) } else { x.clone() };
+        let filtered = layer(1, &widened, &wg, &dg, None);
+        let want = layer(2, &filtered, &dg, &yg, residual);
+
+        let step = |i: usize| Step { shape: shapes[i], weight: &weights[i], bias: Some(&biases[i]), activation: activations[i] };
+        let packed = InvertedResidual::new(widens.then(|| step(0)).as_ref(), &step(1), &step(2), &xg, &yg);
+        let seen = Mutex::new(Vec::new());
+        let look = |look: Look<'_>| {
+            for row in 0..look.rows {
+                let pixels = (0..look.geometry.c).flat_map(|c| (0..look.geometry.w).map(move |column| (c, column)));
+                let bits: Vec<u32> = pixels.map(|(c, column)| look.values[look.geometry.index(0, c, row, column)].to_bits()).collect();
+                seen.lock().unwrap().push((look.wide == Wide::Narrowed, look.place.0, look.place.1 + row, bits));
+            }
+        };
+        let mut expected = Vec::new();
+        for (narrowed, (values, geometry)) in [(false, (&widened, &wg)), (true, (&filtered, &dg))] {
+            for (image, row) in (0..images).flat_map(|image| (0..geometry.h).map(move |row| (image, row))) {
+                let pixels = (0..wide).flat_map(|c| (0..geometry.w).map(move |column| (c, column)));
+                let bits: Vec<u32> = pixels.map(|(c, column)| values[geometry.index(image, c, row, column)].to_bits()).collect();
+                if narrowed || widens {
+                    expected.push((narrowed, image, row, bits));
+                }
+            }
+        }
+        // Twice: what a run leaves behind is not seen by the next.
+        for _ in 0..2 {
+            let mut y = vec![0.0; yg.len()];
+            packed.run(&exec, images, &x, &mut y, residual, Some(&look));
+            prop_assert!(y.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits()), "bits of the output");
+            let mut seen = std::mem::take(&mut *seen.lock().unwrap());
+            seen.sort();
+            prop_assert!(seen == expected, "every row is seen once, as it is");
+        }
+    }
+}
