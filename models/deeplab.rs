@@ -67,6 +67,9 @@ struct Arch {
     /// What those widths are multiples of.
     #[serde(default = "eight")]
     divisor: usize,
+    /// Whether a MobileNetV2 keeps its last convolution (transformers' never does).
+    #[serde(default = "yes")]
+    last: bool,
     /// Where the padding of a MobileNetV2 goes, and the epsilon of its norms.
     padding: Option<Pad>,
     eps: Option<f64>,
@@ -78,6 +81,10 @@ struct Arch {
 
 fn eight() -> usize {
     8
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
@@ -131,7 +138,7 @@ fn backbone(root: &Scope, arch: &Arch, naming: Naming) -> Features {
         Backbone::MobilenetV2 => {
             let (names, pad, eps, head) = match naming {
                 Naming::Transformers => (naming, Pad::Same, 1e-3, None),
-                _ => (Naming::Torchvision, Pad::Symmetric, 1e-5, Some(1280)),
+                _ => (Naming::Torchvision, Pad::Symmetric, 1e-5, arch.last.then_some(1280)),
             };
             let style = Style { pad: arch.padding.unwrap_or(pad), eps: arch.eps.unwrap_or(eps) };
             // transformers keeps a last convolution that its head does not read.
@@ -242,6 +249,7 @@ fn from_config(value: &serde_json::Value) -> Result<FromConfig> {
         rates: vec![],
         width: config.depth_multiplier,
         divisor: eight(),
+        last: true,
         padding: Some(config.pad()?),
         eps: Some(config.layer_norm_eps),
         align_corners: false,

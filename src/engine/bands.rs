@@ -49,7 +49,11 @@ impl Banded {
         }
         let Some(scales) = scales(graph) else { return Ok(None) };
         // A band starts at a whole tile of every layer, also of those that have fewer rows than the input.
-        let align = TILE * scales.iter().map(|scale| scale.1).fold(1, lcm);
+        let dilations = graph.nodes.iter().filter_map(|def| match &def.layer {
+            Layer::Conv(conv) => Some(conv.dilation.0),
+            _ => None,
+        });
+        let align = TILE * scales.iter().map(|scale| scale.1).fold(1, lcm) * dilations.fold(1, lcm);
         let winograd = options.winograd;
         let layout = |step: usize| Layout { winograd, graph, shapes: &shapes, scales: &scales, align, step };
         let fits = |step: usize| -> Result<bool> {
@@ -209,7 +213,7 @@ impl Layout<'_> {
                 let (from, to) = match &def.layer {
                     Layer::Conv(conv) if first => {
                         // A row's bits depend on all rows of its tile.
-                        let tile = if self.winograd && conv.kernel == (3, 3) { TILE } else { 1 };
+                        let tile = if self.winograd && conv.kernel == (3, 3) { TILE * conv.dilation.0 } else { 1 };
                         let start = start / tile * tile;
                         let end = end.next_multiple_of(tile).min(self.shapes[node.index()].h);
                         let top = conv.halo(h, self.shapes[input.index()].w).top;

@@ -305,6 +305,7 @@ proptest! {
         (c, k) in (17usize..50, 17usize..70),
         (large, small, images) in ((12usize..19, 12usize..22), (3usize..12, 3usize..14), 1usize..3),
         tiles_of_four in any::<bool>(),
+        dilation in (1usize..4, 1usize..4),
         padding in (0usize..3, 0usize..3, 0usize..3, 0usize..3),
         (residual, sigmoid) in any::<(bool, bool)>(),
         seed in 0u32..1000,
@@ -312,9 +313,10 @@ proptest! {
         let (top, bottom, left, right) = padding;
         // Tiles of two outputs are for many filters.
         let ((h, w), c, k) = if tiles_of_four { (large, c, k) } else { (small, 2 * c + 64, k + 64) };
-        prop_assume!(h + top + bottom >= 3 && w + left + right >= 3);
+        let (h, w) = if tiles_of_four { (h * dilation.0, w * dilation.1) } else { (h, w) };
+        prop_assume!(h + top + bottom > 2 * dilation.0 && w + left + right > 2 * dilation.1);
         let shape = ConvShape {
-            in_channels: c, out_channels: k, kernel: (3, 3), stride: (1, 1), dilation: (1, 1),
+            in_channels: c, out_channels: k, kernel: (3, 3), stride: (1, 1), dilation,
             padding: Halo { top, bottom, left, right }, groups: 1,
         };
         let extra = Halo { top: 1, bottom: 0, left: 1, right: 2 };

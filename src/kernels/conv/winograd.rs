@@ -31,7 +31,7 @@ const SMALLEST_MAP: [usize; 2] = [12, 5];
 /// Fewest filters, all channels counted, whose transforms to tiles of 2 pay.
 const FEWEST_FILTERS: usize = 64 * 64;
 /// Bytes of transformed input and products that a task keeps in the second-level cache.
-const CACHED: usize = 600_000;
+const CACHED: usize = 1_200_000;
 /// Fewest tiles that pay for streaming the transformed filters past them.
 const FEWEST: usize = 14;
 
@@ -64,12 +64,12 @@ impl Winograd {
     pub(super) fn tile(shape: &ConvShape, x: &Geometry, (rows, columns): (usize, usize)) -> Option<usize> {
         let fits = shape.kernel == (3, 3)
             && shape.stride == (1, 1)
-            && shape.dilation == (1, 1)
             && shape.groups == 1
             && x.lanes == LANES
             && shape.in_channels >= LANES
             && shape.out_channels >= LANES;
-        match rows.min(columns) {
+        // A dilated convolution is one of its own for each phase of rows and columns.
+        match rows.div_ceil(shape.dilation.0).min(columns.div_ceil(shape.dilation.1)) {
             size if fits && size >= SMALLEST_MAP[0] => Some(4),
             size if fits && size >= SMALLEST_MAP[1] && shape.in_channels * shape.out_channels >= FEWEST_FILTERS => {
                 Some(2)
@@ -113,7 +113,9 @@ impl Winograd {
 
     /// In tiles of `T` outputs a side, from `P` inputs a side.
     fn tiles<const T: usize, const P: usize>(&self, exec: &Exec<'_>, job: &Job<'_>) {
-        let (down, across) = (job.yg.h.div_ceil(T), job.yg.w.div_ceil(T));
+        let (rows, columns) =
+            (starts::<T>(job.yg.h, self.shape.dilation.0), starts::<T>(job.yg.w, self.shape.dilation.1));
+        let (down, across) = (rows.len(), columns.len());
         let (tiles, threads) = (down * across * job.images, exec.pool.threads());
         let blocks = job.xg.blocks() + job.yg.blocks();
         let cached = (CACHED / (P * P * blocks * LANES * size_of::<f32>())).max(FEWEST) / FEWEST * FEWEST;
@@ -127,8 +129,8 @@ impl Winograd {
             let mut scratch = free.unwrap_or_default();
             let place = |tile: usize| Place {
                 image: tile / (down * across),
-                row: tile / across % down * T,
-                column: tile % across * T,
+                row: rows[tile / across % down],
+                column: columns[tile % across],
             };
             let task =
                 Task::<T, P> { winograd: self, job, tiles: (start..end).map(place).collect(), part: (part, parts) };
@@ -136,6 +138,11 @@ impl Winograd {
             self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
         });
     }
+}
+
+/// Where tiles of `T` outputs, `dilation` apart, begin on an axis of `size`.
+fn starts<const T: usize>(size: usize, dilation: usize) -> Vec<usize> {
+    (0..dilation.min(size)).flat_map(|phase| (phase..size).step_by(T * dilation)).collect()
 }
 
 /// `tiles` pixels in one row.
@@ -185,9 +192,19 @@ impl<const T: usize, const P: usize> Task<'_, T, P> {
         let blocks = self.winograd.products[0].blocks(self.part);
         isa.run(Outputs { task: self, blocks: blocks.clone(), from: outputs, yg: &yg });
         for &Place { image, row, column } in &self.tiles {
-            let (rows, columns) = (row..self.job.yg.h.min(row + T), column..self.job.yg.w.min(column + T));
-            // SAFETY: the tile's pixels in these blocks are this task's, and they are in the output.
-            unsafe { self.job.finish(isa, Area { image, blocks: blocks.clone(), rows, columns }) };
+            let (down, across) = self.winograd.shape.dilation;
+            let (end, right) = (self.job.yg.h.min(row + T * down), self.job.yg.w.min(column + T * across));
+            if (down, across) == (1, 1) {
+                let area = Area { image, blocks: blocks.clone(), rows: row..end, columns: column..right };
+                // SAFETY: the tile's pixels in these blocks are this task's, and they are in the output.
+                unsafe { self.job.finish(isa, area) };
+                continue;
+            }
+            for (y, x) in (row..end).step_by(down).flat_map(|y| (column..right).step_by(across).map(move |x| (y, x))) {
+                let area = Area { image, blocks: blocks.clone(), rows: y..y + 1, columns: x..x + 1 };
+                // SAFETY: as above.
+                unsafe { self.job.finish(isa, area) };
+            }
         }
     }
 }
@@ -206,6 +223,7 @@ impl<const T: usize, const P: usize> Kernel for Inputs<'_, T, P> {
     fn run<S: Simd>(self, s: S) {
         let Task { winograd, job, tiles, .. } = self.task;
         let (xg, padding, stride) = (job.xg, winograd.shape.padding, self.xg.len() + LANES);
+        let (down, across) = winograd.shape.dilation;
         let (height, width) = (xg.halo.top + xg.h + xg.halo.bottom, xg.halo.left + xg.w + xg.halo.right);
         let mut edge = [0.0; MOST_POINTS * LANES];
         for block in 0..xg.blocks() {
@@ -215,32 +233,43 @@ impl<const T: usize, const P: usize> Kernel for Inputs<'_, T, P> {
                 let start =
                     |row: usize| image * xg.image_len() + block * xg.plane_len() + row * xg.row_len() + left * LANES;
                 let to = &mut self.to[self.xg.at(0, block, 0, index)..];
-                if top + P <= height && left + P <= width {
-                    transform_input::<S, P>(s, &job.x[start(top)..], xg.row_len(), to, stride);
+                let inside = |size: usize, first: usize, step: usize| (size - first).div_ceil(step);
+                let (rows, columns) = (inside(height, top, down), inside(width, left, across));
+                if rows >= P && columns >= P {
+                    let steps = (down * xg.row_len(), across * LANES);
+                    transform_input::<S, P>(s, &job.x[start(top)..], steps, to, stride);
                 } else {
                     // Beyond the frame only outputs beyond the map would look: zeros do.
                     edge.fill(0.0);
-                    let len = P.min(width - left) * LANES;
-                    for (i, edge) in edge.chunks_exact_mut(P * LANES).enumerate().take(P.min(height - top)) {
-                        edge[..len].copy_from_slice(&job.x[start(top + i)..][..len]);
+                    for (i, edge) in edge.chunks_exact_mut(P * LANES).enumerate().take(P.min(rows)) {
+                        let from = job.x[start(top + i * down)..].chunks(across * LANES);
+                        for (edge, from) in edge.chunks_exact_mut(LANES).zip(from).take(columns) {
+                            edge.copy_from_slice(&from[..LANES]);
+                        }
                     }
-                    transform_input::<S, P>(s, &edge, P * LANES, to, stride);
+                    transform_input::<S, P>(s, &edge, (P * LANES, LANES), to, stride);
                 }
             }
         }
     }
 }
 
-/// The `P` x `P` inputs in rows `row_len` apart, transformed into as many vectors `stride` apart.
+/// The `P` x `P` inputs, rows and columns `steps` apart, transformed into as many vectors `stride` apart.
 #[inline(always)]
-fn transform_input<S: Simd, const P: usize>(s: S, from: &[f32], row_len: usize, to: &mut [f32], stride: usize) {
-    assert!(from.len() >= (P - 1) * row_len + P * LANES && to.len() >= (P * P - 1) * stride + LANES);
+fn transform_input<S: Simd, const P: usize>(
+    s: S,
+    from: &[f32],
+    (down, across): (usize, usize),
+    to: &mut [f32],
+    stride: usize,
+) {
+    assert!(from.len() >= (P - 1) * (down + across) + LANES && to.len() >= (P * P - 1) * stride + LANES);
     let mut half = [[s.splat(0.0); P]; P];
     for j in 0..P {
         let mut column = [s.splat(0.0); P];
         for i in 0..P {
             // SAFETY: within `from` (asserted).
-            column[i] = unsafe { s.load_ptr(from.as_ptr().add(i * row_len + j * LANES)) };
+            column[i] = unsafe { s.load_ptr(from.as_ptr().add(i * down + j * across)) };
         }
         let column = input_side(s, column);
         for i in 0..P {
@@ -288,26 +317,28 @@ impl<const T: usize, const P: usize> Kernel for Outputs<'_, T, P> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Task { job, tiles, .. } = self.task;
+        let Task { winograd, job, tiles, .. } = self.task;
+        let (down, across) = winograd.shape.dilation;
         for block in self.blocks {
             let bias = s.load(&job.bias[block * LANES..]);
             for (index, &Place { image, row, column }) in tiles.iter().enumerate() {
                 let from = &self.from[self.yg.at(0, block, 0, index)..];
                 let half = transform_output::<S, T, P>(s, from, self.yg.len() + LANES);
-                let (left, to) = (job.yg.w - column, job.output(s, image));
+                let (left, to) = ((job.yg.w - column).div_ceil(across), job.output(s, image));
                 for i in 0..T {
-                    if row + i >= job.yg.h {
+                    let y = row + i * down;
+                    if y >= job.yg.h {
                         break;
                     }
                     let outputs = output_side::<S, T, P>(s, half[i]).map(|output| s.add(output, bias));
                     // SAFETY: the pixels are in the map, and in these blocks this task's.
                     unsafe {
-                        if left >= T {
-                            to.store(s, [outputs], block, row + i, column);
+                        if left >= T && across == 1 {
+                            to.store(s, [outputs], block, y, column);
                         } else {
-                            for j in 0..T - 1 {
+                            for j in 0..T {
                                 if j < left {
-                                    to.store(s, [[outputs[j]]], block, row + i, column + j);
+                                    to.store(s, [[outputs[j]]], block, y, column + j * across);
                                 }
                             }
                         }
