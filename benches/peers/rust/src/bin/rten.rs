@@ -1,0 +1,20 @@
+use peers::Job;
+use rten::{ModelOptions, Value, ValueOrView};
+use rten_tensor::Tensor;
+use rten_tensor::prelude::*;
+
+fn main() {
+    let job = Job::from_arguments();
+    let mut options = ModelOptions::with_all_ops();
+    options.prepack_weights(true);
+    let model = options.load_file(job.network()).expect("a network that rten reads");
+    let x: Value = match job.words() {
+        true => Tensor::from_data(&job.shape, job.numbers()).into(),
+        false => Tensor::from_data(&job.shape, job.reals()).into(),
+    };
+    job.serve("rten", "rten 0.27.0", || {
+        let y = model.run_one(ValueOrView::View(x.as_view()), None).expect("a run");
+        let y: Tensor<f32> = y.try_into().expect("reals");
+        y.into_data()
+    });
+}

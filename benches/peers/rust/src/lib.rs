@@ -1,0 +1,65 @@
+//! What the workers share: the job, its input, and the conversation of `worker.py`.
+
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What the command line asks for: `WORKER NETWORK@BATCH THREADS DIR`.
+pub struct Job {
+    name: String,
+    folder: PathBuf,
+    pub threads: usize,
+    pub shape: Vec<usize>,
+}
+
+impl Job {
+    pub fn from_arguments() -> Self {
+        let [name, threads, folder] = std::env::args().skip(1).collect::<Vec<_>>().try_into().expect("three arguments");
+        let folder = PathBuf::from(folder);
+        let facts = std::fs::read_to_string(folder.join(format!("{name}.json"))).expect("facts beside the network");
+        let facts: serde_json::Value = serde_json::from_str(&facts).expect("facts as JSON");
+        let shape = facts["shape"].as_array().expect("a shape").iter().map(|extent| extent.as_u64().unwrap() as usize);
+        Self { shape: shape.collect(), name, folder, threads: threads.parse().expect("a number of threads") }
+    }
+
+    /// The network's file.
+    pub fn network(&self) -> PathBuf {
+        self.folder.join(format!("{}.onnx", self.name))
+    }
+
+    /// Whether it reads numbers of words.
+    pub fn words(&self) -> bool {
+        self.shape.len() == 2
+    }
+
+    fn hashes(&self) -> impl Iterator<Item = u64> {
+        (0..self.shape.iter().product::<usize>() as u64).map(|index| index.wrapping_mul(2_654_435_761) % (1 << 32))
+    }
+
+    pub fn reals(&self) -> Vec<f32> {
+        self.hashes().map(|hash| (hash as f64 / f64::from(1u32 << 31) - 1.0) as f32).collect()
+    }
+
+    pub fn numbers(&self) -> Vec<i32> {
+        self.hashes().map(|hash| (hash % 10_000) as i32).collect()
+    }
+
+    /// Runs once, says what came of it, and then times as often as it is asked to.
+    pub fn serve(&self, engine: &str, version: &str, mut run: impl FnMut() -> Vec<f32>) {
+        let y = run();
+        let bytes: Vec<u8> = y.iter().flat_map(|v| v.to_le_bytes()).collect();
+        std::fs::write(self.folder.join(format!("{}.{engine}.f32", self.name)), bytes).expect("room for the output");
+        let mean = y.iter().map(|v| f64::from(v.abs())).sum::<f64>() / y.len() as f64;
+        println!("{}", serde_json::json!({ "version": version, "mean_abs": mean, "n": y.len() }));
+        for line in std::io::stdin().lock().lines() {
+            let count: usize = line.expect("a line").trim().parse().expect("a count");
+            let times = (0..count).map(|_| {
+                let start = Instant::now();
+                std::hint::black_box(run());
+                start.elapsed().as_secs_f64() * 1e3
+            });
+            println!("{}", serde_json::json!(times.collect::<Vec<_>>()));
+            std::io::stdout().flush().expect("somebody listens");
+        }
+    }
+}

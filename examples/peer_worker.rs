@@ -1,0 +1,106 @@
+//! One network, held ready and timed when asked: the side of deadweight in `benches/peers`.
+//!
+//! `peer_worker NETWORK@BATCH THREADS DIR [off|full|candle]` loads what `benches/peers/export.py` wrote, runs it once,
+//! prints `{"version", "mean_abs", "n"}`, and then answers each count on stdin with that many run times in milliseconds, as
+//! a JSON list. `full` counts all statistics; `candle` runs the same graph on candle's operations.
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::Device;
+use deadweight::engine::{Backend, EngineOptions, Runner};
+use deadweight::layers::Shape;
+use deadweight::measure::{Calibration, Settings};
+use deadweight::model::{LoadOptions, Model};
+use deadweight::probe::Probe;
+use serde_json::{Value, json};
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (job, threads, folder, level) = match &arguments[..] {
+        [job, threads, folder] => (job, threads, folder, "off"),
+        [job, threads, folder, level] => (job, threads, folder, level.as_str()),
+        _ => bail!("usage: peer_worker NETWORK@BATCH THREADS DIR [off|full|candle]"),
+    };
+    let folder = Path::new(folder);
+    let path = folder.join(format!("{job}.json"));
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let facts: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    let extents = facts["shape"].as_array().context("shape: missing")?;
+    let extents: Vec<usize> = extents.iter().filter_map(|extent| Some(extent.as_u64()? as usize)).collect();
+    let (batch, shape) = match extents[..] {
+        [batch, steps] => (batch, Shape::new(1, 1, steps)),
+        [batch, c, h, w] => (batch, Shape::new(c, h, w)),
+        _ => bail!("{}: a shape of {} extents", path.display(), extents.len()),
+    };
+    let model = load(folder, job, facts["card"].as_str())?;
+    let options = EngineOptions::new(threads.parse()?);
+    let backend = match level {
+        "candle" => Backend::Candle(Device::Cpu, options.pool),
+        _ => Backend::Native(options),
+    };
+    let x = inputs(batch * shape.elements(), extents.len() == 2);
+    let calibrated;
+    let probe: Option<&dyn Probe> = match level {
+        "full" => {
+            let calibration = Calibration::of_images(&model, &backend, shape, &x, &Settings::default())?;
+            calibrated = calibration.probe(&model, &backend, shape, batch)?;
+            Some(&calibrated)
+        }
+        "off" | "candle" => None,
+        _ => bail!("{level}: off, full or candle"),
+    };
+    let mut runner = Runner::new(&model.graph, shape, &backend, batch)?;
+    let y = runner.run(&x, probe)?;
+    ensure!(y.iter().all(|v| v.is_finite()), "{job}: outputs that are not finite");
+    let bytes: Vec<u8> = match extents[..] {
+        // Peers give the words of each step; we give the steps of each word.
+        [batch, steps] => {
+            let words = y.len() / batch / steps;
+            let at = |i: usize| (i / words / steps * words + i % words) * steps + i / words % steps;
+            (0..y.len()).flat_map(|i| y[at(i)].to_le_bytes()).collect()
+        }
+        _ => y.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    };
+    let engine = if level == "candle" { level.to_owned() } else { format!("deadweight-{level}") };
+    std::fs::write(folder.join(format!("{job}.{engine}.f32")), bytes)?;
+    let mean = y.iter().map(|v| f64::from(v.abs())).sum::<f64>() / y.len() as f64;
+    let mut out = std::io::stdout().lock();
+    let version = concat!("deadweight ", env!("CARGO_PKG_VERSION"));
+    writeln!(out, "{}", json!({ "version": version, "mean_abs": mean, "n": y.len() }))?;
+    for line in std::io::stdin().lock().lines() {
+        let count: usize = line?.trim().parse()?;
+        let times = (0..count).map(|_| {
+            let start = Instant::now();
+            runner.run(&x, probe)?;
+            Ok(start.elapsed().as_secs_f64() * 1e3)
+        });
+        writeln!(out, "{}", json!(times.collect::<Result<Vec<f64>>>()?))?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// The network of `job`: of a card, or, without one, an ONNX file that says itself what it is.
+fn load(folder: &Path, job: &str, card: Option<&str>) -> Result<Model> {
+    let Some(card) = card else {
+        let file = folder.join(format!("{job}.onnx"));
+        return Ok(Model::load(&file.display().to_string(), &LoadOptions::default())?);
+    };
+    let card = match card.ends_with(".toml") {
+        true => Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers").join(card).display().to_string(),
+        false => card.to_owned(),
+    };
+    let file = folder.join(format!("{job}.safetensors")).display().to_string();
+    Ok(Model::load(&file, &LoadOptions { arch: Some(card), ..LoadOptions::default() })?)
+}
+
+/// The same inputs as `inputs.py` makes: a hash of each index, as reals in [-1, 1) or as numbers of words.
+fn inputs(count: usize, words: bool) -> Vec<f32> {
+    let hash = |index: u64| index.wrapping_mul(2_654_435_761) % (1 << 32);
+    let real = |index: u64| (hash(index) as f64 / f64::from(1u32 << 31) - 1.0) as f32;
+    let word = |index: u64| (hash(index) % 10_000) as f32;
+    (0..count as u64).map(|index| if words { word(index) } else { real(index) }).collect()
+}
