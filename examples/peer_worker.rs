@@ -53,7 +53,8 @@ fn main() -> Result<()> {
         _ => bail!("{level}: off, full or candle"),
     };
     let mut runner = Runner::new(&model.graph, shape, &backend, batch)?;
-    let y = runner.run(&x, probe)?;
+    let mut y = Vec::new();
+    runner.run_into(&x, probe, &mut y)?;
     ensure!(y.iter().all(|v| v.is_finite()), "{job}: outputs that are not finite");
     let bytes: Vec<u8> = match extents[..] {
         // Peers give the words of each step; we give the steps of each word.
@@ -74,7 +75,7 @@ fn main() -> Result<()> {
         let count: usize = line?.trim().parse()?;
         let times = (0..count).map(|_| {
             let start = Instant::now();
-            runner.run(&x, probe)?;
+            runner.run_into(&x, probe, &mut y)?;
             Ok(start.elapsed().as_secs_f64() * 1e3)
         });
         writeln!(out, "{}", json!(times.collect::<Result<Vec<f64>>>()?))?;

@@ -87,11 +87,22 @@ impl Runner {
     /// # Errors
     /// As [`Session::run`] and [`CandleEngine::run`].
     pub fn run(&mut self, images: &[f32], probe: Option<&dyn Probe>) -> Result<Vec<f32>> {
+        let mut output = Vec::new();
+        self.run_into(images, probe, &mut output)?;
+        Ok(output)
+    }
+
+    /// [`Runner::run`] into `output`, which takes the size of the output; runs of one size allocate it once.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    pub fn run_into(&mut self, images: &[f32], probe: Option<&dyn Probe>, output: &mut Vec<f32>) -> Result<()> {
         match self {
-            Self::Native(session) => session.run(images, probe),
-            Self::Banded(banded) => banded.run(images, probe),
-            Self::Candle(engine, input) => engine.run(images, *input, probe),
+            Self::Native(session) => session.run_into(images, probe, output)?,
+            Self::Banded(banded) => *output = banded.run(images, probe)?,
+            Self::Candle(engine, input) => *output = engine.run(images, *input, probe)?,
         }
+        Ok(())
     }
 
     /// Lets each run go on from the states (of recurrent layers) that the last one left, the first from `states`, or from

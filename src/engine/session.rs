@@ -134,20 +134,32 @@ impl Session {
     /// # Errors
     /// [`Error::Shape`] if `images` is no whole number of images or more than planned.
     pub fn run(&mut self, images: &[f32], probe: Option<&dyn Probe>) -> Result<Vec<f32>> {
-        self.run_with(images, probe, None, false)
+        let mut output = Vec::new();
+        self.run_into(images, probe, &mut output)?;
+        Ok(output)
     }
 
-    /// [`Session::run`], each node timed ([`Session::times`]).
+    /// [`Session::run`] into `output`, which takes the size of the output and is allocated only where it was smaller.
     ///
     /// # Errors
     /// As [`Session::run`].
-    pub fn run_timed(&mut self, images: &[f32], probe: Option<&dyn Probe>) -> Result<Vec<f32>> {
-        self.run_with(images, probe, None, true)
+    pub fn run_into(&mut self, images: &[f32], probe: Option<&dyn Probe>, output: &mut Vec<f32>) -> Result<()> {
+        self.run_with(images, probe, None, false, output)
+    }
+
+    /// [`Session::run_into`], each node timed ([`Session::times`]).
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_timed(&mut self, images: &[f32], probe: Option<&dyn Probe>, output: &mut Vec<f32>) -> Result<()> {
+        self.run_with(images, probe, None, true, output)
     }
 
     /// [`Session::run`] on one image that is part of a larger one; watchers see the part's own rows.
     pub(super) fn run_part(&mut self, image: &[f32], probe: Option<&dyn Probe>, part: &Part) -> Result<Vec<f32>> {
-        self.run_with(image, probe, Some(part), false)
+        let mut output = Vec::new();
+        self.run_with(image, probe, Some(part), false, &mut output)?;
+        Ok(output)
     }
 
     fn run_with(
@@ -156,7 +168,8 @@ impl Session {
         probe: Option<&dyn Probe>,
         part: Option<&Part>,
         timed: bool,
-    ) -> Result<Vec<f32>> {
+        result: &mut Vec<f32>,
+    ) -> Result<()> {
         let shape = self.plan.shapes[0];
         let count = images.len() / shape.elements();
         if count * shape.elements() != images.len() || count > self.plan.batch {
@@ -187,9 +200,9 @@ impl Session {
         }
         let output = self.graph.output().index();
         let geometry = self.plan.geometries[output];
-        let mut result = vec![0.0; self.plan.shapes[output].elements() * count];
-        copy::unpack(&exec, count, &self.buffers[self.plan.slots[output]], &geometry, &mut result);
-        Ok(result)
+        result.resize(self.plan.shapes[output].elements() * count, 0.0);
+        copy::unpack(&exec, count, &self.buffers[self.plan.slots[output]], &geometry, result);
+        Ok(())
     }
 
     /// Runs the nodes of `chain`, the last of which is `last`, on the first `images` images.

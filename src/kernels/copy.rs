@@ -2,6 +2,7 @@
 
 use super::exec::Exec;
 use super::geometry::{Geometry, LANES};
+use super::isa::Kernel;
 use super::pixels::{Pixel, PixelOp, Source, for_each_pixel};
 use super::shared::Shared;
 use super::simd::Simd;
@@ -37,6 +38,9 @@ pub fn unpack(exec: &Exec<'_>, images: usize, from: &[f32], geometry: &Geometry,
     // A task a row of all channels: a row of a block is in cache while its lanes are told apart.
     exec.for_each_task(images * h, |_, task| {
         let (image, y) = (task / h, task % h);
+        if lanes == LANES && w >= LANES {
+            return exec.isa.run(UnpackRow { from, geometry, image, y, to });
+        }
         for channel in 0..c {
             // SAFETY: each row of each channel of each image belongs to one task.
             let row = unsafe { to.slice(((image * c + channel) * h + y) * w, w) };
@@ -46,6 +50,41 @@ pub fn unpack(exec: &Exec<'_>, images: usize, from: &[f32], geometry: &Geometry,
             }
         }
     });
+}
+
+/// A row of at least sixteen pixels of all channels of an image.
+struct UnpackRow<'a> {
+    from: &'a [f32],
+    geometry: &'a Geometry,
+    image: usize,
+    y: usize,
+    to: Shared<'a>,
+}
+
+impl Kernel for UnpackRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Geometry { c, h, w, .. } = *self.geometry;
+        for block in 0..self.geometry.blocks() {
+            let pixels = &self.from[self.geometry.at(self.image, block, self.y, 0)..][..w * LANES];
+            for start in (0..w).step_by(LANES) {
+                // The last pixels of a row are copied together with some before them.
+                let start = start.min(w - LANES);
+                let mut rows = [s.splat(0.0); LANES];
+                for (x, pixel) in pixels[start * LANES..].as_chunks::<LANES>().0.iter().take(LANES).enumerate() {
+                    rows[x] = s.load(pixel);
+                }
+                let columns = s.transpose(rows);
+                for lane in 0..LANES.min(c - block * LANES) {
+                    let channel = self.image * c + block * LANES + lane;
+                    // SAFETY: each row of each channel of each image belongs to one task.
+                    s.store(unsafe { self.to.slice((channel * h + self.y) * w + start, LANES) }, columns[lane]);
+                }
+            }
+        }
+    }
 }
 
 struct Concat<'a> {

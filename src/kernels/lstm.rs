@@ -10,16 +10,19 @@ use super::geometry::{Geometry, LANES};
 use super::isa::Kernel;
 use super::shared::Shared;
 use super::simd::Simd;
-use super::tile::unrolled;
+use super::tile::{Loop, Reals, Walk, unrolled};
 
 /// Input, forget, cell, output.
 const GATES: usize = 4;
-/// Hidden values whose products are summed apart and added at last: with four gates, enough sums to hide the latency of one.
+/// The gate that ends in a tanh; the others end in a sigmoid.
+const CELL: usize = 2;
+/// Parts of the hidden values whose products are summed apart and added at last: with four gates, enough sums to hide the
+/// latency of one.
 const CHAINS: usize = 2;
 /// Multiply-adds of a step from which on it pays to share them between threads.
 const SHARED_STEP: usize = 1 << 18;
 /// Sequences that run together where the registers hold their sums.
-const MOST_TOGETHER: usize = 3;
+const MOST_TOGETHER: usize = 6;
 
 /// Parameters of a recurrence, gates i, f, g, o.
 #[derive(Clone, Copy)]
@@ -142,38 +145,42 @@ impl PackedLstm {
         let middle = middle.as_ref().map(|(buffer, geometry)| (buffer, *geometry));
         let (blocks, threads) = (self.blocks(), exec.pool.threads());
         let large = GATES * self.hidden * self.outputs >= SHARED_STEP;
-        let parts = match images < threads && large && self.projection.is_none() {
-            true => threads.min(blocks),
-            false => 1,
-        };
-        // A thread's sequences go through each step together: a block's weights stay in cache from one to the next.
-        let together = if parts == 1 { images.div_ceil(threads) } else { images };
-        let groups = images.div_ceil(together);
-        let group = |group: usize| group * together..((group + 1) * together).min(images);
+        let values = self.output_blocks() * LANES;
         let part = |sequences: Range<usize>, blocks: Range<usize>, step: usize| {
             let column = self.column(step, xg.w);
             Part { lstm: self, data, xg, y: &y, yg, states: &states, middle, sequences, column, blocks }
         };
-        if parts == 1 {
-            exec.for_each_task(groups, |_, task| {
-                let mut before = vec![0.0; together * self.output_blocks() * LANES];
-                for step in 0..xg.w {
-                    let part = part(group(task), 0..blocks, step);
-                    part.read(&mut before);
-                    exec.isa.run(Step { part, before: &before });
-                }
-            });
+        if large && self.projection.is_none() && threads > 1 {
+            // The threads share the weights, each so few that some stay in its own cache from step to step.
+            let parts = threads.min(blocks);
+            let mut read = [vec![0.0; images * values], vec![0.0; images * values]];
+            part(0..images, 0..blocks, 0).read(&mut read[0]);
+            for step in 0..xg.w {
+                let [before, after] = &mut read;
+                let after = Shared::new(after);
+                exec.for_each_task(parts, |_, task| {
+                    let mine = blocks * task / parts..blocks * (task + 1) / parts;
+                    let back = step % 2 == 1;
+                    exec.isa.run(Step { part: part(0..images, mine, step), before, after: &after, back });
+                });
+                read.swap(0, 1);
+            }
             return;
         }
-        // All parts read the hidden values of the step before, while each writes its own of the next.
-        let mut before = vec![0.0; together * self.output_blocks() * LANES];
-        for (sequences, step) in (0..groups).flat_map(|task| (0..xg.w).map(move |step| (task, step))) {
-            part(group(sequences), 0..blocks, step).read(&mut before);
-            exec.for_each_task(parts, |_, task| {
-                let mine = blocks * task / parts..blocks * (task + 1) / parts;
-                exec.isa.run(Step { part: part(group(sequences), mine, step), before: &before });
-            });
-        }
+        // A thread's sequences go through each step together: a block's weights stay in cache from one to the next.
+        let together = images.div_ceil(threads);
+        exec.for_each_task(images.div_ceil(together), |_, task| {
+            let sequences = task * together..((task + 1) * together).min(images);
+            let mut read = [vec![0.0; together * values], vec![0.0; together * values]];
+            part(sequences.clone(), 0..blocks, 0).read(&mut read[0]);
+            for step in 0..xg.w {
+                let [before, after] = &mut read;
+                let after = Shared::new(after);
+                let part = part(sequences.clone(), 0..blocks, step);
+                exec.isa.run(Step { part, before, after: &after, back: step % 2 == 1 });
+                read.swap(0, 1);
+            }
+        });
     }
 }
 
@@ -204,7 +211,7 @@ impl<'a> Part<'a> {
         unsafe { self.states.slice(at, 2 * LANES) }
     }
 
-    /// Copies what the next step reads, filled up to blocks, one sequence after the other.
+    /// Copies what the first step reads, filled up to blocks, one sequence after the other.
     fn read(&self, to: &mut [f32]) {
         let (start, distance) = self.lstm.read_from();
         let blocks = self.lstm.output_blocks();
@@ -218,7 +225,7 @@ impl<'a> Part<'a> {
 
     /// Projects the hidden values of all sequences; only where a part has all blocks of them.
     #[inline(always)]
-    fn project<S: Simd>(&self, s: S, weights: &[f32]) {
+    fn project<S: Simd>(&self, s: S, weights: &[f32], after: &Shared<'_>) {
         let lstm = self.lstm;
         for sequence in self.sequences.clone() {
             for block in 0..lstm.output_blocks() {
@@ -235,6 +242,9 @@ impl<'a> Part<'a> {
                 // SAFETY: as above.
                 let to = unsafe { self.y.slice(self.yg.at(sequence, block, 0, self.column), LANES) };
                 s.store(to, value);
+                let at = ((sequence - self.sequences.start) * lstm.output_blocks() + block) * LANES;
+                // SAFETY: as above.
+                s.store(unsafe { after.slice(at, LANES) }, value);
             }
         }
     }
@@ -243,14 +253,20 @@ impl<'a> Part<'a> {
     #[inline(always)]
     fn given<S: Simd>(&self, s: S, sequence: usize, gate: usize, block: usize) -> S::V {
         let (hidden, first) = (self.lstm.hidden, gate * self.lstm.hidden + block * LANES);
+        let at = self.xg.at(sequence, first / LANES, 0, self.column);
         if hidden.is_multiple_of(LANES) {
-            return s.load(&self.data[self.xg.at(sequence, first / LANES, 0, self.column)..]);
+            return s.load(&self.data[at..]);
         }
-        let lanes: [f32; LANES] = std::array::from_fn(|lane| {
-            let inside = block * LANES + lane < hidden;
-            if inside { self.data[self.xg.index(sequence, first + lane, 0, self.column)] } else { 0.0 }
-        });
-        s.load(&lanes)
+        // The values lie in two blocks of the inputs, where there is a second.
+        let mut lanes = [0.0; 2 * LANES];
+        lanes[..LANES].copy_from_slice(&self.data[at..at + LANES]);
+        let next = at + self.xg.plane_len();
+        if let Some(next) = self.data.get(next..next + LANES) {
+            lanes[LANES..].copy_from_slice(next);
+        }
+        let start = first % LANES;
+        lanes[start + (hidden - block * LANES).min(LANES)..].fill(0.0);
+        s.load(&lanes[start..])
     }
 }
 
@@ -258,6 +274,10 @@ impl<'a> Part<'a> {
 struct Step<'a> {
     part: Part<'a>,
     before: &'a [f32],
+    /// What the next step reads, laid out as `before`.
+    after: &'a Shared<'a>,
+    /// Last block first: every other step starts with the weights that the one before left in cache.
+    back: bool,
 }
 
 impl Kernel for Step<'_> {
@@ -268,18 +288,25 @@ impl Kernel for Step<'_> {
         // Sequences that run together share each weight that is loaded.
         let lstm = self.part.lstm;
         let most = if S::REGISTERS >= 32 { MOST_TOGETHER } else { 1 };
-        for block in self.part.blocks.clone() {
+        let blocks = &self.part.blocks;
+        // In groups as equal as can be.
+        let groups = self.part.sequences.len().div_ceil(most);
+        for i in 0..blocks.len() {
+            let block = if self.back { blocks.end - 1 - i } else { blocks.start + i };
             let mut done = 0;
-            while done < self.part.sequences.len() {
-                done += match (self.part.sequences.len() - done).min(most) {
+            for left in (1..=groups).rev() {
+                done += match (self.part.sequences.len() - done).div_ceil(left) {
                     1 => self.block::<S, 1>(s, block, done),
                     2 => self.block::<S, 2>(s, block, done),
+                    3 => self.block::<S, 3>(s, block, done),
+                    4 => self.block::<S, 4>(s, block, done),
+                    5 => self.block::<S, 5>(s, block, done),
                     _ => self.block::<S, MOST_TOGETHER>(s, block, done),
                 };
             }
         }
         if let Some(weights) = &lstm.projection {
-            self.part.project(s, weights);
+            self.part.project(s, weights, self.after);
         }
     }
 }
@@ -288,34 +315,54 @@ impl Step<'_> {
     /// One block of `N` sequences from the `first` of the part's on. Returns N.
     #[inline(always)]
     fn block<S: Simd, const N: usize>(&self, s: S, block: usize, first: usize) -> usize {
-        let Self { part, before } = self;
+        let Self { part, before, after, .. } = self;
         let lstm = part.lstm;
-        let inputs = lstm.outputs.next_multiple_of(CHAINS);
-        let before: [&[[f32; CHAINS]]; N] = std::array::from_fn(|n| {
-            let values = &before[(first + n) * lstm.output_blocks() * LANES..][..inputs];
-            values.as_chunks::<CHAINS>().0
-        });
-        let bias: [S::V; GATES] = std::array::from_fn(|gate| s.load(&lstm.bias[(block * GATES + gate) * LANES..]));
-        let mut sums: [[[S::V; GATES]; CHAINS]; N] = std::array::from_fn(|n| {
-            [std::array::from_fn(|gate| part.given(s, part.sequences.start + first + n, gate, block)), bias]
-        });
+        let (inputs, values) = (lstm.outputs.next_multiple_of(CHAINS), lstm.output_blocks() * LANES);
+        let half = inputs / CHAINS;
+        let before = &before[first * values..][..N * values];
+        // No closures: code in them would not be compiled for the level.
+        let mut sums = [[[s.splat(0.0); N]; GATES]; CHAINS];
+        for gate in 0..GATES {
+            for n in 0..N {
+                sums[0][gate][n] = part.given(s, part.sequences.start + first + n, gate, block);
+                sums[1][gate][n] = s.load(&lstm.bias[(block * GATES + gate) * LANES..]);
+            }
+        }
         let weights = &lstm.weights[block * inputs * GATES * LANES..][..inputs * GATES * LANES];
-        for (k, weights) in weights.as_chunks::<{ CHAINS * GATES * LANES }>().0.iter().enumerate() {
-            unrolled!(chain < CHAINS, {
+        let (low, high) = weights.split_at(half * GATES * LANES);
+        if N == 1 {
+            // Both chains at a time.
+            let rows = low.as_chunks::<{ GATES * LANES }>().0.iter().zip(high.as_chunks::<{ GATES * LANES }>().0);
+            for ((low, high), (a, b)) in rows.zip(before[..half].iter().zip(&before[half..])) {
+                let (a, b) = (s.splat(*a), s.splat(*b));
                 unrolled!(gate < GATES, {
-                    let weight = s.load(&weights[(chain * GATES + gate) * LANES..][..LANES]);
-                    unrolled!(n < N, {
-                        sums[n][chain][gate] = s.fma(s.splat(before[n][k][chain]), weight, sums[n][chain][gate]);
-                    });
+                    sums[0][gate][0] = s.fma(a, s.load(&low[gate * LANES..]), sums[0][gate][0]);
                 });
+                unrolled!(gate < GATES, {
+                    sums[1][gate][0] = s.fma(b, s.load(&high[gate * LANES..]), sums[1][gate][0]);
+                });
+            }
+        } else {
+            let once = Loop { count: 1, input: 0, weights: 0 };
+            let walk = Walk { outer: [once; 3], run: half, pixel: values, width: GATES * LANES, ahead: 0 };
+            unrolled!(chain < CHAINS, {
+                let (from, weights) = (&before[chain * half..], if chain == 0 { low } else { high });
+                debug_assert!(walk.fits(N, GATES, from.len(), weights.len()));
+                // SAFETY: `before` holds the values of N sequences, and the chain its weights for each value.
+                sums[chain] =
+                    unsafe { walk.accumulate::<S, Reals, N, GATES>(s, from.as_ptr(), weights.as_ptr(), sums[chain]) };
             });
         }
         for n in 0..N {
             let sequence = part.sequences.start + first + n;
-            let [i, f, g, o]: [S::V; GATES] = std::array::from_fn(|gate| s.add(sums[n][0][gate], sums[n][1][gate]));
-            let [i, f, o] = [i, f, o].map(|gate| Activation::Sigmoid.apply(s, gate));
+            let mut gates = [s.splat(0.0); GATES];
+            for gate in 0..GATES {
+                let sum = s.add(sums[0][gate][n], sums[1][gate][n]);
+                gates[gate] = if gate == CELL { tanh(s, sum) } else { Activation::Sigmoid.apply(s, sum) };
+            }
+            let [i, f, g, o] = gates;
             let state = part.state(sequence, block);
-            let cell = s.fma(f, s.load(&state[LANES..]), s.mul(i, tanh(s, g)));
+            let cell = s.fma(f, s.load(&state[LANES..]), s.mul(i, g));
             let cell = s.min(s.splat(lstm.clip), s.max(s.splat(-lstm.clip), cell));
             let value = s.mul(o, tanh(s, cell));
             s.store(&mut state[LANES..], cell);
@@ -327,6 +374,8 @@ impl Step<'_> {
             if lstm.projection.is_none() {
                 // SAFETY: as above.
                 s.store(unsafe { part.y.slice(part.yg.at(sequence, block, 0, part.column), LANES) }, value);
+                // SAFETY: as above.
+                s.store(unsafe { after.slice((first + n) * values + block * LANES, LANES) }, value);
             }
         }
         N

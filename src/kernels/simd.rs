@@ -54,6 +54,19 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn sqrt(self, a: Self::V) -> Self::V;
     /// `2^a` for integral `a` in -126..=127.
     fn exp2i(self, a: Self::V) -> Self::V;
+    /// Lane `j` of row `i` becomes lane `i` of row `j`.
+    #[inline(always)]
+    fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES] {
+        let mut lanes = [[0.0; LANES]; LANES];
+        for i in 0..LANES {
+            self.store(&mut lanes[i], rows[i]);
+        }
+        let mut columns = rows;
+        for j in 0..LANES {
+            columns[j] = self.load(&lanes.map(|row| row[j]));
+        }
+        columns
+    }
 
     /// All lanes `value`.
     fn splat_int(self, value: i32) -> Self::I;

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 use super::geometry::LANES;
 use super::isa::Kernel;
 use super::simd::Simd;
+use super::tile::unrolled;
 
 /// AVX2, FMA, BMI2: two registers a vector.
 #[derive(Clone, Copy, Debug)]
@@ -272,6 +273,36 @@ impl Simd for Avx512 {
             let biased = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127));
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
         }
+    }
+    #[inline(always)]
+    fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES] {
+        const PAIRS: usize = LANES / 2;
+        const FOURS: usize = LANES / 4;
+        let (mut pairs, mut fours, mut all) = (rows, rows, rows);
+        // SAFETY: the token proves AVX-512F.
+        unsafe {
+            unrolled!(i < PAIRS, {
+                pairs[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+                pairs[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+            });
+            // Then in each quarter `q` of row `4 * g + j`: lane `4 * q + j` of the rows from `4 * g` on.
+            unrolled!(i < PAIRS, {
+                let low = i / 2 * 4 + i % 2;
+                let (low, high) = (_mm512_castps_pd(pairs[low]), _mm512_castps_pd(pairs[low + 2]));
+                fours[2 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+                fours[2 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+            });
+            unrolled!(j < FOURS, {
+                let (a, b, c, d) = (fours[j], fours[4 + j], fours[8 + j], fours[12 + j]);
+                let (first, second) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0x44>(c, d));
+                all[j] = _mm512_shuffle_f32x4::<0x88>(first, second);
+                all[4 + j] = _mm512_shuffle_f32x4::<0xdd>(first, second);
+                let (third, fourth) = (_mm512_shuffle_f32x4::<0xee>(a, b), _mm512_shuffle_f32x4::<0xee>(c, d));
+                all[8 + j] = _mm512_shuffle_f32x4::<0x88>(third, fourth);
+                all[12 + j] = _mm512_shuffle_f32x4::<0xdd>(third, fourth);
+            });
+        }
+        all
     }
     #[inline(always)]
     fn splat_int(self, value: i32) -> Self::I {

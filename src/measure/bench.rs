@@ -79,17 +79,18 @@ pub fn bench(
     let backend = Backend::Native(options.clone());
     let probe = calibration.probe(model, &backend, model.input_shape(), batch)?;
     let go_on = || if monitor.stop() { Err(Error::Interrupted) } else { Ok(()) };
+    let (mut y, mut z) = (Vec::new(), Vec::new());
     let comparison = Comparison::run(
         rounds,
-        || go_on().and_then(|()| plain.run(images, None)).map(drop),
-        || go_on().and_then(|()| watched.run(images, Some(&probe))).map(drop),
+        || go_on().and_then(|()| plain.run_into(images, None, &mut y)),
+        || go_on().and_then(|()| watched.run_into(images, Some(&probe), &mut z)),
     )?;
     let nodes = model.graph.nodes.len();
     let mut times = [vec![Vec::new(); nodes], vec![Vec::new(); nodes]];
     for _ in 0..rounds {
         go_on()?;
-        plain.run_timed(images, None)?;
-        watched.run_timed(images, Some(&probe))?;
+        plain.run_timed(images, None, &mut y)?;
+        watched.run_timed(images, Some(&probe), &mut z)?;
         for (times, session) in times.iter_mut().zip([&plain, &watched]) {
             times.iter_mut().zip(session.times()).for_each(|(times, time)| times.push(*time));
         }
