@@ -287,24 +287,22 @@ impl Session {
 fn show_read(
     exec: &Exec<'_>,
     watch: &dyn Watch,
-    first: &dyn Fn(usize) -> Vec<f32>,
-    column: &dyn Fn(usize) -> usize,
+    first: &(dyn Fn(usize) -> Vec<f32> + Sync),
+    column: &(dyn Fn(usize) -> usize + Sync),
     (y, geometry, images): (&[f32], &Geometry, usize),
 ) {
-    let mut read = vec![0.0; geometry.len()];
-    for image in 0..images {
-        let start = first(image);
-        for step in 0..geometry.w {
-            let to = column(step);
-            for c in 0..geometry.c {
-                read[geometry.index(image, c, 0, to)] = match step.checked_sub(1) {
-                    None => start[c],
-                    Some(before) => y[geometry.index(image, c, 0, column(before))],
-                };
-            }
+    let one = Geometry { n: 1, ..*geometry };
+    exec.pool.for_each_task(images, |worker, image| {
+        let mut read = vec![0.0; one.len()];
+        for (c, value) in first(image).into_iter().enumerate() {
+            read[one.index(0, c, 0, column(0))] = value;
         }
-    }
-    exec.pool.for_each_task(images, |worker, image| watch.rows(worker, &read, geometry, image, 0..1, Place::default()));
+        for (step, block) in (1..one.w).flat_map(|step| (0..one.blocks()).map(move |block| (step, block))) {
+            let (from, to) = (geometry.at(image, block, 0, column(step - 1)), one.at(0, block, 0, column(step)));
+            read[to..to + one.lanes].copy_from_slice(&y[from..from + one.lanes]);
+        }
+        watch.rows(worker, &read, &one, 0, 0..1, Place { image, row: 0 });
+    });
 }
 
 /// Shows a watcher this task's share of all rows of all images; of a part `(first, owned)` the rows it owns.

@@ -249,7 +249,10 @@ fn cover(columns: &Range<usize>, sizes: &[usize], blocks: usize) -> Cover {
             (cost, [(large, start..end - rest), (size, end - size..end)])
         })
     });
-    uniform.chain(mixed).min_by_key(|(cost, _)| *cost).map_or([(1, 0..0), (1, 0..0)], |(_, cover)| cover)
+    // Of equal costs the fewest tiles: each goes over the weights once.
+    let tiles = |cover: &Cover| cover.iter().map(|(size, columns)| columns.len().div_ceil(*size)).sum::<usize>();
+    let best = uniform.chain(mixed).min_by_key(|(cost, cover)| (*cost, tiles(cover)));
+    best.map_or([(1, 0..0), (1, 0..0)], |(_, cover)| cover)
 }
 
 /// Columns of some rows of one image, for blocks from the `block`-th on of each of some sets of equal size.
@@ -320,8 +323,9 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
             dilation => (Loop { count: taps.len(), input: dilation * xg.lanes, weights: step }, xg.lanes),
         };
         let pixel = shape.stride.1 * xg.lanes;
-        // Of a small map with many filters, each is used a few times between long absences.
-        let ahead = if rows.len() * columns.len() <= FEW_PIXELS { set.inputs.len() * plane.weights } else { 0 };
+        // Of a small map with many filters, each is used a few times between long absences. The last image calls them.
+        let few = rows.len() * columns.len() <= FEW_PIXELS && self.0.image + 1 == job.images;
+        let ahead = if few { set.inputs.len() * plane.weights } else { 0 };
         // The first live tap, in the frame of the buffer and in the weights.
         let left = taps.start * shape.dilation.1 + xg.halo.left - shape.padding.left;
         let from = origin + set.inputs.start * plane.input + left * xg.lanes;
