@@ -24,6 +24,7 @@ fn a_convolution_of_integers_gives_the_codes_of_pytorch() {
         offset: Vec::new(),
         multipliers: list("w_scales").into_iter().map(|w| f64::from(x_scale * w as f32 / y_scale)).collect(),
         rounding: Rounding::Float32,
+        input: (-number("x_zero") as i32, 255 - number("x_zero") as i32),
         low: -number("y_zero") as i32,
         high: 255 - number("y_zero") as i32,
     };

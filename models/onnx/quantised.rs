@@ -187,8 +187,9 @@ impl<'a> Lowering<'a> {
             return Err(self.refuse(node, "whose results cannot be 0"));
         }
         let multipliers = products.iter().map(|product| f64::from(product / y.scale)).collect();
-        let requantize = Requantize { bias, offset: Vec::new(), multipliers, rounding: self.rounding, low, high };
-        if let Some(filter) = requantize.overflowing(&filters.data, x.bounds()) {
+        let requantize =
+            Requantize { bias, offset: Vec::new(), multipliers, rounding: self.rounding, input: x.bounds(), low, high };
+        if let Some(filter) = requantize.overflowing(&filters.data) {
             return Err(self.wrong(node, format!("sums of filter {filter} can leave 32 bits")));
         }
         let (scales, zero_point, signed) = (coding.scales.clone(), coding.zero_point, coding.signed);

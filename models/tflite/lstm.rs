@@ -96,6 +96,7 @@ impl Lowering<'_> {
             offset: Vec::new(),
             multipliers: rows(input).map(|scale| multiplier(scale, from)).collect(),
             rounding: Rounding::Fixed31,
+            input: from.bounds(),
             low: i16::MIN.into(),
             high: i16::MAX.into(),
         };
@@ -110,6 +111,7 @@ impl Lowering<'_> {
             offset: vec![],
             multipliers: vec![],
             rounding: Rounding::Fixed31,
+            input: to.bounds(),
             low: 0,
             high: 0,
         };

@@ -71,8 +71,8 @@ impl Lowering<'_> {
             Rounding::Fixed31 if operator.name == "FULLY_CONNECTED" && x.signed => Rounding::Fixed31Once,
             rounding => rounding,
         };
-        let requantize = Requantize { bias, offset: Vec::new(), multipliers, rounding, low, high };
-        if let Some(filter) = requantize.overflowing(weights, x.bounds()) {
+        let requantize = Requantize { bias, offset: Vec::new(), multipliers, rounding, input: x.bounds(), low, high };
+        if let Some(filter) = requantize.overflowing(weights) {
             return Err(self.wrong(tensor, format!("sums of filter {filter} can leave 32 bits")));
         }
         Ok(IntegerWeights {

@@ -34,10 +34,10 @@ impl Chain {
     }
 }
 
-/// The convolution of reals that `node` is.
+/// The convolution that `node` is.
 fn conv(graph: &Graph, node: Node) -> Option<&Conv> {
     match &graph.def(node).layer {
-        Layer::Conv(conv) if conv.integer.is_none() => Some(conv),
+        Layer::Conv(conv) => Some(conv),
         _ => None,
     }
 }
@@ -96,6 +96,7 @@ impl Fused {
                 weight: &conv.weight.data,
                 bias: conv.bias_values.as_ref().map(|bias| &bias.data[..]),
                 activation: conv.activation,
+                requantize: conv.integer.as_ref().map(|integer| &*integer.requantize),
             }
         };
         let x = graph.def(chain.first()).inputs[0];

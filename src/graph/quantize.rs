@@ -307,6 +307,7 @@ fn filters(
         offset: Vec::new(),
         multipliers: products.map(|product| product / f64::from(y.scale)).collect(),
         rounding: ROUNDING,
+        input: x.bounds(),
         low,
         high,
     };

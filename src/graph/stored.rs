@@ -123,6 +123,7 @@ pub(super) fn filters(
         bias: stored.sums.unwrap_or_else(|| vec![0; products.len()]),
         multipliers: products.iter().map(|product| f64::from(product / y.scale)).collect(),
         rounding: ROUNDING,
+        input: x.bounds(),
         low,
         high,
     };

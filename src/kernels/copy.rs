@@ -22,6 +22,10 @@ pub fn pack(exec: &Exec<'_>, images: usize, from: &[f32], to: &mut [f32], geomet
             let channel = &from[(image * c + block * lanes + lane) * h * w..][..h * w];
             for (y, row) in channel.chunks_exact(w).enumerate() {
                 let start = geometry.at(0, 0, y, 0) + lane;
+                if lanes == 1 {
+                    plane[start..start + w].copy_from_slice(row);
+                    continue;
+                }
                 for (x, &value) in row.iter().enumerate() {
                     plane[start + x * lanes] = value;
                 }

@@ -93,6 +93,16 @@ impl<'a> Source<'a> {
     pub(super) fn gather(&self, image: usize, first: usize, y: usize, x: usize) -> [f32; LANES] {
         let mut lanes = [0.0; LANES];
         let channels = first..self.geometry.c.min(first + LANES);
+        if self.geometry.lanes == 1 {
+            let (from, plane) = (&self.data[self.geometry.at(image, first, y, x)..], self.geometry.plane_len());
+            if channels.len() == 3 {
+                // Red, green and blue, written out: three stores and a load of sixteen would wait for one another.
+                let [r, g, b] = [from[0], from[plane], from[2 * plane]];
+                return [r, g, b, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+            }
+            lanes.iter_mut().zip(from.iter().step_by(plane)).take(channels.len()).for_each(|(to, from)| *to = *from);
+            return lanes;
+        }
         lanes.iter_mut().zip(channels).for_each(|(lane, c)| *lane = self.channel(image, c, y, x));
         lanes
     }

@@ -1,6 +1,7 @@
 //! From 32-bit sums of products of integers to 8-bit codes: the roundings that quantised networks are run with.
 
 use super::geometry::LANES;
+use super::simd::Simd;
 
 /// How a sum is multiplied by a real number and rounded. Programs differ in it, by one code here and there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,15 +80,18 @@ pub struct Requantize {
     pub multipliers: Vec<f64>,
     /// How the product is rounded.
     pub rounding: Rounding,
-    /// Bounds of `q - zero_point`: what 8 bits hold, cut by the activation. They enclose 0.
+    /// Bounds of `q - zero_point` of the input: what 8 bits hold.
+    pub input: (i32, i32),
+    /// Bounds of `q - zero_point` of the output: what 8 bits hold, cut by the activation. They enclose 0.
     pub low: i32,
     /// The upper one.
     pub high: i32,
 }
 
 impl Requantize {
-    /// The first filter of `weights`, `[K, ...]`, whose sum with values between `low` and `high` can leave 32 bits.
-    pub fn overflowing(&self, weights: &[f32], (low, high): (i32, i32)) -> Option<usize> {
+    /// The first filter of `weights`, `[K, ...]`, whose sum with any input can leave 32 bits.
+    pub fn overflowing(&self, weights: &[f32]) -> Option<usize> {
+        let (low, high) = self.input;
         let largest = f64::from(high.max(-low));
         let mut filters = weights.chunks((weights.len() / self.bias.len()).max(1)).zip(&self.bias);
         filters.position(|(weights, bias)| {
@@ -116,7 +120,7 @@ struct Lanes {
 
 impl Requantizer {
     pub(super) fn new(requantize: &Requantize) -> Self {
-        let Requantize { bias, offset, multipliers, rounding, low, high } = requantize;
+        let Requantize { bias, offset, multipliers, rounding, low, high, .. } = requantize;
         assert_eq!(bias.len(), multipliers.len(), "a bias and a multiplier a filter");
         assert!(*low <= 0 && *high >= 0, "bounds enclose 0");
         assert!(offset.is_empty() || offset.len() == bias.len(), "an offset a filter, or none");
@@ -135,25 +139,28 @@ impl Requantizer {
         Self { blocks, rounding: *rounding, low: *low, high: *high }
     }
 
+    /// Whether [`Requantizer::codes`] is a few instructions.
+    pub(super) fn is_quick(&self) -> bool {
+        self.rounding == Rounding::Float32
+    }
+
     /// The codes of block `block` whose sums of products are `sums`, as reals.
     #[inline(always)]
-    pub(super) fn codes(&self, block: usize, sums: [i32; LANES]) -> [f32; LANES] {
+    pub(super) fn codes<S: Simd>(&self, s: S, block: usize, sums: S::I) -> S::V {
         let lanes = &self.blocks[block];
-        // Loops, one step each: the compiler makes vectors of these.
-        let mut sums = sums;
-        for i in 0..LANES {
-            sums[i] = sums[i].wrapping_add(lanes.bias[i]);
+        // SAFETY: the array holds sixteen integers.
+        let sums = s.add_int(sums, unsafe { s.load_int(lanes.bias.as_ptr()) });
+        if self.is_quick() {
+            let reals = s.mul(s.add(s.to_floats(sums), s.load(&lanes.offset)), s.load(&lanes.scale));
+            let codes = s.min(s.splat(self.high as f32), s.max(s.splat(self.low as f32), s.round(reals)));
+            // Adding zero makes -0 into +0.
+            return s.add(codes, s.splat(0.0));
         }
-        let (low, high) = (self.low as f32, self.high as f32);
+        // Loops, one step each: the compiler makes vectors of these.
+        let sums = s.to_ints(sums);
         let mut codes = [0.0; LANES];
         match self.rounding {
-            Rounding::Float32 => {
-                for i in 0..LANES {
-                    codes[i] =
-                        ((sums[i] as f32 + lanes.offset[i]) * lanes.scale[i]).round_ties_even().max(low).min(high);
-                }
-            }
-            Rounding::Fixed31 => {
+            Rounding::Float32 | Rounding::Fixed31 => {
                 for i in 0..LANES {
                     let fixed = Fixed31 { mantissa: lanes.mantissa[i], shift: lanes.shift[i] };
                     codes[i] = fixed.apply(sums[i]).max(self.low).min(self.high) as f32;
@@ -166,7 +173,7 @@ impl Requantizer {
                 }
             }
         }
-        codes
+        s.load(&codes)
     }
 }
 
@@ -175,6 +182,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::kernels::simd::Scalar;
 
     #[test]
     fn multipliers_are_a_mantissa_and_a_shift() {
@@ -199,18 +207,18 @@ mod tests {
         fn lanes_round_as_one_does(sums in any::<[i32; 16]>(), real in 1e-6f64..0.02) {
             let sums = sums.map(|sum| sum >> 6);
             let of = |rounding| Requantizer::new(&Requantize {
-                bias: vec![-5; 16], offset: vec![], multipliers: vec![real; 16], rounding, low: -100_000, high: 100_000,
+                bias: vec![-5; 16], offset: vec![], multipliers: vec![real; 16], rounding, input: (-255, 255), low: -100_000, high: 100_000,
             });
             let one = |sum: i32| Fixed31::new(real).apply(sum - 5).clamp(-100_000, 100_000) as f32;
-            prop_assert_eq!(of(Rounding::Fixed31).codes(0, sums), sums.map(one));
+            prop_assert_eq!(of(Rounding::Fixed31).codes(Scalar, 0, sums), sums.map(one));
             let exact = |sum: i32| {
                 let Fixed31 { mantissa, shift } = Fixed31::new(real);
                 let product = f64::from(sum - 5) * f64::from(mantissa) * 2f64.powi(shift - 31);
                 (product + 0.5).floor().clamp(-1e5, 1e5) as f32
             };
-            prop_assert_eq!(of(Rounding::Fixed31Once).codes(0, sums), sums.map(exact));
+            prop_assert_eq!(of(Rounding::Fixed31Once).codes(Scalar, 0, sums), sums.map(exact));
             let one = |sum: i32| ((sum - 5) as f32 * real as f32).round_ties_even().clamp(-1e5, 1e5);
-            prop_assert_eq!(of(Rounding::Float32).codes(0, sums), sums.map(one));
+            prop_assert_eq!(of(Rounding::Float32).codes(Scalar, 0, sums), sums.map(one));
         }
     }
 }

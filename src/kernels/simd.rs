@@ -77,8 +77,25 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn load_int(self, from: *const i32) -> Self::I;
     /// The lanes as an array.
     fn to_ints(self, v: Self::I) -> [i32; LANES];
+    /// `a + b`, modulo 2^32.
+    fn add_int(self, a: Self::I, b: Self::I) -> Self::I;
+    /// The nearest floats.
+    fn to_floats(self, v: Self::I) -> Self::V;
+    /// Integers that fit 32 bits, as such.
+    fn to_integers(self, v: Self::V) -> Self::I;
     /// `sum` plus the products of the two signed 16-bit halves of each lane of `a` and `b`, modulo 2^32.
     fn dot2(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I;
+    /// `sum` plus the products of the four unsigned bytes of each lane of `a` and the four signed ones of `b`, modulo 2^32.
+    fn dot4(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I;
+    /// The lowest byte of each lane, four to an integer.
+    #[inline(always)]
+    fn low_bytes(self, v: Self::I) -> [i32; LANES / 4] {
+        let (lanes, mut quads) = (self.to_ints(v), [0; LANES / 4]);
+        for i in 0..LANES {
+            quads[i / 4] |= (lanes[i] & 0xff) << (i % 4 * 8);
+        }
+        quads
+    }
 }
 
 /// Two signed 16-bit integers as one lane of [`Simd::dot2`].
@@ -186,6 +203,25 @@ impl Simd for Scalar {
         let product = |a: i32, b: i32| i32::from(a as i16) * i32::from(b as i16);
         std::array::from_fn(|i| sum[i].wrapping_add(product(a[i], b[i]).wrapping_add(product(a[i] >> 16, b[i] >> 16))))
     }
+    #[inline(always)]
+    fn dot4(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I {
+        let product = |a: u8, b: u8| i32::from(a) * i32::from(b as i8);
+        let products =
+            |a: i32, b: i32| a.to_le_bytes().into_iter().zip(b.to_le_bytes()).map(move |(a, b)| product(a, b));
+        std::array::from_fn(|i| products(a[i], b[i]).fold(sum[i], i32::wrapping_add))
+    }
+    #[inline(always)]
+    fn add_int(self, a: Self::I, b: Self::I) -> Self::I {
+        std::array::from_fn(|i| a[i].wrapping_add(b[i]))
+    }
+    #[inline(always)]
+    fn to_floats(self, v: Self::I) -> Self::V {
+        std::array::from_fn(|i| v[i] as f32)
+    }
+    #[inline(always)]
+    fn to_integers(self, v: Self::V) -> Self::I {
+        std::array::from_fn(|i| v[i] as i32)
+    }
 }
 
 #[cfg(test)]
@@ -219,7 +255,22 @@ mod tests {
             let (x, y, sum) = (ints(&self.0, 7), ints(&self.1, 13), ints(&self.0, 0));
             // SAFETY: the arrays hold sixteen integers.
             let [x, y, sum] = [&x, &y, &sum].map(|from| unsafe { s.load_int(from.as_ptr()) });
-            let dots = [s.dot2(x, y, sum), s.dot2(s.splat_int(i32::MIN), y, x)].map(|v| s.to_ints(v));
+            let low = s.low_bytes(x).map(|quad| s.splat_int(quad));
+            let all = [
+                s.dot2(x, y, sum),
+                s.dot2(s.splat_int(i32::MIN), y, x),
+                s.dot4(x, y, sum),
+                s.dot4(s.splat_int(-1), s.splat_int(i32::from_le_bytes([0x80; 4])), x),
+                s.add_int(x, y),
+                s.to_integers(s.round(s.max(s.splat(-1e6), s.min(s.splat(1e6), a)))),
+            ];
+            let reals = [s.to_floats(x), s.to_floats(s.splat_int(i32::MAX))];
+            let results = results
+                .into_iter()
+                .chain(reals)
+                .chain(s.transpose(std::array::from_fn(|i| s.mul(a, s.splat(i as f32)))))
+                .collect::<Vec<_>>();
+            let dots = all.into_iter().chain(low).map(|v| s.to_ints(v)).collect::<Vec<_>>();
             let mut out = [0.0; LANES];
             let reals = results.into_iter().flat_map(|v| {
                 s.store(&mut out, v);

@@ -57,10 +57,11 @@ impl<S: Simd> Product<S> for Reals {
     }
 }
 
-/// Products of pairs of 16-bit integers, exact.
-pub struct Pairs;
+/// Products of integers, `A_LANE` to a lane, exact: two of 16 bits, or four bytes, unsigned ones of the input and signed ones
+/// of the weights.
+pub struct Integers<const A_LANE: usize>;
 
-impl<S: Simd> Product<S> for Pairs {
+impl<S: Simd, const A_LANE: usize> Product<S> for Integers<A_LANE> {
     type Cell = i32;
     type V = S::I;
 
@@ -75,7 +76,7 @@ impl<S: Simd> Product<S> for Pairs {
     }
     #[inline(always)]
     fn add(s: S, x: S::I, w: S::I, sum: S::I) -> S::I {
-        s.dot2(x, w, sum)
+        if A_LANE == 4 { s.dot4(x, w, sum) } else { s.dot2(x, w, sum) }
     }
 }
 

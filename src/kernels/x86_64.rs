@@ -181,6 +181,34 @@ impl Simd for Avx2 {
             both!(_mm256_add_epi32, (sum[0], sum[1]), (products[0], products[1]))
         }
     }
+    #[inline(always)]
+    fn dot4(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I {
+        // As pairs: the instruction for bytes saturates.
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let low = _mm256_set1_epi16(0xff);
+            let even = |b| _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b));
+            let evens =
+                self.dot2([_mm256_and_si256(a[0], low), _mm256_and_si256(a[1], low)], [even(b[0]), even(b[1])], sum);
+            let odds = [_mm256_srli_epi16::<8>(a[0]), _mm256_srli_epi16::<8>(a[1])];
+            self.dot2(odds, [_mm256_srai_epi16::<8>(b[0]), _mm256_srai_epi16::<8>(b[1])], evens)
+        }
+    }
+    #[inline(always)]
+    fn add_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_add_epi32, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn to_floats(self, v: Self::I) -> Self::V {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_cvtepi32_ps(v[0]), _mm256_cvtepi32_ps(v[1])] }
+    }
+    #[inline(always)]
+    fn to_integers(self, v: Self::V) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_cvttps_epi32(v[0]), _mm256_cvttps_epi32(v[1])] }
+    }
 }
 
 impl Simd for Avx512 {
@@ -323,5 +351,30 @@ impl Simd for Avx512 {
     fn dot2(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I {
         // SAFETY: the token proves AVX-512 VNNI.
         unsafe { _mm512_dpwssd_epi32(sum, a, b) }
+    }
+    #[inline(always)]
+    fn dot4(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512 VNNI.
+        unsafe { _mm512_dpbusd_epi32(sum, a, b) }
+    }
+    #[inline(always)]
+    fn add_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn to_floats(self, v: Self::I) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_cvtepi32_ps(v) }
+    }
+    #[inline(always)]
+    fn to_integers(self, v: Self::V) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_cvttps_epi32(v) }
+    }
+    #[inline(always)]
+    fn low_bytes(self, v: Self::I) -> [i32; LANES / 4] {
+        // SAFETY: the token proves AVX-512F; both are 16 bytes of integers without padding.
+        unsafe { std::mem::transmute(_mm512_cvtepi32_epi8(v)) }
     }
 }

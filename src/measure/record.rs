@@ -61,7 +61,7 @@ impl<T: Accumulate> Watch for PerWorker<T> {
             self.bad_image.fetch_min(place.image + image, Ordering::Relaxed);
         }
         if let Some(sequences) = &self.sequences {
-            sequences.add(self.isa, x, geometry, image);
+            sequences.add(self.isa, x, geometry, image, place);
         }
     }
 }
@@ -79,8 +79,8 @@ impl Sequences {
         Self { goes_on, images: (0..images).map(|_| Mutex::new(sequence.clone())).collect() }
     }
 
-    fn add(&self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize) {
-        let mut sequence = self.images[image].lock().expect("no task panics while it counts");
+    fn add(&self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, place: Place) {
+        let mut sequence = self.images[place.image + image].lock().expect("no task panics while it counts");
         if !self.goes_on {
             sequence.begin();
         }

@@ -138,6 +138,11 @@ impl<const SIDE: usize, const STRIDE: usize> Tiled<'_, SIDE, STRIDE> {
                     });
                 }
             }
+            if let Some(requantizer) = job.requantizer.filter(|requantizer| requantizer.is_quick()) {
+                unrolled!(p < P, {
+                    sums[p] = requantizer.codes(s, *block, s.to_integers(sums[p]));
+                });
+            }
             output.store(s, [sums], *block, y, x);
         }
     }

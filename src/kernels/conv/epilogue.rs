@@ -6,6 +6,7 @@ use super::Job;
 use crate::kernels::activation::Activation;
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
+use crate::kernels::requantize::Requantizer;
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::unrolled;
 
@@ -13,7 +14,8 @@ impl Job<'_> {
     /// What is left to do as bounds, where it is nothing else: tiles apply these as they store.
     fn bounds(&self) -> Option<(f32, f32)> {
         match self.activation {
-            _ if self.requantizer.is_some() => None,
+            // Done as tiles are stored, where that is quick.
+            _ if self.requantizer.is_some_and(|requantizer| !requantizer.is_quick()) => None,
             Activation::Identity => Some((f32::NEG_INFINITY, f32::INFINITY)),
             Activation::Relu => Some((0.0, f32::INFINITY)),
             Activation::Relu6 => Some((0.0, 6.0)),
@@ -107,6 +109,43 @@ impl<S: Simd> Output<S> {
     }
 }
 
+impl<S: Simd> Output<S> {
+    /// Stores the codes of `sums[b][p]`, sums of products of pixel `x + p` of row `y` of block `first + b`.
+    ///
+    /// # Safety
+    /// As [`Output::store`].
+    #[inline(always)]
+    pub(super) unsafe fn store_codes<const P: usize, const B: usize>(
+        &self,
+        s: S,
+        requantizer: &Requantizer,
+        sums: &[[S::I; P]; B],
+        first: usize,
+        y: usize,
+        x: usize,
+    ) {
+        // SAFETY: the caller vouches for the output.
+        unsafe {
+            let to = self.to.add(self.strides.at(first, y, x));
+            if requantizer.is_quick() {
+                unrolled!(b < B, {
+                    unrolled!(p < P, {
+                        let codes = requantizer.codes(s, first + b, sums[b][p]);
+                        s.store_ptr(to.add(b * self.strides.plane + p * LANES), codes);
+                    });
+                });
+                return;
+            }
+            for (b, sums) in sums.iter().enumerate() {
+                for (p, &sums) in sums.iter().enumerate() {
+                    let codes = requantizer.codes(s, first + b, sums);
+                    s.store_ptr(to.add(b * self.strides.plane + p * LANES), codes);
+                }
+            }
+        }
+    }
+}
+
 /// Some pixels of some blocks of one image.
 pub(super) struct Area {
     pub(super) image: usize,
@@ -135,7 +174,8 @@ impl Kernel for Finish<'_> {
                 let pixels = unsafe { job.y.slice(job.yg.at(area.image, block, row, area.columns.start), width) };
                 if let Some(requantizer) = job.requantizer {
                     for pixel in pixels.as_chunks_mut::<LANES>().0 {
-                        *pixel = requantizer.codes(block, pixel.map(|sum| sum as i32));
+                        let codes = requantizer.codes(s, block, s.to_integers(s.load(pixel)));
+                        s.store(pixel, codes);
                     }
                     continue;
                 }

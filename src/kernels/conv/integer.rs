@@ -1,25 +1,25 @@
-//! Convolution of 8-bit integers, exact: pairs of 16-bit differences to the zero points, 32-bit sums.
+//! Convolution of 8-bit integers, exact: four products of bytes a lane and step, or two of 16-bit integers where the
+//! differences to the zero points need more than bytes; 32-bit sums.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
+use super::epilogue::Output;
 use super::{ConvShape, Job};
 use crate::kernels::buffer::Buffer;
 use crate::kernels::exec::Exec;
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
-use crate::kernels::requantize::Requantizer;
+use crate::kernels::requantize::{Requantize, Requantizer};
 use crate::kernels::simd::{Simd, pair};
-use crate::kernels::tile::{Loop, Pairs, Walk};
+use crate::kernels::tile::{Integers, Loop, Walk};
 
-/// Bytes of a band's input as pairs: it stays in the second-level cache beside the weights.
+/// Bytes of a band's input as cells: it stays in the second-level cache beside the weights.
 const CACHED: usize = 200_000;
-/// Tasks for each thread.
+/// Tasks for each thread where there are several.
 const TASKS: usize = 4;
-/// Adding it to an integer below 2^22 leaves that integer in the low bits.
-const MAGIC: f32 = 12_582_912.0;
 
-/// Filter blocks that share an input's broadcast; weights `[input block][R][S][pair][blocks * 16]`.
+/// Filter blocks that share an input's broadcast; weights `[R][S][cell][blocks * 16]`.
 struct Set {
     blocks: Range<usize>,
     offset: usize,
@@ -29,45 +29,67 @@ pub(super) struct Integer {
     shape: ConvShape,
     sets: Vec<Set>,
     weights: Buffer<i32>,
-    /// Pairs of channels of one pixel of an input block.
-    pairs: usize,
+    /// Cells of one pixel: a few neighbouring channels each.
+    cells: usize,
+    /// What is taken from an input to make it an unsigned byte; none where inputs go as they are, in 16 bits.
+    lowest: Option<i32>,
     requantizer: Requantizer,
     scratch: Mutex<Vec<Buffer<i32>>>,
 }
 
 impl Integer {
     /// Weights `[K, C/groups, R, S]` are integers; channels of other groups meet zeros.
-    pub(super) fn new(shape: &ConvShape, weight: &[f32], requantizer: Requantizer, x: &Geometry, y: &Geometry) -> Self {
+    pub(super) fn new(shape: &ConvShape, weight: &[f32], requantize: &Requantize, x: &Geometry, y: &Geometry) -> Self {
         assert_eq!(x.lanes, LANES, "codes are blocked");
         let (group_in, group_out) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
         let taps = shape.kernel.0 * shape.kernel.1;
-        let pairs = if x.blocks() == 1 { x.c.div_ceil(2) } else { LANES / 2 };
+        let (low, high) = requantize.input;
+        let bytes = high - low <= 255 && weight.iter().all(|&w| (-128.0..=127.0).contains(&w));
+        let channels = if bytes { 4 } else { 2 };
+        let cells = if x.blocks() == 1 { x.c.div_ceil(channels) } else { x.blocks() * LANES / channels };
         let code = |filter: usize, channel: usize, tap: usize| {
             let met =
                 filter < shape.out_channels && channel < shape.in_channels && channel / group_in == filter / group_out;
-            if met { weight[(filter * group_in + channel % group_in) * taps + tap] as i16 } else { 0 }
+            if met { weight[(filter * group_in + channel % group_in) * taps + tap] as i32 } else { 0 }
+        };
+        let cell = |filter: usize, first: usize, tap: usize| match bytes {
+            true => i32::from_le_bytes(std::array::from_fn(|i| code(filter, first + i, tap) as u8)),
+            false => pair(code(filter, first, tap) as i16, code(filter, first + 1, tap) as i16),
         };
         let (mut weights, mut sets) = (Vec::new(), Vec::new());
         let mut first = 0;
         while first < y.blocks() {
             let blocks = first..first + blocks_of_set(y.blocks() - first, y.w);
             sets.push(Set { blocks: blocks.clone(), offset: weights.len() });
-            for input in 0..x.blocks() {
-                for (tap, place) in (0..taps).flat_map(|tap| (0..pairs).map(move |place| (tap, place))) {
-                    let channel = input * LANES + 2 * place;
-                    let filters = blocks.start * LANES..blocks.end * LANES;
-                    weights.extend(filters.map(|k| pair(code(k, channel, tap), code(k, channel + 1, tap))));
-                }
+            for (tap, place) in (0..taps).flat_map(|tap| (0..cells).map(move |place| (tap, place))) {
+                let filters = blocks.start * LANES..blocks.end * LANES;
+                weights.extend(filters.map(|filter| cell(filter, channels * place, tap)));
             }
             first = blocks.end;
         }
-        let weights = weights.into();
-        Self { shape: *shape, sets, weights, pairs, requantizer, scratch: Mutex::default() }
+        let mut requantize = requantize.clone();
+        if bytes {
+            // Every tap meets its input less `low`, padding too.
+            let each = group_in * taps;
+            for (bias, weights) in requantize.bias.iter_mut().zip(weight.chunks(each.max(1))) {
+                *bias = weights.iter().fold(*bias, |bias, &w| bias.wrapping_add(low.wrapping_mul(w as i32)));
+            }
+        }
+        Self {
+            shape: *shape,
+            sets,
+            weights: weights.into(),
+            cells,
+            lowest: bytes.then_some(low),
+            requantizer: Requantizer::new(&requantize),
+            scratch: Mutex::default(),
+        }
     }
 
     pub(super) fn run(&self, exec: &Exec<'_>, job: &Job<'_>) {
-        let (h, sets, wanted) = (job.yg.h, self.sets.len(), TASKS * exec.pool.threads());
-        let bytes = job.xg.image_len() / LANES * self.pairs * size_of::<i32>();
+        let (h, sets, threads) = (job.yg.h, self.sets.len(), exec.pool.threads());
+        let wanted = if threads == 1 { 1 } else { TASKS * threads };
+        let bytes = job.xg.image_len() / job.xg.blocks() / LANES * self.cells * size_of::<i32>();
         let bands = wanted.div_ceil(job.images).max(bytes.div_ceil(CACHED)).min(h);
         let height = h.div_ceil(bands);
         let bands = h.div_ceil(height);
@@ -76,12 +98,14 @@ impl Integer {
         exec.for_each_task(job.images * bands * chunks, |_, task| {
             let (place, chunk) = (task / chunks, task % chunks);
             let start = place % bands * height;
-            let free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut scratch = free.unwrap_or_default();
             let band = Band { conv: self, job, image: place / bands, rows: start..h.min(start + height) };
-            band.run(exec.isa, &self.sets[sets * chunk / chunks..sets * (chunk + 1) / chunks], &mut scratch);
-            self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+            band.run(exec.isa, &self.sets[sets * chunk / chunks..sets * (chunk + 1) / chunks]);
         });
+    }
+
+    /// Some rows of the first image.
+    pub(super) fn rows(&self, isa: Isa, job: &Job<'_>, rows: Range<usize>) {
+        Band { conv: self, job, image: 0, rows }.run(isa, &self.sets);
     }
 }
 
@@ -113,13 +137,14 @@ macro_rules! tile_of {
 }
 
 impl Band<'_> {
-    fn run(&self, isa: Isa, sets: &[Set], scratch: &mut Buffer<i32>) {
+    fn run(&self, isa: Isa, sets: &[Set]) {
+        let scratch = || self.conv.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cells = scratch().pop().unwrap_or_default();
         let (shape, xg) = (&self.conv.shape, self.job.xg);
         let top = self.rows.start * shape.stride.0 + xg.halo.top - shape.padding.top;
         let rows = (self.rows.len() - 1) * shape.stride.0 + shape.dilation.0 * (shape.kernel.0 - 1) + 1;
-        let row = xg.row_len() / LANES * self.conv.pairs;
-        scratch.reserve(xg.blocks() * rows * row);
-        isa.run(ToPairs { band: self, rows: top..top + rows, to: scratch });
+        cells.reserve(rows * xg.row_len() / LANES * self.conv.cells);
+        isa.run(ToCells { band: self, rows: top..top + rows, to: &mut cells });
         let width = self.job.yg.w;
         let size = [14, 7, 4, 2, 1].into_iter().find(|&size| size <= width).unwrap_or(1);
         for set in sets {
@@ -130,43 +155,47 @@ impl Band<'_> {
             // 28 / 8 is no tile.
             let size = if size == 3 { 2 } else { size };
             for block in (0..set.blocks.len()).step_by(blocks) {
-                let strip = Strip { band: self, set, block, pairs: scratch, rows };
+                let strip = Strip { band: self, set, block, cells: &cells };
                 tile_of!(isa, strip, blocks, size: 1 x [14 7 4 2 1], 2 x [14 7 4 2 1], 4 x [7 4 2 1], 8 x [2 1]);
             }
         }
+        scratch().push(cells);
     }
 }
 
-/// Copies rows of the input's frame as pairs, `[input block][row][column][pair]`.
-struct ToPairs<'a> {
+/// Copies rows of the input's frame as cells, `[row][column][cell]`.
+struct ToCells<'a> {
     band: &'a Band<'a>,
     rows: Range<usize>,
     to: &'a mut [i32],
 }
 
-impl Kernel for ToPairs<'_> {
+impl Kernel for ToCells<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, s: S) {
         let Band { conv, job, image, .. } = self.band;
-        let (xg, pairs) = (job.xg, conv.pairs);
-        let row = xg.row_len() / LANES * pairs;
-        let code = |x: f32| (x + MAGIC).to_bits() as i16;
-        for block in 0..xg.blocks() {
-            for (to_row, y) in self.rows.clone().enumerate() {
+        let (xg, cells) = (job.xg, conv.cells);
+        let row = xg.row_len() / LANES * cells;
+        let add = s.splat_int(-conv.lowest.unwrap_or(0));
+        for (to, y) in self.to.chunks_exact_mut(row).zip(self.rows) {
+            for block in 0..xg.blocks() {
                 let from = &job.x[image * xg.image_len() + block * xg.plane_len() + y * xg.row_len()..][..xg.row_len()];
-                let to = &mut self.to[(block * self.rows.len() + to_row) * row..][..row];
-                let pixels = from.as_chunks::<LANES>().0;
-                if pairs == LANES / 2 {
-                    for (to, from) in to.as_chunks_mut::<{ LANES / 2 }>().0.iter_mut().zip(pixels) {
-                        let codes = from.map(code);
-                        *to = std::array::from_fn(|i| pair(codes[2 * i], codes[2 * i + 1]));
+                let pixels = to.chunks_exact_mut(cells).zip(from.as_chunks::<LANES>().0);
+                if conv.lowest.is_some() {
+                    for (to, from) in pixels {
+                        let bytes = s.low_bytes(s.add_int(s.to_integers(s.load(from)), add));
+                        match to[block * LANES / 4..].first_chunk_mut() {
+                            Some(to) => *to = bytes,
+                            None => to.copy_from_slice(&bytes[..cells]),
+                        }
                     }
                 } else {
-                    for (to, from) in to.chunks_exact_mut(pairs).zip(pixels) {
-                        for (i, to) in to.iter_mut().enumerate() {
-                            *to = pair(code(from[2 * i]), code(from[2 * i + 1]));
+                    for (to, from) in pixels {
+                        let codes = s.to_ints(s.to_integers(s.load(from)));
+                        for (i, to) in to[block * LANES / 2..].iter_mut().take(LANES / 2).enumerate() {
+                            *to = pair(codes[2 * i] as i16, codes[2 * i + 1] as i16);
                         }
                     }
                 }
@@ -180,9 +209,8 @@ struct Strip<'a> {
     band: &'a Band<'a>,
     set: &'a Set,
     block: usize,
-    /// The input as pairs, `rows` rows a block.
-    pairs: &'a [i32],
-    rows: usize,
+    /// The input.
+    cells: &'a [i32],
 }
 
 struct Tiled<'a, const P: usize, const B: usize>(Strip<'a>);
@@ -196,42 +224,46 @@ impl<const P: usize, const B: usize> Kernel for Tiled<'_, P, B> {
             // Never dispatched; saying so keeps the code of such tiles out of the levels that cannot hold them.
             unreachable!("a tile of {P} pixels and {B} blocks does not fit the registers");
         }
-        let Strip { band: Band { conv, job, image, rows }, set, block, pairs: input, rows: input_rows } = self.0;
-        let (Integer { shape, pairs, requantizer, .. }, xg) = (conv, job.xg);
-        let row_len = xg.row_len() / LANES * pairs;
+        match self.0.band.conv.lowest {
+            Some(_) => self.tiles::<S, 4>(s),
+            None => self.tiles::<S, 2>(s),
+        }
+    }
+}
+
+impl<const P: usize, const B: usize> Tiled<'_, P, B> {
+    #[inline(always)]
+    fn tiles<S: Simd, const A_LANE: usize>(&self, s: S) {
+        let Strip { band: Band { conv, job, image, rows }, set, block, cells: input } = self.0;
+        let (Integer { shape, cells, requantizer, .. }, xg) = (conv, job.xg);
+        let row_len = xg.row_len() / LANES * cells;
         let (r, t) = shape.kernel;
         let width = set.blocks.len() * LANES;
-        let step = pairs * width;
-        let plane = Loop { count: xg.blocks(), input: input_rows * row_len, weights: r * t * step };
+        let step = cells * width;
+        let once = Loop { count: 1, input: 0, weights: 0 };
         let row = Loop { count: r, input: shape.dilation.0 * row_len, weights: t * step };
-        // Neighbouring taps of all pairs are one run.
+        // Neighbouring taps of all cells are one run.
         let (column, run) = match shape.dilation.1 {
-            1 => (Loop { count: 1, input: 0, weights: 0 }, t * pairs),
-            dilation => (Loop { count: t, input: dilation * pairs, weights: step }, *pairs),
+            1 => (once, t * cells),
+            dilation => (Loop { count: t, input: dilation * cells, weights: step }, *cells),
         };
-        let walk = Walk { outer: [plane, row, column], run, pixel: shape.stride.1 * pairs, width, ahead: 0 };
-        let left = (xg.halo.left - shape.padding.left) * pairs;
-        let first = set.blocks.start + block;
+        let walk = Walk { outer: [once, row, column], run, pixel: shape.stride.1 * cells, width, ahead: 0 };
+        let left = (xg.halo.left - shape.padding.left) * cells;
+        let (first, weight) = (set.blocks.start + block, set.offset + block * LANES);
+        let output: Output<S> = job.output(s, *image);
         for (y, row) in rows.clone().enumerate() {
             let from = y * shape.stride.0 * row_len + left;
             let mut x = 0;
             while x < job.yg.w {
                 let at = x.min(job.yg.w - P);
                 let from = from + at * walk.pixel;
-                let weight = set.offset + block * LANES;
                 debug_assert!(walk.fits(P, B, input.len() - from, conv.weights.len() - weight));
-                // SAFETY: the pairs hold every tap of every window of the band (the halo holds the padding, asserted at
-                // packing), the weights were packed for this walk.
-                let sums = unsafe {
+                // SAFETY: the cells hold every tap of every window of the band (the halo holds the padding, asserted at
+                // packing), the weights were packed for this walk; the pixels are in the output and this task's.
+                unsafe {
                     let (input, weight) = (input.as_ptr().add(from), conv.weights.as_ptr().add(weight));
-                    walk.accumulate::<S, Pairs, P, B>(s, input, weight, [[s.splat_int(0); P]; B])
-                };
-                for b in 0..B {
-                    // SAFETY: the pixels of this block are in the output and this task's.
-                    let to = unsafe { job.y.slice(job.yg.at(*image, first + b, row, at), P * LANES) };
-                    for (to, &sums) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(&sums[b]) {
-                        *to = requantizer.codes(first + b, s.to_ints(sums));
-                    }
+                    let sums = walk.accumulate::<S, Integers<A_LANE>, P, B>(s, input, weight, [[s.splat_int(0); P]; B]);
+                    output.store_codes(s, requantizer, &sums, first, row, at);
                 }
                 x = at + P;
             }

@@ -7,12 +7,23 @@ use super::*;
 use crate::kernels::requantize::Fixed31;
 use crate::kernels::{Isa, Pool, Rounding};
 
-/// Integers in `-255..=255` from reals in -1..1.
-fn integers(values: Vec<f32>) -> Vec<f32> {
-    values.into_iter().map(|v| (v * 255.5).trunc()).collect()
+/// Integers in `low..=high` from reals in -1..1.
+fn integers(values: Vec<f32>, (low, high): (i32, i32)) -> Vec<f32> {
+    let (middle, half) = (f64::from(low + high) / 2.0, f64::from(high - low) / 2.0);
+    values.into_iter().map(|v| (f64::from(v) * (half + 0.4) + middle).round() as f32).collect()
 }
 
 impl Problem {
+    /// Bounds of inputs: of bytes, or of more.
+    fn input(&self) -> (i32, i32) {
+        [(-3, 252), (0, 255), (-128, 127), (-255, 255)][self.seed as usize % 4]
+    }
+
+    /// Bounds of weights: of bytes, or of more.
+    fn weights(&self) -> (i32, i32) {
+        [(-128, 127), (-127, 127), (-255, 255)][self.seed as usize / 4 % 3]
+    }
+
     fn requantize(&self, rounding: Rounding) -> Requantize {
         let filters = 0..self.shape.out_channels;
         Requantize {
@@ -20,6 +31,7 @@ impl Problem {
             offset: Vec::new(),
             multipliers: filters.map(|k| 0.000_02 * (1.0 + k as f64)).collect(),
             rounding,
+            input: self.input(),
             low: -200,
             high: 131,
         }
@@ -30,7 +42,7 @@ impl Problem {
         let s = &self.shape;
         let (oh, ow) = s.output(self.h, self.w);
         let (cg, kg) = (s.in_channels / s.groups, s.out_channels / s.groups);
-        let (x, weight) = (integers(self.x()), integers(self.weight()));
+        let (x, weight) = (integers(self.x(), self.input()), integers(self.weight(), self.weights()));
         let mut y = Vec::new();
         for (n, k) in (0..self.images).flat_map(|n| (0..s.out_channels).map(move |k| (n, k))) {
             for (p, q) in (0..oh).flat_map(|p| (0..ow).map(move |q| (p, q))) {
@@ -75,10 +87,10 @@ proptest! {
         let xg = xg.with_halo(Halo { left: halo.left + problem.extra.left, ..halo });
         let yg = Geometry::blocked(problem.images + 1, s.out_channels, oh, ow).with_halo(problem.extra);
         let requantize = problem.requantize(rounding);
-        let packed = PackedConv::integer(s, &integers(problem.weight()), &requantize, &xg, &yg);
+        let packed = PackedConv::integer(s, &integers(problem.weight(), problem.weights()), &requantize, &xg, &yg);
         let mut x = vec![0.0; xg.len()];
         let images = |geometry: Geometry| Geometry { n: problem.images, ..geometry };
-        images(xg).pack(&integers(problem.x()), &mut x);
+        images(xg).pack(&integers(problem.x(), problem.input()), &mut x);
         let want = problem.integer_naive(&requantize);
         for isa in Isa::available() {
             for threads in [1, 2] {

@@ -9,6 +9,7 @@ use crate::kernels::activation::Activation;
 use crate::kernels::buffer::Buffer;
 use crate::kernels::exec::Exec;
 use crate::kernels::geometry::{Geometry, Halo};
+use crate::kernels::requantize::Requantize;
 use crate::kernels::shared::Shared;
 
 /// Bytes of wide values that a band has.
@@ -26,6 +27,8 @@ pub struct Step<'a> {
     pub bias: Option<&'a [f32]>,
     /// What follows it.
     pub activation: Activation,
+    /// Of a convolution of integers: what makes codes of its sums, instead of a bias and an activation.
+    pub requantize: Option<&'a Requantize>,
 }
 
 /// Which wide values a task has just made.
@@ -117,7 +120,11 @@ impl InvertedResidual {
         let pack = |step: &Step<'_>, x: &Geometry, y: &Geometry| {
             let shape = ConvShape { padding, ..step.shape };
             let shape = if step.shape.groups == 1 { step.shape } else { shape };
-            (PackedConv::new(&shape, step.weight, step.bias, x, y, None), step.activation)
+            let packed = match step.requantize {
+                Some(requantize) => PackedConv::integer(&shape, step.weight, requantize, x, y),
+                None => PackedConv::new(&shape, step.weight, step.bias, x, y, None),
+            };
+            (packed, step.activation)
         };
         Self {
             widen: widen.map(|step| pack(step, &strip(x, needed.min(x.h)), &strip(&wide, needed.min(x.h)))),

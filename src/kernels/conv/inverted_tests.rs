@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::inverted::{InvertedResidual, Look, Step, Wide};
 use super::{ConvShape, PackedConv};
 use crate::kernels::exec::Exec;
-use crate::kernels::{Activation, Geometry, Halo, Isa, Pool};
+use crate::kernels::requantize::Requantize;
+use crate::kernels::{Activation, Geometry, Halo, Isa, Pool, Rounding};
 
 fn values(count: usize, seed: u32) -> Vec<f32> {
     let value = |i: usize| ((i as u32 ^ seed).wrapping_mul(2_654_435_761) >> 9) as f32 / (1 << 22) as f32 - 1.0;
@@ -27,7 +28,7 @@ proptest! {
         (narrow, wide, last) in (16usize..24, 300usize..420, 1usize..40),
         (h, w, images) in (5usize..70, 5usize..40, 1usize..3),
         (side, stride, dilation, before) in (prop::sample::select(vec![3usize, 5]), 1usize..3, 1usize..3, 0usize..3),
-        (widens, residual) in any::<(bool, bool)>(),
+        (widens, residual, integers) in any::<(bool, bool, bool)>(),
         seed in any::<u32>(),
     ) {
         let reach = dilation * (side - 1) + 1;
@@ -47,20 +48,39 @@ proptest! {
         let yg = Geometry::blocked(images, last, oh, ow).with_halo(halo);
         let rg = Geometry::blocked(images, last, oh, ow).with_halo(around);
         let shapes = [pointwise(narrow, wide), filter, pointwise(wide, last)];
-        let weights = [values(narrow * wide, seed), values(wide * side * side, seed ^ 1), values(wide * last, seed ^ 2)];
+        let numbers = |count: usize, seed: u32| match integers {
+            true => values(count, seed).into_iter().map(|v| (v * 100.0).round()).collect(),
+            false => values(count, seed),
+        };
+        let weights = [numbers(narrow * wide, seed), numbers(wide * side * side, seed ^ 1), numbers(wide * last, seed ^ 2)];
         let biases = [values(wide, seed ^ 3), values(wide, seed ^ 4), values(last, seed ^ 5)];
         let activations = [Activation::Relu6, Activation::HardSwish, Activation::Identity];
+        let activations = if integers { [Activation::Identity; 3] } else { activations };
         let mut x = vec![0.0; xg.len()];
-        xg.pack(&values(xg.elements(), seed ^ 6), &mut x);
+        xg.pack(&numbers(xg.elements(), seed ^ 6), &mut x);
         let mut added = vec![0.0; rg.len()];
         rg.pack(&values(rg.elements(), seed ^ 7), &mut added);
-        let residual = residual.then_some((&added[..], &rg));
+        let residual = (residual && !integers).then_some((&added[..], &rg));
 
+        let requantize = |filters: usize, terms: usize| Requantize {
+            bias: (0..filters as i32).map(|k| k * 77 % 1000 - 500).collect(),
+            offset: Vec::new(),
+            multipliers: vec![0.02 / terms as f64; filters],
+            rounding: Rounding::Float32,
+            input: (-100, 155),
+            low: -90,
+            high: 120,
+        };
+        let requantizes = [requantize(wide, narrow), requantize(wide, side * side), requantize(last, wide)];
+        let requantizes = requantizes.each_ref().map(|requantize| integers.then_some(requantize));
         let (pool, isa) = (Pool::new(2), Isa::best());
         let exec = Exec::new(&pool, isa);
         let layer = |i: usize, x: &[f32], xg: &Geometry, yg: &Geometry, residual: Option<(&[f32], &Geometry)>| {
             let mut y = vec![0.0; yg.len()];
-            let packed = PackedConv::new(&shapes[i], &weights[i], Some(&biases[i]), xg, yg, None);
+            let packed = match requantizes[i] {
+                Some(requantize) => PackedConv::integer(&shapes[i], &weights[i], requantize, xg, yg),
+                None => PackedConv::new(&shapes[i], &weights[i], Some(&biases[i]), xg, yg, None),
+            };
             packed.run(&exec, images, x, &mut y, residual, activations[i]);
             y
         };
@@ -68,7 +88,7 @@ proptest! {
         let filtered = layer(1, &widened, &wg, &dg, None);
         let want = layer(2, &filtered, &dg, &yg, residual);
 
-        let step = |i: usize| Step { shape: shapes[i], weight: &weights[i], bias: Some(&biases[i]), activation: activations[i] };
+        let step = |i: usize| Step { shape: shapes[i], weight: &weights[i], bias: Some(&biases[i]), activation: activations[i], requantize: requantizes[i] };
         let packed = InvertedResidual::new(widens.then(|| step(0)).as_ref(), &step(1), &step(2), &xg, &yg);
         let seen = Mutex::new(Vec::new());
         let look = |look: Look<'_>| {

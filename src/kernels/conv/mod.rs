@@ -153,12 +153,12 @@ impl PackedConv {
     pub fn integer(shape: &ConvShape, weight: &[f32], requantize: &Requantize, x: &Geometry, y: &Geometry) -> Self {
         check(shape, weight, x, y);
         let bias = Buffer::zeroed(y.blocks() * LANES);
-        let requantizer = Requantizer::new(requantize);
         if shape.is_depthwise() && shape.kernel.0 * shape.kernel.1 <= EXACT_TAPS {
             let method = Method::Depthwise(Depthwise::new(shape, weight));
-            return Self { method, bias, requantizer: Some(Box::new(requantizer)), x: *x, y: *y };
+            let requantizer = Some(Box::new(Requantizer::new(requantize)));
+            return Self { method, bias, requantizer, x: *x, y: *y };
         }
-        let method = Method::Integer(Box::new(Integer::new(shape, weight, requantizer, x, y)));
+        let method = Method::Integer(Box::new(Integer::new(shape, weight, requantize, x, y)));
         Self { method, bias, requantizer: None, x: *x, y: *y }
     }
 
@@ -223,7 +223,8 @@ impl PackedConv {
             Method::Direct(direct) => direct.rows(isa, &job, rows),
             Method::Depthwise(depthwise) => depthwise.rows(isa, &job, rows),
             Method::Narrow(narrow) => narrow.rows(isa, &job, rows),
-            Method::Winograd(_) | Method::Integer(_) => unreachable!("{} computes tiles of rows", self.method()),
+            Method::Integer(integer) => integer.rows(isa, &job, rows),
+            Method::Winograd(_) => unreachable!("{} computes tiles of rows", self.method()),
         }
     }
 }

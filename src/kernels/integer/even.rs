@@ -1,28 +1,31 @@
 //! Layers of integers as ONNX defines them: by way of reals in f32, ties to even.
 
-use super::{Lane, window};
+use super::window;
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::pixels::{Pixel, PixelOp, Source};
 use crate::kernels::simd::Simd;
 
 /// The code of `x * from` in the scale `to`, as ONNX defines it: in f32, ties to even.
-pub(super) struct Even {
+pub(super) struct Even<'a> {
+    pub x: Source<'a>,
     pub scales: (f32, f32),
     pub bounds: (i32, i32),
 }
 
-impl Lane for Even {
+impl PixelOp for Even<'_> {
     #[inline(always)]
-    fn of(&self, x: f32) -> f32 {
-        even(x * self.scales.0 / self.scales.1, self.bounds)
+    fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
+        let (from, to) = self.scales;
+        even(s, s.div(s.mul(self.x.load(s, at), s.splat(from)), s.splat(to)), self.bounds)
     }
 }
 
-/// The nearest integer within `bounds`, ties to even.
+/// The nearest integers within `bounds`, ties to even; the lower bound for NaN.
 #[inline(always)]
-pub(super) fn even(x: f32, (low, high): (i32, i32)) -> f32 {
+fn even<S: Simd>(s: S, x: S::V, (low, high): (i32, i32)) -> S::V {
+    let codes = s.min(s.max(s.round(x), s.splat(low as f32)), s.splat(high as f32));
     // Adding zero makes -0 into +0.
-    x.round_ties_even().max(low as f32).min(high as f32) + 0.0
+    s.add(codes, s.splat(0.0))
 }
 
 /// A sum as ONNX defines it: of the reals that the codes stand for, in f32, ties to even.
@@ -36,14 +39,10 @@ pub(super) struct EvenAdd<'a> {
 impl PixelOp for EvenAdd<'_> {
     #[inline(always)]
     fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
-        let [mut a, mut b] = [[0.0; LANES]; 2];
-        s.store(&mut a, self.a.load(s, at));
-        s.store(&mut b, self.b.load(s, at));
         let ([first, second], sum) = self.scales;
-        for i in 0..LANES {
-            a[i] = even((a[i] * first + b[i] * second) / sum, self.bounds);
-        }
-        s.load(&a)
+        let a = s.mul(self.a.load(s, at), s.splat(first));
+        let b = s.mul(self.b.load(s, at), s.splat(second));
+        even(s, s.div(s.add(a, b), s.splat(sum)), self.bounds)
     }
 }
 
@@ -59,6 +58,10 @@ impl PixelOp for EvenMean<'_> {
     fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
         let Geometry { h, w, .. } = *self.x.geometry;
         let sums = window(s, &self.x, at, 0..h, 0..w);
-        s.load(&sums.map(|sum| even(sum as f32 * self.multiplier, self.bounds)))
+        let mut reals = [0.0; LANES];
+        for i in 0..LANES {
+            reals[i] = sums[i] as f32;
+        }
+        even(s, s.mul(s.load(&reals), s.splat(self.multiplier)), self.bounds)
     }
 }

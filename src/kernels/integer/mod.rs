@@ -121,8 +121,8 @@ impl Integer {
         let x = Source::new(inputs[0].0, inputs[0].1);
         match *self {
             Self::Quantize(codes, Rounding::Float32) => {
-                let map = Even { scales: (1.0, codes.scale), bounds: codes.bounds() };
-                for_each_pixel(exec, images, &Map { x, map }, y, yg);
+                let op = Even { x, scales: (1.0, codes.scale), bounds: codes.bounds() };
+                for_each_pixel(exec, images, &op, y, yg);
             }
             Self::Quantize(codes, _) => {
                 let map = Quantize { scale: codes.scale, bounds: codes.bounds() };
@@ -130,7 +130,7 @@ impl Integer {
             }
             Self::Dequantize(codes) => for_each_pixel(exec, images, &Map { x, map: Dequantize(codes.scale) }, y, yg),
             Self::Rescale { scales, bounds, rounding: Rounding::Float32 } => {
-                for_each_pixel(exec, images, &Map { x, map: Even { scales, bounds } }, y, yg);
+                for_each_pixel(exec, images, &Even { x, scales, bounds }, y, yg);
             }
             Self::Rescale { scales, bounds, .. } => {
                 let map = Rescale { fixed: Fixed31::new(ratio(scales)), bounds };
