@@ -32,6 +32,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `to` must be valid for writing sixteen `f32` (no alignment needed).
     unsafe fn store_ptr(self, to: *mut f32, v: Self::V);
+    /// [`Simd::store_ptr`] past the caches, where the level can: for what is read again only after they have forgotten it.
+    ///
+    /// # Safety
+    /// As [`Simd::store_ptr`], and `to` must be a multiple of 64.
+    #[inline(always)]
+    unsafe fn stream_ptr(self, to: *mut f32, v: Self::V) {
+        // SAFETY: the caller's.
+        unsafe { self.store_ptr(to, v) }
+    }
     /// `a + b`.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`.

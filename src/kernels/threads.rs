@@ -53,6 +53,7 @@ impl Shared {
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(worker, task))).is_err() {
             self.panicked.store(true, Relaxed);
         }
+        fence();
         self.done.fetch_add(1, AcqRel);
         true
     }
@@ -74,6 +75,16 @@ impl Shared {
                 spins = 0;
             }
         }
+    }
+}
+
+/// Makes what a task has stored past the caches ([`Simd::stream_ptr`](super::simd::Simd::stream_ptr)) seen before what it
+/// stores afterwards.
+fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: it is part of every x86-64, and touches no memory.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
     }
 }
 
@@ -113,7 +124,8 @@ impl Pool {
     /// If a task panics, after all tasks have ended.
     pub fn for_each_task(&self, tasks: usize, body: impl Fn(usize, usize) + Sync) {
         if self.workers.is_empty() || tasks <= 1 {
-            return (0..tasks).for_each(|task| body(0, task));
+            (0..tasks).for_each(|task| body(0, task));
+            return fence();
         }
         assert!((tasks as u64) < UNCLAIMED, "fewer than 2^32 tasks");
         let guard = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -245,6 +245,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(to, v) }
     }
     #[inline(always)]
+    unsafe fn stream_ptr(self, to: *mut f32, v: Self::V) {
+        // SAFETY: the caller vouches for sixteen writable floats at a multiple of 64; the token proves AVX-512F.
+        unsafe { _mm512_stream_ps(to, v) }
+    }
+    #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_add_ps(a, b) }

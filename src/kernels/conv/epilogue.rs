@@ -10,6 +10,9 @@ use crate::kernels::requantize::Requantizer;
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::unrolled;
 
+/// Bytes of an output of which the third-level cache would have forgotten the start when the next layer reads it.
+pub(super) const STREAMED: usize = 48 << 20;
+
 impl Job<'_> {
     /// What is left to do as bounds, where it is nothing else: tiles apply these as they store.
     fn bounds(&self) -> Option<(f32, f32)> {
@@ -28,12 +31,16 @@ impl Job<'_> {
     pub(super) fn output<S: Simd>(&self, s: S, image: usize) -> Output<S> {
         debug_assert!(image < self.images);
         let (low, high) = self.bounds().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        let to = self.y.at(self.yg.at(image, 0, 0, 0));
+        // What is finished later is read again at once.
+        let large = self.yg.len() * size_of::<f32>() >= STREAMED && self.bounds().is_some();
         let plane = |geometry: &Geometry| Plane { row: geometry.row_len(), plane: geometry.plane_len() };
         Output {
             low: s.splat(low),
             high: s.splat(high),
-            to: self.y.at(self.yg.at(image, 0, 0, 0)),
+            to,
             strides: plane(self.yg),
+            streams: large && to as usize % (LANES * size_of::<f32>()) == 0,
             residual: self.residual.map(|(from, g)| (from[g.at(image, 0, 0, 0)..].as_ptr(), plane(g))),
         }
     }
@@ -69,6 +76,8 @@ pub(super) struct Output<S: Simd> {
     /// First pixel of the first block.
     to: *mut f32,
     strides: Plane,
+    /// Whether it is stored past the caches.
+    streams: bool,
     /// First pixel of the first block of the residual.
     residual: Option<(*const f32, Plane)>,
 }
@@ -99,6 +108,15 @@ impl<S: Simd> Output<S> {
                 });
             }
             let to = self.to.add(self.strides.at(first, y, x));
+            if self.streams {
+                unrolled!(b < B, {
+                    unrolled!(p < P, {
+                        let value = s.min(self.high, s.max(self.low, sums[b][p]));
+                        s.stream_ptr(to.add(b * self.strides.plane + p * LANES), value);
+                    });
+                });
+                return;
+            }
             unrolled!(b < B, {
                 unrolled!(p < P, {
                     let value = s.min(self.high, s.max(self.low, sums[b][p]));

@@ -354,3 +354,28 @@ fn methods_follow_from_the_shape() {
     assert_eq!(method(shape(64, 3, 3, 1, 1), 56, true), "narrow");
     assert_eq!(method(shape(3, 3, 3, 1, 1), 56, true), "direct");
 }
+
+#[test]
+fn large_outputs_are_stored_past_the_caches_and_are_the_same() {
+    let (kernel, padding) = ((3, 3), Halo { top: 1, bottom: 1, left: 1, right: 1 });
+    let (stride, dilation) = ((1, 1), (1, 1));
+    let shape = ConvShape { in_channels: 16, out_channels: 64, kernel, stride, dilation, padding, groups: 1 };
+    let weight = values(64 * 16 * 9, 1);
+    let pool = Pool::new(2);
+    for winograd in [None, Some((450, 450))] {
+        let x = Geometry::blocked(1, 16, 450, 450).with_halo(padding);
+        let y = Geometry::blocked(1, 64, 450, 450);
+        assert!(y.len() * size_of::<f32>() >= epilogue::STREAMED);
+        let mut input = Buffer::zeroed(x.len());
+        x.pack(&values(x.elements(), 2), &mut input);
+        let packed = PackedConv::new(&shape, &weight, None, &x, &y, winograd);
+        let outputs = [Isa::best(), Isa::SCALAR].map(|isa| {
+            // A buffer of 64-byte lines for the one, for the other one that is not and takes plain stores.
+            let mut buffer = Buffer::zeroed(y.len() + 1);
+            let y = &mut buffer[usize::from(isa == Isa::SCALAR)..][..y.len()];
+            packed.run(&Exec::new(&pool, isa), 1, &input, y, None, Activation::Relu);
+            y.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+        });
+        assert!(outputs[0] == outputs[1], "{}", packed.method());
+    }
+}
