@@ -40,7 +40,7 @@ impl Job<'_> {
             high: s.splat(high),
             to,
             strides: plane(self.yg),
-            streams: large && to as usize % (LANES * size_of::<f32>()) == 0,
+            streams: large && (to as usize).is_multiple_of(LANES * size_of::<f32>()),
             residual: self.residual.map(|(from, g)| (from[g.at(image, 0, 0, 0)..].as_ptr(), plane(g))),
         }
     }
