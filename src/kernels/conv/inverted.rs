@@ -14,7 +14,7 @@ use crate::kernels::shared::Shared;
 
 /// Bytes of wide values that a band has.
 const CACHED: usize = 450_000;
-/// Bands of a task at least: the first of a task widens rows that the task before it has widened too.
+/// Bands of a task at least, where there are tasks for all threads: the first of a task widens rows that the task before it has widened too.
 const BANDS: usize = 4;
 
 /// One of the three convolutions.
@@ -155,7 +155,11 @@ impl InvertedResidual {
     ) {
         assert!(x.len() >= self.x.len() && y.len() >= self.y.len() && images <= self.x.n, "buffers hold the images");
         let h = self.heights.1;
-        let tasks = (2 * exec.pool.threads()).div_ceil(images).min(h.div_ceil(BANDS * self.rows)).max(1);
+        let threads = exec.pool.threads();
+        let tasks = (2 * threads).div_ceil(images).min(h.div_ceil(BANDS * self.rows));
+        // As many for each thread: they are few.
+        let tasks = if images == 1 { (tasks / threads).max(1) * threads } else { tasks.max(threads.div_ceil(images)) };
+        let tasks = tasks.min(h);
         let y = Shared::new(y);
         exec.for_each_task(images * tasks, |worker, task| {
             let (image, part) = (task / tasks, task % tasks);
