@@ -1,8 +1,8 @@
 //! One network, held ready and timed when asked: the side of deadweight in `benches/peers`.
 //!
-//! `peer_worker NETWORK@BATCH THREADS DIR [off|full|candle]` loads what `benches/peers/export.py` wrote, runs it once,
+//! `peer_worker NETWORK@BATCH THREADS DIR [off|values|full|candle]` loads what `benches/peers/export.py` wrote, runs it once,
 //! prints `{"version", "mean_abs", "n"}`, and then answers each count on stdin with that many run times in milliseconds, as
-//! a JSON list. `full` counts all statistics; `candle` runs the same graph on candle's operations.
+//! a JSON list. `values` counts zeros and widths, `full` all statistics; `candle` runs the same graph on candle's operations.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use deadweight::engine::{Backend, EngineOptions, Runner};
 use deadweight::layers::Shape;
-use deadweight::measure::{Calibration, Settings};
+use deadweight::measure::{Calibration, Settings, Statistics};
 use deadweight::model::{LoadOptions, Model};
 use deadweight::probe::Probe;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ fn main() -> Result<()> {
     let (job, threads, folder, level) = match &arguments[..] {
         [job, threads, folder] => (job, threads, folder, "off"),
         [job, threads, folder, level] => (job, threads, folder, level.as_str()),
-        _ => bail!("usage: peer_worker NETWORK@BATCH THREADS DIR [off|full|candle]"),
+        _ => bail!("usage: peer_worker NETWORK@BATCH THREADS DIR [off|values|full|candle]"),
     };
     let folder = Path::new(folder);
     let path = folder.join(format!("{job}.json"));
@@ -44,13 +44,15 @@ fn main() -> Result<()> {
     let x = inputs(batch * shape.elements(), extents.len() == 2);
     let calibrated;
     let probe: Option<&dyn Probe> = match level {
-        "full" => {
-            let calibration = Calibration::of_images(&model, &backend, shape, &x, &Settings::default())?;
+        "values" | "full" => {
+            let statistics = if level == "full" { Statistics::Full } else { Statistics::Values };
+            let settings = Settings { statistics, ..Settings::default() };
+            let calibration = Calibration::of_images(&model, &backend, shape, &x, &settings)?;
             calibrated = calibration.probe(&model, &backend, shape, batch)?;
             Some(&calibrated)
         }
         "off" | "candle" => None,
-        _ => bail!("{level}: off, full or candle"),
+        _ => bail!("{level}: off, values, full or candle"),
     };
     let mut runner = Runner::new(&model.graph, shape, &backend, batch)?;
     let mut y = Vec::new();

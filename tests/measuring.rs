@@ -5,7 +5,7 @@ use std::sync::Arc;
 use deadweight::engine::{Backend, EngineOptions};
 use deadweight::input::{Cut, Dataset};
 use deadweight::kernels::{Isa, Pool};
-use deadweight::measure::{Calibration, Measurement, Quiet, Settings, calibrate, measure};
+use deadweight::measure::{Calibration, Measurement, Quiet, Settings, Statistics, calibrate, measure};
 use deadweight::model::{LoadOptions, Model};
 use deadweight::report;
 use deadweight::task::Quality;
@@ -47,6 +47,45 @@ fn the_document_is_the_same_for_any_batch_thread_count_and_level() {
             let got = measured(&model, &native(threads, isa), batch);
             assert!(got == want, "{}, {threads} threads, batch {batch}: another document", isa.name());
         }
+    }
+}
+
+#[test]
+fn values_alone_tell_less_and_nothing_else() {
+    let model = model();
+    let document = |statistics: Statistics, isa: Isa| -> serde_json::Value {
+        let (backend, settings) = (native(2, isa), Settings { statistics, ..settings(8) });
+        let calibration = calibrate(&model, &backend, &data(&model), &settings, &Quiet).unwrap();
+        let measurement = measure(&model, &backend, &data(&model), &calibration, &Quiet).unwrap();
+        serde_json::from_str(&json(&model, &calibration, &measurement)).unwrap()
+    };
+    let full = document(Statistics::Full, Isa::best());
+    for isa in Isa::available() {
+        let mut values = document(Statistics::Values, isa);
+        assert_eq!(values["format"].as_object_mut().unwrap().remove("statistics"), Some("values".into()));
+        assert!(values["network"]["potentials"].get("Ae").is_none());
+        assert!(values["network"]["activations"].get("terms").is_none());
+        told_by(&values, &full, "document");
+    }
+}
+
+/// Asserts that all of `part` is in `whole`, but for means that only the codes tell.
+fn told_by(part: &serde_json::Value, whole: &serde_json::Value, place: &str) {
+    use serde_json::Value;
+    match (part, whole) {
+        (Value::Object(parts), Value::Object(_)) => {
+            parts.iter().for_each(|(name, part)| told_by(part, &whole[name], &format!("{place}.{name}")));
+        }
+        (Value::Array(parts), Value::Array(all)) => {
+            assert_eq!(parts.len(), all.len(), "{place}");
+            parts
+                .iter()
+                .zip(all)
+                .enumerate()
+                .for_each(|(i, (part, whole))| told_by(part, whole, &format!("{place}[{i}]")));
+        }
+        (Value::Null, _) if place.ends_with("mean_width") => {}
+        _ => assert_eq!(part, whole, "{place}"),
     }
 }
 
@@ -163,7 +202,10 @@ fn an_lstm_is_told_by_gate_and_step_whatever_the_segments() {
         assert_eq!(steps.iter().map(|step| step.first).take(4).collect::<Vec<_>>(), [0, 1, 2, 4]);
         assert_eq!(steps.iter().map(|step| step.values).sum::<u64>(), layer.activations.elements);
         assert_eq!(steps.iter().map(|step| step.zeros).sum::<u64>(), layer.activations.zeros);
-        assert_eq!(steps.iter().map(|step| step.terms).sum::<u64>(), layer.activations.terms.naf.terms);
+        assert_eq!(
+            steps.iter().map(|step| step.terms).sum::<u64>(),
+            layer.activations.terms.as_ref().unwrap().naf.terms
+        );
         let features = layer.shape.weight[1] as u64;
         assert_eq!((steps[0].steps, steps[0].temporal.compared), (2, 0), "two streams begin");
         assert_eq!(told.temporal.compared, layer.activations.elements - 2 * features);

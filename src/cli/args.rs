@@ -5,14 +5,16 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, value_parser};
 use regex::Regex;
 
+use super::parsers::{column, encoder, number_format, statistics, up_to_thousand};
 use crate::format::NumberFormat;
 use crate::kernels::count::Encoder;
+use crate::measure::Statistics;
 use crate::report::Format;
-use crate::report::columns::{COLUMNS, Column, find};
+use crate::report::columns::Column;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -142,7 +144,7 @@ pub struct InputArgs {
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
     /// Add noise of standard deviation S (of 255) to the images first; networks with a noise map are told S
-    #[arg(long, value_name = "S", value_parser = sigma)]
+    #[arg(long, value_name = "S", value_parser = up_to_thousand)]
     pub sigma: Option<f64>,
     /// Seed of what is drawn: the noise, and tokens after a prompt
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -284,7 +286,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<u32>,
     /// Divides the logits before a token is drawn; 0 takes the likeliest [default: 1]
-    #[arg(long, value_name = "T", value_parser = temperature)]
+    #[arg(long, value_name = "T", value_parser = up_to_thousand)]
     pub temperature: Option<f64>,
     /// Draw from the K likeliest tokens only
     #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..))]
@@ -318,6 +320,9 @@ pub struct MeasureArgs {
     /// In which numbers.
     #[command(flatten)]
     pub numbers: NumberArgs,
+    /// How much is counted of activations: values (zeros, widths of groups), or full (terms and codes as well)
+    #[arg(long, value_name = "LEVEL", default_value = "full", value_parser = statistics())]
+    pub statistics: Statistics,
     /// Only layers whose name matches
     #[arg(long, value_name = "REGEX")]
     pub layers: Option<Regex>,
@@ -368,28 +373,6 @@ pub struct BenchArgs {
     /// How.
     #[command(flatten)]
     pub engine: EngineArgs,
-}
-
-fn temperature(text: &str) -> Result<f64, &'static str> {
-    text.parse().ok().filter(|value| (0.0..=1000.0).contains(value)).ok_or("give a number of 0 to 1000")
-}
-
-fn sigma(text: &str) -> Result<f64, &'static str> {
-    text.parse().ok().filter(|sigma| (0.0..=1000.0).contains(sigma)).ok_or("give a number of 0 to 1000")
-}
-
-fn number_format(text: &str) -> Result<NumberFormat, &'static str> {
-    text.parse().map_err(|_| "give fixed2 to fixed16, int8 or stored")
-}
-
-fn encoder() -> impl TypedValueParser<Value = Encoder> {
-    PossibleValuesParser::new(Encoder::ALL.map(Encoder::name))
-        .map(|name| Encoder::from_name(&name).expect("possible values are names of encoders"))
-}
-
-fn column() -> impl TypedValueParser<Value = &'static Column> {
-    PossibleValuesParser::new(COLUMNS.iter().map(|column| column.name.as_str()))
-        .map(|name| find(&name).expect("possible values are names of columns"))
 }
 
 #[cfg(test)]

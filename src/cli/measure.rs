@@ -21,6 +21,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.engine) };
     let feeding = Settings { calibrate: args.numbers.calibrate as usize, ..feeding };
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
+    let feeding = Settings { statistics: args.statistics, ..feeding };
     let settings = setup::in_numbers(&args.numbers, &model, feeding)?;
     let calibration = calibrate(&model, &backend, &data, &settings, &progress)?;
     let measurement = measure(&model, &backend, &data, &calibration, &progress)?;
@@ -28,7 +29,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
         return Err(setup::none_decoded(&args.inputs.inputs));
     }
     let document = report::document(&model, backend.name(), &calibration, &measurement);
-    let columns = if args.columns.is_empty() { columns::default() } else { args.columns.clone() };
+    let columns = if args.columns.is_empty() { columns::default(&document) } else { args.columns.clone() };
     out.write(&args.format.render(&document, &columns, out.width()))?;
     out.finish()
 }

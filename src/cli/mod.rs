@@ -8,6 +8,7 @@ mod measure;
 mod models;
 pub mod out;
 mod overview;
+mod parsers;
 mod pictures;
 mod progress;
 mod run;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::feed::Monitor;
 use super::run::Calibration;
+use super::settings::Statistics;
 use crate::engine::{Backend, Chain, EngineOptions, Session};
 use crate::graph::Node;
 use crate::kernels::Exec;
@@ -36,6 +37,10 @@ pub struct Bench {
     pub peak_macs_per_s: f64,
     /// Seconds of a plain run: quartiles.
     pub plain_s: [f64; 3],
+    /// Seconds of a run whose values are counted: quartiles.
+    pub values_s: [f64; 3],
+    /// The same over plain, pair by pair: quartiles.
+    pub values_ratio: [f64; 3],
     /// Seconds of a watched run: quartiles.
     pub watched_s: [f64; 3],
     /// Watched over plain, pair by pair: quartiles.
@@ -61,7 +66,8 @@ pub struct BenchLayer {
     pub watched_s: f64,
 }
 
-/// Runs `images` (a batch, `[N, C, H, W]` flat) plain and watched, `rounds` pairs, then both timed layer by layer.
+/// Runs `images` (a batch, `[N, C, H, W]` flat) plain and with their values counted, `rounds` pairs, then plain and with all
+/// statistics, then these two timed layer by layer.
 ///
 /// # Errors
 /// [`Error::Shape`] if the model cannot take the images; [`Error::Interrupted`].
@@ -77,9 +83,17 @@ pub fn bench(
     let session = || Session::new(model.graph.clone(), model.input_shape(), batch, options.clone());
     let (mut plain, mut watched) = (session()?, session()?);
     let backend = Backend::Native(options.clone());
-    let probe = calibration.probe(model, &backend, model.input_shape(), batch)?;
+    let probe = |statistics: Statistics| {
+        calibration.with_statistics(statistics).probe(model, &backend, model.input_shape(), batch)
+    };
+    let (values, probe) = (probe(Statistics::Values)?, probe(Statistics::Full)?);
     let go_on = || if monitor.stop() { Err(Error::Interrupted) } else { Ok(()) };
     let (mut y, mut z) = (Vec::new(), Vec::new());
+    let of_values = Comparison::run(
+        rounds,
+        || go_on().and_then(|()| plain.run_into(images, None, &mut y)),
+        || go_on().and_then(|()| watched.run_into(images, Some(&values), &mut z)),
+    )?;
     let comparison = Comparison::run(
         rounds,
         || go_on().and_then(|()| plain.run_into(images, None, &mut y)),
@@ -121,6 +135,8 @@ pub fn bench(
         macs: model.macs()? * batch as u64,
         peak_macs_per_s: peak(&Exec::new(&options.pool, options.isa), PEAK_TIME),
         plain_s: spread(&comparison.base),
+        values_s: spread(&of_values.other),
+        values_ratio: of_values.ratio(),
         watched_s: spread(&comparison.other),
         ratio: comparison.ratio(),
         layers: layers.collect(),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::run::Settings;
+use super::settings::Settings;
 use crate::format::{Coding, NumberFormat, Stored};
 use crate::graph::{Graph, Node};
 use crate::kernels::Halo;

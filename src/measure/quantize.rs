@@ -3,7 +3,7 @@
 use super::executor::Executor;
 use super::feed::{Feed, Monitor, Stage};
 use super::record::{PerWorker, Watchers};
-use super::run::Settings;
+use super::settings::Settings;
 use crate::engine::Backend;
 use crate::graph::quantize::{observed, quantize, split_epilogue};
 use crate::input::Dataset;

@@ -7,6 +7,7 @@ use super::feed::{Feed, Monitor, Stage};
 use super::layers::{MeasuredLayer, chosen_layers, extents, stored_activations, stored_weights, weights};
 use super::record::{Accumulate, PerWorker, Sequences, Watchers};
 use super::score;
+use super::settings::{Settings, Statistics};
 use crate::engine::{Backend, Runner};
 use crate::format::NumberFormat;
 use crate::input::{Dataset, InputDigest, Sample};
@@ -19,42 +20,6 @@ use crate::probe::Probe;
 use crate::tally::{ActivationSums, LayerShape, LayerTally, RecurrentSums, WeightSums};
 use crate::task::Quality;
 use crate::{Error, Result};
-
-/// What is measured, and in which numbers.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The number format of both operands.
-    pub format: NumberFormat,
-    /// Whose terms the potentials count.
-    pub encoder: Encoder,
-    /// Whether a MAC that is not skipped costs at least 1.
-    pub min_one: bool,
-    /// Inputs that the ranges of activations are learned from.
-    pub calibrate: usize,
-    /// Images at a time; no count depends on it.
-    pub batch: usize,
-    /// Only the first so many inputs.
-    pub limit: Option<usize>,
-    /// Only layers whose name it matches.
-    pub layers: Option<regex::Regex>,
-    /// Whether inputs that cannot be decoded are left out or end the run.
-    pub skip_bad: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            format: NumberFormat::default(),
-            encoder: Encoder::default(),
-            min_one: false,
-            calibrate: 32,
-            batch: 8,
-            limit: None,
-            layers: None,
-            skip_bad: false,
-        }
-    }
-}
 
 /// The formats that calibration settled on: what a measurement, or the parts of one, must share to merge.
 #[derive(Clone, Debug)]
@@ -128,6 +93,16 @@ impl Calibration {
         Ok(self.counters(model, backend, input, &sequences)?.0)
     }
 
+    /// The same ranges, for other statistics.
+    pub fn with_statistics(&self, statistics: Statistics) -> Self {
+        Self { settings: Settings { statistics, ..self.settings.clone() }, ..self.clone() }
+    }
+
+    /// Whose terms of activations are counted, if any are.
+    fn counted(&self) -> Option<Encoder> {
+        (self.settings.statistics == Statistics::Full).then_some(self.settings.encoder)
+    }
+
     /// The settings it was made with.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -149,7 +124,7 @@ impl Calibration {
             LayerTally {
                 images: 0,
                 lowest: [activations.lo, weights.lo],
-                activations: ActivationSums::new(&shape, activations.codes()),
+                activations: ActivationSums::new(&shape, self.counted().map_or(0, |_| activations.codes())),
                 weights: WeightSums::count(&shape, &values, weights, self.settings.encoder),
                 recurrent: layer
                     .recurrent
@@ -190,7 +165,7 @@ impl Calibration {
         let mut counters = watchers(model, backend, &self.layers, |layer| {
             let shape = places.next().expect("an extent a layer");
             let classes = Arc::new(shape.classes());
-            let (encoder, grouping, channels) = (self.settings.encoder, shape.grouping(), shape.channels());
+            let (encoder, grouping, channels) = (self.counted(), shape.grouping(), shape.channels());
             let map = layer.codings[0].map;
             move || Counter::new(map, encoder, grouping, Arc::clone(&classes), channels)
         });

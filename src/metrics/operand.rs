@@ -10,9 +10,12 @@ use crate::tally::LayerTally;
 
 /// The layer's width p: that of all its values as one group, bits of the largest magnitude and one for the sign if any
 /// is negative. (The largest width of a *value* can be a bit less, and then no group would be sure to fit in it.)
-pub(super) fn layer_width(values: &ValueSums, lowest: i32) -> u16 {
-    let most = codes(values, lowest).map(|(code, _)| bits(code.unsigned_abs() as u16)).max().unwrap_or(0);
-    most + u16::from(codes(values, lowest).any(|(code, _)| code < 0))
+pub(super) fn layer_width(values: &ValueSums) -> u16 {
+    if values.elements == 0 {
+        return 0;
+    }
+    let [least, most] = values.code_extremes;
+    bits(least.unsigned_abs().max(most.unsigned_abs()) as u16) + u16::from(least < 0)
 }
 
 /// The codes that were seen, and how often.
@@ -52,9 +55,34 @@ fn raw(values: &ValueSums, coding: &Coding) -> Option<Raw> {
 
 fn operand(values: &ValueSums, channel_nonzeros: Vec<u64>, coding: &Coding) -> Operand {
     let Coding { map, bits, unit, .. } = *coding;
+    let elements = values.elements;
+    let zeros = elements - channel_nonzeros.iter().sum::<u64>();
+    // Codes a real; none where filters have scales of their own.
+    let scale = unit.map(|unit| f64::from(map.scale) / f64::from(unit));
+    let real = |key: i32| unit.map(|unit| f64::from(unkey(key)) * f64::from(unit));
+    let any = elements > 0;
+    let known = Operand {
+        bits,
+        signed: Some(map.lo < 0),
+        scale,
+        elements,
+        zeros,
+        zeros_natural: values.natural_zeros,
+        zeros_rounded: zeros - values.natural_zeros,
+        zero_share: ratio(zeros.into(), elements.into()),
+        saturated: values.saturated,
+        min: real(values.extremes[0]).filter(|_| any),
+        max: real(values.extremes[1]).filter(|_| any),
+        layer_width: Some(layer_width(values).into()),
+        groups: groups(values.group_widths.map(Vec::from)),
+        dead_channels: channel_nonzeros.iter().filter(|&&nonzeros| nonzeros == 0).count() as u64,
+        channel_nonzeros: Some(channel_nonzeros),
+        ..Operand::default()
+    };
+    if values.codes.is_empty() {
+        return known;
+    }
     let seen = || codes(values, map.lo);
-    let elements: u64 = seen().map(|(_, count)| count).sum();
-    let zeros = values.codes[(-map.lo) as usize];
     let sum_of = |f: &dyn Fn(i32) -> u64| seen().map(|(code, count)| f(code) * count).sum::<u64>();
     let mut width_histogram = vec![0; MAX_WIDTH + 1];
     for (code, count) in seen() {
@@ -74,44 +102,26 @@ fn operand(values: &ValueSums, channel_nonzeros: Vec<u64>, coding: &Coding) -> O
     let n = elements as f64;
     // n·Σq² − (Σq)² is exact and never negative.
     let spread = u128::from(elements) * second - first.unsigned_abs().pow(2);
-    // Codes a real; none where filters have scales of their own.
-    let scale = unit.map(|unit| f64::from(map.scale) / f64::from(unit));
-    let real = |key: i32| unit.map(|unit| f64::from(unkey(key)) * f64::from(unit));
-    let any = elements > 0;
     Operand {
-        bits,
-        signed: Some(map.lo < 0),
-        scale,
-        elements,
-        zeros,
-        zeros_natural: values.natural_zeros,
-        zeros_rounded: zeros - values.natural_zeros,
-        zero_share: ratio(zeros.into(), elements.into()),
-        negative: seen().filter(|(code, _)| *code < 0).map(|(_, count)| count).sum(),
-        saturated: values.saturated,
-        min: real(values.extremes[0]).filter(|_| any),
-        max: real(values.extremes[1]).filter(|_| any),
+        negative: Some(seen().filter(|(code, _)| *code < 0).map(|(_, count)| count).sum()),
         mean: scale.filter(|_| any).map(|scale| first as f64 / n / scale),
         std: scale.filter(|_| any).map(|scale| (spread as f64).sqrt() / n / scale),
-        layer_width: Some(layer_width(values, map.lo).into()),
         mean_width: mean_width(&width_histogram),
-        width_histogram,
-        groups: groups(values.group_widths.map(Vec::from)),
-        zero_bits_sign_magnitude: zero_bits(sum_of(&|code| u64::from(code.unsigned_abs().count_ones())), bits),
-        zero_bits_twos_complement: zero_bits(sum_of(&|code| u64::from(ones_twos_complement(code, word))), word),
+        width_histogram: Some(width_histogram),
+        zero_bits_sign_magnitude: Some(zero_bits(sum_of(&|code| u64::from(code.unsigned_abs().count_ones())), bits)),
+        zero_bits_twos_complement: Some(zero_bits(sum_of(&|code| u64::from(ones_twos_complement(code, word))), word)),
         raw: raw(values, coding),
-        terms: Terms {
+        terms: Some(Terms {
             naf: terms(Encoder::Naf),
             popcount: terms(Encoder::Popcount),
             booth4: terms(Encoder::Booth4),
             runs: terms(Encoder::Runs),
-        },
+        }),
         entropy: any.then(|| {
             let bits = |(_, count): (i32, u64)| count as f64 * (n / count as f64).log2();
             seen().map(bits).sum::<f64>() / n
         }),
-        dead_channels: channel_nonzeros.iter().filter(|&&nonzeros| nonzeros == 0).count() as u64,
-        channel_nonzeros: Some(channel_nonzeros),
+        ..known
     }
 }
 
@@ -140,9 +150,10 @@ fn groups(histograms: [Vec<u64>; 3]) -> Groups {
 
 /// What sums over layers; what does not (ranges, means, entropy) is absent.
 pub fn sum_operands<'a>(parts: impl IntoIterator<Item = &'a Operand>) -> Operand {
-    let mut sum = Operand { width_histogram: vec![0; MAX_WIDTH + 1], ..Operand::default() };
+    let mut sum = Operand::default();
     let mut widths = [[0; MAX_WIDTH + 1]; 3];
-    let mut terms = [0; 4];
+    // Of the codes, where every part knows them: negative ones, widths, terms, zero bits of both kinds.
+    let mut of_codes = Some((0, vec![0; MAX_WIDTH + 1], [0; 4], [Share::default(); 2]));
     let add = |to: &mut [u64], from: &[u64]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
     for part in parts {
         sum.bits = sum.bits.max(part.bits);
@@ -150,27 +161,36 @@ pub fn sum_operands<'a>(parts: impl IntoIterator<Item = &'a Operand>) -> Operand
         sum.zeros += part.zeros;
         sum.zeros_natural += part.zeros_natural;
         sum.zeros_rounded += part.zeros_rounded;
-        sum.negative += part.negative;
         sum.saturated += part.saturated;
         sum.dead_channels += part.dead_channels;
-        add(&mut sum.width_histogram, &part.width_histogram);
         for (to, from) in widths.iter_mut().zip([&part.groups.g16, &part.groups.g64, &part.groups.g256]) {
             let to: &mut WidthHistogram = to;
             add(to, &from.histogram);
         }
-        let Terms { naf, popcount, booth4, runs } = part.terms;
-        add(&mut terms, &[naf, popcount, booth4, runs].map(|term| term.terms));
-        for (to, from) in [
-            (&mut sum.zero_bits_sign_magnitude, part.zero_bits_sign_magnitude),
-            (&mut sum.zero_bits_twos_complement, part.zero_bits_twos_complement),
-        ] {
-            *to = share(to.count + from.count, to.total + from.total);
-        }
+        let bits = part.zero_bits_sign_magnitude.zip(part.zero_bits_twos_complement);
+        let own = part.negative.zip(part.width_histogram.as_ref()).zip(part.terms.as_ref()).zip(bits);
+        of_codes = of_codes.zip(own).map(|(mut to, (((negative, widths), terms), bits))| {
+            to.0 += negative;
+            add(&mut to.1, widths);
+            let Terms { naf, popcount, booth4, runs } = terms;
+            add(&mut to.2, &[naf, popcount, booth4, runs].map(|term| term.terms));
+            for (to, from) in to.3.iter_mut().zip([bits.0, bits.1]) {
+                *to = share(to.count + from.count, to.total + from.total);
+            }
+            to
+        });
     }
     sum.zero_share = ratio(sum.zeros.into(), sum.elements.into());
-    sum.mean_width = mean_width(&sum.width_histogram);
     sum.groups = groups(widths.map(Vec::from));
+    let Some((negative, widths, terms, [sign_magnitude, twos_complement])) = of_codes else { return sum };
     let [naf, popcount, booth4, runs] = terms.map(|terms| term(terms, sum.elements, sum.elements - sum.zeros));
-    sum.terms = Terms { naf, popcount, booth4, runs };
-    sum
+    Operand {
+        negative: Some(negative),
+        mean_width: mean_width(&widths),
+        width_histogram: Some(widths),
+        terms: Some(Terms { naf, popcount, booth4, runs }),
+        zero_bits_sign_magnitude: Some(sign_magnitude),
+        zero_bits_twos_complement: Some(twos_complement),
+        ..sum
+    }
 }

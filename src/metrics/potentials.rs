@@ -85,7 +85,7 @@ impl Widths {
 /// The layer's potentials for baseline widths `bits` of activations and weights.
 pub fn potentials(tally: &LayerTally, bits: [u32; 2], min_one: bool) -> Potentials {
     let values = [&tally.activations.values, &tally.weights.values];
-    let layer = [0, 1].map(|i| super::operand::layer_width(values[i], tally.lowest[i]) as u128);
+    let layer = values.map(|values| super::operand::layer_width(values).into());
     let widths = Widths { base: bits.map(u128::from), layer, min_one };
     let mut sums = [[(0u128, 0u128); 19]; 2];
     for tap in taps(tally) {
@@ -98,7 +98,10 @@ pub fn potentials(tally: &LayerTally, bits: [u32; 2], min_one: bool) -> Potentia
     }
     debug_assert!(widths.layer.iter().all(|&p| p <= MAX_WIDTH as u128));
     let potential = |i: usize| Potential { with_padding: work(sums[0][i]), without_padding: work(sums[1][i]) };
-    Potentials(POTENTIALS.iter().enumerate().map(|(i, (name, _))| (*name, potential(i))).collect())
+    // Terms of activations may not have been counted.
+    let terms = !tally.activations.values.codes.is_empty();
+    let known = POTENTIALS.iter().enumerate().filter(|(_, (name, _))| terms || !name.contains("Ae"));
+    Potentials(known.map(|(i, (name, _))| (*name, potential(i))).collect())
 }
 
 fn work((baseline, work): (u128, u128)) -> Work {
@@ -107,9 +110,13 @@ fn work((baseline, work): (u128, u128)) -> Work {
 
 /// Ratios of sums over layers.
 pub fn sum_potentials<'a>(parts: impl IntoIterator<Item = &'a Potentials>) -> Potentials {
-    let mut sums = [[(0, 0); 2]; 19];
+    let mut sums: Vec<(&'static str, [(u128, u128); 2])> = Vec::new();
     for part in parts {
-        for (sum, (_, potential)) in sums.iter_mut().zip(&part.0) {
+        // Every part has the same ones.
+        if sums.is_empty() {
+            sums = part.0.iter().map(|(name, _)| (*name, Default::default())).collect();
+        }
+        for ((_, sum), (_, potential)) in sums.iter_mut().zip(&part.0) {
             for (sum, part) in sum.iter_mut().zip([potential.with_padding, potential.without_padding]) {
                 *sum = (sum.0 + part.baseline, sum.1 + part.work);
             }
@@ -117,5 +124,5 @@ pub fn sum_potentials<'a>(parts: impl IntoIterator<Item = &'a Potentials>) -> Po
     }
     let potential =
         |[with, without]: [(u128, u128); 2]| Potential { with_padding: work(with), without_padding: work(without) };
-    Potentials(POTENTIALS.iter().zip(sums).map(|((name, _), sums)| (*name, potential(sums))).collect())
+    Potentials(sums.into_iter().map(|(name, sums)| (name, potential(sums))).collect())
 }

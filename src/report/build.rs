@@ -2,7 +2,7 @@
 
 use super::document::{Data, Document, Extents, File, Format, Layer, Model as ModelInfo, Network, SCHEMA, Tool};
 use super::quality::quality;
-use crate::measure::{Calibration, Measurement};
+use crate::measure::{Calibration, Measurement, Statistics};
 use crate::metrics;
 use crate::model::Model;
 use crate::tally::VARIES;
@@ -81,6 +81,7 @@ pub fn document(model: &Model, backend: &str, calibration: &Calibration, measure
                 .unwrap_or(0),
             encoder: settings.encoder.name().to_owned(),
             min_one: settings.min_one,
+            statistics: (settings.statistics == Statistics::Values).then(|| settings.statistics.name()),
             calibration_inputs: calibration.inputs,
         },
         tool: Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), backend: backend.to_owned() },

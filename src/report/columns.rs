@@ -2,13 +2,17 @@
 
 use std::sync::LazyLock;
 
-use super::document::{Document, Macs, Operand, Potentials, Temporal, Work};
+use super::document::{Document, Macs, Operand, Potentials, Temporal, Term, Work};
 use super::units;
 use crate::metrics::POTENTIALS;
 
 /// Columns that are shown unless others are chosen.
 pub const DEFAULT: [&str; 11] =
     ["macs", "a.zeros", "w.zeros", "effectual", "a.g16", "a.terms", "A", "W+A", "Ap.g16", "Ae", "We+Ae"];
+
+/// The same where neither terms nor codes were counted.
+const OF_VALUES: [&str; 11] =
+    ["macs", "a.zeros", "w.zeros", "effectual", "a.p", "a.g16", "A", "W+A", "Ap.layer", "Ap.g16", "W+A+Ap"];
 
 /// One layer, or the whole network.
 pub struct Row<'a> {
@@ -155,6 +159,11 @@ const LAYER_COLUMNS: [LayerColumn; 10] = [
     ),
 ];
 
+/// Terms by the encoder of that name, where terms were counted.
+fn terms(x: &Operand, encoder: &str) -> Option<Term> {
+    x.terms.as_ref()?.by_encoder().into_iter().find(|(name, _)| *name == encoder).map(|(_, term)| term)
+}
+
 type OperandColumn = (&'static str, &'static str, &'static str, fn(&Operand, &str) -> Cell);
 
 const OPERAND_COLUMNS: [OperandColumn; 28] = [
@@ -164,7 +173,9 @@ const OPERAND_COLUMNS: [OperandColumn; 28] = [
     ("rounded", "rounded\nzero", "non-zero values of zero code, of all values", |x, _| {
         part(x.zeros_rounded, x.elements)
     }),
-    ("negative", "negative", "negative codes, of all values", |x, _| part(x.negative, x.elements)),
+    ("negative", "negative", "negative codes, of all values", |x, _| {
+        x.negative.map_or(Cell::Absent, |negative| part(negative, x.elements))
+    }),
     ("saturated", "saturated", "values beyond the calibrated range", |x, _| Cell::Count(x.saturated)),
     ("min", "min", "smallest real value", |x, _| Cell::Real(x.min)),
     ("max", "max", "largest real value", |x, _| Cell::Real(x.max)),
@@ -176,26 +187,28 @@ const OPERAND_COLUMNS: [OperandColumn; 28] = [
     ("g64", "g64\nwidth", "mean width of groups of 64", |x, _| Cell::Mean(x.groups.g64.mean_width)),
     ("g256", "g256\nwidth", "mean width of groups of 256", |x, _| Cell::Mean(x.groups.g256.mean_width)),
     ("terms", "terms", "mean terms of a value, by the chosen encoder", |x, encoder| {
-        let terms = &x.terms;
-        let known = [("naf", terms.naf), ("popcount", terms.popcount), ("booth4", terms.booth4), ("runs", terms.runs)];
-        known.iter().find(|(name, _)| *name == encoder).map_or(Cell::Absent, |(_, term)| Cell::Mean(term.per_value))
+        terms(x, encoder).map_or(Cell::Absent, |term| Cell::Mean(term.per_value))
     }),
     ("naf", "naf\nterms", "mean non-zero digits of the canonical signed-digit form", |x, _| {
-        Cell::Mean(x.terms.naf.per_value)
+        terms(x, "naf").map_or(Cell::Absent, |term| Cell::Mean(term.per_value))
     }),
-    ("popcount", "ones", "mean ones of the magnitude", |x, _| Cell::Mean(x.terms.popcount.per_value)),
+    ("popcount", "ones", "mean ones of the magnitude", |x, _| {
+        terms(x, "popcount").map_or(Cell::Absent, |term| Cell::Mean(term.per_value))
+    }),
     ("booth4", "booth4\nterms", "mean non-zero radix-4 modified Booth digits", |x, _| {
-        Cell::Mean(x.terms.booth4.per_value)
+        terms(x, "booth4").map_or(Cell::Absent, |term| Cell::Mean(term.per_value))
     }),
-    ("runs", "runs\nterms", "mean terms of the run code", |x, _| Cell::Mean(x.terms.runs.per_value)),
+    ("runs", "runs\nterms", "mean terms of the run code", |x, _| {
+        terms(x, "runs").map_or(Cell::Absent, |term| Cell::Mean(term.per_value))
+    }),
     ("nonzero_naf", "naf of\nnon-zero", "mean naf terms of a non-zero value", |x, _| {
-        Cell::Mean(x.terms.naf.per_nonzero)
+        terms(x, "naf").map_or(Cell::Absent, |term| Cell::Mean(term.per_nonzero))
     }),
     ("zero_bits", "zero\nbits", "zero bits of all bits, sign-magnitude", |x, _| {
-        Cell::Share(x.zero_bits_sign_magnitude.share)
+        x.zero_bits_sign_magnitude.map_or(Cell::Absent, |bits| Cell::Share(bits.share))
     }),
     ("zero_bits_tc", "zero bits\n2's c.", "zero bits of all bits, two's complement", |x, _| {
-        Cell::Share(x.zero_bits_twos_complement.share)
+        x.zero_bits_twos_complement.map_or(Cell::Absent, |bits| Cell::Share(bits.share))
     }),
     ("raw_zeros", "raw\nzero", "zero codes as a quantised network stores them, of all values", |x, _| {
         x.raw.map_or(Cell::Absent, |raw| Cell::Share(raw.zeros.share))
@@ -246,9 +259,10 @@ pub fn find(name: &str) -> Option<&'static Column> {
     COLUMNS.iter().find(|column| column.name == name)
 }
 
-/// The [`DEFAULT`] columns.
-pub fn default() -> Vec<&'static Column> {
-    DEFAULT.iter().filter_map(|name| find(name)).collect()
+/// The columns of `document` that are shown unless others are chosen.
+pub fn default(document: &Document) -> Vec<&'static Column> {
+    let names = if document.format.statistics.is_none() { DEFAULT } else { OF_VALUES };
+    names.iter().filter_map(|name| find(name)).collect()
 }
 
 #[cfg(test)]
@@ -263,7 +277,10 @@ mod tests {
         let twice: Vec<&[&str]> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
         assert!(twice.is_empty(), "{twice:?}");
         assert!(COLUMNS.iter().all(|column| !column.doc.is_empty() && column.header.lines().count() <= 2));
-        assert_eq!(default().len(), DEFAULT.len());
+        let mut document = sample::document();
+        assert_eq!(default(&document).len(), DEFAULT.len());
+        document.format.statistics = Some("values");
+        assert_eq!(default(&document).len(), OF_VALUES.len());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tidy CSV: every number of the document on its own line, for data frames.
 
-use super::document::{Document, Group, Layer, Macs, Operand, Potentials, Recurrent, Temporal, Term, Work};
+use super::document::{Document, Group, Layer, Macs, Operand, Potentials, Recurrent, Temporal, Term, Terms, Work};
 use super::quality::Quality;
 
 const HEADER: [&str; 7] = ["layer", "index", "operand", "metric", "parameter", "value", "unit"];
@@ -189,7 +189,9 @@ fn operand(rows: &mut Rows, name: &'static str, operand: &Operand) {
     rows.put("zeros_natural", "", operand.zeros_natural, "values");
     rows.put("zeros_rounded", "", operand.zeros_rounded, "values");
     rows.put("zero_share", "", operand.zero_share, "fraction");
-    rows.put("negative", "", operand.negative, "values");
+    if let Some(negative) = operand.negative {
+        rows.put("negative", "", negative, "values");
+    }
     rows.put("saturated", "", operand.saturated, "values");
     // Sums over layers have none of these.
     let reals = [
@@ -206,8 +208,10 @@ fn operand(rows: &mut Rows, name: &'static str, operand: &Operand) {
     if let Some(width) = operand.layer_width {
         rows.put("layer_width", "", width, "bits");
     }
-    rows.series("width_histogram", &operand.width_histogram, "values");
-    rows.put("mean_width", "", operand.mean_width, "bits");
+    if let Some(histogram) = &operand.width_histogram {
+        rows.series("width_histogram", histogram, "values");
+        rows.put("mean_width", "", operand.mean_width, "bits");
+    }
     let groups = &operand.groups;
     for (name, group) in [("g16", &groups.g16), ("g64", &groups.g64), ("g256", &groups.g256)] {
         let Group { groups, histogram, mean_width } = group;
@@ -218,6 +222,7 @@ fn operand(rows: &mut Rows, name: &'static str, operand: &Operand) {
     for (code, bits) in
         [("sign_magnitude", operand.zero_bits_sign_magnitude), ("twos_complement", operand.zero_bits_twos_complement)]
     {
+        let Some(bits) = bits else { continue };
         rows.put("zero_bits", code, bits.count, "bits");
         rows.put("all_bits", code, bits.total, "bits");
         rows.put("zero_bit_share", code, bits.share, "fraction");
@@ -230,10 +235,7 @@ fn operand(rows: &mut Rows, name: &'static str, operand: &Operand) {
         rows.put("all_bits", "raw", raw.zero_bits.total, "bits");
         rows.put("zero_bit_share", "raw", raw.zero_bits.share, "fraction");
     }
-    let terms = &operand.terms;
-    for (encoder, term) in
-        [("naf", terms.naf), ("popcount", terms.popcount), ("booth4", terms.booth4), ("runs", terms.runs)]
-    {
+    for (encoder, term) in operand.terms.iter().flat_map(Terms::by_encoder) {
         let Term { terms, per_value, per_nonzero } = term;
         rows.put("terms", encoder, terms, "terms");
         rows.put("terms_per_value", encoder, per_value, "terms");

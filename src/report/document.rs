@@ -94,6 +94,9 @@ pub struct Format {
     pub encoder: String,
     /// Whether a MAC that is not skipped costs at least 1.
     pub min_one: bool,
+    /// `values` where neither terms nor codes of activations were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<&'static str>,
     /// Inputs the ranges of activations were calibrated on.
     pub calibration_inputs: u64,
 }
@@ -189,7 +192,8 @@ pub struct Operand {
     /// `zeros / elements`.
     pub zero_share: Option<f64>,
     /// Negative codes.
-    pub negative: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative: Option<u64>,
     /// Values beyond the calibrated range.
     pub saturated: u64,
     /// Smallest real value.
@@ -208,20 +212,24 @@ pub struct Operand {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer_width: Option<u32>,
     /// Values by width 0..=17.
-    pub width_histogram: Vec<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width_histogram: Option<Vec<u64>>,
     /// Mean width of a value.
     pub mean_width: Option<f64>,
     /// Groups of 16, 64, 256.
     pub groups: Groups,
     /// Zero bits of all bits, sign-magnitude.
-    pub zero_bits_sign_magnitude: Share,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zero_bits_sign_magnitude: Option<Share>,
     /// Zero bits of all bits, two's complement.
-    pub zero_bits_twos_complement: Share,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zero_bits_twos_complement: Option<Share>,
     /// The codes as the network stores them, where it stores integers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<Raw>,
     /// Terms by encoder.
-    pub terms: Terms,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
     /// Shannon entropy of the codes, bits a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entropy: Option<f64>,
@@ -287,6 +295,13 @@ pub struct Terms {
     pub booth4: Term,
     /// Run code of the authors' simulator.
     pub runs: Term,
+}
+
+impl Terms {
+    /// Each with the name of its encoder.
+    pub fn by_encoder(&self) -> [(&'static str, Term); 4] {
+        [("naf", self.naf), ("popcount", self.popcount), ("booth4", self.booth4), ("runs", self.runs)]
+    }
 }
 
 /// Terms of one encoder.

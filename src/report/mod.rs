@@ -80,12 +80,16 @@ fn facts(document: &Document) -> Vec<(&'static str, String)> {
         inputs => format!(", ranges of {inputs} inputs"),
     };
     let least = if format.min_one { ", at least 1 a MAC that is not skipped" } else { "" };
+    let terms = match format.statistics {
+        None => format!(", terms by {}", format.encoder),
+        Some(_) => ", terms not counted".into(),
+    };
     vec![
         ("model", format!("{}{note}: {}, names of {}{norm}{quantized}", model.name, model.task, model.naming)),
         ("size", format!("{parameters} parameters; {measured} layers measured{macs}")),
         ("inputs", inputs),
         ("format", format!("{}{ranges}, {} engine", format.name, tool.backend)),
-        ("potentials", format!("dense work / work left, padding counted, terms by {}{least}", format.encoder)),
+        ("potentials", format!("dense work / work left, padding counted{terms}{least}")),
     ]
 }
 

@@ -25,7 +25,8 @@ pub fn overview(documents: &[Document], width: Option<u16>) -> String {
             document.data.inputs
         );
     }
-    let columns: Vec<&Column> = columns::default();
+    let Some(first) = documents.first() else { return text };
+    let columns: Vec<&Column> = columns::default(first);
     let format = std::iter::once("model".to_owned()).chain(["numbers".to_owned()]);
     let mut grid = Grid::new(format.chain(columns.iter().map(|column| column.header.clone())), &[0, 1]);
     for document in documents {

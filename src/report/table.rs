@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_default_table() {
-        let text = render(&sample::document(), &columns::default(), None);
+        let text = render(&sample::document(), &columns::default(&sample::document()), None);
         insta::assert_snapshot!(text, @r"
         model       tiny (built-in demo): classify, names of torchvision, batch norm folded
         size        12.35 k parameters; 2 layers measured, 375 MACs an input

@@ -9,7 +9,7 @@ use super::gather::{gather_channels, gather_features, gather_step};
 use super::histogram::CodeHistogram;
 use super::lanes::LaneTotals;
 use super::lines::Lines;
-use super::sums::{LANE_SUMS, Sums};
+use super::sums::{LANE_SUMS, Sums, unkey};
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
@@ -38,7 +38,8 @@ pub(super) type LaneSums = [[u32; LANES]; LANE_SUMS];
 /// Adds up the operand of one layer.
 pub struct Counter {
     map: CodeMap,
-    encoder: Encoder,
+    /// Whose terms are counted; none where neither terms nor codes are.
+    encoder: Option<Encoder>,
     grouping: Grouping,
     sums: Sums,
     codes: CodeHistogram,
@@ -51,15 +52,17 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// A counter for operands of `channels` channels (or features) whose positions fall into `classes`.
+    /// A counter for operands of `channels` channels (or features) whose positions fall into `classes`. Without an encoder
+    /// neither terms are counted nor how often each code is seen.
     pub fn new(
         map: CodeMap,
-        encoder: Encoder,
+        encoder: impl Into<Option<Encoder>>,
         grouping: Grouping,
         classes: Arc<[Classes; 2]>,
         channels: usize,
     ) -> Self {
-        let sums = Sums::new(classes, channels, map.codes());
+        let encoder = encoder.into();
+        let sums = Sums::new(classes, channels, if encoder.is_some() { map.codes() } else { 0 });
         let pending = vec![[[0; LANES]; LANE_SUMS]; sums.groups.len()];
         let (codes, lines) = (CodeHistogram::default(), Lines::default());
         Self { map, encoder, grouping, sums, codes, lines, values: Vec::new(), pending, room: ROOM }
@@ -67,8 +70,14 @@ impl Counter {
 
     /// What was added up so far.
     pub fn into_sums(mut self) -> Sums {
-        self.codes.drain_into(&mut self.sums.values.codes, self.map.lo);
+        if self.encoder.is_some() {
+            self.codes.drain_into(&mut self.sums.values.codes, self.map.lo);
+        }
         self.flush();
+        if self.sums.values.elements > 0 {
+            // Codes order as values do.
+            self.sums.values.code_extremes = self.sums.values.extremes.map(|extreme| self.map.code(unkey(extreme)));
+        }
         self.sums
     }
 
@@ -104,13 +113,16 @@ impl Counter {
             self.flush();
         }
         self.room -= positions;
-        self.codes.make_room(geometry.image_len() as u64, &mut self.sums.values.codes, self.map.lo);
+        if self.encoder.is_some() {
+            self.codes.make_room(geometry.image_len() as u64, &mut self.sums.values.codes, self.map.lo);
+        }
         let part = Part { x, geometry, image, rows, first };
         match self.encoder {
-            Encoder::Naf => isa.run(Pass { counter: self, part, terms: |m| Encoder::Naf.terms(m) }),
-            Encoder::Popcount => isa.run(Pass { counter: self, part, terms: |m| Encoder::Popcount.terms(m) }),
-            Encoder::Booth4 => isa.run(Pass { counter: self, part, terms: |m| Encoder::Booth4.terms(m) }),
-            Encoder::Runs => isa.run(Pass { counter: self, part, terms: |m| Encoder::Runs.terms(m) }),
+            None => isa.run(Pass { counter: self, part, terms: |_| 0 }),
+            Some(Encoder::Naf) => isa.run(Pass { counter: self, part, terms: |m| Encoder::Naf.terms(m) }),
+            Some(Encoder::Popcount) => isa.run(Pass { counter: self, part, terms: |m| Encoder::Popcount.terms(m) }),
+            Some(Encoder::Booth4) => isa.run(Pass { counter: self, part, terms: |m| Encoder::Booth4.terms(m) }),
+            Some(Encoder::Runs) => isa.run(Pass { counter: self, part, terms: |m| Encoder::Runs.terms(m) }),
         }
     }
 }
@@ -188,10 +200,10 @@ impl Counter {
                     gather_channels(part, y, block * LANES..block * LANES + used, values);
                     &*values
                 };
-                self.lines.code(simd, self.map, of_row, line, (used, used), totals);
+                self.lines.code(simd, (self.map, self.encoder.is_some()), of_row, line, (used, used), totals);
             }
             self.lines.count_groups(simd, &mut self.sums.values.group_widths);
-            self.codes.add(self.lines.nonzeros(), (rows.len() * geometry.w * used) as u64);
+            self.seen((rows.len() * geometry.w * used) as u64);
             let class_of = |y: usize| usize::from(self.sums.classes[0].of[y + part.first]);
             let mut from = rows.start;
             while from < rows.end {
@@ -213,6 +225,15 @@ impl Counter {
         }
     }
 
+    /// Notes the codes of the lines, which are of so many values.
+    #[inline(always)]
+    fn seen(&mut self, values: u64) {
+        self.sums.values.elements += values;
+        if self.encoder.is_some() {
+            self.codes.add(self.lines.nonzeros(), values);
+        }
+    }
+
     /// Features in `values`, filled up to pixels, each of which is its own block.
     #[inline(always)]
     fn features<S: Simd>(
@@ -226,9 +247,16 @@ impl Counter {
         let pixels = values.len() / LANES;
         self.lines.begin(1, pixels);
         // The last pixel may have filling lanes.
-        self.lines.code(simd, self.map, values, 0, (LANES, features - (pixels - 1) * LANES), totals);
+        self.lines.code(
+            simd,
+            (self.map, self.encoder.is_some()),
+            values,
+            0,
+            (LANES, features - (pixels - 1) * LANES),
+            totals,
+        );
         self.lines.count_groups(simd, &mut self.sums.values.group_widths);
-        self.codes.add(self.lines.nonzeros(), features as u64);
+        self.seen(features as u64);
         for block in 0..pixels {
             let run = Run { start: block, count: 1, step: 1 };
             self.lines.add_groups(simd, 0..1, run, &mut self.sums.groups[block]);

@@ -51,12 +51,13 @@ impl Lines {
         &self.nonzeros[..self.kept]
     }
 
-    /// Codes `values` to line `line`; of each pixel's lanes the first `used.0` count, of the last one's `used.1`.
+    /// Codes `values` to line `line`; of each pixel's lanes the first `used.0` count, of the last one's `used.1`. Keeps the
+    /// codes that are not zero, if asked to.
     #[inline(always)]
     pub(super) fn code<S: Simd>(
         &mut self,
         _: S,
-        map: CodeMap,
+        (map, keep): (CodeMap, bool),
         values: &[f32],
         line: usize,
         used: (usize, usize),
@@ -71,7 +72,12 @@ impl Lines {
             let codes = &mut self.codes[place.clone()];
             let nonzeros = &mut self.nonzeros[self.kept..];
             // SAFETY: the vector type of this level is only made where the CPU has its features.
-            let kept = unsafe { avx512::code(map, pixels, used, codes, widths, nonzeros, totals) };
+            let kept = unsafe {
+                match keep {
+                    true => avx512::code::<true>(map, pixels, used, codes, widths, nonzeros, totals),
+                    false => avx512::code::<false>(map, pixels, used, codes, widths, nonzeros, totals),
+                }
+            };
             if let Some(kept) = kept {
                 self.kept += kept;
                 return;
@@ -151,11 +157,11 @@ impl Lines {
         _: S,
         lines: Range<usize>,
         run: Run,
-        (encoder, terms): (Encoder, &impl Fn(u16) -> u16),
+        (encoder, terms): (Option<Encoder>, &impl Fn(u16) -> u16),
         to: &mut LaneSums,
     ) {
         #[cfg(target_arch = "x86_64")]
-        if S::AVX512 && encoder != Encoder::Runs {
+        if S::AVX512 && encoder != Some(Encoder::Runs) {
             let all = lines.start * self.stride..lines.end * self.stride;
             let (codes, widths) = (&self.codes[all.clone()], &self.widths[0][all]);
             // SAFETY: the vector type of this level is only made where the CPU has its features.
@@ -177,11 +183,11 @@ impl Lines {
     pub(super) fn add_each<S: Simd>(
         &self,
         _: S,
-        (encoder, terms): (Encoder, &impl Fn(u16) -> u16),
+        (encoder, terms): (Option<Encoder>, &impl Fn(u16) -> u16),
         to: &mut [LaneSums],
     ) {
         #[cfg(target_arch = "x86_64")]
-        if S::AVX512 && encoder != Encoder::Runs {
+        if S::AVX512 && encoder != Some(Encoder::Runs) {
             // SAFETY: the vector type of this level is only made where the CPU has its features.
             return unsafe { avx512::add_each(&self.codes[..self.pixels], &self.widths[0], encoder, to) };
         }

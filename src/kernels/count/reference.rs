@@ -70,10 +70,13 @@ pub fn count_reference(
                 }
             }
             for (&x, &code) in pixels.iter().flatten().zip(codes.iter().flatten()) {
+                sums.values.elements += 1;
                 sums.values.codes[(code - map.lo) as usize] += 1;
                 sums.values.natural_zeros += u64::from(x == 0.0);
                 sums.values.saturated += u64::from(map.rounded_and_code(x).0 != code);
                 sums.values.extremes = [sums.values.extremes[0].min(key(x)), sums.values.extremes[1].max(key(x))];
+                let [least, most] = sums.values.code_extremes;
+                sums.values.code_extremes = [least.min(code), most.max(code)];
             }
         }
     }

@@ -47,7 +47,9 @@ impl GroupSums {
 pub struct ValueSums {
     /// Groups by width, for each group size.
     pub group_widths: [WidthHistogram; 3],
-    /// How often each code was seen, from the smallest.
+    /// How many there are.
+    pub elements: u64,
+    /// How often each code was seen, from the smallest; empty where that is not counted.
     pub codes: Vec<u64>,
     /// Values that are exactly 0.0.
     pub natural_zeros: u64,
@@ -55,22 +57,27 @@ pub struct ValueSums {
     pub saturated: u64,
     /// Smallest and largest value, as keys that order as the values do ([`key`]).
     pub extremes: [i32; 2],
+    /// Smallest and largest code.
+    pub code_extremes: [i32; 2],
 }
 
 impl ValueSums {
     /// Nothing yet, for so many codes.
     pub fn new(codes: usize) -> Self {
         let group_widths = [[0; MAX_WIDTH + 1]; 3];
-        Self { group_widths, codes: vec![0; codes], natural_zeros: 0, saturated: 0, extremes: [i32::MAX, i32::MIN] }
+        let (codes, extremes) = (vec![0; codes], [i32::MAX, i32::MIN]);
+        Self { group_widths, elements: 0, codes, natural_zeros: 0, saturated: 0, extremes, code_extremes: extremes }
     }
 
     /// Adds one value.
     pub fn add(&mut self, map: CodeMap, x: f32) {
         let (rounded, code) = map.rounded_and_code(x);
+        self.elements += 1;
         self.codes[(code - map.lo) as usize] += 1;
         self.natural_zeros += u64::from(x == 0.0);
         self.saturated += u64::from(rounded != code);
         self.extremes = [self.extremes[0].min(key(x)), self.extremes[1].max(key(x))];
+        self.code_extremes = [self.code_extremes[0].min(code), self.code_extremes[1].max(code)];
     }
 
     /// Adds what other values of the operand added up to.
@@ -79,10 +86,13 @@ impl ValueSums {
         for (sums, others) in self.group_widths.iter_mut().zip(&other.group_widths) {
             sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
         }
+        self.elements += other.elements;
         self.codes.iter_mut().zip(&other.codes).for_each(|(sum, other)| *sum += other);
         self.natural_zeros += other.natural_zeros;
         self.saturated += other.saturated;
-        self.extremes = [self.extremes[0].min(other.extremes[0]), self.extremes[1].max(other.extremes[1])];
+        for (own, other) in [(&mut self.extremes, other.extremes), (&mut self.code_extremes, other.code_extremes)] {
+            *own = [own[0].min(other[0]), own[1].max(other[1])];
+        }
     }
 }
 

@@ -59,6 +59,12 @@ proptest! {
             got.merge(&other);
             // Where the cut leaves no first row to the first counter, features are counted by the second.
             prop_assert_eq!(&got, &want, "{}", isa.name());
+            // Without terms and codes the rest is the same.
+            let mut values = Counter::new(map, None, grouping, Arc::clone(&classes), channels);
+            prop_assert!((0..images).all(|image| values.count_rows(isa, &x, &geometry, image, 0..h, 0)));
+            got.values.codes.clear();
+            got.lanes.iter_mut().for_each(|lanes| lanes[TERMS] = 0);
+            prop_assert_eq!(values.into_sums(), got, "{}: values alone", isa.name());
         }
         let mut range = Range::default();
         let ok = (0..images).all(|image| range.watch_rows(Isa::best(), &x, &geometry, image, 0..h));

@@ -78,16 +78,17 @@ pub(in super::super) unsafe fn add(
     widths: &[u8],
     stride: usize,
     run: Run,
-    encoder: Encoder,
+    encoder: Option<Encoder>,
     to: &mut LaneSums,
 ) {
     // SAFETY: the caller vouches for the features.
     unsafe {
         match encoder {
-            Encoder::Naf => add_lines::<{ NAF }>(codes, widths, stride, run, to),
-            Encoder::Popcount => add_lines::<{ POPCOUNT }>(codes, widths, stride, run, to),
-            Encoder::Booth4 => add_lines::<{ BOOTH4 }>(codes, widths, stride, run, to),
-            Encoder::Runs => unreachable!("a table, which the portable loop looks up"),
+            None => add_lines::<{ NONE }>(codes, widths, stride, run, to),
+            Some(Encoder::Naf) => add_lines::<{ NAF }>(codes, widths, stride, run, to),
+            Some(Encoder::Popcount) => add_lines::<{ POPCOUNT }>(codes, widths, stride, run, to),
+            Some(Encoder::Booth4) => add_lines::<{ BOOTH4 }>(codes, widths, stride, run, to),
+            Some(Encoder::Runs) => unreachable!("a table, which the portable loop looks up"),
         }
     }
 }
@@ -97,14 +98,20 @@ pub(in super::super) unsafe fn add(
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
 #[inline(always)]
-pub(in super::super) unsafe fn add_each(codes: &[[i16; LANES]], widths: &[u8], encoder: Encoder, to: &mut [LaneSums]) {
+pub(in super::super) unsafe fn add_each(
+    codes: &[[i16; LANES]],
+    widths: &[u8],
+    encoder: Option<Encoder>,
+    to: &mut [LaneSums],
+) {
     // SAFETY: the caller vouches for the features.
     unsafe {
         match encoder {
-            Encoder::Naf => add_pixels::<{ NAF }>(codes, widths, to),
-            Encoder::Popcount => add_pixels::<{ POPCOUNT }>(codes, widths, to),
-            Encoder::Booth4 => add_pixels::<{ BOOTH4 }>(codes, widths, to),
-            Encoder::Runs => unreachable!("a table, which the portable loop looks up"),
+            None => add_pixels::<{ NONE }>(codes, widths, to),
+            Some(Encoder::Naf) => add_pixels::<{ NAF }>(codes, widths, to),
+            Some(Encoder::Popcount) => add_pixels::<{ POPCOUNT }>(codes, widths, to),
+            Some(Encoder::Booth4) => add_pixels::<{ BOOTH4 }>(codes, widths, to),
+            Some(Encoder::Runs) => unreachable!("a table, which the portable loop looks up"),
         }
     }
 }
@@ -113,6 +120,8 @@ pub(in super::super) unsafe fn add_each(codes: &[[i16; LANES]], widths: &[u8], e
 const NAF: u8 = Encoder::Naf as u8;
 const POPCOUNT: u8 = Encoder::Popcount as u8;
 const BOOTH4: u8 = Encoder::Booth4 as u8;
+/// No terms are counted.
+const NONE: u8 = u8::MAX;
 
 /// Terms of thirty-two magnitudes: `Encoder::terms`.
 #[inline(always)]
@@ -129,6 +138,7 @@ unsafe fn terms<const ENCODER: u8>(m: __m512i) -> __m512i {
                 let digits = _mm512_or_si512(edges, _mm512_srli_epi16::<1>(edges));
                 _mm512_and_si512(digits, _mm512_set1_epi16(0x5555))
             }
+            NONE => _mm512_setzero_si512(),
             _ => m,
         };
         _mm512_popcnt_epi16(digits)

@@ -11,13 +11,13 @@ use crate::kernels::geometry::LANES;
 const FOLDED: usize = PIXELS[2];
 
 /// Codes `pixels`, of whose lanes the first `used.0` count, of the last one's `used.1`; the widths of the groups that hold
-/// each pixel go to `widths`, the non-zero codes to the front of `nonzeros`. Returns how many of these there are, or
+/// each pixel go to `widths`, the non-zero codes, if they are to be kept, to the front of `nonzeros`. Returns how many of these there are, or
 /// nothing, and the totals are as they were, if a value is beyond the codes, NaN or infinite.
 ///
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
 #[inline(always)]
-pub(in super::super) unsafe fn code(
+pub(in super::super) unsafe fn code<const KEEP: bool>(
     map: CodeMap,
     pixels: &[[f32; LANES]],
     used: (usize, usize),
@@ -55,7 +55,7 @@ pub(in super::super) unsafe fn code(
                 *summary = match pair {
                     [a, b] if at + 2 <= whole => {
                         let values = [_mm512_loadu_ps(a.as_ptr()), _mm512_loadu_ps(b.as_ptr())];
-                        coder.pair(values, [!0; 2], codes.add(at).cast(), nonzeros)
+                        coder.pair::<KEEP>(values, [!0; 2], codes.add(at).cast(), nonzeros)
                     }
                     _ => {
                         let (mut values, mut masks) = ([_mm512_setzero_ps(); 2], [0; 2]);
@@ -63,7 +63,7 @@ pub(in super::super) unsafe fn code(
                             values[index] = _mm512_loadu_ps(pixel.as_ptr());
                             masks[index] = if at + index + 1 == pixels.len() { of_last } else { all };
                         }
-                        coder.pair(values, masks, codes.add(at).cast(), nonzeros)
+                        coder.pair::<KEEP>(values, masks, codes.add(at).cast(), nonzeros)
                     }
                 };
             }
@@ -104,7 +104,7 @@ impl Coder {
     /// Codes a pair of pixels, of whose lanes those of `masks` count, to `codes`, and the non-zero codes to `nonzeros`
     /// behind those already there. Returns the magnitudes of its codes, and their signs.
     #[inline(always)]
-    unsafe fn pair(
+    unsafe fn pair<const KEEP: bool>(
         &mut self,
         [a, b]: [__m512; 2],
         masks: [__mmask16; 2],
@@ -122,9 +122,11 @@ impl Coder {
             self.see(a, masks[0]);
             self.see(b, masks[1]);
             _mm512_storeu_si512(codes, both);
-            let nonzero = _mm512_test_epi16_mask(both, both);
-            _mm512_storeu_si512(nonzeros.add(self.kept).cast(), _mm512_maskz_compress_epi16(nonzero, both));
-            self.kept += nonzero.count_ones() as usize;
+            if KEEP {
+                let nonzero = _mm512_test_epi16_mask(both, both);
+                _mm512_storeu_si512(nonzeros.add(self.kept).cast(), _mm512_maskz_compress_epi16(nonzero, both));
+                self.kept += nonzero.count_ones() as usize;
+            }
             let sign = _mm512_set1_epi16(SIGN as i16);
             _mm512_ternarylogic_epi64::<0xf8>(_mm512_abs_epi16(both), both, sign)
         }

@@ -1,0 +1,38 @@
+//! What the values of flags are read by, with the word for those that are none.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::format::NumberFormat;
+use crate::kernels::count::Encoder;
+use crate::measure::Statistics;
+use crate::report::columns::{COLUMNS, Column, find};
+
+/// A temperature, or the spread of noise in grey levels.
+pub fn up_to_thousand(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|value| (0.0..=1000.0).contains(value)).ok_or("give a number of 0 to 1000")
+}
+
+/// A number format by its name.
+pub fn number_format(text: &str) -> Result<NumberFormat, &'static str> {
+    text.parse().map_err(|_| "give fixed2 to fixed16, int8 or stored")
+}
+
+/// How much is counted, by its name.
+pub fn statistics() -> impl TypedValueParser<Value = Statistics> {
+    PossibleValuesParser::new(Statistics::ALL.map(Statistics::name)).map(|name| {
+        let named = Statistics::ALL.into_iter().find(|statistics| statistics.name() == name);
+        named.expect("possible values are names of levels")
+    })
+}
+
+/// An encoder by its name.
+pub fn encoder() -> impl TypedValueParser<Value = Encoder> {
+    PossibleValuesParser::new(Encoder::ALL.map(Encoder::name))
+        .map(|name| Encoder::from_name(&name).expect("possible values are names of encoders"))
+}
+
+/// A column of tables by its name.
+pub fn column() -> impl TypedValueParser<Value = &'static Column> {
+    PossibleValuesParser::new(COLUMNS.iter().map(|column| column.name.as_str()))
+        .map(|name| find(&name).expect("possible values are names of columns"))
+}
