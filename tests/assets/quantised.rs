@@ -258,7 +258,7 @@ fn a_ternary_network_is_counted_in_its_three_values() {
         assert!((weights.zero_share.unwrap() - share.as_f64().unwrap()).abs() < 1e-6, "{tensor}");
         // A non-zero weight is one term and at most two bits wide; activations are reals.
         assert_eq!((weights.bits, weights.terms.as_ref().unwrap().naf.per_nonzero), (2, Some(1.0)), "{tensor}");
-        assert!(weights.width_histogram[3..].iter().all(|&count| count == 0), "{tensor}");
+        assert!(weights.width_histogram.as_ref().unwrap()[3..].iter().all(|&count| count == 0), "{tensor}");
         assert_eq!(layer.activations.bits, 16, "{tensor}");
     }
     assert_eq!((shares.len(), document.layers[0].weights.bits), (24, 16));
