@@ -130,6 +130,37 @@ impl Walk {
         s: S,
         x: *const T::Cell,
         w: *const T::Cell,
+        sums: [[T::V; P]; B],
+    ) -> [[T::V; P]; B] {
+        // SAFETY: the caller's.
+        unsafe { self.walk::<S, T, P, B, false>(s, x, w, sums) }
+    }
+
+    /// The same, where blocks of the input lie far from one another in a large map: no hardware looks for the next, so
+    /// its pixels are called into the first-level cache a block ahead.
+    ///
+    /// # Safety
+    /// As [`Walk::accumulate`].
+    #[inline(always)]
+    pub unsafe fn accumulate_far<S: Simd, T: Product<S>, const P: usize, const B: usize>(
+        &self,
+        s: S,
+        x: *const T::Cell,
+        w: *const T::Cell,
+        sums: [[T::V; P]; B],
+    ) -> [[T::V; P]; B] {
+        // SAFETY: the caller's.
+        unsafe { self.walk::<S, T, P, B, true>(s, x, w, sums) }
+    }
+
+    /// # Safety
+    /// As [`Walk::accumulate`].
+    #[inline(always)]
+    unsafe fn walk<S: Simd, T: Product<S>, const P: usize, const B: usize, const FAR: bool>(
+        &self,
+        s: S,
+        x: *const T::Cell,
+        w: *const T::Cell,
         mut sums: [[T::V; P]; B],
     ) -> [[T::V; P]; B] {
         let [planes, rows, columns] = self.outer;
@@ -138,6 +169,12 @@ impl Walk {
         loop {
             // SAFETY: the caller vouches for every address of the walk.
             unsafe {
+                if FAR && row + column == 0 {
+                    let next = x.wrapping_add((plane + 1) * planes.input);
+                    unrolled!(p < P, {
+                        prefetch::<_, true>(next.wrapping_add(p * self.pixel));
+                    });
+                }
                 let x = x.add(plane * planes.input + row * rows.input + column * columns.input);
                 let w = w.add(plane * planes.weights + row * rows.weights + column * columns.weights);
                 sums = self.run::<S, T, P, B>(s, x, w, sums);
@@ -182,7 +219,7 @@ impl Walk {
             });
             if self.ahead > 0 {
                 unrolled!(b < B, {
-                    prefetch(w.wrapping_add(self.ahead + b * LANES));
+                    prefetch::<_, false>(w.wrapping_add(self.ahead + b * LANES));
                 });
             }
             unrolled!(p < P, {
@@ -204,14 +241,14 @@ impl Walk {
     }
 }
 
-/// Calls the line of `from`, which need not be there, into the second-level cache.
+/// Calls the line of `from`, which need not be there, into the first-level cache (`NEAR`) or the second-level one.
 #[inline(always)]
-fn prefetch<T>(from: *const T) {
+fn prefetch<T, const NEAR: bool>(from: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing that the program sees, and no address makes it fail.
     unsafe {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T1>(from.cast());
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        if NEAR { _mm_prefetch::<_MM_HINT_T0>(from.cast()) } else { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = from;

@@ -326,6 +326,7 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
         // Of a small map with many filters, each is used a few times between long absences. The last image calls them.
         let few = rows.len() * columns.len() <= FEW_PIXELS && self.0.image + 1 == job.images;
         let ahead = if few { set.inputs.len() * plane.weights } else { 0 };
+        let far = xg.image_len() * size_of::<f32>() > CACHED;
         // The first live tap, in the frame of the buffer and in the weights.
         let left = taps.start * shape.dilation.1 + xg.halo.left - shape.padding.left;
         let from = origin + set.inputs.start * plane.input + left * xg.lanes;
@@ -344,7 +345,12 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
                 // weights were packed for this walk; the pixels are in the output and this task's.
                 unsafe {
                     let (input, weight) = (job.x.as_ptr().add(from), weights.as_ptr().add(weight));
-                    let sums = walk.accumulate::<S, Reals, P, B>(s, input, weight, bias.map(|bias| [bias; P]));
+                    let sums = bias.map(|bias| [bias; P]);
+                    let sums = if P * B >= 8 && far {
+                        walk.accumulate_far::<S, Reals, P, B>(s, input, weight, sums)
+                    } else {
+                        walk.accumulate::<S, Reals, P, B>(s, input, weight, sums)
+                    };
                     output.store(s, sums, first, y, at);
                 }
                 x = at + P;
