@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::graph::{Graph, Node};
-use crate::kernels::{Geometry, Halo};
+use crate::kernels::{Geometry, Halo, LANES};
 use crate::layers::{Layer, Shape};
 
 use super::fused::{Chain, chains};
@@ -57,8 +57,13 @@ impl Plan {
                     && c <= PLANAR_CHANNELS
                     && layers().any(|(_, layer)| matches!(layer, Layer::Conv(_) | Layer::Embedding(_)))
                     && layers().all(|(reader, layer)| reads_planar(layer, graph.def(reader).inputs[0] == node));
+                // What the caller is handed, where it can be computed as it is handed out.
+                let handed = node == graph.output()
+                    && readers[node.index()].is_empty()
+                    && matches!(graph.def(node).layer, Layer::Resize(_))
+                    && w >= LANES;
                 let geometry =
-                    if planar { Geometry::planar(batch, c, h, w) } else { Geometry::blocked(batch, c, h, w) };
+                    if planar || handed { Geometry::planar(batch, c, h, w) } else { Geometry::blocked(batch, c, h, w) };
                 geometry.with_halo(halo)
             })
             .collect();
@@ -68,13 +73,23 @@ impl Plan {
 
     /// Whether `node` runs when a later one does.
     pub fn is_inner(&self, node: Node) -> bool {
-        self.slots[node.index()] == NOWHERE
+        self.slots[node.index()] == NOWHERE && !self.is_handed(node)
+    }
+
+    /// Whether the value of `node` is the output and written as it is handed to the caller: planar, and in no buffer.
+    pub fn is_handed(&self, node: Node) -> bool {
+        is_handed(node, &self.geometries[node.index()])
     }
 
     /// Bytes of all buffers.
     pub fn bytes(&self) -> usize {
         self.buffers.iter().map(|buffer| buffer.len() * size_of::<f32>()).sum()
     }
+}
+
+/// Whether a value of such a layout is handed out: of planar ones the input alone is not.
+fn is_handed(node: Node, geometry: &Geometry) -> bool {
+    geometry.lanes == 1 && node.index() > 0
 }
 
 /// Whether `layer` reads a planar tensor as well, as its first input or (else) as another one.
@@ -109,7 +124,7 @@ fn share(
     let mut free_after: Vec<usize> = Vec::new();
     let mut slots = Vec::with_capacity(end);
     for node in graph.handles() {
-        if runs_at[node.index()] != node.index() {
+        if runs_at[node.index()] != node.index() || is_handed(node, &geometries[node.index()]) {
             slots.push(NOWHERE);
             continue;
         }

@@ -182,6 +182,7 @@ impl Session {
         let pool = Arc::clone(&self.options.pool);
         let exec = Exec::new(&pool, self.options.isa);
         let input = self.plan.geometries[0];
+        result.resize(self.plan.shapes[self.graph.output().index()].elements() * count, 0.0);
         copy::pack(&exec, count, images, &mut self.buffers[self.plan.slots[0]], &input);
         for node in self.graph.handles().skip(1) {
             if self.plan.is_inner(node) {
@@ -192,17 +193,28 @@ impl Session {
             let inner = probe.and_then(|probe| probe.watch_inside(node));
             match self.plan.chains[node.index()] {
                 Some(chain) => self.chain(chain, node, count, probe),
+                None if node == self.graph.output() && self.plan.is_handed(node) => self.hand(node, count, result),
                 None => self.step(node, count, (watch, inner), part),
             }
             if let Some(start) = start {
                 self.times[node.index()] = start.elapsed();
             }
         }
-        let output = self.graph.output().index();
-        let geometry = self.plan.geometries[output];
-        result.resize(self.plan.shapes[output].elements() * count, 0.0);
-        copy::unpack(&exec, count, &self.buffers[self.plan.slots[output]], &geometry, result);
+        let output = self.graph.output();
+        if !self.plan.is_handed(output) {
+            let geometry = self.plan.geometries[output.index()];
+            copy::unpack(&exec, count, &self.buffers[self.plan.slots[output.index()]], &geometry, result);
+        }
         Ok(())
+    }
+
+    /// Runs the last node on the first `images` images, into what the caller is handed.
+    fn hand(&self, node: Node, images: usize, y: &mut [f32]) {
+        let value =
+            |&input: &Node| (&self.buffers[self.plan.slots[input.index()]][..], &self.plan.geometries[input.index()]);
+        let inputs: Vec<_> = self.graph.def(node).inputs.iter().map(value).collect();
+        let exec = Exec::new(&self.options.pool, self.options.isa);
+        self.ops[node.index()].run(&exec, images, &inputs, y, &self.plan.geometries[node.index()], &mut []);
     }
 
     /// Runs the nodes of `chain`, the last of which is `last`, on the first `images` images.

@@ -122,7 +122,29 @@ pub fn concat(exec: &Exec<'_>, images: usize, parts: &[(&[f32], &Geometry)], y: 
     for part in &sources {
         starts.push(starts[starts.len() - 1] + part.geometry.c);
     }
+    let whole = |part: &Source| part.geometry.lanes == LANES;
+    if sources.iter().all(whole) && starts[..sources.len()].iter().all(|start| start.is_multiple_of(LANES)) {
+        return concat_blocks(exec, images, &sources, y, yg);
+    }
     for_each_pixel(exec, images, &Concat { parts: sources, starts }, y, yg);
+}
+
+/// [`concat()`] of parts that all begin with a block.
+fn concat_blocks(exec: &Exec<'_>, images: usize, parts: &[Source], y: &mut [f32], yg: &Geometry) {
+    assert!(y.len() >= yg.len(), "the output holds its images");
+    let blocks = || parts.iter().flat_map(|part| (0..part.geometry.blocks()).map(move |block| (part, block)));
+    assert_eq!(blocks().count(), yg.blocks(), "all blocks of the output");
+    let blocks: Vec<_> = blocks().collect();
+    let y = Shared::new(y);
+    exec.for_each_task(images * blocks.len(), |_, task| {
+        let (image, block) = (task / blocks.len(), task % blocks.len());
+        let (part, inner) = blocks[block];
+        for row in 0..yg.h {
+            let from = &part.data[part.geometry.at(image, inner, row, 0)..][..yg.w * LANES];
+            // SAFETY: each block of each image belongs to one task.
+            unsafe { y.slice(yg.at(image, block, row, 0), yg.w * LANES) }.copy_from_slice(from);
+        }
+    });
 }
 
 struct Rows<'a>(Source<'a>);

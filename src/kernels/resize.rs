@@ -1,8 +1,14 @@
 //! Bilinear resize with both conventions for corners.
 
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use super::buffer::Buffer;
 use super::exec::Exec;
-use super::geometry::Geometry;
+use super::geometry::{Geometry, Halo, LANES};
+use super::isa::Kernel;
 use super::pixels::{Pixel, PixelOp, Source, for_each_pixel};
+use super::shared::Shared;
 use super::simd::Simd;
 
 /// For each output row (or column): the two it lies between, and how far it is towards the second.
@@ -12,7 +18,12 @@ type Table = Vec<(usize, usize, f32)>;
 pub struct Bilinear {
     rows: Table,
     columns: Table,
+    /// Widened rows of the tasks that fill planes.
+    scratch: Mutex<Vec<Buffer>>,
 }
+
+/// Tasks for each thread: enough to share evenly.
+const TASKS: usize = 4;
 
 /// PyTorch's source coordinates: `i * (in - 1) / (out - 1)` with aligned corners, else `(i + 0.5) * in / out - 0.5`, not
 /// below 0.
@@ -33,7 +44,8 @@ fn table(input: usize, output: usize, align_corners: bool) -> Table {
 impl Bilinear {
     /// From `x` to `y`, of the same images and channels.
     pub fn new(x: &Geometry, y: &Geometry, align_corners: bool) -> Self {
-        Self { rows: table(x.h, y.h, align_corners), columns: table(x.w, y.w, align_corners) }
+        let (rows, columns) = (table(x.h, y.h, align_corners), table(x.w, y.w, align_corners));
+        Self { rows, columns, scratch: Mutex::default() }
     }
 
     /// The rows and the columns that a pixel lies between, and how far it is towards the second of each.
@@ -42,9 +54,93 @@ impl Bilinear {
         [self.rows[y], self.columns[x]]
     }
 
-    /// Resizes the first `images` images.
+    /// Resizes the first `images` images, into blocks or, where there are rows of sixteen pixels, into planes without halo.
     pub fn run(&self, exec: &Exec<'_>, images: usize, x: (&[f32], &Geometry), y: &mut [f32], yg: &Geometry) {
-        for_each_pixel(exec, images, &Op { tables: self, x: Source::new(x.0, x.1) }, y, yg);
+        let op = Op { tables: self, x: Source::new(x.0, x.1) };
+        if yg.lanes == LANES {
+            return for_each_pixel(exec, images, &op, y, yg);
+        }
+        assert!(yg.w >= LANES && yg.halo == Halo::default(), "planes of whole vectors");
+        let y = Shared::new(y);
+        let bands = (TASKS * exec.pool.threads()).div_ceil(images).min(yg.h);
+        exec.for_each_task(images * bands, |_, task| {
+            let (image, band) = (task / bands, task % bands);
+            let mut wide = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            wide.reserve(2 * LANES * yg.w);
+            let rows = yg.h * band / bands..yg.h * (band + 1) / bands;
+            exec.isa.run(Planes { op: &op, image, rows, y, yg, wide: &mut wide });
+            self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(wide);
+        });
+    }
+}
+
+/// Some rows of all planes of an image. Rows of the input are widened once, `[upper, lower][channel][column]`, and all rows
+/// that lie between two of them are taken from these.
+struct Planes<'a> {
+    op: &'a Op<'a>,
+    image: usize,
+    rows: Range<usize>,
+    y: Shared<'a>,
+    yg: &'a Geometry,
+    wide: &'a mut [f32],
+}
+
+impl Kernel for Planes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { op, image, rows, y, yg, wide } = self;
+        let (h, w) = (yg.h, yg.w);
+        let (upper, lower) = wide[..2 * LANES * w].split_at_mut(LANES * w);
+        for block in 0..yg.c.div_ceil(LANES) {
+            let mut between = None;
+            for row in rows.clone() {
+                let (top, bottom, down) = op.tables.rows[row];
+                if between != Some((top, bottom)) {
+                    op.widen(s, Pixel { image, block, y: top, x: 0 }, upper);
+                    op.widen(s, Pixel { image, block, y: bottom, x: 0 }, lower);
+                    between = Some((top, bottom));
+                }
+                for lane in 0..LANES.min(yg.c - block * LANES) {
+                    let channel = image * yg.c + block * LANES + lane;
+                    // SAFETY: each row of each channel of each image belongs to one task.
+                    let to = unsafe { y.slice((channel * h + row) * w, w) };
+                    let (upper, lower) = (&upper[lane * w..][..w], &lower[lane * w..][..w]);
+                    for start in (0..w).step_by(LANES) {
+                        // The last pixels of a row are computed together with some before them.
+                        let start = start.min(w - LANES);
+                        let value = Op::between(s, s.load(&upper[start..]), s.load(&lower[start..]), down);
+                        s.store(&mut to[start..], value);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Op<'_> {
+    #[inline(always)]
+    fn between<S: Simd>(s: S, a: S::V, b: S::V, t: f32) -> S::V {
+        s.fma(s.sub(b, a), s.splat(t), a)
+    }
+
+    /// A row of sixteen channels of the input, each as wide as the output.
+    #[inline(always)]
+    fn widen<S: Simd>(&self, s: S, at: Pixel, to: &mut [f32]) {
+        let w = self.tables.columns.len();
+        for start in (0..w).step_by(LANES) {
+            let start = start.min(w - LANES);
+            let mut pixels = [s.splat(0.0); LANES];
+            for (pixel, &(left, right, across)) in pixels.iter_mut().zip(&self.tables.columns[start..]) {
+                let [left, right] = [self.x.load(s, Pixel { x: left, ..at }), self.x.load(s, Pixel { x: right, ..at })];
+                *pixel = Self::between(s, left, right, across);
+            }
+            let columns = s.transpose(pixels);
+            for lane in 0..LANES {
+                s.store(&mut to[lane * w + start..], columns[lane]);
+            }
+        }
     }
 }
 
@@ -58,9 +154,8 @@ impl PixelOp for Op<'_> {
     fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
         let [(top, bottom, down), (left, right, across)] = self.tables.place(at.y, at.x);
         let load = |y: usize, x: usize| self.x.load(s, Pixel { y, x, ..at });
-        let between = |a: S::V, b: S::V, t: f32| s.fma(s.sub(b, a), s.splat(t), a);
-        let upper = between(load(top, left), load(top, right), across);
-        let lower = between(load(bottom, left), load(bottom, right), across);
-        between(upper, lower, down)
+        let upper = Self::between(s, load(top, left), load(top, right), across);
+        let lower = Self::between(s, load(bottom, left), load(bottom, right), across);
+        Self::between(s, upper, lower, down)
     }
 }
