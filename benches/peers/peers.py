@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-OURS = ("deadweight-off", "deadweight-full")
+OURS = ("deadweight-off", "deadweight-values", "deadweight-full")
 RUST = ("tract", "rten")
 # Largest difference of outputs, in shares of the largest output: reals by 1e-3, codes by a few steps of 8 bits.
 REAL, CODES = 1e-3, 0.1
@@ -122,7 +122,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="where export.py wrote the networks")
     parser.add_argument("--jobs", required=True, help="NETWORK@BATCH,...")
-    parser.add_argument("--engines", default="deadweight-off,deadweight-full,onnxruntime,openvino,torch,candle,tract,rten")
+    parser.add_argument("--engines", default="deadweight-off,deadweight-values,deadweight-full,onnxruntime,openvino,torch,candle,tract,rten")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--ms", type=float, default=150, help="about how long a turn takes")

@@ -55,13 +55,13 @@ def row(key, engines):
     cells = [name, batch, threads, f"{engines['deadweight-off']['ms']:.2f}"]
     for peer, limit in zip(PEERS, [*target[:2], *[OTHERS] * 4]):
         cells.append(cell(ratio(engines, peer), limit))
-    full = ratio(engines, "deadweight-off", "deadweight-full")
-    cells.append(cell(full, target[2]))
+    for level, limit in (("deadweight-values", target[2]), ("deadweight-full", target[2])):
+        cells.append(cell(ratio(engines, "deadweight-off", level) if level in engines else None, limit))
     return "| " + " | ".join(cells) + " |"
 
 
 def table(results):
-    heads = ["network", "batch", "threads", "plain, ms", *(f"/ {NAMES.get(p, p)}" for p in PEERS), "full / plain"]
+    heads = ["network", "batch", "threads", "plain, ms", *(f"/ {NAMES.get(p, p)}" for p in PEERS), "values / plain", "full / plain"]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "---|" * (len(heads) - 1)]
     return "\n".join(lines + [row(key, result["engines"]) for key, result in results.items()])
 
@@ -78,8 +78,11 @@ def hooks(results):
         if "torch-hooks" in engines:
             over = cell(ratio(engines, "torch-hooks", "deadweight-full"), 0.08 if "mobilenet" in key else 0.25)
             cost = ratio(engines, "torch", "torch-hooks")
-            lines.append(f"| {key.split()[0]} | {key.split()[1]} | {over} | {cost[1]:.2f} |")
-    head = "| network@batch | threads | full statistics / PyTorch with hooks | hooks / plain PyTorch |\n|---|---|---|---|\n"
+            compiled = ratio(engines, "torch-compile")
+            cells = [*key.split(), over, f"{cost[1]:.2f}", f"{compiled[1]:.3f}" if compiled else "–"]
+            lines.append(f"| {' | '.join(cells)} |")
+    heads = ["network@batch", "threads", "full statistics / PyTorch with hooks", "hooks / plain PyTorch", "plain / compiled"]
+    head = f"| {' | '.join(heads)} PyTorch |\n|{'---|' * len(heads)}\n"
     return head + "\n".join(lines) if lines else ""
 
 

@@ -9,17 +9,19 @@ python3 -m venv "$dir/venv"
 "$dir/venv/bin/pip" install --quiet -r "$here/requirements.txt"
 cargo build --release --locked --manifest-path "$here/../../Cargo.toml" --example peer_worker
 cargo build --release --locked --manifest-path "$here/rust/Cargo.toml" --target-dir "$dir/rust"
-small=resnet18@1,resnet50@1,mobilenetv2@1,mobilenetv3@1,lstm650@1,lstm650@20,lstm1500@1,lstm1500@20
+small=resnet18@1,resnet50@1,mobilenetv2@1,mobilenetv3@1
+texts=lstm650@1,lstm650@20,lstm1500@1,lstm1500@20
 batched=resnet18@8,resnet50@8,mobilenetv2@8,mobilenetv3@8
 large=deeplab-mobilenetv2@1,deeplab-resnet50@1,dncnn@1
 int8=mobilenetv2-int8@1,mobilenetv2-int8@8
-"$dir/venv/bin/python" "$here/export.py" "$dir" $(echo "$small,$batched,$large,$int8" | tr , ' ')
+"$dir/venv/bin/python" "$here/export.py" "$dir" $(echo "$small,$texts,$batched,$large,$int8" | tr , ' ')
 time() {
     "$dir/venv/bin/python" "$here/peers.py" --dir "$dir" --out "$dir/figures.json" --rust "$dir/rust/release" "$@"
 }
-ours=deadweight-off,deadweight-full
+ours=deadweight-off,deadweight-values,deadweight-full
 peers=onnxruntime,openvino,torch,candle,tract,rten
-time --jobs "$small" --engines $ours,$peers,torch-hooks --rounds 7
+time --jobs "$small" --engines $ours,$peers,torch-hooks,torch-compile --rounds 7
+time --jobs "$texts" --engines $ours,$peers,torch-hooks --rounds 5
 time --jobs "$batched" --engines $ours,$peers --rounds 5
 time --jobs "$large" --engines $ours,$peers --rounds 3
 time --jobs "$int8" --engines $ours,onnxruntime,openvino --rounds 7

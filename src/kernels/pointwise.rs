@@ -122,6 +122,17 @@ impl PixelOp for Mul<'_> {
         let place = if self.broadcast { Pixel { y: 0, x: 0, ..at } } else { at };
         s.mul(self.x.load(s, at), self.gate.load(s, place))
     }
+
+    #[inline(always)]
+    fn row<S: Simd>(&self, s: S, at: Pixel, to: &mut [[f32; LANES]]) -> bool {
+        let (true, Some(from)) = (self.broadcast, self.x.row(at)) else { return false };
+        // Filling lanes are zero in both.
+        let gate = self.gate.load(s, Pixel { y: 0, x: 0, ..at });
+        for (to, from) in to.iter_mut().zip(from) {
+            s.store(to, s.mul(s.load(from), gate));
+        }
+        true
+    }
 }
 
 /// `y = x * gate`, the gate `[N, C, 1, 1]` or of the shape of `x`.
