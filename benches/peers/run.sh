@@ -20,9 +20,9 @@ time() {
 }
 ours=deadweight-off,deadweight-values,deadweight-full
 peers=onnxruntime,openvino,torch,candle,tract,rten
-time --jobs "$small" --engines $ours,$peers,torch-hooks,torch-compile --rounds 7
+time --jobs "$small" --engines $ours,$peers,torch-hooks,torch-compile --rounds 5
 time --jobs "$texts" --engines $ours,$peers,torch-hooks --rounds 5
 time --jobs "$batched" --engines $ours,$peers --rounds 5
 time --jobs "$large" --engines $ours,$peers --rounds 3
-time --jobs "$int8" --engines $ours,onnxruntime,openvino --rounds 7
+time --jobs "$int8" --engines $ours,onnxruntime,openvino --rounds 5
 "$dir/venv/bin/python" "$here/report.py" "$dir/figures.json" "$dir/table.md"
