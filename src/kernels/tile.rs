@@ -172,7 +172,7 @@ impl Walk {
                 if FAR && row + column == 0 {
                     let next = x.wrapping_add((plane + 1) * planes.input);
                     unrolled!(p < P, {
-                        prefetch::<_, true>(next.wrapping_add(p * self.pixel));
+                        prefetch::<_, NEAR>(next.wrapping_add(p * self.pixel));
                     });
                 }
                 let x = x.add(plane * planes.input + row * rows.input + column * columns.input);
@@ -219,7 +219,7 @@ impl Walk {
             });
             if self.ahead > 0 {
                 unrolled!(b < B, {
-                    prefetch::<_, false>(w.wrapping_add(self.ahead + b * LANES));
+                    prefetch::<_, SECOND>(w.wrapping_add(self.ahead + b * LANES));
                 });
             }
             unrolled!(p < P, {
@@ -241,14 +241,20 @@ impl Walk {
     }
 }
 
-/// Calls the line of `from`, which need not be there, into the first-level cache (`NEAR`) or the second-level one.
+/// Into the first-level cache, as x86-64 numbers it.
+pub const NEAR: i32 = 3;
+/// Into the second-level cache.
+const SECOND: i32 = 2;
+/// Into the first-level cache, to be written there.
+pub const WRITTEN: i32 = 7;
+
+/// Calls the line of `from`, which need not be there, to where `HINT` says.
 #[inline(always)]
-fn prefetch<T, const NEAR: bool>(from: *const T) {
+pub fn prefetch<T, const HINT: i32>(from: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing that the program sees, and no address makes it fail.
     unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
-        if NEAR { _mm_prefetch::<_MM_HINT_T0>(from.cast()) } else { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+        std::arch::x86_64::_mm_prefetch::<HINT>(from.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = from;

@@ -341,6 +341,9 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
                 let at = x.min(columns.end - P);
                 let from = from + at * pixel;
                 debug_assert!(walk.fits(P, B, job.x.len() - from, weights.len() - weight));
+                if P * B >= 8 {
+                    output.call::<P, B>(first, y, at);
+                }
                 // SAFETY: the halo of `x` holds every tap of every window and its buffer every image (asserted), the
                 // weights were packed for this walk; the pixels are in the output and this task's.
                 unsafe {

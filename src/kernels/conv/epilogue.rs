@@ -8,10 +8,12 @@ use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::requantize::Requantizer;
 use crate::kernels::simd::Simd;
-use crate::kernels::tile::unrolled;
+use crate::kernels::tile::{NEAR, WRITTEN, prefetch, unrolled};
 
 /// Bytes of an output of which the third-level cache would have forgotten the start when the next layer reads it.
 pub(super) const STREAMED: usize = 48 << 20;
+/// Bytes of an image's output that lies in the third-level cache, not nearer, when it is written.
+const FAR: usize = 400_000;
 
 impl Job<'_> {
     /// What is left to do as bounds, where it is nothing else: tiles apply these as they store.
@@ -35,12 +37,14 @@ impl Job<'_> {
         // What is finished later is read again at once.
         let large = self.yg.len() * size_of::<f32>() >= STREAMED && self.bounds().is_some();
         let plane = |geometry: &Geometry| Plane { row: geometry.row_len(), plane: geometry.plane_len() };
+        let streams = large && (to as usize).is_multiple_of(LANES * size_of::<f32>());
         Output {
             low: s.splat(low),
             high: s.splat(high),
             to,
             strides: plane(self.yg),
-            streams: large && (to as usize).is_multiple_of(LANES * size_of::<f32>()),
+            streams,
+            far: !streams && self.yg.image_len() * size_of::<f32>() > FAR,
             residual: self.residual.map(|(from, g)| (from[g.at(image, 0, 0, 0)..].as_ptr(), plane(g))),
         }
     }
@@ -78,11 +82,36 @@ pub(super) struct Output<S: Simd> {
     strides: Plane,
     /// Whether it is stored past the caches.
     streams: bool,
+    /// Whether it is far from the core.
+    far: bool,
     /// First pixel of the first block of the residual.
     residual: Option<(*const f32, Plane)>,
 }
 
 impl<S: Simd> Output<S> {
+    /// Calls what [`Output::store`] will read and write of pixels `x..x + P` of row `y` of blocks `first..first + B`,
+    /// where it is far.
+    #[inline(always)]
+    pub(super) fn call<const P: usize, const B: usize>(&self, first: usize, y: usize, x: usize) {
+        if !self.far {
+            return;
+        }
+        let to = self.to.wrapping_add(self.strides.at(first, y, x));
+        unrolled!(b < B, {
+            unrolled!(p < P, {
+                prefetch::<_, WRITTEN>(to.wrapping_add(b * self.strides.plane + p * LANES));
+            });
+        });
+        if let Some((from, strides)) = self.residual {
+            let from = from.wrapping_add(strides.at(first, y, x));
+            unrolled!(b < B, {
+                unrolled!(p < P, {
+                    prefetch::<_, NEAR>(from.wrapping_add(b * strides.plane + p * LANES));
+                });
+            });
+        }
+    }
+
     /// Adds the residual to `sums[b][p]`, the value of pixel `x + p` of row `y` of block `first + b`, bounds and stores
     /// it. Activations that are more than bounds are left to [`Job::finish`].
     ///
