@@ -3,21 +3,20 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::classes::{Classes, Run};
+use super::classes::Classes;
 use super::code::{CodeMap, Encoder, MAX_WIDTH};
 use super::gather::{gather_channels, gather_features, gather_step};
 use super::histogram::CodeHistogram;
 use super::lanes::LaneTotals;
-use super::lines::Lines;
+use super::lines::{Coding, Halves, Lines, Source};
 use super::sums::{LANE_SUMS, Sums, unkey};
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
+use crate::kernels::tile::{WRITTEN, prefetch};
 
 /// Pixels that are coded at a time: their codes stay in the first-level cache's reach.
 const CHUNK: usize = 1024;
-/// Pixels of a run whose 16-bit lane sums cannot overflow: widths are at most 17.
-const LONGEST: usize = u16::MAX as usize / MAX_WIDTH;
 /// Positions of a place whose 32-bit lane sums cannot overflow.
 const ROOM: u64 = u32::MAX as u64 / MAX_WIDTH as u64;
 
@@ -33,14 +32,36 @@ pub enum Grouping {
 }
 
 /// The sums of one place's sixteen lanes, as they are added up.
-pub(super) type LaneSums = [[u32; LANES]; LANE_SUMS];
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+pub(super) struct LaneSums(pub(super) [[u32; LANES]; LANE_SUMS]);
+
+/// Classes of columns as a pass adds them up: all even columns to one class and all odd ones to one, and then columns of other
+/// classes are taken out again.
+struct Columns {
+    /// The class of most even columns, and of most odd ones.
+    most: [usize; 2],
+    /// The columns that are of another class than most of their kind.
+    others: Vec<usize>,
+}
+
+impl Columns {
+    fn new(classes: &Classes) -> Self {
+        let most = [0, 1].map(|odd| {
+            let of_class =
+                |class: usize| classes.of.iter().skip(odd).step_by(2).filter(|&&of| usize::from(of) == class).count();
+            (0..classes.len()).max_by_key(|&class| of_class(class)).unwrap_or(0)
+        });
+        let others = (0..classes.of.len()).filter(|&column| usize::from(classes.of[column]) != most[column % 2]);
+        Self { most, others: others.collect() }
+    }
+}
 
 /// Adds up the operand of one layer.
 pub struct Counter {
-    map: CodeMap,
-    /// Whose terms are counted; none where neither terms nor codes are.
-    encoder: Option<Encoder>,
+    coding: Coding,
     grouping: Grouping,
+    columns: Columns,
     sums: Sums,
     codes: CodeHistogram,
     lines: Lines,
@@ -63,28 +84,31 @@ impl Counter {
     ) -> Self {
         let encoder = encoder.into();
         let sums = Sums::new(classes, channels, if encoder.is_some() { map.codes() } else { 0 });
-        let pending = vec![[[0; LANES]; LANE_SUMS]; sums.groups.len()];
+        let pending = vec![LaneSums::default(); sums.groups.len()];
         let (codes, lines) = (CodeHistogram::default(), Lines::default());
-        Self { map, encoder, grouping, sums, codes, lines, values: Vec::new(), pending, room: ROOM }
+        let (coding, columns) = (Coding { map, encoder }, Columns::new(&sums.classes[1]));
+        Self { coding, grouping, columns, sums, codes, lines, values: Vec::new(), pending, room: ROOM }
     }
 
     /// What was added up so far.
     pub fn into_sums(mut self) -> Sums {
-        if self.encoder.is_some() {
-            self.codes.drain_into(&mut self.sums.values.codes, self.map.lo);
+        if self.coding.encoder.is_some() {
+            self.codes.drain_into(&mut self.sums.values.codes, self.coding.map.lo);
         }
         self.flush();
         if self.sums.values.elements > 0 {
             // Codes order as values do.
-            self.sums.values.code_extremes = self.sums.values.extremes.map(|extreme| self.map.code(unkey(extreme)));
+            self.sums.values.code_extremes =
+                self.sums.values.extremes.map(|extreme| self.coding.map.code(unkey(extreme)));
         }
         self.sums
     }
 
     /// Moves the lanes' sums on before they can overflow.
     fn flush(&mut self) {
+        self.lines.counts.drain_into(&mut self.sums.values.group_widths);
         for (pending, sums) in self.pending.iter_mut().zip(self.sums.lanes.chunks_exact_mut(LANES)) {
-            for (which, lanes) in pending.iter_mut().enumerate() {
+            for (which, lanes) in pending.0.iter_mut().enumerate() {
                 for (lane, sum) in lanes.iter_mut().enumerate() {
                     sums[lane][which] += u64::from(std::mem::take(sum));
                 }
@@ -113,17 +137,11 @@ impl Counter {
             self.flush();
         }
         self.room -= positions;
-        if self.encoder.is_some() {
-            self.codes.make_room(geometry.image_len() as u64, &mut self.sums.values.codes, self.map.lo);
+        if self.coding.encoder.is_some() {
+            self.codes.make_room(geometry.image_len() as u64, &mut self.sums.values.codes, self.coding.map.lo);
         }
         let part = Part { x, geometry, image, rows, first };
-        match self.encoder {
-            None => isa.run(Pass { counter: self, part, terms: |_| 0 }),
-            Some(Encoder::Naf) => isa.run(Pass { counter: self, part, terms: |m| Encoder::Naf.terms(m) }),
-            Some(Encoder::Popcount) => isa.run(Pass { counter: self, part, terms: |m| Encoder::Popcount.terms(m) }),
-            Some(Encoder::Booth4) => isa.run(Pass { counter: self, part, terms: |m| Encoder::Booth4.terms(m) }),
-            Some(Encoder::Runs) => isa.run(Pass { counter: self, part, terms: |m| Encoder::Runs.terms(m) }),
-        }
+        isa.run(Pass { counter: self, part })
     }
 }
 
@@ -138,34 +156,33 @@ pub(super) struct Part<'a> {
 }
 
 /// Counts a part.
-struct Pass<'a, F> {
+struct Pass<'a> {
     counter: &'a mut Counter,
     part: Part<'a>,
-    terms: F,
 }
 
-impl<F: Fn(u16) -> u16> Kernel for Pass<'_, F> {
+impl Kernel for Pass<'_> {
     type Output = bool;
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> bool {
-        let Self { counter, part, terms } = self;
+        let Self { counter, part } = self;
         let mut lanes = LaneTotals::default();
         let mut values = std::mem::take(&mut counter.values);
         match counter.grouping {
             Grouping::Channels => {
                 for block in 0..counter.sums.blocks() {
-                    counter.block(simd, &part, block, (&mut lanes, &mut values), &terms);
+                    counter.block(simd, &part, block, (&mut lanes, &mut values));
                 }
             }
             Grouping::Features => {
                 let features = gather_features(&part, &mut values);
-                counter.features(simd, &values, features, &mut lanes, &terms);
+                counter.features(simd, &values, features, &mut lanes);
             }
             Grouping::Steps => {
                 for (y, column) in part.rows.clone().flat_map(|y| (0..part.geometry.w).map(move |x| (y, x))) {
                     gather_step(&part, (y, column), &mut values);
-                    counter.features(simd, &values, part.geometry.c, &mut lanes, &terms);
+                    counter.features(simd, &values, part.geometry.c, &mut lanes);
                 }
             }
         }
@@ -184,44 +201,64 @@ impl Counter {
         part: &Part<'_>,
         block: usize,
         (totals, values): (&mut LaneTotals, &mut Vec<f32>),
-        terms: &impl Fn(u16) -> u16,
     ) {
         let Part { x, geometry, image, .. } = *part;
         let used = (self.sums.channels - block * LANES).min(LANES);
-        let at_once = (CHUNK / geometry.w.max(1)).max(1);
+        let (pixels, used) = (geometry.w, (used, used));
+        let at_once = (CHUNK / pixels.max(1)).max(1);
         for start in part.rows.clone().step_by(at_once) {
             let rows = start..part.rows.end.min(start + at_once);
-            self.lines.begin(rows.len(), geometry.w);
-            for (line, y) in rows.clone().enumerate() {
-                let of_row = if geometry.lanes == LANES {
-                    let start = geometry.at(image, block, y, 0);
-                    &x[start..start + geometry.w * LANES]
-                } else {
-                    gather_channels(part, y, block * LANES..block * LANES + used, values);
-                    &*values
-                };
-                self.lines.code(simd, (self.map, self.encoder.is_some()), of_row, line, (used, used), totals);
-            }
-            self.lines.count_groups(simd, &mut self.sums.values.group_widths);
-            self.seen((rows.len() * geometry.w * used) as u64);
-            let class_of = |y: usize| usize::from(self.sums.classes[0].of[y + part.first]);
+            self.lines.begin(rows.len(), pixels);
+            let classes = Arc::clone(&self.sums.classes);
+            let class_of = |y: usize| usize::from(classes[0].of[y + part.first]);
             let mut from = rows.start;
             while from < rows.end {
                 let class = class_of(from);
                 let to = (from + 1..rows.end).find(|&y| class_of(y) != class).unwrap_or(rows.end);
-                for column_class in 0..self.sums.classes[1].len() {
-                    let place = self.sums.place(class, column_class, block);
-                    for run in &self.sums.classes[1].runs[column_class] {
-                        let lines = from - rows.start..to - rows.start;
-                        self.lines.add_groups(simd, lines.clone(), *run, &mut self.sums.groups[place]);
-                        for run in run.split(LONGEST / at_once) {
-                            let to = &mut self.pending[place];
-                            self.lines.add(simd, lines.clone(), run, (self.encoder, terms), to);
-                        }
+                let lines = from - rows.start..to - rows.start;
+                // The lines are coded first, and what they will be added to was last needed an image ago.
+                for class_of_columns in 0..classes[1].len() {
+                    let pending = &self.pending[self.sums.place(class, class_of_columns, block)];
+                    pending.0.iter().for_each(|sums| prefetch::<_, WRITTEN>(sums.as_ptr()));
+                }
+                let most = self.columns.most.map(|of_most| self.sums.place(class, of_most, block));
+                let mut halves = halves(&mut self.pending, most);
+                if geometry.lanes == LANES {
+                    let source =
+                        Source { x: &x[geometry.at(image, block, from, 0)..], row: geometry.row_len(), pixels, used };
+                    self.lines.code(simd, self.coding, source, lines.clone(), Some(&mut halves), totals);
+                } else {
+                    for (line, y) in lines.clone().zip(from..to) {
+                        gather_channels(part, y, block * LANES..block * LANES + used.0, values);
+                        let source = Source { x: values, row: 0, pixels, used };
+                        self.lines.code(simd, self.coding, source, line..line + 1, Some(&mut halves), totals);
                     }
                 }
+                self.place(simd, lines, (class, block));
                 from = to;
             }
+            self.seen((rows.len() * pixels * used.0) as u64);
+        }
+    }
+
+    /// Adds the groups of some lines, of rows of one class, and moves what was added of columns that are of another class than
+    /// most to where it belongs.
+    #[inline(always)]
+    fn place<S: Simd>(&mut self, simd: S, lines: Range<usize>, (class, block): (usize, usize)) {
+        let columns = &self.columns;
+        let groups = self.lines.groups(simd, lines.clone());
+        for (of_most, groups) in columns.most.into_iter().zip(&groups) {
+            let most = self.sums.place(class, of_most, block);
+            self.sums.groups[most].add(groups);
+        }
+        for &column in &columns.others {
+            let own = self.sums.place(class, self.sums.classes[1].of[column].into(), block);
+            let most = self.sums.place(class, columns.most[column % 2], block);
+            let places = self.pending.get_disjoint_mut([own, most]).expect("two places");
+            self.lines.move_column(simd, self.coding.encoder, lines.clone(), column, places);
+            let groups = self.lines.groups_of_column(lines.clone(), column);
+            self.sums.groups[own].add(&groups);
+            self.sums.groups[most].subtract(&groups);
         }
     }
 
@@ -229,38 +266,33 @@ impl Counter {
     #[inline(always)]
     fn seen(&mut self, values: u64) {
         self.sums.values.elements += values;
-        if self.encoder.is_some() {
+        if self.coding.encoder.is_some() {
             self.codes.add(self.lines.nonzeros(), values);
         }
     }
 
     /// Features in `values`, filled up to pixels, each of which is its own block.
     #[inline(always)]
-    fn features<S: Simd>(
-        &mut self,
-        simd: S,
-        values: &[f32],
-        features: usize,
-        totals: &mut LaneTotals,
-        terms: &impl Fn(u16) -> u16,
-    ) {
+    fn features<S: Simd>(&mut self, simd: S, values: &[f32], features: usize, totals: &mut LaneTotals) {
         let pixels = values.len() / LANES;
         self.lines.begin(1, pixels);
         // The last pixel may have filling lanes.
-        self.lines.code(
-            simd,
-            (self.map, self.encoder.is_some()),
-            values,
-            0,
-            (LANES, features - (pixels - 1) * LANES),
-            totals,
-        );
-        self.lines.count_groups(simd, &mut self.sums.values.group_widths);
+        let used = (LANES, features - (pixels - 1) * LANES);
+        self.lines.code(simd, self.coding, Source { x: values, row: 0, pixels, used }, 0..1, None, totals);
         self.seen(features as u64);
-        for block in 0..pixels {
-            let run = Run { start: block, count: 1, step: 1 };
-            self.lines.add_groups(simd, 0..1, run, &mut self.sums.groups[block]);
+        for (block, groups) in self.sums.groups[..pixels].iter_mut().enumerate() {
+            groups.add(&self.lines.groups_of_column(0..1, block));
         }
-        self.lines.add_each(simd, (self.encoder, terms), &mut self.pending[..pixels]);
+        self.lines.add_each(simd, self.coding.encoder, &mut self.pending[..pixels]);
     }
+}
+
+/// Where even and odd pixels are added.
+#[inline(always)]
+fn halves(pending: &mut [LaneSums], [even, odd]: [usize; 2]) -> Halves<'_> {
+    if even == odd {
+        return Halves { even: &mut pending[even], odd: None };
+    }
+    let [even, odd] = pending.get_disjoint_mut([even, odd]).expect("two places");
+    Halves { even, odd: Some(odd) }
 }

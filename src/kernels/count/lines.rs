@@ -1,14 +1,14 @@
-//! Lines of pixels as codes, with the widths of their groups: what a pass looks at twice.
+//! Lines of pixels as codes, with the widths of their groups, and what both add up to.
 
 use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
-use super::classes::Run;
 use super::code::{CodeMap, Encoder, bits};
 use super::counter::LaneSums;
+use super::groups::GroupCounts;
 use super::lanes::LaneTotals;
-use super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH, WidthHistogram};
+use super::sums::{GroupSums, NONZERO, NONZERO_G16, TERMS, WIDTH};
 use crate::kernels::geometry::LANES;
 use crate::kernels::simd::Simd;
 
@@ -17,30 +17,94 @@ pub(super) const PIXELS: [usize; 3] = [1, 4, 16];
 /// Bit of a group's summary that says that a code is negative; magnitudes have 15 bits.
 pub(super) const SIGN: u16 = 0x8000;
 
+/// Codes of an even pixel and the odd one after it, lane by lane.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Couple(pub(super) [[i16; 2]; LANES]);
+
+/// Where even and odd pixels are added: to two places, or both to one.
+pub(super) struct Halves<'a> {
+    pub(super) even: &'a mut LaneSums,
+    pub(super) odd: Option<&'a mut LaneSums>,
+}
+
+impl Halves<'_> {
+    /// Where pixels of this parity are added.
+    #[inline(always)]
+    pub(super) fn of(&mut self, pixel: usize) -> &mut LaneSums {
+        match &mut self.odd {
+            Some(odd) if pixel % 2 == 1 => odd,
+            _ => self.even,
+        }
+    }
+}
+
+/// How values become codes, and what is noted of these.
+#[derive(Clone, Copy)]
+pub(super) struct Coding {
+    pub(super) map: CodeMap,
+    /// Whose terms are counted; none where neither terms nor codes are.
+    pub(super) encoder: Option<Encoder>,
+}
+
+/// Lines of values `[pixel][16]`.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    /// From the first pixel of the first line on.
+    pub(super) x: &'a [f32],
+    /// Floats from line to line.
+    pub(super) row: usize,
+    /// Pixels of each.
+    pub(super) pixels: usize,
+    /// Of each pixel's lanes, how many count; and of the last one's.
+    pub(super) used: (usize, usize),
+}
+
+impl<'a> Source<'a> {
+    /// The pixels of line `line`.
+    fn line(&self, line: usize) -> &'a [[f32; LANES]] {
+        self.x[line * self.row..][..self.pixels * LANES].as_chunks().0
+    }
+
+    /// Smallest and largest value of the first `lines` lines.
+    pub(super) fn extremes(&self, lines: usize) -> [f32; 2] {
+        let of_pixels = |pixels: &[[f32; LANES]], used: usize, extremes: [f32; 2]| {
+            let values = pixels.iter().flat_map(|pixel| &pixel[..used]);
+            values.fold(extremes, |[low, high], &x| [low.min(x), high.max(x)])
+        };
+        (0..lines).fold([f32::INFINITY, f32::NEG_INFINITY], |extremes, line| {
+            let (last, others) = self.line(line).split_last().expect("a line has pixels");
+            let extremes = of_pixels(others, self.used.0, extremes);
+            of_pixels(std::slice::from_ref(last), self.used.1, extremes)
+        })
+    }
+}
+
 /// Rows of one channel block (or all features of an image), coded.
 #[derive(Default)]
 pub(super) struct Lines {
-    /// How many, the pixels of each, and from one to the next: a multiple of the largest group.
-    count: usize,
+    /// Pixels of each, and from one to the next: a multiple of the largest group.
     pixels: usize,
     stride: usize,
-    /// Codes, sixteen a pixel, filling lanes zero.
-    codes: Vec<[i16; LANES]>,
+    /// Codes, filling lanes and the odd pixel after the last zero.
+    codes: Vec<Couple>,
     /// Width of the group of 16, 64, 256 that holds each pixel.
     widths: [Vec<u8>; 3],
     /// Non-zero codes, side by side, and how many of it they are: what follows them is left over.
     nonzeros: Vec<u16>,
     kept: usize,
+    /// Groups by width, of all lines since they were last drained.
+    pub(super) counts: GroupCounts,
 }
 
 impl Lines {
     /// Forgets what it holds and makes room for `count` lines of `pixels`.
     pub(super) fn begin(&mut self, count: usize, pixels: usize) {
-        (self.count, self.pixels, self.kept) = (count, pixels, 0);
+        (self.pixels, self.kept) = (pixels, 0);
         self.stride = pixels.next_multiple_of(PIXELS[2]);
         let all = count * self.stride;
-        if self.codes.len() < all {
-            self.codes.resize(all, [0; LANES]);
+        if self.widths[0].len() < all {
+            self.codes.resize(all / 2, Couple::default());
             self.widths.iter_mut().for_each(|widths| widths.resize(all, 0));
             self.nonzeros.resize((all + 2) * LANES, 0);
         }
@@ -51,53 +115,96 @@ impl Lines {
         &self.nonzeros[..self.kept]
     }
 
-    /// Codes `values` to line `line`; of each pixel's lanes the first `used.0` count, of the last one's `used.1`. Keeps the
-    /// codes that are not zero, if asked to.
+    /// Codes `from` to `lines`, and adds its pixels to `sums`, where they are wanted. Keeps the codes that are not zero where codes are noted.
     #[inline(always)]
     pub(super) fn code<S: Simd>(
         &mut self,
-        _: S,
-        (map, keep): (CodeMap, bool),
-        values: &[f32],
-        line: usize,
-        used: (usize, usize),
+        s: S,
+        coding: Coding,
+        from: Source<'_>,
+        lines: Range<usize>,
+        sums: Option<&mut Halves<'_>>,
         totals: &mut LaneTotals,
     ) {
-        let pixels = values.as_chunks::<LANES>().0;
-        let place = line * self.stride..(line + 1) * self.stride;
-        #[cfg(target_arch = "x86_64")]
-        if S::AVX512 {
-            let [first, second, third] = &mut self.widths;
-            let widths = [&mut first[place.clone()], &mut second[place.clone()], &mut third[place.clone()]];
-            let codes = &mut self.codes[place.clone()];
-            let nonzeros = &mut self.nonzeros[self.kept..];
-            // SAFETY: the vector type of this level is only made where the CPU has its features.
-            let kept = unsafe {
-                match keep {
-                    true => avx512::code::<true>(map, pixels, used, codes, widths, nonzeros, totals),
-                    false => avx512::code::<false>(map, pixels, used, codes, widths, nonzeros, totals),
+        let mut sums = sums;
+        if self.code_quickly(s, coding, from, lines.clone(), sums.as_deref_mut(), totals) {
+            return;
+        }
+        for (index, line) in lines.enumerate() {
+            let from = Source { x: &from.x[index * from.row..], ..from };
+            // What is beyond the codes is in few lines.
+            if self.code_quickly(s, coding, from, line..line + 1, sums.as_deref_mut(), totals) {
+                continue;
+            }
+            self.code_line(coding.map, from, line, totals);
+            if let Some(sums) = &mut sums {
+                for pixel in 0..self.pixels {
+                    self.add_pixel(coding.encoder, line, pixel, sums.of(pixel));
                 }
-            };
-            if let Some(kept) = kept {
-                self.kept += kept;
-                return;
             }
         }
-        let (last, others) = pixels.split_last().expect("a line has pixels");
+    }
+
+    /// [`Lines::code`] by the vectors of this level; false, and nothing is added, where it has none or a value is beyond the
+    /// codes, NaN or infinite.
+    #[inline(always)]
+    fn code_quickly<S: Simd>(
+        &mut self,
+        _: S,
+        coding: Coding,
+        from: Source<'_>,
+        lines: Range<usize>,
+        sums: Option<&mut Halves<'_>>,
+        totals: &mut LaneTotals,
+    ) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if S::AVX512 {
+            let (mut sums, all) = (sums, lines.start * self.stride..lines.end * self.stride);
+            let [first, second, third] = &mut self.widths;
+            let to = avx512::Coded {
+                codes: &mut self.codes[all.start / 2..all.end / 2],
+                widths: [&mut first[all.clone()], &mut second[all.clone()], &mut third[all]],
+                nonzeros: &mut self.nonzeros[self.kept..],
+                counts: &mut self.counts,
+            };
+            // SAFETY: the vector type of this level is only made where the CPU has its features.
+            let kept = unsafe { avx512::code(coding, from, lines.len(), to, sums.as_deref_mut(), totals) };
+            self.kept += kept.unwrap_or(0);
+            if let (Some(Encoder::Runs), Some(_), Some(sums)) = (coding.encoder, kept, sums) {
+                // A table, which vectors do not look up.
+                for (line, pixel) in lines.flat_map(|line| (0..self.pixels).map(move |pixel| (line, pixel))) {
+                    for (sum, code) in sums.of(pixel).0[TERMS].iter_mut().zip(self.codes_of(line, pixel)) {
+                        *sum += u32::from(Encoder::Runs.terms(code.unsigned_abs()));
+                    }
+                }
+            }
+            return kept.is_some();
+        }
+        let _ = (coding, from, lines, sums, totals);
+        false
+    }
+
+    /// Codes one line, value by value.
+    fn code_line(&mut self, map: CodeMap, from: Source<'_>, line: usize, totals: &mut LaneTotals) {
         let mut summaries = [0; PIXELS[2]];
-        for (index, values) in others.iter().chain([last]).enumerate() {
-            let used = if index == others.len() { used.1 } else { used.0 };
-            let codes = &mut self.codes[place.start + index];
-            totals.code(map, values, used, codes);
-            for &code in &*codes {
+        for (index, values) in from.line(0).iter().enumerate() {
+            let last = index + 1 == self.pixels;
+            let mut codes = [0; LANES];
+            totals.code(map, values, if last { from.used.1 } else { from.used.0 }, &mut codes);
+            let couple = &mut self.codes[(line * self.stride + index) / 2];
+            for (couple, &code) in couple.0.iter_mut().zip(&codes) {
+                couple[index % 2] = code;
+                if last && index % 2 == 0 {
+                    couple[1] = 0;
+                }
                 // Stored first and kept after: no branch to mispredict.
                 self.nonzeros[self.kept] = code as u16;
                 self.kept += usize::from(code != 0);
             }
             let at = index % PIXELS[2];
             summaries[at] = codes.iter().fold(0, |ored, &code| ored | code.unsigned_abs() | code as u16 & SIGN);
-            if at + 1 == PIXELS[2] || index == others.len() {
-                let start = place.start + index - at;
+            if at + 1 == PIXELS[2] || last {
+                let start = line * self.stride + index - at;
                 for (widths, size) in self.widths.iter_mut().zip(PIXELS) {
                     let groups = summaries[..=at].chunks(size).zip(widths[start..=start + at].chunks_mut(size));
                     groups.for_each(|(group, widths)| {
@@ -106,111 +213,97 @@ impl Lines {
                 }
             }
         }
+        let all = line * self.stride..line * self.stride + self.pixels;
+        self.counts.of_line(self.widths.each_ref().map(|widths| &widths[all.clone()]), |count| *count += 1);
     }
 
-    /// Adds how many groups of each size have which width.
-    #[inline(always)]
-    pub(super) fn count_groups<S: Simd>(&self, _: S, to: &mut [WidthHistogram; 3]) {
-        #[cfg(target_arch = "x86_64")]
-        if S::AVX512 {
-            let widths = self.widths.each_ref().map(|widths| &widths[..self.count * self.stride]);
-            // SAFETY: the vector type of this level is only made where the CPU has its features.
-            return unsafe { avx512::count_widths(widths, self.stride, self.pixels, to) };
-        }
-        for ((widths, size), to) in self.widths.iter().zip(PIXELS).zip(to) {
-            for line in widths[..self.count * self.stride].chunks_exact(self.stride) {
-                line[..self.pixels].iter().step_by(size).for_each(|&width| to[usize::from(width)] += 1);
-            }
-        }
+    /// The codes of a pixel.
+    fn codes_of(&self, line: usize, pixel: usize) -> impl Iterator<Item = i16> {
+        self.codes[(line * self.stride + pixel) / 2].0.iter().map(move |couple| couple[pixel % 2])
     }
 
-    /// Adds the widths of the groups that hold the pixels of `run` in `lines`.
-    #[inline(always)]
-    pub(super) fn add_groups<S: Simd>(&self, _: S, lines: Range<usize>, run: Run, to: &mut GroupSums) {
-        let Run { start, count, step } = run;
-        for (size, widths) in self.widths.iter().enumerate() {
-            let (mut sum, mut zero) = (0, 0);
-            for line in lines.clone() {
-                let at = line * self.stride + start;
-                #[cfg(target_arch = "x86_64")]
-                if S::AVX512 && count > 2 && step <= 64 {
-                    // SAFETY: the vector type of this level is only made where the CPU has its features.
-                    let (of_run, zeros) = unsafe { avx512::add_widths(&widths[at..][..(count - 1) * step + 1], step) };
-                    sum += of_run;
-                    zero += zeros;
-                    continue;
-                }
-                for &width in widths[at..].iter().step_by(step).take(count) {
-                    sum += u64::from(width);
-                    zero += u64::from(width == 0);
-                }
-            }
-            to.width[size] += sum;
-            to.zero[size] += zero;
+    /// Adds one pixel of one line.
+    fn add_pixel(&self, encoder: Option<Encoder>, line: usize, pixel: usize, LaneSums(sums): &mut LaneSums) {
+        let group = u32::from(self.widths[0][line * self.stride + pixel]);
+        for (lane, code) in self.codes_of(line, pixel).enumerate() {
+            let m = code.unsigned_abs();
+            sums[NONZERO][lane] += u32::from(m != 0);
+            sums[WIDTH][lane] += u32::from(bits(m)) + u32::from(code < 0);
+            sums[TERMS][lane] += encoder.map_or(0, |encoder| u32::from(encoder.terms(m)));
+            sums[NONZERO_G16][lane] += if m != 0 { group } else { 0 };
         }
     }
 
-    /// Adds the pixels of `run` in `lines` to the sums of their place.
+    /// Adds one pixel of each of some lines to the first of `places`, and takes it out of the second.
     #[inline(always)]
-    pub(super) fn add<S: Simd>(
+    pub(super) fn move_column<S: Simd>(
         &self,
         _: S,
+        encoder: Option<Encoder>,
         lines: Range<usize>,
-        run: Run,
-        (encoder, terms): (Option<Encoder>, &impl Fn(u16) -> u16),
-        to: &mut LaneSums,
+        pixel: usize,
+        [to, from]: [&mut LaneSums; 2],
     ) {
         #[cfg(target_arch = "x86_64")]
         if S::AVX512 && encoder != Some(Encoder::Runs) {
             let all = lines.start * self.stride..lines.end * self.stride;
-            let (codes, widths) = (&self.codes[all.clone()], &self.widths[0][all]);
+            let (codes, widths) = (&self.codes[all.start / 2..all.end / 2], &self.widths[0][all]);
             // SAFETY: the vector type of this level is only made where the CPU has its features.
-            return unsafe { avx512::add(codes, widths, self.stride, run, encoder, to) };
+            return unsafe { avx512::move_column(codes, widths, self.stride, pixel, encoder, [to, from]) };
         }
-        let mut sums = [[0u16; LANES]; LANE_SUMS];
-        for line in lines {
-            for at in (0..run.count).map(|pixel| line * self.stride + run.start + pixel * run.step) {
-                add_pixel(&self.codes[at], self.widths[0][at], terms, &mut sums);
+        let mut sums = LaneSums::default();
+        lines.for_each(|line| self.add_pixel(encoder, line, pixel, &mut sums));
+        for (which, sums) in sums.0.iter().enumerate() {
+            for (lane, sum) in sums.iter().enumerate() {
+                to.0[which][lane] += sum;
+                from.0[which][lane] -= sum;
             }
-        }
-        for (to, sums) in to.iter_mut().flatten().zip(sums.iter().flatten()) {
-            *to += u32::from(*sums);
         }
     }
 
     /// Adds each pixel of the only line to the sums of a place of its own.
     #[inline(always)]
-    pub(super) fn add_each<S: Simd>(
-        &self,
-        _: S,
-        (encoder, terms): (Option<Encoder>, &impl Fn(u16) -> u16),
-        to: &mut [LaneSums],
-    ) {
+    pub(super) fn add_each<S: Simd>(&self, _: S, encoder: Option<Encoder>, to: &mut [LaneSums]) {
         #[cfg(target_arch = "x86_64")]
         if S::AVX512 && encoder != Some(Encoder::Runs) {
             // SAFETY: the vector type of this level is only made where the CPU has its features.
-            return unsafe { avx512::add_each(&self.codes[..self.pixels], &self.widths[0], encoder, to) };
+            return unsafe { avx512::add_each(&self.codes, &self.widths[0], encoder, to) };
         }
-        for ((codes, &width), to) in self.codes.iter().zip(&self.widths[0]).zip(to) {
-            let mut sums = [[0u16; LANES]; LANE_SUMS];
-            add_pixel(codes, width, terms, &mut sums);
-            for (to, sums) in to.iter_mut().flatten().zip(sums.iter().flatten()) {
-                *to += u32::from(*sums);
+        to.iter_mut().enumerate().for_each(|(pixel, to)| self.add_pixel(encoder, 0, pixel, to));
+    }
+
+    /// Sums of the groups that hold the even and the odd pixels of some lines.
+    #[inline(always)]
+    pub(super) fn groups<S: Simd>(&self, _: S, lines: Range<usize>) -> [GroupSums; 2] {
+        let all = lines.start * self.stride..lines.end * self.stride;
+        #[cfg(target_arch = "x86_64")]
+        if S::AVX512 {
+            let widths = self.widths.each_ref().map(|widths| &widths[all.clone()]);
+            // SAFETY: the vector type of this level is only made where the CPU has its features.
+            return unsafe { avx512::add_widths(widths, self.stride, self.pixels) };
+        }
+        let mut sums = [GroupSums::default(); 2];
+        for (size, widths) in self.widths.iter().enumerate() {
+            for line in widths[all.clone()].chunks_exact(self.stride) {
+                for (pixel, &width) in line[..self.pixels].iter().enumerate() {
+                    sums[pixel % 2].width[size] += u64::from(width);
+                    sums[pixel % 2].zero[size] += u64::from(width == 0);
+                }
             }
         }
+        sums
     }
-}
 
-/// Adds one pixel, whose group of 16 has the width `group`.
-#[inline(always)]
-fn add_pixel(codes: &[i16; LANES], group: u8, terms: &impl Fn(u16) -> u16, sums: &mut [[u16; LANES]; LANE_SUMS]) {
-    for lane in 0..LANES {
-        let code = codes[lane];
-        let m = code.unsigned_abs();
-        sums[NONZERO][lane] += u16::from(m != 0);
-        sums[WIDTH][lane] += bits(m) + u16::from(code < 0);
-        sums[TERMS][lane] += terms(m);
-        sums[NONZERO_G16][lane] += if m != 0 { u16::from(group) } else { 0 };
+    /// Sums of the groups that hold one pixel of each of some lines.
+    pub(super) fn groups_of_column(&self, lines: Range<usize>, pixel: usize) -> GroupSums {
+        let mut sums = GroupSums::default();
+        for at in lines.map(|line| line * self.stride + pixel) {
+            for (size, widths) in self.widths.iter().enumerate() {
+                sums.width[size] += u64::from(widths[at]);
+                sums.zero[size] += u64::from(widths[at] == 0);
+            }
+        }
+        sums
     }
 }
 

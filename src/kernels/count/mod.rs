@@ -6,6 +6,7 @@ mod classes;
 mod code;
 mod counter;
 mod gather;
+mod groups;
 mod histogram;
 mod lanes;
 mod lines;

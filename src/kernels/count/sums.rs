@@ -40,6 +40,14 @@ impl GroupSums {
             self.zero[size] += other.zero[size];
         }
     }
+
+    /// Takes out the sums of positions that were added.
+    pub fn subtract(&mut self, other: &Self) {
+        for size in 0..GROUP_SIZES.len() {
+            self.width[size] -= other.width[size];
+            self.zero[size] -= other.zero[size];
+        }
+    }
 }
 
 /// What the values of an operand add up to, wherever they stand.
@@ -111,9 +119,9 @@ pub struct Sums {
     pub values: ValueSums,
 }
 
-/// An integer that orders as `x` does.
+/// An integer that orders as `x` does; zeros of both signs have the same.
 pub fn key(x: f32) -> i32 {
-    let bits = x.to_bits() as i32;
+    let bits = (x + 0.0).to_bits() as i32;
     bits ^ (((bits >> 31) as u32) >> 1) as i32
 }
 
@@ -199,7 +207,8 @@ mod tests {
 
     #[test]
     fn keys_order_as_values_and_come_back() {
-        let values = [f32::MIN, -2.5, -1e-40, -0.0, 0.0, 1e-40, 1.0, f32::MAX];
+        let values = [f32::MIN, -2.5, -1e-40, 0.0, 1e-40, 1.0, f32::MAX];
+        assert_eq!(key(-0.0), key(0.0));
         for pair in values.windows(2) {
             assert!(key(pair[0]) < key(pair[1]), "{pair:?}");
         }

@@ -2,92 +2,84 @@
 
 use std::arch::x86_64::*;
 
-use super::super::classes::Run;
-use super::super::code::Encoder;
+use super::super::code::{Encoder, MAX_WIDTH};
 use super::super::counter::LaneSums;
-use super::super::lines::PIXELS;
-use super::super::sums::{LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH, WidthHistogram};
+use super::super::lines::Couple;
+use super::super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH};
 use crate::kernels::geometry::LANES;
 
-/// Pixels whose widths lie side by side in a line: those of the largest group.
-const FOLDED: usize = PIXELS[2];
+/// Bytes of a register.
+const WIDE: usize = 64;
 
-/// Adds how many groups of each size have which width: of lines of `stride` pixels, of which the first `pixels` count.
+/// Sums of the widths of the even and of the odd pixels of lines of `stride` pixels, of which the first `pixels` count, and
+/// how many of each are zero, for each size of groups.
 ///
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
-#[inline(always)]
-pub(in super::super) unsafe fn count_widths(
-    widths: [&[u8]; 3],
-    stride: usize,
-    pixels: usize,
-    to: &mut [WidthHistogram; 3],
-) {
-    /// Bytes of a register.
-    const WIDE: usize = 64;
-    for start in (0..widths[0].len()).step_by(WIDE) {
-        // Sixteen pixels at a time are of one line.
-        let quarters = (0..WIDE).step_by(FOLDED).filter(|quarter| start + quarter < widths[0].len());
-        let counting = quarters.fold(0u64, |mask, quarter| {
-            let counted = pixels.saturating_sub((start + quarter) % stride).min(FOLDED);
-            mask | ((1u64 << counted) - 1) << quarter
-        });
-        for ((widths, firsts), to) in
-            widths.iter().zip([!0, 0x1111_1111_1111_1111, 0x0001_0001_0001_0001]).zip(&mut *to)
-        {
-            let mask = counting & firsts;
+#[target_feature(enable = "avx512f,avx512bw,popcnt")]
+pub(in super::super) unsafe fn add_widths(widths: [&[u8]; 3], stride: usize, pixels: usize) -> [GroupSums; 2] {
+    const EVEN: u64 = 0x5555_5555_5555_5555;
+    let zero = _mm512_setzero_si512();
+    let (mut sums, mut all) = ([[zero; 2]; 3], [GroupSums::default(); 2]);
+    for (start, counting) in registers(widths[0].len(), stride, pixels) {
+        for size in 0..3 {
             // SAFETY: the caller vouches for the features; masked-off bytes are not read, and counted ones are there.
-            let v = unsafe { _mm512_maskz_loadu_epi8(mask, widths.as_ptr().add(start).cast()) };
-            for (width, to) in to.iter_mut().enumerate() {
-                // SAFETY: the caller vouches for the features.
-                let equal = unsafe { _mm512_mask_cmpeq_epi8_mask(mask, v, _mm512_set1_epi8(width as i8)) };
-                *to += u64::from(equal.count_ones());
-            }
+            let v = unsafe { _mm512_maskz_loadu_epi8(counting, widths[size].as_ptr().add(start).cast()) };
+            let [even, odd] = &mut sums[size];
+            *even = _mm512_add_epi64(*even, _mm512_sad_epu8(_mm512_maskz_mov_epi8(EVEN, v), zero));
+            *odd = _mm512_add_epi64(*odd, _mm512_sad_epu8(_mm512_srli_epi16::<8>(v), zero));
+            let none = counting & !_mm512_test_epi8_mask(v, v);
+            all[0].zero[size] += u64::from((none & EVEN).count_ones());
+            all[1].zero[size] += u64::from((none & !EVEN).count_ones());
         }
     }
+    for size in 0..3 {
+        all[0].width[size] = _mm512_reduce_add_epi64(sums[size][0]) as u64;
+        all[1].width[size] = _mm512_reduce_add_epi64(sums[size][1]) as u64;
+    }
+    all
 }
 
-/// Sum of every `step`-th width from the first on, and how many of them are zero. A step is at most 64.
+/// The registers that `len` widths of lines of `stride` pixels fill: where each begins, and which of its pixels are among the
+/// first `pixels` of their line.
+#[inline(always)]
+fn registers(len: usize, stride: usize, pixels: usize) -> impl Iterator<Item = (usize, u64)> {
+    let first = |count: usize| u64::MAX >> (WIDE - count);
+    // Lines that divide a register share it.
+    let together = if WIDE.is_multiple_of(stride) { WIDE } else { stride };
+    let pattern = match WIDE / stride {
+        0 | 1 => !0,
+        lines => (0..lines).fold(0, |mask, line| mask | first(pixels) << (line * stride)),
+    };
+    let pixels = if together == stride { pixels } else { WIDE };
+    (0..len).step_by(together).flat_map(move |line| {
+        (0..pixels).step_by(WIDE).map(move |start| {
+            let left = (pixels - start).min(len - line - start).min(WIDE);
+            (line + start, pattern & first(left))
+        })
+    })
+}
+
+/// Adds pixel `pixel` of each line of `stride` pixels to the first of `places`, and takes it out of the second.
 ///
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
 #[inline(always)]
-pub(in super::super) unsafe fn add_widths(widths: &[u8], step: usize) -> (u64, u64) {
-    let window = 64 / step * step;
-    let pattern = (0..window).step_by(step).fold(0u64, |mask, bit| mask | 1 << bit);
-    // SAFETY: the caller vouches for the features; masked-off bytes are not read.
-    unsafe {
-        let (mut sums, mut zeros) = (_mm512_setzero_si512(), 0);
-        for part in widths.chunks(window) {
-            let mask = pattern & u64::MAX >> (64 - part.len());
-            let v = _mm512_maskz_loadu_epi8(mask, part.as_ptr().cast());
-            sums = _mm512_add_epi64(sums, _mm512_sad_epu8(v, _mm512_setzero_si512()));
-            zeros += u64::from((mask & !_mm512_test_epi8_mask(v, v)).count_ones());
-        }
-        (_mm512_reduce_add_epi64(sums) as u64, zeros)
-    }
-}
-
-/// Adds the pixels of `run` in each line of `stride` pixels to the sums of their place.
-///
-/// # Safety
-/// The CPU must have the features of the AVX-512 level.
-#[inline(always)]
-pub(in super::super) unsafe fn add(
-    codes: &[[i16; LANES]],
+pub(in super::super) unsafe fn move_column(
+    codes: &[Couple],
     widths: &[u8],
     stride: usize,
-    run: Run,
+    pixel: usize,
     encoder: Option<Encoder>,
-    to: &mut LaneSums,
+    places: [&mut LaneSums; 2],
 ) {
     // SAFETY: the caller vouches for the features.
     unsafe {
         match encoder {
-            None => add_lines::<{ NONE }>(codes, widths, stride, run, to),
-            Some(Encoder::Naf) => add_lines::<{ NAF }>(codes, widths, stride, run, to),
-            Some(Encoder::Popcount) => add_lines::<{ POPCOUNT }>(codes, widths, stride, run, to),
-            Some(Encoder::Booth4) => add_lines::<{ BOOTH4 }>(codes, widths, stride, run, to),
+            None => add_pixels::<{ NONE }>(codes, widths, stride, pixel, places),
+            Some(Encoder::Naf) => add_pixels::<{ NAF }>(codes, widths, stride, pixel, places),
+            Some(Encoder::Popcount) => add_pixels::<{ POPCOUNT }>(codes, widths, stride, pixel, places),
+            Some(Encoder::Booth4) => add_pixels::<{ BOOTH4 }>(codes, widths, stride, pixel, places),
             Some(Encoder::Runs) => unreachable!("a table, which the portable loop looks up"),
         }
     }
@@ -99,7 +91,7 @@ pub(in super::super) unsafe fn add(
 /// The CPU must have the features of the AVX-512 level.
 #[inline(always)]
 pub(in super::super) unsafe fn add_each(
-    codes: &[[i16; LANES]],
+    codes: &[Couple],
     widths: &[u8],
     encoder: Option<Encoder>,
     to: &mut [LaneSums],
@@ -107,25 +99,25 @@ pub(in super::super) unsafe fn add_each(
     // SAFETY: the caller vouches for the features.
     unsafe {
         match encoder {
-            None => add_pixels::<{ NONE }>(codes, widths, to),
-            Some(Encoder::Naf) => add_pixels::<{ NAF }>(codes, widths, to),
-            Some(Encoder::Popcount) => add_pixels::<{ POPCOUNT }>(codes, widths, to),
-            Some(Encoder::Booth4) => add_pixels::<{ BOOTH4 }>(codes, widths, to),
+            None => add_places::<{ NONE }>(codes, widths, to),
+            Some(Encoder::Naf) => add_places::<{ NAF }>(codes, widths, to),
+            Some(Encoder::Popcount) => add_places::<{ POPCOUNT }>(codes, widths, to),
+            Some(Encoder::Booth4) => add_places::<{ BOOTH4 }>(codes, widths, to),
             Some(Encoder::Runs) => unreachable!("a table, which the portable loop looks up"),
         }
     }
 }
 
 // The encoders that have loops of their own.
-const NAF: u8 = Encoder::Naf as u8;
-const POPCOUNT: u8 = Encoder::Popcount as u8;
-const BOOTH4: u8 = Encoder::Booth4 as u8;
+pub(super) const NAF: u8 = Encoder::Naf as u8;
+pub(super) const POPCOUNT: u8 = Encoder::Popcount as u8;
+pub(super) const BOOTH4: u8 = Encoder::Booth4 as u8;
 /// No terms are counted.
-const NONE: u8 = u8::MAX;
+pub(super) const NONE: u8 = u8::MAX;
 
 /// Terms of thirty-two magnitudes: `Encoder::terms`.
 #[inline(always)]
-unsafe fn terms<const ENCODER: u8>(m: __m512i) -> __m512i {
+pub(super) unsafe fn terms<const ENCODER: u8>(m: __m512i) -> __m512i {
     // SAFETY: the caller vouches for the features.
     unsafe {
         let digits = match ENCODER {
@@ -145,20 +137,9 @@ unsafe fn terms<const ENCODER: u8>(m: __m512i) -> __m512i {
     }
 }
 
-/// Two pixels in one register, and the widths of their groups.
+/// Adds a pair of pixels, the widths of whose groups are given, to 16-bit sums.
 #[inline(always)]
-unsafe fn couple(codes: &[[i16; LANES]], widths: &[u8], [first, second]: [usize; 2]) -> (__m512i, u16) {
-    // SAFETY: the caller vouches for the features; loads are of whole arrays of sixteen lanes.
-    unsafe {
-        let low = _mm512_castsi256_si512(_mm256_loadu_si256(codes[first].as_ptr().cast()));
-        let both = _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(codes[second].as_ptr().cast()));
-        (both, u16::from_le_bytes([widths[first], widths[second]]))
-    }
-}
-
-/// Adds a pair of pixels, the widths of whose groups are the low two bytes of `groups`, to 16-bit sums.
-#[inline(always)]
-unsafe fn add_pair<const ENCODER: u8>(sums: &mut [__m512i; LANE_SUMS], code: __m512i, groups: u16) {
+unsafe fn add_pair<const ENCODER: u8>(sums: &mut [__m512i; LANE_SUMS], code: __m512i, [even, odd]: [u8; 2]) {
     // SAFETY: the caller vouches for the features.
     unsafe {
         let m = _mm512_abs_epi16(code);
@@ -169,10 +150,7 @@ unsafe fn add_pair<const ENCODER: u8>(sums: &mut [__m512i; LANE_SUMS], code: __m
         let smeared = _mm512_or_si512(smeared, _mm512_srli_epi16::<4>(smeared));
         let smeared = _mm512_or_si512(smeared, _mm512_srli_epi16::<8>(smeared));
         let width = _mm512_add_epi16(_mm512_popcnt_epi16(smeared), _mm512_srli_epi16::<15>(code));
-        // Each half's own byte in every 16 bits.
-        let first = _mm512_castsi256_si512(_mm256_set1_epi16(0x8000u16 as i16));
-        let own = _mm512_inserti64x4::<1>(first, _mm256_set1_epi16(0x8001u16 as i16));
-        let group = _mm512_shuffle_epi8(_mm512_set1_epi16(groups as i16), own);
+        let group = _mm512_set1_epi32(i32::from(even) | i32::from(odd) << 16);
         sums[NONZERO] = _mm512_mask_add_epi16(sums[NONZERO], nonzero, sums[NONZERO], _mm512_set1_epi16(1));
         sums[WIDTH] = _mm512_add_epi16(sums[WIDTH], width);
         sums[TERMS] = _mm512_add_epi16(sums[TERMS], terms::<ENCODER>(m));
@@ -180,88 +158,79 @@ unsafe fn add_pair<const ENCODER: u8>(sums: &mut [__m512i; LANE_SUMS], code: __m
     }
 }
 
-/// As [`add`].
+/// As [`move_column`].
 #[inline(always)]
-unsafe fn add_lines<const ENCODER: u8>(
-    codes: &[[i16; LANES]],
+unsafe fn add_pixels<const ENCODER: u8>(
+    codes: &[Couple],
     widths: &[u8],
     stride: usize,
-    Run { start, count, step }: Run,
-    to: &mut LaneSums,
+    pixel: usize,
+    [to, from]: [&mut LaneSums; 2],
 ) {
-    let lines = codes.len() / stride;
-    assert!(lines * count <= usize::from(u16::MAX) / super::super::code::MAX_WIDTH, "sums of 16 bits");
-    // SAFETY: the caller vouches for the features; loads are of whole arrays of sixteen lanes.
+    let lines = codes.len() * 2 / stride;
+    assert!(lines <= usize::from(u16::MAX) / MAX_WIDTH && pixel < stride && widths.len() >= lines * stride);
+    // SAFETY: the caller vouches for the features; loads are of whole couples.
     unsafe {
         let mut sums = [_mm512_setzero_si512(); LANE_SUMS];
-        for line in 0..lines {
-            let first = line * stride + start;
-            if step == 1 {
-                let codes = codes[first..first + count].as_chunks::<2>().0;
-                let widths = widths[first..first + count].as_chunks::<2>().0;
-                for (codes, widths) in codes.iter().zip(widths) {
-                    let code = _mm512_loadu_si512(codes.as_ptr().cast());
-                    add_pair::<ENCODER>(&mut sums, code, u16::from_le_bytes(*widths));
-                }
-            } else {
-                for pair in 0..count / 2 {
-                    let pair = [first + 2 * pair * step, first + (2 * pair + 1) * step];
-                    let (code, groups) = couple(codes, widths, pair);
-                    add_pair::<ENCODER>(&mut sums, code, groups);
-                }
-            }
+        let shift = _mm_cvtsi32_si128((pixel % 2 * 16) as i32);
+        let width = |line: usize| widths[line * stride + pixel];
+        // The pixels of two lines make a pair.
+        for line in (1..lines).step_by(2) {
+            let first = load(codes, (line - 1) * stride + pixel, shift);
+            let second = _mm512_slli_epi32::<16>(load(codes, line * stride + pixel, shift));
+            let both = _mm512_mask_blend_epi16(0xaaaa_aaaa, first, second);
+            add_pair::<ENCODER>(&mut sums, both, [width(line - 1), width(line)]);
         }
-        if count % 2 == 1 {
-            // The last pixels of two lines make a pair.
-            let last = |line: usize| line * stride + start + (count - 1) * step;
-            for pair in 0..lines / 2 {
-                let (code, groups) = couple(codes, widths, [last(2 * pair), last(2 * pair + 1)]);
-                add_pair::<ENCODER>(&mut sums, code, groups);
-            }
-            if lines % 2 == 1 {
-                let at = last(lines - 1);
-                add_pair::<ENCODER>(
-                    &mut sums,
-                    _mm512_zextsi256_si512(_mm256_loadu_si256(codes[at].as_ptr().cast())),
-                    u16::from(widths[at]),
-                );
-            }
+        if lines % 2 == 1 {
+            let last = _mm512_and_si512(load(codes, (lines - 1) * stride + pixel, shift), _mm512_set1_epi32(0xffff));
+            add_pair::<ENCODER>(&mut sums, last, [width(lines - 1), 0]);
         }
-        for (to, sum) in to.iter_mut().zip(sums) {
-            let halves = _mm256_add_epi16(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum));
-            add_to(to, halves);
+        for (which, sum) in sums.into_iter().enumerate() {
+            let [even, odd] = split(sum);
+            let sum = _mm512_add_epi32(even, odd);
+            add_to(&mut to.0[which], sum);
+            add_to(&mut from.0[which], _mm512_sub_epi32(_mm512_setzero_si512(), sum));
         }
     }
+}
+
+/// The codes of a pixel, in the low halves; `shift` is 16 if it is an odd one.
+#[inline(always)]
+unsafe fn load(codes: &[Couple], at: usize, shift: __m128i) -> __m512i {
+    // SAFETY: the caller vouches for the features; the load is of a whole couple.
+    unsafe { _mm512_srl_epi32(_mm512_loadu_si512(codes[at / 2].0.as_ptr().cast()), shift) }
 }
 
 /// As [`add_each`].
 #[inline(always)]
-unsafe fn add_pixels<const ENCODER: u8>(codes: &[[i16; LANES]], widths: &[u8], to: &mut [LaneSums]) {
-    // SAFETY: the caller vouches for the features; loads are of whole arrays of sixteen lanes.
+unsafe fn add_places<const ENCODER: u8>(codes: &[Couple], widths: &[u8], to: &mut [LaneSums]) {
+    // SAFETY: the caller vouches for the features; loads are of whole couples.
     unsafe {
-        for ((codes, widths), to) in codes.chunks(2).zip(widths.chunks(2)).zip(to.chunks_mut(2)) {
-            let (code, groups) = match codes {
-                [_, _] => (_mm512_loadu_si512(codes.as_ptr().cast()), u16::from_le_bytes([widths[0], widths[1]])),
-                _ => (_mm512_zextsi256_si512(_mm256_loadu_si256(codes.as_ptr().cast())), u16::from(widths[0])),
-            };
+        for ((codes, widths), to) in codes.iter().zip(widths.as_chunks::<2>().0).zip(to.chunks_mut(2)) {
             let mut sums = [_mm512_setzero_si512(); LANE_SUMS];
-            add_pair::<ENCODER>(&mut sums, code, groups);
+            add_pair::<ENCODER>(&mut sums, _mm512_loadu_si512(codes.0.as_ptr().cast()), *widths);
             for (which, sum) in sums.into_iter().enumerate() {
-                let halves = [_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum)];
-                for (to, half) in to.iter_mut().zip(halves) {
-                    add_to(&mut to[which], half);
+                for (to, half) in to.iter_mut().zip(split(sum)) {
+                    add_to(&mut to.0[which], half);
                 }
             }
         }
     }
 }
 
-/// Adds sixteen 16-bit sums to 32-bit ones.
+/// The even and the odd pixel's 16-bit sums, as 32-bit ones.
 #[inline(always)]
-unsafe fn add_to(to: &mut [u32; LANES], sums: __m256i) {
+pub(super) unsafe fn split(sums: __m512i) -> [__m512i; 2] {
+    // SAFETY: the caller vouches for the features.
+    unsafe { [_mm512_and_si512(sums, _mm512_set1_epi32(0xffff)), _mm512_srli_epi32::<16>(sums)] }
+}
+
+/// Adds sixteen sums.
+#[inline(always)]
+pub(super) unsafe fn add_to(to: &mut [u32; LANES], sums: __m512i) {
     // SAFETY: the caller vouches for the features; the array holds sixteen integers.
     unsafe {
         let before = _mm512_loadu_si512(to.as_ptr().cast());
-        _mm512_storeu_si512(to.as_mut_ptr().cast(), _mm512_add_epi32(before, _mm512_cvtepu16_epi32(sums)));
+        _mm512_storeu_si512(to.as_mut_ptr().cast(), _mm512_add_epi32(before, sums));
     }
 }

@@ -3,5 +3,5 @@
 mod add;
 mod code;
 
-pub(super) use add::{add, add_each, add_widths, count_widths};
-pub(super) use code::code;
+pub(super) use add::{add_each, add_widths, move_column};
+pub(super) use code::{Coded, code};
