@@ -209,6 +209,11 @@ impl Simd for Avx2 {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_cvttps_epi32(v[0]), _mm256_cvttps_epi32(v[1])] }
     }
+    #[inline(always)]
+    fn to_nearest(self, v: Self::V) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1])] }
+    }
 }
 
 impl Simd for Avx512 {
@@ -376,6 +381,39 @@ impl Simd for Avx512 {
     fn to_integers(self, v: Self::V) -> Self::I {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_cvttps_epi32(v) }
+    }
+    #[inline(always)]
+    fn to_nearest(self, v: Self::V) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_cvtps_epi32(v) }
+    }
+    #[inline(always)]
+    fn fours(self, v: [Self::I; 4]) -> Self::I {
+        // SAFETY: the token proves AVX-512BW.
+        unsafe { _mm512_packus_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3])) }
+    }
+    #[inline(always)]
+    fn transpose_fours(self, v: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe {
+            let lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_permutexvar_epi32(lanes, v)
+        }
+    }
+    #[inline(always)]
+    unsafe fn quads(self, rows: [*const i32; 4]) -> [Self::I; 4] {
+        // SAFETY: the caller vouches for sixteen readable integers each; the token proves AVX-512BW.
+        unsafe {
+            let [a, b, c, d] = rows.map(|row| _mm512_loadu_epi32(row));
+            let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
+            let (last_ab, last_cd) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
+            [
+                _mm512_unpacklo_epi16(ab, cd),
+                _mm512_unpackhi_epi16(ab, cd),
+                _mm512_unpacklo_epi16(last_ab, last_cd),
+                _mm512_unpackhi_epi16(last_ab, last_cd),
+            ]
+        }
     }
     #[inline(always)]
     fn low_bytes(self, v: Self::I) -> [i32; LANES / 4] {

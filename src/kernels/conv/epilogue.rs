@@ -157,7 +157,7 @@ impl<S: Simd> Output<S> {
 }
 
 impl<S: Simd> Output<S> {
-    /// Stores the codes of `sums[b][p]`, sums of products of pixel `x + p` of row `y` of block `first + b`.
+    /// Stores the codes of `sums[b][p]`, sums of products and bias of pixel `x + p` of row `y` of block `first + b`.
     ///
     /// # Safety
     /// As [`Output::store`].
@@ -177,7 +177,7 @@ impl<S: Simd> Output<S> {
             if requantizer.is_quick() {
                 unrolled!(b < B, {
                     unrolled!(p < P, {
-                        let codes = requantizer.codes(s, first + b, sums[b][p]);
+                        let codes = requantizer.codes_of_all(s, first + b, sums[b][p]);
                         s.store_ptr(to.add(b * self.strides.plane + p * LANES), codes);
                     });
                 });
@@ -185,7 +185,7 @@ impl<S: Simd> Output<S> {
             }
             for (b, sums) in sums.iter().enumerate() {
                 for (p, &sums) in sums.iter().enumerate() {
-                    let codes = requantizer.codes(s, first + b, sums);
+                    let codes = requantizer.codes_of_all(s, first + b, sums);
                     s.store_ptr(to.add(b * self.strides.plane + p * LANES), codes);
                 }
             }
