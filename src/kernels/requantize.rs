@@ -155,6 +155,11 @@ impl Requantizer {
         self.rounding == Rounding::Float32
     }
 
+    /// Whether any filter has an offset.
+    pub(super) fn has_offsets(&self) -> bool {
+        self.offsets
+    }
+
     /// What the sums of block `block` begin with.
     #[inline(always)]
     pub(super) fn bias<S: Simd>(&self, s: S, block: usize) -> S::I {
@@ -168,28 +173,37 @@ impl Requantizer {
         self.codes_of_all(s, block, s.add_int(sums, self.bias(s, block)))
     }
 
-    /// The reals that the codes of block `block` are nearest to, of sums of products and bias, by [`Rounding::Float32`].
+    /// The reals that the codes of block `block` are nearest to, of sums of products and bias, by [`Rounding::Float32`];
+    /// `OFFSETS` tells whether there [are](Self::has_offsets) any.
     #[inline(always)]
-    pub(super) fn reals<S: Simd>(&self, s: S, block: usize, sums: S::I) -> S::V {
+    pub(super) fn reals<S: Simd, const OFFSETS: bool>(&self, s: S, block: usize, sums: S::I) -> S::V {
         let lanes = &self.blocks[block];
         let mut reals = s.to_floats(sums);
-        if self.offsets {
+        if OFFSETS {
             reals = s.add(reals, s.load(&lanes.offset));
         }
         s.mul(reals, s.load(&lanes.scale))
     }
 
+    /// As [`Self::codes_of_all`], where that is quick; `OFFSETS` is as [`Self::reals`] has it.
+    #[inline(always)]
+    pub(super) fn quick_codes<S: Simd, const OFFSETS: bool>(&self, s: S, block: usize, sums: S::I) -> S::V {
+        let reals = self.reals::<S, OFFSETS>(s, block, sums);
+        let bounded = s.min(s.splat(self.high as f32), s.max(s.splat(self.low as f32), reals));
+        // Reals of this size have no fraction: adding it rounds, ties to even, and -0 comes back as +0.
+        let whole = s.splat(WHOLE);
+        s.sub(s.add(bounded, whole), whole)
+    }
+
     /// The codes of block `block` whose sums of products and bias are `sums`, as reals.
     #[inline(always)]
     pub(super) fn codes_of_all<S: Simd>(&self, s: S, block: usize, sums: S::I) -> S::V {
-        let lanes = &self.blocks[block];
-        if self.is_quick() {
-            let reals = self.reals(s, block, sums);
-            let bounded = s.min(s.splat(self.high as f32), s.max(s.splat(self.low as f32), reals));
-            // Reals of this size have no fraction: adding it rounds, ties to even, and -0 comes back as +0.
-            let whole = s.splat(WHOLE);
-            return s.sub(s.add(bounded, whole), whole);
+        match (self.is_quick(), self.offsets) {
+            (true, true) => return self.quick_codes::<S, true>(s, block, sums),
+            (true, false) => return self.quick_codes::<S, false>(s, block, sums),
+            (false, _) => {}
         }
+        let lanes = &self.blocks[block];
         // Loops, one step each: the compiler makes vectors of these.
         let sums = s.to_ints(sums);
         let mut codes = [0.0; LANES];

@@ -22,8 +22,9 @@ const BYTES: (i32, i32) = (0, 255);
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     blocks: usize,
-    stride: usize,
-    /// Columns that a step apart are neighbours.
+    /// The logarithm of columns from window to window.
+    stride: u32,
+    /// Columns that a stride apart are neighbours.
     columns: usize,
     /// Columns before the first.
     left: usize,
@@ -36,12 +37,12 @@ impl Layout {
     }
 
     fn block_len(&self) -> usize {
-        self.stride * self.columns * PIXEL
+        (self.columns << self.stride) * PIXEL
     }
 
     /// The cell of column `column` of the frame, of a block of a row.
     fn at(&self, row: usize, block: usize, column: usize) -> usize {
-        let column = column % self.stride * self.columns + column / self.stride;
+        let column = (column & ((1 << self.stride) - 1)) * self.columns + (column >> self.stride);
         row * self.row_len() + block * self.block_len() + column * PIXEL
     }
 }
@@ -76,7 +77,7 @@ impl Rows {
         unrolled!(b < B, {
             let mut codes = [sums[b][0]; PIXELS];
             unrolled!(p < P, {
-                codes[p % PIXELS] = s.to_nearest(requantizer.reals(s, first + b, sums[b][p]));
+                codes[p % PIXELS] = s.to_nearest(requantizer.reals::<S, false>(s, first + b, sums[b][p]));
                 if p % PIXELS == PIXELS - 1 || p == P - 1 {
                     let pixels = s.to_ints(s.transpose_fours(s.fours(codes)));
                     for i in 0..=p % PIXELS {
@@ -111,9 +112,27 @@ fn gives_bytes(requantize: &Requantize) -> bool {
     (requantize.low, requantize.high) == BYTES && requantize.is_small()
 }
 
+/// Whether all wide values between `widen` and `narrow` can be bytes where the output is `width` wide.
+pub(super) fn fits(widen: Option<&Step<'_>>, filter: &Step<'_>, narrow: &Step<'_>, width: usize) -> bool {
+    let (Some(requantize), shape) = (filter.requantize, &filter.shape) else { return false };
+    let is_simple = shape.kernel == (SIDE, SIDE)
+        && shape.dilation == (1, 1)
+        && shape.stride.0 == shape.stride.1
+        && shape.stride.0 <= 2
+        && width >= PIXELS
+        && shape.out_channels > LANES
+        && filter.weight.iter().all(|weight| (-128.0..=127.0).contains(weight));
+    let is_bytes = requantize.input == BYTES
+        && gives_bytes(requantize)
+        && narrow.requantize.is_some_and(|requantize| requantize.input == BYTES)
+        && narrow.weight.iter().all(|weight| (-128.0..=127.0).contains(weight))
+        && widen.is_none_or(|step| step.requantize.is_some_and(gives_bytes));
+    is_simple && is_bytes
+}
+
 impl Bytes {
-    /// Packs what is between `widen` and `narrow`, if all of it can be bytes; inputs are laid out as `x`, which is that of
-    /// `widen` where there is one.
+    /// Packs what is between `widen` and `narrow`, if it [fits]; inputs are laid out as `x`, which is that of `widen` where
+    /// there is one.
     pub(super) fn new(
         widen: Option<&Step<'_>>,
         filter: &Step<'_>,
@@ -122,31 +141,16 @@ impl Bytes {
         y: &Geometry,
     ) -> Option<Self> {
         let (requantize, shape) = (filter.requantize?, &filter.shape);
-        let is_simple = shape.kernel == (SIDE, SIDE)
-            && shape.dilation == (1, 1)
-            && shape.stride.0 == shape.stride.1
-            && shape.stride.0 <= 2
-            && y.w >= PIXELS
-            && shape.out_channels > LANES
-            && filter.weight.iter().all(|weight| (-128.0..=127.0).contains(weight));
-        let is_bytes = requantize.input == BYTES
-            && gives_bytes(requantize)
-            && narrow.requantize.is_some_and(|requantize| requantize.input == BYTES)
-            && narrow.weight.iter().all(|weight| (-128.0..=127.0).contains(weight))
-            && widen.is_none_or(|step| step.requantize.is_some_and(gives_bytes));
-        if !(is_simple && is_bytes) {
+        if !fits(widen, filter, narrow, y.w) {
             return None;
         }
         let (stride, halo) = (shape.stride.0, shape.halo(x.h, x.w));
         let columns = (halo.left + x.w + halo.right).div_ceil(stride);
-        let layout = Layout { blocks: y_blocks(shape), stride, columns, left: halo.left };
+        let layout =
+            Layout { blocks: shape.out_channels.div_ceil(LANES), stride: stride.ilog2(), columns, left: halo.left };
         let blocks = (0..layout.blocks).map(|block| Filters::new(shape, filter.weight, requantize, block)).collect();
         Some(Self { layout, width: y.w, blocks })
     }
-}
-
-fn y_blocks(shape: &ConvShape) -> usize {
-    shape.out_channels.div_ceil(LANES)
 }
 
 impl Filters {
@@ -160,7 +164,8 @@ impl Filters {
         let cell = |output: usize, column: usize, channel: usize| {
             i32::from_le_bytes(std::array::from_fn(|row| tap(channel, row.wrapping_sub(output), column)))
         };
-        let lanes = |of: &dyn Fn(usize) -> i32| std::array::from_fn(|k| std::array::from_fn(|lane| of(channel(k, lane))));
+        let lanes =
+            |of: &dyn Fn(usize) -> i32| std::array::from_fn(|k| std::array::from_fn(|lane| of(channel(k, lane))));
         Self {
             taps: std::array::from_fn(|output| std::array::from_fn(|column| lanes(&|c| cell(output, column, c)))),
             bias: lanes(&|c| requantize.bias.get(c).copied().unwrap_or(0)),
@@ -186,14 +191,14 @@ impl Kernel for Filter<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let Layout { blocks, stride, .. } = self.bytes.layout;
-        let needed = (self.rows - 1) * stride + SIDE;
+        let needed = ((self.rows - 1) << stride) + SIDE;
         assert!(self.from.len() >= needed * self.bytes.layout.row_len(), "the rows are there");
         assert!(self.to.len() >= self.rows * self.bytes.width * blocks * PIXEL, "and so are those of the output");
         for block in 0..blocks {
             let mut y = 0;
             while y < self.rows {
                 // Four rows of input are two of output where windows are a row apart.
-                if stride == 1 && y + 1 < self.rows {
+                if stride == 0 && y + 1 < self.rows {
                     self.row::<S, 2>(s, block, y);
                     y += 2;
                 } else {
@@ -219,7 +224,7 @@ impl Filter<'_> {
             let at = x.min(width - PIXELS);
             let mut sums = [bias; N];
             for column in 0..SIDE {
-                let place = layout.at(y * layout.stride, block, at * layout.stride + column);
+                let place = layout.at(y << layout.stride, block, (at << layout.stride) + column);
                 // SAFETY: the rows and columns of every window are there (asserted, and as the halo is); a fourth row that
                 // is not there is not read.
                 let taps = unsafe {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::bytes::{Bytes, Convert, Filter, PIXEL, Rows};
-use super::{ConvShape, PackedConv};
+use super::{ConvShape, PackedConv, bytes};
 use crate::kernels::activation::Activation;
 use crate::kernels::buffer::Buffer;
 use crate::kernels::exec::Exec;
@@ -98,6 +98,11 @@ impl InvertedResidual {
         let (stride, reach) = (shape.stride.0, shape.dilation.0 * (shape.kernel.0 - 1) + 1);
         let outputs = (h + shape.padding.top + shape.padding.bottom - reach) / stride + 1;
         reach >= stride + shape.padding.top && (outputs - 1) * stride + reach >= h + shape.padding.top
+    }
+
+    /// Whether wide values are bytes where nobody looks and the output is `width` wide.
+    pub fn has_bytes(widen: Option<&Step<'_>>, filter: &Step<'_>, narrow: &Step<'_>, width: usize) -> bool {
+        bytes::fits(widen, filter, narrow, width)
     }
 
     /// Packs the convolutions for an input of layout `x` and an output of layout `y`.

@@ -88,6 +88,22 @@ impl PixelOp for EvenAdd<'_> {
         let b = s.mul(self.b.load(s, at), s.splat(second));
         even(s, s.div(s.add(a, b), s.splat(sum)), self.bounds)
     }
+
+    #[inline(always)]
+    fn row<S: Simd>(&self, s: S, at: Pixel, to: &mut [[f32; LANES]]) -> bool {
+        let (Some(a), Some(b)) = (self.a.row(at), self.b.row(at)) else { return false };
+        // Zeros in filling lanes must add up to zero.
+        if self.bounds.0 > 0 || self.bounds.1 < 0 {
+            return false;
+        }
+        let ([first, second], sum) = self.scales;
+        let (first, second, sum) = (s.splat(first), s.splat(second), s.splat(sum));
+        for (to, (a, b)) in to.iter_mut().zip(a.iter().zip(b)) {
+            let real = s.add(s.mul(s.load(a), first), s.mul(s.load(b), second));
+            s.store(to, even(s, s.div(real, sum), self.bounds));
+        }
+        true
+    }
 }
 
 /// A mean in f32 from the exact sum, ties to even.
