@@ -125,8 +125,9 @@ pub(super) fn fits(widen: Option<&Step<'_>>, filter: &Step<'_>, narrow: &Step<'_
     let is_bytes = requantize.input == BYTES
         && gives_bytes(requantize)
         && narrow.requantize.is_some_and(|requantize| requantize.input == BYTES)
+        && narrow.shape.groups == 1
         && narrow.weight.iter().all(|weight| (-128.0..=127.0).contains(weight))
-        && widen.is_none_or(|step| step.requantize.is_some_and(gives_bytes));
+        && widen.is_none_or(|step| step.shape.groups == 1 && step.requantize.is_some_and(gives_bytes));
     is_simple && is_bytes
 }
 

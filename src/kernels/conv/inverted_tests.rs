@@ -31,6 +31,8 @@ proptest! {
         (widens, residual, integers, bytes) in any::<(bool, bool, bool, bool)>(),
         seed in any::<u32>(),
     ) {
+        // Those are 3 x 3.
+        let (side, dilation) = if integers && bytes { (3, 1) } else { (side, dilation) };
         let reach = dilation * (side - 1) + 1;
         let after = reach.saturating_sub(stride + before);
         let padding = Halo { top: before, bottom: after, left: before, right: after };
@@ -94,6 +96,8 @@ proptest! {
 
         let step = |i: usize| Step { shape: shapes[i], weight: &weights[i], bias: Some(&biases[i]), activation: activations[i], requantize: requantizes[i] };
         let packed = InvertedResidual::new(widens.then(|| step(0)).as_ref(), &step(1), &step(2), &xg, &yg);
+        let has_bytes = InvertedResidual::has_bytes(widens.then(|| step(0)).as_ref(), &step(1), &step(2), ow);
+        prop_assert_eq!(has_bytes, integers && bytes && ow >= 4);
         let seen = Mutex::new(Vec::new());
         let look = |look: Look<'_>| {
             for row in 0..look.rows {
