@@ -12,6 +12,8 @@ use crate::probe::{Place, Probe, Watch};
 const CACHED: usize = 600_000;
 /// Wide values for each weight at least: every band reads all weights.
 const OUTWEIGHS: usize = 4;
+/// Rows at least of wide bytes, which always pay: threads widen rows of one another.
+const ROWS: usize = 12;
 
 /// The nodes that run when the last of them does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,18 @@ fn is_pointwise(conv: &Conv) -> bool {
     conv.kernel == (1, 1) && conv.stride == (1, 1) && conv.groups == 1
 }
 
+/// What is asked for of the convolution `node`.
+fn step<'a>(graph: &'a Graph, shapes: &[Shape], node: Node) -> Option<Step<'a>> {
+    let (conv, shape) = (conv(graph, node)?, shapes[graph.def(node).inputs[0].index()]);
+    Some(Step {
+        shape: conv_shape(conv, shape.h, shape.w),
+        weight: &conv.weight.data,
+        bias: conv.bias_values.as_ref().map(|bias| &bias.data[..]),
+        activation: conv.activation,
+        requantize: conv.integer.as_ref().map(|integer| &*integer.requantize),
+    })
+}
+
 /// For each node the chain that it ends, if it ends one; values have the extents `shapes`.
 pub(super) fn chains(graph: &Graph, shapes: &[Shape]) -> Vec<Option<Chain>> {
     let readers = graph.readers();
@@ -68,11 +82,18 @@ pub(super) fn chains(graph: &Graph, shapes: &[Shape]) -> Vec<Option<Chain>> {
             && channels(graph.def(before).inputs[0]) >= LANES;
         let narrow = channels(last) + if widens { channels(graph.def(before).inputs[0]) } else { 0 };
         let Shape { c, h, w } = shapes[before.index()];
+        let step = |node: Node| step(graph, shapes, node);
+        let bytes = || {
+            let widen = widens.then(|| step(before)).flatten();
+            let steps = step(filter).zip(step(last));
+            steps.is_some_and(|(filter, narrow)| {
+                InvertedResidual::has_bytes(widen.as_ref(), &filter, &narrow, shapes[last.index()].w)
+            })
+        };
         let fits = depthwise.is_depthwise()
             && graph.def(filter).inputs.len() == 1
             && only_for(filter, last)
-            && c * h * w * size_of::<f32>() > CACHED
-            && h * w > OUTWEIGHS * narrow
+            && (c * h * w * size_of::<f32>() > CACHED && h * w > OUTWEIGHS * narrow || h >= ROWS && bytes())
             && InvertedResidual::fits(&conv_shape(depthwise, h, w), h);
         fits.then_some(Chain { widen: widens.then_some(before), filter })
     };
@@ -88,17 +109,7 @@ pub(super) struct Fused {
 impl Fused {
     /// Packs the chain that ends at `last`.
     pub(super) fn prepare(graph: &Graph, plan: &Plan, chain: Chain, last: Node) -> Self {
-        let step = |node: Node| {
-            let shape = plan.shapes[graph.def(node).inputs[0].index()];
-            let conv = conv(graph, node).expect("a chain is of convolutions");
-            Step {
-                shape: conv_shape(conv, shape.h, shape.w),
-                weight: &conv.weight.data,
-                bias: conv.bias_values.as_ref().map(|bias| &bias.data[..]),
-                activation: conv.activation,
-                requantize: conv.integer.as_ref().map(|integer| &*integer.requantize),
-            }
-        };
+        let step = |node: Node| step(graph, &plan.shapes, node).expect("a chain is of convolutions");
         let x = graph.def(chain.first()).inputs[0];
         let (x, y) = (&plan.geometries[x.index()], &plan.geometries[last.index()]);
         let packed = InvertedResidual::new(chain.widen.map(step).as_ref(), &step(chain.filter), &step(last), x, y);

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::graph::{Graph, Node};
-use crate::kernels::{Geometry, Halo, LANES};
+use crate::kernels::{Geometry, Halo, Integer, LANES, Rounding};
 use crate::layers::{Layer, Shape};
 
 use super::fused::{Chain, chains};
@@ -44,29 +44,34 @@ impl Plan {
         let shapes = graph.shapes(input)?;
         let chains = if together { chains(graph, &shapes) } else { vec![None; shapes.len()] };
         let readers = graph.readers();
-        let geometries: Vec<Geometry> = graph
-            .handles()
-            .map(|node| {
-                let Shape { c, h, w } = shapes[node.index()];
-                let layers = || readers[node.index()].iter().map(|&reader| (reader, &graph.def(reader).layer));
-                let halo = layers()
-                    .filter(|(reader, _)| graph.def(*reader).inputs[0] == node)
-                    .map(|(_, layer)| op::halo(layer, h, w))
-                    .fold(Halo::default(), Halo::union);
-                let planar = matches!(graph.def(node).layer, Layer::Input)
-                    && c <= PLANAR_CHANNELS
-                    && layers().any(|(_, layer)| matches!(layer, Layer::Conv(_) | Layer::Embedding(_)))
-                    && layers().all(|(reader, layer)| reads_planar(layer, graph.def(reader).inputs[0] == node));
-                // What the caller is handed, where it can be computed as it is handed out.
-                let handed = node == graph.output()
-                    && readers[node.index()].is_empty()
-                    && matches!(graph.def(node).layer, Layer::Resize(_))
-                    && w >= LANES;
-                let geometry =
-                    if planar || handed { Geometry::planar(batch, c, h, w) } else { Geometry::blocked(batch, c, h, w) };
-                geometry.with_halo(halo)
-            })
-            .collect();
+        let mut geometries: Vec<Geometry> = Vec::new();
+        for node in graph.handles() {
+            let Shape { c, h, w } = shapes[node.index()];
+            let layers = || readers[node.index()].iter().map(|&reader| (reader, &graph.def(reader).layer));
+            let halo = layers()
+                .filter(|(reader, _)| graph.def(*reader).inputs[0] == node)
+                .map(|(_, layer)| op::halo(layer, h, w))
+                .fold(Halo::default(), Halo::union);
+            let def = graph.def(node);
+            // An input, or its codes.
+            let starts = match def.layer {
+                Layer::Input => true,
+                _ => keeps_planes(&def.layer) && geometries[def.inputs[0].index()].lanes == 1 && node != graph.output(),
+            };
+            let pays = |layer: &Layer| matches!(layer, Layer::Conv(_) | Layer::Embedding(_)) || keeps_planes(layer);
+            let planar = starts
+                && c <= PLANAR_CHANNELS
+                && layers().any(|(_, layer)| pays(layer))
+                && layers().all(|(reader, layer)| reads_planar(layer, graph.def(reader).inputs[0] == node));
+            // What the caller is handed, where it can be computed as it is handed out.
+            let handed = node == graph.output()
+                && readers[node.index()].is_empty()
+                && matches!(def.layer, Layer::Resize(_))
+                && w >= LANES;
+            let geometry =
+                if planar || handed { Geometry::planar(batch, c, h, w) } else { Geometry::blocked(batch, c, h, w) };
+            geometries.push(geometry.with_halo(halo));
+        }
         let (slots, buffers) = share(graph, &readers, &geometries, &chains);
         Ok(Self { batch, shapes, geometries, slots, buffers, chains })
     }
@@ -78,7 +83,7 @@ impl Plan {
 
     /// Whether the value of `node` is the output and written as it is handed to the caller: planar, and in no buffer.
     pub fn is_handed(&self, node: Node) -> bool {
-        is_handed(node, &self.geometries[node.index()])
+        self.slots[node.index()] == NOWHERE && self.geometries[node.index()].lanes == 1
     }
 
     /// Bytes of all buffers.
@@ -87,9 +92,9 @@ impl Plan {
     }
 }
 
-/// Whether a value of such a layout is handed out: of planar ones the input alone is not.
-fn is_handed(node: Node, geometry: &Geometry) -> bool {
-    geometry.lanes == 1 && node.index() > 0
+/// Whether `layer` makes planes of planes.
+fn keeps_planes(layer: &Layer) -> bool {
+    matches!(layer, Layer::Integer(Integer::Quantize(_, Rounding::Float32)))
 }
 
 /// Whether `layer` reads a planar tensor as well, as its first input or (else) as another one.
@@ -98,6 +103,7 @@ fn reads_planar(layer: &Layer, first: bool) -> bool {
         Layer::Conv(conv) => first && conv.groups == 1,
         Layer::Sub | Layer::Fill(_) | Layer::Shuffle(_) | Layer::Slice(_) | Layer::Embedding(_) => true,
         Layer::Resize(_) => !first,
+        Layer::Integer(Integer::Quantize(..)) => true,
         _ => false,
     }
 }
@@ -124,7 +130,9 @@ fn share(
     let mut free_after: Vec<usize> = Vec::new();
     let mut slots = Vec::with_capacity(end);
     for node in graph.handles() {
-        if runs_at[node.index()] != node.index() || is_handed(node, &geometries[node.index()]) {
+        // Planes that nobody reads are handed out.
+        let handed = geometries[node.index()].lanes == 1 && readers[node.index()].is_empty() && node.index() > 0;
+        if runs_at[node.index()] != node.index() || handed {
             slots.push(NOWHERE);
             continue;
         }

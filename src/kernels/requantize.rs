@@ -89,6 +89,11 @@ pub struct Requantize {
 }
 
 impl Requantize {
+    /// Whether codes, before they are cut, are products in f32 that fit 32 bits.
+    pub(super) fn is_small(&self) -> bool {
+        self.rounding == Rounding::Float32 && self.offset.is_empty() && self.multipliers.iter().all(|&m| m <= 0.5)
+    }
+
     /// The first filter of `weights`, `[K, ...]`, whose sum with any input can leave 32 bits.
     pub fn overflowing(&self, weights: &[f32]) -> Option<usize> {
         let (low, high) = self.input;
@@ -101,9 +106,14 @@ impl Requantize {
     }
 }
 
+/// Half as much again as 2^23.
+const WHOLE: f32 = 12_582_912.0;
+
 /// A [`Requantize`] by blocks of sixteen filters.
 pub(super) struct Requantizer {
     blocks: Vec<Lanes>,
+    /// Whether any filter has an offset.
+    offsets: bool,
     rounding: Rounding,
     low: i32,
     high: i32,
@@ -136,7 +146,8 @@ impl Requantizer {
             }
         };
         let blocks = bias.chunks(LANES).zip(multipliers.chunks(LANES)).enumerate().map(lanes).collect();
-        Self { blocks, rounding: *rounding, low: *low, high: *high }
+        let offsets = !offset.is_empty();
+        Self { blocks, offsets, rounding: *rounding, low: *low, high: *high }
     }
 
     /// Whether [`Requantizer::codes`] is a few instructions.
@@ -144,18 +155,55 @@ impl Requantizer {
         self.rounding == Rounding::Float32
     }
 
+    /// Whether any filter has an offset.
+    pub(super) fn has_offsets(&self) -> bool {
+        self.offsets
+    }
+
+    /// What the sums of block `block` begin with.
+    #[inline(always)]
+    pub(super) fn bias<S: Simd>(&self, s: S, block: usize) -> S::I {
+        // SAFETY: the array holds sixteen integers.
+        unsafe { s.load_int(self.blocks[block].bias.as_ptr()) }
+    }
+
     /// The codes of block `block` whose sums of products are `sums`, as reals.
     #[inline(always)]
     pub(super) fn codes<S: Simd>(&self, s: S, block: usize, sums: S::I) -> S::V {
+        self.codes_of_all(s, block, s.add_int(sums, self.bias(s, block)))
+    }
+
+    /// The reals that the codes of block `block` are nearest to, of sums of products and bias, by [`Rounding::Float32`];
+    /// `OFFSETS` tells whether there [are](Self::has_offsets) any.
+    #[inline(always)]
+    pub(super) fn reals<S: Simd, const OFFSETS: bool>(&self, s: S, block: usize, sums: S::I) -> S::V {
         let lanes = &self.blocks[block];
-        // SAFETY: the array holds sixteen integers.
-        let sums = s.add_int(sums, unsafe { s.load_int(lanes.bias.as_ptr()) });
-        if self.is_quick() {
-            let reals = s.mul(s.add(s.to_floats(sums), s.load(&lanes.offset)), s.load(&lanes.scale));
-            let codes = s.min(s.splat(self.high as f32), s.max(s.splat(self.low as f32), s.round(reals)));
-            // Adding zero makes -0 into +0.
-            return s.add(codes, s.splat(0.0));
+        let mut reals = s.to_floats(sums);
+        if OFFSETS {
+            reals = s.add(reals, s.load(&lanes.offset));
         }
+        s.mul(reals, s.load(&lanes.scale))
+    }
+
+    /// As [`Self::codes_of_all`], where that is quick; `OFFSETS` is as [`Self::reals`] has it.
+    #[inline(always)]
+    pub(super) fn quick_codes<S: Simd, const OFFSETS: bool>(&self, s: S, block: usize, sums: S::I) -> S::V {
+        let reals = self.reals::<S, OFFSETS>(s, block, sums);
+        let bounded = s.min(s.splat(self.high as f32), s.max(s.splat(self.low as f32), reals));
+        // Reals of this size have no fraction: adding it rounds, ties to even, and -0 comes back as +0.
+        let whole = s.splat(WHOLE);
+        s.sub(s.add(bounded, whole), whole)
+    }
+
+    /// The codes of block `block` whose sums of products and bias are `sums`, as reals.
+    #[inline(always)]
+    pub(super) fn codes_of_all<S: Simd>(&self, s: S, block: usize, sums: S::I) -> S::V {
+        match (self.is_quick(), self.offsets) {
+            (true, true) => return self.quick_codes::<S, true>(s, block, sums),
+            (true, false) => return self.quick_codes::<S, false>(s, block, sums),
+            (false, _) => {}
+        }
+        let lanes = &self.blocks[block];
         // Loops, one step each: the compiler makes vectors of these.
         let sums = s.to_ints(sums);
         let mut codes = [0.0; LANES];

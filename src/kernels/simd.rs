@@ -96,6 +96,41 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn dot2(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I;
     /// `sum` plus the products of the four unsigned bytes of each lane of `a` and the four signed ones of `b`, modulo 2^32.
     fn dot4(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I;
+    /// The nearest integers, ties to even, of what fits 32 bits.
+    fn to_nearest(self, v: Self::V) -> Self::I;
+    /// Sixteen lanes.
+    #[inline(always)]
+    fn of_ints(self, lanes: [i32; LANES]) -> Self::I {
+        // SAFETY: the array holds sixteen integers.
+        unsafe { self.load_int(lanes.as_ptr()) }
+    }
+    /// Byte `4 * k + j` of quarter `p` is lane `4 * p + j` of vector `k`, cut to 0..=255.
+    #[inline(always)]
+    fn fours(self, v: [Self::I; 4]) -> Self::I {
+        let lanes = v.map(|v| self.to_ints(v));
+        let byte = |p: usize, k: usize, j: usize| lanes[k][4 * p + j].clamp(0, 255) as u8;
+        self.of_ints(std::array::from_fn(|i| i32::from_le_bytes(std::array::from_fn(|j| byte(i / 4, i % 4, j)))))
+    }
+    /// Lane `i` of quarter `j` becomes lane `j` of quarter `i`.
+    #[inline(always)]
+    fn transpose_fours(self, v: Self::I) -> Self::I {
+        let lanes = self.to_ints(v);
+        self.of_ints(std::array::from_fn(|i| lanes[i % 4 * 4 + i / 4]))
+    }
+    /// Lane `4 * p + j` of vector `k` has the bytes `16 * p + 4 * k + j` of the four rows.
+    ///
+    /// # Safety
+    /// Each of `rows` must be valid for reading sixteen `i32` (no alignment needed).
+    #[inline(always)]
+    unsafe fn quads(self, rows: [*const i32; 4]) -> [Self::I; 4] {
+        // SAFETY: the caller's.
+        let rows = rows.map(|row| self.to_ints(unsafe { self.load_int(row) }));
+        let byte = |row: usize, k: usize, lane: usize| rows[row][lane / 4 * 4 + k].to_le_bytes()[lane % 4];
+        std::array::from_fn(|k| {
+            let quad = |lane| i32::from_le_bytes(std::array::from_fn(|row| byte(row, k, lane)));
+            self.of_ints(std::array::from_fn(quad))
+        })
+    }
     /// The lowest byte of each lane, four to an integer.
     #[inline(always)]
     fn low_bytes(self, v: Self::I) -> [i32; LANES / 4] {
@@ -231,6 +266,10 @@ impl Simd for Scalar {
     fn to_integers(self, v: Self::V) -> Self::I {
         std::array::from_fn(|i| v[i] as i32)
     }
+    #[inline(always)]
+    fn to_nearest(self, v: Self::V) -> Self::I {
+        std::array::from_fn(|i| v[i].round_ties_even() as i32)
+    }
 }
 
 #[cfg(test)]
@@ -272,14 +311,20 @@ mod tests {
                 s.dot4(s.splat_int(-1), s.splat_int(i32::from_le_bytes([0x80; 4])), x),
                 s.add_int(x, y),
                 s.to_integers(s.round(s.max(s.splat(-1e6), s.min(s.splat(1e6), a)))),
+                s.to_nearest(s.max(s.splat(-1e6), s.min(s.splat(1e6), a))),
+                s.fours([x, y, sum, s.to_nearest(small)]),
+                s.transpose_fours(x),
             ];
+            let rows = [x, y, sum, s.add_int(x, y)].map(|v| s.to_ints(v));
+            // SAFETY: the arrays hold sixteen integers.
+            let quads = unsafe { s.quads(rows.each_ref().map(|row| row.as_ptr())) };
             let reals = [s.to_floats(x), s.to_floats(s.splat_int(i32::MAX))];
             let results = results
                 .into_iter()
                 .chain(reals)
                 .chain(s.transpose(std::array::from_fn(|i| s.mul(a, s.splat(i as f32)))))
                 .collect::<Vec<_>>();
-            let dots = all.into_iter().chain(low).map(|v| s.to_ints(v)).collect::<Vec<_>>();
+            let dots = all.into_iter().chain(quads).chain(low).map(|v| s.to_ints(v)).collect::<Vec<_>>();
             let mut out = [0.0; LANES];
             let reals = results.into_iter().flat_map(|v| {
                 s.store(&mut out, v);

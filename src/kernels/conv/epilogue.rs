@@ -157,7 +157,7 @@ impl<S: Simd> Output<S> {
 }
 
 impl<S: Simd> Output<S> {
-    /// Stores the codes of `sums[b][p]`, sums of products of pixel `x + p` of row `y` of block `first + b`.
+    /// Stores the codes of `sums[b][p]`, sums of products and bias of pixel `x + p` of row `y` of block `first + b`.
     ///
     /// # Safety
     /// As [`Output::store`].
@@ -174,19 +174,27 @@ impl<S: Simd> Output<S> {
         // SAFETY: the caller vouches for the output.
         unsafe {
             let to = self.to.add(self.strides.at(first, y, x));
-            if requantizer.is_quick() {
+            if requantizer.is_quick() && !requantizer.has_offsets() {
                 unrolled!(b < B, {
                     unrolled!(p < P, {
-                        let codes = requantizer.codes(s, first + b, sums[b][p]);
+                        let codes = requantizer.quick_codes::<S, false>(s, first + b, sums[b][p]);
                         s.store_ptr(to.add(b * self.strides.plane + p * LANES), codes);
                     });
                 });
                 return;
             }
-            for (b, sums) in sums.iter().enumerate() {
-                for (p, &sums) in sums.iter().enumerate() {
-                    let codes = requantizer.codes(s, first + b, sums);
-                    s.store_ptr(to.add(b * self.strides.plane + p * LANES), codes);
+            // The sums first: a loop over them here would keep them in memory for all.
+            unrolled!(b < B, {
+                unrolled!(p < P, {
+                    let to = to.add(b * self.strides.plane + p * LANES);
+                    to.cast::<[i32; LANES]>().write_unaligned(s.to_ints(sums[b][p]));
+                });
+            });
+            for b in 0..B {
+                for p in 0..P {
+                    let to = to.add(b * self.strides.plane + p * LANES);
+                    let codes = requantizer.codes_of_all(s, first + b, s.load_int(to.cast()));
+                    s.store_ptr(to, codes);
                 }
             }
         }

@@ -4,15 +4,17 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
+use super::bytes::Rows;
 use super::epilogue::Output;
 use super::{ConvShape, Job};
 use crate::kernels::buffer::Buffer;
 use crate::kernels::exec::Exec;
 use crate::kernels::geometry::{Geometry, LANES};
+use crate::kernels::integer::integer;
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::requantize::{Requantize, Requantizer};
 use crate::kernels::simd::{Simd, pair};
-use crate::kernels::tile::{Integers, Loop, Walk};
+use crate::kernels::tile::{Integers, Loop, Walk, unrolled};
 
 /// Bytes of a band's input as cells: it stays in the second-level cache beside the weights.
 const CACHED: usize = 200_000;
@@ -40,13 +42,12 @@ pub(super) struct Integer {
 impl Integer {
     /// Weights `[K, C/groups, R, S]` are integers; channels of other groups meet zeros.
     pub(super) fn new(shape: &ConvShape, weight: &[f32], requantize: &Requantize, x: &Geometry, y: &Geometry) -> Self {
-        assert_eq!(x.lanes, LANES, "codes are blocked");
         let (group_in, group_out) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
         let taps = shape.kernel.0 * shape.kernel.1;
         let (low, high) = requantize.input;
         let bytes = high - low <= 255 && weight.iter().all(|&w| (-128.0..=127.0).contains(&w));
         let channels = if bytes { 4 } else { 2 };
-        let cells = if x.blocks() == 1 { x.c.div_ceil(channels) } else { x.blocks() * LANES / channels };
+        let cells = if x.c <= LANES { x.c.div_ceil(channels) } else { x.blocks() * LANES / channels };
         let code = |filter: usize, channel: usize, tap: usize| {
             let met =
                 filter < shape.out_channels && channel < shape.in_channels && channel / group_in == filter / group_out;
@@ -89,7 +90,7 @@ impl Integer {
     pub(super) fn run(&self, exec: &Exec<'_>, job: &Job<'_>) {
         let (h, sets, threads) = (job.yg.h, self.sets.len(), exec.pool.threads());
         let wanted = if threads == 1 { 1 } else { TASKS * threads };
-        let bytes = job.xg.image_len() / job.xg.blocks() / LANES * self.cells * size_of::<i32>();
+        let bytes = job.xg.plane_len() / job.xg.lanes * self.cells * size_of::<i32>();
         let bands = wanted.div_ceil(job.images).max(bytes.div_ceil(CACHED)).min(h);
         let height = h.div_ceil(bands);
         let bands = h.div_ceil(height);
@@ -106,6 +107,20 @@ impl Integer {
     /// Some rows of the first image.
     pub(super) fn rows(&self, isa: Isa, job: &Job<'_>, rows: Range<usize>) {
         Band { conv: self, job, image: 0, rows }.run(isa, &self.sets);
+    }
+
+    /// The same into rows of bytes.
+    ///
+    /// # Safety
+    /// The pixels lie in the rows `to`, which live and are this thread's.
+    pub(super) unsafe fn rows_to_bytes(&self, isa: Isa, job: &Job<'_>, rows: Range<usize>, to: Rows) {
+        let band = Band { conv: self, job, image: 0, rows };
+        band.with_cells(isa, |cells| band.multiply(isa, &self.sets, cells, Some(to)));
+    }
+
+    /// The same from rows of cells.
+    pub(super) fn rows_of_cells(&self, isa: Isa, job: &Job<'_>, rows: Range<usize>, cells: &[i32]) {
+        Band { conv: self, job, image: 0, rows }.multiply(isa, &self.sets, cells, None);
     }
 }
 
@@ -138,13 +153,24 @@ macro_rules! tile_of {
 
 impl Band<'_> {
     fn run(&self, isa: Isa, sets: &[Set]) {
+        self.with_cells(isa, |cells| self.multiply(isa, sets, cells, None));
+    }
+
+    /// Lends the cells of the input.
+    fn with_cells(&self, isa: Isa, lend: impl FnOnce(&[i32])) {
         let scratch = || self.conv.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cells = scratch().pop().unwrap_or_default();
         let (shape, xg) = (&self.conv.shape, self.job.xg);
         let top = self.rows.start * shape.stride.0 + xg.halo.top - shape.padding.top;
         let rows = (self.rows.len() - 1) * shape.stride.0 + shape.dilation.0 * (shape.kernel.0 - 1) + 1;
-        cells.reserve(rows * xg.row_len() / LANES * self.conv.cells);
+        cells.reserve(rows * xg.row_len() / xg.lanes * self.conv.cells);
         isa.run(ToCells { band: self, rows: top..top + rows, to: &mut cells });
+        lend(&cells);
+        scratch().push(cells);
+    }
+
+    /// Computes the rows from the cells, into bytes where they are given.
+    fn multiply(&self, isa: Isa, sets: &[Set], cells: &[i32], to: Option<Rows>) {
         let width = self.job.yg.w;
         let size = [14, 7, 4, 2, 1].into_iter().find(|&size| size <= width).unwrap_or(1);
         for set in sets {
@@ -155,11 +181,10 @@ impl Band<'_> {
             // 28 / 8 is no tile.
             let size = if size == 3 { 2 } else { size };
             for block in (0..set.blocks.len()).step_by(blocks) {
-                let strip = Strip { band: self, set, block, cells: &cells };
+                let strip = Strip { band: self, set, block, cells, to };
                 tile_of!(isa, strip, blocks, size: 1 x [14 7 4 2 1], 2 x [14 7 4 2 1], 4 x [7 4 2 1], 8 x [2 1]);
             }
         }
-        scratch().push(cells);
     }
 }
 
@@ -177,9 +202,14 @@ impl Kernel for ToCells<'_> {
     fn run<S: Simd>(self, s: S) {
         let Band { conv, job, image, .. } = self.band;
         let (xg, cells) = (job.xg, conv.cells);
-        let row = xg.row_len() / LANES * cells;
+        let row = xg.row_len() / xg.lanes * cells;
         let add = s.splat_int(-conv.lowest.unwrap_or(0));
         for (to, y) in self.to.chunks_exact_mut(row).zip(self.rows) {
+            if xg.lanes == 1 {
+                let planes = job.x[image * xg.image_len() + y * xg.row_len()..].chunks(xg.plane_len()).take(xg.c);
+                cells_of_planes(to, cells, planes.map(|plane| &plane[..xg.row_len()]), conv.lowest);
+                continue;
+            }
             for block in 0..xg.blocks() {
                 let from = &job.x[image * xg.image_len() + block * xg.plane_len() + y * xg.row_len()..][..xg.row_len()];
                 let pixels = to.chunks_exact_mut(cells).zip(from.as_chunks::<LANES>().0);
@@ -204,6 +234,25 @@ impl Kernel for ToCells<'_> {
     }
 }
 
+/// Fills a row of cells, `cells` a pixel, from a row of each channel.
+#[inline(always)]
+fn cells_of_planes<'a>(to: &mut [i32], cells: usize, rows: impl Iterator<Item = &'a [f32]>, lowest: Option<i32>) {
+    to.fill(0);
+    for (channel, row) in rows.enumerate() {
+        let (cell, shift, mask) = match lowest {
+            Some(_) => (channel / 4, channel % 4 * 8, 0xff),
+            None => (channel / 2, channel % 2 * 16, 0xffff),
+        };
+        let part = |code: f32| (integer(code).wrapping_sub(lowest.unwrap_or(0)) & mask) << shift;
+        // Written out, for then it becomes vectors.
+        if cells == 1 {
+            to.iter_mut().zip(row).for_each(|(to, &code)| *to |= part(code));
+        } else {
+            to[cell..].iter_mut().step_by(cells).zip(row).for_each(|(to, &code)| *to |= part(code));
+        }
+    }
+}
+
 /// Rows of a band for the blocks of a set from the `block`-th on.
 struct Strip<'a> {
     band: &'a Band<'a>,
@@ -211,6 +260,8 @@ struct Strip<'a> {
     block: usize,
     /// The input.
     cells: &'a [i32],
+    /// Where the output goes as bytes.
+    to: Option<Rows>,
 }
 
 struct Tiled<'a, const P: usize, const B: usize>(Strip<'a>);
@@ -234,9 +285,9 @@ impl<const P: usize, const B: usize> Kernel for Tiled<'_, P, B> {
 impl<const P: usize, const B: usize> Tiled<'_, P, B> {
     #[inline(always)]
     fn tiles<S: Simd, const A_LANE: usize>(&self, s: S) {
-        let Strip { band: Band { conv, job, image, rows }, set, block, cells: input } = self.0;
+        let Strip { band: Band { conv, job, image, rows }, set, block, cells: input, to } = self.0;
         let (Integer { shape, cells, requantizer, .. }, xg) = (conv, job.xg);
-        let row_len = xg.row_len() / LANES * cells;
+        let row_len = xg.row_len() / xg.lanes * cells;
         let (r, t) = shape.kernel;
         let width = set.blocks.len() * LANES;
         let step = cells * width;
@@ -250,7 +301,11 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
         let walk = Walk { outer: [once, row, column], run, pixel: shape.stride.1 * cells, width, ahead: 0 };
         let left = (xg.halo.left - shape.padding.left) * cells;
         let (first, weight) = (set.blocks.start + block, set.offset + block * LANES);
-        let output: Output<S> = job.output(s, *image);
+        let output: Option<Output<S>> = if to.is_none() { Some(job.output(s, *image)) } else { None };
+        let mut biases = [[s.splat_int(0); P]; B];
+        unrolled!(b < B, {
+            biases[b] = [requantizer.bias(s, first + b); P];
+        });
         for (y, row) in rows.clone().enumerate() {
             let from = y * shape.stride.0 * row_len + left;
             let mut x = 0;
@@ -262,8 +317,12 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
                 // packing), the weights were packed for this walk; the pixels are in the output and this task's.
                 unsafe {
                     let (input, weight) = (input.as_ptr().add(from), conv.weights.as_ptr().add(weight));
-                    let sums = walk.accumulate::<S, Integers<A_LANE>, P, B>(s, input, weight, [[s.splat_int(0); P]; B]);
-                    output.store_codes(s, requantizer, &sums, first, row, at);
+                    let sums = walk.accumulate::<S, Integers<A_LANE>, P, B>(s, input, weight, biases);
+                    match (&output, to) {
+                        (Some(output), _) => output.store_codes(s, requantizer, &sums, first, row, at),
+                        (None, Some(to)) => to.store(s, requantizer, &sums, first, row, at),
+                        (None, None) => unreachable!("codes go somewhere"),
+                    }
                 }
                 x = at + P;
             }

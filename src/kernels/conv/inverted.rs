@@ -4,7 +4,8 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::{ConvShape, PackedConv};
+use super::bytes::{Bytes, Convert, Filter, PIXEL, Rows};
+use super::{ConvShape, PackedConv, bytes};
 use crate::kernels::activation::Activation;
 use crate::kernels::buffer::Buffer;
 use crate::kernels::exec::Exec;
@@ -76,6 +77,8 @@ pub struct InvertedResidual {
     y: Geometry,
     /// Wide values of each worker, kept from run to run.
     scratch: Mutex<Vec<Buffer>>,
+    /// The way that is taken where nobody looks, if it is there.
+    bytes: Option<(Bytes, Mutex<Vec<Buffer<i32>>>)>,
 }
 
 /// `rows` rows of `geometry` from the frame's first column of one of its rows on: planes are as far apart as there.
@@ -95,6 +98,11 @@ impl InvertedResidual {
         let (stride, reach) = (shape.stride.0, shape.dilation.0 * (shape.kernel.0 - 1) + 1);
         let outputs = (h + shape.padding.top + shape.padding.bottom - reach) / stride + 1;
         reach >= stride + shape.padding.top && (outputs - 1) * stride + reach >= h + shape.padding.top
+    }
+
+    /// Whether wide values are bytes where nobody looks and the output is `width` wide.
+    pub fn has_bytes(widen: Option<&Step<'_>>, filter: &Step<'_>, narrow: &Step<'_>, width: usize) -> bool {
+        bytes::fits(widen, filter, narrow, width)
     }
 
     /// Packs the convolutions for an input of layout `x` and an output of layout `y`.
@@ -140,6 +148,7 @@ impl InvertedResidual {
             x: *x,
             y: *y,
             scratch: Mutex::new(Vec::new()),
+            bytes: Bytes::new(widen, filter, narrow, x, y).map(|bytes| (bytes, Mutex::new(Vec::new()))),
         }
     }
 
@@ -163,11 +172,18 @@ impl InvertedResidual {
         let y = Shared::new(y);
         exec.for_each_task(images * tasks, |worker, task| {
             let (image, part) = (task / tasks, task % tasks);
+            let rows = h * part / tasks..h * (part + 1) / tasks;
+            let band = Band { exec, worker, image, x, y, residual, look };
+            if let (Some((bytes, scratch)), None) = (&self.bytes, look) {
+                let free = scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                let mut cells = free.unwrap_or_else(|| Buffer::zeroed(self.byte_cells(bytes).iter().sum()));
+                self.part_in_bytes(&band, rows, bytes, &mut cells);
+                scratch.lock().unwrap_or_else(PoisonError::into_inner).push(cells);
+                return;
+            }
             let free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let wide = if self.widen.is_some() { self.read.len() } else { 0 };
             let mut scratch = free.unwrap_or_else(|| Buffer::zeroed(wide + self.given.len()));
-            let rows = h * part / tasks..h * (part + 1) / tasks;
-            let band = Band { exec, worker, image, x, y, residual, look };
             self.part(&band, rows, scratch.split_at_mut(wide));
             self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
         });
@@ -234,6 +250,50 @@ impl InvertedResidual {
                 kept = needed - rows * self.stride;
                 self.carry(wide, rows * self.stride..needed);
             }
+        }
+    }
+
+    /// Rows of a band of bytes: as many bytes as a band of reals has.
+    fn byte_rows(&self) -> usize {
+        (self.rows * size_of::<f32>()).min(self.heights.1)
+    }
+
+    /// Cells of wide values that a band of bytes reads, and gives.
+    fn byte_cells(&self, bytes: &Bytes) -> [usize; 2] {
+        let rows = self.byte_rows();
+        let read = ((rows - 1) * self.stride + self.reach) * bytes.layout.row_len();
+        [read, rows * self.given.w * self.given.blocks() * PIXEL]
+    }
+
+    /// As [`Self::part`], with wide values in bytes.
+    fn part_in_bytes(&self, to: &Band<'_>, part: Range<usize>, bytes: &Bytes, cells: &mut [i32]) {
+        let (isa, image, row_len) = (to.exec.isa, to.image, bytes.layout.row_len());
+        let (wide, given) = cells.split_at_mut(self.byte_cells(bytes)[0]);
+        let mut kept = 0;
+        for start in part.clone().step_by(self.byte_rows()) {
+            let rows = self.byte_rows().min(part.end - start);
+            let (needed, first) = ((rows - 1) * self.stride + self.reach, start * self.stride);
+            let begin = self.top.saturating_sub(first).clamp(kept, needed);
+            let end = (self.heights.0 + self.top - first).clamp(begin, needed);
+            wide[kept * row_len..begin * row_len].fill(0);
+            wide[end * row_len..needed * row_len].fill(0);
+            if begin < end {
+                let (row, wide) = (first + begin - self.top, &mut wide[begin * row_len..end * row_len]);
+                if let Some((widen, _)) = &self.widen {
+                    let (x, to) = (&to.x[start_of(&self.x, image, row)..], Rows::new(wide, bytes.layout));
+                    // SAFETY: the rows have the width of the output, and are this task's alone.
+                    unsafe { widen.run_to_bytes(isa, x, 0..end - begin, to) };
+                } else {
+                    let from = &to.x[self.x.at(image, 0, row, 0)..];
+                    isa.run(Convert { from, geometry: &self.x, to: wide, layout: bytes.layout, rows: end - begin });
+                }
+            }
+            isa.run(Filter { bytes, from: wide, to: given, rows });
+            let y = to.y.tail(start_of(&self.y, image, start));
+            // SAFETY: these rows of the output are this task's.
+            unsafe { self.narrow.0.run_of_cells(isa, given, y, 0..rows) };
+            kept = needed - rows * self.stride;
+            wide.copy_within(rows * self.stride * row_len..needed * row_len, 0);
         }
     }
 

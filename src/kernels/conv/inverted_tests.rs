@@ -28,9 +28,11 @@ proptest! {
         (narrow, wide, last) in (16usize..24, 300usize..420, 1usize..40),
         (h, w, images) in (5usize..70, 5usize..40, 1usize..3),
         (side, stride, dilation, before) in (prop::sample::select(vec![3usize, 5]), 1usize..3, 1usize..3, 0usize..3),
-        (widens, residual, integers) in any::<(bool, bool, bool)>(),
+        (widens, residual, integers, bytes) in any::<(bool, bool, bool, bool)>(),
         seed in any::<u32>(),
     ) {
+        // Those are 3 x 3.
+        let (side, dilation) = if integers && bytes { (3, 1) } else { (side, dilation) };
         let reach = dilation * (side - 1) + 1;
         let after = reach.saturating_sub(stride + before);
         let padding = Halo { top: before, bottom: after, left: before, right: after };
@@ -57,7 +59,11 @@ proptest! {
         let activations = [Activation::Relu6, Activation::HardSwish, Activation::Identity];
         let activations = if integers { [Activation::Identity; 3] } else { activations };
         let mut x = vec![0.0; xg.len()];
-        xg.pack(&numbers(xg.elements(), seed ^ 6), &mut x);
+        let mut first = numbers(xg.elements(), seed ^ 6);
+        if bytes && integers {
+            first.iter_mut().for_each(|code| *code = (*code + 100.0).min(200.0));
+        }
+        xg.pack(&first, &mut x);
         let mut added = vec![0.0; rg.len()];
         rg.pack(&values(rg.elements(), seed ^ 7), &mut added);
         let residual = (residual && !integers).then_some((&added[..], &rg));
@@ -67,9 +73,9 @@ proptest! {
             offset: Vec::new(),
             multipliers: vec![0.02 / terms as f64; filters],
             rounding: Rounding::Float32,
-            input: (-100, 155),
-            low: -90,
-            high: 120,
+            input: if bytes { (0, 255) } else { (-100, 155) },
+            low: if bytes { 0 } else { -90 },
+            high: if bytes { 255 } else { 120 },
         };
         let requantizes = [requantize(wide, narrow), requantize(wide, side * side), requantize(last, wide)];
         let requantizes = requantizes.each_ref().map(|requantize| integers.then_some(requantize));
@@ -90,6 +96,8 @@ proptest! {
 
         let step = |i: usize| Step { shape: shapes[i], weight: &weights[i], bias: Some(&biases[i]), activation: activations[i], requantize: requantizes[i] };
         let packed = InvertedResidual::new(widens.then(|| step(0)).as_ref(), &step(1), &step(2), &xg, &yg);
+        let has_bytes = InvertedResidual::has_bytes(widens.then(|| step(0)).as_ref(), &step(1), &step(2), ow);
+        prop_assert_eq!(has_bytes, integers && bytes && ow >= 4);
         let seen = Mutex::new(Vec::new());
         let look = |look: Look<'_>| {
             for row in 0..look.rows {
@@ -116,6 +124,11 @@ proptest! {
             let mut seen = std::mem::take(&mut *seen.lock().unwrap());
             seen.sort();
             prop_assert!(seen == expected, "every row is seen once, as it is");
+            for isa in Isa::available() {
+                y.fill(0.0);
+                packed.run(&Exec::new(&pool, isa), images, &x, &mut y, residual, None);
+                prop_assert!(y.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits()), "{} where nobody looks", isa.name());
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Convolution: what is asked for, which method computes it, and the packed weights.
 
+mod bytes;
 mod depthwise;
 mod direct;
 mod epilogue;
@@ -226,6 +227,33 @@ impl PackedConv {
             Method::Integer(integer) => integer.rows(isa, &job, rows),
             Method::Winograd(_) => unreachable!("{} computes tiles of rows", self.method()),
         }
+    }
+}
+
+impl PackedConv {
+    /// As [`PackedConv::run_rows`], of integers, into rows of bytes.
+    ///
+    /// # Safety
+    /// The pixels lie in the rows `to`, which live and are this thread's.
+    unsafe fn run_to_bytes(&self, isa: Isa, x: &[f32], rows: Range<usize>, to: bytes::Rows) {
+        let Method::Integer(integer) = &self.method else { unreachable!("{} gives no bytes", self.method()) };
+        // SAFETY: the caller's.
+        unsafe { integer.rows_to_bytes(isa, &self.job(x, Shared::new(&mut [])), rows, to) };
+    }
+
+    /// As [`PackedConv::run_rows`], of integers, from rows of cells.
+    ///
+    /// # Safety
+    /// No other thread writes these rows of `y`.
+    unsafe fn run_of_cells(&self, isa: Isa, cells: &[i32], y: Shared<'_>, rows: Range<usize>) {
+        let Method::Integer(integer) = &self.method else { unreachable!("{} reads no cells", self.method()) };
+        integer.rows_of_cells(isa, &self.job(&[], y), rows, cells);
+    }
+
+    /// Of integers in image 0.
+    fn job<'a>(&'a self, x: &'a [f32], y: Shared<'a>) -> Job<'a> {
+        let (xg, yg, bias, activation) = (&self.x, &self.y, &self.bias, Activation::Identity);
+        Job { x, xg, y, yg, bias, residual: None, activation, requantizer: None, images: 1 }
     }
 }
 

@@ -42,7 +42,7 @@ impl Lane for Rescale {
 
 /// A code, held as a real, without the checks of a cast: below 2^22 its bits are those of the sum's.
 #[inline(always)]
-pub(super) fn integer(x: f32) -> i32 {
+pub(in crate::kernels) fn integer(x: f32) -> i32 {
     const MAGIC: f32 = 12_582_912.0;
     (x + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32
 }

@@ -8,7 +8,8 @@ mod fixed;
 
 use std::ops::Range;
 
-use self::even::{Even, EvenAdd, EvenMean};
+use self::even::{Even, EvenAdd, EvenMean, planes};
+pub(super) use self::fixed::integer;
 use self::fixed::{Add, Average, Quantize, Rescale, Resize, mean, softmax};
 use super::exec::Exec;
 use super::geometry::{Geometry, LANES};
@@ -120,6 +121,7 @@ impl Integer {
     pub fn run(&self, exec: &Exec<'_>, images: usize, inputs: &[(&[f32], &Geometry)], y: &mut [f32], yg: &Geometry) {
         let x = Source::new(inputs[0].0, inputs[0].1);
         match *self {
+            Self::Quantize(codes, Rounding::Float32) if yg.lanes == 1 => planes(exec, images, x, codes, y, yg),
             Self::Quantize(codes, Rounding::Float32) => {
                 let op = Even { x, scales: (1.0, codes.scale), bounds: codes.bounds() };
                 for_each_pixel(exec, images, &op, y, yg);
