@@ -234,7 +234,7 @@ impl<const SUMS: bool, const KEEP: bool, const ENCODER: u8> Coder<SUMS, KEEP, EN
                 if i + 1 < C || odd != 0 {
                     *counts.of_16(2 * i + 1, *widths[0].add(2 * i + 1)) += 1;
                 }
-                if i % 2 == 0 {
+                if i.is_multiple_of(2) {
                     *counts.of_64(i / 2, *widths[1].add(2 * i)) += 1;
                 }
             });
