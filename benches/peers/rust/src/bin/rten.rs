@@ -1,7 +1,6 @@
 use peers::Job;
 use rten::{ModelOptions, Value, ValueOrView};
 use rten_tensor::Tensor;
-use rten_tensor::prelude::*;
 
 fn main() {
     let job = Job::from_arguments();
