@@ -42,18 +42,26 @@ struct Columns {
     /// The class of most even columns, and of most odd ones.
     most: [usize; 2],
     /// The columns that are of another class than most of their kind.
-    others: Vec<usize>,
+    others: Vec<Others>,
+}
+
+/// Columns of one class, all even or all odd.
+struct Others {
+    class: usize,
+    columns: Vec<usize>,
 }
 
 impl Columns {
     fn new(classes: &Classes) -> Self {
-        let most = [0, 1].map(|odd| {
-            let of_class =
-                |class: usize| classes.of.iter().skip(odd).step_by(2).filter(|&&of| usize::from(of) == class).count();
-            (0..classes.len()).max_by_key(|&class| of_class(class)).unwrap_or(0)
-        });
-        let others = (0..classes.of.len()).filter(|&column| usize::from(classes.of[column]) != most[column % 2]);
-        Self { most, others: others.collect() }
+        let all = classes.of.len();
+        let of_class = |class: usize, odd: usize| {
+            (odd..all).step_by(2).filter(move |&column| usize::from(classes.of[column]) == class)
+        };
+        let most = [0, 1].map(|odd| (0..classes.len()).max_by_key(|&class| of_class(class, odd).count()).unwrap_or(0));
+        let kinds = (0..classes.len()).flat_map(|class| [(class, 0), (class, 1)]);
+        let others = kinds.filter(|&(class, odd)| class != most[odd]);
+        let others = others.map(|(class, odd)| Others { class, columns: of_class(class, odd).collect() });
+        Self { most, others: others.filter(|others| !others.columns.is_empty()).collect() }
     }
 }
 
@@ -251,12 +259,12 @@ impl Counter {
             let most = self.sums.place(class, of_most, block);
             self.sums.groups[most].add(groups);
         }
-        for &column in &columns.others {
-            let own = self.sums.place(class, self.sums.classes[1].of[column].into(), block);
-            let most = self.sums.place(class, columns.most[column % 2], block);
+        for Others { class: of_columns, columns: others } in &columns.others {
+            let own = self.sums.place(class, *of_columns, block);
+            let most = self.sums.place(class, columns.most[others[0] % 2], block);
             let places = self.pending.get_disjoint_mut([own, most]).expect("two places");
-            self.lines.move_column(simd, self.coding.encoder, lines.clone(), column, places);
-            let groups = self.lines.groups_of_column(lines.clone(), column);
+            self.lines.move_columns(simd, self.coding.encoder, lines.clone(), others, places);
+            let groups = self.lines.groups_of_columns(lines.clone(), others);
             self.sums.groups[own].add(&groups);
             self.sums.groups[most].subtract(&groups);
         }
@@ -281,7 +289,7 @@ impl Counter {
         self.lines.code(simd, self.coding, Source { x: values, row: 0, pixels, used }, 0..1, None, totals);
         self.seen(features as u64);
         for (block, groups) in self.sums.groups[..pixels].iter_mut().enumerate() {
-            groups.add(&self.lines.groups_of_column(0..1, block));
+            groups.add(&self.lines.groups_of_columns(0..1, &[block]));
         }
         self.lines.add_each(simd, self.coding.encoder, &mut self.pending[..pixels]);
     }

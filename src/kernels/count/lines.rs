@@ -4,11 +4,11 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
-use super::code::{CodeMap, Encoder, bits};
+use super::code::{CodeMap, Encoder, MAX_WIDTH, bits};
 use super::counter::LaneSums;
 use super::groups::GroupCounts;
 use super::lanes::LaneTotals;
-use super::sums::{GroupSums, NONZERO, NONZERO_G16, TERMS, WIDTH};
+use super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH};
 use crate::kernels::geometry::LANES;
 use crate::kernels::simd::Simd;
 
@@ -16,6 +16,9 @@ use crate::kernels::simd::Simd;
 pub(super) const PIXELS: [usize; 3] = [1, 4, 16];
 /// Bit of a group's summary that says that a code is negative; magnitudes have 15 bits.
 pub(super) const SIGN: u16 = 0x8000;
+
+/// Pixels whose 16-bit sums cannot overflow: widths are at most 17.
+pub(super) const LONGEST: usize = u16::MAX as usize / MAX_WIDTH;
 
 /// Codes of an even pixel and the odd one after it, lane by lane.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +38,26 @@ impl Halves<'_> {
         match &mut self.odd {
             Some(odd) if pixel % 2 == 1 => odd,
             _ => self.even,
+        }
+    }
+}
+
+/// Sums of even and odd pixels, side by side as in a [`Couple`].
+struct CoupleSums([[u16; 2 * LANES]; LANE_SUMS]);
+
+impl CoupleSums {
+    /// The sum `which` of a lane of the even pixels (`half` 0) or the odd ones.
+    fn of(&self, half: usize, which: usize, lane: usize) -> u32 {
+        self.0[which][2 * lane + half].into()
+    }
+
+    /// Adds those of the even pixels (`half` 0) or of the odd ones.
+    #[inline(always)]
+    fn add_to(&self, half: usize, to: &mut LaneSums) {
+        for which in 0..LANE_SUMS {
+            for lane in 0..LANES {
+                to.0[which][lane] += self.of(half, which, lane);
+            }
         }
     }
 }
@@ -138,8 +161,11 @@ impl Lines {
             }
             self.code_line(coding.map, from, line, totals);
             if let Some(sums) = &mut sums {
-                for pixel in 0..self.pixels {
-                    self.add_pixel(coding.encoder, line, pixel, sums.of(pixel));
+                let couples = line * self.stride / 2..(line * self.stride + self.pixels).div_ceil(2);
+                for couples in couples.clone().step_by(LONGEST).map(|start| start..couples.end.min(start + LONGEST)) {
+                    let added = self.add_couples(coding.encoder, couples);
+                    added.add_to(0, sums.of(0));
+                    added.add_to(1, sums.of(1));
                 }
             }
         }
@@ -185,6 +211,7 @@ impl Lines {
     }
 
     /// Codes one line, value by value.
+    #[inline(always)]
     fn code_line(&mut self, map: CodeMap, from: Source<'_>, line: usize, totals: &mut LaneTotals) {
         let mut summaries = [0; PIXELS[2]];
         for (index, values) in from.line(0).iter().enumerate() {
@@ -222,41 +249,67 @@ impl Lines {
         self.codes[(line * self.stride + pixel) / 2].0.iter().map(move |couple| couple[pixel % 2])
     }
 
-    /// Adds one pixel of one line.
-    fn add_pixel(&self, encoder: Option<Encoder>, line: usize, pixel: usize, LaneSums(sums): &mut LaneSums) {
-        let group = u32::from(self.widths[0][line * self.stride + pixel]);
-        for (lane, code) in self.codes_of(line, pixel).enumerate() {
-            let m = code.unsigned_abs();
-            sums[NONZERO][lane] += u32::from(m != 0);
-            sums[WIDTH][lane] += u32::from(bits(m)) + u32::from(code < 0);
-            sums[TERMS][lane] += encoder.map_or(0, |encoder| u32::from(encoder.terms(m)));
-            sums[NONZERO_G16][lane] += if m != 0 { group } else { 0 };
+    /// Sums of some couples, at most [`LONGEST`].
+    #[inline(always)]
+    fn add_couples(&self, encoder: Option<Encoder>, couples: impl Iterator<Item = usize>) -> CoupleSums {
+        // Chosen once: the loops of each are vectors.
+        match encoder {
+            None => self.add_couples_with(couples, |_| 0),
+            Some(Encoder::Naf) => self.add_couples_with(couples, |m| Encoder::Naf.terms(m)),
+            Some(Encoder::Popcount) => self.add_couples_with(couples, |m| Encoder::Popcount.terms(m)),
+            Some(Encoder::Booth4) => self.add_couples_with(couples, |m| Encoder::Booth4.terms(m)),
+            Some(Encoder::Runs) => self.add_couples_with(couples, |m| Encoder::Runs.terms(m)),
         }
     }
 
-    /// Adds one pixel of each of some lines to the first of `places`, and takes it out of the second.
     #[inline(always)]
-    pub(super) fn move_column<S: Simd>(
+    fn add_couples_with(&self, couples: impl Iterator<Item = usize>, terms: impl Fn(u16) -> u16) -> CoupleSums {
+        let mut sums = CoupleSums([[0; 2 * LANES]; LANE_SUMS]);
+        for couple in couples {
+            let codes = self.codes[couple].0.as_flattened();
+            let groups = [self.widths[0][2 * couple], self.widths[0][2 * couple + 1]].map(u16::from);
+            for i in 0..2 * LANES {
+                let code = codes[i];
+                let m = code.unsigned_abs();
+                sums.0[NONZERO][i] += u16::from(m != 0);
+                sums.0[WIDTH][i] += bits(m) + u16::from(code < 0);
+                sums.0[TERMS][i] += terms(m);
+                sums.0[NONZERO_G16][i] += if m != 0 { groups[i % 2] } else { 0 };
+            }
+        }
+        sums
+    }
+
+    /// Adds some pixels, all even or all odd, of each of some lines to the first of `places`, and takes them out of the second.
+    #[inline(always)]
+    pub(super) fn move_columns<S: Simd>(
         &self,
         _: S,
         encoder: Option<Encoder>,
         lines: Range<usize>,
-        pixel: usize,
+        columns: &[usize],
         [to, from]: [&mut LaneSums; 2],
     ) {
-        #[cfg(target_arch = "x86_64")]
-        if S::AVX512 && encoder != Some(Encoder::Runs) {
-            let all = lines.start * self.stride..lines.end * self.stride;
-            let (codes, widths) = (&self.codes[all.start / 2..all.end / 2], &self.widths[0][all]);
-            // SAFETY: the vector type of this level is only made where the CPU has its features.
-            return unsafe { avx512::move_column(codes, widths, self.stride, pixel, encoder, [to, from]) };
-        }
-        let mut sums = LaneSums::default();
-        lines.for_each(|line| self.add_pixel(encoder, line, pixel, &mut sums));
-        for (which, sums) in sums.0.iter().enumerate() {
-            for (lane, sum) in sums.iter().enumerate() {
-                to.0[which][lane] += sum;
-                from.0[which][lane] -= sum;
+        // So many that sums of 16 bits hold them.
+        for columns in columns.chunks(LONGEST / lines.len()) {
+            #[cfg(target_arch = "x86_64")]
+            if S::AVX512 && encoder != Some(Encoder::Runs) {
+                let all = lines.start * self.stride..lines.end * self.stride;
+                let (codes, widths) = (&self.codes[all.start / 2..all.end / 2], &self.widths[0][all]);
+                // SAFETY: the vector type of this level is only made where the CPU has its features.
+                unsafe { avx512::move_columns(codes, widths, self.stride, columns, encoder, [to, from]) };
+                continue;
+            }
+            let couple = |line: usize, column: usize| (line * self.stride + column) / 2;
+            let couples = lines.clone().flat_map(|line| columns.iter().map(move |&column| couple(line, column)));
+            let added = self.add_couples(encoder, couples);
+            let half = columns[0] % 2;
+            for which in 0..LANE_SUMS {
+                for lane in 0..LANES {
+                    let sum = added.of(half, which, lane);
+                    to.0[which][lane] += sum;
+                    from.0[which][lane] -= sum;
+                }
             }
         }
     }
@@ -269,7 +322,10 @@ impl Lines {
             // SAFETY: the vector type of this level is only made where the CPU has its features.
             return unsafe { avx512::add_each(&self.codes, &self.widths[0], encoder, to) };
         }
-        to.iter_mut().enumerate().for_each(|(pixel, to)| self.add_pixel(encoder, 0, pixel, to));
+        for (couple, to) in to.chunks_mut(2).enumerate() {
+            let added = self.add_couples(encoder, std::iter::once(couple));
+            to.iter_mut().enumerate().for_each(|(half, to)| added.add_to(half, to));
+        }
     }
 
     /// Sums of the groups that hold the even and the odd pixels of some lines.
@@ -294,10 +350,10 @@ impl Lines {
         sums
     }
 
-    /// Sums of the groups that hold one pixel of each of some lines.
-    pub(super) fn groups_of_column(&self, lines: Range<usize>, pixel: usize) -> GroupSums {
+    /// Sums of the groups that hold some pixels of each of some lines.
+    pub(super) fn groups_of_columns(&self, lines: Range<usize>, columns: &[usize]) -> GroupSums {
         let mut sums = GroupSums::default();
-        for at in lines.map(|line| line * self.stride + pixel) {
+        for at in lines.flat_map(|line| columns.iter().map(move |column| line * self.stride + column)) {
             for (size, widths) in self.widths.iter().enumerate() {
                 sums.width[size] += u64::from(widths[at]);
                 sums.zero[size] += u64::from(widths[at] == 0);

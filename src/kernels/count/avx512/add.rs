@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::super::code::{Encoder, MAX_WIDTH};
+use super::super::code::Encoder;
 use super::super::counter::LaneSums;
-use super::super::lines::Couple;
+use super::super::lines::{Couple, LONGEST};
 use super::super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH};
 use crate::kernels::geometry::LANES;
 
@@ -60,26 +60,27 @@ fn registers(len: usize, stride: usize, pixels: usize) -> impl Iterator<Item = (
     })
 }
 
-/// Adds pixel `pixel` of each line of `stride` pixels to the first of `places`, and takes it out of the second.
+/// Adds pixels `columns`, all even or all odd, of each line of `stride` pixels to the first of `places`, and takes them out
+/// of the second.
 ///
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
 #[inline(always)]
-pub(in super::super) unsafe fn move_column(
+pub(in super::super) unsafe fn move_columns(
     codes: &[Couple],
     widths: &[u8],
     stride: usize,
-    pixel: usize,
+    columns: &[usize],
     encoder: Option<Encoder>,
     places: [&mut LaneSums; 2],
 ) {
     // SAFETY: the caller vouches for the features.
     unsafe {
         match encoder {
-            None => add_pixels::<{ NONE }>(codes, widths, stride, pixel, places),
-            Some(Encoder::Naf) => add_pixels::<{ NAF }>(codes, widths, stride, pixel, places),
-            Some(Encoder::Popcount) => add_pixels::<{ POPCOUNT }>(codes, widths, stride, pixel, places),
-            Some(Encoder::Booth4) => add_pixels::<{ BOOTH4 }>(codes, widths, stride, pixel, places),
+            None => add_pixels::<{ NONE }>(codes, widths, stride, columns, places),
+            Some(Encoder::Naf) => add_pixels::<{ NAF }>(codes, widths, stride, columns, places),
+            Some(Encoder::Popcount) => add_pixels::<{ POPCOUNT }>(codes, widths, stride, columns, places),
+            Some(Encoder::Booth4) => add_pixels::<{ BOOTH4 }>(codes, widths, stride, columns, places),
             Some(Encoder::Runs) => unreachable!("a table, which the portable loop looks up"),
         }
     }
@@ -158,32 +159,33 @@ unsafe fn add_pair<const ENCODER: u8>(sums: &mut [__m512i; LANE_SUMS], code: __m
     }
 }
 
-/// As [`move_column`].
+/// As [`move_columns`].
 #[inline(always)]
 unsafe fn add_pixels<const ENCODER: u8>(
     codes: &[Couple],
     widths: &[u8],
     stride: usize,
-    pixel: usize,
+    columns: &[usize],
     [to, from]: [&mut LaneSums; 2],
 ) {
     let lines = codes.len() * 2 / stride;
-    assert!(lines <= usize::from(u16::MAX) / MAX_WIDTH && pixel < stride && widths.len() >= lines * stride);
+    assert!(lines * columns.len() <= LONGEST && columns.iter().all(|&column| column < stride));
     // SAFETY: the caller vouches for the features; loads are of whole couples.
     unsafe {
         let mut sums = [_mm512_setzero_si512(); LANE_SUMS];
-        let shift = _mm_cvtsi32_si128((pixel % 2 * 16) as i32);
-        let width = |line: usize| widths[line * stride + pixel];
-        // The pixels of two lines make a pair.
-        for line in (1..lines).step_by(2) {
-            let first = load(codes, (line - 1) * stride + pixel, shift);
-            let second = _mm512_slli_epi32::<16>(load(codes, line * stride + pixel, shift));
-            let both = _mm512_mask_blend_epi16(0xaaaa_aaaa, first, second);
-            add_pair::<ENCODER>(&mut sums, both, [width(line - 1), width(line)]);
-        }
-        if lines % 2 == 1 {
-            let last = _mm512_and_si512(load(codes, (lines - 1) * stride + pixel, shift), _mm512_set1_epi32(0xffff));
-            add_pair::<ENCODER>(&mut sums, last, [width(lines - 1), 0]);
+        let shift = _mm_cvtsi32_si128((columns[0] % 2 * 16) as i32);
+        let mut places = (0..lines).flat_map(|line| columns.iter().map(move |column| line * stride + column));
+        // Two pixels make a pair.
+        while let Some(first) = places.next() {
+            let even = _mm512_and_si512(load(codes, first, shift), _mm512_set1_epi32(0xffff));
+            let (both, second) = match places.next() {
+                Some(second) => {
+                    let odd = _mm512_slli_epi32::<16>(load(codes, second, shift));
+                    (_mm512_or_si512(even, odd), widths[second])
+                }
+                None => (even, 0),
+            };
+            add_pair::<ENCODER>(&mut sums, both, [widths[first], second]);
         }
         for (which, sum) in sums.into_iter().enumerate() {
             let [even, odd] = split(sum);

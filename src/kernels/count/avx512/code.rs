@@ -6,7 +6,7 @@ use super::super::code::Encoder;
 use super::super::counter::LaneSums;
 use super::super::groups::GroupCounts;
 use super::super::lanes::LaneTotals;
-use super::super::lines::{Coding, Couple, Halves, PIXELS, SIGN, Source};
+use super::super::lines::{Coding, Couple, Halves, LONGEST, PIXELS, SIGN, Source};
 use super::super::sums::{NONZERO, NONZERO_G16, TERMS, WIDTH};
 use super::add::{BOOTH4, NAF, NONE, POPCOUNT, add_to, split, terms};
 use crate::kernels::geometry::LANES;
@@ -16,8 +16,6 @@ use crate::kernels::tile::unrolled;
 const FOLDED: usize = PIXELS[2];
 /// Couples of them.
 const COUPLES: usize = FOLDED / 2;
-/// Pixels whose 16-bit sums cannot overflow, if every other is added to the same: widths are at most 17.
-const LONGEST: usize = 7000;
 /// Bits of infinity.
 const INFINITE: u32 = 0x7f80_0000;
 
@@ -93,7 +91,7 @@ unsafe fn code_lines<const SUMS: bool, const KEEP: bool, const ENCODER: u8>(
         for line in 0..lines {
             let x = from.x.as_ptr().add(line * from.row);
             for start in (0..pixels).step_by(FOLDED) {
-                if SUMS && unflushed > LONGEST {
+                if SUMS && unflushed + FOLDED > 2 * LONGEST {
                     let [even, odd] = &mut added;
                     coder.flush(&mut Halves { even, odd: Some(odd) });
                     (unflushed, flushed) = (0, true);

@@ -3,5 +3,5 @@
 mod add;
 mod code;
 
-pub(super) use add::{add_each, add_widths, move_column};
+pub(super) use add::{add_each, add_widths, move_columns};
 pub(super) use code::{Coded, code};
