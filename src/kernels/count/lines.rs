@@ -214,22 +214,26 @@ impl Lines {
     #[inline(always)]
     fn code_line(&mut self, map: CodeMap, from: Source<'_>, line: usize, totals: &mut LaneTotals) {
         let mut summaries = [0; PIXELS[2]];
+        // Codes of an even pixel and of the odd one after it.
+        let mut couple = [[0; LANES]; 2];
         for (index, values) in from.line(0).iter().enumerate() {
             let last = index + 1 == self.pixels;
-            let mut codes = [0; LANES];
-            totals.code(map, values, if last { from.used.1 } else { from.used.0 }, &mut codes);
-            let couple = &mut self.codes[(line * self.stride + index) / 2];
-            for (couple, &code) in couple.0.iter_mut().zip(&codes) {
-                couple[index % 2] = code;
-                if last && index % 2 == 0 {
-                    couple[1] = 0;
-                }
+            let codes = &mut couple[index % 2];
+            totals.code(map, values, if last { from.used.1 } else { from.used.0 }, codes);
+            for &code in &*codes {
                 // Stored first and kept after: no branch to mispredict.
                 self.nonzeros[self.kept] = code as u16;
                 self.kept += usize::from(code != 0);
             }
             let at = index % PIXELS[2];
             summaries[at] = codes.iter().fold(0, |ored, &code| ored | code.unsigned_abs() | code as u16 & SIGN);
+            if index % 2 == 1 || last {
+                let to = &mut self.codes[(line * self.stride + index) / 2].0;
+                for lane in 0..LANES {
+                    to[lane] = [couple[0][lane], couple[1][lane]];
+                }
+                couple[1] = [0; LANES];
+            }
             if at + 1 == PIXELS[2] || last {
                 let start = line * self.stride + index - at;
                 for (widths, size) in self.widths.iter_mut().zip(PIXELS) {
@@ -267,14 +271,17 @@ impl Lines {
         let mut sums = CoupleSums([[0; 2 * LANES]; LANE_SUMS]);
         for couple in couples {
             let codes = self.codes[couple].0.as_flattened();
-            let groups = [self.widths[0][2 * couple], self.widths[0][2 * couple + 1]].map(u16::from);
+            let widths = [self.widths[0][2 * couple], self.widths[0][2 * couple + 1]].map(u16::from);
+            let mut groups = [[0; 2]; LANES];
+            groups.fill(widths);
+            let groups = groups.as_flattened();
             for i in 0..2 * LANES {
                 let code = codes[i];
                 let m = code.unsigned_abs();
                 sums.0[NONZERO][i] += u16::from(m != 0);
                 sums.0[WIDTH][i] += bits(m) + u16::from(code < 0);
                 sums.0[TERMS][i] += terms(m);
-                sums.0[NONZERO_G16][i] += if m != 0 { groups[i % 2] } else { 0 };
+                sums.0[NONZERO_G16][i] += if m != 0 { groups[i] } else { 0 };
             }
         }
         sums
