@@ -19,9 +19,19 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// All lanes `value`.
     fn splat(self, value: f32) -> Self::V;
     /// The first sixteen of `from`. Panics if there are fewer.
-    fn load(self, from: &[f32]) -> Self::V;
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> Self::V {
+        let from: &[f32; LANES] = from.first_chunk().expect("sixteen lanes");
+        // SAFETY: the array holds sixteen floats.
+        unsafe { self.load_ptr(from.as_ptr()) }
+    }
     /// Into the first sixteen of `to`. Panics if there are fewer.
-    fn store(self, to: &mut [f32], v: Self::V);
+    #[inline(always)]
+    fn store(self, to: &mut [f32], v: Self::V) {
+        let to: &mut [f32; LANES] = to.first_chunk_mut().expect("sixteen lanes");
+        // SAFETY: the array holds sixteen floats.
+        unsafe { self.store_ptr(to.as_mut_ptr(), v) }
+    }
     /// Sixteen floats from `from`.
     ///
     /// # Safety
@@ -166,14 +176,6 @@ impl Simd for Scalar {
     #[inline(always)]
     fn splat(self, value: f32) -> Self::V {
         [value; LANES]
-    }
-    #[inline(always)]
-    fn load(self, from: &[f32]) -> Self::V {
-        *from.first_chunk().expect("sixteen lanes")
-    }
-    #[inline(always)]
-    fn store(self, to: &mut [f32], v: Self::V) {
-        *to.first_chunk_mut().expect("sixteen lanes") = v;
     }
     #[inline(always)]
     unsafe fn load_ptr(self, from: *const f32) -> Self::V {

@@ -91,7 +91,7 @@ impl Counter {
         channels: usize,
     ) -> Self {
         let encoder = encoder.into();
-        let sums = Sums::new(classes, channels, if encoder.is_some() { map.codes() } else { 0 });
+        let sums = Sums::new(classes, channels, 0);
         let pending = vec![LaneSums::default(); sums.groups.len()];
         let (codes, lines) = (CodeHistogram::default(), Lines::default());
         let (coding, columns) = (Coding { map, encoder }, Columns::new(&sums.classes[1]));
@@ -101,7 +101,7 @@ impl Counter {
     /// What was added up so far.
     pub fn into_sums(mut self) -> Sums {
         if self.coding.encoder.is_some() {
-            self.codes.drain_into(&mut self.sums.values.codes, self.coding.map.lo);
+            self.drain_codes();
         }
         self.flush();
         if self.sums.values.elements > 0 {
@@ -110,6 +110,13 @@ impl Counter {
                 self.sums.values.extremes.map(|extreme| self.coding.map.code(unkey(extreme)));
         }
         self.sums
+    }
+
+    /// Moves the counts of codes to the sums, which take room for them only now.
+    fn drain_codes(&mut self) {
+        let codes = &mut self.sums.values.codes;
+        codes.resize(self.coding.map.codes(), 0);
+        self.codes.drain_into(codes, self.coding.map.lo);
     }
 
     /// Moves the lanes' sums on before they can overflow.
@@ -145,8 +152,8 @@ impl Counter {
             self.flush();
         }
         self.room -= positions;
-        if self.coding.encoder.is_some() {
-            self.codes.make_room(geometry.image_len() as u64, &mut self.sums.values.codes, self.coding.map.lo);
+        if self.coding.encoder.is_some() && self.codes.is_full(geometry.image_len() as u64) {
+            self.drain_codes();
         }
         let part = Part { x, geometry, image, rows, first };
         isa.run(Pass { counter: self, part })

@@ -41,11 +41,9 @@ impl CodeHistogram {
         self.added += values;
     }
 
-    /// Makes sure that `values` more can be added, moving the counts to `codes`, whose first is `lowest`, if need be.
-    pub(super) fn make_room(&mut self, values: u64, codes: &mut [u64], lowest: i32) {
-        if (self.added + values) >> 8 > u64::from(u32::MAX) {
-            self.drain_into(codes, lowest);
-        }
+    /// Whether `values` more could be too many.
+    pub(super) fn is_full(&self, values: u64) -> bool {
+        (self.added + values) >> 8 > u64::from(u32::MAX)
     }
 
     /// Moves the counts to `codes`, whose first is `lowest`.

@@ -159,7 +159,7 @@ impl Lines {
             if self.code_quickly(s, coding, from, line..line + 1, sums.as_deref_mut(), totals) {
                 continue;
             }
-            self.code_line(coding.map, from, line, totals);
+            self.code_line(coding, from, line, totals);
             if let Some(sums) = &mut sums {
                 let couples = line * self.stride / 2..(line * self.stride + self.pixels).div_ceil(2);
                 for couples in couples.clone().step_by(LONGEST).map(|start| start..couples.end.min(start + LONGEST)) {
@@ -212,18 +212,20 @@ impl Lines {
 
     /// Codes one line, value by value.
     #[inline(always)]
-    fn code_line(&mut self, map: CodeMap, from: Source<'_>, line: usize, totals: &mut LaneTotals) {
+    fn code_line(&mut self, coding: Coding, from: Source<'_>, line: usize, totals: &mut LaneTotals) {
         let mut summaries = [0; PIXELS[2]];
         // Codes of an even pixel and of the odd one after it.
         let mut couple = [[0; LANES]; 2];
         for (index, values) in from.line(0).iter().enumerate() {
             let last = index + 1 == self.pixels;
             let codes = &mut couple[index % 2];
-            totals.code(map, values, if last { from.used.1 } else { from.used.0 }, codes);
-            for &code in &*codes {
-                // Stored first and kept after: no branch to mispredict.
-                self.nonzeros[self.kept] = code as u16;
-                self.kept += usize::from(code != 0);
+            totals.code(coding.map, values, if last { from.used.1 } else { from.used.0 }, codes);
+            if coding.encoder.is_some() {
+                for &code in &*codes {
+                    // Stored first and kept after: no branch to mispredict.
+                    self.nonzeros[self.kept] = code as u16;
+                    self.kept += usize::from(code != 0);
+                }
             }
             let at = index % PIXELS[2];
             summaries[at] = codes.iter().fold(0, |ored, &code| ored | code.unsigned_abs() | code as u16 & SIGN);
@@ -347,11 +349,18 @@ impl Lines {
         }
         let mut sums = [GroupSums::default(); 2];
         for (size, widths) in self.widths.iter().enumerate() {
+            let (mut width, mut zero) = ([0u32; 2], [0u32; 2]);
             for line in widths[all.clone()].chunks_exact(self.stride) {
-                for (pixel, &width) in line[..self.pixels].iter().enumerate() {
-                    sums[pixel % 2].width[size] += u64::from(width);
-                    sums[pixel % 2].zero[size] += u64::from(width == 0);
+                let (couples, rest) = line[..self.pixels].as_chunks::<2>();
+                for (half, &of) in
+                    couples.iter().flat_map(|couple| couple.iter().enumerate()).chain(rest.iter().enumerate())
+                {
+                    width[half] += u32::from(of);
+                    zero[half] += u32::from(of == 0);
                 }
+            }
+            for half in 0..2 {
+                (sums[half].width[size], sums[half].zero[size]) = (width[half].into(), zero[half].into());
             }
         }
         sums

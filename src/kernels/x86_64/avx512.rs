@@ -20,18 +20,6 @@ impl Simd for Avx512 {
         unsafe { _mm512_set1_ps(value) }
     }
     #[inline(always)]
-    fn load(self, from: &[f32]) -> Self::V {
-        let from: &[f32; LANES] = from.first_chunk().expect("sixteen lanes");
-        // SAFETY: the array holds sixteen floats.
-        unsafe { self.load_ptr(from.as_ptr()) }
-    }
-    #[inline(always)]
-    fn store(self, to: &mut [f32], v: Self::V) {
-        let to: &mut [f32; LANES] = to.first_chunk_mut().expect("sixteen lanes");
-        // SAFETY: the array holds sixteen floats.
-        unsafe { self.store_ptr(to.as_mut_ptr(), v) }
-    }
-    #[inline(always)]
     unsafe fn load_ptr(self, from: *const f32) -> Self::V {
         // SAFETY: the caller vouches for sixteen readable floats; the token proves AVX-512F.
         unsafe { _mm512_loadu_ps(from) }
