@@ -16,8 +16,8 @@ const NOWHERE: usize = usize::MAX;
 
 /// Where every value of a graph lives.
 ///
-/// A buffer is shared by values of *equal* geometry whose lives do not overlap, so that its halo and filling lanes,
-/// zeroed once, are never written by anybody and stay zero for ever.
+/// A buffer is shared by values whose lives do not overlap: by those of *equal* geometry, so that its halo and filling lanes,
+/// zeroed once, are never written by anybody and stay zero for ever; or by those that have neither, of any extents.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Images at a time.
@@ -28,7 +28,7 @@ pub struct Plan {
     pub geometries: Vec<Geometry>,
     /// Which buffer holds each node's value.
     pub slots: Vec<usize>,
-    /// Layout of each buffer.
+    /// Layout of each buffer, or the largest of its layouts.
     pub buffers: Vec<Geometry>,
     /// Of each node that ends one, the nodes that run with it, whose own values have no buffer.
     pub chains: Vec<Option<Chain>>,
@@ -108,7 +108,12 @@ fn reads_planar(layer: &Layer, first: bool) -> bool {
     }
 }
 
-/// Assigns a buffer to each value: the first free one of its geometry, or a new one.
+/// Whether every float of a buffer is a value: there is no halo and there are no filling lanes.
+fn is_whole(geometry: &Geometry) -> bool {
+    geometry.halo == Halo::default() && geometry.c.is_multiple_of(geometry.lanes)
+}
+
+/// Assigns a buffer to each value: a free one, or a new one.
 fn share(
     graph: &Graph,
     readers: &[Vec<Node>],
@@ -137,12 +142,17 @@ fn share(
             continue;
         }
         let geometry = geometries[node.index()];
-        let free = (0..buffers.len()).find(|&slot| buffers[slot] == geometry && free_after[slot] < node.index());
-        let slot = free.unwrap_or_else(|| {
+        // Of the free buffers that will do the one that is nearest in size.
+        let will_do = |buffer: &Geometry| *buffer == geometry || is_whole(buffer) && is_whole(&geometry);
+        let free = (0..buffers.len()).filter(|&slot| free_after[slot] < node.index() && will_do(&buffers[slot]));
+        let slot = free.min_by_key(|&slot| buffers[slot].len().abs_diff(geometry.len())).unwrap_or_else(|| {
             buffers.push(geometry);
             free_after.push(0);
             buffers.len() - 1
         });
+        if buffers[slot].len() < geometry.len() {
+            buffers[slot] = geometry;
+        }
         free_after[slot] = last_use(node);
         slots.push(slot);
     }
@@ -154,6 +164,21 @@ mod tests {
     use super::*;
     use crate::graph::{Params, Scope};
     use crate::layers::Conv;
+
+    #[test]
+    fn values_without_halo_share_buffers_whatever_their_extents() {
+        let net = Scope::new(Params::Random(0));
+        let mut y = net.input(16);
+        for (i, channels) in [64, 32, 48, 16, 64].into_iter().enumerate() {
+            y = net.at(format!("conv{i}")).conv(y, Conv::new(channels, 1));
+        }
+        let (graph, _) = net.finish(y).unwrap();
+        let plan = Plan::new(&graph, Shape::new(16, 9, 9), 2, true).unwrap();
+        let sizes: Vec<usize> = plan.buffers.iter().map(|buffer| buffer.c).collect();
+        assert_eq!(sizes, [32, 64]);
+        let fits = |node: Node| plan.buffers[plan.slots[node.index()]].len() >= plan.geometries[node.index()].len();
+        assert!(graph.handles().all(fits));
+    }
 
     #[test]
     fn a_chain_needs_two_buffers_and_a_skip_outlives_it() {
