@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::classes::Classes;
 use super::code::{CodeMap, Encoder, MAX_WIDTH};
 use super::gather::{gather_channels, gather_features, gather_step};
-use super::histogram::CodeHistogram;
 use super::lanes::LaneTotals;
 use super::lines::{Coding, Halves, Lines, Source};
 use super::sums::{LANE_SUMS, Sums, unkey};
@@ -71,7 +70,6 @@ pub struct Counter {
     grouping: Grouping,
     columns: Columns,
     sums: Sums,
-    codes: CodeHistogram,
     lines: Lines,
     /// Gathered values, where the operand is not blocked.
     values: Vec<f32>,
@@ -93,9 +91,8 @@ impl Counter {
         let encoder = encoder.into();
         let sums = Sums::new(classes, channels, 0);
         let pending = vec![LaneSums::default(); sums.groups.len()];
-        let (codes, lines) = (CodeHistogram::default(), Lines::default());
         let (coding, columns) = (Coding { map, encoder }, Columns::new(&sums.classes[1]));
-        Self { coding, grouping, columns, sums, codes, lines, values: Vec::new(), pending, room: ROOM }
+        Self { coding, grouping, columns, sums, lines: Lines::default(), values: Vec::new(), pending, room: ROOM }
     }
 
     /// What was added up so far.
@@ -116,7 +113,7 @@ impl Counter {
     fn drain_codes(&mut self) {
         let codes = &mut self.sums.values.codes;
         codes.resize(self.coding.map.codes(), 0);
-        self.codes.drain_into(codes, self.coding.map.lo);
+        self.lines.histogram.drain_into(codes, self.coding.map.lo);
     }
 
     /// Moves the lanes' sums on before they can overflow.
@@ -152,7 +149,7 @@ impl Counter {
             self.flush();
         }
         self.room -= positions;
-        if self.coding.encoder.is_some() && self.codes.is_full(geometry.image_len() as u64) {
+        if self.coding.encoder.is_some() && self.lines.histogram.is_full(geometry.image_len() as u64) {
             self.drain_codes();
         }
         let part = Part { x, geometry, image, rows, first };
@@ -233,8 +230,9 @@ impl Counter {
                 let lines = from - rows.start..to - rows.start;
                 // The lines are coded first, and what they will be added to was last needed an image ago.
                 for class_of_columns in 0..classes[1].len() {
-                    let pending = &self.pending[self.sums.place(class, class_of_columns, block)];
-                    pending.0.iter().for_each(|sums| prefetch::<_, WRITTEN>(sums.as_ptr()));
+                    let place = self.sums.place(class, class_of_columns, block);
+                    self.pending[place].0.iter().for_each(|sums| prefetch::<_, WRITTEN>(sums.as_ptr()));
+                    prefetch::<_, WRITTEN>(&raw const self.sums.groups[place]);
                 }
                 let most = self.columns.most.map(|of_most| self.sums.place(class, of_most, block));
                 let mut halves = halves(&mut self.pending, most);
@@ -282,7 +280,7 @@ impl Counter {
     fn seen(&mut self, values: u64) {
         self.sums.values.elements += values;
         if self.coding.encoder.is_some() {
-            self.codes.add(self.lines.nonzeros(), values);
+            self.lines.histogram.saw(values);
         }
     }
 

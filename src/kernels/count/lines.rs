@@ -7,6 +7,7 @@ use super::avx512;
 use super::code::{CodeMap, Encoder, MAX_WIDTH, bits};
 use super::counter::LaneSums;
 use super::groups::GroupCounts;
+use super::histogram::{BLOCK, CodeHistogram};
 use super::lanes::LaneTotals;
 use super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH};
 use crate::kernels::geometry::LANES;
@@ -90,16 +91,25 @@ impl<'a> Source<'a> {
     }
 
     /// Smallest and largest value of the first `lines` lines.
+    #[inline(always)]
     pub(super) fn extremes(&self, lines: usize) -> [f32; 2] {
-        let of_pixels = |pixels: &[[f32; LANES]], used: usize, extremes: [f32; 2]| {
-            let values = pixels.iter().flat_map(|pixel| &pixel[..used]);
-            values.fold(extremes, |[low, high], &x| [low.min(x), high.max(x)])
+        let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        let mut add = |pixel: &[f32; LANES], used: usize| {
+            // Lane by lane: a vector's work.
+            for lane in 0..used {
+                low[lane] = if pixel[lane] < low[lane] { pixel[lane] } else { low[lane] };
+                high[lane] = if pixel[lane] > high[lane] { pixel[lane] } else { high[lane] };
+            }
         };
-        (0..lines).fold([f32::INFINITY, f32::NEG_INFINITY], |extremes, line| {
+        for line in 0..lines {
             let (last, others) = self.line(line).split_last().expect("a line has pixels");
-            let extremes = of_pixels(others, self.used.0, extremes);
-            of_pixels(std::slice::from_ref(last), self.used.1, extremes)
-        })
+            match self.used.0 {
+                LANES => others.iter().for_each(|pixel| add(pixel, LANES)),
+                used => others.iter().for_each(|pixel| add(pixel, used)),
+            }
+            add(last, self.used.1);
+        }
+        [low.into_iter().fold(f32::INFINITY, f32::min), high.into_iter().fold(f32::NEG_INFINITY, f32::max)]
     }
 }
 
@@ -113,32 +123,25 @@ pub(super) struct Lines {
     codes: Vec<Couple>,
     /// Width of the group of 16, 64, 256 that holds each pixel.
     widths: [Vec<u8>; 3],
-    /// Non-zero codes, side by side, and how many of it they are: what follows them is left over.
-    nonzeros: Vec<u16>,
-    kept: usize,
     /// Groups by width, of all lines since they were last drained.
     pub(super) counts: GroupCounts,
+    /// How often each code was seen, where codes are noted.
+    pub(super) histogram: CodeHistogram,
 }
 
 impl Lines {
     /// Forgets what it holds and makes room for `count` lines of `pixels`.
     pub(super) fn begin(&mut self, count: usize, pixels: usize) {
-        (self.pixels, self.kept) = (pixels, 0);
+        self.pixels = pixels;
         self.stride = pixels.next_multiple_of(PIXELS[2]);
         let all = count * self.stride;
         if self.widths[0].len() < all {
             self.codes.resize(all / 2, Couple::default());
             self.widths.iter_mut().for_each(|widths| widths.resize(all, 0));
-            self.nonzeros.resize((all + 2) * LANES, 0);
         }
     }
 
-    /// The codes that are not zero, of all lines.
-    pub(super) fn nonzeros(&self) -> &[u16] {
-        &self.nonzeros[..self.kept]
-    }
-
-    /// Codes `from` to `lines`, and adds its pixels to `sums`, where they are wanted. Keeps the codes that are not zero where codes are noted.
+    /// Codes `from` to `lines`, and adds its pixels to `sums`, where they are wanted, and counts its codes, where they are noted.
     #[inline(always)]
     pub(super) fn code<S: Simd>(
         &mut self,
@@ -190,13 +193,12 @@ impl Lines {
             let to = avx512::Coded {
                 codes: &mut self.codes[all.start / 2..all.end / 2],
                 widths: [&mut first[all.clone()], &mut second[all.clone()], &mut third[all]],
-                nonzeros: &mut self.nonzeros[self.kept..],
                 counts: &mut self.counts,
+                histogram: &mut self.histogram,
             };
             // SAFETY: the vector type of this level is only made where the CPU has its features.
-            let kept = unsafe { avx512::code(coding, from, lines.len(), to, sums.as_deref_mut(), totals) };
-            self.kept += kept.unwrap_or(0);
-            if let (Some(Encoder::Runs), Some(_), Some(sums)) = (coding.encoder, kept, sums) {
+            let coded = unsafe { avx512::code(coding, from, lines.len(), to, sums.as_deref_mut(), totals) };
+            if let (Some(Encoder::Runs), true, Some(sums)) = (coding.encoder, coded, sums) {
                 // A table, which vectors do not look up.
                 for (line, pixel) in lines.flat_map(|line| (0..self.pixels).map(move |pixel| (line, pixel))) {
                     for (sum, code) in sums.of(pixel).0[TERMS].iter_mut().zip(self.codes_of(line, pixel)) {
@@ -204,7 +206,7 @@ impl Lines {
                     }
                 }
             }
-            return kept.is_some();
+            return coded;
         }
         let _ = (coding, from, lines, sums, totals);
         false
@@ -213,6 +215,7 @@ impl Lines {
     /// Codes one line, value by value.
     #[inline(always)]
     fn code_line(&mut self, coding: Coding, from: Source<'_>, line: usize, totals: &mut LaneTotals) {
+        let mut tally = self.histogram.tally();
         let mut summaries = [0; PIXELS[2]];
         // Codes of an even pixel and of the odd one after it.
         let mut couple = [[0; LANES]; 2];
@@ -221,11 +224,9 @@ impl Lines {
             let codes = &mut couple[index % 2];
             totals.code(coding.map, values, if last { from.used.1 } else { from.used.0 }, codes);
             if coding.encoder.is_some() {
-                for &code in &*codes {
-                    // Stored first and kept after: no branch to mispredict.
-                    self.nonzeros[self.kept] = code as u16;
-                    self.kept += usize::from(code != 0);
-                }
+                tally.count_blocks((tally.waiting() / BLOCK) as u32);
+                tally.make_room(LANES);
+                codes.iter().for_each(|&code| tally.keep(code as u16));
             }
             let at = index % PIXELS[2];
             summaries[at] = codes.iter().fold(0, |ored, &code| ored | code.unsigned_abs() | code as u16 & SIGN);

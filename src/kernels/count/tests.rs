@@ -27,11 +27,18 @@ proptest! {
         bits in 2u32..17,
         unsigned in any::<bool>(),
         saturated in any::<bool>(),
+        negatives in any::<bool>(),
         seed in any::<u32>(),
         split in 0usize..9,
     ) {
         let shape = [images, c, h, w];
-        let nchw: Vec<f32> = (0..images * c * h * w).map(|i| if unsigned { value(i, seed).abs() } else { value(i, seed) }).collect();
+        // Codes without a sign meet few negative values, -0.0 among them, or none.
+        let value = |i: usize| match value(i, seed) {
+            x if !unsigned => x,
+            x if negatives && i % 97 == 5 => -x.abs(),
+            x => x.abs(),
+        };
+        let nchw: Vec<f32> = (0..images * c * h * w).map(value).collect();
         let hi = if unsigned && bits <= 8 { (1 << bits) - 1 } else { (1 << (bits - 1)) - 1 };
         let map = CodeMap { scale: hi as f32 * if saturated { 0.9 } else { 0.12 }, lo: if unsigned { 0 } else { -hi }, hi };
         let axis = |size: usize| {

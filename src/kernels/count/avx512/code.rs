@@ -5,17 +5,17 @@ use std::arch::x86_64::*;
 use super::super::code::Encoder;
 use super::super::counter::LaneSums;
 use super::super::groups::GroupCounts;
+use super::super::histogram::{BLOCK, CodeHistogram, Tally};
 use super::super::lanes::LaneTotals;
 use super::super::lines::{Coding, Couple, Halves, LONGEST, PIXELS, SIGN, Source};
 use super::super::sums::{NONZERO, NONZERO_G16, TERMS, WIDTH};
 use super::add::{BOOTH4, NAF, NONE, POPCOUNT, add_to, split, terms};
 use crate::kernels::geometry::LANES;
-use crate::kernels::tile::unrolled;
 
 /// Pixels whose summaries are folded together: those of the largest group.
 const FOLDED: usize = PIXELS[2];
-/// Couples of them.
-const COUPLES: usize = FOLDED / 2;
+/// Pixels that are coded together: those of a group of 64.
+const FOUR: usize = PIXELS[1];
 /// Bits of infinity.
 const INFINITE: u32 = 0x7f80_0000;
 
@@ -23,14 +23,15 @@ const INFINITE: u32 = 0x7f80_0000;
 pub(in super::super) struct Coded<'a> {
     pub(in super::super) codes: &'a mut [Couple],
     pub(in super::super) widths: [&'a mut [u8]; 3],
-    pub(in super::super) nonzeros: &'a mut [u16],
     /// Groups by width.
     pub(in super::super) counts: &'a mut GroupCounts,
+    /// How often each code is seen.
+    pub(in super::super) histogram: &'a mut CodeHistogram,
 }
 
-/// Codes `lines` lines of `from`: the codes, the widths of the groups that hold each pixel and, where codes are noted, the
-/// non-zero ones side by side go to `to`; even and odd pixels are added to `sums`. Returns how many non-zero codes there
-/// are, or nothing, and sums and totals are as they were, if a value is beyond the codes, NaN or infinite.
+/// Codes `lines` lines of `from`: the codes and the widths of the groups that hold each pixel go to `to`, where the groups and,
+/// where codes are noted, the non-zero codes are counted; even and odd pixels are added to `sums`. False, and all that is
+/// added up is as it was, if a value is beyond the codes, NaN or infinite.
 ///
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
@@ -39,51 +40,73 @@ pub(in super::super) unsafe fn code(
     coding: Coding,
     from: Source<'_>,
     lines: usize,
-    to: Coded<'_>,
+    mut to: Coded<'_>,
+    mut sums: Option<&mut Halves<'_>>,
+    totals: &mut LaneTotals,
+) -> bool {
+    // SAFETY: the caller vouches for the features.
+    unsafe {
+        // A negative value where the codes have none is rare.
+        if coding.map.lo == 0 && code_as::<false>(coding, from, lines, &mut to, sums.as_deref_mut(), totals) {
+            return true;
+        }
+        code_as::<true>(coding, from, lines, &mut to, sums, totals)
+    }
+}
+
+/// As [`code`]; false as well if a value is negative, or -0.0, and not `SIGNED`.
+#[inline(always)]
+unsafe fn code_as<const SIGNED: bool>(
+    coding: Coding,
+    from: Source<'_>,
+    lines: usize,
+    to: &mut Coded<'_>,
     sums: Option<&mut Halves<'_>>,
     totals: &mut LaneTotals,
-) -> Option<usize> {
+) -> bool {
     let unused = &mut Halves { even: &mut LaneSums::default(), odd: None };
     // SAFETY: the caller vouches for the features.
     unsafe {
         match (sums, coding.encoder) {
-            (None, None) => code_lines::<false, false, NONE>(coding, from, lines, to, unused, totals),
-            (None, Some(_)) => code_lines::<false, true, NONE>(coding, from, lines, to, unused, totals),
-            (Some(sums), None) => code_lines::<true, false, NONE>(coding, from, lines, to, sums, totals),
-            (Some(sums), Some(Encoder::Naf)) => code_lines::<true, true, NAF>(coding, from, lines, to, sums, totals),
+            (None, None) => code_lines::<SIGNED, false, false, NONE>(coding, from, lines, to, unused, totals),
+            (None, Some(_)) => code_lines::<SIGNED, false, true, NONE>(coding, from, lines, to, unused, totals),
+            (Some(sums), None) => code_lines::<SIGNED, true, false, NONE>(coding, from, lines, to, sums, totals),
+            (Some(sums), Some(Encoder::Naf)) => {
+                code_lines::<SIGNED, true, true, NAF>(coding, from, lines, to, sums, totals)
+            }
             (Some(sums), Some(Encoder::Popcount)) => {
-                code_lines::<true, true, POPCOUNT>(coding, from, lines, to, sums, totals)
+                code_lines::<SIGNED, true, true, POPCOUNT>(coding, from, lines, to, sums, totals)
             }
             (Some(sums), Some(Encoder::Booth4)) => {
-                code_lines::<true, true, BOOTH4>(coding, from, lines, to, sums, totals)
+                code_lines::<SIGNED, true, true, BOOTH4>(coding, from, lines, to, sums, totals)
             }
-            (Some(sums), Some(Encoder::Runs)) => code_lines::<true, true, NONE>(coding, from, lines, to, sums, totals),
+            (Some(sums), Some(Encoder::Runs)) => {
+                code_lines::<SIGNED, true, true, NONE>(coding, from, lines, to, sums, totals)
+            }
         }
     }
 }
 
-/// As [`code`]; adds to `sums` if `SUMS`, keeps non-zero codes if `KEEP`. One function for all that call it: it is long.
+/// As [`code`]; adds to `sums` if `SUMS`, counts codes if `KEEP`. One function for all that call it: it is long.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bitalg,avx512vbmi2,popcnt")]
-unsafe fn code_lines<const SUMS: bool, const KEEP: bool, const ENCODER: u8>(
+unsafe fn code_lines<const SIGNED: bool, const SUMS: bool, const KEEP: bool, const ENCODER: u8>(
     Coding { map, .. }: Coding,
     from: Source<'_>,
     lines: usize,
-    to: Coded<'_>,
+    to: &mut Coded<'_>,
     sums: &mut Halves<'_>,
     totals: &mut LaneTotals,
-) -> Option<usize> {
+) -> bool {
     let (pixels, stride) = (from.pixels, from.pixels.next_multiple_of(FOLDED));
     assert!(lines > 0 && pixels > 0 && from.x.len() >= (lines - 1) * from.row + pixels * LANES, "lines of pixels");
     assert!(to.codes.len() * 2 >= lines * stride, "room for codes");
     assert!(to.widths.iter().all(|widths| widths.len() >= lines * stride), "room for widths");
-    assert!(to.nonzeros.len() >= lines * stride * LANES, "room for a couple of pixels more than there are");
     // SAFETY: the caller vouches for the features; values are read of the pixels that are there, codes and widths are
-    // stored up to the next multiple of `FOLDED` pixels, and a store to `nonzeros` starts at most 32 for each earlier
-    // couple after its start.
+    // stored up to the next multiple of `FOLDED` pixels.
     unsafe {
-        let mut coder = Coder::<SUMS, KEEP, ENCODER>::new(map.scale, to.nonzeros.as_mut_ptr());
-        let counts = to.counts;
-        let [widths_16, widths_64, widths_256] = to.widths;
+        let mut coder = Coder::<SIGNED, SUMS, KEEP, ENCODER>::new(map.scale, to.histogram.tally());
+        let counts = &mut *to.counts;
+        let [widths_16, widths_64, widths_256] = &mut to.widths;
         let (to_16, to_64, to_256) = (widths_16.as_mut_ptr(), widths_64.as_mut_ptr(), widths_256.as_mut_ptr());
         let codes = to.codes.as_mut_ptr().cast::<__m512i>();
         let mut added = [LaneSums::default(); 2];
@@ -100,26 +123,16 @@ unsafe fn code_lines<const SUMS: bool, const KEEP: bool, const ENCODER: u8>(
                 let at = line * stride + start;
                 let codes = codes.add(at / 2);
                 let widths = [to_16.add(at), to_64.add(at), to_256.add(at)];
-                let odd = if (pixels - start) % 2 == 1 && pixels - start < FOLDED { 0 } else { !0 };
-                match (pixels - start).div_ceil(2) {
-                    1 => coder.chunk::<1>(x, odd, codes, widths, counts),
-                    2 => coder.chunk::<2>(x, odd, codes, widths, counts),
-                    3 => coder.chunk::<3>(x, odd, codes, widths, counts),
-                    4 => coder.chunk::<4>(x, odd, codes, widths, counts),
-                    5 => coder.chunk::<5>(x, odd, codes, widths, counts),
-                    6 => coder.chunk::<6>(x, odd, codes, widths, counts),
-                    7 => coder.chunk::<7>(x, odd, codes, widths, counts),
-                    _ => coder.chunk::<COUPLES>(x, odd, codes, widths, counts),
-                }
+                coder.chunk(x, (pixels - start).min(FOLDED), codes, widths, counts);
                 unflushed += FOLDED;
             }
         }
         let used = ((1u32 << from.used.0) - 1) as __mmask16;
         // What fills up lanes and couples is zero.
-        let filled = lines * ((pixels % 2) * from.used.0 + (from.used.0 - from.used.1));
+        let filled = lines * ((pixels.next_multiple_of(FOUR) - pixels) * from.used.0 + (from.used.0 - from.used.1));
         let zeros = _mm512_mask_reduce_add_epi32(used, coder.zeros) as usize - filled;
-        let (high, low) =
-            (_mm512_mask_reduce_max_epi32(used, coder.high), _mm512_mask_reduce_max_epu32(used, coder.low));
+        let low = _mm512_mask_reduce_max_epu32(used, coder.low);
+        let high = if SIGNED { _mm512_mask_reduce_max_epi32(used, coder.high) } else { low as i32 };
         let (negative, positive) = (low >> 31 == 1, high > 0);
         let finite = high < INFINITE as i32 && low < INFINITE | 1 << 31;
         let extremes = match (negative || zeros > 0, positive || zeros > 0) {
@@ -131,12 +144,18 @@ unsafe fn code_lines<const SUMS: bool, const KEEP: bool, const ENCODER: u8>(
             let (rounded, code) = map.rounded_and_code(extreme);
             rounded == code
         };
-        if !finite || !fits(extremes[0]) || !fits(extremes[1]) {
+        if !finite || negative && !SIGNED || !fits(extremes[0]) || !fits(extremes[1]) {
             for line in (0..lines).map(|line| line * stride..line * stride + pixels) {
                 let widths = [&widths_16[line.clone()], &widths_64[line.clone()], &widths_256[line]];
                 counts.of_line(widths, |count| *count -= 1);
             }
-            return None;
+            if KEEP {
+                coder.tally.count_all();
+                drop(coder);
+                let codes = to.codes[..lines * stride / 2].iter().flat_map(|couple| couple.0.as_flattened());
+                codes.filter(|&&code| code != 0).for_each(|&code| to.histogram.remove(code as u16));
+            }
+            return false;
         }
         let [low, high] = extremes;
         totals.low[0] = totals.low[0].min(low);
@@ -150,13 +169,15 @@ unsafe fn code_lines<const SUMS: bool, const KEEP: bool, const ENCODER: u8>(
                 }
             }
         }
-        Some(coder.kept)
+        true
     }
 }
 
 /// What lines add up to while they are coded; sums of 16 bits hold an even and an odd pixel of each lane.
-struct Coder<const SUMS: bool, const KEEP: bool, const ENCODER: u8> {
+struct Coder<'a, const SIGNED: bool, const SUMS: bool, const KEEP: bool, const ENCODER: u8> {
     scale: __m512,
+    one: __m512i,
+    one_16: __m512i,
     /// Largest pattern of a value as a signed integer, and as an unsigned one: positive and negative values order so.
     high: __m512i,
     low: __m512i,
@@ -168,18 +189,21 @@ struct Coder<const SUMS: bool, const KEEP: bool, const ENCODER: u8> {
     /// Leading zeros of 32-bit magnitudes of even and odd pixels, and how many of each there were.
     unused: [__m512i; 2],
     couples: u32,
-    nonzeros: *mut u16,
-    kept: usize,
+    tally: Tally<'a>,
 }
 
-impl<const SUMS: bool, const KEEP: bool, const ENCODER: u8> Coder<SUMS, KEEP, ENCODER> {
+impl<'a, const SIGNED: bool, const SUMS: bool, const KEEP: bool, const ENCODER: u8>
+    Coder<'a, SIGNED, SUMS, KEEP, ENCODER>
+{
     #[inline(always)]
-    unsafe fn new(scale: f32, nonzeros: *mut u16) -> Self {
+    unsafe fn new(scale: f32, tally: Tally<'a>) -> Self {
         // SAFETY: the caller vouches for the features.
         unsafe {
             let zero = _mm512_setzero_si512();
             Self {
                 scale: _mm512_set1_ps(scale),
+                one: _mm512_set1_epi32(std::hint::black_box(1)),
+                one_16: _mm512_set1_epi16(std::hint::black_box(1)),
                 high: _mm512_set1_epi32(i32::MIN),
                 low: zero,
                 zeros: zero,
@@ -189,60 +213,86 @@ impl<const SUMS: bool, const KEEP: bool, const ENCODER: u8> Coder<SUMS, KEEP, EN
                 negative: zero,
                 unused: [zero; 2],
                 couples: 0,
-                nonzeros,
-                kept: 0,
+                tally,
             }
         }
     }
 
-    /// `C` couples of pixels, of the last of which only the lanes of `odd` belong to an odd one.
+    /// Up to sixteen pixels. Loops have bodies of four, so that sums are not put off: for what waits there are no registers.
     #[inline(always)]
-    unsafe fn chunk<const C: usize>(
+    unsafe fn chunk(
         &mut self,
         x: *const f32,
-        odd: __mmask16,
+        pixels: usize,
         to: *mut __m512i,
         widths: [*mut u8; 3],
         counts: &mut GroupCounts,
     ) {
         // SAFETY: the caller vouches for the features, the pixels to read and room to store sixteen.
         unsafe {
-            let mut codes = [_mm512_setzero_si512(); C];
-            let mut summaries = codes;
-            unrolled!(i < C, {
-                let x = x.add(2 * i * LANES);
-                let lanes = if i + 1 == C { odd } else { !0 };
-                let values = [_mm512_loadu_ps(x), _mm512_maskz_loadu_ps(lanes, x.wrapping_add(LANES))];
-                (codes[i], summaries[i]) = self.couple(values, to.add(i));
-            });
-            let mut all = [_mm512_setzero_si512(); COUPLES];
-            all[..C].copy_from_slice(&summaries);
-            let (groups, signs) = fold(all, widths);
-            unrolled!(i < C, {
-                self.see(codes[i], *groups.as_ptr().add(i));
-            });
-            if SUMS && signs {
-                unrolled!(i < C, {
-                    self.negative = _mm512_add_epi16(self.negative, _mm512_srli_epi16::<15>(codes[i]));
-                });
+            let (whole, all) = (pixels / FOUR, pixels.div_ceil(FOUR));
+            // Codes that wait are counted a part beside each four: vectors leave room for scalar work.
+            let blocks = if KEEP { (self.tally.waiting() / BLOCK) as u32 * [0, 12, 6, 4, 3][all] / 12 } else { 0 };
+            let zero = _mm512_setzero_si512();
+            // The last of them, which move up.
+            let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
+            for four in 0..whole {
+                (a, b, c) = (b, c, d);
+                d = self.four(x.add(four * FOUR * LANES), FOUR, to.add(four * FOUR / 2));
+                if KEEP {
+                    self.tally.count_blocks(blocks);
+                }
             }
-            // Scalar work, for which the vectors leave room.
-            unrolled!(i < C, {
-                *counts.of_16(2 * i, *widths[0].add(2 * i)) += 1;
-                if i + 1 < C || odd != 0 {
-                    *counts.of_16(2 * i + 1, *widths[0].add(2 * i + 1)) += 1;
+            if whole < all {
+                (a, b, c) = (b, c, d);
+                d = self.four(x.add(whole * FOUR * LANES), pixels % FOUR, to.add(whole * FOUR / 2));
+                if KEEP {
+                    self.tally.count_blocks(blocks);
                 }
-                if i.is_multiple_of(2) {
-                    *counts.of_64(i / 2, *widths[1].add(2 * i)) += 1;
+            }
+            for _ in all..FOLDED / FOUR {
+                (a, b, c, d) = (b, c, d, zero);
+            }
+            let (groups, signs) = fold([a, b, c, d], widths);
+            if KEEP {
+                self.tally.make_room(FOLDED * LANES + 2 * LANES);
+            }
+            for couple in 0..pixels.div_ceil(2) {
+                self.see(_mm512_loadu_si512(to.add(couple)), *groups.as_ptr().add(couple));
+            }
+            if SIGNED && SUMS && signs {
+                for couple in 0..pixels.div_ceil(2) {
+                    let negative = _mm512_srli_epi16::<15>(_mm512_loadu_si512(to.add(couple)));
+                    self.negative = _mm512_add_epi16(self.negative, negative);
                 }
-            });
+            }
+            for pixel in 0..pixels {
+                *counts.of_16(pixel, *widths[0].add(pixel)) += 1;
+            }
+            for four in 0..all {
+                *counts.of_64(four, *widths[1].add(four * FOUR)) += 1;
+            }
             *counts.of_256(*widths[2]) += 1;
         }
     }
 
-    /// Codes a couple of pixels to `to`. Returns its codes, and their magnitudes with the signs.
+    /// Codes the first `pixels` of four pixels to `to`, and zeros for the rest. Returns the magnitudes with the signs, joined.
     #[inline(always)]
-    unsafe fn couple(&mut self, [a, b]: [__m512; 2], to: *mut __m512i) -> (__m512i, __m512i) {
+    unsafe fn four(&mut self, x: *const f32, pixels: usize, to: *mut __m512i) -> __m512i {
+        // SAFETY: the caller vouches for the features, the pixels to read and room for four.
+        unsafe {
+            let pixel = |pixel: usize| {
+                let there: __mmask16 = if pixel < pixels { !0 } else { 0 };
+                _mm512_maskz_loadu_ps(there, x.wrapping_add(pixel * LANES))
+            };
+            let first = self.couple([pixel(0), pixel(1)], to);
+            join_32(first, self.couple([pixel(2), pixel(3)], to.add(1)))
+        }
+    }
+
+    /// Codes a couple of pixels to `to`. Returns the magnitudes with the signs.
+    #[inline(always)]
+    unsafe fn couple(&mut self, [a, b]: [__m512; 2], to: *mut __m512i) -> __m512i {
         // SAFETY: the caller vouches for the features and for room.
         unsafe {
             let even = _mm512_cvtps_epi32(_mm512_mul_ps(a, self.scale));
@@ -251,39 +301,42 @@ impl<const SUMS: bool, const KEEP: bool, const ENCODER: u8> Coder<SUMS, KEEP, EN
             _mm512_storeu_si512(to, both);
             for x in [a, b] {
                 let pattern = _mm512_castps_si512(x);
-                self.high = _mm512_max_epi32(self.high, pattern);
+                if SIGNED {
+                    self.high = _mm512_max_epi32(self.high, pattern);
+                }
                 self.low = _mm512_max_epu32(self.low, pattern);
                 let zero = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(x, _mm512_setzero_ps());
-                self.zeros = _mm512_mask_add_epi32(self.zeros, zero, self.zeros, _mm512_set1_epi32(1));
+                self.zeros = _mm512_mask_add_epi32(self.zeros, zero, self.zeros, self.one);
             }
-            let m = _mm512_abs_epi16(both);
+            let m = if SIGNED { _mm512_abs_epi16(both) } else { both };
             if SUMS {
-                let low = _mm512_and_si512(m, _mm512_set1_epi32(0xffff));
-                self.unused[0] = _mm512_add_epi32(self.unused[0], _mm512_lzcnt_epi32(low));
-                self.unused[1] = _mm512_add_epi32(self.unused[1], _mm512_lzcnt_epi32(_mm512_srli_epi32::<16>(m)));
+                let halves = if SIGNED { split(m) } else { [even, odd] };
+                for (unused, m) in self.unused.iter_mut().zip(halves) {
+                    *unused = _mm512_add_epi32(*unused, _mm512_lzcnt_epi32(m));
+                }
                 self.couples += 1;
                 if ENCODER != NONE {
                     self.terms = _mm512_add_epi16(self.terms, terms::<ENCODER>(m));
                 }
             }
-            (both, _mm512_ternarylogic_epi64::<0xf8>(m, both, _mm512_set1_epi16(SIGN as i16)))
+            if SIGNED { _mm512_ternarylogic_epi64::<0xf8>(m, both, _mm512_set1_epi16(SIGN as i16)) } else { m }
         }
     }
 
     /// Adds what the codes of a couple, whose groups have the widths in the halves of `groups`, are.
     #[inline(always)]
     unsafe fn see(&mut self, codes: __m512i, groups: i32) {
-        // SAFETY: the caller vouches for the features and for room in `nonzeros`.
+        // SAFETY: the caller vouches for the features, and a slice of the tally has room.
         unsafe {
             let nonzero = _mm512_test_epi16_mask(codes, codes);
             if SUMS {
-                self.nonzero = _mm512_mask_add_epi16(self.nonzero, nonzero, self.nonzero, _mm512_set1_epi16(1));
+                self.nonzero = _mm512_mask_add_epi16(self.nonzero, nonzero, self.nonzero, self.one_16);
                 self.groups = _mm512_mask_add_epi16(self.groups, nonzero, self.groups, _mm512_set1_epi32(groups));
             }
             if KEEP {
                 let kept = _mm512_maskz_compress_epi16(nonzero, codes);
-                _mm512_storeu_si512(self.nonzeros.add(self.kept).cast(), kept);
-                self.kept += nonzero.count_ones() as usize;
+                _mm512_storeu_si512(self.tally.end().cast(), kept);
+                self.tally.wait(nonzero.count_ones() as usize);
             }
         }
     }
@@ -314,15 +367,13 @@ impl<const SUMS: bool, const KEEP: bool, const ENCODER: u8> Coder<SUMS, KEEP, EN
     }
 }
 
-/// Stores the widths of the groups of sixteen pixels, whose summaries come two a register; returns those of 16 for each
-/// couple, in halves, and whether any code is negative.
+/// Stores the widths of the groups of sixteen pixels, whose summaries come joined by fours; returns those of 16 for each couple,
+/// in halves, and whether any code is negative.
 #[inline(always)]
-unsafe fn fold(s: [__m512i; COUPLES], [to_16, to_64, to_256]: [*mut u8; 3]) -> ([i32; COUPLES], bool) {
+unsafe fn fold([a, b, c, d]: [__m512i; FOLDED / FOUR], [to_16, to_64, to_256]: [*mut u8; 3]) -> ([i32; FOLDED / 2], bool) {
     // SAFETY: the caller vouches for the features and for room for sixteen widths of each.
     unsafe {
         // Each step puts what remains of two registers into one.
-        let (a, b) = (join_32(s[0], s[1]), join_32(s[2], s[3]));
-        let (c, d) = (join_32(s[4], s[5]), join_32(s[6], s[7]));
         let (low, high) = (join_64(a, b), join_64(c, d));
         let (even, odd) =
             (_mm512_shuffle_i64x2::<0b10_00_10_00>(low, high), _mm512_shuffle_i64x2::<0b11_01_11_01>(low, high));
@@ -339,7 +390,7 @@ unsafe fn fold(s: [__m512i; COUPLES], [to_16, to_64, to_256]: [*mut u8; 3]) -> (
         _mm_storeu_si128(to_16.cast(), _mm512_cvtepi32_epi8(widths));
         _mm_storeu_si128(to_64.cast(), _mm512_cvtepi32_epi8(widths_of(of_64)));
         _mm_storeu_si128(to_256.cast(), _mm512_cvtepi32_epi8(widths_of(of_256)));
-        let mut groups = [0; COUPLES];
+        let mut groups = [0; FOLDED / 2];
         _mm256_storeu_si256(groups.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(widths));
         (groups, _mm_cvtsi128_si32(_mm512_castsi512_si128(of_256)) & i32::from(SIGN) != 0)
     }
