@@ -118,7 +118,11 @@ impl Winograd {
         let (down, across) = (rows.len(), columns.len());
         let (tiles, threads) = (down * across * job.images, exec.pool.threads());
         let blocks = job.xg.blocks() + job.yg.blocks();
-        let cached = (CACHED / (P * P * blocks * LANES * size_of::<f32>())).max(FEWEST) / FEWEST * FEWEST;
+        // All at once if they fit: each place goes over all filters.
+        let cached = match CACHED / (P * P * blocks * LANES * size_of::<f32>()) {
+            fitting if tiles <= fitting => tiles,
+            fitting => fitting.max(FEWEST) / FEWEST * FEWEST,
+        };
         // With too few tiles for all threads, each takes a part of the filters and transforms the input again.
         let parts = if tiles >= FEWEST * threads { 1 } else { threads };
         let places = if parts == 1 { tiles.div_ceil(cached).next_multiple_of(threads) } else { tiles.div_ceil(cached) };
