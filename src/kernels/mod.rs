@@ -20,6 +20,7 @@ pub mod pointwise;
 pub mod pool;
 pub mod requantize;
 pub mod resize;
+mod scratch;
 mod shared;
 pub mod simd;
 pub mod softmax;

@@ -6,7 +6,6 @@
 //! sixteen channels at a time without a shuffle; each of the points is a 1x1 convolution over the tiles.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 use super::direct::{Direct, Segment};
 use super::epilogue::Area;
@@ -16,6 +15,7 @@ use crate::kernels::buffer::Buffer;
 use crate::kernels::exec::Exec;
 use crate::kernels::geometry::{Geometry, Halo, LANES};
 use crate::kernels::isa::{Isa, Kernel};
+use crate::kernels::scratch::with_scratch;
 use crate::kernels::shared::Shared;
 use crate::kernels::simd::Simd;
 
@@ -43,8 +43,6 @@ pub(super) struct Winograd {
     products: Vec<Direct>,
     /// Zeros: the points have no bias.
     zeros: Buffer,
-    /// Transformed input and products of each worker, kept from run to run.
-    scratch: Mutex<Vec<Buffer>>,
 }
 
 /// `G g` for one column (or row) of a filter.
@@ -96,7 +94,7 @@ impl Winograd {
         let (x, y) = (row_of(shape.in_channels, FEWEST), row_of(shape.out_channels, FEWEST));
         let products = points.iter().map(|weight| Direct::new(&product, weight, &x, &y)).collect();
         let zeros = Buffer::zeroed(shape.out_channels.next_multiple_of(LANES));
-        Self { shape: *shape, tile, products, zeros, scratch: Mutex::new(Vec::new()) }
+        Self { shape: *shape, tile, products, zeros }
     }
 
     /// Its name in reports.
@@ -118,8 +116,9 @@ impl Winograd {
         let (down, across) = (rows.len(), columns.len());
         let (tiles, threads) = (down * across * job.images, exec.pool.threads());
         let blocks = job.xg.blocks() + job.yg.blocks();
-        // All at once if they fit: each place goes over all filters.
-        let cached = match CACHED / (P * P * blocks * LANES * size_of::<f32>()) {
+        // Each place goes over all filters: of many filters larger places pay, though they leave the second-level cache.
+        let filters = P * P * job.xg.blocks() * job.yg.blocks() * LANES * LANES * size_of::<f32>();
+        let cached = match CACHED.max(filters / 2) / (P * P * blocks * LANES * size_of::<f32>()) {
             fitting if tiles <= fitting => tiles,
             fitting => fitting.max(FEWEST) / FEWEST * FEWEST,
         };
@@ -129,8 +128,6 @@ impl Winograd {
         exec.for_each_task(places * parts, |_, task| {
             let (place, part) = (task / parts, task % parts);
             let (start, end) = (tiles * place / places, tiles * (place + 1) / places);
-            let free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut scratch = free.unwrap_or_default();
             let place = |tile: usize| Place {
                 image: tile / (down * across),
                 row: rows[tile / across % down],
@@ -138,8 +135,7 @@ impl Winograd {
             };
             let task =
                 Task::<T, P> { winograd: self, job, tiles: (start..end).map(place).collect(), part: (part, parts) };
-            task.run(exec.isa, &mut scratch);
-            self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+            task.run(exec.isa);
         });
     }
 }
@@ -170,13 +166,18 @@ struct Task<'a, const T: usize, const P: usize> {
 }
 
 impl<const T: usize, const P: usize> Task<'_, T, P> {
-    fn run(&self, isa: Isa, scratch: &mut Buffer) {
+    fn run(&self, isa: Isa) {
         let tiles = self.tiles.len();
         let (xg, yg) = (row_of(self.job.xg.c, tiles), row_of(self.job.yg.c, tiles));
         // A line more than the points need keeps them from falling on one another in the cache.
         let (input_len, output_len) = (xg.len() + LANES, yg.len() + LANES);
-        scratch.reserve(P * P * (input_len + output_len));
-        let (inputs, outputs) = scratch.split_at_mut(P * P * input_len);
+        let inputs = P * P * input_len;
+        with_scratch(inputs + P * P * output_len, |scratch| self.run_in(isa, scratch.split_at_mut(inputs), (xg, yg)));
+    }
+
+    /// In memory for transformed input and products, of each point laid out as `xg` and `yg` and a line more.
+    fn run_in(&self, isa: Isa, (inputs, outputs): (&mut [f32], &mut [f32]), (xg, yg): (Geometry, Geometry)) {
+        let (tiles, input_len, output_len) = (self.tiles.len(), xg.len() + LANES, yg.len() + LANES);
         isa.run(Inputs { task: self, to: inputs, xg: &xg });
         let row = Segment::new(0..tiles, 0..1);
         for (point, product) in self.winograd.products.iter().enumerate() {
