@@ -11,6 +11,7 @@ use crate::kernels::buffer::Buffer;
 use crate::kernels::exec::Exec;
 use crate::kernels::geometry::{Geometry, Halo};
 use crate::kernels::requantize::Requantize;
+use crate::kernels::scratch::with_scratch;
 use crate::kernels::shared::Shared;
 
 /// Bytes of wide values that a band has.
@@ -75,9 +76,7 @@ pub struct InvertedResidual {
     given: Geometry,
     x: Geometry,
     y: Geometry,
-    /// Wide values of each worker, kept from run to run.
-    scratch: Mutex<Vec<Buffer>>,
-    /// The way that is taken where nobody looks, if it is there.
+    /// The way that is taken where nobody looks, if it is there, and the wide values of each worker, kept from run to run.
     bytes: Option<(Bytes, Mutex<Vec<Buffer<i32>>>)>,
 }
 
@@ -147,7 +146,6 @@ impl InvertedResidual {
             given,
             x: *x,
             y: *y,
-            scratch: Mutex::new(Vec::new()),
             bytes: Bytes::new(widen, filter, narrow, x, y).map(|bytes| (bytes, Mutex::new(Vec::new()))),
         }
     }
@@ -181,17 +179,15 @@ impl InvertedResidual {
                 scratch.lock().unwrap_or_else(PoisonError::into_inner).push(cells);
                 return;
             }
-            let free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let wide = if self.widen.is_some() { self.read.len() } else { 0 };
-            let mut scratch = free.unwrap_or_else(|| Buffer::zeroed(wide + self.given.len()));
-            self.part(&band, rows, scratch.split_at_mut(wide));
-            self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+            with_scratch(wide + self.given.len(), |scratch| self.part(&band, rows, scratch.split_at_mut(wide)));
         });
     }
 
     /// Some rows of one image, band by band.
     fn part(&self, to: &Band<'_>, part: Range<usize>, (wide, given): (&mut [f32], &mut [f32])) {
         let (isa, image) = (to.exec.isa, to.image);
+        self.clear_sides(wide);
         // Rows of `wide` that the band before has left.
         let mut kept = 0;
         for start in part.clone().step_by(self.rows) {
@@ -294,6 +290,16 @@ impl InvertedResidual {
             unsafe { self.narrow.0.run_of_cells(isa, given, y, 0..rows) };
             kept = needed - rows * self.stride;
             wide.copy_within(rows * self.stride * row_len..needed * row_len, 0);
+        }
+    }
+
+    /// Makes the columns beside the map zero, which no row that is computed or cleared has written.
+    fn clear_sides(&self, wide: &mut [f32]) {
+        let Geometry { halo, lanes, .. } = self.read;
+        for row in wide.chunks_exact_mut(self.read.row_len()) {
+            row[..halo.left * lanes].fill(0.0);
+            let map = row.len() - halo.right * lanes;
+            row[map..].fill(0.0);
         }
     }
 
