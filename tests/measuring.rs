@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use deadweight::engine::{Backend, EngineOptions};
+use deadweight::engine::{Backend, EngineOptions, Plan};
 use deadweight::input::{Cut, Dataset};
 use deadweight::kernels::{Isa, Pool};
 use deadweight::measure::{Calibration, Measurement, Quiet, Settings, Statistics, calibrate, measure};
@@ -107,6 +107,26 @@ fn shuffled_and_split_inputs_merge_to_the_same_document() {
         merged.merge(&of(&shuffled[..cut]));
         assert_eq!(json(&model, &calibration, &merged), want, "cut at {cut}");
     }
+}
+
+#[test]
+fn inputs_that_do_not_fit_run_in_parts_and_give_the_same_document() {
+    let model = Model::load("mobilenetv2_100", &LoadOptions { random: Some(5), ..LoadOptions::default() }).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for i in 0..9 {
+        let pixel = |x: u32, y: u32| image::Rgb([x, y, x * y].map(|value| (value * (i + 1) >> 3) as u8));
+        image::RgbImage::from_fn(224, 224, pixel).save(folder.path().join(format!("{i}.png"))).unwrap();
+    }
+    // What is planned for all of them at once is more than runs together.
+    let all = Plan::new(&model.graph, model.input_shape(), 9, true).unwrap();
+    assert!(all.bytes() > 32 << 20, "{} bytes", all.bytes());
+    let data = Dataset::open(&[folder.path().to_owned()], &model.preprocess).unwrap();
+    let documents = [1, 9].map(|batch| {
+        let backend = native(2, Isa::best());
+        let calibration = calibrate(&model, &backend, &data, &settings(batch), &Quiet).unwrap();
+        json(&model, &calibration, &measure(&model, &backend, &data, &calibration, &Quiet).unwrap())
+    });
+    assert!(documents[0] == documents[1], "another document");
 }
 
 #[test]

@@ -185,7 +185,7 @@ pub struct EngineArgs {
     /// MiB that the buffers of one image may take before the native engine runs it in bands of rows
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = value_parser!(u32).range(1..))]
     pub memory: u32,
-    /// Inputs that run together; no count depends on it
+    /// Inputs that are read and run together, but for large ones; no count depends on it
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u16).range(1..=4096))]
     pub batch_size: u16,
 }

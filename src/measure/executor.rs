@@ -1,11 +1,15 @@
 //! Running samples of any sizes: what is planned for one size stays until another is met.
 
-use crate::engine::{Backend, Runner};
+use crate::engine::{Backend, Plan, Runner};
 use crate::input::Sample;
 use crate::layers::Shape;
 use crate::model::Model;
 use crate::probe::Probe;
 use crate::{Error, Result};
+
+/// Bytes that the values of all samples that run together may take, where one a thread takes no more: beyond the caches more
+/// at a time gain nothing.
+const TOGETHER: usize = 32 << 20;
 
 /// An engine that plans for a size when it meets it.
 pub(super) struct Executor<'a> {
@@ -22,6 +26,8 @@ pub(super) struct Executor<'a> {
 struct Planned {
     input: Shape,
     output: Shape,
+    /// How many samples run together.
+    batch: usize,
     runner: Runner,
 }
 
@@ -52,20 +58,28 @@ impl<'a> Executor<'a> {
         Self { model, backend, batch, goes_on, planned: None, states: Vec::new() }
     }
 
-    /// Runs `samples`, all of one size.
+    /// Runs `samples`, all of one size, as many together as fit, and asks `check` of those that ran.
     ///
     /// # Errors
-    /// [`Error::Shape`] where a layer cannot take its input, with the sample's name; [`Error::NotFinite`] if an output
-    /// holds NaN or infinity.
-    pub fn run(&mut self, samples: &[Sample], probe: Option<&dyn Probe>) -> Result<Outputs> {
+    /// [`Error::Shape`] where a layer cannot take its input, with the sample's name; those of `check`.
+    pub fn run(
+        &mut self,
+        samples: &[Sample],
+        probe: Option<&dyn Probe>,
+        check: impl Fn(&[Sample]) -> Result<()>,
+    ) -> Result<Outputs> {
         let input = shape_of(&samples[0]);
         let planned = match self.planned.take().filter(|planned| planned.input == input) {
             Some(planned) => planned,
             None => self.plan(input).map_err(|error| error.of_input(&samples[0].id))?,
         };
         let planned = self.planned.insert(planned);
-        let images: Vec<f32> = samples.iter().flat_map(|sample| &sample.values).copied().collect();
-        let values = planned.runner.run(&images, probe)?;
+        let mut values = Vec::new();
+        for samples in samples.chunks(planned.batch) {
+            let images: Vec<f32> = samples.iter().flat_map(|sample| &sample.values).copied().collect();
+            values.extend(planned.runner.run(&images, probe)?);
+            check(samples)?;
+        }
         if self.goes_on {
             self.states = planned.runner.states()?;
         }
@@ -75,11 +89,24 @@ impl<'a> Executor<'a> {
     fn plan(&self, input: Shape) -> Result<Planned> {
         let graph = &self.model.graph;
         let output = graph.shapes(input)?[graph.output().index()];
-        let mut runner = Runner::new(graph, input, self.backend, self.batch)?;
+        let batch = self.together(input)?;
+        let mut runner = Runner::new(graph, input, self.backend, batch)?;
         if self.goes_on {
             runner.carry_states(&self.states)?;
         }
-        Ok(Planned { input, output, runner })
+        Ok(Planned { input, output, batch, runner })
+    }
+
+    /// How many samples run together.
+    fn together(&self, input: Shape) -> Result<usize> {
+        match self.backend {
+            // Streams of a text run beside one another.
+            Backend::Native(options) if !self.goes_on => {
+                let sample = Plan::new(&self.model.graph, input, 1, true)?.bytes();
+                Ok((TOGETHER / sample.max(1)).max(options.pool.threads()).min(self.batch))
+            }
+            _ => Ok(self.batch),
+        }
     }
 }
 

@@ -44,14 +44,7 @@ pub fn quantized(
     let limit = settings.calibrate.max(1).min(settings.limit.unwrap_or(usize::MAX));
     let feed = Feed { data, pool: backend.pool(), limit, batch: settings.batch, skip_bad: settings.skip_bad };
     feed.run(Stage::Calibrate, monitor, |samples| {
-        executor.run(samples, Some(&probe))?;
-        match probe.not_finite() {
-            Some((node, image)) => {
-                let place = observing.graph.nodes[node].name.clone();
-                Err(Error::NotFinite { place, detail: format!(", for input {}", samples[image].id) })
-            }
-            None => Ok(()),
-        }
+        executor.run(samples, Some(&probe), |samples| probe.check(&observing.graph, samples)).map(|_| ())
     })?;
     let range = |node| {
         let mut range = Range::default();

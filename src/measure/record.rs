@@ -4,11 +4,13 @@ use std::ops::Range as Rows;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::graph::Node;
+use crate::graph::{Graph, Node};
+use crate::input::Sample;
 use crate::kernels::count::sequence::Sequence;
 use crate::kernels::count::{Counter, Range};
 use crate::kernels::{Geometry, Isa};
 use crate::probe::{Place, Probe, Watch};
+use crate::{Error, Result};
 
 /// Watches a layer's operand with one accumulator a worker, so that no two threads share one.
 pub(super) struct PerWorker<T> {
@@ -111,12 +113,19 @@ impl<T> Watchers<T> {
         self.place(node, inside).take().expect("every chosen layer is watched")
     }
 
-    /// The first layer, in the order of the network, that met NaN or infinity, and in which image.
-    pub(super) fn not_finite(&self) -> Option<(usize, usize)> {
-        self.inputs.iter().zip(&self.insides).enumerate().find_map(|(node, (input, inside))| {
+    /// Whether no layer of `graph` met NaN or infinity in `samples`, which ran together last.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] naming the first layer, in the order of the network, and the sample.
+    pub(super) fn check(&self, graph: &Graph, samples: &[Sample]) -> Result<()> {
+        for ((input, inside), def) in self.inputs.iter().zip(&self.insides).zip(&graph.nodes) {
             let images = [input, inside].into_iter().flatten().map(|watcher| watcher.bad_image.load(Ordering::Relaxed));
-            images.min().filter(|image| *image != usize::MAX).map(|image| (node, image))
-        })
+            if let Some(image) = images.min().filter(|image| *image != usize::MAX) {
+                let detail = format!(", for input {}", samples[image].id);
+                return Err(Error::NotFinite { place: def.name.clone(), detail });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use super::layers::{MeasuredLayer, chosen_layers, extents, stored_activations, s
 use super::record::{Accumulate, PerWorker, Sequences, Watchers};
 use super::score;
 use super::settings::{Settings, Statistics};
+use crate::Result;
 use crate::engine::{Backend, Runner};
 use crate::format::NumberFormat;
 use crate::input::{Dataset, InputDigest, Sample};
@@ -19,7 +20,6 @@ use crate::model::Model;
 use crate::probe::Probe;
 use crate::tally::{ActivationSums, LayerShape, LayerTally, RecurrentSums, WeightSums};
 use crate::task::Quality;
-use crate::{Error, Result};
 
 /// The formats that calibration settled on: what a measurement, or the parts of one, must share to merge.
 #[derive(Clone, Debug)]
@@ -114,8 +114,8 @@ impl Calibration {
         Ok(self.layers.iter().map(|layer| extents(&model.graph, &shapes, layer)).collect())
     }
 
-    /// Nothing counted yet: the weights' side of every layer, and empty sums.
-    fn start(&self, model: &Model) -> Result<Measurement> {
+    /// The weights' side of every layer, and empty sums.
+    fn tallies(&self, model: &Model) -> Result<Vec<LayerTally>> {
         // What is taken of the extents here does not depend on the size of the inputs.
         let shapes = self.shapes(model, model.input_shape())?;
         let tally = |(layer, shape): (&MeasuredLayer, LayerShape)| {
@@ -132,14 +132,7 @@ impl Calibration {
                 shape,
             }
         };
-        Ok(Measurement {
-            layers: self.layers.iter().zip(shapes).map(tally).collect(),
-            inputs: 0,
-            skipped: 0,
-            digest: InputDigest::default(),
-            quality: score::start(model.card.task),
-            preprocessing: String::new(),
-        })
+        Ok(self.layers.iter().zip(shapes).map(tally).collect())
     }
 
     /// What counts along sequences, one a measured layer that is a product of an LSTM, for runs of `data`.
@@ -250,8 +243,12 @@ struct Counting {
 }
 
 impl Counting {
-    /// Moves what was counted to the tallies.
-    fn finish(self, calibration: &Calibration, tallies: &mut [LayerTally]) {
+    /// Moves what was counted to the tallies, which are made when they are needed first: as a rule when the engine needs its
+    /// memory no more.
+    fn finish(self, calibration: &Calibration, model: &Model, tallies: &mut Vec<LayerTally>) -> Result<()> {
+        if tallies.is_empty() {
+            *tallies = calibration.tallies(model)?;
+        }
         let mut counters = self.probe;
         for ((layer, shape), tally) in calibration.layers.iter().zip(&self.shapes).zip(tallies) {
             let watcher = counters.take(layer.node, layer.inside);
@@ -261,6 +258,7 @@ impl Counting {
             });
             tally.add(shape, self.images, &sums.expect("there is a worker"));
         }
+        Ok(())
     }
 }
 
@@ -275,15 +273,21 @@ pub fn measure(
     calibration: &Calibration,
     monitor: &dyn Monitor,
 ) -> Result<Measurement> {
-    let mut result = calibration.start(model)?;
-    result.preprocessing = data.describe();
+    let mut result = Measurement {
+        layers: Vec::new(),
+        inputs: 0,
+        skipped: 0,
+        digest: InputDigest::default(),
+        quality: score::start(model.card.task),
+        preprocessing: data.describe(),
+    };
     let mut counting: Option<Counting> = None;
     let (feed, mut executor) = prepare(model, backend, data, &calibration.settings);
     let sequences = calibration.sequences(batch_of(data, &calibration.settings), data.goes_on());
     let skipped = feed.run(Stage::Measure, monitor, |samples| {
         let input = shape_of(&samples[0]);
         if let Some(done) = counting.take_if(|counting| counting.input != input) {
-            done.finish(calibration, &mut result.layers);
+            done.finish(calibration, model, &mut result.layers)?;
         }
         let counting = match &mut counting {
             Some(counting) => counting,
@@ -303,8 +307,10 @@ pub fn measure(
         }
         Ok(())
     })?;
-    if let Some(done) = counting {
-        done.finish(calibration, &mut result.layers);
+    drop(executor);
+    match counting {
+        Some(done) => done.finish(calibration, model, &mut result.layers)?,
+        None => result.layers = calibration.tallies(model)?,
     }
     for (tally, sequences) in result.layers.iter_mut().zip(&sequences) {
         if let Some(sequences) = sequences {
@@ -338,11 +344,7 @@ fn watched<T: Accumulate>(
     probe: &Watchers<T>,
     model: &Model,
 ) -> Result<Outputs> {
-    let outputs = executor.run(samples, Some(probe))?;
-    if let Some((node, image)) = probe.not_finite() {
-        let place = model.graph.nodes[node].name.clone();
-        return Err(Error::NotFinite { place, detail: format!(", for input {}", samples[image].id) });
-    }
+    let outputs = executor.run(samples, Some(probe), |samples| probe.check(&model.graph, samples))?;
     check(samples, &outputs)?;
     Ok(outputs)
 }
@@ -361,7 +363,7 @@ pub fn predict(
 ) -> Result<usize> {
     let (feed, mut executor) = prepare(model, backend, data, settings);
     feed.run(Stage::Predict, monitor, |samples| {
-        let outputs = executor.run(samples, None)?;
+        let outputs = executor.run(samples, None, |_| Ok(()))?;
         check(samples, &outputs)?;
         samples.iter().zip(outputs.each()).try_for_each(|(sample, output)| each(sample, output, outputs.shape))
     })

@@ -2,6 +2,7 @@
 
 mod add;
 mod code;
+mod fold;
 
 pub(super) use add::{add_each, add_widths, move_columns};
 pub(super) use code::{Coded, code};
