@@ -114,7 +114,7 @@ fn inputs_that_do_not_fit_run_in_parts_and_give_the_same_document() {
     let model = Model::load("mobilenetv2_100", &LoadOptions { random: Some(5), ..LoadOptions::default() }).unwrap();
     let folder = tempfile::tempdir().unwrap();
     for i in 0..9 {
-        let pixel = |x: u32, y: u32| image::Rgb([x, y, x * y].map(|value| (value * (i + 1) >> 3) as u8));
+        let pixel = |x: u32, y: u32| image::Rgb([x, y, x * y].map(|value| ((value * (i + 1)) >> 3) as u8));
         image::RgbImage::from_fn(224, 224, pixel).save(folder.path().join(format!("{i}.png"))).unwrap();
     }
     // What is planned for all of them at once is more than runs together.
