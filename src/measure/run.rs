@@ -68,7 +68,7 @@ impl Calibration {
     /// layer's formats.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if no layer is chosen; those of [`Runner::run`].
+    /// [`crate::Error::Invalid`] if no layer is chosen; those of [`Runner::run`].
     pub fn of_images(
         model: &Model,
         backend: &Backend,
@@ -87,7 +87,7 @@ impl Calibration {
     /// A probe that counts all that [`measure`] counts, for runs of up to `batch` inputs of shape `input`.
     ///
     /// # Errors
-    /// [`Error::Shape`] if a layer cannot take its input.
+    /// [`crate::Error::Shape`] if a layer cannot take its input.
     pub fn probe(&self, model: &Model, backend: &Backend, input: Shape, batch: usize) -> Result<impl Probe + use<>> {
         let sequences = self.sequences(batch, false);
         Ok(self.counters(model, backend, input, &sequences)?.0)
@@ -193,7 +193,7 @@ fn watchers<T: Accumulate, F: FnMut() -> T>(
 /// Learns the ranges of activations from the first inputs, and settles every layer's formats.
 ///
 /// # Errors
-/// [`Error::NotFinite`] naming layer and input; [`Error::Invalid`] if no layer is chosen; those of reading inputs.
+/// [`crate::Error::NotFinite`] naming layer and input; [`Error::Invalid`] if no layer is chosen; those of reading inputs.
 pub fn calibrate(
     model: &Model,
     backend: &Backend,
@@ -352,7 +352,7 @@ fn watched<T: Accumulate>(
 /// Runs every input and hands its sample, its output and the output's extents to `each`. Returns how many were skipped.
 ///
 /// # Errors
-/// [`Error::NotFinite`] if an output holds NaN or infinity; those of reading inputs and of `each`.
+/// [`crate::Error::NotFinite`] if an output holds NaN or infinity; those of reading inputs and of `each`.
 pub fn predict(
     model: &Model,
     backend: &Backend,
