@@ -193,7 +193,7 @@ fn watchers<T: Accumulate, F: FnMut() -> T>(
 /// Learns the ranges of activations from the first inputs, and settles every layer's formats.
 ///
 /// # Errors
-/// [`crate::Error::NotFinite`] naming layer and input; [`Error::Invalid`] if no layer is chosen; those of reading inputs.
+/// [`crate::Error::NotFinite`] naming layer and input; [`crate::Error::Invalid`] if no layer is chosen; those of reading inputs.
 pub fn calibrate(
     model: &Model,
     backend: &Backend,
