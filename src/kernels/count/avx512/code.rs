@@ -99,7 +99,7 @@ unsafe fn code_lines<const SIGNED: bool, const SUMS: bool, const KEEP: bool, con
     assert!(to.codes.len() * 2 >= lines * stride, "room for codes");
     assert!(to.widths.iter().all(|widths| widths.len() >= lines * stride), "room for widths");
     // SAFETY: the caller vouches for the features; values are read of the pixels that are there, codes and widths are
-    // stored up to the next multiple of `FOLDED` pixels.
+    // stored up to the next multiple of `FOLDED` pixels; `chunk` makes room in the tally for all its couples and one more.
     unsafe {
         let mut coder = Coder::<SIGNED, SUMS, KEEP, ENCODER>::new(map.scale, to.histogram.tally());
         let counts = &mut *to.counts;
@@ -173,6 +173,7 @@ unsafe fn code_lines<const SIGNED: bool, const SUMS: bool, const KEEP: bool, con
 /// What lines add up to while they are coded; sums of 16 bits hold an even and an odd pixel of each lane.
 struct Coder<'a, const SIGNED: bool, const SUMS: bool, const KEEP: bool, const ENCODER: u8> {
     scale: __m512,
+    /// Ones of 32 and of 16 bits, of which the compiler does not know that they are: it would make vectors of masks.
     one: __m512i,
     one_16: __m512i,
     /// Largest pattern of a value as a signed integer, and as an unsigned one: positive and negative values order so.
@@ -323,7 +324,7 @@ impl<'a, const SIGNED: bool, const SUMS: bool, const KEEP: bool, const ENCODER: 
     /// Adds what the codes of a couple, whose groups have the widths in the halves of `groups`, are.
     #[inline(always)]
     unsafe fn see(&mut self, codes: __m512i, groups: i32) {
-        // SAFETY: the caller vouches for the features, and a slice of the tally has room.
+        // SAFETY: the caller vouches for the features and for room in the tally.
         unsafe {
             let nonzero = _mm512_test_epi16_mask(codes, codes);
             if SUMS {
