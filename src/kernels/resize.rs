@@ -1,13 +1,12 @@
 //! Bilinear resize with both conventions for corners.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
-use super::buffer::Buffer;
 use super::exec::Exec;
 use super::geometry::{Geometry, Halo, LANES};
 use super::isa::Kernel;
 use super::pixels::{Pixel, PixelOp, Source, for_each_pixel};
+use super::scratch::with_scratch;
 use super::shared::Shared;
 use super::simd::Simd;
 
@@ -18,8 +17,6 @@ type Table = Vec<(usize, usize, f32)>;
 pub struct Bilinear {
     rows: Table,
     columns: Table,
-    /// Widened rows of the tasks that fill planes.
-    scratch: Mutex<Vec<Buffer>>,
 }
 
 /// Tasks for each thread: enough to share evenly.
@@ -45,7 +42,7 @@ impl Bilinear {
     /// From `x` to `y`, of the same images and channels.
     pub fn new(x: &Geometry, y: &Geometry, align_corners: bool) -> Self {
         let (rows, columns) = (table(x.h, y.h, align_corners), table(x.w, y.w, align_corners));
-        Self { rows, columns, scratch: Mutex::default() }
+        Self { rows, columns }
     }
 
     /// The rows and the columns that a pixel lies between, and how far it is towards the second of each.
@@ -65,11 +62,10 @@ impl Bilinear {
         let bands = (TASKS * exec.pool.threads()).div_ceil(images).min(yg.h);
         exec.for_each_task(images * bands, |_, task| {
             let (image, band) = (task / bands, task % bands);
-            let mut wide = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-            wide.reserve(2 * LANES * yg.w);
             let rows = yg.h * band / bands..yg.h * (band + 1) / bands;
-            exec.isa.run(Planes { op: &op, image, rows, y, yg, wide: &mut wide });
-            self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(wide);
+            with_scratch(2 * LANES * yg.w, |wide| {
+                exec.isa.run(Planes { op: &op, image, rows, y, yg, wide });
+            });
         });
     }
 }

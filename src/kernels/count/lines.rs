@@ -225,7 +225,7 @@ impl Lines {
             totals.code(coding.map, values, if last { from.used.1 } else { from.used.0 }, codes);
             if coding.encoder.is_some() {
                 tally.count_blocks((tally.waiting() / BLOCK) as u32);
-                tally.make_room(LANES);
+                tally.make_room::<LANES>();
                 codes.iter().for_each(|&code| tally.keep(code as u16));
             }
             let at = index % PIXELS[2];

@@ -230,6 +230,7 @@ impl<'a, const SIGNED: bool, const SUMS: bool, const KEEP: bool, const ENCODER: 
         unsafe {
             let (whole, all) = (pixels / FOUR, pixels.div_ceil(FOUR));
             // Codes that wait are counted a part beside each four: vectors leave room for scalar work.
+            // A table in place of a division by the fours.
             let blocks = if KEEP { (self.tally.waiting() / BLOCK) as u32 * [0, 12, 6, 4, 3][all] / 12 } else { 0 };
             let zero = _mm512_setzero_si512();
             // The last of them, which move up.
@@ -253,7 +254,7 @@ impl<'a, const SIGNED: bool, const SUMS: bool, const KEEP: bool, const ENCODER: 
             }
             let (groups, signs) = fold([a, b, c, d], widths);
             if KEEP {
-                self.tally.make_room(FOLDED * LANES + 2 * LANES);
+                self.tally.make_room::<{ FOLDED * LANES + 2 * LANES }>();
             }
             for couple in 0..pixels.div_ceil(2) {
                 self.see(_mm512_loadu_si512(to.add(couple)), *groups.as_ptr().add(couple));
