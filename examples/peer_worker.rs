@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use deadweight::engine::{Backend, EngineOptions, Runner};
+use deadweight::format::NumberFormat;
 use deadweight::layers::Shape;
 use deadweight::measure::{Calibration, Settings, Statistics};
 use deadweight::model::{LoadOptions, Model};
@@ -46,7 +47,8 @@ fn main() -> Result<()> {
     let probe: Option<&dyn Probe> = match level {
         "values" | "full" => {
             let statistics = if level == "full" { Statistics::Full } else { Statistics::Values };
-            let settings = Settings { statistics, ..Settings::default() };
+            let format = if model.stores_integers() { NumberFormat::Stored } else { NumberFormat::default() };
+            let settings = Settings { format, statistics, ..Settings::default() };
             let calibration = Calibration::of_images(&model, &backend, shape, &x, &settings)?;
             calibrated = calibration.probe(&model, &backend, shape, batch)?;
             Some(&calibrated)
