@@ -62,11 +62,15 @@ impl Direct {
             for input in inputs(first) {
                 for (tap, lane) in (0..taps).flat_map(|tap| (0..x.lanes).map(move |lane| (tap, lane))) {
                     let channel = input * x.lanes + lane;
+                    let (group, place) = (channel / group_in, channel % group_in);
+                    // The filters that meet it.
+                    let meeting =
+                        if channel < shape.in_channels { group * group_out..(group + 1) * group_out } else { 0..0 };
                     weights.extend((blocks.start * LANES..blocks.end * LANES).map(|filter| {
-                        let inside = filter < shape.out_channels
-                            && channel < shape.in_channels
-                            && channel / group_in == filter / group_out;
-                        if inside { weight[(filter * group_in + channel % group_in) * taps + tap] } else { 0.0 }
+                        match meeting.contains(&filter) {
+                            true => weight[(filter * group_in + place) * taps + tap],
+                            false => 0.0,
+                        }
                     }));
                 }
             }
