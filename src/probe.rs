@@ -1,9 +1,7 @@
 //! How a layer is watched: all that layers and engines know of measuring.
 
-use std::ops::Range;
-
 use crate::graph::Node;
-use crate::kernels::Geometry;
+use crate::kernels::{Cells, Cut, Geometry};
 
 /// Where a buffer that is part of a batch has its values from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,9 +14,19 @@ pub struct Place {
 
 /// Watches the operand that enters one layer while the layer runs. It sees values and can change none.
 pub trait Watch: Sync {
-    /// Looks at `rows` of image `image` in `x`, a buffer laid out as `geometry` says, which is at `place`. The calls of one run together cover every row of every image exactly once; two calls with one
-    /// `worker` never overlap in time.
-    fn rows(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Range<usize>, place: Place);
+    /// Looks at `cut` of image `image` in `x`, a buffer laid out as `geometry` says, which is at `place`. The calls of one run
+    /// together cover every row of every block of every image exactly once; two calls with one `worker` never overlap in time.
+    fn look(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, place: Place);
+
+    /// Whether it looks at codes of 0 to 255 in bytes as well, where a layer has such.
+    fn takes_bytes(&self) -> bool {
+        false
+    }
+
+    /// Looks at all of `x`, which is at `place`. Called only if it takes bytes; as [`Watch::look`] otherwise.
+    fn look_at_bytes(&self, _worker: usize, _x: Cells<'_>, _place: Place) {
+        unreachable!("nobody shows bytes to who does not take them")
+    }
 }
 
 /// Chooses which layers are watched, and by whom.

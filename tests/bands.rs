@@ -8,7 +8,7 @@ use deadweight::layers::Shape;
 use deadweight::models;
 use proptest::prelude::*;
 
-use crate::engines::{WatchAll, images};
+use crate::engines::{Row, WatchAll, images};
 
 /// A network that restores images, smaller than its card has it.
 fn network(card: &str, changes: &str) -> Arc<Graph> {
@@ -62,9 +62,9 @@ proptest! {
         prop_assert!(plain.iter().zip(&got).all(|(a, b)| a.to_bits() == b.to_bits()));
         let [all, parts] = watches.map(WatchAll::seen);
         for (node, (all, parts)) in all.iter().zip(&parts).enumerate() {
-            let places = |seen: &[(usize, usize, Vec<u32>)]| seen.iter().map(|(_, y, _)| *y).collect::<Vec<_>>();
+            let places = |seen: &[Row]| seen.iter().map(|(_, y, block, _)| (*y, *block)).collect::<Vec<_>>();
             prop_assert_eq!(places(all), places(parts), "rows of {}", graph.nodes[node].name);
-            prop_assert!(all.iter().zip(parts).all(|(a, b)| a.2 == b.2), "values of {}", graph.nodes[node].name);
+            prop_assert!(all.iter().zip(parts).all(|(a, b)| a.3 == b.3), "values of {}", graph.nodes[node].name);
         }
     }
 }

@@ -1,12 +1,11 @@
 //! The native engine against the candle engine on every layer kind, and against itself on every level and split.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::Mutex;
 
 use deadweight::engine::{CandleEngine, EngineOptions, Session};
 use deadweight::graph::{Graph, Node, Params, Scope, passes};
-use deadweight::kernels::{Activation, Geometry, Halo, Isa};
+use deadweight::kernels::{Activation, Cut, Geometry, Halo, Isa, LANES};
 use deadweight::layers::{Conv, ConvTranspose, Lstm, Pool, PoolKind, Shape, Slice, Subsample};
 use deadweight::probe::{Place, Probe, Watch};
 use proptest::prelude::*;
@@ -201,18 +200,19 @@ proptest! {
     }
 }
 
-/// Notes which rows it was shown, and what it saw there.
+/// Notes which rows of which blocks it was shown, and what it saw there.
 struct Rows(Mutex<Vec<Row>>);
 
-/// Image, row of the whole image, and the bits of the row's values.
-type Row = (usize, usize, Vec<u32>);
+/// Image, row of the whole image, block of channels, and the bits of the values there.
+pub type Row = (usize, usize, usize, Vec<u32>);
 
 impl Watch for Rows {
-    fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Range<usize>, place: Place) {
-        for y in rows {
-            let row = (0..geometry.c).flat_map(|c| (0..geometry.w).map(move |column| (c, column)));
+    fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, place: Place) {
+        for (y, block) in cut.rows.flat_map(|y| cut.blocks.clone().map(move |block| (y, block))) {
+            let channels = block * LANES..geometry.c.min((block + 1) * LANES);
+            let row = channels.flat_map(|c| (0..geometry.w).map(move |column| (c, column)));
             let seen = row.map(|(c, column)| x[geometry.index(image, c, y, column)].to_bits()).collect();
-            self.0.lock().unwrap().push((place.image + image, place.row + y, seen));
+            self.0.lock().unwrap().push((place.image + image, place.row + y, block, seen));
         }
     }
 }
@@ -260,8 +260,10 @@ fn a_probe_sees_every_row_once_and_changes_no_bit() {
         let sorted = probe.seen();
         for node in graph.handles().skip(1) {
             let input = shapes[graph.def(node).inputs[0].index()];
-            let places: Vec<_> = sorted[node.index()].iter().map(|(image, y, _)| (*image, *y)).collect();
-            let want: Vec<_> = (0..3).flat_map(|image| (0..input.h).map(move |y| (image, y))).collect();
+            let places: Vec<_> = sorted[node.index()].iter().map(|&(image, y, block, _)| (image, y, block)).collect();
+            let rows = (0..3).flat_map(|image| (0..input.h).map(move |y| (image, y)));
+            let blocks = input.c.div_ceil(LANES);
+            let want: Vec<_> = rows.flat_map(|(image, y)| (0..blocks).map(move |block| (image, y, block))).collect();
             assert_eq!(places, want, "{}", graph.def(node).name);
         }
         sights.push(sorted);

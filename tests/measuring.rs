@@ -171,6 +171,26 @@ fn a_limit_and_a_choice_of_layers_are_kept() {
     assert!(error.to_string().contains("layer2.0.conv1"), "{error}");
 }
 
+/// Layers that read one tensor share its counts: what is told of each is what it is told when it is measured alone.
+#[test]
+fn layers_that_read_one_tensor_are_told_as_if_alone() {
+    let model = model();
+    let tallies = |layers: Option<&str>| {
+        let layers = layers.map(|layers| regex::Regex::new(layers).unwrap());
+        let (backend, settings) = (native(2, Isa::best()), Settings { layers, ..settings(8) });
+        let calibration = calibrate(&model, &backend, &data(&model), &settings, &Quiet).unwrap();
+        let measurement = measure(&model, &backend, &data(&model), &calibration, &Quiet).unwrap();
+        let names = calibration.layers.into_iter().map(|layer| layer.name);
+        names.zip(measurement.layers).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let all = tallies(None);
+    assert!(all.contains_key("layer2.0.downsample.0"), "reads what layer2.0.conv1 does");
+    for (name, tally) in &all {
+        let alone = tallies(Some(&format!("^{}$", regex::escape(name))));
+        assert!(alone[name] == *tally, "{name}: other counts");
+    }
+}
+
 /// Unfolded, the layers before a norm are measured as the checkpoint has them; the answers stay the same.
 #[test]
 fn unfolded_networks_answer_the_same() {

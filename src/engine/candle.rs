@@ -256,7 +256,7 @@ fn show(x: &Tensor, watch: &dyn crate::probe::Watch) -> candle_core::Result<()> 
     for image in 0..n {
         let values: Vec<f32> = x.get(image)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         geometry.pack(&values, &mut buffer);
-        watch.rows(0, &buffer, &geometry, 0, 0..h, Place { image, row: 0 });
+        watch.look(0, &buffer, &geometry, 0, geometry.rows(0..h), Place { image, row: 0 });
     }
     Ok(())
 }

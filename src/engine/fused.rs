@@ -3,7 +3,7 @@
 use super::op::conv_shape;
 use super::plan::Plan;
 use crate::graph::{Graph, Node};
-use crate::kernels::conv::inverted::{InvertedResidual, Look, Step, Wide};
+use crate::kernels::conv::inverted::{InvertedResidual, Look, Looker, Step, Values, Wide};
 use crate::kernels::{Exec, Geometry, LANES, Share};
 use crate::layers::{Conv, Layer, Shape};
 use crate::probe::{Place, Probe, Watch};
@@ -132,7 +132,12 @@ impl Fused {
             let watch: Option<&dyn Watch> = if look.wide == Wide::Filtered { filtered } else { narrowed };
             let place = Place { image: look.place.0, row: look.place.1 };
             if let Some(watch) = watch {
-                watch.rows(look.worker, look.values, look.geometry, 0, 0..look.rows, place);
+                match look.values {
+                    Values::Reals(x, geometry, rows) => {
+                        watch.look(look.worker, x, geometry, 0, geometry.rows(0..rows), place);
+                    }
+                    Values::Bytes(x) => watch.look_at_bytes(look.worker, x, place),
+                }
             }
         };
         let first = watch(self.chain.first());
@@ -145,7 +150,8 @@ impl Fused {
             None => self.packed.run(exec, images, x, y, residual, None),
             Some(_) => {
                 let exec = Exec { alongside: Some(&show), ..*exec };
-                self.packed.run(&exec, images, x, y, residual, Some(&look));
+                let takes_bytes = [filtered, narrowed].into_iter().flatten().all(Watch::takes_bytes);
+                self.packed.run(&exec, images, x, y, residual, Some(&Looker { look: &look, takes_bytes }));
             }
         }
     }

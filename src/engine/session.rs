@@ -78,11 +78,11 @@ impl Session {
     }
 
     fn planned(graph: Arc<Graph>, plan: Plan, whole: &[Shape], options: EngineOptions) -> Result<Self> {
-        let ops = graph.handles().map(|node| {
-            let Shape { h, w, .. } = whole[node.index()];
-            Op::prepare(&graph, &plan, node, options.winograd.then_some((h, w)))
+        let nodes: Vec<Node> = graph.handles().collect();
+        let ops = options.pool.map(nodes.len(), |node| {
+            let Shape { h, w, .. } = whole[node];
+            Op::prepare(&graph, &plan, nodes[node], options.winograd.then_some((h, w)))
         });
-        let ops: Vec<Op> = ops.collect();
         let states = ops.iter().map(|op| Buffer::zeroed(op.state_len() * plan.batch)).collect();
         let buffers = plan.buffers.iter().map(|geometry| Buffer::zeroed(geometry.len())).collect();
         let times = vec![std::time::Duration::ZERO; graph.nodes.len()];
@@ -270,7 +270,7 @@ impl Session {
                 }
                 if let (Some((watch, geometry)), Some(middle)) = (&inner, &middle) {
                     exec.pool.for_each_task(images, |worker, image| {
-                        watch.rows(worker, middle, geometry, image, 0..1, Place::default());
+                        watch.look(worker, middle, geometry, image, geometry.rows(0..1), Place::default());
                     });
                 }
             }
@@ -313,11 +313,11 @@ fn show_read(
             let (from, to) = (geometry.at(image, block, 0, column(step - 1)), one.at(0, block, 0, column(step)));
             read[to..to + one.lanes].copy_from_slice(&y[from..from + one.lanes]);
         }
-        watch.rows(worker, &read, &one, 0, 0..1, Place { image, row: 0 });
+        watch.look(worker, &read, &one, 0, one.rows(0..1), Place { image, row: 0 });
     });
 }
 
-/// Shows a watcher this task's share of all rows of all images; of a part `(first, owned)` the rows it owns.
+/// Shows a watcher this task's share of all images; of a part `(first, owned)` of the rows it owns.
 pub(super) fn show(
     share: Share,
     watch: &dyn Watch,
@@ -325,20 +325,11 @@ pub(super) fn show(
     geometry: &Geometry,
     (images, part): (usize, Option<&(usize, Range<usize>)>),
 ) {
-    if let Some((first, owned)) = part {
-        let rows = share.of(owned.len());
-        if !rows.is_empty() {
-            let place = Place { image: 0, row: *first };
-            watch.rows(share.worker, x, geometry, 0, rows.start + owned.start..rows.end + owned.start, place);
-        }
-        return;
-    }
-    let mut rows = share.of(images * geometry.h);
-    while !rows.is_empty() {
-        let image = rows.start / geometry.h;
-        let end = rows.end.min((image + 1) * geometry.h);
-        let base = image * geometry.h;
-        watch.rows(share.worker, x, geometry, image, rows.start - base..end - base, Place::default());
-        rows.start = end;
+    let (rows, place) = match part {
+        Some((first, owned)) => (owned.clone(), Place { image: 0, row: *first }),
+        None => (0..geometry.h, Place::default()),
+    };
+    for (image, cut) in share.cuts(geometry, images, rows) {
+        watch.look(share.worker, x, geometry, image, cut, place);
     }
 }

@@ -1,7 +1,13 @@
 //! How a kernel runs: on which threads, at which level, and what each task does besides.
 
+use std::ops::Range;
+
+use super::geometry::{Cut, Geometry, LANES};
 use super::isa::Isa;
 use super::threads::Pool;
+
+/// Pixels at least that a part of rows has, where an image has so many.
+const PIXELS: usize = 256;
 
 /// One task's share of a parallel run.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +21,30 @@ pub struct Share {
 }
 
 impl Share {
+    /// This task's part of `rows` of `images` images, in parts of whole rows or of some blocks of channels; the parts of all tasks
+    /// are disjoint and cover the rows.
+    pub fn cuts(self, geometry: &Geometry, images: usize, rows: Range<usize>) -> impl Iterator<Item = (usize, Cut)> {
+        let blocks = geometry.c.div_ceil(LANES);
+        // Rows are divided as long as many pixels lie side by side; then channels are.
+        let strips = (rows.len() * geometry.w / PIXELS).clamp(1, rows.len().max(1));
+        let row = move |strip: usize| rows.start + rows.len() * strip / strips;
+        let mut all = self.of(images * strips * blocks);
+        std::iter::from_fn(move || {
+            if all.is_empty() {
+                return None;
+            }
+            let (first, strip, image) = (all.start % blocks, all.start / blocks % strips, all.start / blocks / strips);
+            let (blocks, strips) = match all.len() / blocks {
+                whole @ 1.. if first == 0 => (0..blocks, strip..(strip + whole).min(strips)),
+                _ => (first..blocks.min(first + all.len()), strip..strip + 1),
+            };
+            all.start += blocks.len() * strips.len();
+            Some((image, Cut { rows: row(strips.start)..row(strips.end), blocks }))
+        })
+    }
+
     /// This task's part of `0..total`; the parts of all tasks are disjoint and cover it in order.
-    pub fn of(self, total: usize) -> std::ops::Range<usize> {
+    pub fn of(self, total: usize) -> Range<usize> {
         total * self.task / self.tasks..total * (self.task + 1) / self.tasks
     }
 }
@@ -47,6 +75,36 @@ impl<'a> Exec<'a> {
                 alongside(Share { worker, task, tasks });
                 body(worker, task);
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_cuts_of_all_tasks_cover_every_row_of_every_block_once(
+            (images, c, h, w) in (0usize..4, 1usize..70, 1usize..40, 1usize..200),
+            tasks in 1usize..20,
+            (start, end) in (0usize..40, 0usize..41),
+        ) {
+            let rows = start.min(h)..end.min(h).max(start.min(h));
+            let geometry = Geometry::blocked(images, c, h, w);
+            let mut seen = vec![0; images * h * geometry.blocks()];
+            for task in 0..tasks {
+                for (image, cut) in (Share { worker: 0, task, tasks }).cuts(&geometry, images, rows.clone()) {
+                    for (row, block) in cut.rows.flat_map(|row| cut.blocks.clone().map(move |block| (row, block))) {
+                        seen[(image * h + row) * geometry.blocks() + block] += 1;
+                    }
+                }
+            }
+            for (index, seen) in seen.into_iter().enumerate() {
+                prop_assert_eq!(seen, usize::from(rows.contains(&(index / geometry.blocks() % h))));
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Where an activation tensor lives in its buffer: channels in blocks of lanes, rows framed by a halo.
 
+use std::ops::Range;
+
 /// Channels in one block; the same on every instruction set, so that sums have one order everywhere.
 pub const LANES: usize = 16;
 
@@ -50,7 +52,21 @@ pub struct Geometry {
     pub halo: Halo,
 }
 
+/// Part of an image: some rows of some blocks of sixteen channels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The rows.
+    pub rows: Range<usize>,
+    /// The blocks, of [`LANES`] channels in planar tensors too.
+    pub blocks: Range<usize>,
+}
+
 impl Geometry {
+    /// Some rows of all channels.
+    pub fn rows(&self, rows: Range<usize>) -> Cut {
+        Cut { rows, blocks: 0..self.c.div_ceil(LANES) }
+    }
+
     /// A blocked tensor without halo.
     pub fn blocked(n: usize, c: usize, h: usize, w: usize) -> Self {
         Self { n, c, h, w, lanes: LANES, halo: Halo::default() }

@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod buffer;
+mod cells;
 pub mod conv;
 pub mod conv_transpose;
 pub mod copy;
@@ -31,8 +32,9 @@ mod x86_64;
 
 pub use activation::Activation;
 pub use buffer::Buffer;
+pub use cells::Cells;
 pub use exec::{Exec, Share};
-pub use geometry::{Geometry, Halo, LANES};
+pub use geometry::{Cut, Geometry, Halo, LANES};
 pub use integer::{Codes, Integer};
 pub use isa::Isa;
 pub use requantize::{Requantize, Rounding};

@@ -1,8 +1,8 @@
 //! The thread pool: the caller works too, never waits for a worker to wake, and idle workers park.
 
 use std::cell::UnsafeCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, Thread};
 
 /// Spins before a worker parks: about 30 us, longer than the gap between two layers.
@@ -16,7 +16,7 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
     threads: Vec<Thread>,
     /// Held while a run is under way; runs of one pool never overlap.
-    running: std::sync::Mutex<()>,
+    running: Mutex<()>,
 }
 
 struct Shared {
@@ -109,12 +109,26 @@ impl Pool {
             })
             .collect();
         let threads = workers.iter().map(|worker| worker.thread().clone()).collect();
-        Self { shared, workers, threads, running: std::sync::Mutex::new(()) }
+        Self { shared, workers, threads, running: Mutex::new(()) }
     }
 
     /// How many threads work on a run, the caller's included.
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
+    }
+
+    /// What `body(task)` gives for each task of `0..tasks`.
+    ///
+    /// # Panics
+    /// As [`Pool::for_each_task`].
+    pub fn map<T: Send>(&self, tasks: usize, body: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        let slots: Vec<Mutex<Option<T>>> = (0..tasks).map(|_| Mutex::new(None)).collect();
+        self.for_each_task(tasks, |_, task| {
+            let given = body(task);
+            *slots[task].lock().expect("no task panics while it holds its slot") = Some(given);
+        });
+        let full = |slot: Mutex<Option<T>>| slot.into_inner().expect("no task panics while it holds its slot");
+        slots.into_iter().map(|slot| full(slot).expect("every task fills its slot")).collect()
     }
 
     /// Runs `body(worker, task)` for each task of `0..tasks`, lower numbers tending to go first, and returns when all

@@ -1,7 +1,5 @@
 //! Feeding a data set to an engine: batches in order, decoded in parallel, memory bounded by one batch.
 
-use std::sync::Mutex;
-
 use crate::input::{Dataset, Sample};
 use crate::kernels::Pool;
 use crate::{Error, Result};
@@ -89,14 +87,7 @@ impl Feed<'_> {
     }
 
     fn load(&self, stage: Stage, indices: std::ops::Range<usize>) -> Result<Vec<Sample>> {
-        let slots: Vec<Mutex<Option<Result<Sample>>>> = indices.clone().map(|_| Mutex::new(None)).collect();
-        self.pool.for_each_task(slots.len(), |_, task| {
-            let sample = self.data.load(indices.start + task);
-            *slots[task].lock().expect("no task panics while it holds its slot") = Some(sample);
-        });
-        let loaded = slots.into_iter().map(|slot| {
-            slot.into_inner().expect("no task panics while it holds its slot").expect("every task fills its slot")
-        });
+        let loaded = self.pool.map(indices.len(), |task| self.data.load(indices.start + task));
         let mut samples = Vec::new();
         for sample in loaded {
             match sample {

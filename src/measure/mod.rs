@@ -4,6 +4,7 @@ mod bench;
 mod executor;
 mod feed;
 mod layers;
+mod operands;
 mod quantize;
 mod record;
 mod run;

@@ -1,6 +1,5 @@
 //! The two probes of a measurement: one learns ranges, one counts.
 
-use std::ops::Range as Rows;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +7,7 @@ use crate::graph::{Graph, Node};
 use crate::input::Sample;
 use crate::kernels::count::sequence::Sequence;
 use crate::kernels::count::{Counter, Range};
-use crate::kernels::{Geometry, Isa};
+use crate::kernels::{Cells, Cut, Geometry, Isa};
 use crate::probe::{Place, Probe, Watch};
 use crate::{Error, Result};
 
@@ -23,19 +22,37 @@ pub(super) struct PerWorker<T> {
 
 /// What adds up rows of an operand.
 pub(super) trait Accumulate: Send {
-    /// Adds `rows` of `image`; false if they hold NaN or infinity.
-    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>, first: usize) -> bool;
+    /// Adds `cut` of `image`; false if it holds NaN or infinity.
+    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, first: usize) -> bool;
+
+    /// Whether codes in bytes can be added.
+    fn takes_bytes(&self) -> bool {
+        false
+    }
+
+    /// Adds codes, if it takes them, of which row 0 is row `first` of whole images.
+    fn add_bytes(&mut self, _isa: Isa, _x: Cells<'_>, _first: usize) {
+        unreachable!("nobody shows bytes to who does not take them")
+    }
 }
 
 impl Accumulate for Range {
-    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>, _: usize) -> bool {
-        self.watch_rows(isa, x, geometry, image, rows)
+    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, _: usize) -> bool {
+        self.watch(isa, x, geometry, image, cut)
     }
 }
 
 impl Accumulate for Counter {
-    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>, first: usize) -> bool {
-        self.count_rows(isa, x, geometry, image, rows, first)
+    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, first: usize) -> bool {
+        self.count(isa, x, geometry, image, cut, first)
+    }
+
+    fn takes_bytes(&self) -> bool {
+        Counter::takes_bytes(self)
+    }
+
+    fn add_bytes(&mut self, isa: Isa, x: Cells<'_>, first: usize) {
+        self.count_cells(isa, x, first);
     }
 }
 
@@ -57,14 +74,24 @@ impl<T: Accumulate> PerWorker<T> {
 }
 
 impl<T: Accumulate> Watch for PerWorker<T> {
-    fn rows(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, rows: Rows<usize>, place: Place) {
+    fn look(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, place: Place) {
+        let first = cut.blocks.start == 0;
         let mut part = self.workers[worker].lock().expect("no task panics while it counts");
-        if !part.add(self.isa, x, geometry, image, rows, place.row) {
+        if !part.add(self.isa, x, geometry, image, cut, place.row) {
             self.bad_image.fetch_min(place.image + image, Ordering::Relaxed);
         }
-        if let Some(sequences) = &self.sequences {
+        // A sequence's steps are taken whole.
+        if let Some(sequences) = self.sequences.as_ref().filter(|_| first) {
             sequences.add(self.isa, x, geometry, image, place);
         }
+    }
+
+    fn takes_bytes(&self) -> bool {
+        self.sequences.is_none() && self.workers[0].lock().expect("no task panics while it counts").takes_bytes()
+    }
+
+    fn look_at_bytes(&self, worker: usize, x: Cells<'_>, place: Place) {
+        self.workers[worker].lock().expect("no task panics while it counts").add_bytes(self.isa, x, place.row);
     }
 }
 

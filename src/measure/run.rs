@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::executor::{Executor, Outputs, check, shape_of};
 use super::feed::{Feed, Monitor, Stage};
 use super::layers::{MeasuredLayer, chosen_layers, extents, stored_activations, stored_weights, weights};
+use super::operands;
 use super::record::{Accumulate, PerWorker, Sequences, Watchers};
 use super::score;
 use super::settings::{Settings, Statistics};
@@ -12,9 +13,9 @@ use crate::Result;
 use crate::engine::{Backend, Runner};
 use crate::format::NumberFormat;
 use crate::input::{Dataset, InputDigest, Sample};
-use crate::kernels::Isa;
 use crate::kernels::count::sequence::Sequence;
 use crate::kernels::count::{Counter, Encoder, Range};
+use crate::kernels::{Isa, Pool};
 use crate::layers::Shape;
 use crate::model::Model;
 use crate::probe::Probe;
@@ -77,10 +78,10 @@ impl Calibration {
         settings: &Settings,
     ) -> Result<Self> {
         let mut layers = chosen_layers(model, settings)?;
-        let ranges = watchers(model, backend, &layers, |_| Range::default);
+        let ranges = watchers(model, backend, &layers, |layer| (layer, Range::default));
         let inputs = images.len() / input.elements();
         Runner::new(&model.graph, input, backend, inputs)?.run(images, Some(&ranges))?;
-        settle(model, &mut layers, ranges, settings.format);
+        settle(model, backend.pool(), &mut layers, ranges, settings.format);
         Ok(Self { layers, inputs: inputs as u64, settings: settings.clone() })
     }
 
@@ -115,10 +116,11 @@ impl Calibration {
     }
 
     /// The weights' side of every layer, and empty sums.
-    fn tallies(&self, model: &Model) -> Result<Vec<LayerTally>> {
+    fn tallies(&self, model: &Model, pool: &Pool) -> Result<Vec<LayerTally>> {
         // What is taken of the extents here does not depend on the size of the inputs.
         let shapes = self.shapes(model, model.input_shape())?;
-        let tally = |(layer, shape): (&MeasuredLayer, LayerShape)| {
+        let tally = |i: usize| {
+            let (layer, shape) = (&self.layers[i], shapes[i].clone());
             let values = weights(&model.graph, layer, self.settings.format);
             let [activations, weights] = layer.codings.map(|coding| coding.map);
             LayerTally {
@@ -132,7 +134,7 @@ impl Calibration {
                 shape,
             }
         };
-        Ok(self.layers.iter().zip(shapes).map(tally).collect())
+        Ok(pool.map(shapes.len(), tally))
     }
 
     /// What counts along sequences, one a measured layer that is a product of an LSTM, for runs of `data`.
@@ -154,13 +156,13 @@ impl Calibration {
         sequences: &[Option<Arc<Sequences>>],
     ) -> Result<(Watchers<Counter>, Vec<LayerShape>)> {
         let shapes = self.shapes(model, input)?;
-        let mut places = shapes.iter();
-        let mut counters = watchers(model, backend, &self.layers, |layer| {
-            let shape = places.next().expect("an extent a layer");
-            let classes = Arc::new(shape.classes());
-            let (encoder, grouping, channels) = (self.counted(), shape.grouping(), shape.channels());
+        let firsts = operands::first_readers(&model.graph, &self.layers, &shapes);
+        let layers = self.layers.iter().enumerate().filter(|&(i, _)| firsts[i] == i);
+        let mut counters = watchers(model, backend, layers, |(i, layer)| {
+            let classes = Arc::new(operands::classes(i, &firsts, &shapes));
+            let (encoder, grouping, channels) = (self.counted(), shapes[i].grouping(), shapes[i].channels());
             let map = layer.codings[0].map;
-            move || Counter::new(map, encoder, grouping, Arc::clone(&classes), channels)
+            (layer, move || Counter::new(map, encoder, grouping, Arc::clone(&classes), channels))
         });
         for (layer, sequences) in self.layers.iter().zip(sequences) {
             let place = counters.place(layer.node, layer.inside);
@@ -170,12 +172,12 @@ impl Calibration {
     }
 }
 
-/// Watchers of `layers`; `maker` makes what makes one worker's accumulator of a layer.
-fn watchers<T: Accumulate, F: FnMut() -> T>(
+/// Watchers of `layers`; `maker` names the layer and makes what makes one worker's accumulator of it.
+fn watchers<'a, L, T: Accumulate, F: FnMut() -> T>(
     model: &Model,
     backend: &Backend,
-    layers: &[MeasuredLayer],
-    mut maker: impl FnMut(&MeasuredLayer) -> F,
+    layers: impl IntoIterator<Item = L>,
+    mut maker: impl FnMut(L) -> (&'a MeasuredLayer, F),
 ) -> Watchers<T> {
     let isa = match backend {
         Backend::Native(options) => options.isa,
@@ -184,7 +186,8 @@ fn watchers<T: Accumulate, F: FnMut() -> T>(
     let none = || model.graph.nodes.iter().map(|_| None).collect();
     let mut watchers = Watchers { inputs: none(), insides: none() };
     for layer in layers {
-        let watcher = PerWorker::new(isa, backend.pool().threads(), maker(layer));
+        let (layer, make) = maker(layer);
+        let watcher = PerWorker::new(isa, backend.pool().threads(), make);
         *watchers.place(layer.node, layer.inside) = Some(watcher);
     }
     watchers
@@ -202,7 +205,7 @@ pub fn calibrate(
     monitor: &dyn Monitor,
 ) -> Result<Calibration> {
     let mut layers = chosen_layers(model, settings)?;
-    let probe = watchers(model, backend, &layers, |_| Range::default);
+    let probe = watchers(model, backend, &layers, |layer| (layer, Range::default));
     let (mut feed, mut executor) = prepare(model, backend, data, settings);
     feed.limit = settings.calibrate.max(1).min(feed.limit);
     let mut inputs = 0;
@@ -216,17 +219,17 @@ pub fn calibrate(
         inputs += samples.len() as u64;
         Ok(())
     })?;
-    settle(model, &mut layers, probe, settings.format);
+    settle(model, backend.pool(), &mut layers, probe, settings.format);
     Ok(Calibration { layers, inputs, settings: settings.clone() })
 }
 
 /// Gives `layers` the formats that follow from what `ranges` saw.
-fn settle(model: &Model, layers: &mut [MeasuredLayer], mut ranges: Watchers<Range>, format: NumberFormat) {
-    for layer in layers {
+fn settle(model: &Model, pool: &Pool, layers: &mut [MeasuredLayer], mut ranges: Watchers<Range>, format: NumberFormat) {
+    let stored = pool.map(layers.len(), |i| Range::of(&weights(&model.graph, &layers[i], format)));
+    for (layer, weights) in layers.iter_mut().zip(stored) {
         let mut range = Range::default();
         let watcher = ranges.take(layer.node, layer.inside);
         watcher.into_parts().for_each(|part| range.merge(part));
-        let weights = Range::of(&weights(&model.graph, layer, format));
         layer.codings = [
             format.coding(range, stored_activations(&model.graph, layer)),
             format.coding(weights, stored_weights(&model.graph, layer)),
@@ -245,18 +248,29 @@ struct Counting {
 impl Counting {
     /// Moves what was counted to the tallies, which are made when they are needed first: as a rule when the engine needs its
     /// memory no more.
-    fn finish(self, calibration: &Calibration, model: &Model, tallies: &mut Vec<LayerTally>) -> Result<()> {
+    fn finish(
+        self,
+        calibration: &Calibration,
+        model: &Model,
+        pool: &Pool,
+        tallies: &mut Vec<LayerTally>,
+    ) -> Result<()> {
         if tallies.is_empty() {
-            *tallies = calibration.tallies(model)?;
+            *tallies = calibration.tallies(model, pool)?;
         }
         let mut counters = self.probe;
-        for ((layer, shape), tally) in calibration.layers.iter().zip(&self.shapes).zip(tallies) {
+        let firsts = operands::first_readers(&model.graph, &calibration.layers, &self.shapes);
+        for (first, layer) in calibration.layers.iter().enumerate().filter(|&(i, _)| firsts[i] == i) {
             let watcher = counters.take(layer.node, layer.inside);
             let sums = watcher.into_parts().map(Counter::into_sums).reduce(|mut sums, part| {
                 sums.merge(&part);
                 sums
             });
-            tally.add(shape, self.images, &sums.expect("there is a worker"));
+            let sums = sums.expect("there is a worker");
+            for reader in (first..firsts.len()).filter(|&reader| firsts[reader] == first) {
+                let shape = &self.shapes[reader];
+                tallies[reader].add(shape, self.images, &operands::read_by(shape, &sums));
+            }
         }
         Ok(())
     }
@@ -287,7 +301,7 @@ pub fn measure(
     let skipped = feed.run(Stage::Measure, monitor, |samples| {
         let input = shape_of(&samples[0]);
         if let Some(done) = counting.take_if(|counting| counting.input != input) {
-            done.finish(calibration, model, &mut result.layers)?;
+            done.finish(calibration, model, backend.pool(), &mut result.layers)?;
         }
         let counting = match &mut counting {
             Some(counting) => counting,
@@ -309,8 +323,8 @@ pub fn measure(
     })?;
     drop(executor);
     match counting {
-        Some(done) => done.finish(calibration, model, &mut result.layers)?,
-        None => result.layers = calibration.tallies(model)?,
+        Some(done) => done.finish(calibration, model, backend.pool(), &mut result.layers)?,
+        None => result.layers = calibration.tallies(model, backend.pool())?,
     }
     for (tally, sequences) in result.layers.iter_mut().zip(&sequences) {
         if let Some(sequences) = sequences {

@@ -8,7 +8,7 @@ use deadweight::engine::{EngineOptions, Session};
 use deadweight::format::NumberFormat;
 use deadweight::graph::{Graph, Node, Params, Scope};
 use deadweight::kernels::count::{CodeMap, Counter, Encoder, Range, Sums, bits};
-use deadweight::kernels::{Geometry, Halo, Isa};
+use deadweight::kernels::{Cut, Geometry, Halo, Isa};
 use deadweight::layers::{Conv, ConvTranspose, Layer, Lstm, Param, Shape};
 use deadweight::metrics;
 use deadweight::probe::{Probe, Watch};
@@ -71,7 +71,7 @@ impl Problem {
         let mut x = vec![0.0; geometry.len()];
         geometry.pack(&self.inputs(), &mut x);
         for image in 0..self.images {
-            assert!(counter.count_rows(Isa::best(), &x, &geometry, image, 0..h, 0));
+            assert!(counter.count(Isa::best(), &x, &geometry, image, geometry.rows(0..h), 0));
         }
         self.tally_of(&counter.into_sums(), self.images as u64)
     }
@@ -456,7 +456,7 @@ proptest! {
             let mut x = vec![0.0; geometry.len()];
             geometry.pack(&other.inputs(), &mut x);
             for image in 0..problem.images {
-                counter.count_rows(Isa::best(), &x, &geometry, image, 0..h, 0);
+                counter.count(Isa::best(), &x, &geometry, image, geometry.rows(0..h), 0);
             }
             problem.tally_of(&counter.into_sums(), problem.images as u64)
         });

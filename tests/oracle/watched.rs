@@ -6,8 +6,8 @@ use super::*;
 
 struct Lock(std::sync::Mutex<Counter>);
 impl Watch for Lock {
-    fn rows(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, rows: std::ops::Range<usize>, _: Place) {
-        assert!(self.0.lock().unwrap().count_rows(Isa::best(), x, geometry, image, rows, 0));
+    fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, _: Place) {
+        assert!(self.0.lock().unwrap().count(Isa::best(), x, geometry, image, cut, 0));
     }
 }
 
@@ -53,7 +53,7 @@ fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
                         before[image][c] = y[(image * hidden + c) * steps + t];
                     }
                 }
-                expected.count_rows(Isa::best(), &read, &geometry, image, 0..1, 0);
+                expected.count(Isa::best(), &read, &geometry, image, geometry.rows(0..1), 0);
             }
         }
         let (got, want) = (lock.0.into_inner().unwrap().into_sums(), expected.into_sums());
@@ -94,7 +94,7 @@ fn a_projection_is_counted_by_the_hidden_values_of_its_own_step() {
     let mut read = vec![0.0; geometry.len()];
     geometry.pack(&y, &mut read);
     let mut expected = counter();
-    (0..2).for_each(|image| assert!(expected.count_rows(Isa::best(), &read, &geometry, image, 0..1, 0)));
+    (0..2).for_each(|image| assert!(expected.count(Isa::best(), &read, &geometry, image, geometry.rows(0..1), 0)));
     assert!(lock.0.into_inner().unwrap().into_sums() == expected.into_sums());
 }
 

@@ -1,51 +1,21 @@
-//! The middle of an inverted residual of integers in bytes: where codes are 0 to 255, nobody looks at the wide values and
-//! the depthwise filters are 3 x 3, bands hold bytes in place of reals and four taps are multiplied at once.
+//! The middle of an inverted residual of integers in bytes: where codes are 0 to 255 and the depthwise filters are 3 x 3, bands
+//! hold bytes in place of reals and four taps are multiplied at once.
 
 use super::ConvShape;
 use super::inverted::Step;
+use crate::kernels::cells::{Layout, PIXEL};
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::Kernel;
 use crate::kernels::requantize::{Requantize, Requantizer};
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::unrolled;
 
-/// Cells of sixteen bytes.
-pub(super) const PIXEL: usize = LANES / 4;
 /// Taps a side.
 const SIDE: usize = 3;
 /// Output pixels of a tile.
 const PIXELS: usize = 4;
 /// The codes that are bytes as they are.
 const BYTES: (i32, i32) = (0, 255);
-
-/// Rows of bytes, four to a cell: `[row][block][column % stride][column / stride][16 channels]`, columns of the frame.
-#[derive(Clone, Copy)]
-pub(super) struct Layout {
-    blocks: usize,
-    /// The logarithm of columns from window to window.
-    stride: u32,
-    /// Columns that a stride apart are neighbours.
-    columns: usize,
-    /// Columns before the first.
-    left: usize,
-}
-
-impl Layout {
-    /// Cells from row to row.
-    pub(super) fn row_len(&self) -> usize {
-        self.blocks * self.block_len()
-    }
-
-    fn block_len(&self) -> usize {
-        (self.columns << self.stride) * PIXEL
-    }
-
-    /// The cell of column `column` of the frame, of a block of a row.
-    fn at(&self, row: usize, block: usize, column: usize) -> usize {
-        let column = (column & ((1 << self.stride) - 1)) * self.columns + (column >> self.stride);
-        row * self.row_len() + block * self.block_len() + column * PIXEL
-    }
-}
 
 /// Rows that a convolution writes.
 #[derive(Clone, Copy)]
@@ -147,8 +117,7 @@ impl Bytes {
         }
         let (stride, halo) = (shape.stride.0, shape.halo(x.h, x.w));
         let columns = (halo.left + x.w + halo.right).div_ceil(stride);
-        let layout =
-            Layout { blocks: shape.out_channels.div_ceil(LANES), stride: stride.ilog2(), columns, left: halo.left };
+        let layout = Layout::by_block(shape.out_channels.div_ceil(LANES), stride, columns, halo.left);
         let blocks = (0..layout.blocks).map(|block| Filters::new(shape, filter.weight, requantize, block)).collect();
         Some(Self { layout, width: y.w, blocks })
     }

@@ -4,10 +4,11 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::bytes::{Bytes, Convert, Filter, PIXEL, Rows};
+use super::bytes::{Bytes, Convert, Filter, Rows};
 use super::{ConvShape, PackedConv, bytes};
 use crate::kernels::activation::Activation;
 use crate::kernels::buffer::Buffer;
+use crate::kernels::cells::{Cells, Layout};
 use crate::kernels::exec::Exec;
 use crate::kernels::geometry::{Geometry, Halo};
 use crate::kernels::requantize::Requantize;
@@ -49,13 +50,25 @@ pub struct Look<'a> {
     /// The thread that made them.
     pub worker: usize,
     /// The values.
-    pub values: &'a [f32],
-    /// Their layout, as image 0.
-    pub geometry: &'a Geometry,
-    /// Which of its rows.
-    pub rows: usize,
+    pub values: Values<'a>,
     /// The image and the row of the batch that row 0 is.
     pub place: (usize, usize),
+}
+
+/// Wide values.
+pub enum Values<'a> {
+    /// The first so many rows of image 0.
+    Reals(&'a [f32], &'a Geometry, usize),
+    /// Codes.
+    Bytes(Cells<'a>),
+}
+
+/// Who looks at wide values.
+pub struct Looker<'a> {
+    /// Is shown all of them.
+    pub look: &'a (dyn Fn(Look<'_>) + Sync),
+    /// Whether it takes codes as well.
+    pub takes_bytes: bool,
 }
 
 /// Three convolutions with their weights packed.
@@ -76,7 +89,7 @@ pub struct InvertedResidual {
     given: Geometry,
     x: Geometry,
     y: Geometry,
-    /// The way that is taken where nobody looks, if it is there, and the wide values of each worker, kept from run to run.
+    /// The way that is taken where nobody looks at reals, if it is there, and the wide values of each worker, kept from run to run.
     bytes: Option<(Bytes, Mutex<Vec<Buffer<i32>>>)>,
 }
 
@@ -99,7 +112,7 @@ impl InvertedResidual {
         reach >= stride + shape.padding.top && (outputs - 1) * stride + reach >= h + shape.padding.top
     }
 
-    /// Whether wide values are bytes where nobody looks and the output is `width` wide.
+    /// Whether wide values are bytes where nobody looks at reals and the output is `width` wide.
     pub fn has_bytes(widen: Option<&Step<'_>>, filter: &Step<'_>, narrow: &Step<'_>, width: usize) -> bool {
         bytes::fits(widen, filter, narrow, width)
     }
@@ -158,7 +171,7 @@ impl InvertedResidual {
         x: &[f32],
         y: &mut [f32],
         residual: Option<(&[f32], &Geometry)>,
-        look: Option<&(dyn Fn(Look<'_>) + Sync)>,
+        look: Option<&Looker<'_>>,
     ) {
         assert!(x.len() >= self.x.len() && y.len() >= self.y.len() && images <= self.x.n, "buffers hold the images");
         let h = self.heights.1;
@@ -172,7 +185,8 @@ impl InvertedResidual {
             let (image, part) = (task / tasks, task % tasks);
             let rows = h * part / tasks..h * (part + 1) / tasks;
             let band = Band { exec, worker, image, x, y, residual, look };
-            if let (Some((bytes, scratch)), None) = (&self.bytes, look) {
+            let wants_reals = look.is_some_and(|looker| !looker.takes_bytes);
+            if let (Some((bytes, scratch)), false) = (&self.bytes, wants_reals) {
                 let free = scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
                 let mut cells = free.unwrap_or_else(|| Buffer::zeroed(self.byte_cells(bytes).iter().sum()));
                 self.part_in_bytes(&band, rows, bytes, &mut cells);
@@ -216,23 +230,13 @@ impl InvertedResidual {
                 self.filter.0.run_rows(isa, &read[from..], Shared::new(given), None, self.filter.1, 0..rows);
             }
             if let Some(look) = to.look {
-                let (worker, last) = (to.worker, start + rows == self.heights.1);
                 if self.widen.is_some() {
-                    let own =
-                        first..if last { self.heights.0 } else { (first + rows * self.stride).min(self.heights.0) };
-                    let values = &read[self.top * self.read.row_len()..];
-                    let geometry = &strip(&self.read, own.len());
-                    look(Look {
-                        wide: Wide::Filtered,
-                        worker,
-                        values,
-                        geometry,
-                        rows: own.len(),
-                        place: (image, first),
-                    });
+                    let own = self.own(start, rows);
+                    let geometry = &strip(&self.read, own);
+                    let values = Values::Reals(&read[self.top * self.read.row_len()..], geometry, own);
+                    look.show(Wide::Filtered, to.worker, values, (image, first));
                 }
-                let place = (image, start);
-                look(Look { wide: Wide::Narrowed, worker, values: given, geometry: &self.given, rows, place });
+                look.show(Wide::Narrowed, to.worker, Values::Reals(given, &self.given, rows), (image, start));
             }
             let (narrow, activation) = &self.narrow;
             let residual = to
@@ -249,16 +253,28 @@ impl InvertedResidual {
         }
     }
 
+    /// Rows that the depthwise convolution reads and no band after that of the output rows `start` to `start + rows` will show.
+    fn own(&self, start: usize, rows: usize) -> usize {
+        let (first, last) = (start * self.stride, start + rows == self.heights.1);
+        let end = if last { self.heights.0 } else { (first + rows * self.stride).min(self.heights.0) };
+        end - first
+    }
+
     /// Rows of a band of bytes: as many bytes as a band of reals has.
     fn byte_rows(&self) -> usize {
         (self.rows * size_of::<f32>()).min(self.heights.1)
+    }
+
+    /// Where the bytes that the depthwise convolution gives are.
+    fn given_bytes(&self) -> Layout {
+        Layout::by_pixel(self.given.blocks(), self.given.w)
     }
 
     /// Cells of wide values that a band of bytes reads, and gives.
     fn byte_cells(&self, bytes: &Bytes) -> [usize; 2] {
         let rows = self.byte_rows();
         let read = ((rows - 1) * self.stride + self.reach) * bytes.layout.row_len();
-        [read, rows * self.given.w * self.given.blocks() * PIXEL]
+        [read, rows * self.given_bytes().row_len()]
     }
 
     /// As [`Self::part`], with wide values in bytes.
@@ -285,6 +301,16 @@ impl InvertedResidual {
                 }
             }
             isa.run(Filter { bytes, from: wide, to: given, rows });
+            if let Some(look) = to.look {
+                let Geometry { c, w, .. } = self.given;
+                if self.widen.is_some() {
+                    let wide = &wide[self.top * row_len..];
+                    let cells = Cells::new(wide, bytes.layout, [c, self.own(start, rows), self.read.w]);
+                    look.show(Wide::Filtered, to.worker, Values::Bytes(cells), (image, first));
+                }
+                let cells = Cells::new(given, self.given_bytes(), [c, rows, w]);
+                look.show(Wide::Narrowed, to.worker, Values::Bytes(cells), (image, start));
+            }
             let y = to.y.tail(start_of(&self.y, image, start));
             // SAFETY: these rows of the output are this task's.
             unsafe { self.narrow.0.run_of_cells(isa, given, y, 0..rows) };
@@ -320,6 +346,12 @@ impl InvertedResidual {
     }
 }
 
+impl Looker<'_> {
+    fn show(&self, wide: Wide, worker: usize, values: Values<'_>, place: (usize, usize)) {
+        (self.look)(Look { wide, worker, values, place });
+    }
+}
+
 /// What a task reads and writes.
 struct Band<'a> {
     exec: &'a Exec<'a>,
@@ -328,5 +360,5 @@ struct Band<'a> {
     x: &'a [f32],
     y: Shared<'a>,
     residual: Option<(&'a [f32], &'a Geometry)>,
-    look: Option<&'a (dyn Fn(Look<'_>) + Sync)>,
+    look: Option<&'a Looker<'a>>,
 }

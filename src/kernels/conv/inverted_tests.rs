@@ -4,11 +4,11 @@ use std::sync::Mutex;
 
 use proptest::prelude::*;
 
-use super::inverted::{InvertedResidual, Look, Step, Wide};
+use super::inverted::{InvertedResidual, Look, Looker, Step, Values, Wide};
 use super::{ConvShape, PackedConv};
 use crate::kernels::exec::Exec;
 use crate::kernels::requantize::Requantize;
-use crate::kernels::{Activation, Geometry, Halo, Isa, Pool, Rounding};
+use crate::kernels::{Activation, Geometry, Halo, Isa, LANES, Pool, Rounding};
 
 fn values(count: usize, seed: u32) -> Vec<f32> {
     let value = |i: usize| ((i as u32 ^ seed).wrapping_mul(2_654_435_761) >> 9) as f32 / (1 << 22) as f32 - 1.0;
@@ -100,9 +100,17 @@ proptest! {
         prop_assert_eq!(has_bytes, integers && bytes && ow >= 4);
         let seen = Mutex::new(Vec::new());
         let look = |look: Look<'_>| {
-            for row in 0..look.rows {
-                let pixels = (0..look.geometry.c).flat_map(|c| (0..look.geometry.w).map(move |column| (c, column)));
-                let bits: Vec<u32> = pixels.map(|(c, column)| look.values[look.geometry.index(0, c, row, column)].to_bits()).collect();
+            let [c, h, w] = match look.values {
+                Values::Reals(_, geometry, rows) => [geometry.c, rows, geometry.w],
+                Values::Bytes(cells) => [cells.c, cells.h, cells.w],
+            };
+            for row in 0..h {
+                let pixels = (0..c).flat_map(|c| (0..w).map(move |column| (c, column)));
+                let value = |c: usize, column: usize| match look.values {
+                    Values::Reals(x, geometry, _) => x[geometry.index(0, c, row, column)],
+                    Values::Bytes(cells) => cells.plane(c / LANES, row).pixel(0, column)[c % LANES].into(),
+                };
+                let bits: Vec<u32> = pixels.map(|(c, column)| value(c, column).to_bits()).collect();
                 seen.lock().unwrap().push((look.wide == Wide::Narrowed, look.place.0, look.place.1 + row, bits));
             }
         };
@@ -116,10 +124,10 @@ proptest! {
                 }
             }
         }
-        // Twice: what a run leaves behind is not seen by the next.
-        for _ in 0..2 {
+        // Twice each: what a run leaves behind is not seen by the next.
+        for takes_bytes in [false, true, false, true] {
             let mut y = vec![0.0; yg.len()];
-            packed.run(&exec, images, &x, &mut y, residual, Some(&look));
+            packed.run(&exec, images, &x, &mut y, residual, Some(&Looker { look: &look, takes_bytes }));
             prop_assert!(y.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits()), "bits of the output");
             let mut seen = std::mem::take(&mut *seen.lock().unwrap());
             seen.sort();

@@ -12,6 +12,20 @@ pub struct Run {
 }
 
 impl Run {
+    /// Which of the indices is `index`.
+    pub fn place_of(self, index: usize) -> Option<usize> {
+        let after = index.checked_sub(self.start)?;
+        (after % self.step == 0 && after / self.step < self.count).then_some(after / self.step)
+    }
+
+    /// Those of the indices that are in `range`.
+    pub fn within(self, range: std::ops::Range<usize>) -> Self {
+        let before = range.start.saturating_sub(self.start).div_ceil(self.step).min(self.count);
+        let start = self.start + before * self.step;
+        let count = range.end.saturating_sub(start).div_ceil(self.step).min(self.count - before);
+        Self { start, count, step: self.step }
+    }
+
     /// The same indices in runs of at most `most`.
     pub fn split(self, most: usize) -> impl Iterator<Item = Self> {
         let Self { start, count, step } = self;
@@ -65,6 +79,24 @@ impl Classes {
             .collect();
         let runs = (0..kinds.len() as u16).map(|kind| runs_of(&of, kind)).collect();
         Self { of, runs, taps: kinds, visits, outputs }
+    }
+
+    /// Classes of which indices of one are of one of `by` as well.
+    pub fn divided(&self, by: &Self) -> Self {
+        let mut kinds = Vec::new();
+        let pairs = self.of.iter().zip(&by.of).map(|(&own, &other)| (own, other));
+        let of: Vec<u16> = pairs
+            .map(|pair| {
+                let known = kinds.iter().position(|&kind| kind == pair);
+                known.unwrap_or_else(|| {
+                    kinds.push(pair);
+                    kinds.len() - 1
+                }) as u16
+            })
+            .collect();
+        let runs = (0..kinds.len() as u16).map(|kind| runs_of(&of, kind)).collect();
+        let taps = kinds.iter().map(|&(own, _)| self.taps[usize::from(own)].clone()).collect();
+        Self { of, runs, taps, visits: self.visits.clone(), outputs: self.outputs }
     }
 
     /// Classes of an axis of which every tap reads every index once, as the taps of a transposed convolution do.

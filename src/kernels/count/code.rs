@@ -38,6 +38,13 @@ impl CodeMap {
         self.rounded_and_code(x).1
     }
 
+    /// Whether `x` has a code of its own, without saturation.
+    #[inline(always)]
+    pub(super) fn fits(self, x: f32) -> bool {
+        let (rounded, code) = self.rounded_and_code(x);
+        rounded == code
+    }
+
     /// How many codes there are.
     pub fn codes(self) -> usize {
         (self.hi - self.lo + 1) as usize

@@ -5,11 +5,16 @@ use std::sync::Arc;
 
 use super::classes::Classes;
 use super::code::{CodeMap, Encoder, MAX_WIDTH};
-use super::gather::{gather_channels, gather_features, gather_step};
+use super::gather::{gather_features, gather_step};
 use super::lanes::LaneTotals;
-use super::lines::{Coding, Halves, Lines, Source};
+use super::lines::{Coding, Halves, Lines};
+use super::part::{Image, Part, Tensor};
+use super::planar;
+use super::source::{Source, Values};
+use super::strips::{Columns, Others, Strip, Strips};
 use super::sums::{LANE_SUMS, Sums, unkey};
-use crate::kernels::geometry::{Geometry, LANES};
+use crate::kernels::cells::Cells;
+use crate::kernels::geometry::{Cut, Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::{WRITTEN, prefetch};
@@ -35,39 +40,11 @@ pub enum Grouping {
 #[repr(align(64))]
 pub(super) struct LaneSums(pub(super) [[u32; LANES]; LANE_SUMS]);
 
-/// Classes of columns as a pass adds them up: all even columns to one class and all odd ones to one, and then columns of other
-/// classes are taken out again.
-struct Columns {
-    /// The class of most even columns, and of most odd ones.
-    most: [usize; 2],
-    /// The columns that are of another class than most of their kind.
-    others: Vec<Others>,
-}
-
-/// Columns of one class, all even or all odd.
-struct Others {
-    class: usize,
-    columns: Vec<usize>,
-}
-
-impl Columns {
-    fn new(classes: &Classes) -> Self {
-        let all = classes.of.len();
-        let of_class = |class: usize, odd: usize| {
-            (odd..all).step_by(2).filter(move |&column| usize::from(classes.of[column]) == class)
-        };
-        let most = [0, 1].map(|odd| (0..classes.len()).max_by_key(|&class| of_class(class, odd).count()).unwrap_or(0));
-        let kinds = (0..classes.len()).flat_map(|class| [(class, 0), (class, 1)]);
-        let others = kinds.filter(|&(class, odd)| class != most[odd]);
-        let others = others.map(|(class, odd)| Others { class, columns: of_class(class, odd).collect() });
-        Self { most, others: others.filter(|others| !others.columns.is_empty()).collect() }
-    }
-}
-
 /// Adds up the operand of one layer.
 pub struct Counter {
     coding: Coding,
     grouping: Grouping,
+    rows: Arc<Strips>,
     columns: Columns,
     sums: Sums,
     lines: Lines,
@@ -91,8 +68,17 @@ impl Counter {
         let encoder = encoder.into();
         let sums = Sums::new(classes, channels, 0);
         let pending = vec![LaneSums::default(); sums.groups.len()];
-        let (coding, columns) = (Coding { map, encoder }, Columns::new(&sums.classes[1]));
-        Self { coding, grouping, columns, sums, lines: Lines::default(), values: Vec::new(), pending, room: ROOM }
+        Self {
+            coding: Coding { map, encoder },
+            grouping,
+            rows: Arc::new(Strips::new(&sums.classes[0])),
+            columns: Columns::new(&sums.classes[1]),
+            sums,
+            lines: Lines::default(),
+            values: Vec::new(),
+            pending,
+            room: ROOM,
+        }
     }
 
     /// What was added up so far.
@@ -101,6 +87,11 @@ impl Counter {
             self.drain_codes();
         }
         self.flush();
+        for (axis, within) in [&self.rows.within, &self.columns.within].into_iter().enumerate() {
+            for (class, from) in within.iter().enumerate().filter_map(|(class, from)| Some((class, (*from)?))) {
+                self.sums.take_out(axis, class, from);
+            }
+        }
         if self.sums.values.elements > 0 {
             // Codes order as values do.
             self.sums.values.code_extremes =
@@ -129,42 +120,51 @@ impl Counter {
         self.room = ROOM;
     }
 
-    /// Adds `rows` of image `image` of `x`, laid out as `geometry`. False if they hold NaN or infinity.
+    /// Adds `cut` of image `image` of `x`, laid out as `geometry`. False if it holds NaN or infinity.
     ///
-    /// Row 0 of `x` is row `first` of the whole image. Features are taken as a whole with an image's first row.
-    pub fn count_rows(
-        &mut self,
-        isa: Isa,
-        x: &[f32],
-        geometry: &Geometry,
-        image: usize,
-        rows: Range<usize>,
-        first: usize,
-    ) -> bool {
-        if self.grouping == Grouping::Features && !rows.contains(&0) {
+    /// Row 0 of `x` is row `first` of the whole image. Features are taken as a whole with an image's first row and block, steps
+    /// with their first block.
+    pub fn count(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, first: usize) -> bool {
+        let is_first = match self.grouping {
+            Grouping::Channels => true,
+            Grouping::Features => cut.blocks.start == 0 && cut.rows.start == 0,
+            Grouping::Steps => cut.blocks.start == 0,
+        };
+        if !is_first || cut.rows.is_empty() || cut.blocks.is_empty() {
             return true;
         }
-        let positions = (rows.len() * geometry.w) as u64;
+        let values = (cut.rows.len() * geometry.w * geometry.c) as u64;
+        self.add(isa, Part { tensor: Tensor::Reals(Image { x, geometry, image }), cut, first }, values)
+    }
+
+    /// Whether [`Counter::count_cells`] can be used: codes of 0 to 255 are what values are counted as.
+    pub fn takes_bytes(&self) -> bool {
+        let CodeMap { scale, lo, hi } = self.coding.map;
+        scale == 1.0 && lo <= 0 && hi >= 255 && self.grouping == Grouping::Channels
+    }
+
+    /// As [`Counter::count`], of all rows of `x`, of which row 0 is row `first` of the whole image.
+    ///
+    /// # Panics
+    /// If it does not take bytes.
+    pub fn count_cells(&mut self, isa: Isa, x: Cells<'_>, first: usize) {
+        assert!(self.takes_bytes(), "codes are what is counted");
+        let cut = Cut { rows: 0..x.h, blocks: 0..x.c.div_ceil(LANES) };
+        self.add(isa, Part { tensor: Tensor::Bytes(x), cut, first }, (x.h * x.w * x.c) as u64);
+    }
+
+    /// Adds a part, of at most so many values.
+    fn add(&mut self, isa: Isa, part: Part<'_>, values: u64) -> bool {
+        let positions = (part.cut.rows.len() * part.columns()) as u64;
         if positions > self.room {
             self.flush();
         }
         self.room -= positions;
-        if self.coding.encoder.is_some() && self.lines.histogram.is_full(geometry.image_len() as u64) {
+        if self.coding.encoder.is_some() && self.lines.histogram.is_full(values) {
             self.drain_codes();
         }
-        let part = Part { x, geometry, image, rows, first };
         isa.run(Pass { counter: self, part })
     }
-}
-
-/// Rows of one image.
-pub(super) struct Part<'a> {
-    pub(super) x: &'a [f32],
-    pub(super) geometry: &'a Geometry,
-    pub(super) image: usize,
-    rows: Range<usize>,
-    /// Row of the whole image that row 0 is.
-    first: usize,
 }
 
 /// Counts a part.
@@ -181,24 +181,33 @@ impl Kernel for Pass<'_> {
         let Self { counter, part } = self;
         let mut lanes = LaneTotals::default();
         let mut values = std::mem::take(&mut counter.values);
-        match counter.grouping {
-            Grouping::Channels => {
-                for block in 0..counter.sums.blocks() {
-                    counter.block(simd, &part, block, (&mut lanes, &mut values));
+        counter.lines.start();
+        match (counter.grouping, part.tensor) {
+            (Grouping::Channels, Tensor::Reals(image)) if image.geometry.lanes != LANES => {
+                for block in part.cut.blocks.clone() {
+                    counter.planes(simd, &part, image, block, &mut lanes);
                 }
             }
-            Grouping::Features => {
-                let features = gather_features(&part, &mut values);
+            (Grouping::Channels, _) => {
+                // A closure would not be compiled for this level.
+                for block in part.cut.blocks.clone() {
+                    counter.block(simd, &part, block, &mut lanes);
+                }
+            }
+            (Grouping::Features, Tensor::Reals(image)) => {
+                let features = gather_features(&image, &mut values);
                 counter.features(simd, &values, features, &mut lanes);
             }
-            Grouping::Steps => {
-                for (y, column) in part.rows.clone().flat_map(|y| (0..part.geometry.w).map(move |x| (y, x))) {
-                    gather_step(&part, (y, column), &mut values);
-                    counter.features(simd, &values, part.geometry.c, &mut lanes);
+            (Grouping::Steps, Tensor::Reals(image)) => {
+                for (y, column) in part.cut.rows.clone().flat_map(|y| (0..part.columns()).map(move |x| (y, x))) {
+                    gather_step(&image, (y, column), &mut values);
+                    counter.features(simd, &values, image.geometry.c, &mut lanes);
                 }
             }
+            (_, Tensor::Bytes(_)) => unreachable!("bytes are of blocks of channels"),
         }
         counter.values = values;
+        counter.lines.end();
         lanes.add_to(&mut counter.sums.values);
         lanes.not_finite.iter().all(|&bad| bad == 0)
     }
@@ -207,71 +216,105 @@ impl Kernel for Pass<'_> {
 impl Counter {
     /// The rows of one block of channels.
     #[inline(always)]
-    fn block<S: Simd>(
-        &mut self,
-        simd: S,
-        part: &Part<'_>,
-        block: usize,
-        (totals, values): (&mut LaneTotals, &mut Vec<f32>),
-    ) {
-        let Part { x, geometry, image, .. } = *part;
+    fn block<S: Simd>(&mut self, simd: S, part: &Part<'_>, block: usize, totals: &mut LaneTotals) {
         let used = (self.sums.channels - block * LANES).min(LANES);
-        let (pixels, used) = (geometry.w, (used, used));
-        let at_once = (CHUNK / pixels.max(1)).max(1);
-        for start in part.rows.clone().step_by(at_once) {
-            let rows = start..part.rows.end.min(start + at_once);
-            self.lines.begin(rows.len(), pixels);
-            let classes = Arc::clone(&self.sums.classes);
-            let class_of = |y: usize| usize::from(classes[0].of[y + part.first]);
-            let mut from = rows.start;
-            while from < rows.end {
-                let class = class_of(from);
-                let to = (from + 1..rows.end).find(|&y| class_of(y) != class).unwrap_or(rows.end);
-                let lines = from - rows.start..to - rows.start;
+        let (pixels, used) = (part.columns(), (used, used));
+        let strips = Arc::clone(&self.rows);
+        for Strip { class, rows, edges } in &strips.all {
+            for rows in part.of_image(*rows).split((CHUNK / pixels.max(1)).max(1)) {
+                self.lines.begin(rows.count, pixels);
                 // The lines are coded first, and what they will be added to was last needed an image ago.
-                for class_of_columns in 0..classes[1].len() {
-                    let place = self.sums.place(class, class_of_columns, block);
-                    self.pending[place].0.iter().for_each(|sums| prefetch::<_, WRITTEN>(sums.as_ptr()));
-                    prefetch::<_, WRITTEN>(&raw const self.sums.groups[place]);
-                }
-                let most = self.columns.most.map(|of_most| self.sums.place(class, of_most, block));
-                let mut halves = halves(&mut self.pending, most);
-                if geometry.lanes == LANES {
-                    let source =
-                        Source { x: &x[geometry.at(image, block, from, 0)..], row: geometry.row_len(), pixels, used };
-                    self.lines.code(simd, self.coding, source, lines.clone(), Some(&mut halves), totals);
-                } else {
-                    for (line, y) in lines.clone().zip(from..to) {
-                        gather_channels(part, y, block * LANES..block * LANES + used.0, values);
-                        let source = Source { x: values, row: 0, pixels, used };
-                        self.lines.code(simd, self.coding, source, line..line + 1, Some(&mut halves), totals);
+                let edges = edges.iter().filter_map(|&(row, class)| Some((rows.place_of(row)?, class)));
+                for class in edges.clone().map(|(_, class)| class).chain([*class]) {
+                    for class_of_columns in 0..self.sums.classes[1].len() {
+                        let place = self.sums.place(class, class_of_columns, block);
+                        self.pending[place].0.iter().for_each(|sums| prefetch::<_, WRITTEN>(sums.as_ptr()));
+                        prefetch::<_, WRITTEN>(&raw const self.sums.groups[place]);
                     }
                 }
-                self.place(simd, lines, (class, block));
-                from = to;
+                let source = Source { values: part.values(block, rows), pixels, used };
+                let most = self.most(*class, block);
+                let mut to = halves(&mut self.pending, most);
+                self.lines.code(simd, self.coding, source, 0..rows.count, Some(&mut to), totals);
+                self.place(simd, 0..rows.count, (*class, block));
+                for (line, class) in edges {
+                    let most = self.most(class, block);
+                    let mut to = halves(&mut self.pending, most);
+                    self.lines.add_line(simd, self.coding.encoder, line, &mut to);
+                    self.place(simd, line..line + 1, (class, block));
+                }
+                self.seen((rows.count * pixels * used.0) as u64);
             }
-            self.seen((rows.len() * pixels * used.0) as u64);
         }
     }
 
-    /// Adds the groups of some lines, of rows of one class, and moves what was added of columns that are of another class than
-    /// most to where it belongs.
+    /// As [`Self::block`], of channels that lie apart.
+    #[inline(always)]
+    fn planes<S: Simd>(
+        &mut self,
+        simd: S,
+        part: &Part<'_>,
+        Image { x, geometry, image }: Image<'_>,
+        block: usize,
+        totals: &mut LaneTotals,
+    ) {
+        let channels = (self.sums.channels - block * LANES).min(LANES);
+        let classes = Arc::clone(&self.sums.classes);
+        for (class, rows) in
+            classes[0].runs.iter().enumerate().flat_map(|(class, runs)| runs.iter().map(move |run| (class, run)))
+        {
+            let rows = part.of_image(*rows);
+            if rows.count == 0 {
+                continue;
+            }
+            for first in (0..geometry.w).step_by(LANES) {
+                let columns = planar::Columns {
+                    x: &x[geometry.at(image, block * LANES, rows.start - part.first, first)..],
+                    row: rows.step * geometry.row_len(),
+                    plane: geometry.plane_len(),
+                    rows: rows.count,
+                    channels,
+                    used: (geometry.w - first).min(LANES),
+                };
+                let added = columns.add_up(
+                    simd,
+                    self.coding,
+                    &mut self.lines.counts,
+                    &mut self.lines.histogram.tally(),
+                    totals,
+                );
+                // To the classes and to those that have their rows or columns as well.
+                for row_class in self.rows.within[class].into_iter().chain([class]) {
+                    for column in 0..columns.used {
+                        let class = usize::from(classes[1].of[first + column]);
+                        for class in self.columns.within[class].into_iter().chain([class]) {
+                            let place = self.sums.place(row_class, class, block);
+                            added.add_to(column, &mut self.pending[place], &mut self.sums.groups[place]);
+                        }
+                    }
+                }
+            }
+            self.seen((rows.count * geometry.w * channels) as u64);
+        }
+    }
+
+    /// The places of even and of odd columns of a class of rows.
+    fn most(&self, class: usize, block: usize) -> [usize; 2] {
+        self.columns.most.map(|of_most| self.sums.place(class, of_most, block))
+    }
+
+    /// Adds the groups of some lines, of rows of one class, and what their columns of other classes than most are.
     #[inline(always)]
     fn place<S: Simd>(&mut self, simd: S, lines: Range<usize>, (class, block): (usize, usize)) {
         let columns = &self.columns;
         let groups = self.lines.groups(simd, lines.clone());
-        for (of_most, groups) in columns.most.into_iter().zip(&groups) {
-            let most = self.sums.place(class, of_most, block);
+        for (most, groups) in self.most(class, block).into_iter().zip(&groups) {
             self.sums.groups[most].add(groups);
         }
         for Others { class: of_columns, columns: others } in &columns.others {
             let own = self.sums.place(class, *of_columns, block);
-            let most = self.sums.place(class, columns.most[others[0] % 2], block);
-            let places = self.pending.get_disjoint_mut([own, most]).expect("two places");
-            self.lines.move_columns(simd, self.coding.encoder, lines.clone(), others, places);
-            let groups = self.lines.groups_of_columns(lines.clone(), others);
-            self.sums.groups[own].add(&groups);
-            self.sums.groups[most].subtract(&groups);
+            self.lines.add_columns(simd, self.coding.encoder, lines.clone(), others, &mut self.pending[own]);
+            self.sums.groups[own].add(&self.lines.groups_of_columns(lines.clone(), others));
         }
     }
 
@@ -291,7 +334,14 @@ impl Counter {
         self.lines.begin(1, pixels);
         // The last pixel may have filling lanes.
         let used = (LANES, features - (pixels - 1) * LANES);
-        self.lines.code(simd, self.coding, Source { x: values, row: 0, pixels, used }, 0..1, None, totals);
+        self.lines.code(
+            simd,
+            self.coding,
+            Source { values: Values::Reals(values, 0), pixels, used },
+            0..1,
+            None,
+            totals,
+        );
         self.seen(features as u64);
         for (block, groups) in self.sums.groups[..pixels].iter_mut().enumerate() {
             groups.add(&self.lines.groups_of_columns(0..1, &[block]));

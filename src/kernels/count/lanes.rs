@@ -38,6 +38,13 @@ impl LaneTotals {
         }
     }
 
+    /// Notes what a loop of its own has learned of values that all have codes.
+    pub(super) fn see(&mut self, [low, high]: [f32; 2], zeros: u32) {
+        self.low[0] = self.low[0].min(low);
+        self.high[0] = self.high[0].max(high);
+        self.zeros[0] += zeros;
+    }
+
     pub(super) fn add_to(&self, to: &mut ValueSums) {
         let total = |lanes: &[u32; LANES]| lanes.iter().copied().map(u64::from).sum::<u64>();
         to.natural_zeros += total(&self.zeros);

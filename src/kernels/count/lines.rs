@@ -1,5 +1,6 @@
 //! Lines of pixels as codes, with the widths of their groups, and what both add up to.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
@@ -9,6 +10,7 @@ use super::counter::LaneSums;
 use super::groups::GroupCounts;
 use super::histogram::{BLOCK, CodeHistogram};
 use super::lanes::LaneTotals;
+use super::source::Source;
 use super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH};
 use crate::kernels::geometry::LANES;
 use crate::kernels::simd::Simd;
@@ -71,46 +73,18 @@ pub(super) struct Coding {
     pub(super) encoder: Option<Encoder>,
 }
 
-/// Lines of values `[pixel][16]`.
-#[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
-    /// From the first pixel of the first line on.
-    pub(super) x: &'a [f32],
-    /// Floats from line to line.
-    pub(super) row: usize,
-    /// Pixels of each.
-    pub(super) pixels: usize,
-    /// Of each pixel's lanes, how many count; and of the last one's.
-    pub(super) used: (usize, usize),
+thread_local! {
+    /// What the counters of a thread use one after another: it stays in the thread's caches.
+    static MEMORY: Cell<Memory> = Cell::default();
 }
 
-impl<'a> Source<'a> {
-    /// The pixels of line `line`.
-    fn line(&self, line: usize) -> &'a [[f32; LANES]] {
-        self.x[line * self.row..][..self.pixels * LANES].as_chunks().0
-    }
-
-    /// Smallest and largest value of the first `lines` lines.
-    #[inline(always)]
-    pub(super) fn extremes(&self, lines: usize) -> [f32; 2] {
-        let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-        let mut add = |pixel: &[f32; LANES], used: usize| {
-            // Lane by lane: a vector's work.
-            for lane in 0..used {
-                low[lane] = if pixel[lane] < low[lane] { pixel[lane] } else { low[lane] };
-                high[lane] = if pixel[lane] > high[lane] { pixel[lane] } else { high[lane] };
-            }
-        };
-        for line in 0..lines {
-            let (last, others) = self.line(line).split_last().expect("a line has pixels");
-            match self.used.0 {
-                LANES => others.iter().for_each(|pixel| add(pixel, LANES)),
-                used => others.iter().for_each(|pixel| add(pixel, used)),
-            }
-            add(last, self.used.1);
-        }
-        [low.into_iter().fold(f32::INFINITY, f32::min), high.into_iter().fold(f32::NEG_INFINITY, f32::max)]
-    }
+/// What lines are while they are counted.
+#[derive(Default)]
+struct Memory {
+    /// Codes, filling lanes and the odd pixel after the last zero.
+    codes: Vec<Couple>,
+    /// Width of the group of 16, 64, 256 that holds each pixel.
+    widths: [Vec<u8>; 3],
 }
 
 /// Rows of one channel block (or all features of an image), coded.
@@ -119,10 +93,7 @@ pub(super) struct Lines {
     /// Pixels of each, and from one to the next: a multiple of the largest group.
     pixels: usize,
     stride: usize,
-    /// Codes, filling lanes and the odd pixel after the last zero.
-    codes: Vec<Couple>,
-    /// Width of the group of 16, 64, 256 that holds each pixel.
-    widths: [Vec<u8>; 3],
+    memory: Memory,
     /// Groups by width, of all lines since they were last drained.
     pub(super) counts: GroupCounts,
     /// How often each code was seen, where codes are noted.
@@ -130,14 +101,24 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// Takes the thread's memory, which [`Lines::end`] gives back.
+    pub(super) fn start(&mut self) {
+        self.memory = MEMORY.take();
+    }
+
+    /// Gives the thread's memory back.
+    pub(super) fn end(&mut self) {
+        MEMORY.set(std::mem::take(&mut self.memory));
+    }
+
     /// Forgets what it holds and makes room for `count` lines of `pixels`.
     pub(super) fn begin(&mut self, count: usize, pixels: usize) {
         self.pixels = pixels;
         self.stride = pixels.next_multiple_of(PIXELS[2]);
         let all = count * self.stride;
-        if self.widths[0].len() < all {
-            self.codes.resize(all / 2, Couple::default());
-            self.widths.iter_mut().for_each(|widths| widths.resize(all, 0));
+        if self.memory.widths[0].len() < all {
+            self.memory.codes.resize(all / 2, Couple::default());
+            self.memory.widths.iter_mut().for_each(|widths| widths.resize(all, 0));
         }
     }
 
@@ -157,20 +138,39 @@ impl Lines {
             return;
         }
         for (index, line) in lines.enumerate() {
-            let from = Source { x: &from.x[index * from.row..], ..from };
+            let from = from.below(index);
             // What is beyond the codes is in few lines.
             if self.code_quickly(s, coding, from, line..line + 1, sums.as_deref_mut(), totals) {
                 continue;
             }
             self.code_line(coding, from, line, totals);
             if let Some(sums) = &mut sums {
-                let couples = line * self.stride / 2..(line * self.stride + self.pixels).div_ceil(2);
-                for couples in couples.clone().step_by(LONGEST).map(|start| start..couples.end.min(start + LONGEST)) {
-                    let added = self.add_couples(coding.encoder, couples);
-                    added.add_to(0, sums.of(0));
-                    added.add_to(1, sums.of(1));
-                }
+                self.add_couples_of(coding.encoder, line, sums);
             }
+        }
+    }
+
+    /// Adds the pixels of a line to `sums`.
+    #[inline(always)]
+    pub(super) fn add_line<S: Simd>(&self, _: S, encoder: Option<Encoder>, line: usize, sums: &mut Halves<'_>) {
+        #[cfg(target_arch = "x86_64")]
+        if S::AVX512 && encoder != Some(Encoder::Runs) {
+            let all = line * self.stride..line * self.stride + self.pixels.next_multiple_of(2);
+            let (codes, widths) = (&self.memory.codes[all.start / 2..all.end / 2], &self.memory.widths[0][all]);
+            // SAFETY: the vector type of this level is only made where the CPU has its features.
+            return unsafe { avx512::add_line(codes, widths, encoder, sums) };
+        }
+        self.add_couples_of(encoder, line, sums);
+    }
+
+    /// [`Lines::add_line`] in portable loops.
+    #[inline(always)]
+    fn add_couples_of(&self, encoder: Option<Encoder>, line: usize, sums: &mut Halves<'_>) {
+        let couples = line * self.stride / 2..(line * self.stride + self.pixels).div_ceil(2);
+        for couples in couples.clone().step_by(LONGEST).map(|start| start..couples.end.min(start + LONGEST)) {
+            let added = self.add_couples(encoder, couples);
+            added.add_to(0, sums.of(0));
+            added.add_to(1, sums.of(1));
         }
     }
 
@@ -189,9 +189,9 @@ impl Lines {
         #[cfg(target_arch = "x86_64")]
         if S::AVX512 {
             let (mut sums, all) = (sums, lines.start * self.stride..lines.end * self.stride);
-            let [first, second, third] = &mut self.widths;
+            let [first, second, third] = &mut self.memory.widths;
             let to = avx512::Coded {
-                codes: &mut self.codes[all.start / 2..all.end / 2],
+                codes: &mut self.memory.codes[all.start / 2..all.end / 2],
                 widths: [&mut first[all.clone()], &mut second[all.clone()], &mut third[all]],
                 counts: &mut self.counts,
                 histogram: &mut self.histogram,
@@ -219,10 +219,11 @@ impl Lines {
         let mut summaries = [0; PIXELS[2]];
         // Codes of an even pixel and of the odd one after it.
         let mut couple = [[0; LANES]; 2];
-        for (index, values) in from.line(0).iter().enumerate() {
+        for index in 0..self.pixels {
             let last = index + 1 == self.pixels;
             let codes = &mut couple[index % 2];
-            totals.code(coding.map, values, if last { from.used.1 } else { from.used.0 }, codes);
+            let (values, used) = from.pixel(0, index);
+            totals.code(coding.map, &values, used, codes);
             if coding.encoder.is_some() {
                 tally.count_blocks((tally.waiting() / BLOCK) as u32);
                 tally.make_room::<LANES>();
@@ -231,7 +232,7 @@ impl Lines {
             let at = index % PIXELS[2];
             summaries[at] = codes.iter().fold(0, |ored, &code| ored | code.unsigned_abs() | code as u16 & SIGN);
             if index % 2 == 1 || last {
-                let to = &mut self.codes[(line * self.stride + index) / 2].0;
+                let to = &mut self.memory.codes[(line * self.stride + index) / 2].0;
                 for lane in 0..LANES {
                     to[lane] = [couple[0][lane], couple[1][lane]];
                 }
@@ -239,7 +240,7 @@ impl Lines {
             }
             if at + 1 == PIXELS[2] || last {
                 let start = line * self.stride + index - at;
-                for (widths, size) in self.widths.iter_mut().zip(PIXELS) {
+                for (widths, size) in self.memory.widths.iter_mut().zip(PIXELS) {
                     let groups = summaries[..=at].chunks(size).zip(widths[start..=start + at].chunks_mut(size));
                     groups.for_each(|(group, widths)| {
                         widths.fill(width_of(group.iter().fold(0, |ored, &summary| ored | summary)));
@@ -248,12 +249,12 @@ impl Lines {
             }
         }
         let all = line * self.stride..line * self.stride + self.pixels;
-        self.counts.of_line(self.widths.each_ref().map(|widths| &widths[all.clone()]), |count| *count += 1);
+        self.counts.of_line(self.memory.widths.each_ref().map(|widths| &widths[all.clone()]), |count| *count += 1);
     }
 
     /// The codes of a pixel.
     fn codes_of(&self, line: usize, pixel: usize) -> impl Iterator<Item = i16> {
-        self.codes[(line * self.stride + pixel) / 2].0.iter().map(move |couple| couple[pixel % 2])
+        self.memory.codes[(line * self.stride + pixel) / 2].0.iter().map(move |couple| couple[pixel % 2])
     }
 
     /// Sums of some couples, at most [`LONGEST`].
@@ -273,8 +274,8 @@ impl Lines {
     fn add_couples_with(&self, couples: impl Iterator<Item = usize>, terms: impl Fn(u16) -> u16) -> CoupleSums {
         let mut sums = CoupleSums([[0; 2 * LANES]; LANE_SUMS]);
         for couple in couples {
-            let codes = self.codes[couple].0.as_flattened();
-            let widths = [self.widths[0][2 * couple], self.widths[0][2 * couple + 1]].map(u16::from);
+            let codes = self.memory.codes[couple].0.as_flattened();
+            let widths = [self.memory.widths[0][2 * couple], self.memory.widths[0][2 * couple + 1]].map(u16::from);
             let mut groups = [[0; 2]; LANES];
             groups.fill(widths);
             let groups = groups.as_flattened();
@@ -290,37 +291,30 @@ impl Lines {
         sums
     }
 
-    /// Adds some pixels, all even or all odd, of each of some lines to the first of `places`, and takes them out of the second.
+    /// Adds some pixels, all even or all odd, of each of some lines.
     #[inline(always)]
-    pub(super) fn move_columns<S: Simd>(
+    pub(super) fn add_columns<S: Simd>(
         &self,
         _: S,
         encoder: Option<Encoder>,
         lines: Range<usize>,
         columns: &[usize],
-        [to, from]: [&mut LaneSums; 2],
+        to: &mut LaneSums,
     ) {
         // So many that sums of 16 bits hold them.
         for columns in columns.chunks(LONGEST / lines.len()) {
             #[cfg(target_arch = "x86_64")]
             if S::AVX512 && encoder != Some(Encoder::Runs) {
                 let all = lines.start * self.stride..lines.end * self.stride;
-                let (codes, widths) = (&self.codes[all.start / 2..all.end / 2], &self.widths[0][all]);
+                let (codes, widths) = (&self.memory.codes[all.start / 2..all.end / 2], &self.memory.widths[0][all]);
                 // SAFETY: the vector type of this level is only made where the CPU has its features.
-                unsafe { avx512::move_columns(codes, widths, self.stride, columns, encoder, [to, from]) };
+                unsafe { avx512::add_columns(codes, widths, self.stride, columns, encoder, to) };
                 continue;
             }
             let couple = |line: usize, column: usize| (line * self.stride + column) / 2;
             let couples = lines.clone().flat_map(|line| columns.iter().map(move |&column| couple(line, column)));
             let added = self.add_couples(encoder, couples);
-            let half = columns[0] % 2;
-            for which in 0..LANE_SUMS {
-                for lane in 0..LANES {
-                    let sum = added.of(half, which, lane);
-                    to.0[which][lane] += sum;
-                    from.0[which][lane] -= sum;
-                }
-            }
+            added.add_to(columns[0] % 2, to);
         }
     }
 
@@ -330,7 +324,7 @@ impl Lines {
         #[cfg(target_arch = "x86_64")]
         if S::AVX512 && encoder != Some(Encoder::Runs) {
             // SAFETY: the vector type of this level is only made where the CPU has its features.
-            return unsafe { avx512::add_each(&self.codes, &self.widths[0], encoder, to) };
+            return unsafe { avx512::add_each(&self.memory.codes, &self.memory.widths[0], encoder, to) };
         }
         for (couple, to) in to.chunks_mut(2).enumerate() {
             let added = self.add_couples(encoder, std::iter::once(couple));
@@ -344,12 +338,12 @@ impl Lines {
         let all = lines.start * self.stride..lines.end * self.stride;
         #[cfg(target_arch = "x86_64")]
         if S::AVX512 {
-            let widths = self.widths.each_ref().map(|widths| &widths[all.clone()]);
+            let widths = self.memory.widths.each_ref().map(|widths| &widths[all.clone()]);
             // SAFETY: the vector type of this level is only made where the CPU has its features.
             return unsafe { avx512::add_widths(widths, self.stride, self.pixels) };
         }
         let mut sums = [GroupSums::default(); 2];
-        for (size, widths) in self.widths.iter().enumerate() {
+        for (size, widths) in self.memory.widths.iter().enumerate() {
             let (mut width, mut zero) = ([0u32; 2], [0u32; 2]);
             for line in widths[all.clone()].chunks_exact(self.stride) {
                 let (couples, rest) = line[..self.pixels].as_chunks::<2>();
@@ -371,7 +365,7 @@ impl Lines {
     pub(super) fn groups_of_columns(&self, lines: Range<usize>, columns: &[usize]) -> GroupSums {
         let mut sums = GroupSums::default();
         for at in lines.flat_map(|line| columns.iter().map(move |column| line * self.stride + column)) {
-            for (size, widths) in self.widths.iter().enumerate() {
+            for (size, widths) in self.memory.widths.iter().enumerate() {
                 sums.width[size] += u64::from(widths[at]);
                 sums.zero[size] += u64::from(widths[at] == 0);
             }
@@ -382,6 +376,6 @@ impl Lines {
 
 /// Width of the group that a summary is of.
 #[inline(always)]
-fn width_of(summary: u16) -> u8 {
+pub(super) fn width_of(summary: u16) -> u8 {
     (bits(summary & !SIGN) + (summary >> 15)) as u8
 }

@@ -10,9 +10,13 @@ mod groups;
 mod histogram;
 mod lanes;
 mod lines;
+mod part;
+mod planar;
 mod range;
 mod reference;
 pub mod sequence;
+mod source;
+mod strips;
 mod sums;
 #[cfg(test)]
 mod tests;

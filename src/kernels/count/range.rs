@@ -1,6 +1,6 @@
 //! The range of an operand: what calibration learns.
 
-use crate::kernels::geometry::{Geometry, LANES};
+use crate::kernels::geometry::{Cut, Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
 
@@ -22,7 +22,19 @@ impl Default for Range {
 impl Range {
     /// Of a slice; NaN is ignored.
     pub fn of(values: &[f32]) -> Self {
-        values.iter().fold(Self::default(), |range, &v| Self { min: range.min.min(v), max: range.max.max(v) })
+        let one = |range: Self, v: f32| Self { min: range.min.min(v), max: range.max.max(v) };
+        let (pixels, rest) = values.as_chunks::<LANES>();
+        // Lane by lane: a vector's work.
+        let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        for pixel in pixels {
+            for lane in 0..LANES {
+                low[lane] = if pixel[lane] < low[lane] { pixel[lane] } else { low[lane] };
+                high[lane] = if pixel[lane] > high[lane] { pixel[lane] } else { high[lane] };
+            }
+        }
+        let lanes = low.into_iter().zip(high).map(|(min, max)| Self { min, max });
+        let range = lanes.fold(Self::default(), |a, b| Self { min: a.min.min(b.min), max: a.max.max(b.max) });
+        rest.iter().fold(range, |range, &v| one(range, v))
     }
 
     /// The range that holds both.
@@ -35,17 +47,12 @@ impl Range {
         if self.min > self.max { 0.0 } else { self.min.abs().max(self.max.abs()) }
     }
 
-    /// Widens to `rows` of image `image`. False if they hold NaN or infinity.
-    pub fn watch_rows(
-        &mut self,
-        isa: Isa,
-        x: &[f32],
-        geometry: &Geometry,
-        image: usize,
-        rows: std::ops::Range<usize>,
-    ) -> bool {
-        rows.into_iter().fold(true, |finite, y| {
-            (0..geometry.blocks()).fold(finite, |finite, block| {
+    /// Widens to `cut` of image `image`. False if it holds NaN or infinity.
+    pub fn watch(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, cut: Cut) -> bool {
+        let planes = LANES / geometry.lanes;
+        let blocks = cut.blocks.start * planes..(cut.blocks.end * planes).min(geometry.blocks());
+        cut.rows.fold(true, |finite, y| {
+            blocks.clone().fold(finite, |finite, block| {
                 let start = geometry.at(image, block, y, 0);
                 let used = (geometry.c - block * geometry.lanes).min(geometry.lanes);
                 let row = &x[start..start + geometry.w * geometry.lanes];

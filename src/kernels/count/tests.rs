@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::kernels::{Geometry, Halo, Isa};
+use crate::kernels::{Cut, Geometry, Halo, Isa, LANES};
 
 fn value(i: usize, seed: u32) -> f32 {
     let mixed = (i as u32 ^ seed).wrapping_mul(2_654_435_761);
@@ -59,8 +59,12 @@ proptest! {
             let mut counters = [(); 2].map(|()| Counter::new(map, encoder, grouping, Arc::clone(&classes), channels));
             for image in (0..images).rev() {
                 let cut = split.min(h);
-                prop_assert!(counters[1].count_rows(isa, &x, &geometry, image, cut..h, 0));
-                prop_assert!(counters[0].count_rows(isa, &x, &geometry, image, 0..cut, 0));
+                let blocks = c.div_ceil(LANES);
+                for blocks in [0..split.min(blocks), split.min(blocks)..blocks] {
+                    let part = Cut { rows: cut..h, blocks };
+                    prop_assert!(counters[1].count(isa, &x, &geometry, image, part, 0));
+                }
+                prop_assert!(counters[0].count(isa, &x, &geometry, image, geometry.rows(0..cut), 0));
             }
             let [mut got, other] = counters.map(Counter::into_sums);
             got.merge(&other);
@@ -68,13 +72,13 @@ proptest! {
             prop_assert_eq!(&got, &want, "{}", isa.name());
             // Without terms and codes the rest is the same.
             let mut values = Counter::new(map, None, grouping, Arc::clone(&classes), channels);
-            prop_assert!((0..images).all(|image| values.count_rows(isa, &x, &geometry, image, 0..h, 0)));
+            prop_assert!((0..images).all(|image| values.count(isa, &x, &geometry, image, geometry.rows(0..h), 0)));
             got.values.codes.clear();
             got.lanes.iter_mut().for_each(|lanes| lanes[TERMS] = 0);
             prop_assert_eq!(values.into_sums(), got, "{}: values alone", isa.name());
         }
         let mut range = Range::default();
-        let ok = (0..images).all(|image| range.watch_rows(Isa::best(), &x, &geometry, image, 0..h));
+        let ok = (0..images).all(|image| range.watch(Isa::best(), &x, &geometry, image, geometry.rows(0..h)));
         prop_assert!(ok);
         prop_assert_eq!(range, Range::of(&nchw));
     }
@@ -95,8 +99,14 @@ fn nan_and_infinity_are_found_in_any_lane() {
                     let map = CodeMap { scale: 100.0, lo: -127, hi: 127 };
                     for isa in Isa::available() {
                         let mut counter = Counter::new(map, Encoder::Naf, Grouping::Channels, Arc::clone(&classes), c);
-                        assert!(!counter.count_rows(isa, &x, &geometry, 0, 0..2, 0), "{bad} at {place} of {c}");
-                        assert!(!Range::default().watch_rows(isa, &x, &geometry, 0, 0..2), "{bad} at {place} of {c}");
+                        assert!(
+                            !counter.count(isa, &x, &geometry, 0, geometry.rows(0..2), 0),
+                            "{bad} at {place} of {c}"
+                        );
+                        assert!(
+                            !Range::default().watch(isa, &x, &geometry, 0, geometry.rows(0..2)),
+                            "{bad} at {place} of {c}"
+                        );
                     }
                 }
             }

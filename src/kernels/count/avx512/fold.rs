@@ -57,7 +57,7 @@ unsafe fn join_64(a: __m512i, b: __m512i) -> __m512i {
 
 /// Widths of the groups that sixteen summaries are of.
 #[inline(always)]
-unsafe fn widths_of(summaries: __m512i) -> __m512i {
+pub(super) unsafe fn widths_of(summaries: __m512i) -> __m512i {
     // SAFETY: the caller vouches for the features.
     unsafe {
         let sign = _mm512_srli_epi32::<15>(summaries);

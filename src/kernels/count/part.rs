@@ -1,0 +1,55 @@
+//! What a call of the counter is shown.
+
+use super::classes::Run;
+use super::source::Values;
+use crate::kernels::cells::Cells;
+use crate::kernels::geometry::{Cut, Geometry};
+
+/// An image of a batch.
+#[derive(Clone, Copy)]
+pub(super) struct Image<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) geometry: &'a Geometry,
+    pub(super) image: usize,
+}
+
+/// Where values are.
+#[derive(Clone, Copy)]
+pub(super) enum Tensor<'a> {
+    Reals(Image<'a>),
+    Bytes(Cells<'a>),
+}
+
+/// Part of one image.
+pub(super) struct Part<'a> {
+    pub(super) tensor: Tensor<'a>,
+    pub(super) cut: Cut,
+    /// Row of the whole image that row 0 is.
+    pub(super) first: usize,
+}
+
+impl Part<'_> {
+    pub(super) fn columns(&self) -> usize {
+        match self.tensor {
+            Tensor::Reals(Image { geometry, .. }) => geometry.w,
+            Tensor::Bytes(cells) => cells.w,
+        }
+    }
+
+    /// The values of some rows of a block.
+    #[inline(always)]
+    pub(super) fn values(&self, block: usize, rows: Run) -> Values<'_> {
+        let row = rows.start - self.first;
+        match self.tensor {
+            Tensor::Reals(Image { x, geometry, image }) => {
+                Values::Reals(&x[geometry.at(image, block, row, 0)..], rows.step * geometry.row_len())
+            }
+            Tensor::Bytes(cells) => Values::Bytes(cells.plane(block, row).every(rows.step)),
+        }
+    }
+
+    /// Those of some rows of an image that are here.
+    pub(super) fn of_image(&self, rows: Run) -> Run {
+        rows.within(self.first + self.cut.rows.start..self.first + self.cut.rows.end)
+    }
+}
