@@ -3,7 +3,7 @@
 use super::op::conv_shape;
 use super::plan::Plan;
 use crate::graph::{Graph, Node};
-use crate::kernels::conv::inverted::{InvertedResidual, Look, Looker, Step, Values, Wide};
+use crate::kernels::conv::inverted::{InvertedResidual, Look, Looker, Step, Wide, WideValues};
 use crate::kernels::{Exec, Geometry, LANES, Share};
 use crate::layers::{Conv, Layer, Shape};
 use crate::probe::{Place, Probe, Watch};
@@ -133,10 +133,10 @@ impl Fused {
             let place = Place { image: look.place.0, row: look.place.1 };
             if let Some(watch) = watch {
                 match look.values {
-                    Values::Reals(x, geometry, rows) => {
+                    WideValues::Reals(x, geometry, rows) => {
                         watch.look(look.worker, x, geometry, 0, geometry.rows(0..rows), place);
                     }
-                    Values::Bytes(x) => watch.look_at_bytes(look.worker, x, place),
+                    WideValues::Bytes(x) => watch.look_at_bytes(look.worker, x, place),
                 }
             }
         };

@@ -28,7 +28,7 @@ pub use session::{EngineOptions, Session};
 pub enum Backend {
     /// Our kernels, on the CPU.
     Native(EngineOptions),
-    /// candle's operations, on any device it has; the pool decodes inputs.
+    /// candle's operations, on any device it has; the pool decodes inputs and counts weights.
     Candle(Device, Arc<Pool>),
 }
 

@@ -56,7 +56,7 @@ impl Layout {
     }
 }
 
-/// Rows of bytes, `[C, H, W]`.
+/// Rows of bytes, `[C, H, W]`. Bytes at and above `C` in the last block are zero.
 #[derive(Clone, Copy, Debug)]
 pub struct Cells<'a> {
     cells: &'a [i32],
@@ -73,6 +73,11 @@ impl<'a> Cells<'a> {
     /// The first `h` rows of `cells`.
     pub(super) fn new(cells: &'a [i32], layout: Layout, [c, h, w]: [usize; 3]) -> Self {
         Self { cells, layout, c, h, w }
+    }
+
+    /// The code of channel `c` at row `y`, column `x`.
+    pub fn code(&self, c: usize, y: usize, x: usize) -> u8 {
+        self.plane(c / LANES, y).pixel(0, x)[c % LANES]
     }
 
     /// Some rows of a block.

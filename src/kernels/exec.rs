@@ -6,7 +6,7 @@ use super::geometry::{Cut, Geometry, LANES};
 use super::isa::Isa;
 use super::threads::Pool;
 
-/// Pixels at least that a part of rows has, where an image has so many.
+/// Pixels that parts of rows have on average at least, where an image has so many.
 const PIXELS: usize = 256;
 
 /// One task's share of a parallel run.
@@ -56,8 +56,8 @@ pub struct Exec<'a> {
     pub pool: &'a Pool,
     /// The instruction-set level.
     pub isa: Isa,
-    /// Called once by every task of the kernel, before its own work: this is where a probe looks at the rows of the
-    /// layer's input that the task is about to read.
+    /// Called once by every task of the kernel, before its own work: this is where a probe looks at the task's share of the
+    /// layer's input.
     pub alongside: Option<&'a (dyn Fn(Share) + Sync)>,
 }
 

@@ -1,10 +1,8 @@
 //! Which layers read one operand: it is counted once.
 
-use std::sync::Arc;
-
 use super::layers::MeasuredLayer;
 use crate::graph::Graph;
-use crate::kernels::count::{Classes, Grouping, Sums};
+use crate::kernels::count::{Classes, Grouping};
 use crate::tally::LayerShape;
 
 /// For each layer, the first that reads the same tensor as the same codes in the same groups: itself, or one before it.
@@ -25,10 +23,10 @@ pub(super) fn classes(first: usize, firsts: &[usize], shapes: &[LayerShape]) -> 
     readers.reduce(divided).expect("the first reader is a reader")
 }
 
-/// What the layer of extents `shape` reads, of sums whose classes it shares with others.
-pub(super) fn read_by(shape: &LayerShape, sums: &Sums) -> Sums {
+/// The classes of the layer of extents `shape`, divided as `all`, which it shares with others.
+pub(super) fn classes_of(shape: &LayerShape, all: &[Classes; 2]) -> [Classes; 2] {
     let [rows, columns] = shape.classes();
-    let classes = Arc::new([rows.divided(&sums.classes[0]), columns.divided(&sums.classes[1])]);
-    assert!(classes.iter().zip(sums.classes.iter()).all(|(own, all)| own.of == all.of), "classes are divided already");
-    Sums { classes, ..sums.clone() }
+    let classes = [rows.divided(&all[0]), columns.divided(&all[1])];
+    assert!(classes.iter().zip(all).all(|(own, all)| own.of == all.of), "all are divided as this one is");
+    classes
 }

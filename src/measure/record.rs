@@ -135,9 +135,9 @@ impl<T> Watchers<T> {
         &mut watchers[node.index()]
     }
 
-    /// The watcher of `node`, or `inside` it, which must be there.
+    /// The watcher of `node`, or `inside` it, which must be there: that of the first reader of an operand.
     pub(super) fn take(&mut self, node: Node, inside: bool) -> PerWorker<T> {
-        self.place(node, inside).take().expect("every chosen layer is watched")
+        self.place(node, inside).take().expect("the first reader is watched")
     }
 
     /// Whether no layer of `graph` met NaN or infinity in `samples`, which ran together last.

@@ -146,7 +146,7 @@ impl Calibration {
         self.layers.iter().map(of).collect()
     }
 
-    /// Watchers that count, one a measured layer, and the extents of the layers, for inputs of `input`; those of LSTMs
+    /// Watchers that count, one an operand (its first reader's), and the extents of the layers, for inputs of `input`; those of LSTMs
     /// count along `sequences` too.
     fn counters(
         &self,
@@ -266,10 +266,11 @@ impl Counting {
                 sums.merge(&part);
                 sums
             });
-            let sums = sums.expect("there is a worker");
+            let mut sums = sums.expect("there is a worker");
             for reader in (first..firsts.len()).filter(|&reader| firsts[reader] == first) {
                 let shape = &self.shapes[reader];
-                tallies[reader].add(shape, self.images, &operands::read_by(shape, &sums));
+                sums.classes = Arc::new(operands::classes_of(shape, &sums.classes));
+                tallies[reader].add(shape, self.images, &sums);
             }
         }
         Ok(())

@@ -50,13 +50,13 @@ pub struct Look<'a> {
     /// The thread that made them.
     pub worker: usize,
     /// The values.
-    pub values: Values<'a>,
+    pub values: WideValues<'a>,
     /// The image and the row of the batch that row 0 is.
     pub place: (usize, usize),
 }
 
 /// Wide values.
-pub enum Values<'a> {
+pub enum WideValues<'a> {
     /// The first so many rows of image 0.
     Reals(&'a [f32], &'a Geometry, usize),
     /// Codes.
@@ -230,13 +230,13 @@ impl InvertedResidual {
                 self.filter.0.run_rows(isa, &read[from..], Shared::new(given), None, self.filter.1, 0..rows);
             }
             if let Some(look) = to.look {
-                if self.widen.is_some() {
-                    let own = self.own(start, rows);
+                let own = self.own(start, rows);
+                if self.widen.is_some() && own > 0 {
                     let geometry = &strip(&self.read, own);
-                    let values = Values::Reals(&read[self.top * self.read.row_len()..], geometry, own);
+                    let values = WideValues::Reals(&read[self.top * self.read.row_len()..], geometry, own);
                     look.show(Wide::Filtered, to.worker, values, (image, first));
                 }
-                look.show(Wide::Narrowed, to.worker, Values::Reals(given, &self.given, rows), (image, start));
+                look.show(Wide::Narrowed, to.worker, WideValues::Reals(given, &self.given, rows), (image, start));
             }
             let (narrow, activation) = &self.narrow;
             let residual = to
@@ -253,11 +253,12 @@ impl InvertedResidual {
         }
     }
 
-    /// Rows that the depthwise convolution reads and no band after that of the output rows `start` to `start + rows` will show.
+    /// Rows that the depthwise convolution reads and the band of the output rows `start` to `start + rows` shows: each is shown by
+    /// one band, none by bands that read padding alone.
     fn own(&self, start: usize, rows: usize) -> usize {
         let (first, last) = (start * self.stride, start + rows == self.heights.1);
         let end = if last { self.heights.0 } else { (first + rows * self.stride).min(self.heights.0) };
-        end - first
+        end.saturating_sub(first)
     }
 
     /// Rows of a band of bytes: as many bytes as a band of reals has.
@@ -302,14 +303,14 @@ impl InvertedResidual {
             }
             isa.run(Filter { bytes, from: wide, to: given, rows });
             if let Some(look) = to.look {
-                let Geometry { c, w, .. } = self.given;
-                if self.widen.is_some() {
+                let (Geometry { c, w, .. }, own) = (self.given, self.own(start, rows));
+                if self.widen.is_some() && own > 0 {
                     let wide = &wide[self.top * row_len..];
-                    let cells = Cells::new(wide, bytes.layout, [c, self.own(start, rows), self.read.w]);
-                    look.show(Wide::Filtered, to.worker, Values::Bytes(cells), (image, first));
+                    let cells = Cells::new(wide, bytes.layout, [c, own, self.read.w]);
+                    look.show(Wide::Filtered, to.worker, WideValues::Bytes(cells), (image, first));
                 }
                 let cells = Cells::new(given, self.given_bytes(), [c, rows, w]);
-                look.show(Wide::Narrowed, to.worker, Values::Bytes(cells), (image, start));
+                look.show(Wide::Narrowed, to.worker, WideValues::Bytes(cells), (image, start));
             }
             let y = to.y.tail(start_of(&self.y, image, start));
             // SAFETY: these rows of the output are this task's.
@@ -347,7 +348,7 @@ impl InvertedResidual {
 }
 
 impl Looker<'_> {
-    fn show(&self, wide: Wide, worker: usize, values: Values<'_>, place: (usize, usize)) {
+    fn show(&self, wide: Wide, worker: usize, values: WideValues<'_>, place: (usize, usize)) {
         (self.look)(Look { wide, worker, values, place });
     }
 }

@@ -1,4 +1,5 @@
-//! The counting pass: lines of a blocked operand, sixteen channels at a time, each line visited once while it is in cache.
+//! The counting pass: lines of a blocked operand, sixteen channels at a time (of a planar one sixteen columns), each line visited
+//! once while it is in cache.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use super::gather::{gather_features, gather_step};
 use super::lanes::LaneTotals;
 use super::lines::{Coding, Halves, Lines};
 use super::part::{Image, Part, Tensor};
-use super::planar;
+use super::planar::Panel;
 use super::source::{Source, Values};
 use super::strips::{Columns, Others, Strip, Strips};
 use super::sums::{LANE_SUMS, Sums, unkey};
@@ -133,7 +134,8 @@ impl Counter {
         if !is_first || cut.rows.is_empty() || cut.blocks.is_empty() {
             return true;
         }
-        let values = (cut.rows.len() * geometry.w * geometry.c) as u64;
+        let rows = if self.grouping == Grouping::Features { geometry.h } else { cut.rows.len() };
+        let values = (rows * geometry.w * geometry.c) as u64;
         self.add(isa, Part { tensor: Tensor::Reals(Image { x, geometry, image }), cut, first }, values)
     }
 
@@ -268,7 +270,7 @@ impl Counter {
                 continue;
             }
             for first in (0..geometry.w).step_by(LANES) {
-                let columns = planar::Columns {
+                let panel = Panel {
                     x: &x[geometry.at(image, block * LANES, rows.start - part.first, first)..],
                     row: rows.step * geometry.row_len(),
                     plane: geometry.plane_len(),
@@ -276,16 +278,11 @@ impl Counter {
                     channels,
                     used: (geometry.w - first).min(LANES),
                 };
-                let added = columns.add_up(
-                    simd,
-                    self.coding,
-                    &mut self.lines.counts,
-                    &mut self.lines.histogram.tally(),
-                    totals,
-                );
+                let added =
+                    panel.add_up(simd, self.coding, &mut self.lines.counts, &mut self.lines.histogram.tally(), totals);
                 // To the classes and to those that have their rows or columns as well.
                 for row_class in self.rows.within[class].into_iter().chain([class]) {
-                    for column in 0..columns.used {
+                    for column in 0..panel.used {
                         let class = usize::from(classes[1].of[first + column]);
                         for class in self.columns.within[class].into_iter().chain([class]) {
                             let place = self.sums.place(row_class, class, block);

@@ -82,7 +82,7 @@ pub(super) struct Tally<'a> {
 }
 
 impl Tally<'_> {
-    /// Counts a code that is not zero.
+    /// Counts a code; zeros need not be.
     #[inline(always)]
     pub(super) fn add(&mut self, code: u16) {
         let count = &mut self.counts[usize::from(code)];

@@ -14,7 +14,7 @@ use crate::kernels::simd::Simd;
 
 /// Sixteen columns of some rows of a block of channels.
 #[derive(Clone, Copy)]
-pub(super) struct Columns<'a> {
+pub(super) struct Panel<'a> {
     /// From the first column of the first row of the first channel on.
     pub(super) x: &'a [f32],
     /// Floats from row to row and from channel to channel.
@@ -27,7 +27,7 @@ pub(super) struct Columns<'a> {
 }
 
 /// What each of sixteen columns adds up to.
-pub(super) struct ColumnSums {
+pub(super) struct PanelSums {
     channels: usize,
     /// `[channel][sum][column]`.
     pub(super) lanes: [[[u32; LANES]; LANE_SUMS]; LANES],
@@ -36,7 +36,7 @@ pub(super) struct ColumnSums {
     pub(super) zero: [[u32; LANES]; GROUP_SIZES.len()],
 }
 
-impl ColumnSums {
+impl PanelSums {
     fn new(channels: usize) -> Self {
         let (lanes, groups) = ([[[0; LANES]; LANE_SUMS]; LANES], [[0; LANES]; GROUP_SIZES.len()]);
         Self { channels, lanes, width: groups, zero: groups }
@@ -56,7 +56,7 @@ impl ColumnSums {
     }
 }
 
-impl<'a> Columns<'a> {
+impl<'a> Panel<'a> {
     /// The columns that are there, a bit each.
     pub(super) fn mask(&self) -> u16 {
         u16::MAX >> (LANES - self.used)
@@ -77,7 +77,7 @@ impl<'a> Columns<'a> {
         counts: &mut GroupCounts,
         tally: &mut Tally<'_>,
         totals: &mut LaneTotals,
-    ) -> ColumnSums {
+    ) -> PanelSums {
         #[cfg(target_arch = "x86_64")]
         if S::AVX512 && coding.encoder != Some(Encoder::Runs) {
             // SAFETY: the vector type of this level is only made where the CPU has its features.
@@ -101,7 +101,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// [`Columns::add_up`] by vectors; none, and nothing is added, where a value is beyond the codes, NaN or infinite.
+    /// [`Panel::add_up`] by vectors; none, and nothing is added, where a value is beyond the codes, NaN or infinite.
     ///
     /// # Safety
     /// The CPU must have the features of the AVX-512 level.
@@ -113,14 +113,14 @@ impl<'a> Columns<'a> {
         counts: &mut GroupCounts,
         tally: &mut Tally<'_>,
         totals: &mut LaneTotals,
-    ) -> Option<ColumnSums> {
+    ) -> Option<PanelSums> {
         // SAFETY: the caller vouches for the features.
         let (extremes, zeros) = unsafe { avx512::survey(self) }?;
         if !extremes.into_iter().all(|extreme| coding.map.fits(extreme)) {
             return None;
         }
         totals.see(extremes, zeros);
-        let mut sums = ColumnSums::new(self.channels);
+        let mut sums = PanelSums::new(self.channels);
         // SAFETY: as above.
         unsafe { avx512::add_up(self, coding, counts, tally, &mut sums) };
         Some(sums)
@@ -134,8 +134,8 @@ impl<'a> Columns<'a> {
         mut note: impl FnMut(i16),
         counts: &mut GroupCounts,
         totals: &mut LaneTotals,
-    ) -> ColumnSums {
-        let mut sums = ColumnSums::new(self.channels);
+    ) -> PanelSums {
+        let mut sums = PanelSums::new(self.channels);
         let mut codes = [[0; LANES]; LANES];
         for row in 0..self.rows {
             let mut summaries = [0; LANES];

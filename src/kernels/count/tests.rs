@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::kernels::cells::{Cells, Layout};
 use crate::kernels::{Cut, Geometry, Halo, Isa, LANES};
 
 fn value(i: usize, seed: u32) -> f32 {
@@ -20,7 +21,7 @@ proptest! {
     #[test]
     fn equals_the_reference(
         (images, c, h, w) in (1usize..3, 1usize..40, 1usize..9, 1usize..40),
-        (stride, dilation, before, taps) in (1usize..4, 1usize..4, 0usize..4, 1usize..5),
+        (stride, dilation, before, taps) in (1usize..5, 1usize..4, 0usize..4, 1usize..5),
         features in any::<bool>(),
         planar in any::<bool>(),
         encoder in prop::sample::select(Encoder::ALL.to_vec()),
@@ -81,6 +82,53 @@ proptest! {
         let ok = (0..images).all(|image| range.watch(Isa::best(), &x, &geometry, image, geometry.rows(0..h)));
         prop_assert!(ok);
         prop_assert_eq!(range, Range::of(&nchw));
+    }
+}
+
+proptest! {
+    #[test]
+    fn bytes_are_counted_as_the_reals_they_stand_for(
+        (c, h, w) in (1usize..40, 1usize..9, 1usize..40),
+        (stride, dilation, before, taps) in (1usize..5, 1usize..4, 0usize..4, 1usize..5),
+        (apart, left, by_pixel) in (0u32..2, 0usize..3, any::<bool>()),
+        encoder in prop::option::of(prop::sample::select(Encoder::ALL.to_vec())),
+        (zeros, first, seed) in (any::<bool>(), 0usize..3, any::<u32>()),
+    ) {
+        let code = |i: usize| {
+            let mixed = (i as u32 ^ seed).wrapping_mul(2_654_435_761) >> 7;
+            if zeros && mixed.is_multiple_of(3) { 0 } else { (mixed >> 8) as u8 | u8::from(!zeros) }
+        };
+        let codes: Vec<u8> = (0..c * h * w).map(code).collect();
+        let (blocks, columns) = (c.div_ceil(LANES), (left + w + 1).div_ceil(1 << apart));
+        let (layout, left) = match by_pixel {
+            true => (Layout::by_pixel(blocks, w), 0),
+            false => (Layout::by_block(blocks, 1 << apart, columns, left), left),
+        };
+        let mut cells = vec![0i32; h * layout.row_len()];
+        for (i, &code) in codes.iter().enumerate() {
+            let (channel, row, column) = (i / (h * w), i / w % h, i % w);
+            let cell = layout.at(row, channel / LANES, left + column) + channel % LANES / 4;
+            cells[cell] |= i32::from(code) << (channel % 4 * 8);
+        }
+        let cells = Cells::new(&cells, layout, [c, h, w]);
+        let geometry = Geometry::blocked(1, c, h, w);
+        let mut x = vec![0.0; geometry.len()];
+        geometry.pack(&codes.iter().map(|&code| f32::from(code)).collect::<Vec<_>>(), &mut x);
+        let axis = |size: usize| {
+            let outputs = (size + before + before).saturating_sub(dilation * (taps - 1) + 1) / stride + 1;
+            Classes::new(size, outputs, stride, dilation, before, taps)
+        };
+        let (classes, map) = (Arc::new([axis(first + h), axis(w)]), CodeMap { scale: 1.0, lo: 0, hi: 255 });
+        for isa in Isa::available() {
+            let [mut reals, mut bytes] =
+                [(); 2].map(|()| Counter::new(map, encoder, Grouping::Channels, Arc::clone(&classes), c));
+            // Twice: what is left of the first is not seen by the second.
+            for _ in 0..2 {
+                prop_assert!(reals.count(isa, &x, &geometry, 0, geometry.rows(0..h), first));
+                bytes.count_cells(isa, cells, first);
+            }
+            prop_assert_eq!(bytes.into_sums(), reals.into_sums(), "{}", isa.name());
+        }
     }
 }
 

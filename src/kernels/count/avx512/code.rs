@@ -105,12 +105,12 @@ unsafe fn code_lines<const KIND: u8, const SUMS: bool, const KEEP: bool, const E
         }
         Values::Bytes(plane) => {
             let (cells, first) = plane.of(lines, pixels);
-            (cells[first..].as_ptr().cast(), plane.row_len() * size_of::<i32>())
+            (cells.as_ptr().wrapping_add(first).cast(), plane.row_len() * size_of::<i32>())
         }
     };
     assert!(to.codes.len() * 2 >= lines * stride, "room for codes");
     assert!(to.widths.iter().all(|widths| widths.len() >= lines * stride), "room for widths");
-    // SAFETY: the caller vouches for the features; values are read of the pixels that are there, codes and widths are
+    // SAFETY: the caller vouches for the features; values are read of the pixels that are there (of bytes `Plane::of` asserts it), codes and widths are
     // stored up to the next multiple of `FOLDED` pixels; `chunk` makes room in the tally for all its couples and one more.
     unsafe {
         let mut coder = Coder::<KIND, SUMS, KEEP, ENCODER>::new(map.scale, from.values, to.histogram.tally());
