@@ -10,37 +10,32 @@ pub(super) const PIXEL: usize = LANES / 4;
 pub(super) struct Layout {
     /// Blocks of channels.
     pub(super) blocks: usize,
+    /// The logarithm of the stride.
+    pub(super) stride: u32,
+    /// Columns of the frame before the first.
+    pub(super) left: usize,
     /// Cells from row to row.
     row: usize,
     /// Cells from block to block.
     block: usize,
-    /// The logarithm of the stride, cells from a column to the next, and to the next that a stride is between.
-    pub(super) stride: u32,
-    column: usize,
-    strided: usize,
-    /// Columns before the first.
-    pub(super) left: usize,
+    /// Cells from the columns of one remainder to those of the next.
+    remainder: usize,
+    /// Cells from a column to the one a stride after it.
+    step: usize,
 }
 
 impl Layout {
-    /// `[row][block][column % stride][column / stride][16 channels]`, `columns` of each kind in a row.
+    /// `[row][block][column % stride][column / stride][16 channels]`, `columns` of each remainder in a row.
     pub(super) fn by_block(blocks: usize, stride: usize, columns: usize, left: usize) -> Self {
-        let block = columns * stride * PIXEL;
-        Self {
-            blocks,
-            row: blocks * block,
-            block,
-            stride: stride.ilog2(),
-            column: columns * PIXEL,
-            strided: PIXEL,
-            left,
-        }
+        let (remainder, step) = (columns * PIXEL, PIXEL);
+        let block = stride * remainder;
+        Self { blocks, stride: stride.ilog2(), left, row: blocks * block, block, remainder, step }
     }
 
     /// `[row][column][block][16 channels]`.
     pub(super) fn by_pixel(blocks: usize, columns: usize) -> Self {
-        let strided = blocks * PIXEL;
-        Self { blocks, row: columns * strided, block: PIXEL, stride: 0, column: 0, strided, left: 0 }
+        let step = blocks * PIXEL;
+        Self { blocks, stride: 0, left: 0, row: columns * step, block: PIXEL, remainder: 0, step }
     }
 
     /// Cells from row to row.
@@ -51,8 +46,8 @@ impl Layout {
     /// The cell of column `column` of the frame, of a block of a row.
     #[inline(always)]
     pub(super) fn at(&self, row: usize, block: usize, column: usize) -> usize {
-        let (part, place) = (column & ((1 << self.stride) - 1), column >> self.stride);
-        row * self.row + block * self.block + part * self.column + place * self.strided
+        let (remainder, place) = (column & ((1 << self.stride) - 1), column >> self.stride);
+        row * self.row + block * self.block + remainder * self.remainder + place * self.step
     }
 }
 

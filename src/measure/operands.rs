@@ -5,28 +5,49 @@ use crate::graph::Graph;
 use crate::kernels::count::{Classes, Grouping};
 use crate::tally::LayerShape;
 
-/// For each layer, the first that reads the same tensor as the same codes in the same groups: itself, or one before it.
-pub(super) fn first_readers(graph: &Graph, layers: &[MeasuredLayer], shapes: &[LayerShape]) -> Vec<usize> {
-    let operand = |i: usize| {
-        let MeasuredLayer { node, inside, recurrent, codings, .. } = &layers[i];
-        let is_alone = *inside || *recurrent || shapes[i].grouping() != Grouping::Channels;
-        (!is_alone).then(|| (graph.def(*node).inputs[0], codings[0].map))
-    };
-    let first = |i: usize| (0..i).find(|&before| operand(before).is_some_and(|read| Some(read) == operand(i)));
-    (0..layers.len()).map(|i| first(i).unwrap_or(i)).collect()
+/// The operands that layers read, for inputs of one size.
+pub(super) struct Operands {
+    /// Extents of the layers.
+    pub(super) shapes: Vec<LayerShape>,
+    /// For each layer, the first that reads the same tensor as the same codes in the same groups: itself, or one before it.
+    firsts: Vec<usize>,
 }
 
-/// The classes of rows and columns that the layers which read what layer `first` does tell apart.
-pub(super) fn classes(first: usize, firsts: &[usize], shapes: &[LayerShape]) -> [Classes; 2] {
-    let readers = firsts.iter().zip(shapes).filter(|(of, _)| **of == first).map(|(_, shape)| shape.classes());
-    let divided = |[rows, columns]: [Classes; 2], by: [Classes; 2]| [rows.divided(&by[0]), columns.divided(&by[1])];
-    readers.reduce(divided).expect("the first reader is a reader")
-}
+impl Operands {
+    /// What `layers`, of extents `shapes`, read.
+    pub(super) fn new(graph: &Graph, layers: &[MeasuredLayer], shapes: Vec<LayerShape>) -> Self {
+        let operand = |i: usize| {
+            let MeasuredLayer { node, inside, recurrent, codings, .. } = &layers[i];
+            let is_alone = *inside || *recurrent || shapes[i].grouping() != Grouping::Channels;
+            (!is_alone).then(|| (graph.def(*node).inputs[0], codings[0].map))
+        };
+        let first = |i: usize| (0..i).find(|&before| operand(before).is_some_and(|read| Some(read) == operand(i)));
+        let firsts = (0..layers.len()).map(|i| first(i).unwrap_or(i)).collect();
+        Self { shapes, firsts }
+    }
 
-/// The classes of the layer of extents `shape`, divided as `all`, which it shares with others.
-pub(super) fn classes_of(shape: &LayerShape, all: &[Classes; 2]) -> [Classes; 2] {
-    let [rows, columns] = shape.classes();
-    let classes = [rows.divided(&all[0]), columns.divided(&all[1])];
-    assert!(classes.iter().zip(all).all(|(own, all)| own.of == all.of), "all are divided as this one is");
-    classes
+    /// The layers that are the first to read an operand.
+    pub(super) fn firsts(&self) -> impl Iterator<Item = usize> {
+        (0..self.firsts.len()).filter(|&i| self.firsts[i] == i)
+    }
+
+    /// The layers that read what layer `first` is the first to read.
+    pub(super) fn readers(&self, first: usize) -> impl Iterator<Item = usize> {
+        (first..self.firsts.len()).filter(move |&i| self.firsts[i] == first)
+    }
+
+    /// The classes of rows and columns that the readers of an operand tell apart.
+    pub(super) fn classes(&self, first: usize) -> [Classes; 2] {
+        let divided = |[rows, columns]: [Classes; 2], by: [Classes; 2]| [rows.divided(&by[0]), columns.divided(&by[1])];
+        let classes = self.readers(first).map(|reader| self.shapes[reader].classes());
+        classes.reduce(divided).expect("the first reader is a reader")
+    }
+
+    /// The classes of layer `reader`, divided as `all`, which it shares with the other readers.
+    pub(super) fn classes_of(&self, reader: usize, all: &[Classes; 2]) -> [Classes; 2] {
+        let [rows, columns] = self.shapes[reader].classes();
+        let classes = [rows.divided(&all[0]), columns.divided(&all[1])];
+        assert!(classes.iter().zip(all).all(|(own, all)| own.of == all.of), "all are divided as this one is");
+        classes
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::executor::{Executor, Outputs, check, shape_of};
 use super::feed::{Feed, Monitor, Stage};
 use super::layers::{MeasuredLayer, chosen_layers, extents, stored_activations, stored_weights, weights};
-use super::operands;
+use super::operands::Operands;
 use super::record::{Accumulate, PerWorker, Sequences, Watchers};
 use super::score;
 use super::settings::{Settings, Statistics};
@@ -78,7 +78,7 @@ impl Calibration {
         settings: &Settings,
     ) -> Result<Self> {
         let mut layers = chosen_layers(model, settings)?;
-        let ranges = watchers(model, backend, &layers, |layer| (layer, Range::default));
+        let ranges = watchers(model, backend, layers.iter().map(|layer| (layer, Range::default)));
         let inputs = images.len() / input.elements();
         Runner::new(&model.graph, input, backend, inputs)?.run(images, Some(&ranges))?;
         settle(model, backend.pool(), &mut layers, ranges, settings.format);
@@ -146,38 +146,36 @@ impl Calibration {
         self.layers.iter().map(of).collect()
     }
 
-    /// Watchers that count, one an operand (its first reader's), and the extents of the layers, for inputs of `input`; those of LSTMs
-    /// count along `sequences` too.
+    /// Watchers that count, one an operand (its first reader's), and the operands, for inputs of `input`; those of LSTMs count
+    /// along `sequences` too.
     fn counters(
         &self,
         model: &Model,
         backend: &Backend,
         input: Shape,
         sequences: &[Option<Arc<Sequences>>],
-    ) -> Result<(Watchers<Counter>, Vec<LayerShape>)> {
-        let shapes = self.shapes(model, input)?;
-        let firsts = operands::first_readers(&model.graph, &self.layers, &shapes);
-        let layers = self.layers.iter().enumerate().filter(|&(i, _)| firsts[i] == i);
-        let mut counters = watchers(model, backend, layers, |(i, layer)| {
-            let classes = Arc::new(operands::classes(i, &firsts, &shapes));
-            let (encoder, grouping, channels) = (self.counted(), shapes[i].grouping(), shapes[i].channels());
-            let map = layer.codings[0].map;
+    ) -> Result<(Watchers<Counter>, Operands)> {
+        let operands = Operands::new(&model.graph, &self.layers, self.shapes(model, input)?);
+        let counter = |first: usize| {
+            let (layer, shape, classes) = (&self.layers[first], &operands.shapes[first], operands.classes(first));
+            let (encoder, grouping, channels) = (self.counted(), shape.grouping(), shape.channels());
+            let (map, classes) = (layer.codings[0].map, Arc::new(classes));
             (layer, move || Counter::new(map, encoder, grouping, Arc::clone(&classes), channels))
-        });
+        };
+        let mut counters = watchers(model, backend, operands.firsts().map(counter));
         for (layer, sequences) in self.layers.iter().zip(sequences) {
             let place = counters.place(layer.node, layer.inside);
             *place = place.take().map(|watcher| watcher.along(sequences.clone()));
         }
-        Ok((counters, shapes))
+        Ok((counters, operands))
     }
 }
 
-/// Watchers of `layers`; `maker` names the layer and makes what makes one worker's accumulator of it.
-fn watchers<'a, L, T: Accumulate, F: FnMut() -> T>(
+/// Watchers of layers, each with what makes one worker's accumulator of it.
+fn watchers<'a, T: Accumulate>(
     model: &Model,
     backend: &Backend,
-    layers: impl IntoIterator<Item = L>,
-    mut maker: impl FnMut(L) -> (&'a MeasuredLayer, F),
+    layers: impl Iterator<Item = (&'a MeasuredLayer, impl FnMut() -> T)>,
 ) -> Watchers<T> {
     let isa = match backend {
         Backend::Native(options) => options.isa,
@@ -185,8 +183,7 @@ fn watchers<'a, L, T: Accumulate, F: FnMut() -> T>(
     };
     let none = || model.graph.nodes.iter().map(|_| None).collect();
     let mut watchers = Watchers { inputs: none(), insides: none() };
-    for layer in layers {
-        let (layer, make) = maker(layer);
+    for (layer, make) in layers {
         let watcher = PerWorker::new(isa, backend.pool().threads(), make);
         *watchers.place(layer.node, layer.inside) = Some(watcher);
     }
@@ -205,7 +202,7 @@ pub fn calibrate(
     monitor: &dyn Monitor,
 ) -> Result<Calibration> {
     let mut layers = chosen_layers(model, settings)?;
-    let probe = watchers(model, backend, &layers, |layer| (layer, Range::default));
+    let probe = watchers(model, backend, layers.iter().map(|layer| (layer, Range::default)));
     let (mut feed, mut executor) = prepare(model, backend, data, settings);
     feed.limit = settings.calibrate.max(1).min(feed.limit);
     let mut inputs = 0;
@@ -240,7 +237,7 @@ fn settle(model: &Model, pool: &Pool, layers: &mut [MeasuredLayer], mut ranges: 
 /// Counters for inputs of one size, and how many of them were counted.
 struct Counting {
     input: Shape,
-    shapes: Vec<LayerShape>,
+    operands: Operands,
     probe: Watchers<Counter>,
     images: u64,
 }
@@ -259,18 +256,17 @@ impl Counting {
             *tallies = calibration.tallies(model, pool)?;
         }
         let mut counters = self.probe;
-        let firsts = operands::first_readers(&model.graph, &calibration.layers, &self.shapes);
-        for (first, layer) in calibration.layers.iter().enumerate().filter(|&(i, _)| firsts[i] == i) {
+        for first in self.operands.firsts() {
+            let layer = &calibration.layers[first];
             let watcher = counters.take(layer.node, layer.inside);
             let sums = watcher.into_parts().map(Counter::into_sums).reduce(|mut sums, part| {
                 sums.merge(&part);
                 sums
             });
             let mut sums = sums.expect("there is a worker");
-            for reader in (first..firsts.len()).filter(|&reader| firsts[reader] == first) {
-                let shape = &self.shapes[reader];
-                sums.classes = Arc::new(operands::classes_of(shape, &sums.classes));
-                tallies[reader].add(shape, self.images, &sums);
+            for reader in self.operands.readers(first) {
+                sums.classes = Arc::new(self.operands.classes_of(reader, &sums.classes));
+                tallies[reader].add(&self.operands.shapes[reader], self.images, &sums);
             }
         }
         Ok(())
@@ -307,10 +303,10 @@ pub fn measure(
         let counting = match &mut counting {
             Some(counting) => counting,
             none => {
-                let (probe, shapes) = calibration
+                let (probe, operands) = calibration
                     .counters(model, backend, input, &sequences)
                     .map_err(|error| error.of_input(&samples[0].id))?;
-                none.insert(Counting { input, shapes, probe, images: 0 })
+                none.insert(Counting { input, operands, probe, images: 0 })
             }
         };
         let outputs = watched(&mut executor, samples, &counting.probe, model)?;

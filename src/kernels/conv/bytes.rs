@@ -64,7 +64,9 @@ impl Rows {
 
 /// A depthwise convolution from bytes to cells of the next one.
 pub(super) struct Bytes {
+    /// Of the input, and of the output.
     pub(super) layout: Layout,
+    pub(super) given: Layout,
     /// Columns of the output.
     width: usize,
     blocks: Vec<Filters>,
@@ -119,7 +121,7 @@ impl Bytes {
         let columns = (halo.left + x.w + halo.right).div_ceil(stride);
         let layout = Layout::by_block(shape.out_channels.div_ceil(LANES), stride, columns, halo.left);
         let blocks = (0..layout.blocks).map(|block| Filters::new(shape, filter.weight, requantize, block)).collect();
-        Some(Self { layout, width: y.w, blocks })
+        Some(Self { layout, given: Layout::by_pixel(layout.blocks, y.w), width: y.w, blocks })
     }
 }
 
@@ -163,7 +165,7 @@ impl Kernel for Filter<'_> {
         let Layout { blocks, stride, .. } = self.bytes.layout;
         let needed = ((self.rows - 1) << stride) + SIDE;
         assert!(self.from.len() >= needed * self.bytes.layout.row_len(), "the rows are there");
-        assert!(self.to.len() >= self.rows * self.bytes.width * blocks * PIXEL, "and so are those of the output");
+        assert!(self.to.len() >= self.rows * self.bytes.given.row_len(), "and so are those of the output");
         for block in 0..blocks {
             let mut y = 0;
             while y < self.rows {
@@ -184,7 +186,7 @@ impl Filter<'_> {
     /// `N` rows of a block from row `y` on.
     #[inline(always)]
     fn row<S: Simd, const N: usize>(&mut self, s: S, block: usize, y: usize) {
-        let Self { bytes: &Bytes { layout, width, ref blocks }, from, .. } = *self;
+        let Self { bytes: &Bytes { layout, given, width, ref blocks }, from, .. } = *self;
         let filters = &blocks[block];
         let [a, b, c, d] = &filters.bias;
         let bias = [s.of_ints(*a), s.of_ints(*b), s.of_ints(*c), s.of_ints(*d)];
@@ -214,7 +216,7 @@ impl Filter<'_> {
                 }
                 let pixels = s.to_ints(s.fours(codes));
                 for p in 0..PIXELS {
-                    let to = (((y + n) * width + at + p) * layout.blocks + block) * PIXEL;
+                    let to = given.at(y + n, block, at + p);
                     self.to[to..to + PIXEL].copy_from_slice(&pixels[PIXEL * p..PIXEL * (p + 1)]);
                 }
             });

@@ -8,7 +8,7 @@ use super::bytes::{Bytes, Convert, Filter, Rows};
 use super::{ConvShape, PackedConv, bytes};
 use crate::kernels::activation::Activation;
 use crate::kernels::buffer::Buffer;
-use crate::kernels::cells::{Cells, Layout};
+use crate::kernels::cells::Cells;
 use crate::kernels::exec::Exec;
 use crate::kernels::geometry::{Geometry, Halo};
 use crate::kernels::requantize::Requantize;
@@ -266,16 +266,11 @@ impl InvertedResidual {
         (self.rows * size_of::<f32>()).min(self.heights.1)
     }
 
-    /// Where the bytes that the depthwise convolution gives are.
-    fn given_bytes(&self) -> Layout {
-        Layout::by_pixel(self.given.blocks(), self.given.w)
-    }
-
     /// Cells of wide values that a band of bytes reads, and gives.
     fn byte_cells(&self, bytes: &Bytes) -> [usize; 2] {
         let rows = self.byte_rows();
         let read = ((rows - 1) * self.stride + self.reach) * bytes.layout.row_len();
-        [read, rows * self.given_bytes().row_len()]
+        [read, rows * bytes.given.row_len()]
     }
 
     /// As [`Self::part`], with wide values in bytes.
@@ -309,7 +304,7 @@ impl InvertedResidual {
                     let cells = Cells::new(wide, bytes.layout, [c, own, self.read.w]);
                     look.show(Wide::Filtered, to.worker, WideValues::Bytes(cells), (image, first));
                 }
-                let cells = Cells::new(given, self.given_bytes(), [c, rows, w]);
+                let cells = Cells::new(given, bytes.given, [c, rows, w]);
                 look.show(Wide::Narrowed, to.worker, WideValues::Bytes(cells), (image, start));
             }
             let y = to.y.tail(start_of(&self.y, image, start));

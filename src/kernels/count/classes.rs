@@ -12,12 +12,6 @@ pub struct Run {
 }
 
 impl Run {
-    /// Which of the indices is `index`.
-    pub fn place_of(self, index: usize) -> Option<usize> {
-        let after = index.checked_sub(self.start)?;
-        (after % self.step == 0 && after / self.step < self.count).then_some(after / self.step)
-    }
-
     /// Those of the indices that are in `range`.
     pub fn within(self, range: std::ops::Range<usize>) -> Self {
         let before = range.start.saturating_sub(self.start).div_ceil(self.step).min(self.count);

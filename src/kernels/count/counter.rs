@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::classes::Classes;
 use super::code::{CodeMap, Encoder, MAX_WIDTH};
+use super::columns::{Columns, Others};
 use super::gather::{gather_features, gather_step};
 use super::lanes::LaneTotals;
 use super::lines::{Coding, Halves, Lines};
 use super::part::{Image, Part, Tensor};
 use super::planar::Panel;
 use super::source::{Source, Values};
-use super::strips::{Columns, Others, Strip, Strips};
 use super::sums::{LANE_SUMS, Sums, unkey};
 use crate::kernels::cells::Cells;
 use crate::kernels::geometry::{Cut, Geometry, LANES};
@@ -45,7 +45,6 @@ pub(super) struct LaneSums(pub(super) [[u32; LANES]; LANE_SUMS]);
 pub struct Counter {
     coding: Coding,
     grouping: Grouping,
-    rows: Arc<Strips>,
     columns: Columns,
     sums: Sums,
     lines: Lines,
@@ -72,7 +71,6 @@ impl Counter {
         Self {
             coding: Coding { map, encoder },
             grouping,
-            rows: Arc::new(Strips::new(&sums.classes[0])),
             columns: Columns::new(&sums.classes[1]),
             sums,
             lines: Lines::default(),
@@ -88,11 +86,6 @@ impl Counter {
             self.drain_codes();
         }
         self.flush();
-        for (axis, within) in [&self.rows.within, &self.columns.within].into_iter().enumerate() {
-            for (class, from) in within.iter().enumerate().filter_map(|(class, from)| Some((class, (*from)?))) {
-                self.sums.take_out(axis, class, from);
-            }
-        }
         if self.sums.values.elements > 0 {
             // Codes order as values do.
             self.sums.values.code_extremes =
@@ -184,16 +177,17 @@ impl Kernel for Pass<'_> {
         let mut lanes = LaneTotals::default();
         let mut values = std::mem::take(&mut counter.values);
         counter.lines.start();
+        let classes = Arc::clone(&counter.sums.classes);
         match (counter.grouping, part.tensor) {
             (Grouping::Channels, Tensor::Reals(image)) if image.geometry.lanes != LANES => {
                 for block in part.cut.blocks.clone() {
-                    counter.planes(simd, &part, image, block, &mut lanes);
+                    counter.planes(simd, (&part, image), block, &classes, &mut lanes);
                 }
             }
             (Grouping::Channels, _) => {
                 // A closure would not be compiled for this level.
                 for block in part.cut.blocks.clone() {
-                    counter.block(simd, &part, block, &mut lanes);
+                    counter.block(simd, &part, block, &classes, &mut lanes);
                 }
             }
             (Grouping::Features, Tensor::Reals(image)) => {
@@ -218,33 +212,31 @@ impl Kernel for Pass<'_> {
 impl Counter {
     /// The rows of one block of channels.
     #[inline(always)]
-    fn block<S: Simd>(&mut self, simd: S, part: &Part<'_>, block: usize, totals: &mut LaneTotals) {
+    fn block<S: Simd>(
+        &mut self,
+        simd: S,
+        part: &Part<'_>,
+        block: usize,
+        classes: &[Classes; 2],
+        totals: &mut LaneTotals,
+    ) {
         let used = (self.sums.channels - block * LANES).min(LANES);
         let (pixels, used) = (part.columns(), (used, used));
-        let strips = Arc::clone(&self.rows);
-        for Strip { class, rows, edges } in &strips.all {
-            for rows in part.of_image(*rows).split((CHUNK / pixels.max(1)).max(1)) {
+        let at_once = (CHUNK / pixels.max(1)).max(1);
+        for (class, rows) in part.rows_of(&classes[0]) {
+            for rows in rows.split(at_once) {
                 self.lines.begin(rows.count, pixels);
                 // The lines are coded first, and what they will be added to was last needed an image ago.
-                let edges = edges.iter().filter_map(|&(row, class)| Some((rows.place_of(row)?, class)));
-                for class in edges.clone().map(|(_, class)| class).chain([*class]) {
-                    for class_of_columns in 0..self.sums.classes[1].len() {
-                        let place = self.sums.place(class, class_of_columns, block);
-                        self.pending[place].0.iter().for_each(|sums| prefetch::<_, WRITTEN>(sums.as_ptr()));
-                        prefetch::<_, WRITTEN>(&raw const self.sums.groups[place]);
-                    }
+                for class_of_columns in 0..classes[1].len() {
+                    let place = self.sums.place(class, class_of_columns, block);
+                    self.pending[place].0.iter().for_each(|sums| prefetch::<_, WRITTEN>(sums.as_ptr()));
+                    prefetch::<_, WRITTEN>(&raw const self.sums.groups[place]);
                 }
+                let most = self.columns.most.map(|of_most| self.sums.place(class, of_most, block));
+                let mut halves = halves(&mut self.pending, most);
                 let source = Source { values: part.values(block, rows), pixels, used };
-                let most = self.most(*class, block);
-                let mut to = halves(&mut self.pending, most);
-                self.lines.code(simd, self.coding, source, 0..rows.count, Some(&mut to), totals);
-                self.place(simd, 0..rows.count, (*class, block));
-                for (line, class) in edges {
-                    let most = self.most(class, block);
-                    let mut to = halves(&mut self.pending, most);
-                    self.lines.add_line(simd, self.coding.encoder, line, &mut to);
-                    self.place(simd, line..line + 1, (class, block));
-                }
+                self.lines.code(simd, self.coding, source, 0..rows.count, Some(&mut halves), totals);
+                self.place(simd, 0..rows.count, (class, block));
                 self.seen((rows.count * pixels * used.0) as u64);
             }
         }
@@ -255,20 +247,13 @@ impl Counter {
     fn planes<S: Simd>(
         &mut self,
         simd: S,
-        part: &Part<'_>,
-        Image { x, geometry, image }: Image<'_>,
+        (part, Image { x, geometry, image }): (&Part<'_>, Image<'_>),
         block: usize,
+        classes: &[Classes; 2],
         totals: &mut LaneTotals,
     ) {
         let channels = (self.sums.channels - block * LANES).min(LANES);
-        let classes = Arc::clone(&self.sums.classes);
-        for (class, rows) in
-            classes[0].runs.iter().enumerate().flat_map(|(class, runs)| runs.iter().map(move |run| (class, run)))
-        {
-            let rows = part.of_image(*rows);
-            if rows.count == 0 {
-                continue;
-            }
+        for (class, rows) in part.rows_of(&classes[0]) {
             for first in (0..geometry.w).step_by(LANES) {
                 let panel = Panel {
                     x: &x[geometry.at(image, block * LANES, rows.start - part.first, first)..],
@@ -278,40 +263,35 @@ impl Counter {
                     channels,
                     used: (geometry.w - first).min(LANES),
                 };
-                let added =
-                    panel.add_up(simd, self.coding, &mut self.lines.counts, &mut self.lines.histogram.tally(), totals);
-                // To the classes and to those that have their rows or columns as well.
-                for row_class in self.rows.within[class].into_iter().chain([class]) {
-                    for column in 0..panel.used {
-                        let class = usize::from(classes[1].of[first + column]);
-                        for class in self.columns.within[class].into_iter().chain([class]) {
-                            let place = self.sums.place(row_class, class, block);
-                            added.add_to(column, &mut self.pending[place], &mut self.sums.groups[place]);
-                        }
-                    }
+                let Lines { counts, histogram, .. } = &mut self.lines;
+                let added = panel.add_up(simd, self.coding, counts, &mut histogram.tally(), totals);
+                for (column, &of) in classes[1].of[first..][..panel.used].iter().enumerate() {
+                    let place = self.sums.place(class, usize::from(of), block);
+                    added.add_to(column, &mut self.pending[place], &mut self.sums.groups[place]);
                 }
             }
             self.seen((rows.count * geometry.w * channels) as u64);
         }
     }
 
-    /// The places of even and of odd columns of a class of rows.
-    fn most(&self, class: usize, block: usize) -> [usize; 2] {
-        self.columns.most.map(|of_most| self.sums.place(class, of_most, block))
-    }
-
-    /// Adds the groups of some lines, of rows of one class, and what their columns of other classes than most are.
+    /// Adds the groups of some lines, of rows of one class, and moves what was added of columns that are of another class than
+    /// most to where it belongs.
     #[inline(always)]
     fn place<S: Simd>(&mut self, simd: S, lines: Range<usize>, (class, block): (usize, usize)) {
         let columns = &self.columns;
         let groups = self.lines.groups(simd, lines.clone());
-        for (most, groups) in self.most(class, block).into_iter().zip(&groups) {
+        for (of_most, groups) in columns.most.into_iter().zip(&groups) {
+            let most = self.sums.place(class, of_most, block);
             self.sums.groups[most].add(groups);
         }
         for Others { class: of_columns, columns: others } in &columns.others {
             let own = self.sums.place(class, *of_columns, block);
-            self.lines.add_columns(simd, self.coding.encoder, lines.clone(), others, &mut self.pending[own]);
-            self.sums.groups[own].add(&self.lines.groups_of_columns(lines.clone(), others));
+            let most = self.sums.place(class, columns.most[others[0] % 2], block);
+            let places = self.pending.get_disjoint_mut([own, most]).expect("two places");
+            self.lines.move_columns(simd, self.coding.encoder, lines.clone(), others, places);
+            let groups = self.lines.groups_of_columns(lines.clone(), others);
+            self.sums.groups[own].add(&groups);
+            self.sums.groups[most].subtract(&groups);
         }
     }
 

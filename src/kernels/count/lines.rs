@@ -145,32 +145,13 @@ impl Lines {
             }
             self.code_line(coding, from, line, totals);
             if let Some(sums) = &mut sums {
-                self.add_couples_of(coding.encoder, line, sums);
+                let couples = line * self.stride / 2..(line * self.stride + self.pixels).div_ceil(2);
+                for couples in couples.clone().step_by(LONGEST).map(|start| start..couples.end.min(start + LONGEST)) {
+                    let added = self.add_couples(coding.encoder, couples);
+                    added.add_to(0, sums.of(0));
+                    added.add_to(1, sums.of(1));
+                }
             }
-        }
-    }
-
-    /// Adds the pixels of a line to `sums`.
-    #[inline(always)]
-    pub(super) fn add_line<S: Simd>(&self, _: S, encoder: Option<Encoder>, line: usize, sums: &mut Halves<'_>) {
-        #[cfg(target_arch = "x86_64")]
-        if S::AVX512 && encoder != Some(Encoder::Runs) {
-            let all = line * self.stride..line * self.stride + self.pixels.next_multiple_of(2);
-            let (codes, widths) = (&self.memory.codes[all.start / 2..all.end / 2], &self.memory.widths[0][all]);
-            // SAFETY: the vector type of this level is only made where the CPU has its features.
-            return unsafe { avx512::add_line(codes, widths, encoder, sums) };
-        }
-        self.add_couples_of(encoder, line, sums);
-    }
-
-    /// [`Lines::add_line`] in portable loops.
-    #[inline(always)]
-    fn add_couples_of(&self, encoder: Option<Encoder>, line: usize, sums: &mut Halves<'_>) {
-        let couples = line * self.stride / 2..(line * self.stride + self.pixels).div_ceil(2);
-        for couples in couples.clone().step_by(LONGEST).map(|start| start..couples.end.min(start + LONGEST)) {
-            let added = self.add_couples(encoder, couples);
-            added.add_to(0, sums.of(0));
-            added.add_to(1, sums.of(1));
         }
     }
 
@@ -291,15 +272,15 @@ impl Lines {
         sums
     }
 
-    /// Adds some pixels, all even or all odd, of each of some lines.
+    /// Adds some pixels, all even or all odd, of each of some lines to the first of `places`, and takes them out of the second.
     #[inline(always)]
-    pub(super) fn add_columns<S: Simd>(
+    pub(super) fn move_columns<S: Simd>(
         &self,
         _: S,
         encoder: Option<Encoder>,
         lines: Range<usize>,
         columns: &[usize],
-        to: &mut LaneSums,
+        [to, from]: [&mut LaneSums; 2],
     ) {
         // So many that sums of 16 bits hold them.
         for columns in columns.chunks(LONGEST / lines.len()) {
@@ -308,13 +289,20 @@ impl Lines {
                 let all = lines.start * self.stride..lines.end * self.stride;
                 let (codes, widths) = (&self.memory.codes[all.start / 2..all.end / 2], &self.memory.widths[0][all]);
                 // SAFETY: the vector type of this level is only made where the CPU has its features.
-                unsafe { avx512::add_columns(codes, widths, self.stride, columns, encoder, to) };
+                unsafe { avx512::move_columns(codes, widths, self.stride, columns, encoder, [to, from]) };
                 continue;
             }
             let couple = |line: usize, column: usize| (line * self.stride + column) / 2;
             let couples = lines.clone().flat_map(|line| columns.iter().map(move |&column| couple(line, column)));
             let added = self.add_couples(encoder, couples);
-            added.add_to(columns[0] % 2, to);
+            let half = columns[0] % 2;
+            for which in 0..LANE_SUMS {
+                for lane in 0..LANES {
+                    let sum = added.of(half, which, lane);
+                    to.0[which][lane] += sum;
+                    from.0[which][lane] -= sum;
+                }
+            }
         }
     }
 

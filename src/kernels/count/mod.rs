@@ -4,6 +4,7 @@
 mod avx512;
 mod classes;
 mod code;
+mod columns;
 mod counter;
 mod gather;
 mod groups;
@@ -16,7 +17,6 @@ mod range;
 mod reference;
 pub mod sequence;
 mod source;
-mod strips;
 mod sums;
 #[cfg(test)]
 mod tests;

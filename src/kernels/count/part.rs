@@ -1,6 +1,6 @@
 //! What a call of the counter is shown.
 
-use super::classes::Run;
+use super::classes::{Classes, Run};
 use super::source::Values;
 use crate::kernels::cells::Cells;
 use crate::kernels::geometry::{Cut, Geometry};
@@ -48,8 +48,10 @@ impl Part<'_> {
         }
     }
 
-    /// Those of some rows of an image that are here.
-    pub(super) fn of_image(&self, rows: Run) -> Run {
-        rows.within(self.first + self.cut.rows.start..self.first + self.cut.rows.end)
+    /// The rows that are here, by class of `classes`, in runs.
+    pub(super) fn rows_of(&self, classes: &Classes) -> impl Iterator<Item = (usize, Run)> {
+        let here = self.first + self.cut.rows.start..self.first + self.cut.rows.end;
+        let runs = classes.runs.iter().enumerate().flat_map(|(class, runs)| runs.iter().map(move |run| (class, run)));
+        runs.map(move |(class, run)| (class, run.within(here.clone()))).filter(|(_, run)| run.count > 0)
     }
 }

@@ -154,26 +154,6 @@ impl Sums {
         (row_class * self.classes[1].len() + column_class) * self.blocks() + block
     }
 
-    /// Takes out of class `from` of rows (axis 0) or columns what class `of` has.
-    pub(super) fn take_out(&mut self, axis: usize, of: usize, from: usize) {
-        let blocks = self.blocks();
-        for (other, block) in
-            (0..self.classes[1 - axis].len()).flat_map(|other| (0..blocks).map(move |block| (other, block)))
-        {
-            let place = |class: usize| {
-                let (row, column) = if axis == 0 { (class, other) } else { (other, class) };
-                self.place(row, column, block)
-            };
-            let (of, from) = (place(of), place(from));
-            for lane in 0..LANES {
-                let taken = self.lanes[of * LANES + lane];
-                self.lanes[from * LANES + lane].iter_mut().zip(taken).for_each(|(sum, taken)| *sum -= taken);
-            }
-            let taken = self.groups[of];
-            self.groups[from].subtract(&taken);
-        }
-    }
-
     /// Adds what another pass over the same layer's operand added up.
     ///
     /// # Panics

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::super::code::Encoder;
 use super::super::counter::LaneSums;
-use super::super::lines::{Couple, Halves, LONGEST};
+use super::super::lines::{Couple, LONGEST};
 use super::super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH};
 use crate::kernels::geometry::LANES;
 
@@ -60,49 +60,27 @@ fn registers(len: usize, stride: usize, pixels: usize) -> impl Iterator<Item = (
     })
 }
 
-/// Adds pixels `columns`, all even or all odd, of each line of `stride` pixels.
+/// Adds pixels `columns`, all even or all odd, of each line of `stride` pixels to the first of `places`, and takes them out
+/// of the second.
 ///
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
 #[inline(always)]
-pub(in super::super) unsafe fn add_columns(
+pub(in super::super) unsafe fn move_columns(
     codes: &[Couple],
     widths: &[u8],
     stride: usize,
     columns: &[usize],
     encoder: Option<Encoder>,
-    to: &mut LaneSums,
+    places: [&mut LaneSums; 2],
 ) {
     // SAFETY: the caller vouches for the features.
     unsafe {
         match encoder {
-            None => add_pixels::<{ NONE }>(codes, widths, stride, columns, to),
-            Some(Encoder::Naf) => add_pixels::<{ NAF }>(codes, widths, stride, columns, to),
-            Some(Encoder::Popcount) => add_pixels::<{ POPCOUNT }>(codes, widths, stride, columns, to),
-            Some(Encoder::Booth4) => add_pixels::<{ BOOTH4 }>(codes, widths, stride, columns, to),
-            Some(Encoder::Runs) => unreachable!("a table, which the portable loop looks up"),
-        }
-    }
-}
-
-/// Adds all pixels of a line.
-///
-/// # Safety
-/// The CPU must have the features of the AVX-512 level.
-#[inline(always)]
-pub(in super::super) unsafe fn add_line(
-    codes: &[Couple],
-    widths: &[u8],
-    encoder: Option<Encoder>,
-    to: &mut Halves<'_>,
-) {
-    // SAFETY: the caller vouches for the features.
-    unsafe {
-        match encoder {
-            None => add_couples::<{ NONE }>(codes, widths, to),
-            Some(Encoder::Naf) => add_couples::<{ NAF }>(codes, widths, to),
-            Some(Encoder::Popcount) => add_couples::<{ POPCOUNT }>(codes, widths, to),
-            Some(Encoder::Booth4) => add_couples::<{ BOOTH4 }>(codes, widths, to),
+            None => add_pixels::<{ NONE }>(codes, widths, stride, columns, places),
+            Some(Encoder::Naf) => add_pixels::<{ NAF }>(codes, widths, stride, columns, places),
+            Some(Encoder::Popcount) => add_pixels::<{ POPCOUNT }>(codes, widths, stride, columns, places),
+            Some(Encoder::Booth4) => add_pixels::<{ BOOTH4 }>(codes, widths, stride, columns, places),
             Some(Encoder::Runs) => unreachable!("a table, which the portable loop looks up"),
         }
     }
@@ -181,14 +159,14 @@ unsafe fn add_pair<const ENCODER: u8>(sums: &mut [__m512i; LANE_SUMS], code: __m
     }
 }
 
-/// As [`add_columns`].
+/// As [`move_columns`].
 #[inline(always)]
 unsafe fn add_pixels<const ENCODER: u8>(
     codes: &[Couple],
     widths: &[u8],
     stride: usize,
     columns: &[usize],
-    to: &mut LaneSums,
+    [to, from]: [&mut LaneSums; 2],
 ) {
     let lines = codes.len() * 2 / stride;
     assert!(lines * columns.len() <= LONGEST && columns.iter().all(|&column| column < stride));
@@ -211,7 +189,9 @@ unsafe fn add_pixels<const ENCODER: u8>(
         }
         for (which, sum) in sums.into_iter().enumerate() {
             let [even, odd] = split(sum);
-            add_to(&mut to.0[which], _mm512_add_epi32(even, odd));
+            let sum = _mm512_add_epi32(even, odd);
+            add_to(&mut to.0[which], sum);
+            add_to(&mut from.0[which], _mm512_sub_epi32(_mm512_setzero_si512(), sum));
         }
     }
 }
@@ -234,30 +214,6 @@ unsafe fn add_places<const ENCODER: u8>(codes: &[Couple], widths: &[u8], to: &mu
             for (which, sum) in sums.into_iter().enumerate() {
                 for (to, half) in to.iter_mut().zip(split(sum)) {
                     add_to(&mut to.0[which], half);
-                }
-            }
-        }
-    }
-}
-
-/// As [`add_line`].
-#[inline(always)]
-unsafe fn add_couples<const ENCODER: u8>(codes: &[Couple], widths: &[u8], to: &mut Halves<'_>) {
-    for (codes, widths) in codes.chunks(LONGEST).zip(widths.chunks(2 * LONGEST)) {
-        // SAFETY: the caller vouches for the features; loads are of whole couples.
-        unsafe {
-            let mut sums = [_mm512_setzero_si512(); LANE_SUMS];
-            for (codes, widths) in codes.iter().zip(widths.as_chunks::<2>().0) {
-                add_pair::<ENCODER>(&mut sums, _mm512_loadu_si512(codes.0.as_ptr().cast()), *widths);
-            }
-            for (which, sum) in sums.into_iter().enumerate() {
-                let [even, odd] = split(sum);
-                match &mut to.odd {
-                    None => add_to(&mut to.even.0[which], _mm512_add_epi32(even, odd)),
-                    Some(to_odd) => {
-                        add_to(&mut to.even.0[which], even);
-                        add_to(&mut to_odd.0[which], odd);
-                    }
                 }
             }
         }

@@ -110,8 +110,9 @@ unsafe fn code_lines<const KIND: u8, const SUMS: bool, const KEEP: bool, const E
     };
     assert!(to.codes.len() * 2 >= lines * stride, "room for codes");
     assert!(to.widths.iter().all(|widths| widths.len() >= lines * stride), "room for widths");
-    // SAFETY: the caller vouches for the features; values are read of the pixels that are there (of bytes `Plane::of` asserts it), codes and widths are
-    // stored up to the next multiple of `FOLDED` pixels; `chunk` makes room in the tally for all its couples and one more.
+    // SAFETY: the caller vouches for the features; values are read of the pixels that are there (asserted; of bytes by
+    // `Plane::of`), codes and widths are stored up to the next multiple of `FOLDED` pixels; `chunk` makes room in the tally for
+    // all its couples and one more.
     unsafe {
         let mut coder = Coder::<KIND, SUMS, KEEP, ENCODER>::new(map.scale, from.values, to.histogram.tally());
         let counts = &mut *to.counts;

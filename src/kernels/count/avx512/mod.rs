@@ -6,6 +6,6 @@ mod coder;
 mod fold;
 mod planar;
 
-pub(super) use add::{add_columns, add_each, add_line, add_widths};
+pub(super) use add::{add_each, add_widths, move_columns};
 pub(super) use code::{Coded, code};
 pub(super) use planar::{add_up, survey};
