@@ -1,7 +1,7 @@
 //! How a layer is watched: all that layers and engines know of measuring.
 
 use crate::graph::Node;
-use crate::kernels::{Cells, Cut, Geometry};
+use crate::kernels::{Cells, Geometry, Region};
 
 /// Where a buffer that is part of a batch has its values from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,9 +14,9 @@ pub struct Place {
 
 /// Watches the operand that enters one layer while the layer runs. It sees values and can change none.
 pub trait Watch: Sync {
-    /// Looks at `cut` of image `image` in `x`, a buffer laid out as `geometry` says, which is at `place`. The calls of one run
+    /// Looks at `region` of image `image` in `x`, a buffer laid out as `geometry` says, which is at `place`. The calls of one run
     /// together cover every row of every block of every image exactly once; two calls with one `worker` never overlap in time.
-    fn look(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, place: Place);
+    fn look(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, place: Place);
 
     /// Whether it looks at codes of 0 to 255 in bytes as well, where a layer has such.
     fn takes_bytes(&self) -> bool {

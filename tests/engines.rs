@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use deadweight::engine::{CandleEngine, EngineOptions, Session};
 use deadweight::graph::{Graph, Node, Params, Scope, passes};
-use deadweight::kernels::{Activation, Cut, Geometry, Halo, Isa, LANES};
+use deadweight::kernels::{Activation, Geometry, Halo, Isa, LANES, Region};
 use deadweight::layers::{Conv, ConvTranspose, Lstm, Pool, PoolKind, Shape, Slice, Subsample};
 use deadweight::probe::{Place, Probe, Watch};
 use proptest::prelude::*;
@@ -207,8 +207,8 @@ struct Rows(Mutex<Vec<Row>>);
 pub type Row = (usize, usize, usize, Vec<u32>);
 
 impl Watch for Rows {
-    fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, place: Place) {
-        for (y, block) in cut.rows.flat_map(|y| cut.blocks.clone().map(move |block| (y, block))) {
+    fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, place: Place) {
+        for (y, block) in region.rows.flat_map(|y| region.blocks.clone().map(move |block| (y, block))) {
             let channels = block * LANES..geometry.c.min((block + 1) * LANES);
             let row = channels.flat_map(|c| (0..geometry.w).map(move |column| (c, column)));
             let seen = row.map(|(c, column)| x[geometry.index(image, c, y, column)].to_bits()).collect();

@@ -329,7 +329,7 @@ pub(super) fn show(
         Some((first, owned)) => (owned.clone(), Place { image: 0, row: *first }),
         None => (0..geometry.h, Place::default()),
     };
-    for (image, cut) in share.cuts(geometry, images, rows) {
-        watch.look(share.worker, x, geometry, image, cut, place);
+    for (image, region) in share.regions(geometry, images, rows) {
+        watch.look(share.worker, x, geometry, image, region, place);
     }
 }

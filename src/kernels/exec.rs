@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::geometry::{Cut, Geometry, LANES};
+use super::geometry::{Geometry, LANES, Region};
 use super::isa::Isa;
 use super::threads::Pool;
 
@@ -23,7 +23,12 @@ pub struct Share {
 impl Share {
     /// This task's part of `rows` of `images` images, in parts of whole rows or of some blocks of channels; the parts of all tasks
     /// are disjoint and cover the rows.
-    pub fn cuts(self, geometry: &Geometry, images: usize, rows: Range<usize>) -> impl Iterator<Item = (usize, Cut)> {
+    pub fn regions(
+        self,
+        geometry: &Geometry,
+        images: usize,
+        rows: Range<usize>,
+    ) -> impl Iterator<Item = (usize, Region)> {
         let blocks = geometry.c.div_ceil(LANES);
         // Rows are divided as long as many pixels lie side by side; then channels are.
         let strips = (rows.len() * geometry.w / PIXELS).clamp(1, rows.len().max(1));
@@ -39,7 +44,7 @@ impl Share {
                 _ => (first..blocks.min(first + all.len()), strip..strip + 1),
             };
             all.start += blocks.len() * strips.len();
-            Some((image, Cut { rows: row(strips.start)..row(strips.end), blocks }))
+            Some((image, Region { rows: row(strips.start)..row(strips.end), blocks }))
         })
     }
 
@@ -87,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_cuts_of_all_tasks_cover_every_row_of_every_block_once(
+        fn the_regions_of_all_tasks_cover_every_row_of_every_block_once(
             (images, c, h, w) in (0usize..4, 1usize..70, 1usize..40, 1usize..200),
             tasks in 1usize..20,
             (start, end) in (0usize..40, 0usize..41),
@@ -96,8 +101,8 @@ mod tests {
             let geometry = Geometry::blocked(images, c, h, w);
             let mut seen = vec![0; images * h * geometry.blocks()];
             for task in 0..tasks {
-                for (image, cut) in (Share { worker: 0, task, tasks }).cuts(&geometry, images, rows.clone()) {
-                    for (row, block) in cut.rows.flat_map(|row| cut.blocks.clone().map(move |block| (row, block))) {
+                for (image, region) in (Share { worker: 0, task, tasks }).regions(&geometry, images, rows.clone()) {
+                    for (row, block) in region.rows.flat_map(|row| region.blocks.clone().map(move |block| (row, block))) {
                         seen[(image * h + row) * geometry.blocks() + block] += 1;
                     }
                 }

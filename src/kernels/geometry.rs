@@ -54,7 +54,7 @@ pub struct Geometry {
 
 /// Part of an image: some rows of some blocks of sixteen channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cut {
+pub struct Region {
     /// The rows.
     pub rows: Range<usize>,
     /// The blocks, of [`LANES`] channels in planar tensors too.
@@ -63,8 +63,8 @@ pub struct Cut {
 
 impl Geometry {
     /// Some rows of all channels.
-    pub fn rows(&self, rows: Range<usize>) -> Cut {
-        Cut { rows, blocks: 0..self.c.div_ceil(LANES) }
+    pub fn rows(&self, rows: Range<usize>) -> Region {
+        Region { rows, blocks: 0..self.c.div_ceil(LANES) }
     }
 
     /// A blocked tensor without halo.

@@ -34,7 +34,7 @@ pub use activation::Activation;
 pub use buffer::Buffer;
 pub use cells::Cells;
 pub use exec::{Exec, Share};
-pub use geometry::{Cut, Geometry, Halo, LANES};
+pub use geometry::{Geometry, Halo, LANES, Region};
 pub use integer::{Codes, Integer};
 pub use isa::Isa;
 pub use requantize::{Requantize, Rounding};

@@ -7,7 +7,7 @@ use crate::graph::{Graph, Node};
 use crate::input::Sample;
 use crate::kernels::count::sequence::Sequence;
 use crate::kernels::count::{Counter, Range};
-use crate::kernels::{Cells, Cut, Geometry, Isa};
+use crate::kernels::{Cells, Geometry, Isa, Region};
 use crate::probe::{Place, Probe, Watch};
 use crate::{Error, Result};
 
@@ -22,8 +22,8 @@ pub(super) struct PerWorker<T> {
 
 /// What adds up rows of an operand.
 pub(super) trait Accumulate: Send {
-    /// Adds `cut` of `image`; false if it holds NaN or infinity.
-    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, first: usize) -> bool;
+    /// Adds `region` of `image`; false if it holds NaN or infinity.
+    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, region: Region, first: usize) -> bool;
 
     /// Whether codes in bytes can be added.
     fn takes_bytes(&self) -> bool {
@@ -37,14 +37,14 @@ pub(super) trait Accumulate: Send {
 }
 
 impl Accumulate for Range {
-    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, _: usize) -> bool {
-        self.watch(isa, x, geometry, image, cut)
+    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, region: Region, _: usize) -> bool {
+        self.watch(isa, x, geometry, image, region)
     }
 }
 
 impl Accumulate for Counter {
-    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, first: usize) -> bool {
-        self.count(isa, x, geometry, image, cut, first)
+    fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, region: Region, first: usize) -> bool {
+        self.count(isa, x, geometry, image, region, first)
     }
 
     fn takes_bytes(&self) -> bool {
@@ -74,10 +74,10 @@ impl<T: Accumulate> PerWorker<T> {
 }
 
 impl<T: Accumulate> Watch for PerWorker<T> {
-    fn look(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, place: Place) {
-        let first = cut.blocks.start == 0;
+    fn look(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, place: Place) {
+        let first = region.blocks.start == 0;
         let mut part = self.workers[worker].lock().expect("no task panics while it counts");
-        if !part.add(self.isa, x, geometry, image, cut, place.row) {
+        if !part.add(self.isa, x, geometry, image, region, place.row) {
             self.bad_image.fetch_min(place.image + image, Ordering::Relaxed);
         }
         // A sequence's steps are taken whole.

@@ -8,7 +8,7 @@ use deadweight::engine::{EngineOptions, Session};
 use deadweight::format::NumberFormat;
 use deadweight::graph::{Graph, Node, Params, Scope};
 use deadweight::kernels::count::{CodeMap, Counter, Encoder, Range, Sums, bits};
-use deadweight::kernels::{Cut, Geometry, Halo, Isa};
+use deadweight::kernels::{Geometry, Halo, Isa, Region};
 use deadweight::layers::{Conv, ConvTranspose, Layer, Lstm, Param, Shape};
 use deadweight::metrics;
 use deadweight::probe::{Probe, Watch};

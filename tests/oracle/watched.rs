@@ -6,8 +6,8 @@ use super::*;
 
 struct Lock(std::sync::Mutex<Counter>);
 impl Watch for Lock {
-    fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, _: Place) {
-        assert!(self.0.lock().unwrap().count(Isa::best(), x, geometry, image, cut, 0));
+    fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, _: Place) {
+        assert!(self.0.lock().unwrap().count(Isa::best(), x, geometry, image, region, 0));
     }
 }
 

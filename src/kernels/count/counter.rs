@@ -15,7 +15,7 @@ use super::planar::Panel;
 use super::source::{Source, Values};
 use super::sums::{LANE_SUMS, Sums, unkey};
 use crate::kernels::cells::Cells;
-use crate::kernels::geometry::{Cut, Geometry, LANES};
+use crate::kernels::geometry::{Geometry, LANES, Region};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::{WRITTEN, prefetch};
@@ -114,22 +114,30 @@ impl Counter {
         self.room = ROOM;
     }
 
-    /// Adds `cut` of image `image` of `x`, laid out as `geometry`. False if it holds NaN or infinity.
+    /// Adds `region` of image `image` of `x`, laid out as `geometry`. False if it holds NaN or infinity.
     ///
     /// Row 0 of `x` is row `first` of the whole image. Features are taken as a whole with an image's first row and block, steps
     /// with their first block.
-    pub fn count(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, cut: Cut, first: usize) -> bool {
+    pub fn count(
+        &mut self,
+        isa: Isa,
+        x: &[f32],
+        geometry: &Geometry,
+        image: usize,
+        region: Region,
+        first: usize,
+    ) -> bool {
         let is_first = match self.grouping {
             Grouping::Channels => true,
-            Grouping::Features => cut.blocks.start == 0 && cut.rows.start == 0,
-            Grouping::Steps => cut.blocks.start == 0,
+            Grouping::Features => region.blocks.start == 0 && region.rows.start == 0,
+            Grouping::Steps => region.blocks.start == 0,
         };
-        if !is_first || cut.rows.is_empty() || cut.blocks.is_empty() {
+        if !is_first || region.rows.is_empty() || region.blocks.is_empty() {
             return true;
         }
-        let rows = if self.grouping == Grouping::Features { geometry.h } else { cut.rows.len() };
+        let rows = if self.grouping == Grouping::Features { geometry.h } else { region.rows.len() };
         let values = (rows * geometry.w * geometry.c) as u64;
-        self.add(isa, Part { tensor: Tensor::Reals(Image { x, geometry, image }), cut, first }, values)
+        self.add(isa, Part { tensor: Tensor::Reals(Image { x, geometry, image }), region, first }, values)
     }
 
     /// Whether [`Counter::count_cells`] can be used: codes of 0 to 255 are what values are counted as.
@@ -144,13 +152,13 @@ impl Counter {
     /// If it does not take bytes.
     pub fn count_cells(&mut self, isa: Isa, x: Cells<'_>, first: usize) {
         assert!(self.takes_bytes(), "codes are what is counted");
-        let cut = Cut { rows: 0..x.h, blocks: 0..x.c.div_ceil(LANES) };
-        self.add(isa, Part { tensor: Tensor::Bytes(x), cut, first }, (x.h * x.w * x.c) as u64);
+        let region = Region { rows: 0..x.h, blocks: 0..x.c.div_ceil(LANES) };
+        self.add(isa, Part { tensor: Tensor::Bytes(x), region, first }, (x.h * x.w * x.c) as u64);
     }
 
     /// Adds a part, of at most so many values.
     fn add(&mut self, isa: Isa, part: Part<'_>, values: u64) -> bool {
-        let positions = (part.cut.rows.len() * part.columns()) as u64;
+        let positions = (part.region.rows.len() * part.columns()) as u64;
         if positions > self.room {
             self.flush();
         }
@@ -180,13 +188,13 @@ impl Kernel for Pass<'_> {
         let classes = Arc::clone(&counter.sums.classes);
         match (counter.grouping, part.tensor) {
             (Grouping::Channels, Tensor::Reals(image)) if image.geometry.lanes != LANES => {
-                for block in part.cut.blocks.clone() {
+                for block in part.region.blocks.clone() {
                     counter.planes(simd, (&part, image), block, &classes, &mut lanes);
                 }
             }
             (Grouping::Channels, _) => {
                 // A closure would not be compiled for this level.
-                for block in part.cut.blocks.clone() {
+                for block in part.region.blocks.clone() {
                     counter.block(simd, &part, block, &classes, &mut lanes);
                 }
             }
@@ -195,7 +203,7 @@ impl Kernel for Pass<'_> {
                 counter.features(simd, &values, features, &mut lanes);
             }
             (Grouping::Steps, Tensor::Reals(image)) => {
-                for (y, column) in part.cut.rows.clone().flat_map(|y| (0..part.columns()).map(move |x| (y, x))) {
+                for (y, column) in part.region.rows.clone().flat_map(|y| (0..part.columns()).map(move |x| (y, x))) {
                     gather_step(&image, (y, column), &mut values);
                     counter.features(simd, &values, image.geometry.c, &mut lanes);
                 }

@@ -3,7 +3,7 @@
 use super::classes::{Classes, Run};
 use super::source::Values;
 use crate::kernels::cells::Cells;
-use crate::kernels::geometry::{Cut, Geometry};
+use crate::kernels::geometry::{Geometry, Region};
 
 /// An image of a batch.
 #[derive(Clone, Copy)]
@@ -23,7 +23,7 @@ pub(super) enum Tensor<'a> {
 /// Part of one image.
 pub(super) struct Part<'a> {
     pub(super) tensor: Tensor<'a>,
-    pub(super) cut: Cut,
+    pub(super) region: Region,
     /// Row of the whole image that row 0 is.
     pub(super) first: usize,
 }
@@ -50,7 +50,7 @@ impl Part<'_> {
 
     /// The rows that are here, by class of `classes`, in runs.
     pub(super) fn rows_of(&self, classes: &Classes) -> impl Iterator<Item = (usize, Run)> {
-        let here = self.first + self.cut.rows.start..self.first + self.cut.rows.end;
+        let here = self.first + self.region.rows.start..self.first + self.region.rows.end;
         let runs = classes.runs.iter().enumerate().flat_map(|(class, runs)| runs.iter().map(move |run| (class, run)));
         runs.map(move |(class, run)| (class, run.within(here.clone()))).filter(|(_, run)| run.count > 0)
     }

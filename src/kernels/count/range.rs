@@ -1,6 +1,6 @@
 //! The range of an operand: what calibration learns.
 
-use crate::kernels::geometry::{Cut, Geometry, LANES};
+use crate::kernels::geometry::{Geometry, LANES, Region};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
 
@@ -22,19 +22,13 @@ impl Default for Range {
 impl Range {
     /// Of a slice; NaN is ignored.
     pub fn of(values: &[f32]) -> Self {
-        let one = |range: Self, v: f32| Self { min: range.min.min(v), max: range.max.max(v) };
-        let (pixels, rest) = values.as_chunks::<LANES>();
-        // Lane by lane: a vector's work.
-        let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-        for pixel in pixels {
-            for lane in 0..LANES {
-                low[lane] = if pixel[lane] < low[lane] { pixel[lane] } else { low[lane] };
-                high[lane] = if pixel[lane] > high[lane] { pixel[lane] } else { high[lane] };
-            }
-        }
-        let lanes = low.into_iter().zip(high).map(|(min, max)| Self { min, max });
-        let range = lanes.fold(Self::default(), |a, b| Self { min: a.min.min(b.min), max: a.max.max(b.max) });
-        rest.iter().fold(range, |range, &v| one(range, v))
+        let mut lanes = LaneRanges::default();
+        let (pixels, rest) = values.as_chunks();
+        pixels.iter().for_each(|pixel| lanes.add(pixel, LANES));
+        let mut last = [0.0; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        lanes.add(&last, rest.len());
+        lanes.all()
     }
 
     /// The range that holds both.
@@ -47,11 +41,11 @@ impl Range {
         if self.min > self.max { 0.0 } else { self.min.abs().max(self.max.abs()) }
     }
 
-    /// Widens to `cut` of image `image`. False if it holds NaN or infinity.
-    pub fn watch(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, cut: Cut) -> bool {
+    /// Widens to `region` of image `image`. False if it holds NaN or infinity.
+    pub fn watch(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, region: Region) -> bool {
         let planes = LANES / geometry.lanes;
-        let blocks = cut.blocks.start * planes..(cut.blocks.end * planes).min(geometry.blocks());
-        cut.rows.fold(true, |finite, y| {
+        let blocks = region.blocks.start * planes..(region.blocks.end * planes).min(geometry.blocks());
+        region.rows.fold(true, |finite, y| {
             blocks.clone().fold(finite, |finite, block| {
                 let start = geometry.at(image, block, y, 0);
                 let used = (geometry.c - block * geometry.lanes).min(geometry.lanes);
@@ -66,6 +60,39 @@ impl Range {
                     finite && v.is_finite()
                 })
             })
+        })
+    }
+}
+
+/// The range of each lane.
+pub(super) struct LaneRanges {
+    min: [f32; LANES],
+    max: [f32; LANES],
+}
+
+impl Default for LaneRanges {
+    fn default() -> Self {
+        Self { min: [f32::INFINITY; LANES], max: [f32::NEG_INFINITY; LANES] }
+    }
+}
+
+impl LaneRanges {
+    /// Widens to the first `used` lanes; NaN is ignored.
+    #[inline(always)]
+    pub(super) fn add(&mut self, pixel: &[f32; LANES], used: usize) {
+        // Lane by lane: a vector's work.
+        for lane in 0..used {
+            self.min[lane] = if pixel[lane] < self.min[lane] { pixel[lane] } else { self.min[lane] };
+            self.max[lane] = if pixel[lane] > self.max[lane] { pixel[lane] } else { self.max[lane] };
+        }
+    }
+
+    /// The range that holds all.
+    pub(super) fn all(&self) -> Range {
+        let lanes = self.min.into_iter().zip(self.max).map(|(min, max)| Range { min, max });
+        lanes.fold(Range::default(), |mut all, lane| {
+            all.merge(lane);
+            all
         })
     }
 }

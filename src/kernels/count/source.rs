@@ -1,5 +1,6 @@
 //! Where the values of lines come from.
 
+use super::range::{LaneRanges, Range};
 use crate::kernels::cells::Plane;
 use crate::kernels::geometry::LANES;
 
@@ -42,25 +43,16 @@ impl Source<'_> {
         (pixel, if index + 1 == self.pixels { self.used.1 } else { self.used.0 })
     }
 
-    /// Smallest and largest value of the first `lines` lines.
+    /// The range of the first `lines` lines.
     #[inline(always)]
-    pub(super) fn extremes(&self, lines: usize) -> [f32; 2] {
-        let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-        let mut add = |pixel: &[f32; LANES], used: usize| {
-            // Lane by lane: a vector's work.
-            for lane in 0..used {
-                low[lane] = if pixel[lane] < low[lane] { pixel[lane] } else { low[lane] };
-                high[lane] = if pixel[lane] > high[lane] { pixel[lane] } else { high[lane] };
-            }
-        };
-        for line in 0..lines {
-            for index in 0..self.pixels {
-                match self.pixel(line, index) {
-                    (pixel, LANES) => add(&pixel, LANES),
-                    (pixel, used) => add(&pixel, used),
-                }
+    pub(super) fn range(&self, lines: usize) -> Range {
+        let mut lanes = LaneRanges::default();
+        for (line, index) in (0..lines).flat_map(|line| (0..self.pixels).map(move |index| (line, index))) {
+            match self.pixel(line, index) {
+                (pixel, LANES) => lanes.add(&pixel, LANES),
+                (pixel, used) => lanes.add(&pixel, used),
             }
         }
-        [low.into_iter().fold(f32::INFINITY, f32::min), high.into_iter().fold(f32::NEG_INFINITY, f32::max)]
+        lanes.all()
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kernels::cells::{Cells, Layout};
-use crate::kernels::{Cut, Geometry, Halo, Isa, LANES};
+use crate::kernels::{Geometry, Halo, Isa, LANES, Region};
 
 fn value(i: usize, seed: u32) -> f32 {
     let mixed = (i as u32 ^ seed).wrapping_mul(2_654_435_761);
@@ -62,7 +62,7 @@ proptest! {
                 let cut = split.min(h);
                 let blocks = c.div_ceil(LANES);
                 for blocks in [0..split.min(blocks), split.min(blocks)..blocks] {
-                    let part = Cut { rows: cut..h, blocks };
+                    let part = Region { rows: cut..h, blocks };
                     prop_assert!(counters[1].count(isa, &x, &geometry, image, part, 0));
                 }
                 prop_assert!(counters[0].count(isa, &x, &geometry, image, geometry.rows(0..cut), 0));

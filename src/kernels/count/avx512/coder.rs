@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 use super::super::groups::GroupCounts;
 use super::super::histogram::{BLOCK, Tally};
 use super::super::lines::{Halves, SIGN};
+use super::super::range::Range;
 use super::super::source::{Source, Values};
 use super::super::sums::{NONZERO, NONZERO_G16, TERMS, WIDTH};
 use super::add::{NONE, add_to, split, terms};
@@ -282,7 +283,7 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
                 let [even, odd] = split(self.low);
                 _mm512_reduce_max_epu32(_mm512_max_epu32(even, odd))
             };
-            let extremes = if zeros > 0 { [0.0, high as f32] } else { from.extremes(lines) };
+            let extremes = if zeros > 0 { [0.0, high as f32] } else { extremes(from, lines) };
             return Some((extremes, zeros));
         }
         let used = ((1u32 << from.used.0) - 1) as __mmask16;
@@ -301,8 +302,14 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
         let extremes = match (negative || zeros > 0, positive || zeros > 0) {
             // Of values of one sign the patterns tell one extreme alone.
             (true, true) => [if negative { f32::from_bits(low) } else { 0.0 }, f32::from_bits(high.max(0) as u32)],
-            _ => from.extremes(lines),
+            _ => extremes(from, lines),
         };
         Some((extremes, zeros as u32))
     }
+}
+
+/// Smallest and largest value of lines, where vectors did not tell: few have no zero and one sign.
+fn extremes(from: Source<'_>, lines: usize) -> [f32; 2] {
+    let Range { min, max } = from.range(lines);
+    [min, max]
 }
