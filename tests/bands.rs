@@ -25,6 +25,7 @@ fn networks() -> impl Strategy<Value = (Arc<Graph>, usize)> {
         ("dncnn_gray_bn", "depth = 4\nwidth = 20", 1),
         ("dncnn_sigma2_color", "depth = 3\nwidth = 33", 1),
         ("ircnn_color", "width = 16", 1),
+        ("ircnn_color", "width = 64", 1),
         ("ffdnet_gray", "depth = 4\nwidth = 32", 2),
         ("drunet_color", "widths = [16, 32, 16]\nblocks = 1", 4),
         ("demosaicnet_bayer", "depth = 3\nwidth = 16", 2),

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use super::plan::Plan;
 use super::session::{EngineOptions, Part, Session};
 use crate::graph::{Graph, Node, NodeDef};
+use crate::kernels::conv::winograd_tile;
 use crate::layers::{Conv, Layer, Padding, Shape};
 use crate::probe::Probe;
 use crate::{Error, Result};
 
-/// Kernels compute up to this many rows of output together: bands start at multiples of it in every layer, so that a row
-/// is in the same place of its group in the band as in the whole image.
-const TILE: usize = 4;
+/// Rows of output that a kernel may compute together, for a convolution whose whole output is `output`: bands start at
+/// multiples of them in every layer, so that a row is in the same place of its group in the band as in the whole image.
+fn tile(conv: &Conv, output: Shape) -> usize {
+    conv.dilation.0 * if conv.kernel == (3, 3) { winograd_tile((output.h, output.w), conv.dilation) } else { 1 }
+}
 
 /// A graph prepared for images of one size, in bands.
 pub struct Banded {
@@ -49,11 +52,11 @@ impl Banded {
         }
         let Some(scales) = scales(graph) else { return Ok(None) };
         // A band starts at a whole tile of every layer, also of those that have fewer rows than the input.
-        let dilations = graph.nodes.iter().filter_map(|def| match &def.layer {
-            Layer::Conv(conv) => Some(conv.dilation.0),
+        let tiles = graph.nodes.iter().zip(&shapes).filter_map(|(def, &output)| match &def.layer {
+            Layer::Conv(conv) => Some(tile(conv, output)),
             _ => None,
         });
-        let align = TILE * scales.iter().map(|scale| scale.1).fold(1, lcm) * dilations.fold(1, lcm);
+        let align = scales.iter().map(|scale| scale.1).fold(1, lcm) * tiles.fold(1, lcm);
         let winograd = options.winograd;
         let layout = |step: usize| Layout { winograd, graph, shapes: &shapes, scales: &scales, align, step };
         let fits = |step: usize| -> Result<bool> {
@@ -213,7 +216,7 @@ impl Layout<'_> {
                 let (from, to) = match &def.layer {
                     Layer::Conv(conv) if first => {
                         // A row's bits depend on all rows of its tile.
-                        let tile = if self.winograd && conv.kernel == (3, 3) { TILE * conv.dilation.0 } else { 1 };
+                        let tile = if self.winograd { tile(conv, self.shapes[node.index()]) } else { 1 };
                         let start = start / tile * tile;
                         let end = end.next_multiple_of(tile).min(self.shapes[node.index()].h);
                         let top = conv.halo(h, self.shapes[input.index()].w).top;

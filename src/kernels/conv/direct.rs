@@ -53,7 +53,8 @@ impl Direct {
             channels.start / x.lanes..channels.end.div_ceil(x.lanes)
         };
         let taps = shape.kernel.0 * shape.kernel.1;
-        let (mut weights, mut sets) = (Vec::new(), Vec::new());
+        let cells = (0..y.blocks()).map(|block| inputs(block).len() * x.lanes * taps * LANES).sum();
+        let (mut weights, mut sets) = (Vec::with_capacity(cells), Vec::new());
         let mut first = 0;
         while first < y.blocks() {
             let same = (first..y.blocks()).take_while(|&block| inputs(block) == inputs(first)).count();
@@ -219,6 +220,12 @@ fn live(start: usize, padding: usize, taps: usize, dilation: usize, size: usize)
     let first = padding.saturating_sub(start).div_ceil(dilation).min(taps);
     let end = (padding + size).saturating_sub(start).div_ceil(dilation).min(taps);
     if first < end { first..end } else { 0..1 }
+}
+
+/// Taps of three, `dilation` apart, that lie on the map, summed over an axis of `size` outputs.
+pub(super) fn live_taps(size: usize, dilation: usize, (before, after): (usize, usize)) -> usize {
+    let inputs = (size + 2 * dilation).saturating_sub(before + after);
+    (0..size).map(|start| live(start, before, 3, dilation, inputs).len()).sum()
 }
 
 /// Tile widths that are compiled for `blocks` filter blocks, largest first.

@@ -13,6 +13,7 @@ mod inverted_tests;
 mod narrow;
 #[cfg(test)]
 mod tests;
+mod transforms;
 mod winograd;
 
 use std::ops::Range;
@@ -22,6 +23,7 @@ use direct::Direct;
 use integer::Integer;
 use narrow::Narrow;
 use winograd::Winograd;
+pub use winograd::tile_of as winograd_tile;
 
 use super::activation::Activation;
 use super::buffer::Buffer;

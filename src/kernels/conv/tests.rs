@@ -303,18 +303,20 @@ proptest! {
     #[test]
     fn winograd_equals_plain_loops(
         (c, k) in (17usize..50, 17usize..70),
-        (large, small, images) in ((12usize..19, 12usize..22), (3usize..12, 3usize..14), 1usize..3),
-        tiles_of_four in any::<bool>(),
-        dilation in (1usize..4, 1usize..4),
+        (large, small, images) in ((12usize..19, 12usize..22), (3usize..14, 3usize..14), 1usize..3),
+        (tiles_of_four, zeros_around) in any::<(bool, bool)>(),
+        dilation in (1usize..7, 1usize..7),
         padding in (0usize..3, 0usize..3, 0usize..3, 0usize..3),
         (residual, sigmoid) in any::<(bool, bool)>(),
         seed in 0u32..1000,
     ) {
-        let (top, bottom, left, right) = padding;
-        // Tiles of two outputs are for many filters.
+        let dilation = if tiles_of_four { (dilation.0.min(3), dilation.1.min(3)) } else { dilation };
+        let (down, across) = dilation;
+        let (top, bottom, left, right) = if zeros_around { (down, down, across, across) } else { padding };
+        // Smaller tiles are for many filters.
         let ((h, w), c, k) = if tiles_of_four { (large, c, k) } else { (small, 2 * c + 64, k + 64) };
-        let (h, w) = if tiles_of_four { (h * dilation.0, w * dilation.1) } else { (h, w) };
-        prop_assume!(h + top + bottom > 2 * dilation.0 && w + left + right > 2 * dilation.1);
+        let (h, w) = if tiles_of_four { (h * down, w * across) } else { (h, w) };
+        prop_assume!(h + top + bottom > 2 * down && w + left + right > 2 * across);
         let shape = ConvShape {
             in_channels: c, out_channels: k, kernel: (3, 3), stride: (1, 1), dilation,
             padding: Halo { top, bottom, left, right }, groups: 1,
@@ -353,6 +355,12 @@ fn methods_follow_from_the_shape() {
     assert_eq!(method(shape(64, 64, 3, 1, 64), 7, true), "depthwise");
     assert_eq!(method(shape(64, 3, 3, 1, 1), 56, true), "narrow");
     assert_eq!(method(shape(3, 3, 3, 1, 1), 56, true), "direct");
+    // Phases of 6, 3, 2, 1 and 12 rows and columns.
+    for (dilation, want) in [(6, "winograd3"), (12, "winograd3"), (17, "karatsuba"), (40, "direct"), (3, "winograd4")] {
+        let padding = Halo { top: dilation, bottom: dilation, left: dilation, right: dilation };
+        let dilated = ConvShape { dilation: (dilation, dilation), padding, ..shape(64, 64, 3, 1, 1) };
+        assert_eq!(method(dilated, 34, true), want, "{dilation}");
+    }
 }
 
 #[test]

@@ -1,14 +1,16 @@
-//! Winograd F(4x4, 3x3): 36 products in place of 144 for every 4x4 outputs (Lavin and Gray 2016); and F(2x2, 3x3), 16 in
-//! place of 36, for maps so small that reading 36 transformed filters would take longer than multiplying by 16.
+//! Winograd F(4x4, 3x3): 36 products in place of 144 for every 4x4 outputs (Lavin and Gray 2016); F(2x2, 3x3), 16 in
+//! place of 36, for maps so small that reading 36 transformed filters would take longer than multiplying by 16. For dilated
+//! convolutions with small phases F(3x3, 3x3), 25 in place of 81, and where a phase has two rows and two columns, so that
+//! each output meets two taps along an axis, Karatsuba's, 9 in place of 16.
 //!
-//! `Y = A^T [(G g G^T) * (B^T d B)] A` with the interpolation points 0, ±11/16, ±3/2 and infinity, which lose half as much
-//! as the usual 0, ±1, ±2 and infinity (why: Barabasz et al. 2020), and 0, ±1 and infinity. The transforms run over
-//! sixteen channels at a time without a shuffle; each of the points is a 1x1 convolution over the tiles.
+//! `Y = A^T [(G g G^T) * (B^T d B)] A`. The transforms run over sixteen channels at a time without a shuffle; each of the
+//! points is a 1x1 convolution over the tiles.
 
 use std::ops::Range;
 
-use super::direct::{Direct, Segment};
+use super::direct::{Direct, Segment, live_taps};
 use super::epilogue::Area;
+use super::transforms::{input_side, output_side, transform_filter};
 use super::{ConvShape, Job};
 use crate::kernels::activation::Activation;
 use crate::kernels::buffer::Buffer;
@@ -19,11 +21,6 @@ use crate::kernels::scratch::with_scratch;
 use crate::kernels::shared::Shared;
 use crate::kernels::simd::Simd;
 
-/// The finite points beside 0, in pairs: `±NEAR` and `±FAR`. Their powers, products and sums used here are exact in f32.
-const NEAR: f32 = 11.0 / 16.0;
-const FAR: f32 = 3.0 / 2.0;
-const NEAR2: f32 = NEAR * NEAR;
-const FAR2: f32 = FAR * FAR;
 /// Most products of a tile.
 const MOST_POINTS: usize = 36;
 /// Smallest maps on which the transforms pay, to tiles of 4 and of 2.
@@ -37,54 +34,84 @@ const FEWEST: usize = 14;
 
 pub(super) struct Winograd {
     shape: ConvShape,
-    /// Outputs along one side of a tile: 4 or 2.
-    tile: usize,
+    tile: Tile,
     /// The filters transformed, one 1x1 convolution for each point.
     products: Vec<Direct>,
     /// Zeros: the points have no bias.
     zeros: Buffer,
 }
 
-/// `G g` for one column (or row) of a filter.
-fn transform_filter([a, b, c]: [f64; 3], tile: usize) -> Vec<f64> {
-    if tile == 2 {
-        return vec![a, (a + b + c) / 2.0, (a - b + c) / 2.0, c];
+/// A tile: so many outputs a side, from so many inputs a side.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Tile {
+    outputs: usize,
+    inputs: usize,
+}
+
+/// Two outputs from the two inputs that a phase has.
+const PAIR: Tile = Tile { outputs: 2, inputs: 3 };
+
+/// Outputs along one side of the tiles in which Winograd's method computes a map of `rows` and `columns`.
+pub fn tile_of(whole: (usize, usize), dilation: (usize, usize)) -> usize {
+    Tile::of(whole, dilation).outputs
+}
+
+impl Tile {
+    /// For a map of `whole` rows and columns.
+    fn of(whole: (usize, usize), dilation: (usize, usize)) -> Self {
+        // A dilated convolution is one of its own for each phase of rows and columns.
+        let phases = (whole.0.div_ceil(dilation.0), whole.1.div_ceil(dilation.1));
+        let [two, three, four] = [2, 3, 4].map(|outputs| Self { outputs, inputs: outputs + 2 });
+        match phases {
+            (rows, columns) if rows.min(columns) >= SMALLEST_MAP[0] => four,
+            _ if dilation == (1, 1) => two,
+            (2, 2) => PAIR,
+            _ => [two, three, four].into_iter().min_by_key(|tile| tile.products(whole, dilation)).unwrap_or(two),
+        }
     }
-    let [near, far, near2, far2] = [NEAR, FAR, NEAR2, FAR2].map(f64::from);
-    // The filter's polynomial at a point, over the product of the point's distances to the others.
-    let at = |point: f64, gap: f64| (a + b * point + c * point * point) / (2.0 * point * point * gap);
-    let [near_gap, far_gap] = [near2 - far2, far2 - near2];
-    vec![a / (near2 * far2), at(near, near_gap), at(-near, near_gap), at(far, far_gap), at(-far, far_gap), c]
+
+    /// Products of an input with a filter that a map takes.
+    fn products(self, (rows, columns): (usize, usize), dilation: (usize, usize)) -> usize {
+        let along = |size: usize, dilation: usize| starts(self.outputs, size, dilation).len() * self.inputs;
+        along(rows, dilation.0) * along(columns, dilation.1)
+    }
 }
 
 impl Winograd {
-    /// Outputs along one side of a tile, if the layer's shape is one it computes, and gains on.
-    pub(super) fn tile(shape: &ConvShape, x: &Geometry, (rows, columns): (usize, usize)) -> Option<usize> {
+    /// The tile, if the layer's shape is one it computes, and gains on.
+    pub(super) fn tile(shape: &ConvShape, x: &Geometry, whole: (usize, usize)) -> Option<Tile> {
         let fits = shape.kernel == (3, 3)
             && shape.stride == (1, 1)
             && shape.groups == 1
             && x.lanes == LANES
             && shape.in_channels >= LANES
             && shape.out_channels >= LANES;
-        // A dilated convolution is one of its own for each phase of rows and columns.
-        match rows.div_ceil(shape.dilation.0).min(columns.div_ceil(shape.dilation.1)) {
-            size if fits && size >= SMALLEST_MAP[0] => Some(4),
-            size if fits && size >= SMALLEST_MAP[1] && shape.in_channels * shape.out_channels >= FEWEST_FILTERS => {
-                Some(2)
-            }
-            _ => None,
-        }
+        let (tile, (down, across)) = (Tile::of(whole, shape.dilation), shape.dilation);
+        let Halo { top, bottom, left, right } = shape.padding;
+        let size = whole.0.div_ceil(down).min(whole.1.div_ceil(across));
+        let pays = if size >= SMALLEST_MAP[0] {
+            true
+        } else if shape.in_channels * shape.out_channels < FEWEST_FILTERS {
+            false
+        } else if (down, across) == (1, 1) {
+            size >= SMALLEST_MAP[1]
+        } else {
+            let taps = live_taps(whole.0, down, (top, bottom)) * live_taps(whole.1, across, (left, right));
+            let zeros_around = (top, bottom, left, right) == (down, down, across, across);
+            tile.products(whole, shape.dilation) * 5 <= taps * 4 && (tile != PAIR || zeros_around)
+        };
+        (fits && pays).then_some(tile)
     }
 
-    pub(super) fn new(shape: &ConvShape, weight: &[f32], tile: usize) -> Self {
-        let patch = tile + 2;
+    pub(super) fn new(shape: &ConvShape, weight: &[f32], tile: Tile) -> Self {
+        let patch = tile.inputs;
         let filters = shape.in_channels * shape.out_channels;
         let mut points = vec![vec![0.0; filters]; patch * patch];
         for (filter, taps) in weight.chunks_exact(9).enumerate() {
             let columns: [_; 3] =
-                std::array::from_fn(|s| transform_filter(std::array::from_fn(|r| f64::from(taps[r * 3 + s])), tile));
+                std::array::from_fn(|s| transform_filter(std::array::from_fn(|r| f64::from(taps[r * 3 + s])), patch));
             for row in 0..patch {
-                let values = transform_filter(std::array::from_fn(|s| columns[s][row]), tile);
+                let values = transform_filter(std::array::from_fn(|s| columns[s][row]), patch);
                 for (column, value) in values.into_iter().enumerate() {
                     points[row * patch + column][filter] = value as f32;
                 }
@@ -99,20 +126,21 @@ impl Winograd {
 
     /// Its name in reports.
     pub(super) fn name(&self) -> &'static str {
-        if self.tile == 4 { "winograd4" } else { "winograd2" }
+        ["karatsuba", "winograd2", "winograd3", "winograd4"][self.tile.inputs - PAIR.inputs]
     }
 
     pub(super) fn run(&self, exec: &Exec<'_>, job: &Job<'_>) {
-        match self.tile {
-            4 => self.tiles::<4, 6>(exec, job),
+        match self.tile.inputs {
+            6 => self.tiles::<4, 6>(exec, job),
+            5 => self.tiles::<3, 5>(exec, job),
+            3 => self.tiles::<2, 3>(exec, job),
             _ => self.tiles::<2, 4>(exec, job),
         }
     }
 
     /// In tiles of `T` outputs a side, from `P` inputs a side.
     fn tiles<const T: usize, const P: usize>(&self, exec: &Exec<'_>, job: &Job<'_>) {
-        let (rows, columns) =
-            (starts::<T>(job.yg.h, self.shape.dilation.0), starts::<T>(job.yg.w, self.shape.dilation.1));
+        let (rows, columns) = (starts(T, job.yg.h, self.shape.dilation.0), starts(T, job.yg.w, self.shape.dilation.1));
         let (down, across) = (rows.len(), columns.len());
         let (tiles, threads) = (down * across * job.images, exec.pool.threads());
         let blocks = job.xg.blocks() + job.yg.blocks();
@@ -140,9 +168,9 @@ impl Winograd {
     }
 }
 
-/// Where tiles of `T` outputs, `dilation` apart, begin on an axis of `size`.
-fn starts<const T: usize>(size: usize, dilation: usize) -> Vec<usize> {
-    (0..dilation.min(size)).flat_map(|phase| (phase..size).step_by(T * dilation)).collect()
+/// Where tiles of `tile` outputs, `dilation` apart, begin on an axis of `size`.
+fn starts(tile: usize, size: usize, dilation: usize) -> Vec<usize> {
+    (0..dilation.min(size)).flat_map(|phase| (phase..size).step_by(tile * dilation)).collect()
 }
 
 /// `tiles` pixels in one row.
@@ -230,11 +258,14 @@ impl<const T: usize, const P: usize> Kernel for Inputs<'_, T, P> {
         let (xg, padding, stride) = (job.xg, winograd.shape.padding, self.xg.len() + LANES);
         let (down, across) = winograd.shape.dilation;
         let (height, width) = (xg.halo.top + xg.h + xg.halo.bottom, xg.halo.left + xg.w + xg.halo.right);
+        // Of a pair the first input that is not zero, which its second output begins at.
+        let skipped = if P == PAIR.inputs { (down, across) } else { (0, 0) };
         let mut edge = [0.0; MOST_POINTS * LANES];
         for block in 0..xg.blocks() {
             for (index, &Place { image, row, column }) in tiles.iter().enumerate() {
                 // In the frame of the buffer.
-                let (top, left) = (row + xg.halo.top - padding.top, column + xg.halo.left - padding.left);
+                let top = row + skipped.0 + xg.halo.top - padding.top;
+                let left = column + skipped.1 + xg.halo.left - padding.left;
                 let start =
                     |row: usize| image * xg.image_len() + block * xg.plane_len() + row * xg.row_len() + left * LANES;
                 let to = &mut self.to[self.xg.at(0, block, 0, index)..];
@@ -288,25 +319,6 @@ fn transform_input<S: Simd, const P: usize>(
             unsafe { s.store_ptr(to.as_mut_ptr().add((i * P + j) * stride), row[j]) };
         }
     }
-}
-
-/// `B^T d` for one column (or row).
-#[inline(always)]
-fn input_side<S: Simd, const P: usize>(s: S, d: [S::V; P]) -> [S::V; P] {
-    let mut sums = d;
-    if P == 4 {
-        sums.copy_from_slice(&[s.sub(d[0], d[2]), s.add(d[1], d[2]), s.sub(d[2], d[1]), s.sub(d[1], d[3])]);
-        return sums;
-    }
-    let [near, far, near2, far2] = [NEAR, FAR, NEAR2, FAR2].map(|value| s.splat(value));
-    let (product, sum) = (s.splat(NEAR2 * FAR2), s.splat(NEAR2 + FAR2));
-    let (p, q) = (s.fnma(far2, d[2], d[4]), s.fnma(far2, d[1], d[3]));
-    let (r, t) = (s.fnma(near2, d[2], d[4]), s.fnma(near2, d[1], d[3]));
-    let first = s.fma(product, d[0], s.fnma(sum, d[2], d[4]));
-    let last = s.fma(product, d[1], s.fnma(sum, d[3], d[5]));
-    let middle = [s.fma(near, q, p), s.fnma(near, q, p), s.fma(far, t, r), s.fnma(far, t, r)];
-    sums.copy_from_slice(&[first, middle[0], middle[1], middle[2], middle[3], last]);
-    sums
 }
 
 /// `A^T M A` of every tile and filter, biased and stored.
@@ -371,25 +383,4 @@ fn transform_output<S: Simd, const T: usize, const P: usize>(s: S, from: &[f32],
         }
     }
     half
-}
-
-/// `A^T m` for one column (or row).
-#[inline(always)]
-fn output_side<S: Simd, const T: usize, const P: usize>(s: S, m: [S::V; P]) -> [S::V; T] {
-    let mut sums = [m[0]; T];
-    if P == 4 {
-        sums.copy_from_slice(&[s.add(m[0], s.add(m[1], m[2])), s.sub(s.sub(m[1], m[2]), m[3])]);
-        return sums;
-    }
-    let [near, far, near2, far2] = [NEAR, FAR, NEAR2, FAR2].map(|value| s.splat(value));
-    let [near3, far3] = [NEAR * NEAR2, FAR * FAR2].map(|value| s.splat(value));
-    let (p, q) = (s.add(m[1], m[2]), s.sub(m[1], m[2]));
-    let (r, t) = (s.add(m[3], m[4]), s.sub(m[3], m[4]));
-    sums.copy_from_slice(&[
-        s.add(m[0], s.add(p, r)),
-        s.fma(far, t, s.mul(near, q)),
-        s.fma(far2, r, s.mul(near2, p)),
-        s.fma(far3, t, s.fma(near3, q, m[5])),
-    ]);
-    sums
 }

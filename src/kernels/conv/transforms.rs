@@ -1,0 +1,111 @@
+//! Winograd's transforms along one axis, `G g`, `B^T d` and `A^T m`, for tiles of two, three and four outputs of three taps.
+//!
+//! A tile of four takes the interpolation points 0, ±11/16, ±3/2 and infinity, which lose half as much as the usual 0, ±1, ±2
+//! and infinity (why: Barabasz et al. 2020); a tile of three 0, ±5/8, 17/8 and infinity, which of all sixteenths lose least;
+//! a tile of two 0, ±1 and infinity. A pair of inputs between zeros takes Karatsuba's three products (of a Toeplitz matrix).
+
+use crate::kernels::simd::Simd;
+
+/// The finite points beside 0, in pairs: `±NEAR` and `±FAR`. Their powers, products and sums used here are exact in f32.
+const NEAR: f32 = 11.0 / 16.0;
+const FAR: f32 = 3.0 / 2.0;
+const NEAR2: f32 = NEAR * NEAR;
+const FAR2: f32 = FAR * FAR;
+/// The finite points beside 0 of tiles of three outputs, exact in the same way: `±MIDDLE` and `OUTER`.
+const MIDDLE: f32 = 5.0 / 8.0;
+const OUTER: f32 = 17.0 / 8.0;
+const MIDDLE2: f32 = MIDDLE * MIDDLE;
+
+/// `G g` for one column (or row) of a filter, to `points` points.
+pub(super) fn transform_filter([a, b, c]: [f64; 3], points: usize) -> Vec<f64> {
+    if points == 3 {
+        return vec![b, c - b, a - b];
+    }
+    if points == 4 {
+        return vec![a, (a + b + c) / 2.0, (a - b + c) / 2.0, c];
+    }
+    // The filter's polynomial at a point, over the product of the point's distances to the others.
+    let over = |point: f64, distances: f64| (a + b * point + c * point * point) / distances;
+    if points == 5 {
+        let [p, q] = [MIDDLE, OUTER].map(f64::from);
+        let (first, last) = (a / (p * p * q), over(q, q * (q * q - p * p)));
+        return vec![first, over(p, 2.0 * p * p * (p - q)), over(-p, -2.0 * p * p * (p + q)), last, c];
+    }
+    let [near, far, near2, far2] = [NEAR, FAR, NEAR2, FAR2].map(f64::from);
+    let at = |point: f64, gap: f64| over(point, 2.0 * point * point * gap);
+    let [near_gap, far_gap] = [near2 - far2, far2 - near2];
+    vec![a / (near2 * far2), at(near, near_gap), at(-near, near_gap), at(far, far_gap), at(-far, far_gap), c]
+}
+
+/// `B^T d` for one column (or row).
+#[inline(always)]
+pub(super) fn input_side<S: Simd, const P: usize>(s: S, d: [S::V; P]) -> [S::V; P] {
+    let mut sums = d;
+    if P == 3 {
+        // Two inputs between zeros, `d[2]` is one of these.
+        sums.copy_from_slice(&[s.add(d[0], d[1]), d[1], d[0]]);
+        return sums;
+    }
+    if P == 4 {
+        sums.copy_from_slice(&[s.sub(d[0], d[2]), s.add(d[1], d[2]), s.sub(d[2], d[1]), s.sub(d[1], d[3])]);
+        return sums;
+    }
+    if P == 5 {
+        let [p, q, p2] = [MIDDLE, OUTER, MIDDLE2].map(|value| s.splat(value));
+        // Without the pair's factor, and without the outer point's.
+        let (even, odd, top) = (s.fnma(p2, d[0], d[2]), s.fnma(p2, d[1], d[3]), s.fnma(p2, d[2], d[4]));
+        let (low, high) = (s.fnma(q, d[1], d[2]), s.fnma(q, d[2], d[3]));
+        sums.copy_from_slice(&[
+            s.fnma(q, even, odd),
+            s.fma(p, low, high),
+            s.fnma(p, low, high),
+            odd,
+            s.fnma(q, odd, top),
+        ]);
+        return sums;
+    }
+    let [near, far, near2, far2] = [NEAR, FAR, NEAR2, FAR2].map(|value| s.splat(value));
+    let (product, sum) = (s.splat(NEAR2 * FAR2), s.splat(NEAR2 + FAR2));
+    let (p, q) = (s.fnma(far2, d[2], d[4]), s.fnma(far2, d[1], d[3]));
+    let (r, t) = (s.fnma(near2, d[2], d[4]), s.fnma(near2, d[1], d[3]));
+    let first = s.fma(product, d[0], s.fnma(sum, d[2], d[4]));
+    let last = s.fma(product, d[1], s.fnma(sum, d[3], d[5]));
+    let middle = [s.fma(near, q, p), s.fnma(near, q, p), s.fma(far, t, r), s.fnma(far, t, r)];
+    sums.copy_from_slice(&[first, middle[0], middle[1], middle[2], middle[3], last]);
+    sums
+}
+
+/// `A^T m` for one column (or row).
+#[inline(always)]
+pub(super) fn output_side<S: Simd, const T: usize, const P: usize>(s: S, m: [S::V; P]) -> [S::V; T] {
+    let mut sums = [m[0]; T];
+    if P == 3 {
+        sums.copy_from_slice(&[s.add(m[0], m[1]), s.add(m[0], m[2])]);
+        return sums;
+    }
+    if P == 4 {
+        sums.copy_from_slice(&[s.add(m[0], s.add(m[1], m[2])), s.sub(s.sub(m[1], m[2]), m[3])]);
+        return sums;
+    }
+    if P == 5 {
+        let [p, q, p2, q2] = [MIDDLE, OUTER, MIDDLE2, OUTER * OUTER].map(|value| s.splat(value));
+        let (even, odd) = (s.add(m[1], m[2]), s.sub(m[1], m[2]));
+        sums.copy_from_slice(&[
+            s.add(m[0], s.add(even, m[3])),
+            s.fma(q, m[3], s.mul(p, odd)),
+            s.fma(q2, m[3], s.fma(p2, even, m[4])),
+        ]);
+        return sums;
+    }
+    let [near, far, near2, far2] = [NEAR, FAR, NEAR2, FAR2].map(|value| s.splat(value));
+    let [near3, far3] = [NEAR * NEAR2, FAR * FAR2].map(|value| s.splat(value));
+    let (p, q) = (s.add(m[1], m[2]), s.sub(m[1], m[2]));
+    let (r, t) = (s.add(m[3], m[4]), s.sub(m[3], m[4]));
+    sums.copy_from_slice(&[
+        s.add(m[0], s.add(p, r)),
+        s.fma(far, t, s.mul(near, q)),
+        s.fma(far2, r, s.mul(near2, p)),
+        s.fma(far3, t, s.fma(near3, q, m[5])),
+    ]);
+    sums
+}
