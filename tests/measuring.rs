@@ -5,7 +5,9 @@ use std::sync::Arc;
 use deadweight::engine::{Backend, EngineOptions, Plan};
 use deadweight::input::{Cut, Dataset};
 use deadweight::kernels::{Isa, Pool};
-use deadweight::measure::{Calibration, Measurement, Quiet, Settings, Statistics, calibrate, measure};
+use deadweight::measure::{
+    Calibration, Measurement, Quiet, Settings, Statistics, calibrate, calibrate_and_measure, measure,
+};
 use deadweight::model::{LoadOptions, Model};
 use deadweight::report;
 use deadweight::task::Quality;
@@ -48,6 +50,21 @@ fn the_document_is_the_same_for_any_batch_thread_count_and_level() {
             assert!(got == want, "{}, {threads} threads, batch {batch}: another document", isa.name());
         }
     }
+}
+
+#[test]
+fn one_preparation_serves_calibration_and_measurement() {
+    let check = |model: &Model, data: &Dataset| {
+        let (backend, settings) = (native(2, Isa::best()), settings(3));
+        let calibration = calibrate(model, &backend, data, &settings, &Quiet).unwrap();
+        let measurement = measure(model, &backend, data, &calibration, &Quiet).unwrap();
+        let (both, counts) = calibrate_and_measure(model, &backend, data, &settings, &Quiet).unwrap();
+        assert!(measurement == counts && json(model, &calibration, &measurement) == json(model, &both, &counts));
+    };
+    check(&model(), &data(&model()));
+    // A text goes on with states: those that calibration left are not those that counting starts from.
+    let verses = Model::load("verses", &LoadOptions::default()).unwrap();
+    check(&verses, &verses.builtin_text(&Cut::Streams { streams: 2, steps: 16 }).unwrap().unwrap());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::args::{Common, MeasureArgs};
 use super::out::Out;
 use super::progress::Progress;
 use super::setup;
-use crate::measure::{Settings, calibrate, measure};
+use crate::measure::{Settings, calibrate_and_measure};
 use crate::report::{self, Format, columns};
 use crate::{Error, Result};
 
@@ -23,8 +23,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
     let feeding = Settings { statistics: args.statistics, ..feeding };
     let settings = setup::in_numbers(&args.numbers, &model, feeding)?;
-    let calibration = calibrate(&model, &backend, &data, &settings, &progress)?;
-    let measurement = measure(&model, &backend, &data, &calibration, &progress)?;
+    let (calibration, measurement) = calibrate_and_measure(&model, &backend, &data, &settings, &progress)?;
     if measurement.inputs == 0 {
         return Err(setup::none_decoded(&args.inputs.inputs));
     }

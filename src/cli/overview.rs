@@ -7,7 +7,7 @@ use crate::Result;
 use crate::builtin::BUILTINS;
 use crate::engine::{Backend, EngineOptions};
 use crate::format::NumberFormat;
-use crate::measure::{Settings, calibrate, measure, quantized};
+use crate::measure::{Settings, calibrate_and_measure, quantized};
 use crate::model::{LoadOptions, Model};
 use crate::report::{self, Document};
 
@@ -25,8 +25,7 @@ pub(super) fn run(common: Common) -> Result<()> {
             model = quantized(&model, &backend, &data, &settings, &progress)?;
             settings.format = NumberFormat::Stored;
         }
-        let calibration = calibrate(&model, &backend, &data, &settings, &progress)?;
-        let measurement = measure(&model, &backend, &data, &calibration, &progress)?;
+        let (calibration, measurement) = calibrate_and_measure(&model, &backend, &data, &settings, &progress)?;
         Ok(report::document(&model, backend.name(), &calibration, &measurement))
     };
     let models = BUILTINS.iter().map(|builtin| (builtin.name, None));

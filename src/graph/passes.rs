@@ -60,8 +60,10 @@ fn fold(layer: &mut Layer, norm: &BatchNorm) -> bool {
     // Filters are the outermost extent of a convolution and the second of a transposed one.
     let taps: usize = weight.shape[2..].iter().product();
     let inner = if outermost { weight.shape[1] * taps } else { taps };
-    let scaled = weight.data.iter().enumerate().map(|(i, &w)| (f64::from(w) * affine[i / inner % out].0) as f32);
-    weight.data = scaled.collect();
+    for (i, part) in Arc::make_mut(&mut weight.data).chunks_mut(inner).enumerate() {
+        let (scale, _) = affine[i % out];
+        part.iter_mut().for_each(|w| *w = (f64::from(*w) * scale) as f32);
+    }
     true
 }
 

@@ -13,8 +13,8 @@ const TOGETHER: usize = 32 << 20;
 
 /// An engine that plans for a size when it meets it.
 pub(super) struct Executor<'a> {
-    model: &'a Model,
-    backend: &'a Backend,
+    pub model: &'a Model,
+    pub backend: &'a Backend,
     batch: usize,
     /// Whether runs start from the states that the last one left.
     goes_on: bool,
@@ -58,6 +58,14 @@ impl<'a> Executor<'a> {
         Self { model, backend, batch, goes_on, planned: None, states: Vec::new() }
     }
 
+    /// Forgets what goes on from one run to the next.
+    pub fn restart(&mut self) {
+        if self.goes_on {
+            self.planned = None;
+            self.states.clear();
+        }
+    }
+
     /// Runs `samples`, all of one size, as many together as fit, and asks `check` of those that ran.
     ///
     /// # Errors
@@ -76,7 +84,8 @@ impl<'a> Executor<'a> {
         let planned = self.planned.insert(planned);
         let mut values = Vec::new();
         for samples in samples.chunks(planned.batch) {
-            let images: Vec<f32> = samples.iter().flat_map(|sample| &sample.values).copied().collect();
+            let images: Vec<&[f32]> = samples.iter().map(|sample| sample.values.as_slice()).collect();
+            let images = images.concat();
             values.extend(planned.runner.run(&images, probe)?);
             check(samples)?;
         }

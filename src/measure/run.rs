@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::executor::{Executor, Outputs, check, shape_of};
 use super::feed::{Feed, Monitor, Stage};
 use super::layers::{MeasuredLayer, chosen_layers, extents, stored_activations, stored_weights, weights};
+use super::measurement::Measurement;
 use super::operands::Operands;
 use super::record::{Accumulate, PerWorker, Sequences, Watchers};
 use super::score;
@@ -20,7 +21,6 @@ use crate::layers::Shape;
 use crate::model::Model;
 use crate::probe::Probe;
 use crate::tally::{ActivationSums, LayerShape, LayerTally, RecurrentSums, WeightSums};
-use crate::task::Quality;
 
 /// The formats that calibration settled on: what a measurement, or the parts of one, must share to merge.
 #[derive(Clone, Debug)]
@@ -30,38 +30,6 @@ pub struct Calibration {
     /// Inputs the ranges were learned from.
     pub inputs: u64,
     settings: Settings,
-}
-
-/// Counts of all layers over some inputs. Measurements of one calibration merge in any order and split.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Measurement {
-    /// One tally a layer of the calibration.
-    pub layers: Vec<LayerTally>,
-    /// Inputs counted.
-    pub inputs: u64,
-    /// Inputs left out because they could not be decoded.
-    pub skipped: u64,
-    /// Digest of the inputs.
-    pub digest: InputDigest,
-    /// How good the answers were.
-    pub quality: Quality,
-    /// How the inputs were made, in words.
-    pub preprocessing: String,
-}
-
-impl Measurement {
-    /// Adds what was counted over other inputs.
-    ///
-    /// # Panics
-    /// If the two are not of one calibration.
-    pub fn merge(&mut self, other: &Self) {
-        assert_eq!(self.layers.len(), other.layers.len(), "measurements of one calibration");
-        self.layers.iter_mut().zip(&other.layers).for_each(|(tally, other)| tally.merge(other));
-        self.inputs += other.inputs;
-        self.skipped += other.skipped;
-        self.digest.merge(&other.digest);
-        self.quality.merge(&other.quality);
-    }
 }
 
 impl Calibration {
@@ -201,9 +169,37 @@ pub fn calibrate(
     settings: &Settings,
     monitor: &dyn Monitor,
 ) -> Result<Calibration> {
+    let (feed, mut executor) = prepare(model, backend, data, settings);
+    calibrate_on(&mut executor, feed, settings, monitor)
+}
+
+/// Calibrates, then measures with these ranges: [`calibrate`] and [`measure`] with the weights packed once.
+///
+/// # Errors
+/// As [`calibrate`].
+pub fn calibrate_and_measure(
+    model: &Model,
+    backend: &Backend,
+    data: &Dataset,
+    settings: &Settings,
+    monitor: &dyn Monitor,
+) -> Result<(Calibration, Measurement)> {
+    let (feed, mut executor) = prepare(model, backend, data, settings);
+    let calibration = calibrate_on(&mut executor, feed, settings, monitor)?;
+    executor.restart();
+    let measurement = measure_on(executor, feed, &calibration, monitor)?;
+    Ok((calibration, measurement))
+}
+
+fn calibrate_on(
+    executor: &mut Executor<'_>,
+    mut feed: Feed<'_>,
+    settings: &Settings,
+    monitor: &dyn Monitor,
+) -> Result<Calibration> {
+    let (model, backend) = (executor.model, executor.backend);
     let mut layers = chosen_layers(model, settings)?;
     let probe = watchers(model, backend, layers.iter().map(|layer| (layer, Range::default)));
-    let (mut feed, mut executor) = prepare(model, backend, data, settings);
     feed.limit = settings.calibrate.max(1).min(feed.limit);
     let mut inputs = 0;
     let stored = |layer: &MeasuredLayer| stored_activations(&model.graph, layer).is_some();
@@ -212,7 +208,7 @@ pub fn calibrate(
         feed.limit = 0;
     }
     feed.run(Stage::Calibrate, monitor, |samples| {
-        watched(&mut executor, samples, &probe, model)?;
+        watched(executor, samples, &probe)?;
         inputs += samples.len() as u64;
         Ok(())
     })?;
@@ -284,6 +280,17 @@ pub fn measure(
     calibration: &Calibration,
     monitor: &dyn Monitor,
 ) -> Result<Measurement> {
+    let (feed, executor) = prepare(model, backend, data, &calibration.settings);
+    measure_on(executor, feed, calibration, monitor)
+}
+
+fn measure_on(
+    mut executor: Executor<'_>,
+    feed: Feed<'_>,
+    calibration: &Calibration,
+    monitor: &dyn Monitor,
+) -> Result<Measurement> {
+    let (model, backend, data) = (executor.model, executor.backend, feed.data);
     let mut result = Measurement {
         layers: Vec::new(),
         inputs: 0,
@@ -293,7 +300,6 @@ pub fn measure(
         preprocessing: data.describe(),
     };
     let mut counting: Option<Counting> = None;
-    let (feed, mut executor) = prepare(model, backend, data, &calibration.settings);
     let sequences = calibration.sequences(batch_of(data, &calibration.settings), data.goes_on());
     let skipped = feed.run(Stage::Measure, monitor, |samples| {
         let input = shape_of(&samples[0]);
@@ -309,7 +315,7 @@ pub fn measure(
                 none.insert(Counting { input, operands, probe, images: 0 })
             }
         };
-        let outputs = watched(&mut executor, samples, &counting.probe, model)?;
+        let outputs = watched(&mut executor, samples, &counting.probe)?;
         counting.images += samples.len() as u64;
         for (sample, output) in samples.iter().zip(outputs.each()) {
             result.inputs += 1;
@@ -349,13 +355,9 @@ fn batch_of(data: &Dataset, settings: &Settings) -> usize {
 }
 
 /// Runs `samples` under `probe`, and stops at the first NaN or infinity that it meets.
-fn watched<T: Accumulate>(
-    executor: &mut Executor<'_>,
-    samples: &[Sample],
-    probe: &Watchers<T>,
-    model: &Model,
-) -> Result<Outputs> {
-    let outputs = executor.run(samples, Some(probe), |samples| probe.check(&model.graph, samples))?;
+fn watched<T: Accumulate>(executor: &mut Executor<'_>, samples: &[Sample], probe: &Watchers<T>) -> Result<Outputs> {
+    let graph = &executor.model.graph;
+    let outputs = executor.run(samples, Some(probe), |samples| probe.check(graph, samples))?;
     check(samples, &outputs)?;
     Ok(outputs)
 }

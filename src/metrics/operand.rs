@@ -3,7 +3,7 @@
 use super::ratio;
 use crate::format::Coding;
 use crate::kernels::count::{
-    CodeMap, Encoder, MAX_WIDTH, ValueSums, WidthHistogram, bits, ones_twos_complement, unkey, width,
+    CodeMap, Encoder, MAX_WIDTH, ValueSums, WidthHistogram, bits, ones_twos_complement, popcount, unkey, width,
 };
 use crate::report::document::{Group, Groups, Operand, Raw, Share, Term, Terms};
 use crate::tally::LayerTally;
@@ -82,45 +82,42 @@ fn operand(values: &ValueSums, channel_nonzeros: Vec<u64>, coding: &Coding) -> O
     if values.codes.is_empty() {
         return known;
     }
-    let seen = || codes(values, map.lo);
-    let sum_of = |f: &dyn Fn(i32) -> u64| seen().map(|(code, count)| f(code) * count).sum::<u64>();
-    let mut width_histogram = vec![0; MAX_WIDTH + 1];
-    for (code, count) in seen() {
-        width_histogram[usize::from(width(code))] += count;
-    }
-    let terms = |encoder: Encoder| {
-        let terms = sum_of(&|code| u64::from(encoder.terms(code.unsigned_abs() as u16)));
-        term(terms, elements, elements - zeros)
-    };
     let word = word(map, bits);
+    let n = elements as f64;
+    let mut width_histogram = vec![0; MAX_WIDTH + 1];
+    let (mut negative, mut terms, mut ones) = (0, [0; Encoder::ALL.len()], [0; 2]);
+    let (mut first, mut second, mut information) = (0_i128, 0_u128, 0.0);
+    for (code, count) in codes(values, map.lo) {
+        let magnitude = code.unsigned_abs() as u16;
+        negative += if code < 0 { count } else { 0 };
+        width_histogram[usize::from(width(code))] += count;
+        for (sum, encoder) in terms.iter_mut().zip(Encoder::ALL) {
+            *sum += u64::from(encoder.terms(magnitude)) * count;
+        }
+        ones[0] += u64::from(popcount(magnitude)) * count;
+        ones[1] += u64::from(ones_twos_complement(code, word)) * count;
+        first += i128::from(code) * i128::from(count);
+        second += u128::from(magnitude).pow(2) * u128::from(count);
+        information += count as f64 * (n / count as f64).log2();
+    }
+    let [naf, popcount, booth4, runs] = terms.map(|terms| term(terms, elements, elements - zeros));
     let zero_bits = |ones: u64, word: u32| {
         let total = elements * u64::from(word);
         share(total - ones, total)
     };
-    let first: i128 = seen().map(|(code, count)| i128::from(code) * i128::from(count)).sum();
-    let second: u128 = seen().map(|(code, count)| u128::from(code.unsigned_abs()).pow(2) * u128::from(count)).sum();
-    let n = elements as f64;
     // n·Σq² − (Σq)² is exact and never negative.
     let spread = u128::from(elements) * second - first.unsigned_abs().pow(2);
     Operand {
-        negative: Some(seen().filter(|(code, _)| *code < 0).map(|(_, count)| count).sum()),
+        negative: Some(negative),
         mean: scale.filter(|_| any).map(|scale| first as f64 / n / scale),
         std: scale.filter(|_| any).map(|scale| (spread as f64).sqrt() / n / scale),
         mean_width: mean_width(&width_histogram),
         width_histogram: Some(width_histogram),
-        zero_bits_sign_magnitude: Some(zero_bits(sum_of(&|code| u64::from(code.unsigned_abs().count_ones())), bits)),
-        zero_bits_twos_complement: Some(zero_bits(sum_of(&|code| u64::from(ones_twos_complement(code, word))), word)),
+        zero_bits_sign_magnitude: Some(zero_bits(ones[0], bits)),
+        zero_bits_twos_complement: Some(zero_bits(ones[1], word)),
         raw: raw(values, coding),
-        terms: Some(Terms {
-            naf: terms(Encoder::Naf),
-            popcount: terms(Encoder::Popcount),
-            booth4: terms(Encoder::Booth4),
-            runs: terms(Encoder::Runs),
-        }),
-        entropy: any.then(|| {
-            let bits = |(_, count): (i32, u64)| count as f64 * (n / count as f64).log2();
-            seen().map(bits).sum::<f64>() / n
-        }),
+        terms: Some(Terms { naf, popcount, booth4, runs }),
+        entropy: any.then(|| information / n),
         ..known
     }
 }

@@ -1,7 +1,8 @@
 //! Counts of the operand that stays: once a layer, not once an input.
 
 use super::{LayerShape, RecurrentSums};
-use crate::kernels::count::{CodeMap, Encoder, MAX_WIDTH, ValueSums, bits, width};
+use crate::kernels::Isa;
+use crate::kernels::count::{CodeMap, Encoder, FilterSums, GROUP_SIZES, MAX_WIDTH, ValueSums};
 
 /// Sums over the filters that meet an input channel at one tap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,42 +37,36 @@ impl WeightSums {
     /// columns; of a fully connected layer, consecutive features of one output.
     pub fn count(shape: &LayerShape, weight: &[f32], map: CodeMap, encoder: Encoder) -> Self {
         let [filters, inputs, rows, columns] = shape.weight;
+        let (taps, isa) = (rows * columns, Isa::best());
         let mut sums = Self {
-            taps: vec![TapSums::default(); shape.channels() * rows * columns],
-            filter_nonzeros: vec![0; filters],
+            taps: Vec::with_capacity(shape.channels() * taps),
+            filter_nonzeros: Vec::with_capacity(filters),
             values: ValueSums::new(map.codes()),
         };
-        let at = |filter: usize, input: usize, r: usize, s: usize| ((filter * inputs + input) * rows + r) * columns + s;
-        for filter in 0..filters {
-            let first_channel = filter / shape.filters() * inputs;
-            for r in 0..rows {
-                // Bits and sign of each group of 16, `[channel group][column]`, which the wider groups are made of.
-                let mut groups = vec![(0, false); inputs.div_ceil(16) * columns];
-                for s in 0..columns {
-                    for (group, start) in (0..inputs).step_by(16).enumerate() {
-                        let members = start..(start + 16).min(inputs);
-                        let codes = members.clone().map(|input| map.code(weight[at(filter, input, r, s)]));
-                        let (most, negative) = codes.fold((0, false), |(most, negative), code| {
-                            (most.max(bits(code.unsigned_abs() as u16)), negative || code < 0)
-                        });
-                        groups[group * columns + s] = (most, negative);
-                        let g16 = u64::from(most) + u64::from(negative);
-                        for input in members {
-                            let x = weight[at(filter, input, r, s)];
-                            let code = map.code(x);
-                            let tap = &mut sums.taps[((first_channel + input) * rows + r) * columns + s];
-                            tap.nonzero += u64::from(code != 0);
-                            tap.width += u64::from(width(code));
-                            tap.terms += u64::from(encoder.terms(code.unsigned_abs() as u16));
-                            tap.g16 += g16;
-                            tap.g16_zero += u64::from(g16 == 0);
-                            sums.filter_nonzeros[filter] += u64::from(code != 0);
-                            sums.values.add(map, x);
-                        }
-                    }
+        // Filters that meet the same channels stand side by side.
+        for filters in weight.chunks(shape.filters() * inputs * taps) {
+            let mut same = FilterSums::new(inputs, taps, map, encoder);
+            for filter in filters.chunks(inputs * taps) {
+                sums.filter_nonzeros.push(same.add(isa, filter, &mut sums.values));
+                // `[channel group][R][S]`
+                let groups: Vec<(u16, bool)> = same.groups().collect();
+                for r in 0..rows {
+                    let row = groups.chunks_exact(taps).flat_map(|group| &group[r * columns..][..columns]);
+                    let row: Vec<(u16, bool)> = row.copied().collect();
+                    sums.values.add_groups(&row, if shape.features { row.len() } else { columns });
                 }
-                sums.values.add_groups(&groups, if shape.features { groups.len() } else { columns });
             }
+            let tap = |i: usize| {
+                let group = i / taps / GROUP_SIZES[0] * taps + i % taps;
+                TapSums {
+                    nonzero: same.nonzero[i].into(),
+                    width: same.width[i].into(),
+                    terms: same.terms[i].into(),
+                    g16: same.g16[group].into(),
+                    g16_zero: same.g16_zero[group].into(),
+                }
+            };
+            sums.taps.extend((0..inputs * taps).map(tap));
         }
         sums
     }

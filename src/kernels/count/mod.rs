@@ -20,6 +20,7 @@ mod source;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 pub use classes::{Classes, Run};
 pub use code::{CodeMap, Encoder, MAX_WIDTH, bits, booth4, naf, ones_twos_complement, popcount, runs, width};
@@ -29,3 +30,4 @@ pub use reference::count_reference;
 pub use sums::{
     GROUP_SIZES, GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, Sums, TERMS, ValueSums, WIDTH, WidthHistogram, key, unkey,
 };
+pub use weights::FilterSums;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::classes::Classes;
-use super::code::{CodeMap, MAX_WIDTH};
+use super::code::MAX_WIDTH;
 use crate::kernels::geometry::LANES;
 
 /// Sums kept for every channel.
@@ -75,17 +75,6 @@ impl ValueSums {
         let group_widths = [[0; MAX_WIDTH + 1]; 3];
         let (codes, extremes) = (vec![0; codes], [i32::MAX, i32::MIN]);
         Self { group_widths, elements: 0, codes, natural_zeros: 0, saturated: 0, extremes, code_extremes: extremes }
-    }
-
-    /// Adds one value.
-    pub fn add(&mut self, map: CodeMap, x: f32) {
-        let (rounded, code) = map.rounded_and_code(x);
-        self.elements += 1;
-        self.codes[(code - map.lo) as usize] += 1;
-        self.natural_zeros += u64::from(x == 0.0);
-        self.saturated += u64::from(rounded != code);
-        self.extremes = [self.extremes[0].min(key(x)), self.extremes[1].max(key(x))];
-        self.code_extremes = [self.code_extremes[0].min(code), self.code_extremes[1].max(code)];
     }
 
     /// Adds what other values of the operand added up to.

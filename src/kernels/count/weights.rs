@@ -1,0 +1,126 @@
+//! Counting weights, filter by filter.
+
+use super::code::{CodeMap, Encoder, bits, booth4, naf, popcount, runs, width};
+use super::sums::{GROUP_SIZES, ValueSums, key};
+use crate::kernels::isa::{Isa, Kernel};
+use crate::kernels::simd::Simd;
+
+const GROUP: usize = GROUP_SIZES[0];
+
+/// Sums over filters that meet the same input channels.
+pub struct FilterSums {
+    map: CodeMap,
+    encoder: Encoder,
+    taps: usize,
+    /// Non-zero codes, `[channel][tap]`.
+    pub nonzero: Vec<u32>,
+    /// Widths of values, `[channel][tap]`.
+    pub width: Vec<u32>,
+    /// Terms of values, `[channel][tap]`.
+    pub terms: Vec<u32>,
+    /// Widths of groups of 16 channels, `[channel / 16][tap]`.
+    pub g16: Vec<u32>,
+    /// Groups of 16 channels that are all zero, `[channel / 16][tap]`.
+    pub g16_zero: Vec<u32>,
+    /// Of the filter added last, `[channel][tap]`.
+    codes: Vec<i16>,
+    /// Of the filter added last, what its groups' magnitudes and codes have in any bit, `[channel / 16][tap]`.
+    any: Vec<(u16, i16)>,
+}
+
+impl FilterSums {
+    /// Of no filter yet, for filters of `channels` input channels and `taps` taps.
+    pub fn new(channels: usize, taps: usize, map: CodeMap, encoder: Encoder) -> Self {
+        let (values, groups) = (channels * taps, channels.div_ceil(GROUP) * taps);
+        let zeros = |len: usize| vec![0; len];
+        Self {
+            map,
+            encoder,
+            taps,
+            nonzero: zeros(values),
+            width: zeros(values),
+            terms: zeros(values),
+            g16: zeros(groups),
+            g16_zero: zeros(groups),
+            codes: vec![0; values],
+            any: vec![(0, 0); groups],
+        }
+    }
+
+    /// Adds `filter`, `[channel][tap]`, here and, wherever its values stand, to `values`. Returns its non-zero codes.
+    pub fn add(&mut self, isa: Isa, filter: &[f32], values: &mut ValueSums) -> u64 {
+        assert_eq!(filter.len(), self.codes.len(), "one weight a channel and tap");
+        isa.run(Add { sums: self, filter, values })
+    }
+
+    /// Bits and sign of the groups of 16 of the filter added last, `[channel / 16][tap]`.
+    pub fn groups(&self) -> impl Iterator<Item = (u16, bool)> {
+        self.any.iter().map(|&(magnitudes, codes)| (bits(magnitudes), codes < 0))
+    }
+}
+
+struct Add<'a> {
+    sums: &'a mut FilterSums,
+    filter: &'a [f32],
+    values: &'a mut ValueSums,
+}
+
+/// Plain loops that each do one thing: the compiler makes vectors of them at every level.
+impl Kernel for Add<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> u64 {
+        let Self { sums, filter, values } = self;
+        let (map, taps) = (sums.map, sums.taps);
+        let (mut natural_zeros, mut saturated) = (0_u32, 0_u32);
+        let ([mut least, mut most], [mut lowest, mut highest]) = (values.extremes, values.code_extremes);
+        for (place, &x) in sums.codes.iter_mut().zip(filter) {
+            let (rounded, code) = map.rounded_and_code(x);
+            *place = code as i16;
+            natural_zeros += u32::from(x == 0.0);
+            saturated += u32::from(rounded != code);
+            (least, most) = (least.min(key(x)), most.max(key(x)));
+            (lowest, highest) = (lowest.min(code), highest.max(code));
+        }
+        values.elements += filter.len() as u64;
+        values.natural_zeros += u64::from(natural_zeros);
+        values.saturated += u64::from(saturated);
+        (values.extremes, values.code_extremes) = ([least, most], [lowest, highest]);
+        for &code in &sums.codes {
+            values.codes[(i32::from(code) - map.lo) as usize] += 1;
+        }
+        let mut nonzeros = 0_u32;
+        for ((nonzero, width_sum), &code) in sums.nonzero.iter_mut().zip(&mut sums.width).zip(&sums.codes) {
+            *nonzero += u32::from(code != 0);
+            nonzeros += u32::from(code != 0);
+            *width_sum += u32::from(width(code.into()));
+        }
+        match sums.encoder {
+            Encoder::Naf => add_terms(&mut sums.terms, &sums.codes, naf),
+            Encoder::Popcount => add_terms(&mut sums.terms, &sums.codes, popcount),
+            Encoder::Booth4 => add_terms(&mut sums.terms, &sums.codes, booth4),
+            Encoder::Runs => add_terms(&mut sums.terms, &sums.codes, runs),
+        }
+        for (any, codes) in sums.any.chunks_exact_mut(taps).zip(sums.codes.chunks(GROUP * taps)) {
+            any.fill((0, 0));
+            for codes in codes.chunks_exact(taps) {
+                for (any, &code) in any.iter_mut().zip(codes) {
+                    *any = (any.0 | code.unsigned_abs(), any.1 | code);
+                }
+            }
+        }
+        for ((g16, zero), any) in sums.g16.iter_mut().zip(&mut sums.g16_zero).zip(&sums.any) {
+            *g16 += u32::from(bits(any.0)) + u32::from(any.1 < 0);
+            *zero += u32::from(any.0 == 0);
+        }
+        nonzeros.into()
+    }
+}
+
+#[inline(always)]
+fn add_terms(sums: &mut [u32], codes: &[i16], terms: impl Fn(u16) -> u16) {
+    for (sum, code) in sums.iter_mut().zip(codes) {
+        *sum += u32::from(terms(code.unsigned_abs()));
+    }
+}
