@@ -185,6 +185,10 @@ impl Kernel for Pass<'_> {
         let mut lanes = LaneTotals::default();
         let mut values = std::mem::take(&mut counter.values);
         counter.lines.start();
+        if counter.coding.encoder.is_some() && part.region.rows.start == 0 && part.region.blocks.start == 0 {
+            // They were last needed an image ago.
+            counter.lines.histogram.call(counter.coding.map.lo, counter.coding.map.hi);
+        }
         let classes = Arc::clone(&counter.sums.classes);
         match (counter.grouping, part.tensor) {
             (Grouping::Channels, Tensor::Reals(image)) if image.geometry.lanes != LANES => {
@@ -234,9 +238,9 @@ impl Counter {
         for (class, rows) in part.rows_of(&classes[0]) {
             for rows in rows.split(at_once) {
                 self.lines.begin(rows.count, pixels);
-                // The lines are coded first, and what they will be added to was last needed an image ago.
+                // What the next block's lines will be added to was last needed an image ago.
                 for class_of_columns in 0..classes[1].len() {
-                    let place = self.sums.place(class, class_of_columns, block);
+                    let place = self.sums.place(class, class_of_columns, (block + 1).min(self.sums.blocks() - 1));
                     self.pending[place].0.iter().for_each(|sums| prefetch::<_, WRITTEN>(sums.as_ptr()));
                     prefetch::<_, WRITTEN>(&raw const self.sums.groups[place]);
                 }

@@ -3,6 +3,10 @@
 use std::hint::cold_path;
 use std::ops::Range;
 
+use crate::kernels::tile::{WRITTEN, prefetch};
+
+/// Counts in a line of the cache.
+const LINE: usize = 64;
 /// Codes that can wait to be counted.
 const ROOM: usize = 512;
 /// Codes that are counted together.
@@ -37,6 +41,17 @@ impl CodeHistogram {
     pub(super) fn tally(&mut self) -> Tally<'_> {
         let Self { counts, rounds, codes, waiting, .. } = self;
         Tally { counts, rounds, codes, waiting: waiting.clone(), after: waiting }
+    }
+
+    /// Calls the counts of codes from `lo` to `hi` to the caches.
+    #[inline(always)]
+    pub(super) fn call(&self, lo: i32, hi: i32) {
+        let negative = self.counts.len() - lo.unsigned_abs() as usize;
+        for codes in [&self.counts[..=hi as usize], &self.counts[negative..]] {
+            for line in codes.chunks(LINE) {
+                prefetch::<_, WRITTEN>(line.as_ptr());
+            }
+        }
     }
 
     /// Notes that `values` codes more were added, zeros among them.
