@@ -71,6 +71,20 @@ proptest! {
 }
 
 #[test]
+fn bands_begin_at_whole_tiles_of_dilated_layers() {
+    let graph = network("ircnn_color", "width = 64");
+    let shape = Shape::new(graph.nodes[0].channels, 300, 24);
+    let x = images(shape.elements());
+    let options = EngineOptions::new(2);
+    let mut whole = Session::new(Arc::clone(&graph), shape, 1, options.clone()).unwrap();
+    assert!(graph.handles().any(|node| whole.kernel(node) == "winograd3"));
+    let memory = Plan::new(&graph, shape, 1, true).unwrap().bytes() / 2;
+    let mut banded = Banded::new(&graph, shape, &EngineOptions { memory, ..options }).unwrap().expect("several bands");
+    let (want, got) = (whole.run(&x, None).unwrap(), banded.run(&x, None).unwrap());
+    assert!(want.iter().zip(&got).all(|(a, b)| a.to_bits() == b.to_bits()));
+}
+
+#[test]
 fn networks_that_need_all_rows_are_run_whole() {
     let graph = Arc::new(models::build(models::card("resnet20-cifar").unwrap(), Params::Random(0)).unwrap().0);
     let options = EngineOptions { memory: 1, ..EngineOptions::new(1) };

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// Rows of output that a kernel may compute together, for a convolution whose whole output is `output`: bands start at
 /// multiples of them in every layer, so that a row is in the same place of its group in the band as in the whole image.
 fn tile(conv: &Conv, output: Shape) -> usize {
-    conv.dilation.0 * if conv.kernel == (3, 3) { winograd_tile((output.h, output.w), conv.dilation) } else { 1 }
+    if conv.kernel == (3, 3) { conv.dilation.0 * winograd_tile((output.h, output.w), conv.dilation) } else { 1 }
 }
 
 /// A graph prepared for images of one size, in bands.

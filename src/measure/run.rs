@@ -84,7 +84,8 @@ impl Calibration {
     }
 
     /// The weights' side of every layer, and empty sums.
-    fn tallies(&self, model: &Model, pool: &Pool) -> Result<Vec<LayerTally>> {
+    fn tallies(&self, model: &Model, backend: &Backend) -> Result<Vec<LayerTally>> {
+        let isa = isa_of(backend);
         // What is taken of the extents here does not depend on the size of the inputs.
         let shapes = self.shapes(model, model.input_shape())?;
         let tally = |i: usize| {
@@ -95,14 +96,14 @@ impl Calibration {
                 images: 0,
                 lowest: [activations.lo, weights.lo],
                 activations: ActivationSums::new(&shape, self.counted().map_or(0, |_| activations.codes())),
-                weights: WeightSums::count(&shape, &values, weights, self.settings.encoder),
+                weights: WeightSums::count(isa, &shape, &values, weights, self.settings.encoder),
                 recurrent: layer
                     .recurrent
-                    .then(|| RecurrentSums::count(&shape, &values, weights, self.settings.encoder)),
+                    .then(|| RecurrentSums::count(isa, &shape, &values, weights, self.settings.encoder)),
                 shape,
             }
         };
-        Ok(pool.map(shapes.len(), tally))
+        Ok(backend.pool().map(shapes.len(), tally))
     }
 
     /// What counts along sequences, one a measured layer that is a product of an LSTM, for runs of `data`.
@@ -139,16 +140,21 @@ impl Calibration {
     }
 }
 
+/// The level at which is counted.
+fn isa_of(backend: &Backend) -> Isa {
+    match backend {
+        Backend::Native(options) => options.isa,
+        Backend::Candle(..) => Isa::best(),
+    }
+}
+
 /// Watchers of layers, each with what makes one worker's accumulator of it.
 fn watchers<'a, T: Accumulate>(
     model: &Model,
     backend: &Backend,
     layers: impl Iterator<Item = (&'a MeasuredLayer, impl FnMut() -> T)>,
 ) -> Watchers<T> {
-    let isa = match backend {
-        Backend::Native(options) => options.isa,
-        Backend::Candle(..) => Isa::best(),
-    };
+    let isa = isa_of(backend);
     let none = || model.graph.nodes.iter().map(|_| None).collect();
     let mut watchers = Watchers { inputs: none(), insides: none() };
     for (layer, make) in layers {
@@ -173,7 +179,8 @@ pub fn calibrate(
     calibrate_on(&mut executor, feed, settings, monitor)
 }
 
-/// Calibrates, then measures with these ranges: [`calibrate`] and [`measure`] with the weights packed once.
+/// Calibrates, then measures with these ranges: [`calibrate`] and [`measure`] in one preparation, so that weights
+/// of networks that see images of one size are packed once.
 ///
 /// # Errors
 /// As [`calibrate`].
@@ -245,11 +252,11 @@ impl Counting {
         self,
         calibration: &Calibration,
         model: &Model,
-        pool: &Pool,
+        backend: &Backend,
         tallies: &mut Vec<LayerTally>,
     ) -> Result<()> {
         if tallies.is_empty() {
-            *tallies = calibration.tallies(model, pool)?;
+            *tallies = calibration.tallies(model, backend)?;
         }
         let mut counters = self.probe;
         for first in self.operands.firsts() {
@@ -304,7 +311,7 @@ fn measure_on(
     let skipped = feed.run(Stage::Measure, monitor, |samples| {
         let input = shape_of(&samples[0]);
         if let Some(done) = counting.take_if(|counting| counting.input != input) {
-            done.finish(calibration, model, backend.pool(), &mut result.layers)?;
+            done.finish(calibration, model, backend, &mut result.layers)?;
         }
         let counting = match &mut counting {
             Some(counting) => counting,
@@ -326,8 +333,8 @@ fn measure_on(
     })?;
     drop(executor);
     match counting {
-        Some(done) => done.finish(calibration, model, backend.pool(), &mut result.layers)?,
-        None => result.layers = calibration.tallies(model, backend.pool())?,
+        Some(done) => done.finish(calibration, model, backend, &mut result.layers)?,
+        None => result.layers = calibration.tallies(model, backend)?,
     }
     for (tally, sequences) in result.layers.iter_mut().zip(&sequences) {
         if let Some(sequences) = sequences {

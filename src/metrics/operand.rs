@@ -191,3 +191,35 @@ pub fn sum_operands<'a>(parts: impl IntoIterator<Item = &'a Operand>) -> Operand
         ..sum
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_codes_by_hand() {
+        let map = CodeMap { scale: 4.0, lo: -7, hi: 7 };
+        let mut values = ValueSums::new(map.codes());
+        // -2 twice, 0 five times, 3 once, 7 four times.
+        for (code, count) in [(-2, 2), (0, 5), (3, 1), (7, 4)] {
+            values.codes[(code - map.lo) as usize] = count;
+        }
+        values.elements = 12;
+        let coding = Coding { map, bits: 4, unit: Some(1.0), stored: None };
+        let told = operand(&values, vec![4, 3], &coding);
+        assert_eq!((told.zeros, told.negative, told.dead_channels), (5, Some(2), 0));
+        // Sum 27, of squares 213: over 4 codes a unit.
+        let variance: f64 = 213.0 / 12.0 - (27.0 / 12.0_f64).powi(2);
+        assert_eq!(told.mean, Some(27.0 / 12.0 / 4.0));
+        assert!((told.std.unwrap() - variance.sqrt() / 4.0).abs() < 1e-12);
+        assert_eq!(told.width_histogram.unwrap()[..5], [5, 0, 1, 6, 0]);
+        // 2 = 10, 3 = 11 = 4 - 1, 7 = 111 = 8 - 1.
+        let terms = told.terms.unwrap();
+        assert_eq!((terms.naf.terms, terms.popcount.terms), (2 + 2 + 8, 2 + 2 + 12));
+        assert_eq!(told.zero_bits_sign_magnitude.unwrap().count, 48 - 16);
+        // -2 = 1110.
+        assert_eq!(told.zero_bits_twos_complement.unwrap().count, 48 - (6 + 2 + 12));
+        let entropy: f64 = [2.0, 5.0, 1.0, 4.0].into_iter().map(|n: f64| n / 12.0 * (12.0 / n).log2()).sum();
+        assert!((told.entropy.unwrap() - entropy).abs() < 1e-12);
+    }
+}

@@ -35,16 +35,20 @@ impl WeightSums {
     ///
     /// A group of 16 is 16 consecutive input channels of one filter at one tap, of 64 (256) those at 4 (16) consecutive
     /// columns; of a fully connected layer, consecutive features of one output.
-    pub fn count(shape: &LayerShape, weight: &[f32], map: CodeMap, encoder: Encoder) -> Self {
+    ///
+    /// # Panics
+    /// If there is not one weight for each place.
+    pub fn count(isa: Isa, shape: &LayerShape, weight: &[f32], map: CodeMap, encoder: Encoder) -> Self {
         let [filters, inputs, rows, columns] = shape.weight;
-        let (taps, isa) = (rows * columns, Isa::best());
+        let taps = rows * columns;
+        assert_eq!(weight.len(), filters * inputs * taps, "a weight for each place");
         let mut sums = Self {
             taps: Vec::with_capacity(shape.channels() * taps),
             filter_nonzeros: Vec::with_capacity(filters),
             values: ValueSums::new(map.codes()),
         };
         // Filters that meet the same channels stand side by side.
-        for filters in weight.chunks(shape.filters() * inputs * taps) {
+        for filters in weight.chunks((shape.filters() * inputs * taps).max(1)) {
             let mut same = FilterSums::new(inputs, taps, map, encoder);
             for filter in filters.chunks(inputs * taps) {
                 sums.filter_nonzeros.push(same.add(isa, filter, &mut sums.values));
@@ -74,9 +78,10 @@ impl WeightSums {
 
 impl RecurrentSums {
     /// Counts the gates of `weight`, `[4·H, C]` as `shape` says; no step yet.
-    pub fn count(shape: &LayerShape, weight: &[f32], map: CodeMap, encoder: Encoder) -> Self {
+    pub fn count(isa: Isa, shape: &LayerShape, weight: &[f32], map: CodeMap, encoder: Encoder) -> Self {
         let gate = Self::gate(shape);
-        let gates = weight.chunks((weight.len() / 4).max(1)).map(|part| WeightSums::count(&gate, part, map, encoder));
+        let parts = weight.chunks((weight.len() / 4).max(1));
+        let gates = parts.map(|part| WeightSums::count(isa, &gate, part, map, encoder));
         Self { gates: gates.collect(), steps: Vec::new() }
     }
 }
@@ -89,6 +94,52 @@ impl ValueSums {
                 let most = group.iter().map(|group| group.0).max().unwrap_or(0);
                 let width = usize::from(most) + usize::from(group.iter().any(|group| group.1));
                 self.group_widths[size][width.min(MAX_WIDTH)] += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::kernels::count::{Classes, Grouping, count_reference};
+
+    #[test]
+    fn values_are_counted_as_value_by_value_on_every_level() {
+        let value = |i: usize| match i.wrapping_mul(2_654_435_761) >> 7 & 0xffff {
+            mixed if mixed % 3 == 0 => 0.0,
+            mixed => (mixed as f32 / 32768.0 - 1.0) * 2f32.powi(-((mixed & 7) as i32)),
+        };
+        for (weight, features) in [
+            ([7, 37, 3, 5], false),
+            ([5, 16, 1, 1], false),
+            ([6, 1, 5, 21], false),
+            ([3, 600, 1, 1], true),
+            ([2, 13, 1, 1], true),
+        ] {
+            let [filters, inputs, rows, columns] = weight;
+            let values: Vec<f32> = (0..filters * inputs * rows * columns).map(value).collect();
+            // All positions are of one class.
+            let axis = |size: usize| if features { Classes::single() } else { Classes::new(size, size, 1, 1, 0, 1) };
+            let classes = Arc::new([axis(rows), axis(columns)]);
+            let linear = LayerShape::linear([inputs, 1, 1], filters);
+            let shape = LayerShape { weight, features, ..linear };
+            let grouping = if features { Grouping::Features } else { Grouping::Channels };
+            for (encoder, map) in Encoder::ALL.into_iter().flat_map(|encoder| {
+                // A scale at which some saturate, and bytes.
+                [(29_000.0, -32_767, 32_767), (100.0, -127, 127)]
+                    .map(|(scale, lo, hi)| (encoder, CodeMap { scale: scale * 1.2, lo, hi }))
+            }) {
+                let want = count_reference(map, encoder, grouping, &classes, weight, &values);
+                let counted =
+                    Isa::available().into_iter().map(|isa| WeightSums::count(isa, &shape, &values, map, encoder));
+                let counted: Vec<WeightSums> = counted.collect();
+                assert!(counted[0].values == want.values, "{weight:?} {}", encoder.name());
+                assert!(counted.iter().all(|sums| *sums == counted[0]), "{weight:?} {}", encoder.name());
+                let nonzeros: u64 = counted[0].filter_nonzeros.iter().sum();
+                assert_eq!(nonzeros, counted[0].taps.iter().map(|tap| tap.nonzero).sum::<u64>());
             }
         }
     }

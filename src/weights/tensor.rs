@@ -285,31 +285,39 @@ fn gather(from: &[u8], size: usize, shape: &[usize], strides: &[usize]) -> Vec<u
     bytes
 }
 
-fn map<const N: usize, T, C: From<Vec<T>>>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> C {
-    // Into a `Vec` first: only there the loop is one of vectors.
-    let values: Vec<T> = bytes.as_chunks::<N>().0.iter().map(|chunk| value(*chunk)).collect();
-    values.into()
+fn map<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.as_chunks::<N>().0.iter().map(|element| value(*element)).collect()
+}
+
+/// [`map`] to where tensors are held.
+fn shared<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Arc<[f32]> {
+    let elements = bytes.as_chunks::<N>().0;
+    let mut values: Arc<[f32]> = std::iter::repeat_n(0.0, elements.len()).collect();
+    // Filled when it is there: only then the loop is one of vectors.
+    let places = Arc::get_mut(&mut values).expect("nobody else holds it");
+    places.iter_mut().zip(elements).for_each(|(place, element)| *place = value(*element));
+    values
 }
 
 /// Little-endian elements as `f32`, rounded to nearest where `f32` is narrower.
 fn decode(dtype: Dtype, bytes: &[u8]) -> Arc<[f32]> {
     match dtype {
-        Dtype::Bool => map(bytes, |[b]| if b == 0 { 0.0 } else { 1.0 }),
-        Dtype::U8 => map(bytes, |[b]| f32::from(b)),
-        Dtype::I8 => map(bytes, |[b]| f32::from(b.cast_signed())),
-        Dtype::U16 => map(bytes, |b| f32::from(u16::from_le_bytes(b))),
-        Dtype::I16 => map(bytes, |b| f32::from(i16::from_le_bytes(b))),
-        Dtype::U32 => map(bytes, |b| u32::from_le_bytes(b) as f32),
-        Dtype::I32 => map(bytes, |b| i32::from_le_bytes(b) as f32),
-        Dtype::U64 => map(bytes, |b| u64::from_le_bytes(b) as f32),
-        Dtype::I64 => map(bytes, |b| i64::from_le_bytes(b) as f32),
-        Dtype::F8E4M3 => map(bytes, |[b]| f8_e4m3(b)),
+        Dtype::Bool => shared(bytes, |[b]| if b == 0 { 0.0 } else { 1.0 }),
+        Dtype::U8 => shared(bytes, |[b]| f32::from(b)),
+        Dtype::I8 => shared(bytes, |[b]| f32::from(b.cast_signed())),
+        Dtype::U16 => shared(bytes, |b| f32::from(u16::from_le_bytes(b))),
+        Dtype::I16 => shared(bytes, |b| f32::from(i16::from_le_bytes(b))),
+        Dtype::U32 => shared(bytes, |b| u32::from_le_bytes(b) as f32),
+        Dtype::I32 => shared(bytes, |b| i32::from_le_bytes(b) as f32),
+        Dtype::U64 => shared(bytes, |b| u64::from_le_bytes(b) as f32),
+        Dtype::I64 => shared(bytes, |b| i64::from_le_bytes(b) as f32),
+        Dtype::F8E4M3 => shared(bytes, |[b]| f8_e4m3(b)),
         // The upper byte of a half.
-        Dtype::F8E5M2 => map(bytes, |[b]| f16::from_bits(u16::from(b) << 8).to_f32()),
-        Dtype::F16 => map(bytes, |b| f16::from_le_bytes(b).to_f32()),
-        Dtype::BF16 => map(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-        Dtype::F32 => map(bytes, f32::from_le_bytes),
-        Dtype::F64 => map(bytes, |b| f64::from_le_bytes(b) as f32),
+        Dtype::F8E5M2 => shared(bytes, |[b]| f16::from_bits(u16::from(b) << 8).to_f32()),
+        Dtype::F16 => shared(bytes, |b| f16::from_le_bytes(b).to_f32()),
+        Dtype::BF16 => shared(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+        Dtype::F32 => shared(bytes, f32::from_le_bytes),
+        Dtype::F64 => shared(bytes, |b| f64::from_le_bytes(b) as f32),
     }
 }
 

@@ -83,7 +83,7 @@ impl Problem {
             images: 0,
             lowest: [activations.lo, weights.lo],
             activations: ActivationSums::new(&self.shape, activations.codes()),
-            weights: WeightSums::count(&self.shape, &self.weights(), weights, self.encoder),
+            weights: WeightSums::count(Isa::best(), &self.shape, &self.weights(), weights, self.encoder),
             recurrent: None,
             shape: self.shape.clone(),
         };

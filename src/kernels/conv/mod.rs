@@ -15,6 +15,8 @@ mod narrow;
 mod tests;
 mod transforms;
 mod winograd;
+#[cfg(test)]
+mod winograd_tests;
 
 use std::ops::Range;
 

@@ -27,10 +27,10 @@ pub(super) struct Problem {
     pub(super) images: usize,
     pub(super) h: usize,
     pub(super) w: usize,
-    planar: bool,
+    pub(super) planar: bool,
     pub(super) extra: Halo,
-    residual: bool,
-    activation: Activation,
+    pub(super) residual: bool,
+    pub(super) activation: Activation,
     pub(super) seed: u32,
 }
 
@@ -124,7 +124,7 @@ impl Problem {
     }
 
     /// Output buffer and method at one level, with sentinels in its halo.
-    fn run(&self, isa: Isa, threads: usize, winograd: bool) -> (Vec<f32>, Geometry, &'static str) {
+    pub(super) fn run(&self, isa: Isa, threads: usize, winograd: bool) -> (Vec<f32>, Geometry, &'static str) {
         let s = &self.shape;
         let (oh, ow) = s.output(self.h, self.w);
         let xg = match self.planar {
@@ -249,7 +249,7 @@ pub(super) fn problems() -> impl Strategy<Value = Problem> {
 
 /// Against f64, relative to the output's root mean square: no error above `largest`, and their root mean square at most
 /// a fifth of it. Then bits and invariants.
-fn check(problem: &Problem, winograd: bool, largest: f64) -> Result<(), TestCaseError> {
+pub(super) fn check(problem: &Problem, winograd: bool, largest: f64) -> Result<(), TestCaseError> {
     let want: Vec<f64> = problem.naive();
     let rms = (want.iter().map(|v| v * v).sum::<f64>() / want.len() as f64).sqrt().max(1.0);
     let (first, yg, method) = problem.run(Isa::SCALAR, 1, winograd);

@@ -1,8 +1,9 @@
 //! Winograd's transforms along one axis, `G g`, `B^T d` and `A^T m`, for tiles of two, three and four outputs of three taps.
 //!
 //! A tile of four takes the interpolation points 0, ±11/16, ±3/2 and infinity, which lose half as much as the usual 0, ±1, ±2
-//! and infinity (why: Barabasz et al. 2020); a tile of three 0, ±5/8, 17/8 and infinity, which of all sixteenths lose least;
-//! a tile of two 0, ±1 and infinity. A pair of inputs between zeros takes Karatsuba's three products (of a Toeplitz matrix).
+//! and infinity (why: Barabasz et al. 2020); a tile of three 0, 1, -1/2, -2 and infinity, which lose half as much as the best
+//! that hold a pair of opposites; a tile of two 0, ±1 and infinity. A pair of inputs between zeros takes Karatsuba's three
+//! products (of a Toeplitz matrix).
 
 use crate::kernels::simd::Simd;
 
@@ -11,10 +12,6 @@ const NEAR: f32 = 11.0 / 16.0;
 const FAR: f32 = 3.0 / 2.0;
 const NEAR2: f32 = NEAR * NEAR;
 const FAR2: f32 = FAR * FAR;
-/// The finite points beside 0 of tiles of three outputs, exact in the same way: `±MIDDLE` and `OUTER`.
-const MIDDLE: f32 = 5.0 / 8.0;
-const OUTER: f32 = 17.0 / 8.0;
-const MIDDLE2: f32 = MIDDLE * MIDDLE;
 
 /// `G g` for one column (or row) of a filter, to `points` points.
 pub(super) fn transform_filter([a, b, c]: [f64; 3], points: usize) -> Vec<f64> {
@@ -27,9 +24,7 @@ pub(super) fn transform_filter([a, b, c]: [f64; 3], points: usize) -> Vec<f64> {
     // The filter's polynomial at a point, over the product of the point's distances to the others.
     let over = |point: f64, distances: f64| (a + b * point + c * point * point) / distances;
     if points == 5 {
-        let [p, q] = [MIDDLE, OUTER].map(f64::from);
-        let (first, last) = (a / (p * p * q), over(q, q * (q * q - p * p)));
-        return vec![first, over(p, 2.0 * p * p * (p - q)), over(-p, -2.0 * p * p * (p + q)), last, c];
+        return vec![-a, over(1.0, 4.5), over(-0.5, 1.125), over(-2.0, -9.0), c];
     }
     let [near, far, near2, far2] = [NEAR, FAR, NEAR2, FAR2].map(f64::from);
     let at = |point: f64, gap: f64| over(point, 2.0 * point * point * gap);
@@ -51,16 +46,13 @@ pub(super) fn input_side<S: Simd, const P: usize>(s: S, d: [S::V; P]) -> [S::V; 
         return sums;
     }
     if P == 5 {
-        let [p, q, p2] = [MIDDLE, OUTER, MIDDLE2].map(|value| s.splat(value));
-        // Without the pair's factor, and without the outer point's.
-        let (even, odd, top) = (s.fnma(p2, d[0], d[2]), s.fnma(p2, d[1], d[3]), s.fnma(p2, d[2], d[4]));
-        let (low, high) = (s.fnma(q, d[1], d[2]), s.fnma(q, d[2], d[3]));
+        let [more, most, half, two] = [1.5, 2.5, 0.5, 2.0].map(|value| s.splat(value));
         sums.copy_from_slice(&[
-            s.fnma(q, even, odd),
-            s.fma(p, low, high),
-            s.fnma(p, low, high),
-            odd,
-            s.fnma(q, odd, top),
+            s.fma(more, s.sub(d[2], d[1]), s.sub(d[3], d[0])),
+            s.fma(most, d[2], s.add(d[1], d[3])),
+            s.fnma(two, d[1], s.add(d[2], d[3])),
+            s.fnma(half, s.add(d[1], d[2]), d[3]),
+            s.fma(more, s.sub(d[3], d[2]), s.sub(d[4], d[1])),
         ]);
         return sums;
     }
@@ -88,12 +80,11 @@ pub(super) fn output_side<S: Simd, const T: usize, const P: usize>(s: S, m: [S::
         return sums;
     }
     if P == 5 {
-        let [p, q, p2, q2] = [MIDDLE, OUTER, MIDDLE2, OUTER * OUTER].map(|value| s.splat(value));
-        let (even, odd) = (s.add(m[1], m[2]), s.sub(m[1], m[2]));
+        let [quarter, half, two, four] = [0.25, 0.5, 2.0, 4.0].map(|value| s.splat(value));
         sums.copy_from_slice(&[
-            s.add(m[0], s.add(even, m[3])),
-            s.fma(q, m[3], s.mul(p, odd)),
-            s.fma(q2, m[3], s.fma(p2, even, m[4])),
+            s.add(s.add(m[0], m[1]), s.add(m[2], m[3])),
+            s.fnma(two, m[3], s.fnma(half, m[2], m[1])),
+            s.fma(four, m[3], s.fma(quarter, m[2], s.add(m[1], m[4]))),
         ]);
         return sums;
     }

@@ -1,7 +1,7 @@
 //! Winograd F(4x4, 3x3): 36 products in place of 144 for every 4x4 outputs (Lavin and Gray 2016); F(2x2, 3x3), 16 in
 //! place of 36, for maps so small that reading 36 transformed filters would take longer than multiplying by 16. For dilated
 //! convolutions with small phases F(3x3, 3x3), 25 in place of 81, and where a phase has two rows and two columns, so that
-//! each output meets two taps along an axis, Karatsuba's, 9 in place of 16.
+//! each output meets two taps along an axis, Karatsuba's, 9 in place of the 16 that are not with zeros.
 //!
 //! `Y = A^T [(G g G^T) * (B^T d B)] A`. The transforms run over sixteen channels at a time without a shuffle; each of the
 //! points is a 1x1 convolution over the tiles.
@@ -23,9 +23,9 @@ use crate::kernels::simd::Simd;
 
 /// Most products of a tile.
 const MOST_POINTS: usize = 36;
-/// Smallest maps on which the transforms pay, to tiles of 4 and of 2.
+/// Smallest maps (or phases) on which tiles of 4 always pay, and maps on which tiles of 2 do.
 const SMALLEST_MAP: [usize; 2] = [12, 5];
-/// Fewest filters, all channels counted, whose transforms to tiles of 2 pay.
+/// Fewest filters, all channels counted, whose transforms pay on smaller maps.
 const FEWEST_FILTERS: usize = 64 * 64;
 /// Bytes of transformed input and products that a task keeps in the second-level cache.
 const CACHED: usize = 1_200_000;
@@ -66,14 +66,20 @@ impl Tile {
             (rows, columns) if rows.min(columns) >= SMALLEST_MAP[0] => four,
             _ if dilation == (1, 1) => two,
             (2, 2) => PAIR,
-            _ => [two, three, four].into_iter().min_by_key(|tile| tile.products(whole, dilation)).unwrap_or(two),
+            _ => [three, four].into_iter().fold(two, |best, tile| match tile.cost(whole, dilation) {
+                cost if cost < best.cost(whole, dilation) => tile,
+                _ => best,
+            }),
         }
     }
 
-    /// Products of an input with a filter that a map takes.
-    fn products(self, (rows, columns): (usize, usize), dilation: (usize, usize)) -> usize {
-        let along = |size: usize, dilation: usize| starts(self.outputs, size, dilation).len() * self.inputs;
-        along(rows, dilation.0) * along(columns, dilation.1)
+    /// What a map costs, in products of an input with a filter: of few tiles, reading the filters costs as much as more.
+    fn cost(self, (rows, columns): (usize, usize), dilation: (usize, usize)) -> usize {
+        let tiles = |size: usize, dilation: usize| {
+            let (cells, longer) = (size / dilation, size % dilation);
+            longer * (cells + 1).div_ceil(self.outputs) + (dilation - longer) * cells.div_ceil(self.outputs)
+        };
+        self.inputs * self.inputs * (tiles(rows, dilation.0) * tiles(columns, dilation.1)).max(FEWEST)
     }
 }
 
@@ -98,7 +104,7 @@ impl Winograd {
         } else {
             let taps = live_taps(whole.0, down, (top, bottom)) * live_taps(whole.1, across, (left, right));
             let zeros_around = (top, bottom, left, right) == (down, down, across, across);
-            tile.products(whole, shape.dilation) * 5 <= taps * 4 && (tile != PAIR || zeros_around)
+            tile.cost(whole, shape.dilation) * 5 <= taps * 4 && (tile != PAIR || zeros_around)
         };
         (fits && pays).then_some(tile)
     }

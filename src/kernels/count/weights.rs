@@ -47,7 +47,7 @@ impl FilterSums {
         }
     }
 
-    /// Adds `filter`, `[channel][tap]`, here and, wherever its values stand, to `values`. Returns its non-zero codes.
+    /// Adds `filter`, `[channel][tap]`, here and, but for its groups, to `values`. Returns its non-zero codes.
     pub fn add(&mut self, isa: Isa, filter: &[f32], values: &mut ValueSums) -> u64 {
         assert_eq!(filter.len(), self.codes.len(), "one weight a channel and tap");
         isa.run(Add { sums: self, filter, values })
