@@ -115,11 +115,13 @@ impl Session {
         self.states.iter().map(|state| state.to_vec()).collect()
     }
 
-    /// Continues from `states`, as [`Session::states`] gave them for a session of the same graph and batch.
+    /// Continues from `states`, as [`Session::states`] gave them for a session of the same graph and batch; from zeros if
+    /// there are none.
     ///
     /// # Panics
     /// If they are of another one.
     pub fn set_states(&mut self, states: &[Vec<f32>]) {
+        self.states.iter_mut().for_each(|state| state.fill(0.0));
         self.states.iter_mut().zip(states).for_each(|(to, from)| to.copy_from_slice(from));
     }
 

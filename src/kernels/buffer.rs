@@ -20,7 +20,10 @@ impl<T: Copy + Default> Buffer<T> {
     /// `len` zeros.
     pub fn zeroed(len: usize) -> Self {
         const { assert!(size_of::<T>() * LANES == size_of::<Line<T>>(), "a line holds sixteen cells and nothing else") };
-        Self { lines: vec![Line([T::default(); LANES]); len.div_ceil(LANES)], len }
+        let mut lines = Vec::with_capacity(len.div_ceil(LANES));
+        ask_for_large_pages(lines.spare_capacity_mut());
+        lines.resize(len.div_ceil(LANES), Line([T::default(); LANES]));
+        Self { lines, len }
     }
 
     /// Makes it `len` long at least; what it holds is unspecified afterwards.
@@ -29,6 +32,26 @@ impl<T: Copy + Default> Buffer<T> {
             *self = Self::zeroed(len);
         }
     }
+}
+
+/// Bytes of a large page on the machines that have them by request.
+const LARGE_PAGE: usize = 2 << 20;
+
+/// Asks for large pages under `memory`, which is not touched yet: weights that are read once a run, from one end to the other,
+/// otherwise wait for the translation of every 4 KiB.
+fn ask_for_large_pages<T>(memory: &mut [std::mem::MaybeUninit<T>]) {
+    let (first, bytes) = (memory.as_mut_ptr().cast::<u8>(), size_of_val(memory));
+    let skipped = first.align_offset(LARGE_PAGE);
+    let whole = bytes.saturating_sub(skipped) / LARGE_PAGE * LARGE_PAGE;
+    #[cfg(target_os = "linux")]
+    if whole > 0 {
+        // SAFETY: the pages lie in `memory`, and the advice changes nothing that a program sees. Refused, it is not needed.
+        unsafe {
+            libc::madvise(first.add(skipped).cast(), whole, libc::MADV_HUGEPAGE);
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = whole;
 }
 
 impl<T> Deref for Buffer<T> {
@@ -62,7 +85,8 @@ mod tests {
 
     #[test]
     fn keeps_its_values_and_its_alignment() {
-        for len in [0, 1, 15, 16, 17, 1000] {
+        // The last has large pages where they are to be had.
+        for len in [0, 1, 15, 16, 17, 1000, 2_000_003] {
             let values: Vec<f32> = (0..len).map(|i| i as f32).collect();
             let buffer = Buffer::from(values.clone());
             assert_eq!(buffer[..], values[..]);

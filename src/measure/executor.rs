@@ -58,11 +58,15 @@ impl<'a> Executor<'a> {
         Self { model, backend, batch, goes_on, planned: None, states: Vec::new() }
     }
 
-    /// Forgets what goes on from one run to the next.
-    pub fn restart(&mut self) {
-        if self.goes_on {
-            self.planned = None;
-            self.states.clear();
+    /// Lets the next run start as the first one did.
+    ///
+    /// # Errors
+    /// As [`Runner::carry_states`].
+    pub fn restart(&mut self) -> Result<()> {
+        self.states.clear();
+        match &mut self.planned {
+            Some(planned) if self.goes_on => planned.runner.carry_states(&[]),
+            _ => Ok(()),
         }
     }
 

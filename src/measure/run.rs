@@ -193,7 +193,7 @@ pub fn calibrate_and_measure(
 ) -> Result<(Calibration, Measurement)> {
     let (feed, mut executor) = prepare(model, backend, data, settings);
     let calibration = calibrate_on(&mut executor, feed, settings, monitor)?;
-    executor.restart();
+    executor.restart()?;
     let measurement = measure_on(executor, feed, &calibration, monitor)?;
     Ok((calibration, measurement))
 }

@@ -25,7 +25,7 @@ use direct::Direct;
 use integer::Integer;
 use narrow::Narrow;
 use winograd::Winograd;
-pub use winograd::tile_of as winograd_tile;
+pub use winograd::winograd_tile;
 
 use super::activation::Activation;
 use super::buffer::Buffer;

@@ -52,7 +52,7 @@ pub(super) struct Tile {
 const PAIR: Tile = Tile { outputs: 2, inputs: 3 };
 
 /// Outputs along one side of the tiles in which Winograd's method computes a map of `rows` and `columns`.
-pub fn tile_of(whole: (usize, usize), dilation: (usize, usize)) -> usize {
+pub fn winograd_tile(whole: (usize, usize), dilation: (usize, usize)) -> usize {
     Tile::of(whole, dilation).outputs
 }
 
