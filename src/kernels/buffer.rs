@@ -1,29 +1,42 @@
 //! Buffers that start on a cache line: vectors in them do not straddle two.
 
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Arc;
 
-use super::geometry::LANES;
+use super::pages::{self, LINE, Piece};
 
-/// One vector, and one cache line.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Debug)]
-struct Line<T>([T; LANES]);
-
-/// A slice of four-byte cells on the heap, aligned to 64 bytes.
-#[derive(Clone, Debug, Default)]
+/// A slice of plain cells on the heap, aligned to a cache line.
 pub struct Buffer<T = f32> {
-    lines: Vec<Line<T>>,
+    first: NonNull<T>,
     len: usize,
+    /// Keeps the cells; nothing if there are none.
+    _piece: Option<Arc<Piece>>,
 }
+
+// SAFETY: it owns its cells as a vector does.
+unsafe impl<T: Send> Send for Buffer<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Buffer<T> {}
 
 impl<T: Copy + Default> Buffer<T> {
     /// `len` zeros.
+    ///
+    /// # Panics
+    /// If so many are more than the address space.
     pub fn zeroed(len: usize) -> Self {
-        const { assert!(size_of::<T>() * LANES == size_of::<Line<T>>(), "a line holds sixteen cells and nothing else") };
-        let mut lines = Vec::with_capacity(len.div_ceil(LANES));
-        ask_for_large_pages(lines.spare_capacity_mut());
-        lines.resize(len.div_ceil(LANES), Line([T::default(); LANES]));
-        Self { lines, len }
+        const { assert!(size_of::<T>() > 0 && align_of::<T>() <= LINE, "cells lie side by side from a line's start") };
+        if len == 0 {
+            return Self::default();
+        }
+        let bytes = len.checked_mul(size_of::<T>()).expect("less than the address space");
+        let (piece, first) = pages::part(bytes);
+        let first = first.cast::<T>();
+        for at in 0..len {
+            // SAFETY: the part has `len` cells, aligned, that nobody else has.
+            unsafe { first.add(at).write(T::default()) }
+        }
+        Self { first, len, _piece: Some(piece) }
     }
 
     /// Makes it `len` long at least; what it holds is unspecified afterwards.
@@ -34,40 +47,25 @@ impl<T: Copy + Default> Buffer<T> {
     }
 }
 
-/// Bytes of a large page on the machines that have them by request.
-const LARGE_PAGE: usize = 2 << 20;
-
-/// Asks for large pages under `memory`, which is not touched yet: weights that are read once a run, from one end to the other,
-/// otherwise wait for the translation of every 4 KiB.
-fn ask_for_large_pages<T>(memory: &mut [std::mem::MaybeUninit<T>]) {
-    let (first, bytes) = (memory.as_mut_ptr().cast::<u8>(), size_of_val(memory));
-    let skipped = first.align_offset(LARGE_PAGE);
-    let whole = bytes.saturating_sub(skipped) / LARGE_PAGE * LARGE_PAGE;
-    #[cfg(target_os = "linux")]
-    if whole > 0 {
-        // SAFETY: the pages lie in `memory`, and the advice changes nothing that a program sees. Refused, it is not needed.
-        unsafe {
-            libc::madvise(first.add(skipped).cast(), whole, libc::MADV_HUGEPAGE);
-        }
+impl<T> Default for Buffer<T> {
+    fn default() -> Self {
+        Self { first: NonNull::dangling(), len: 0, _piece: None }
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = whole;
 }
 
 impl<T> Deref for Buffer<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: a line is sixteen cells without padding (asserted by `zeroed`, the only one that makes lines), and the
-        // lines hold at least `len` cells.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        // SAFETY: `zeroed`, the only one that makes cells, has written them, and `_piece` keeps them.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
     }
 }
 
 impl<T> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as above, and the borrow is unique.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        // SAFETY: as above, no other buffer has these cells, and the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), self.len) }
     }
 }
 
@@ -84,13 +82,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_its_values_and_its_alignment() {
-        // The last has large pages where they are to be had.
-        for len in [0, 1, 15, 16, 17, 1000, 2_000_003] {
-            let values: Vec<f32> = (0..len).map(|i| i as f32).collect();
-            let buffer = Buffer::from(values.clone());
-            assert_eq!(buffer[..], values[..]);
-            assert!(buffer.as_ptr().addr().is_multiple_of(64), "{len}");
+    fn keep_their_values_and_their_alignment_beside_others() {
+        let lens = [0, 1, 15, 16, 17, 1000, 900_000, 1_048_576, 2_000_003];
+        let work = || {
+            let mut buffers: Vec<(usize, Buffer<u32>)> = Vec::new();
+            for round in 0..20 {
+                let len = lens[round % lens.len()];
+                buffers.push((round, (0..len).map(|i| (i ^ round) as u32).collect::<Vec<_>>().into()));
+                if round % 5 == 4 {
+                    // Others go where these were.
+                    buffers.drain(..3);
+                }
+                for (round, buffer) in &buffers {
+                    assert_eq!(buffer.len(), lens[round % lens.len()]);
+                    assert!(buffer.iter().enumerate().all(|(i, &value)| value == (i ^ round) as u32), "{round}");
+                    assert!(buffer.as_ptr().addr().is_multiple_of(LINE) || buffer.is_empty(), "{round}");
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(work))));
+    }
+
+    #[test]
+    fn start_with_zeros_where_others_were() {
+        for len in [1, 1000, 2_000_003] {
+            for _ in 0..3 {
+                let mut buffer = Buffer::<f32>::zeroed(len);
+                assert!(buffer.iter().all(|&value| value.to_bits() == 0));
+                buffer.fill(1.0);
+            }
         }
     }
 }

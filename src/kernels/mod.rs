@@ -15,6 +15,7 @@ pub mod integer_lstm;
 pub mod isa;
 pub mod linear;
 pub mod lstm;
+mod pages;
 pub mod peak;
 mod pixels;
 pub mod pointwise;
