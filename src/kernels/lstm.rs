@@ -10,7 +10,7 @@ use super::geometry::{Geometry, LANES};
 use super::isa::Kernel;
 use super::shared::Shared;
 use super::simd::Simd;
-use super::tile::{Loop, Reals, Walk, unrolled};
+use super::tile::{Loop, Reals, SECOND, Walk, prefetch, unrolled};
 
 /// Input, forget, cell, output.
 const GATES: usize = 4;
@@ -249,11 +249,21 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// Calls what the inputs of `sequence` give to `block` to the second-level cache: each step reads a column of its own.
+    #[inline(always)]
+    fn call(&self, sequence: usize, block: usize) {
+        for gate in 0..GATES {
+            let at = self.xg.at(sequence, gate * self.lstm.hidden / LANES + block, 0, self.column);
+            prefetch::<_, SECOND>(self.data.as_ptr().wrapping_add(at));
+            prefetch::<_, SECOND>(self.data.as_ptr().wrapping_add(at + self.xg.plane_len()));
+        }
+    }
+
     /// What the inputs of `sequence` give to `gate` of the hidden values of `block`.
     #[inline(always)]
     fn given<S: Simd>(&self, s: S, sequence: usize, gate: usize, block: usize) -> S::V {
-        let (hidden, first) = (self.lstm.hidden, gate * self.lstm.hidden + block * LANES);
-        let at = self.xg.at(sequence, first / LANES, 0, self.column);
+        let (hidden, start) = (self.lstm.hidden, gate * self.lstm.hidden % LANES);
+        let at = self.xg.at(sequence, gate * hidden / LANES + block, 0, self.column);
         if hidden.is_multiple_of(LANES) {
             return s.load(&self.data[at..]);
         }
@@ -264,7 +274,6 @@ impl<'a> Part<'a> {
         if let Some(next) = self.data.get(next..next + LANES) {
             lanes[LANES..].copy_from_slice(next);
         }
-        let start = first % LANES;
         lanes[start + (hidden - block * LANES).min(LANES)..].fill(0.0);
         s.load(&lanes[start..])
     }
@@ -320,6 +329,10 @@ impl Step<'_> {
         let (inputs, values) = (lstm.outputs.next_multiple_of(CHAINS), lstm.output_blocks() * LANES);
         let half = inputs / CHAINS;
         let before = &before[first * values..][..N * values];
+        let next = if self.back { block.wrapping_sub(1) } else { block + 1 };
+        if part.blocks.contains(&next) {
+            (0..N).for_each(|n| part.call(part.sequences.start + first + n, next));
+        }
         // No closures: code in them would not be compiled for the level.
         let mut sums = [[[s.splat(0.0); N]; GATES]; CHAINS];
         for gate in 0..GATES {

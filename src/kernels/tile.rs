@@ -244,7 +244,7 @@ impl Walk {
 /// Into the first-level cache, as x86-64 numbers it.
 pub const NEAR: i32 = 3;
 /// Into the second-level cache.
-const SECOND: i32 = 2;
+pub const SECOND: i32 = 2;
 /// Into the first-level cache, to be written there.
 pub const WRITTEN: i32 = 7;
 
