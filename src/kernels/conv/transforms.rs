@@ -13,23 +13,26 @@ const FAR: f32 = 3.0 / 2.0;
 const NEAR2: f32 = NEAR * NEAR;
 const FAR2: f32 = FAR * FAR;
 
-/// `G g` for one column (or row) of a filter, to `points` points.
-pub(super) fn transform_filter([a, b, c]: [f64; 3], points: usize) -> Vec<f64> {
+/// Most points of a tile's side.
+const MOST: usize = 6;
+
+/// `G g` for one column (or row) of a filter, to the first `points` points.
+pub(super) fn transform_filter([a, b, c]: [f64; 3], points: usize) -> [f64; MOST] {
     if points == 3 {
-        return vec![b, c - b, a - b];
+        return [b, c - b, a - b, 0.0, 0.0, 0.0];
     }
     if points == 4 {
-        return vec![a, (a + b + c) / 2.0, (a - b + c) / 2.0, c];
+        return [a, (a + b + c) / 2.0, (a - b + c) / 2.0, c, 0.0, 0.0];
     }
     // The filter's polynomial at a point, over the product of the point's distances to the others.
     let over = |point: f64, distances: f64| (a + b * point + c * point * point) / distances;
     if points == 5 {
-        return vec![-a, over(1.0, 4.5), over(-0.5, 1.125), over(-2.0, -9.0), c];
+        return [-a, over(1.0, 4.5), over(-0.5, 1.125), over(-2.0, -9.0), c, 0.0];
     }
     let [near, far, near2, far2] = [NEAR, FAR, NEAR2, FAR2].map(f64::from);
     let at = |point: f64, gap: f64| over(point, 2.0 * point * point * gap);
     let [near_gap, far_gap] = [near2 - far2, far2 - near2];
-    vec![a / (near2 * far2), at(near, near_gap), at(-near, near_gap), at(far, far_gap), at(-far, far_gap), c]
+    [a / (near2 * far2), at(near, near_gap), at(-near, near_gap), at(far, far_gap), at(-far, far_gap), c]
 }
 
 /// `B^T d` for one column (or row).

@@ -118,7 +118,7 @@ impl Winograd {
                 std::array::from_fn(|s| transform_filter(std::array::from_fn(|r| f64::from(taps[r * 3 + s])), patch));
             for row in 0..patch {
                 let values = transform_filter(std::array::from_fn(|s| columns[s][row]), patch);
-                for (column, value) in values.into_iter().enumerate() {
+                for (column, value) in values.into_iter().take(patch).enumerate() {
                     points[row * patch + column][filter] = value as f32;
                 }
             }

@@ -11,7 +11,11 @@ use super::super::sums::{NONZERO, NONZERO_G16, TERMS, WIDTH};
 use super::add::{NONE, add_to, split, terms};
 use super::fold::{FOLDED, FOUR, fold, join_32};
 use crate::kernels::geometry::LANES;
+use crate::kernels::pages::LINE;
+use crate::kernels::tile::{NEAR, prefetch};
 
+/// How many bytes ahead reals are called to the cache: those of large maps come from memory.
+const AHEAD: usize = 2048;
 /// Bits of infinity.
 const INFINITE: u32 = 0x7f80_0000;
 
@@ -103,7 +107,13 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
             let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
             for four in 0..whole {
                 (a, b, c) = (b, c, d);
-                d = self.four(x.add(four * FOUR / 2 * self.couple), FOUR, to.add(four * FOUR / 2));
+                let x = x.add(four * FOUR / 2 * self.couple);
+                if KIND != BYTES {
+                    for line in (0..FOUR * LANES * size_of::<f32>()).step_by(LINE) {
+                        prefetch::<_, NEAR>(x.wrapping_add(AHEAD + line));
+                    }
+                }
+                d = self.four(x, FOUR, to.add(four * FOUR / 2));
                 if KEEP {
                     self.tally.count_blocks(blocks);
                 }
