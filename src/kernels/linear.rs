@@ -13,8 +13,6 @@ use super::tile::{Loop, Reals, Walk, unrolled};
 const SET: usize = 8;
 /// Images computed together, with all blocks of a set.
 const IMAGES: usize = 3;
-/// How many weights ahead are called into cache where each is used once: hardware stops looking at the end of a page.
-const AHEAD: usize = 4096;
 /// Images computed together with one block where registers are few.
 const FEW_REGISTERS: usize = 6;
 
@@ -138,8 +136,7 @@ impl Set<'_> {
         let row = Loop { count: xg.h, input: xg.row_len(), weights: run * width };
         let plane = Loop { count: xg.blocks(), input: xg.plane_len(), weights: xg.h * row.weights };
         let once = Loop { count: 1, input: 0, weights: 0 };
-        let ahead = if P == 1 { AHEAD } else { 0 };
-        let walk = Walk { outer: [plane, row, once], run, pixel: xg.image_len(), width, ahead };
+        let walk = Walk { outer: [plane, row, once], run, pixel: xg.image_len(), width, ahead: 0 };
         let from = &x[xg.at(image, 0, 0, 0)..];
         let weights = &linear.weights[self.first * LANES * linear.features + block * LANES..];
         debug_assert!(walk.fits(P, B, from.len(), weights.len()));
