@@ -121,6 +121,7 @@ impl Session {
     /// # Panics
     /// If they are of another one.
     pub fn set_states(&mut self, states: &[Vec<f32>]) {
+        assert!(states.is_empty() || states.len() == self.states.len(), "states of this graph");
         self.states.iter_mut().for_each(|state| state.fill(0.0));
         self.states.iter_mut().zip(states).for_each(|(to, from)| to.copy_from_slice(from));
     }

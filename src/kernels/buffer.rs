@@ -4,7 +4,8 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::pages::{self, LINE, Piece};
+use super::geometry::LINE;
+use super::pages::{self, Piece};
 
 /// A slice of plain cells on the heap, aligned to a cache line.
 pub struct Buffer<T = f32> {
@@ -57,7 +58,7 @@ impl<T> Deref for Buffer<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `zeroed`, the only one that makes cells, has written them, and `_piece` keeps them.
+        // SAFETY: `zeroed`, the only one that makes cells, has written them, and `_piece` keeps them; or there are none.
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
     }
 }
@@ -90,7 +91,6 @@ mod tests {
                 let len = lens[round % lens.len()];
                 buffers.push((round, (0..len).map(|i| (i ^ round) as u32).collect::<Vec<_>>().into()));
                 if round % 5 == 4 {
-                    // Others go where these were.
                     buffers.drain(..3);
                 }
                 for (round, buffer) in &buffers {
@@ -112,5 +112,11 @@ mod tests {
                 buffer.fill(1.0);
             }
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "less than the address space")]
+    fn more_than_the_address_space_is_refused() {
+        Buffer::<f32>::zeroed(usize::MAX / 4);
     }
 }

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 /// Channels in one block; the same on every instruction set, so that sums have one order everywhere.
 pub const LANES: usize = 16;
+/// Bytes of a cache line, and of a block's lanes.
+pub const LINE: usize = LANES * size_of::<f32>();
 
 /// Zero cells kept around each plane, so that convolutions read their padding instead of branching.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

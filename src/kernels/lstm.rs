@@ -294,11 +294,9 @@ impl Kernel for Step<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // Sequences that run together share each weight that is loaded.
+        // Sequences that run together share each weight that is loaded; their groups are as equal as can be.
         let lstm = self.part.lstm;
-        let most = if S::REGISTERS >= 32 { MOST_TOGETHER } else { 1 };
-        let blocks = &self.part.blocks;
-        // In groups as equal as can be.
+        let (blocks, most) = (&self.part.blocks, if S::REGISTERS >= 32 { MOST_TOGETHER } else { 1 });
         let groups = self.part.sequences.len().div_ceil(most);
         for i in 0..blocks.len() {
             let block = if self.back { blocks.end - 1 - i } else { blocks.start + i };
@@ -331,7 +329,9 @@ impl Step<'_> {
         let before = &before[first * values..][..N * values];
         let next = if self.back { block.wrapping_sub(1) } else { block + 1 };
         if part.blocks.contains(&next) {
-            (0..N).for_each(|n| part.call(part.sequences.start + first + n, next));
+            for n in 0..N {
+                part.call(part.sequences.start + first + n, next);
+            }
         }
         // No closures: code in them would not be compiled for the level.
         let mut sums = [[[s.splat(0.0); N]; GATES]; CHAINS];

@@ -180,7 +180,7 @@ pub fn calibrate(
 }
 
 /// Calibrates, then measures with these ranges: [`calibrate`] and [`measure`] in one preparation, so that weights
-/// of networks that see images of one size are packed once.
+/// of networks that see inputs of one size are packed once.
 ///
 /// # Errors
 /// As [`calibrate`].

@@ -16,7 +16,7 @@ const FAR2: f32 = FAR * FAR;
 /// Most points of a tile's side.
 const MOST: usize = 6;
 
-/// `G g` for one column (or row) of a filter, to the first `points` points.
+/// `G g` for one column (or row) of a filter, to the first `points` points; the others are zero.
 pub(super) fn transform_filter([a, b, c]: [f64; 3], points: usize) -> [f64; MOST] {
     if points == 3 {
         return [b, c - b, a - b, 0.0, 0.0, 0.0];

@@ -10,8 +10,7 @@ use super::super::source::{Source, Values};
 use super::super::sums::{NONZERO, NONZERO_G16, TERMS, WIDTH};
 use super::add::{NONE, add_to, split, terms};
 use super::fold::{FOLDED, FOUR, fold, join_32};
-use crate::kernels::geometry::LANES;
-use crate::kernels::pages::LINE;
+use crate::kernels::geometry::{LANES, LINE};
 use crate::kernels::tile::{NEAR, prefetch};
 
 /// How many bytes ahead reals are called to the cache: those of large maps come from memory.
@@ -109,7 +108,7 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
                 (a, b, c) = (b, c, d);
                 let x = x.add(four * FOUR / 2 * self.couple);
                 if KIND != BYTES {
-                    for line in (0..FOUR * LANES * size_of::<f32>()).step_by(LINE) {
+                    for line in (0..FOUR * LINE).step_by(LINE) {
                         prefetch::<_, NEAR>(x.wrapping_add(AHEAD + line));
                     }
                 }
