@@ -13,11 +13,11 @@ const FAR: f32 = 3.0 / 2.0;
 const NEAR2: f32 = NEAR * NEAR;
 const FAR2: f32 = FAR * FAR;
 
-/// Most points of a tile's side.
-const MOST: usize = 6;
+/// Most points along a tile's side.
+pub(super) const MOST_POINTS: usize = 6;
 
 /// `G g` for one column (or row) of a filter, to the first `points` points; the others are zero.
-pub(super) fn transform_filter([a, b, c]: [f64; 3], points: usize) -> [f64; MOST] {
+pub(super) fn transform_filter([a, b, c]: [f64; 3], points: usize) -> [f64; MOST_POINTS] {
     if points == 3 {
         return [b, c - b, a - b, 0.0, 0.0, 0.0];
     }

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::direct::{Direct, Segment, live_taps};
 use super::epilogue::Area;
-use super::transforms::{input_side, output_side, transform_filter};
+use super::transforms::{MOST_POINTS, input_side, output_side, transform_filter};
 use super::{ConvShape, Job};
 use crate::kernels::activation::Activation;
 use crate::kernels::buffer::Buffer;
@@ -22,7 +22,7 @@ use crate::kernels::shared::Shared;
 use crate::kernels::simd::Simd;
 
 /// Most products of a tile.
-const MOST_POINTS: usize = 36;
+const MOST_PRODUCTS: usize = MOST_POINTS * MOST_POINTS;
 /// Smallest maps (or phases) on which tiles of 4 always pay, and maps on which tiles of 2 do.
 const SMALLEST_MAP: [usize; 2] = [12, 5];
 /// Fewest filters, all channels counted, whose transforms pay on smaller maps.
@@ -266,7 +266,7 @@ impl<const T: usize, const P: usize> Kernel for Inputs<'_, T, P> {
         let (height, width) = (xg.halo.top + xg.h + xg.halo.bottom, xg.halo.left + xg.w + xg.halo.right);
         // Of a pair the first input that is not zero, which its second output begins at.
         let skipped = if P == PAIR.inputs { (down, across) } else { (0, 0) };
-        let mut edge = [0.0; MOST_POINTS * LANES];
+        let mut edge = [0.0; MOST_PRODUCTS * LANES];
         for block in 0..xg.blocks() {
             for (index, &Place { image, row, column }) in tiles.iter().enumerate() {
                 // In the frame of the buffer.

@@ -3,10 +3,9 @@
 use std::hint::cold_path;
 use std::ops::Range;
 
+use crate::kernels::geometry::LINE;
 use crate::kernels::tile::{WRITTEN, prefetch};
 
-/// Counts in a line of the cache.
-const LINE: usize = 64;
 /// Codes that can wait to be counted.
 const ROOM: usize = 512;
 /// Codes that are counted together.
