@@ -1,9 +1,11 @@
 //! Memory on large pages: weights and maps are read from one end to the other, and otherwise wait for the translation of
 //! every 4 KiB. Small parts share pieces; a piece lives until the last of its parts is gone.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use memmap2::{MmapMut, MmapRaw};
 
 use super::geometry::LINE;
 
@@ -14,40 +16,32 @@ const PIECE: usize = 8 * PAGE;
 /// Bytes from which on a part is a piece of its own.
 const LARGE: usize = PIECE / 4;
 
-/// Memory that starts on a large page.
-pub(super) struct Piece {
-    first: NonNull<u8>,
-    layout: Layout,
-}
-
-// SAFETY: it is memory, which any thread may free; who has parts of it answers for these.
-unsafe impl Send for Piece {}
-// SAFETY: as above: nothing is done through a shared reference.
-unsafe impl Sync for Piece {}
+/// Memory that starts on a large page. It comes from the system: memory that an allocator gives a second time stays on the
+/// small pages it was first touched on.
+pub(super) struct Piece(MmapRaw);
 
 impl Piece {
-    /// At least `bytes` bytes, which are not none; uninitialised.
+    /// At least `bytes` bytes, which are zero.
     ///
     /// # Panics
     /// If so many are more than the address space.
     fn new(bytes: usize) -> Self {
-        let layout = bytes.checked_next_multiple_of(PAGE).and_then(|bytes| Layout::from_size_align(bytes, PAGE).ok());
-        let layout = layout.expect("less than the address space");
-        // SAFETY: the layout has bytes.
-        let Some(first) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        let bytes = bytes.checked_next_multiple_of(PAGE).and_then(|bytes| bytes.checked_add(PAGE));
+        let layout =
+            bytes.and_then(|bytes| Layout::from_size_align(bytes, 1).ok()).expect("less than the address space");
+        let Ok(memory) = MmapMut::map_anon(layout.size()) else { handle_alloc_error(layout) };
         #[cfg(target_os = "linux")]
-        // SAFETY: the pages are this piece's, and the advice changes nothing that a program sees. Refused, it is not needed.
-        unsafe {
-            libc::madvise(first.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE);
+        if let Err(error) = memory.advise(memmap2::Advice::HugePage) {
+            tracing::debug!("no large pages: {error}");
         }
-        Self { first, layout }
+        Self(memory.into())
     }
-}
 
-impl Drop for Piece {
-    fn drop(&mut self) {
-        // SAFETY: it was allocated so, and no part is left.
-        unsafe { dealloc(self.first.as_ptr(), self.layout) }
+    /// Its first byte.
+    fn first(&self) -> NonNull<u8> {
+        let start = self.0.as_mut_ptr();
+        let before = start.addr().next_multiple_of(PAGE) - start.addr();
+        NonNull::new(start.wrapping_add(before)).expect("memory is not at zero")
     }
 }
 
@@ -60,7 +54,7 @@ impl Open {
     fn part(&mut self, bytes: usize) -> (Arc<Piece>, NonNull<u8>) {
         if bytes >= LARGE {
             let piece = Piece::new(bytes);
-            let first = piece.first;
+            let first = piece.first();
             return (Arc::new(piece), first);
         }
         let bytes = bytes.next_multiple_of(LINE);
@@ -73,7 +67,7 @@ impl Open {
             (*piece, *used) = (Arc::new(Piece::new(PIECE)), 0);
         }
         // SAFETY: so many bytes are left.
-        let first = unsafe { piece.first.add(*used) };
+        let first = unsafe { piece.first().add(*used) };
         *used += bytes;
         (Arc::clone(piece), first)
     }
