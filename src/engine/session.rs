@@ -268,8 +268,7 @@ impl Session {
                 if let Some(watch) = watch {
                     let read =
                         |image: usize| lstm.read_of(&first[image * lstm.state_len()..][..lstm.state_len()]).collect();
-                    let column = |step| lstm.column(step, geometry.w);
-                    show_read(&exec, watch, &read, &column, (&y, geometry, images));
+                    show_read(&exec, watch, &read, lstm.column(0, geometry.w), (&y, geometry, images));
                 }
                 if let (Some((watch, geometry)), Some(middle)) = (&inner, &middle) {
                     exec.pool.for_each_task(images, |worker, image| {
@@ -281,7 +280,7 @@ impl Session {
                 let first = states.to_vec();
                 lstm.run(&exec, images, inputs[0], (&mut y, geometry), &mut states);
                 let read = |image: usize| lstm.read_of(&first[image * lstm.state_len()..][..lstm.state_len()]);
-                show_read(&exec, watch, &read, &|step| step, (&y, geometry, images));
+                show_read(&exec, watch, &read, 0, (&y, geometry, images));
             }
             (None, _) => unreachable!("only recurrences are watched inside"),
             (Some(watch), op) => {
@@ -297,24 +296,27 @@ impl Session {
     }
 }
 
-/// Shows a watcher the values that each step of a recurrence has read: `first` of the state that an image started from, and
-/// then those of all steps but the last, step by step at their `column`.
+/// Shows a watcher the values that each step of a recurrence has read: `first` of the state that an image started from at the
+/// column of the first step, which is the `start` of the row or its end, and then those that all steps but the last have written.
 fn show_read(
     exec: &Exec<'_>,
     watch: &dyn Watch,
     first: &(dyn Fn(usize) -> Vec<f32> + Sync),
-    column: &(dyn Fn(usize) -> usize + Sync),
+    start: usize,
     (y, geometry, images): (&[f32], &Geometry, usize),
 ) {
     let one = Geometry { n: 1, ..*geometry };
+    // What a step has written the next one reads, a column further on.
+    let (written, next) = if start == 0 { (0, 1) } else { (1, 0) };
     exec.pool.for_each_task(images, |worker, image| {
         let mut read = vec![0.0; one.len()];
         for (c, value) in first(image).into_iter().enumerate() {
-            read[one.index(0, c, 0, column(0))] = value;
+            read[one.index(0, c, 0, start)] = value;
         }
-        for (step, block) in (1..one.w).flat_map(|step| (0..one.blocks()).map(move |block| (step, block))) {
-            let (from, to) = (geometry.at(image, block, 0, column(step - 1)), one.at(0, block, 0, column(step)));
-            read[to..to + one.lanes].copy_from_slice(&y[from..from + one.lanes]);
+        for block in 0..one.blocks() {
+            let (from, to) = (geometry.at(image, block, 0, written), one.at(0, block, 0, next));
+            let columns = (one.w - 1) * one.lanes;
+            read[to..to + columns].copy_from_slice(&y[from..from + columns]);
         }
         watch.look(worker, &read, &one, 0, one.rows(0..1), Place { image, row: 0 });
     });

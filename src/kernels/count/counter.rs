@@ -7,12 +7,12 @@ use std::sync::Arc;
 use super::classes::Classes;
 use super::code::{CodeMap, Encoder, MAX_WIDTH};
 use super::columns::{Columns, Others};
-use super::gather::{gather_features, gather_step};
+use super::gather::{gather_features, steps_of};
 use super::lanes::LaneTotals;
 use super::lines::{Coding, Halves, Lines};
 use super::part::{Image, Part, Tensor};
 use super::planar::Panel;
-use super::source::{Source, Values};
+use super::source::{Reals, Source, Values};
 use super::sums::{LANE_SUMS, Sums, unkey};
 use crate::kernels::cells::Cells;
 use crate::kernels::geometry::{Geometry, LANES, Region};
@@ -204,12 +204,13 @@ impl Kernel for Pass<'_> {
             }
             (Grouping::Features, Tensor::Reals(image)) => {
                 let features = gather_features(&image, &mut values);
-                counter.features(simd, &values, features, &mut lanes);
+                let reals = Reals { x: &values, line: 0, pixel: LANES };
+                counter.features(simd, (reals, 1), features, &mut lanes);
             }
             (Grouping::Steps, Tensor::Reals(image)) => {
-                for (y, column) in part.region.rows.clone().flat_map(|y| (0..part.columns()).map(move |x| (y, x))) {
-                    gather_step(&image, (y, column), &mut values);
-                    counter.features(simd, &values, image.geometry.c, &mut lanes);
+                for y in part.region.rows.clone() {
+                    let steps = (steps_of(&image, y, &mut values), part.columns());
+                    counter.features(simd, steps, image.geometry.c, &mut lanes);
                 }
             }
             (_, Tensor::Bytes(_)) => unreachable!("bytes are of blocks of channels"),
@@ -316,26 +317,28 @@ impl Counter {
         }
     }
 
-    /// Features in `values`, filled up to pixels, each of which is its own block.
+    /// Lines of `features` features, filled up to pixels, each of which is its own block.
     #[inline(always)]
-    fn features<S: Simd>(&mut self, simd: S, values: &[f32], features: usize, totals: &mut LaneTotals) {
-        let pixels = values.len() / LANES;
-        self.lines.begin(1, pixels);
+    fn features<S: Simd>(
+        &mut self,
+        simd: S,
+        (values, lines): (Reals<'_>, usize),
+        features: usize,
+        totals: &mut LaneTotals,
+    ) {
+        let pixels = features.div_ceil(LANES);
         // The last pixel may have filling lanes.
         let used = (LANES, features - (pixels - 1) * LANES);
-        self.lines.code(
-            simd,
-            self.coding,
-            Source { values: Values::Reals(values, 0), pixels, used },
-            0..1,
-            None,
-            totals,
-        );
-        self.seen(features as u64);
-        for (block, groups) in self.sums.groups[..pixels].iter_mut().enumerate() {
-            groups.add(&self.lines.groups_of_columns(0..1, &[block]));
+        let at_once = (CHUNK / pixels).max(1);
+        for first in (0..lines).step_by(at_once) {
+            let count = (lines - first).min(at_once);
+            self.lines.begin(count, pixels);
+            let source = Source { values: Values::Reals(values), pixels, used }.below(first);
+            self.lines.code(simd, self.coding, source, 0..count, None, totals);
+            self.lines.groups_of_each(count, &mut self.sums.groups[..pixels]);
+            self.lines.add_each(simd, self.coding.encoder, count, &mut self.pending[..pixels]);
+            self.seen((count * features) as u64);
         }
-        self.lines.add_each(simd, self.coding.encoder, &mut self.pending[..pixels]);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Values that do not lie side by side, gathered for the counting pass.
 
 use super::part::Image;
+use super::source::Reals;
 use crate::kernels::geometry::LANES;
 
 /// All features of an image in the order channel, row, column, filled up to pixels. Returns how many there are.
@@ -18,16 +19,17 @@ pub(super) fn gather_features(image: &Image<'_>, values: &mut Vec<f32>) -> usize
     features
 }
 
-/// All channels of one column, filled up to pixels.
-pub(super) fn gather_step(image: &Image<'_>, (y, column): (usize, usize), values: &mut Vec<f32>) {
-    let geometry = image.geometry;
-    values.clear();
+/// All channels of each column of row `y`, filled up to pixels: where they are, or gathered in `values`.
+pub(super) fn steps_of<'a>(image: &Image<'a>, y: usize, values: &'a mut Vec<f32>) -> Reals<'a> {
+    let Image { x, geometry, image } = *image;
     if geometry.lanes == LANES {
-        for block in 0..geometry.blocks() {
-            values.extend_from_slice(&image.x[geometry.at(image.image, block, y, column)..][..LANES]);
-        }
-        return;
+        return Reals { x: &x[geometry.at(image, 0, y, 0)..], line: LANES, pixel: geometry.plane_len() };
     }
-    values.extend((0..geometry.c).map(|c| image.x[geometry.index(image.image, c, y, column)]));
-    values.resize(geometry.c.next_multiple_of(LANES), 0.0);
+    let filled = geometry.c.next_multiple_of(LANES);
+    values.clear();
+    for column in 0..geometry.w {
+        values.extend((0..geometry.c).map(|c| x[geometry.index(image, c, y, column)]));
+        values.resize((column + 1) * filled, 0.0);
+    }
+    Reals { x: values, line: filled, pixel: LANES }
 }

@@ -306,16 +306,18 @@ impl Lines {
         }
     }
 
-    /// Adds each pixel of the only line to the sums of a place of its own.
+    /// Adds each pixel of the first `lines` lines, at most [`LONGEST`], to the sums of a place of its own.
     #[inline(always)]
-    pub(super) fn add_each<S: Simd>(&self, _: S, encoder: Option<Encoder>, to: &mut [LaneSums]) {
+    pub(super) fn add_each<S: Simd>(&self, _: S, encoder: Option<Encoder>, lines: usize, to: &mut [LaneSums]) {
         #[cfg(target_arch = "x86_64")]
         if S::AVX512 && encoder != Some(Encoder::Runs) {
+            let all = lines * self.stride;
+            let (codes, widths) = (&self.memory.codes[..all / 2], &self.memory.widths[0][..all]);
             // SAFETY: the vector type of this level is only made where the CPU has its features.
-            return unsafe { avx512::add_each(&self.memory.codes, &self.memory.widths[0], encoder, to) };
+            return unsafe { avx512::add_each(codes, widths, self.stride, encoder, to) };
         }
         for (couple, to) in to.chunks_mut(2).enumerate() {
-            let added = self.add_couples(encoder, std::iter::once(couple));
+            let added = self.add_couples(encoder, (0..lines).map(|line| line * self.stride / 2 + couple));
             to.iter_mut().enumerate().for_each(|(half, to)| added.add_to(half, to));
         }
     }
@@ -347,6 +349,28 @@ impl Lines {
             }
         }
         sums
+    }
+
+    /// Adds the groups that hold each pixel of the first `lines` lines, at most [`LONGEST`], to the sums of a place of its own.
+    #[inline(always)]
+    pub(super) fn groups_of_each(&self, lines: usize, to: &mut [GroupSums]) {
+        const TOGETHER: usize = PIXELS[2];
+        for (size, widths) in self.memory.widths.iter().enumerate() {
+            for (first, to) in to.chunks_mut(TOGETHER).enumerate() {
+                let (mut width, mut zero) = ([0u16; TOGETHER], [0u16; TOGETHER]);
+                for line in widths[..lines * self.stride].chunks_exact(self.stride) {
+                    let of: &[u8; TOGETHER] = &line.as_chunks().0[first];
+                    for pixel in 0..TOGETHER {
+                        width[pixel] += u16::from(of[pixel]);
+                        zero[pixel] += u16::from(of[pixel] == 0);
+                    }
+                }
+                for ((to, width), zero) in to.iter_mut().zip(width).zip(zero) {
+                    to.width[size] += u64::from(width);
+                    to.zero[size] += u64::from(zero);
+                }
+            }
+        }
     }
 
     /// Sums of the groups that hold some pixels of each of some lines.

@@ -1,9 +1,9 @@
 //! What a call of the counter is shown.
 
 use super::classes::{Classes, Run};
-use super::source::Values;
+use super::source::{Reals, Values};
 use crate::kernels::cells::Cells;
-use crate::kernels::geometry::{Geometry, Region};
+use crate::kernels::geometry::{Geometry, LANES, Region};
 
 /// An image of a batch.
 #[derive(Clone, Copy)]
@@ -42,7 +42,8 @@ impl Part<'_> {
         let row = rows.start - self.first;
         match self.tensor {
             Tensor::Reals(Image { x, geometry, image }) => {
-                Values::Reals(&x[geometry.at(image, block, row, 0)..], rows.step * geometry.row_len())
+                let x = &x[geometry.at(image, block, row, 0)..];
+                Values::Reals(Reals { x, line: rows.step * geometry.row_len(), pixel: LANES })
             }
             Tensor::Bytes(cells) => Values::Bytes(cells.plane(block, row).every(rows.step)),
         }

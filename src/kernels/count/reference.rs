@@ -17,9 +17,9 @@ pub fn count_reference(
     [images, c, h, w]: [usize; 4],
     nchw: &[f32],
 ) -> Sums {
-    let features = grouping == Grouping::Features;
-    // Features lie along one row of 16-feature pixels; each is its own channel.
-    let channels = if features { c * h * w } else { c };
+    // Features, and the channels of a step, lie along one row of pixels of sixteen; each is its own channel.
+    let (features, steps) = (grouping != Grouping::Channels, grouping == Grouping::Steps);
+    let channels = if features && !steps { c * h * w } else { c };
     let mut sums = Sums::new(Arc::clone(classes), channels, map.codes());
     let value = |n: usize, c_: usize, y: usize, x: usize| nchw[((n * c + c_) * h + y) * w + x];
     let group_width = |codes: &[i32]| {
@@ -27,19 +27,21 @@ pub fn count_reference(
         most + u16::from(codes.iter().any(|&v| v < 0))
     };
     for n in 0..images {
-        // A "row" is what groups run along: the columns of a channel block, or the features of an image.
-        let rows: Vec<(usize, usize)> = if features {
+        // A "row" is what groups run along: the columns of a channel block, the features of an image, the channels of a step.
+        let rows: Vec<(usize, usize)> = if steps {
+            (0..h).flat_map(|y| (0..w).map(move |x| (y, x))).collect()
+        } else if features {
             vec![(0, 0)]
         } else {
             (0..h).flat_map(|y| (0..c.div_ceil(LANES)).map(move |b| (y, b))).collect()
         };
-        for (y, block) in rows {
-            let pixels: Vec<Vec<f32>> = if features {
+        for (y, at) in rows {
+            let pixels: Vec<Vec<f32>> = if steps {
+                (0..c).map(|c| value(n, c, y, at)).collect::<Vec<_>>().chunks(LANES).map(<[f32]>::to_vec).collect()
+            } else if features {
                 nchw[n * channels..(n + 1) * channels].chunks(LANES).map(<[f32]>::to_vec).collect()
             } else {
-                (0..w)
-                    .map(|x| (block * LANES..((block + 1) * LANES).min(c)).map(|c| value(n, c, y, x)).collect())
-                    .collect()
+                (0..w).map(|x| (at * LANES..((at + 1) * LANES).min(c)).map(|c| value(n, c, y, x)).collect()).collect()
             };
             let codes: Vec<Vec<i32>> =
                 pixels.iter().map(|pixel| pixel.iter().map(|&v| map.code(v)).collect()).collect();
@@ -53,7 +55,7 @@ pub fn count_reference(
                         let place = if features {
                             x
                         } else {
-                            sums.place(usize::from(classes[0].of[y]), usize::from(classes[1].of[x]), block)
+                            sums.place(usize::from(classes[0].of[y]), usize::from(classes[1].of[x]), at)
                         };
                         sums.groups[place].width[size] += u64::from(group_width);
                         sums.groups[place].zero[size] += u64::from(group_width == 0);

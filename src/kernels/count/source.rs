@@ -4,13 +4,21 @@ use super::range::{LaneRanges, Range};
 use crate::kernels::cells::Plane;
 use crate::kernels::geometry::LANES;
 
-/// Values `[pixel][16]`.
+/// Values, sixteen a pixel.
 #[derive(Clone, Copy)]
 pub(super) enum Values<'a> {
-    /// From the first pixel of the first line on, and how many there are from line to line.
-    Reals(&'a [f32], usize),
+    /// From the first pixel of the first line on.
+    Reals(Reals<'a>),
     /// Codes of 0 to 255.
     Bytes(Plane<'a>),
+}
+
+/// Reals, and how many there are from line to line and from pixel to pixel.
+#[derive(Clone, Copy)]
+pub(super) struct Reals<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) line: usize,
+    pub(super) pixel: usize,
 }
 
 /// Lines of values.
@@ -27,7 +35,7 @@ impl Source<'_> {
     /// The lines from line `line` on.
     pub(super) fn below(self, line: usize) -> Self {
         let values = match self.values {
-            Values::Reals(x, row) => Values::Reals(&x[line * row..], row),
+            Values::Reals(reals) => Values::Reals(Reals { x: &reals.x[line * reals.line..], ..reals }),
             Values::Bytes(plane) => Values::Bytes(plane.below(line)),
         };
         Self { values, ..self }
@@ -37,7 +45,9 @@ impl Source<'_> {
     #[inline(always)]
     pub(super) fn pixel(&self, line: usize, index: usize) -> ([f32; LANES], usize) {
         let pixel = match self.values {
-            Values::Reals(x, row) => *x[line * row + index * LANES..].first_chunk().expect("the pixel is there"),
+            Values::Reals(Reals { x, line: from_line, pixel }) => {
+                *x[line * from_line + index * pixel..].first_chunk().expect("the pixel is there")
+            }
             Values::Bytes(plane) => plane.pixel(line, index).map(f32::from),
         };
         (pixel, if index + 1 == self.pixels { self.used.1 } else { self.used.0 })

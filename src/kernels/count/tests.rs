@@ -22,7 +22,7 @@ proptest! {
     fn equals_the_reference(
         (images, c, h, w) in (1usize..3, 1usize..40, 1usize..9, 1usize..40),
         (stride, dilation, before, taps) in (1usize..5, 1usize..4, 0usize..4, 1usize..5),
-        features in any::<bool>(),
+        grouping in prop::sample::select(vec![Grouping::Channels, Grouping::Features, Grouping::Steps]),
         planar in any::<bool>(),
         encoder in prop::sample::select(Encoder::ALL.to_vec()),
         bits in 2u32..17,
@@ -46,9 +46,10 @@ proptest! {
             let outputs = (size + before + before).saturating_sub(dilation * (taps - 1) + 1) / stride + 1;
             Classes::new(size, outputs, stride, dilation, before, taps)
         };
-        let (grouping, classes, channels) = match features {
-            true => (Grouping::Features, [Classes::single(), Classes::single()], c * h * w),
-            false => (Grouping::Channels, [axis(h), axis(w)], c),
+        let (classes, channels) = match grouping {
+            Grouping::Channels => ([axis(h), axis(w)], c),
+            Grouping::Features => ([Classes::single(), Classes::single()], c * h * w),
+            Grouping::Steps => ([Classes::single(), Classes::single()], c),
         };
         let classes = Arc::new(classes);
         let want = count_reference(map, encoder, grouping, &classes, shape, &nchw);
@@ -129,6 +130,24 @@ proptest! {
             }
             prop_assert_eq!(bytes.into_sums(), reals.into_sums(), "{}", isa.name());
         }
+    }
+}
+
+#[test]
+fn steps_beyond_those_that_are_coded_together_are_counted() {
+    let shape = [2, 700, 1, 60];
+    let [images, c, h, w] = shape;
+    let nchw: Vec<f32> = (0..images * c * h * w).map(|i| value(i, 7)).collect();
+    let map = CodeMap { scale: 3000.0, lo: -32767, hi: 32767 };
+    let classes = Arc::new([Classes::single(), Classes::single()]);
+    let want = count_reference(map, Encoder::Naf, Grouping::Steps, &classes, shape, &nchw);
+    let geometry = Geometry::blocked(images, c, h, w);
+    let mut x = vec![0.0; geometry.len()];
+    geometry.pack(&nchw, &mut x);
+    for isa in Isa::available() {
+        let mut counter = Counter::new(map, Encoder::Naf, Grouping::Steps, Arc::clone(&classes), c);
+        assert!((0..images).all(|image| counter.count(isa, &x, &geometry, image, geometry.rows(0..1), 0)));
+        assert_eq!(counter.into_sums(), want, "{}", isa.name());
     }
 }
 

@@ -86,7 +86,7 @@ pub(in super::super) unsafe fn move_columns(
     }
 }
 
-/// Adds each pixel to the sums of a place of its own.
+/// Adds each pixel of lines of `stride` pixels to the sums of a place of its own.
 ///
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
@@ -94,16 +94,17 @@ pub(in super::super) unsafe fn move_columns(
 pub(in super::super) unsafe fn add_each(
     codes: &[Couple],
     widths: &[u8],
+    stride: usize,
     encoder: Option<Encoder>,
     to: &mut [LaneSums],
 ) {
     // SAFETY: the caller vouches for the features.
     unsafe {
         match encoder {
-            None => add_places::<{ NONE }>(codes, widths, to),
-            Some(Encoder::Naf) => add_places::<{ NAF }>(codes, widths, to),
-            Some(Encoder::Popcount) => add_places::<{ POPCOUNT }>(codes, widths, to),
-            Some(Encoder::Booth4) => add_places::<{ BOOTH4 }>(codes, widths, to),
+            None => add_places::<{ NONE }>(codes, widths, stride, to),
+            Some(Encoder::Naf) => add_places::<{ NAF }>(codes, widths, stride, to),
+            Some(Encoder::Popcount) => add_places::<{ POPCOUNT }>(codes, widths, stride, to),
+            Some(Encoder::Booth4) => add_places::<{ BOOTH4 }>(codes, widths, stride, to),
             Some(Encoder::Runs) => unreachable!("a table, which the portable loop looks up"),
         }
     }
@@ -205,12 +206,17 @@ unsafe fn load(codes: &[Couple], at: usize, shift: __m128i) -> __m512i {
 
 /// As [`add_each`].
 #[inline(always)]
-unsafe fn add_places<const ENCODER: u8>(codes: &[Couple], widths: &[u8], to: &mut [LaneSums]) {
+unsafe fn add_places<const ENCODER: u8>(codes: &[Couple], widths: &[u8], stride: usize, to: &mut [LaneSums]) {
+    let lines = codes.len() * 2 / stride;
+    assert!(lines <= LONGEST && to.len() <= stride, "sums of 16 bits hold the lines");
     // SAFETY: the caller vouches for the features; loads are of whole couples.
     unsafe {
-        for ((codes, widths), to) in codes.iter().zip(widths.as_chunks::<2>().0).zip(to.chunks_mut(2)) {
+        for (couple, to) in to.chunks_mut(2).enumerate() {
             let mut sums = [_mm512_setzero_si512(); LANE_SUMS];
-            add_pair::<ENCODER>(&mut sums, _mm512_loadu_si512(codes.0.as_ptr().cast()), *widths);
+            for at in (0..lines).map(|line| line * stride / 2 + couple) {
+                let code = _mm512_loadu_si512(codes[at].0.as_ptr().cast());
+                add_pair::<ENCODER>(&mut sums, code, [widths[2 * at], widths[2 * at + 1]]);
+            }
             for (which, sum) in sums.into_iter().enumerate() {
                 for (to, half) in to.iter_mut().zip(split(sum)) {
                     add_to(&mut to.0[which], half);

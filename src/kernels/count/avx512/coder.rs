@@ -6,7 +6,7 @@ use super::super::groups::GroupCounts;
 use super::super::histogram::{BLOCK, Tally};
 use super::super::lines::{Halves, SIGN};
 use super::super::range::Range;
-use super::super::source::{Source, Values};
+use super::super::source::{Reals, Source, Values};
 use super::super::sums::{NONZERO, NONZERO_G16, TERMS, WIDTH};
 use super::add::{NONE, add_to, split, terms};
 use super::fold::{FOLDED, FOUR, fold, join_32};
@@ -58,7 +58,7 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
     pub(super) unsafe fn new(scale: f32, values: Values<'_>, tally: Tally<'a>) -> Self {
         let (couple, odd) = match values {
             Values::Bytes(plane) => (plane.couple, plane.odd),
-            Values::Reals(..) => (2 * LANES, LANES as isize),
+            Values::Reals(Reals { pixel, .. }) => (2 * pixel, pixel as isize),
         };
         // SAFETY: the caller vouches for the features.
         unsafe {
