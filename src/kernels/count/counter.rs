@@ -185,7 +185,8 @@ impl Kernel for Pass<'_> {
         let mut lanes = LaneTotals::default();
         let mut values = std::mem::take(&mut counter.values);
         counter.lines.start();
-        if counter.coding.encoder.is_some() && part.region.rows.start == 0 && part.region.blocks.start == 0 {
+        if counter.coding.encoder.is_some() && part.first + part.region.rows.start == 0 && part.region.blocks.start == 0
+        {
             // They were last needed an image ago.
             counter.lines.histogram.call(counter.coding.map.lo, counter.coding.map.hi);
         }
