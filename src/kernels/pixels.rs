@@ -1,5 +1,7 @@
 //! Layers that compute each output pixel by itself: one loop over pixels, and a function of sixteen channels for each.
 
+use std::ops::Range;
+
 use super::exec::Exec;
 use super::geometry::{Geometry, LANES};
 use super::isa::Kernel;
@@ -33,43 +35,46 @@ const TASKS_A_THREAD: usize = 8;
 /// Fills the first `images` images of `y`, which must be blocked, from `op`.
 pub(super) fn for_each_pixel<O: PixelOp>(exec: &Exec<'_>, images: usize, op: &O, y: &mut [f32], yg: &Geometry) {
     assert!(y.len() >= yg.len() && images <= yg.n && yg.lanes == LANES, "a blocked output holds the images");
-    let rows = images * yg.h * yg.blocks();
+    // Rows of a block lie one after the other.
+    let rows = images * yg.blocks() * yg.h;
     let tasks = rows.min(TASKS_A_THREAD * exec.pool.threads());
     let y = Shared::new(y);
     exec.for_each_task(tasks, |_, task| {
-        for row in rows * task / tasks..rows * (task + 1) / tasks {
-            let (block, row) = (row % yg.blocks(), row / yg.blocks());
-            let at = Pixel { image: row / yg.h, block, y: row % yg.h, x: 0 };
-            // SAFETY: each row of each block belongs to one task.
-            let to = unsafe { y.slice(yg.at(at.image, at.block, at.y, 0), yg.w * LANES) };
-            let used = (yg.c - block * LANES).min(LANES);
-            exec.isa.run(Row { op, at, to, used });
-        }
+        exec.isa.run(Rows { op, rows: rows * task / tasks..rows * (task + 1) / tasks, y: &y, yg });
     });
 }
 
-struct Row<'a, O> {
+/// Some rows of all blocks of all images.
+struct Rows<'a, O> {
     op: &'a O,
-    at: Pixel,
-    to: &'a mut [f32],
-    used: usize,
+    rows: Range<usize>,
+    y: &'a Shared<'a>,
+    yg: &'a Geometry,
 }
 
-impl<O: PixelOp> Kernel for Row<'_, O> {
+impl<O: PixelOp> Kernel for Rows<'_, O> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let keep: [u32; LANES] = std::array::from_fn(|lane| if lane < self.used { !0 } else { 0 });
-        let pixels = self.to.as_chunks_mut::<LANES>().0;
-        if self.op.row(s, self.at, pixels) {
-            return;
-        }
-        for (x, to) in pixels.iter_mut().enumerate() {
-            s.store(to, self.op.pixel(s, Pixel { x, ..self.at }));
-            if self.used < LANES {
-                for lane in 0..LANES {
-                    to[lane] = f32::from_bits(to[lane].to_bits() & keep[lane]);
+        let Self { op, rows, y, yg } = self;
+        for row in rows {
+            let block = row / yg.h % yg.blocks();
+            let at = Pixel { image: row / yg.h / yg.blocks(), block, y: row % yg.h, x: 0 };
+            // SAFETY: each row of each block belongs to one task.
+            let to = unsafe { y.slice(yg.at(at.image, at.block, at.y, 0), yg.w * LANES) };
+            let pixels = to.as_chunks_mut::<LANES>().0;
+            if op.row(s, at, pixels) {
+                continue;
+            }
+            let used = (yg.c - block * LANES).min(LANES);
+            let keep: [u32; LANES] = std::array::from_fn(|lane| if lane < used { !0 } else { 0 });
+            for (x, to) in pixels.iter_mut().enumerate() {
+                s.store(to, op.pixel(s, Pixel { x, ..at }));
+                if used < LANES {
+                    for lane in 0..LANES {
+                        to[lane] = f32::from_bits(to[lane].to_bits() & keep[lane]);
+                    }
                 }
             }
         }
