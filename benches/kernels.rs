@@ -1,12 +1,15 @@
-//! How fast convolutions and linear layers are, on the layers of real networks at every instruction-set level.
+//! How fast convolutions, linear layers and the counting of operands are, on the layers of real networks at every
+//! instruction-set level.
 //!
 //! `cargo bench --bench kernels -- ' 56px/avx512'` runs the layers on maps of 56 pixels at one level. The rate counts two
 //! operations for each multiply-add of the definition, padding included, so Winograd and skipped taps read above the
 //! peak. Every kernel's result is checked before it is timed. One thread; post-ReLU-like inputs, half of them zero.
 
 use std::fmt;
+use std::sync::Arc;
 
 use deadweight::kernels::conv::{ConvShape, PackedConv};
+use deadweight::kernels::count::{Classes, CodeMap, Counter, Encoder, Grouping, count_reference};
 use deadweight::kernels::linear::PackedLinear;
 use deadweight::kernels::{Activation, Buffer, Exec, Geometry, Halo, Isa, Pool};
 use divan::Bencher;
@@ -242,4 +245,69 @@ fn linear(bencher: Bencher<'_, '_>, &(inputs, outputs, images): &(usize, usize, 
         assert!((f64::from(got) - want).abs() < 1e-4, "output {index}: {got}, not {want}");
     }
     bencher.counter(ItemsCount::new(2 * inputs * outputs * images)).bench_local(|| run(&mut y));
+}
+
+/// A map that is counted, as a layer with filters of so many taps a side reads it.
+#[derive(Clone, Copy)]
+struct Counted {
+    channels: usize,
+    size: usize,
+    taps: usize,
+    /// Terms and codes too.
+    full: bool,
+    isa: Isa,
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { channels, size, taps, full, isa } = *self;
+        let level = if full { "full" } else { "values" };
+        write!(f, "{level} {channels} {taps}x{taps} {size}px/{}", isa.name())
+    }
+}
+
+fn counted() -> impl Iterator<Item = Counted> {
+    const MAPS: [(usize, usize, usize); 5] = [(64, 56, 1), (64, 56, 3), (384, 14, 1), (384, 14, 3), (960, 7, 3)];
+    let levels = Isa::available().into_iter().rev().flat_map(|isa| [(isa, false), (isa, true)]);
+    levels.flat_map(|(isa, full)| {
+        MAPS.into_iter().map(move |(channels, size, taps)| Counted { channels, size, taps, full, isa })
+    })
+}
+
+/// The rate counts values.
+#[divan::bench(args = counted(), max_time = 0.5)]
+fn counting(bencher: Bencher<'_, '_>, &Counted { channels, size, taps, full, isa }: &Counted) {
+    let geometry = Geometry::blocked(1, channels, size, size);
+    let inputs: Vec<f32> = values(geometry.elements(), 1).map(|value| value.max(0.0)).collect();
+    let mut x = Buffer::zeroed(geometry.len());
+    geometry.pack(&inputs, &mut x);
+    let map = CodeMap { scale: 32767.0, lo: -32767, hi: 32767 };
+    let axis = || Classes::new(size, size, 1, 1, taps / 2, taps);
+    let (grouping, classes) = (Grouping::Channels, Arc::new([axis(), axis()]));
+    let make = || Counter::new(map, full.then_some(Encoder::Naf), grouping, Arc::clone(&classes), channels);
+    let count = |counter: &mut Counter| counter.count(isa, &x, &geometry, 0, geometry.rows(0..size), 0);
+    let mut counter = make();
+    assert!(count(&mut counter), "all values are finite");
+    let (got, want) = (
+        counter.into_sums(),
+        count_reference(map, Encoder::Naf, grouping, &classes, [1, channels, size, size], &inputs),
+    );
+    assert_eq!(got.groups, want.groups);
+    assert!(!full || got == want, "as value by value");
+    let mut counter = make();
+    bencher.counter(ItemsCount::new(inputs.len())).bench_local(|| count(&mut counter));
+}
+
+/// What counting codes cannot be quicker than: a byte read, counted up and stored for each, of so many different ones.
+#[divan::bench(args = [100, 32_767], max_time = 0.5)]
+fn bytes_counted_up(bencher: Bencher<'_, '_>, codes: usize) {
+    let list: Vec<u16> = values(100_000, 1).map(|value| (value.abs() * codes as f32) as u16).collect();
+    let mut counts = [0u8; 1 << 16];
+    bencher.counter(ItemsCount::new(list.len())).bench_local(|| {
+        for &code in &list {
+            let count = &mut counts[usize::from(code)];
+            *count = count.wrapping_add(1);
+        }
+    });
+    assert!(counts.iter().any(|&count| count > 0), "counted");
 }
