@@ -30,6 +30,19 @@ fn run_native(graph: &Graph, shape: Shape, x: &[f32], batch: usize, threads: usi
     x.chunks(batch * shape.elements()).flat_map(|chunk| session.run(chunk, None).unwrap()).collect()
 }
 
+#[test]
+fn no_images_give_no_outputs() {
+    let net = Scope::new(Params::Random(1));
+    let x = net.input(3);
+    let x = net.linear_steps(x, net.parameter("input", &[64, 3]), None, false);
+    let weight = net.parameter("hidden", &[64, 16]);
+    let y = net.lstm(x, Lstm { weight, bias: None, projection: None, reverse: false, clip: None, integer: None });
+    let (graph, _) = net.finish(y).unwrap();
+    let mut session = Session::new(Arc::new(graph), Shape::new(3, 1, 4), 2, EngineOptions::new(2)).unwrap();
+    assert_eq!(session.run(&images(12), None).unwrap().len(), 16 * 4);
+    assert!(session.run(&[], None).unwrap().is_empty());
+}
+
 fn activations() -> impl Strategy<Value = Activation> {
     prop::sample::select(vec![
         Activation::Identity,

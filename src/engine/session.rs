@@ -179,6 +179,10 @@ impl Session {
             let want = format!("needs up to {} images of {shape}", self.plan.batch);
             return Err(Error::shape("input", format!("has {} values, the session {want}", images.len())));
         }
+        if count == 0 {
+            result.clear();
+            return Ok(());
+        }
         if !self.carries {
             self.states.iter_mut().for_each(|state| state.fill(0.0));
         }
@@ -296,22 +300,23 @@ impl Session {
     }
 }
 
-/// Shows a watcher the values that each step of a recurrence has read: `first` of the state that an image started from at the
-/// column of the first step, which is the `start` of the row or its end, and then those that all steps but the last have written.
+/// Shows a watcher the values that each step of a recurrence has read: `first` of the state that an image started from, at
+/// `column`, the first one or, in reverse, the last, and then those that all steps but the last have written.
 fn show_read(
     exec: &Exec<'_>,
     watch: &dyn Watch,
     first: &(dyn Fn(usize) -> Vec<f32> + Sync),
-    start: usize,
+    column: usize,
     (y, geometry, images): (&[f32], &Geometry, usize),
 ) {
     let one = Geometry { n: 1, ..*geometry };
-    // What a step has written the next one reads, a column further on.
-    let (written, next) = if start == 0 { (0, 1) } else { (1, 0) };
+    // The next step reads what one has written: the columns but the last, a column further on, or those but the first, a
+    // column back. Of one step there are none.
+    let (written, next) = if column == 0 { (0, 1) } else { (1, 0) };
     exec.pool.for_each_task(images, |worker, image| {
         let mut read = vec![0.0; one.len()];
         for (c, value) in first(image).into_iter().enumerate() {
-            read[one.index(0, c, 0, start)] = value;
+            read[one.index(0, c, 0, column)] = value;
         }
         for block in 0..one.blocks() {
             let (from, to) = (geometry.at(image, block, 0, written), one.at(0, block, 0, next));

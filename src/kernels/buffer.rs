@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::geometry::LINE;
 use super::pages::{self, Piece};
 
-/// A slice of plain cells on the heap, aligned to a cache line.
+/// A slice of plain cells of its own, aligned to a cache line.
 pub struct Buffer<T = f32> {
     first: NonNull<T>,
     len: usize,

@@ -16,28 +16,28 @@ const PIECE: usize = 8 * PAGE;
 /// Bytes from which on a part is a piece of its own.
 const LARGE: usize = PIECE / 4;
 
-/// Memory that starts on a large page. It comes from the system: memory that an allocator gives a second time stays on the
-/// small pages it was first touched on.
+/// Memory with large pages. It comes from the system: memory that an allocator gives a second time stays on the small pages
+/// it was first touched on.
 pub(super) struct Piece(MmapRaw);
 
 impl Piece {
-    /// At least `bytes` bytes, which are zero.
+    /// At least `bytes` bytes from its first on, which are zero.
     ///
     /// # Panics
     /// If so many are more than the address space.
     fn new(bytes: usize) -> Self {
+        // A large page more: the system gives memory from any small one on.
         let bytes = bytes.checked_next_multiple_of(PAGE).and_then(|bytes| bytes.checked_add(PAGE));
         let layout =
             bytes.and_then(|bytes| Layout::from_size_align(bytes, 1).ok()).expect("less than the address space");
         let Ok(memory) = MmapMut::map_anon(layout.size()) else { handle_alloc_error(layout) };
         #[cfg(target_os = "linux")]
-        if let Err(error) = memory.advise(memmap2::Advice::HugePage) {
-            tracing::debug!("no large pages: {error}");
-        }
+        // Refused, they are not needed.
+        let _ = memory.advise(memmap2::Advice::HugePage);
         Self(memory.into())
     }
 
-    /// Its first byte.
+    /// Its first byte that starts a large page.
     fn first(&self) -> NonNull<u8> {
         let start = self.0.as_mut_ptr();
         let before = start.addr().next_multiple_of(PAGE) - start.addr();

@@ -29,7 +29,7 @@ pub(super) trait PixelOp: Sync {
     }
 }
 
-/// Rows that a task computes before it asks for more: enough to make the asking cheap.
+/// Tasks a thread: so few that asking for them is cheap, so many that all threads end together.
 const TASKS_A_THREAD: usize = 8;
 
 /// Fills the first `images` images of `y`, which must be blocked, from `op`.

@@ -23,8 +23,8 @@ impl Probe for One<'_> {
 /// What a recurrence is shown are the hidden values that its steps read: those before the first, then its own.
 #[test]
 fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
-    for reverse in [false, true] {
-        let (hidden, steps) = (21, 5);
+    for (reverse, steps) in [(false, 5), (true, 5), (false, 1), (true, 1)] {
+        let hidden = 21;
         let net = Scope::new(Params::Random(4));
         let x = net.input(3);
         let x = net.linear_steps(x, net.parameter("input", &[4 * hidden, 3]), None, false);
@@ -57,8 +57,8 @@ fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
             }
         }
         let (got, want) = (lock.0.into_inner().unwrap().into_sums(), expected.into_sums());
-        assert!(want.values.codes.iter().filter(|&&count| count > 0).count() > 50, "the codes differ");
-        assert!(got == want, "reverse {reverse}");
+        assert!(want.values.codes.iter().filter(|&&count| count > 0).count() > 10 * steps, "the codes differ");
+        assert!(got == want, "reverse {reverse}, {steps} steps");
     }
 }
 

@@ -9,10 +9,10 @@ use super::code::{CodeMap, Encoder, MAX_WIDTH};
 use super::columns::{Columns, Others};
 use super::gather::{gather_features, steps_of};
 use super::lanes::LaneTotals;
-use super::lines::{Coding, Halves, Lines};
+use super::lines::{Coding, Halves, LONGEST, Lines, PIXELS};
 use super::part::{Image, Part, Tensor};
 use super::planar::Panel;
-use super::source::{Reals, Source, Values};
+use super::source::{Source, Strided, Values};
 use super::sums::{LANE_SUMS, Sums, unkey};
 use crate::kernels::cells::Cells;
 use crate::kernels::geometry::{Geometry, LANES, Region};
@@ -20,8 +20,11 @@ use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::{WRITTEN, prefetch};
 
+/// Pixels that lines are filled up to: those of the largest group.
+const FILLED: usize = PIXELS[2];
 /// Pixels that are coded at a time: their codes stay in the first-level cache's reach.
 const CHUNK: usize = 1024;
+const _: () = assert!(CHUNK / FILLED <= LONGEST, "sums of 16 bits hold the lines");
 /// Positions of a place whose 32-bit lane sums cannot overflow.
 const ROOM: u64 = u32::MAX as u64 / MAX_WIDTH as u64;
 
@@ -48,11 +51,13 @@ pub struct Counter {
     columns: Columns,
     sums: Sums,
     lines: Lines,
-    /// Gathered values, where the operand is not blocked.
+    /// Gathered values, where those that are counted together lie apart.
     values: Vec<f32>,
     /// What is not yet in the sums' lanes, and how many positions more it can take.
     pending: Vec<LaneSums>,
     room: u64,
+    /// Image, row and block of the last part: parts of a run come in order.
+    last: [usize; 3],
 }
 
 impl Counter {
@@ -77,6 +82,7 @@ impl Counter {
             values: Vec::new(),
             pending,
             room: ROOM,
+            last: [usize::MAX; 3],
         }
     }
 
@@ -185,9 +191,9 @@ impl Kernel for Pass<'_> {
         let mut lanes = LaneTotals::default();
         let mut values = std::mem::take(&mut counter.values);
         counter.lines.start();
-        if counter.coding.encoder.is_some() && part.first + part.region.rows.start == 0 && part.region.blocks.start == 0
-        {
-            // They were last needed an image ago.
+        let last = std::mem::replace(&mut counter.last, part.place());
+        if counter.coding.encoder.is_some() && counter.last <= last {
+            // Another run: since the last one other layers had the caches.
             counter.lines.histogram.call(counter.coding.map.lo, counter.coding.map.hi);
         }
         let classes = Arc::clone(&counter.sums.classes);
@@ -205,7 +211,7 @@ impl Kernel for Pass<'_> {
             }
             (Grouping::Features, Tensor::Reals(image)) => {
                 let features = gather_features(&image, &mut values);
-                let reals = Reals { x: &values, line: 0, pixel: LANES };
+                let reals = Strided { x: &values, line: 0, pixel: LANES };
                 counter.features(simd, (reals, 1), features, &mut lanes);
             }
             (Grouping::Steps, Tensor::Reals(image)) => {
@@ -236,7 +242,7 @@ impl Counter {
     ) {
         let used = (self.sums.channels - block * LANES).min(LANES);
         let (pixels, used) = (part.columns(), (used, used));
-        let at_once = (CHUNK / pixels.max(1)).max(1);
+        let at_once = at_once(pixels);
         for (class, rows) in part.rows_of(&classes[0]) {
             for rows in rows.split(at_once) {
                 self.lines.begin(rows.count, pixels);
@@ -323,14 +329,14 @@ impl Counter {
     fn features<S: Simd>(
         &mut self,
         simd: S,
-        (values, lines): (Reals<'_>, usize),
+        (values, lines): (Strided<'_>, usize),
         features: usize,
         totals: &mut LaneTotals,
     ) {
         let pixels = features.div_ceil(LANES);
         // The last pixel may have filling lanes.
         let used = (LANES, features - (pixels - 1) * LANES);
-        let at_once = (CHUNK / pixels).max(1);
+        let at_once = at_once(pixels);
         for first in (0..lines).step_by(at_once) {
             let count = (lines - first).min(at_once);
             self.lines.begin(count, pixels);
@@ -341,6 +347,11 @@ impl Counter {
             self.seen((count * features) as u64);
         }
     }
+}
+
+/// How many lines of so many pixels are coded at a time.
+fn at_once(pixels: usize) -> usize {
+    (CHUNK / pixels.next_multiple_of(FILLED)).max(1)
 }
 
 /// Where even and odd pixels are added.

@@ -1,7 +1,7 @@
 //! Values that do not lie side by side, gathered for the counting pass.
 
 use super::part::Image;
-use super::source::Reals;
+use super::source::Strided;
 use crate::kernels::geometry::LANES;
 
 /// All features of an image in the order channel, row, column, filled up to pixels. Returns how many there are.
@@ -20,10 +20,10 @@ pub(super) fn gather_features(image: &Image<'_>, values: &mut Vec<f32>) -> usize
 }
 
 /// All channels of each column of row `y`, filled up to pixels: where they are, or gathered in `values`.
-pub(super) fn steps_of<'a>(image: &Image<'a>, y: usize, values: &'a mut Vec<f32>) -> Reals<'a> {
+pub(super) fn steps_of<'a>(image: &Image<'a>, y: usize, values: &'a mut Vec<f32>) -> Strided<'a> {
     let Image { x, geometry, image } = *image;
     if geometry.lanes == LANES {
-        return Reals { x: &x[geometry.at(image, 0, y, 0)..], line: LANES, pixel: geometry.plane_len() };
+        return Strided { x: &x[geometry.at(image, 0, y, 0)..], line: LANES, pixel: geometry.plane_len() };
     }
     let filled = geometry.c.next_multiple_of(LANES);
     values.clear();
@@ -31,5 +31,5 @@ pub(super) fn steps_of<'a>(image: &Image<'a>, y: usize, values: &'a mut Vec<f32>
         values.extend((0..geometry.c).map(|c| x[geometry.index(image, c, y, column)]));
         values.resize((column + 1) * filled, 0.0);
     }
-    Reals { x: values, line: filled, pixel: LANES }
+    Strided { x: values, line: filled, pixel: LANES }
 }

@@ -87,7 +87,7 @@ struct Memory {
     widths: [Vec<u8>; 3],
 }
 
-/// Rows of one channel block (or all features of an image), coded.
+/// Rows of one channel block (or all features of an image, or steps), coded.
 #[derive(Default)]
 pub(super) struct Lines {
     /// Pixels of each, and from one to the next: a multiple of the largest group.

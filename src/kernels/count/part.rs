@@ -1,7 +1,7 @@
 //! What a call of the counter is shown.
 
 use super::classes::{Classes, Run};
-use super::source::{Reals, Values};
+use super::source::{Strided, Values};
 use crate::kernels::cells::Cells;
 use crate::kernels::geometry::{Geometry, LANES, Region};
 
@@ -29,6 +29,15 @@ pub(super) struct Part<'a> {
 }
 
 impl Part<'_> {
+    /// Image, row and block of its first values.
+    pub(super) fn place(&self) -> [usize; 3] {
+        let image = match self.tensor {
+            Tensor::Reals(Image { image, .. }) => image,
+            Tensor::Bytes(_) => 0,
+        };
+        [image, self.first + self.region.rows.start, self.region.blocks.start]
+    }
+
     pub(super) fn columns(&self) -> usize {
         match self.tensor {
             Tensor::Reals(Image { geometry, .. }) => geometry.w,
@@ -43,7 +52,7 @@ impl Part<'_> {
         match self.tensor {
             Tensor::Reals(Image { x, geometry, image }) => {
                 let x = &x[geometry.at(image, block, row, 0)..];
-                Values::Reals(Reals { x, line: rows.step * geometry.row_len(), pixel: LANES })
+                Values::Reals(Strided { x, line: rows.step * geometry.row_len(), pixel: LANES })
             }
             Tensor::Bytes(cells) => Values::Bytes(cells.plane(block, row).every(rows.step)),
         }

@@ -8,14 +8,14 @@ use crate::kernels::geometry::LANES;
 #[derive(Clone, Copy)]
 pub(super) enum Values<'a> {
     /// From the first pixel of the first line on.
-    Reals(Reals<'a>),
+    Reals(Strided<'a>),
     /// Codes of 0 to 255.
     Bytes(Plane<'a>),
 }
 
 /// Reals, and how many there are from line to line and from pixel to pixel.
 #[derive(Clone, Copy)]
-pub(super) struct Reals<'a> {
+pub(super) struct Strided<'a> {
     pub(super) x: &'a [f32],
     pub(super) line: usize,
     pub(super) pixel: usize,
@@ -35,7 +35,7 @@ impl Source<'_> {
     /// The lines from line `line` on.
     pub(super) fn below(self, line: usize) -> Self {
         let values = match self.values {
-            Values::Reals(reals) => Values::Reals(Reals { x: &reals.x[line * reals.line..], ..reals }),
+            Values::Reals(reals) => Values::Reals(Strided { x: &reals.x[line * reals.line..], ..reals }),
             Values::Bytes(plane) => Values::Bytes(plane.below(line)),
         };
         Self { values, ..self }
@@ -45,7 +45,7 @@ impl Source<'_> {
     #[inline(always)]
     pub(super) fn pixel(&self, line: usize, index: usize) -> ([f32; LANES], usize) {
         let pixel = match self.values {
-            Values::Reals(Reals { x, line: from_line, pixel }) => {
+            Values::Reals(Strided { x, line: from_line, pixel }) => {
                 *x[line * from_line + index * pixel..].first_chunk().expect("the pixel is there")
             }
             Values::Bytes(plane) => plane.pixel(line, index).map(f32::from),

@@ -137,17 +137,46 @@ proptest! {
 fn steps_beyond_those_that_are_coded_together_are_counted() {
     let shape = [2, 700, 1, 60];
     let [images, c, h, w] = shape;
-    let nchw: Vec<f32> = (0..images * c * h * w).map(|i| value(i, 7)).collect();
+    let mut nchw: Vec<f32> = (0..images * c * h * w).map(|i| value(i, 7)).collect();
     let map = CodeMap { scale: 3000.0, lo: -32767, hi: 32767 };
+    // Beyond the codes, in the last steps of the second image.
+    nchw[images * c * w - 3] = 100.0;
     let classes = Arc::new([Classes::single(), Classes::single()]);
-    let want = count_reference(map, Encoder::Naf, Grouping::Steps, &classes, shape, &nchw);
-    let geometry = Geometry::blocked(images, c, h, w);
-    let mut x = vec![0.0; geometry.len()];
-    geometry.pack(&nchw, &mut x);
-    for isa in Isa::available() {
-        let mut counter = Counter::new(map, Encoder::Naf, Grouping::Steps, Arc::clone(&classes), c);
-        assert!((0..images).all(|image| counter.count(isa, &x, &geometry, image, geometry.rows(0..1), 0)));
-        assert_eq!(counter.into_sums(), want, "{}", isa.name());
+    let halo = Halo { top: 0, bottom: 1, left: 2, right: 1 };
+    let places = [Geometry::blocked(images, c, h, w).with_halo(halo), Geometry::planar(images, c, h, w)];
+    for (encoder, geometry) in Encoder::ALL.into_iter().flat_map(|encoder| places.map(|geometry| (encoder, geometry))) {
+        let want = count_reference(map, encoder, Grouping::Steps, &classes, shape, &nchw);
+        assert_eq!(want.values.saturated, 1);
+        let mut x = vec![0.0; geometry.len()];
+        geometry.pack(&nchw, &mut x);
+        for isa in Isa::available() {
+            let mut counter = Counter::new(map, encoder, Grouping::Steps, Arc::clone(&classes), c);
+            assert!((0..images).all(|image| counter.count(isa, &x, &geometry, image, geometry.rows(0..1), 0)));
+            assert_eq!(counter.into_sums(), want, "{} {}", isa.name(), encoder.name());
+        }
+    }
+}
+
+#[test]
+fn nan_is_found_in_any_step_and_feature() {
+    let [c, w] = [700, 60];
+    let geometry = Geometry::blocked(1, c, 1, w);
+    let map = CodeMap { scale: 100.0, lo: -127, hi: 127 };
+    for (channel, step) in [(0, 0), (699, 0), (695, 22), (3, 23), (0, 59), (699, 59)] {
+        let mut x = vec![0.0; geometry.len()];
+        geometry.pack(&vec![0.5; c * w], &mut x);
+        x[geometry.index(0, channel, 0, step)] = f32::NAN;
+        for (grouping, channels) in [(Grouping::Steps, c), (Grouping::Features, c * w)] {
+            for isa in Isa::available() {
+                let classes = Arc::new([Classes::single(), Classes::single()]);
+                let mut counter = Counter::new(map, Encoder::Naf, grouping, classes, channels);
+                let region = geometry.rows(0..1);
+                assert!(
+                    !counter.count(isa, &x, &geometry, 0, region, 0),
+                    "{grouping:?}: channel {channel}, step {step}"
+                );
+            }
+        }
     }
 }
 

@@ -208,7 +208,8 @@ unsafe fn load(codes: &[Couple], at: usize, shift: __m128i) -> __m512i {
 #[inline(always)]
 unsafe fn add_places<const ENCODER: u8>(codes: &[Couple], widths: &[u8], stride: usize, to: &mut [LaneSums]) {
     let lines = codes.len() * 2 / stride;
-    assert!(lines <= LONGEST && to.len() <= stride, "sums of 16 bits hold the lines");
+    assert!(lines <= LONGEST, "sums of 16 bits hold the lines");
+    assert!(to.len() <= stride, "pixels of a line");
     // SAFETY: the caller vouches for the features; loads are of whole couples.
     unsafe {
         for (couple, to) in to.chunks_mut(2).enumerate() {

@@ -8,7 +8,7 @@ use super::super::groups::GroupCounts;
 use super::super::histogram::CodeHistogram;
 use super::super::lanes::LaneTotals;
 use super::super::lines::{Coding, Couple, Halves, LONGEST};
-use super::super::source::{Reals, Source, Values};
+use super::super::source::{Source, Strided, Values};
 use super::add::{BOOTH4, NAF, NONE, POPCOUNT, add_to};
 use super::coder::{BYTES, Coder, NOT_NEGATIVE, REALS};
 use super::fold::FOLDED;
@@ -99,7 +99,7 @@ unsafe fn code_lines<const KIND: u8, const SUMS: bool, const KEEP: bool, const E
     let (pixels, stride) = (from.pixels, from.pixels.next_multiple_of(FOLDED));
     assert!(lines > 0 && pixels > 0, "lines of pixels");
     let (x, row) = match from.values {
-        Values::Reals(Reals { x, line, pixel }) => {
+        Values::Reals(Strided { x, line, pixel }) => {
             assert!(x.len() >= (lines - 1) * line + (pixels - 1) * pixel + LANES, "lines of pixels");
             (x.as_ptr().cast::<u8>(), line * size_of::<f32>())
         }

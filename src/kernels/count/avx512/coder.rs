@@ -6,7 +6,7 @@ use super::super::groups::GroupCounts;
 use super::super::histogram::{BLOCK, Tally};
 use super::super::lines::{Halves, SIGN};
 use super::super::range::Range;
-use super::super::source::{Reals, Source, Values};
+use super::super::source::{Source, Strided, Values};
 use super::super::sums::{NONZERO, NONZERO_G16, TERMS, WIDTH};
 use super::add::{NONE, add_to, split, terms};
 use super::fold::{FOLDED, FOUR, fold, join_32};
@@ -58,7 +58,7 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
     pub(super) unsafe fn new(scale: f32, values: Values<'_>, tally: Tally<'a>) -> Self {
         let (couple, odd) = match values {
             Values::Bytes(plane) => (plane.couple, plane.odd),
-            Values::Reals(Reals { pixel, .. }) => (2 * pixel, pixel as isize),
+            Values::Reals(Strided { pixel, .. }) => (2 * pixel, pixel as isize),
         };
         // SAFETY: the caller vouches for the features.
         unsafe {
@@ -107,7 +107,7 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
             for four in 0..whole {
                 (a, b, c) = (b, c, d);
                 let x = x.add(four * FOUR / 2 * self.couple);
-                if KIND != BYTES {
+                if KIND != BYTES && self.odd == LINE as isize {
                     for line in (0..FOUR * LINE).step_by(LINE) {
                         prefetch::<_, NEAR>(x.wrapping_add(AHEAD + line));
                     }
