@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use deadweight::kernels::conv::{ConvShape, PackedConv};
-use deadweight::kernels::count::{Classes, CodeMap, Counter, Encoder, Grouping, count_reference};
+use deadweight::kernels::count::{Classes, CodeMap, Counter, Encoder, Grouping, TERMS, count_reference};
 use deadweight::kernels::linear::PackedLinear;
 use deadweight::kernels::{Activation, Buffer, Exec, Geometry, Halo, Isa, Pool};
 use divan::Bencher;
@@ -288,12 +288,12 @@ fn counting(bencher: Bencher<'_, '_>, &Counted { channels, size, taps, full, isa
     let count = |counter: &mut Counter| counter.count(isa, &x, &geometry, 0, geometry.rows(0..size), 0);
     let mut counter = make();
     assert!(count(&mut counter), "all values are finite");
-    let (got, want) = (
-        counter.into_sums(),
-        count_reference(map, Encoder::Naf, grouping, &classes, [1, channels, size, size], &inputs),
-    );
-    assert_eq!(got.groups, want.groups);
-    assert!(!full || got == want, "as value by value");
+    let mut want = count_reference(map, Encoder::Naf, grouping, &classes, [1, channels, size, size], &inputs);
+    if !full {
+        want.values.codes.clear();
+        want.lanes.iter_mut().for_each(|lanes| lanes[TERMS] = 0);
+    }
+    assert!(counter.into_sums() == want, "as value by value");
     let mut counter = make();
     bencher.counter(ItemsCount::new(inputs.len())).bench_local(|| count(&mut counter));
 }
@@ -309,5 +309,5 @@ fn bytes_counted_up(bencher: Bencher<'_, '_>, codes: usize) {
             *count = count.wrapping_add(1);
         }
     });
-    assert!(counts.iter().any(|&count| count > 0), "counted");
+    divan::black_box(&counts);
 }

@@ -351,7 +351,7 @@ impl Counter {
 
 /// How many lines of so many pixels are coded at a time.
 fn at_once(pixels: usize) -> usize {
-    (CHUNK / pixels.next_multiple_of(FILLED)).max(1)
+    (CHUNK / pixels.max(1).next_multiple_of(FILLED)).max(1)
 }
 
 /// Where even and odd pixels are added.

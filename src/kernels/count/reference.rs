@@ -18,8 +18,7 @@ pub fn count_reference(
     nchw: &[f32],
 ) -> Sums {
     // Features, and the channels of a step, lie along one row of pixels of sixteen; each is its own channel.
-    let (features, steps) = (grouping != Grouping::Channels, grouping == Grouping::Steps);
-    let channels = if features && !steps { c * h * w } else { c };
+    let channels = if grouping == Grouping::Features { c * h * w } else { c };
     let mut sums = Sums::new(Arc::clone(classes), channels, map.codes());
     let value = |n: usize, c_: usize, y: usize, x: usize| nchw[((n * c + c_) * h + y) * w + x];
     let group_width = |codes: &[i32]| {
@@ -28,20 +27,21 @@ pub fn count_reference(
     };
     for n in 0..images {
         // A "row" is what groups run along: the columns of a channel block, the features of an image, the channels of a step.
-        let rows: Vec<(usize, usize)> = if steps {
-            (0..h).flat_map(|y| (0..w).map(move |x| (y, x))).collect()
-        } else if features {
-            vec![(0, 0)]
-        } else {
-            (0..h).flat_map(|y| (0..c.div_ceil(LANES)).map(move |b| (y, b))).collect()
+        let each = |of_a_row: usize| (0..h).flat_map(|y| (0..of_a_row).map(move |at| (y, at))).collect();
+        let rows: Vec<(usize, usize)> = match grouping {
+            Grouping::Channels => each(c.div_ceil(LANES)),
+            Grouping::Features => vec![(0, 0)],
+            Grouping::Steps => each(w),
         };
         for (y, at) in rows {
-            let pixels: Vec<Vec<f32>> = if steps {
-                (0..c).map(|c| value(n, c, y, at)).collect::<Vec<_>>().chunks(LANES).map(<[f32]>::to_vec).collect()
-            } else if features {
-                nchw[n * channels..(n + 1) * channels].chunks(LANES).map(<[f32]>::to_vec).collect()
-            } else {
-                (0..w).map(|x| (at * LANES..((at + 1) * LANES).min(c)).map(|c| value(n, c, y, x)).collect()).collect()
+            let filled = |values: &[f32]| values.chunks(LANES).map(<[f32]>::to_vec).collect();
+            let pixels: Vec<Vec<f32>> = match grouping {
+                Grouping::Channels => {
+                    let channels = at * LANES..((at + 1) * LANES).min(c);
+                    (0..w).map(|x| channels.clone().map(|c| value(n, c, y, x)).collect()).collect()
+                }
+                Grouping::Features => filled(&nchw[n * channels..(n + 1) * channels]),
+                Grouping::Steps => filled(&(0..c).map(|c| value(n, c, y, at)).collect::<Vec<_>>()),
             };
             let codes: Vec<Vec<i32>> =
                 pixels.iter().map(|pixel| pixel.iter().map(|&v| map.code(v)).collect()).collect();
@@ -52,10 +52,11 @@ pub fn count_reference(
                     let start = group.as_ptr() as usize - codes.as_ptr() as usize;
                     let first = start / size_of::<Vec<i32>>();
                     for x in first..first + group.len() {
-                        let place = if features {
-                            x
-                        } else {
-                            sums.place(usize::from(classes[0].of[y]), usize::from(classes[1].of[x]), at)
+                        let place = match grouping {
+                            Grouping::Channels => {
+                                sums.place(usize::from(classes[0].of[y]), usize::from(classes[1].of[x]), at)
+                            }
+                            Grouping::Features | Grouping::Steps => x,
                         };
                         sums.groups[place].width[size] += u64::from(group_width);
                         sums.groups[place].zero[size] += u64::from(group_width == 0);
