@@ -1,7 +1,8 @@
-//! A third implementation of the layers: plain loops in NCHW order, sums in f64.
+//! A third implementation of the layers: plain loops in NCHW order, sums in f64, which hold those of integers exactly.
 
 use deadweight::graph::Graph;
-use deadweight::kernels::Activation;
+use deadweight::kernels::pool::PoolShape;
+use deadweight::kernels::{Activation, Integer, Requantize, Rounding};
 use deadweight::layers::{
     BatchNorm, Conv, ConvTranspose, Layer, Linear, Lstm, Pool, PoolKind, Resize, Shape, Shuffle, Subsample,
 };
@@ -75,7 +76,10 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
                 let totals: Vec<f64> = (0..pixels).map(|pixel| of(pixel).sum()).collect();
                 x.iter().enumerate().map(|(i, v)| (v * f64::from(*beta)).exp() / totals[i % pixels]).collect()
             }
-            Layer::Integer(integer) => panic!("{}: plain loops are of reals", integer.name()),
+            Layer::Integer(layer) => {
+                let inputs: Vec<_> = (0..def.inputs.len()).map(read).collect();
+                integer(layer, &inputs, y)
+            }
             Layer::Fill(value) => vec![f64::from(*value); y.elements()],
         });
     }
@@ -105,7 +109,55 @@ fn conv(layer: &Conv, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
             }
         }
     }
+    if let Some(integer) = &layer.integer {
+        for (k, plane) in out.chunks_mut(y.h * y.w).enumerate() {
+            plane.iter_mut().for_each(|sum| *sum = requantized(*sum, k, &integer.requantize));
+        }
+    }
     out
+}
+
+/// The code that filter `k` makes of a sum of products of integers: in f32, ties to even.
+fn requantized(sum: f64, k: usize, by: &Requantize) -> f64 {
+    assert!(by.rounding == Rounding::Float32 && by.offset.is_empty(), "what quantising makes");
+    let real = (sum + f64::from(by.bias[k])) as f32 * by.multipliers[k] as f32;
+    even(real, (by.low, by.high))
+}
+
+/// The nearest integer within bounds, ties to even.
+fn even(x: f32, (low, high): (i32, i32)) -> f64 {
+    // Adding zero makes -0 into +0.
+    f64::from(x.round_ties_even()).clamp(low.into(), high.into()) + 0.0
+}
+
+/// A layer of integers that multiplies no weights, as ONNX defines it.
+fn integer(layer: &Integer, inputs: &[(&[f64], Shape)], y: Shape) -> Vec<f64> {
+    let (x, shape) = inputs[0];
+    let reals = x.iter().map(|&v| v as f32);
+    match layer {
+        Integer::Quantize(codes, Rounding::Float32) => reals.map(|x| even(x / codes.scale, codes.bounds())).collect(),
+        Integer::Dequantize(codes) => x.iter().map(|v| v * f64::from(codes.scale)).collect(),
+        &Integer::Rescale { scales: (from, to), bounds, rounding: Rounding::Float32 } => {
+            reals.map(|x| even(x * from / to, bounds)).collect()
+        }
+        &Integer::Add { scales: ([first, second], sum), bounds, rounding: Rounding::Float32 } => {
+            let terms = reals.zip(inputs[1].0.iter().map(|&v| v as f32));
+            terms.map(|(a, b)| even((a * first + b * second) / sum, bounds)).collect()
+        }
+        &Integer::Mean { scales: (from, to), bounds, rounding: Rounding::Float32 } => {
+            let pixels = shape.h * shape.w;
+            let multiplier = from / (to * pixels as f32);
+            x.chunks(pixels).map(|plane| even(plane.iter().sum::<f64>() as f32 * multiplier, bounds)).collect()
+        }
+        &Integer::AveragePool { shape: PoolShape { kernel, stride, padding }, codes, bounds: (low, high) } => {
+            let kind = PoolKind::Average { count_padding: false };
+            let means = pool(&Pool { kind, kernel, stride, padding, ceil: false }, (x, shape), y);
+            let zero = f64::from(codes.zero_point);
+            // Of the codes as they are, ties away from zero.
+            means.iter().map(|mean| ((mean + zero).round() - zero).clamp(low.into(), high.into())).collect()
+        }
+        other => panic!("{}: not made by quantising", other.name()),
+    }
 }
 
 /// Every place of `shape` in order.
@@ -201,7 +253,10 @@ fn linear(layer: &Linear, x: &[f64]) -> Vec<f64> {
     let row = |k: usize| &layer.weight.data[k * layer.in_features..][..layer.in_features];
     let bias = |k: usize| layer.bias.as_ref().map_or(0.0, |bias| f64::from(bias.data[k]));
     let dot = |k: usize| row(k).iter().zip(x).map(|(&w, v)| f64::from(w) * v).sum::<f64>() + bias(k);
-    (0..layer.out_features).map(dot).collect()
+    match &layer.integer {
+        Some(integer) => (0..layer.out_features).map(|k| requantized(dot(k), k, &integer.requantize)).collect(),
+        None => (0..layer.out_features).map(dot).collect(),
+    }
 }
 
 fn batch_norm(layer: &BatchNorm, (x, shape): (&[f64], Shape)) -> Vec<f64> {

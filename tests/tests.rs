@@ -9,6 +9,7 @@ mod cli;
 mod digits;
 mod engines;
 mod families;
+mod groups;
 mod hostile;
 mod house;
 mod images;

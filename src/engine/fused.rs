@@ -1,10 +1,13 @@
 //! Which nodes run as one: inverted residuals whose wide values would not stay in the second-level cache.
 
+use std::cmp::Reverse;
+
+use super::groups::Groups;
 use super::op::conv_shape;
 use super::plan::Plan;
 use crate::graph::{Graph, Node};
 use crate::kernels::conv::inverted::{InvertedResidual, Look, Looker, Step, Wide, WideValues};
-use crate::kernels::{Exec, Geometry, LANES, Share};
+use crate::kernels::{Exec, Geometry, Halo, LANES, Share};
 use crate::layers::{Conv, Layer, Shape};
 use crate::probe::{Place, Probe, Watch};
 
@@ -15,27 +18,6 @@ const OUTWEIGHS: usize = 4;
 /// Rows at least of wide bytes, which always pay: threads widen rows of one another.
 const ROWS: usize = 12;
 
-/// The nodes that run when the last of them does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chain {
-    /// The convolution that widens, if there is one.
-    pub widen: Option<Node>,
-    /// The depthwise convolution.
-    pub filter: Node,
-}
-
-impl Chain {
-    /// The node whose input the chain reads.
-    pub fn first(&self) -> Node {
-        self.widen.unwrap_or(self.filter)
-    }
-
-    /// The nodes whose values nobody keeps.
-    pub fn inner(&self) -> impl Iterator<Item = Node> {
-        [self.widen, Some(self.filter)].into_iter().flatten()
-    }
-}
-
 /// The convolution that `node` is.
 fn conv(graph: &Graph, node: Node) -> Option<&Conv> {
     match &graph.def(node).layer {
@@ -44,9 +26,10 @@ fn conv(graph: &Graph, node: Node) -> Option<&Conv> {
     }
 }
 
-/// Whether it mixes the channels of single pixels.
+/// Whether it mixes the channels of single pixels, and adds none.
 fn is_pointwise(conv: &Conv) -> bool {
-    conv.kernel == (1, 1) && conv.stride == (1, 1) && conv.groups == 1
+    // Of whatever size: a filter of one pixel needs no padding to keep it.
+    conv.kernel == (1, 1) && conv.stride == (1, 1) && conv.groups == 1 && conv.halo(1, 1) == Halo::default()
 }
 
 /// What is asked for of the convolution `node`.
@@ -61,28 +44,28 @@ fn step<'a>(graph: &'a Graph, shapes: &[Shape], node: Node) -> Option<Step<'a>> 
     })
 }
 
-/// For each node the chain that it ends, if it ends one; values have the extents `shapes`.
-pub(super) fn chains(graph: &Graph, shapes: &[Shape]) -> Vec<Option<Chain>> {
+/// Which nodes of `graph` run together where values have the extents `shapes`.
+pub(super) fn groups(graph: &Graph, shapes: &[Shape]) -> Groups {
     let readers = graph.readers();
     // Read by one node alone, and that once, as its first input.
     let only_for = |node: Node, reader: Node| {
         node != graph.output() && readers[node.index()] == [reader] && graph.def(reader).inputs[0] == node
     };
-    let chain = |last: Node| {
+    let channels = |node: Node| shapes[node.index()].c;
+    let step = |node: Node| step(graph, shapes, node);
+    let wanted = |last: Node| {
         if !is_pointwise(conv(graph, last)?) {
             return None;
         }
         let filter = graph.def(last).inputs[0];
         let depthwise = conv(graph, filter)?;
         let before = *graph.def(filter).inputs.first()?;
-        let channels = |node: Node| shapes[node.index()].c;
         let widens = conv(graph, before).is_some_and(is_pointwise)
             && graph.def(before).inputs.len() == 1
             && only_for(before, filter)
             && channels(graph.def(before).inputs[0]) >= LANES;
         let narrow = channels(last) + if widens { channels(graph.def(before).inputs[0]) } else { 0 };
         let Shape { c, h, w } = shapes[before.index()];
-        let step = |node: Node| step(graph, shapes, node);
         let bytes = || {
             let widen = widens.then(|| step(before)).flatten();
             let steps = step(filter).zip(step(last));
@@ -95,28 +78,46 @@ pub(super) fn chains(graph: &Graph, shapes: &[Shape]) -> Vec<Option<Chain>> {
             && only_for(filter, last)
             && (c * h * w * size_of::<f32>() > CACHED && h * w > OUTWEIGHS * narrow || h >= ROWS && bytes())
             && InvertedResidual::fits(&conv_shape(depthwise, h, w), h);
-        fits.then_some(Chain { widen: widens.then_some(before), filter })
+        // What pays with the convolution that widens does without it, where another group ends in that.
+        fits.then(|| [widens.then(|| vec![before, filter, last]), Some(vec![filter, last])].into_iter().flatten())
     };
-    graph.handles().map(chain).collect()
+    let mut wanted: Vec<Vec<Node>> = graph.handles().filter_map(wanted).flatten().collect();
+    // In chains of depthwise and pointwise convolutions each pointwise one could end a group and begin the next. It is of the
+    // one that keeps more values out of memory.
+    let kept = |nodes: &Vec<Node>| nodes[..nodes.len() - 1].iter().map(|node| shapes[node.index()].elements()).sum();
+    wanted.sort_by_key(|nodes| Reverse::<usize>(kept(nodes)));
+    Groups::new(graph, wanted)
 }
 
-/// A chain with its weights packed.
+/// Nodes that run together, with their weights packed.
 pub(super) struct Fused {
-    chain: Chain,
+    widen: Option<Node>,
+    filter: Node,
+    last: Node,
     packed: InvertedResidual,
 }
 
 impl Fused {
-    /// Packs the chain that ends at `last`.
-    pub(super) fn prepare(graph: &Graph, plan: &Plan, chain: Chain, last: Node) -> Self {
-        let step = |node: Node| step(graph, &plan.shapes, node).expect("a chain is of convolutions");
-        let x = graph.def(chain.first()).inputs[0];
+    /// Packs `nodes`, a group of more than one.
+    pub(super) fn prepare(graph: &Graph, plan: &Plan, nodes: &[Node]) -> Self {
+        let (widen, filter, last) = match *nodes {
+            [filter, last] => (None, filter, last),
+            [widen, filter, last] => (Some(widen), filter, last),
+            _ => unreachable!("two or three convolutions run together"),
+        };
+        let step = |node: Node| step(graph, &plan.shapes, node).expect("a group is of convolutions");
+        let x = graph.def(nodes[0]).inputs[0];
         let (x, y) = (&plan.geometries[x.index()], &plan.geometries[last.index()]);
-        let packed = InvertedResidual::new(chain.widen.map(step).as_ref(), &step(chain.filter), &step(last), x, y);
-        Self { chain, packed }
+        let packed = InvertedResidual::new(widen.map(step).as_ref(), &step(filter), &step(last), x, y);
+        Self { widen, filter, last, packed }
     }
 
-    /// Runs the chain, whose last node is `last`; the watchers of `probe` see what each of its layers reads.
+    /// The node whose input they read.
+    pub(super) fn first(&self) -> Node {
+        self.widen.unwrap_or(self.filter)
+    }
+
+    /// Runs them; the watchers of `probe` see what each of the layers reads.
     pub(super) fn run(
         &self,
         exec: &Exec<'_>,
@@ -124,10 +125,10 @@ impl Fused {
         (x, xg): (&[f32], &Geometry),
         y: &mut [f32],
         residual: Option<(&[f32], &Geometry)>,
-        (probe, last): (Option<&dyn Probe>, Node),
+        probe: Option<&dyn Probe>,
     ) {
         let watch = |node: Node| probe.and_then(|probe| probe.watch(node));
-        let (filtered, narrowed) = (watch(self.chain.filter), watch(last));
+        let (filtered, narrowed) = (watch(self.filter), watch(self.last));
         let look = |look: Look<'_>| {
             let watch: Option<&dyn Watch> = if look.wide == Wide::Filtered { filtered } else { narrowed };
             let place = Place { image: look.place.0, row: look.place.1 };
@@ -140,7 +141,7 @@ impl Fused {
                 }
             }
         };
-        let first = watch(self.chain.first());
+        let first = watch(self.first());
         let show = |share: Share| {
             if let Some(watch) = first {
                 super::session::show(share, watch, x, xg, (images, None));

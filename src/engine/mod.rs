@@ -3,6 +3,7 @@
 mod bands;
 mod candle;
 mod fused;
+mod groups;
 mod op;
 mod plan;
 mod session;
@@ -19,8 +20,8 @@ use crate::{Error, Result};
 
 pub use bands::Banded;
 pub use candle::CandleEngine;
-pub use fused::Chain;
-pub use plan::Plan;
+pub use groups::Groups;
+pub use plan::{Home, Plan};
 pub use session::{EngineOptions, Session};
 
 /// Which engine computes.

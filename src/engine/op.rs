@@ -17,7 +17,7 @@ use crate::layers::{Conv, ConvTranspose, Layer, Linear, Lstm, PoolKind, Shuffle,
 pub(super) enum Op {
     Input,
     Conv(PackedConv, Activation),
-    /// The last node of a chain, and the others.
+    /// The last node of a group, and the others.
     Fused(Box<Fused>),
     Inner,
     ConvTranspose(PackedConvTranspose, Activation),
@@ -95,11 +95,11 @@ pub(super) fn halo(layer: &Layer, h: usize, w: usize) -> Halo {
 impl Op {
     /// Packs what `node` needs for the layouts of `plan`; `winograd` is as [`PackedConv::new`] has it.
     pub(super) fn prepare(graph: &Graph, plan: &Plan, node: Node, winograd: Option<(usize, usize)>) -> Self {
-        if let Some(chain) = plan.chains[node.index()] {
-            return Self::Fused(Box::new(Fused::prepare(graph, plan, chain, node)));
-        }
-        if plan.is_inner(node) {
+        if plan.groups.is_inner(node) {
             return Self::Inner;
+        }
+        if let nodes @ [_, _, ..] = &plan.groups.ending_at(node)[..] {
+            return Self::Fused(Box::new(Fused::prepare(graph, plan, nodes)));
         }
         let def = graph.def(node);
         let y = &plan.geometries[node.index()];
@@ -245,7 +245,7 @@ impl Op {
         let Some(&x) = inputs.first() else { return };
         match self {
             Self::Input | Self::Inner => {}
-            Self::Fused(_) => unreachable!("a chain runs on what its first node reads"),
+            Self::Fused(_) => unreachable!("a group runs on what its first node reads"),
             Self::Conv(conv, activation) => conv.run(exec, images, x.0, y, inputs.get(1).copied(), *activation),
             Self::ConvTranspose(conv, activation) => conv.run(exec, images, x, y, yg, *activation),
             Self::Linear(linear, activation) => linear.run(exec, images, x.0, y, yg, *activation),

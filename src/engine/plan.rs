@@ -5,14 +5,23 @@ use crate::graph::{Graph, Node};
 use crate::kernels::{Geometry, Halo, Integer, LANES, Rounding};
 use crate::layers::{Layer, Shape};
 
-use super::fused::{Chain, chains};
+use super::fused::groups;
+use super::groups::Groups;
 use super::op;
 
 /// Inputs of at most this many channels stay planar when convolutions read them: blocks would be mostly filling.
 const PLANAR_CHANNELS: usize = 8;
 
-/// The slot of values that have no buffer.
-const NOWHERE: usize = usize::MAX;
+/// Where a value lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// In the buffer of this number.
+    Buffer(usize),
+    /// Nowhere as a whole: it is made and read a few rows at a time while its group runs.
+    Group,
+    /// In what the caller is handed, as which it is computed.
+    Caller,
+}
 
 /// Where every value of a graph lives.
 ///
@@ -26,12 +35,12 @@ pub struct Plan {
     pub shapes: Vec<Shape>,
     /// Layout of each node's value.
     pub geometries: Vec<Geometry>,
-    /// Which buffer holds each node's value.
-    pub slots: Vec<usize>,
+    /// Where each node's value lives.
+    pub homes: Vec<Home>,
     /// Layout of each buffer, or the largest of its layouts.
     pub buffers: Vec<Geometry>,
-    /// Of each node that ends one, the nodes that run with it, whose own values have no buffer.
-    pub chains: Vec<Option<Chain>>,
+    /// Which nodes run together.
+    pub groups: Groups,
 }
 
 impl Plan {
@@ -42,7 +51,7 @@ impl Plan {
     /// [`crate::Error::Shape`] naming the first layer that cannot take its input.
     pub fn new(graph: &Graph, input: Shape, batch: usize, together: bool) -> Result<Self> {
         let shapes = graph.shapes(input)?;
-        let chains = if together { chains(graph, &shapes) } else { vec![None; shapes.len()] };
+        let groups = if together { groups(graph, &shapes) } else { Groups::single(graph) };
         let readers = graph.readers();
         let mut geometries: Vec<Geometry> = Vec::new();
         for node in graph.handles() {
@@ -63,27 +72,24 @@ impl Plan {
                 && c <= PLANAR_CHANNELS
                 && layers().any(|(_, layer)| pays(layer))
                 && layers().all(|(reader, layer)| reads_planar(layer, graph.def(reader).inputs[0] == node));
-            // What the caller is handed, where it can be computed as it is handed out.
-            let handed = node == graph.output()
-                && readers[node.index()].is_empty()
-                && matches!(def.layer, Layer::Resize(_))
-                && w >= LANES;
+            let handed = is_handed(graph, &readers, node, w);
             let geometry =
                 if planar || handed { Geometry::planar(batch, c, h, w) } else { Geometry::blocked(batch, c, h, w) };
             geometries.push(geometry.with_halo(halo));
         }
-        let (slots, buffers) = share(graph, &readers, &geometries, &chains);
-        Ok(Self { batch, shapes, geometries, slots, buffers, chains })
+        let (homes, buffers) = share(graph, &readers, &geometries, &groups);
+        Ok(Self { batch, shapes, geometries, homes, buffers, groups })
     }
 
-    /// Whether `node` runs when a later one does.
-    pub fn is_inner(&self, node: Node) -> bool {
-        self.slots[node.index()] == NOWHERE && !self.is_handed(node)
-    }
-
-    /// Whether the value of `node` is the output and written as it is handed to the caller: planar, and in no buffer.
-    pub fn is_handed(&self, node: Node) -> bool {
-        self.slots[node.index()] == NOWHERE && self.geometries[node.index()].lanes == 1
+    /// The number of the buffer that holds the value of `node`.
+    ///
+    /// # Panics
+    /// If none does.
+    pub fn buffer(&self, node: Node) -> usize {
+        match self.homes[node.index()] {
+            Home::Buffer(buffer) => buffer,
+            home => panic!("the value of node {} is in no buffer: {home:?}", node.index()),
+        }
     }
 
     /// Bytes of all buffers.
@@ -108,40 +114,40 @@ fn reads_planar(layer: &Layer, first: bool) -> bool {
     }
 }
 
+/// Whether the value of `node`, `w` wide, is what the caller is handed and can be computed as it is handed out.
+fn is_handed(graph: &Graph, readers: &[Vec<Node>], node: Node, w: usize) -> bool {
+    node == graph.output()
+        && readers[node.index()].is_empty()
+        && matches!(graph.def(node).layer, Layer::Resize(_))
+        && w >= LANES
+}
+
 /// Whether every float of a buffer is a value: there is no halo and there are no filling lanes.
 fn is_whole(geometry: &Geometry) -> bool {
     geometry.halo == Halo::default() && geometry.c.is_multiple_of(geometry.lanes)
 }
 
 /// Assigns a buffer to each value: a free one, or a new one.
-fn share(
-    graph: &Graph,
-    readers: &[Vec<Node>],
-    geometries: &[Geometry],
-    chains: &[Option<Chain>],
-) -> (Vec<usize>, Vec<Geometry>) {
+fn share(graph: &Graph, readers: &[Vec<Node>], geometries: &[Geometry], groups: &Groups) -> (Vec<Home>, Vec<Geometry>) {
     let end = graph.nodes.len();
-    // Nodes of a chain read when its last one runs.
-    let mut runs_at: Vec<usize> = (0..end).collect();
-    for (last, chain) in chains.iter().enumerate() {
-        chain.iter().flat_map(Chain::inner).for_each(|node| runs_at[node.index()] = last);
-    }
-    // A value lives until its last reader has run; the output, to the end.
+    // A value lives until its last reader has run, with its group; the output, to the end.
     let last_use = |node: Node| {
-        let read = readers[node.index()].iter().map(|reader| runs_at[reader.index()]).max();
+        let read = readers[node.index()].iter().map(|&reader| groups.last_of(reader).index()).max();
         if node == graph.output() { end } else { read.unwrap_or(node.index()) }
     };
     let mut buffers: Vec<Geometry> = Vec::new();
     let mut free_after: Vec<usize> = Vec::new();
-    let mut slots = Vec::with_capacity(end);
+    let mut homes = Vec::with_capacity(end);
     for node in graph.handles() {
-        // Planes that nobody reads are handed out.
-        let handed = geometries[node.index()].lanes == 1 && readers[node.index()].is_empty() && node.index() > 0;
-        if runs_at[node.index()] != node.index() || handed {
-            slots.push(NOWHERE);
+        let geometry = geometries[node.index()];
+        if groups.is_inner(node) {
+            homes.push(Home::Group);
             continue;
         }
-        let geometry = geometries[node.index()];
+        if is_handed(graph, readers, node, geometry.w) {
+            homes.push(Home::Caller);
+            continue;
+        }
         // Of the free buffers that will do the one that is nearest in size.
         let will_do = |buffer: &Geometry| *buffer == geometry || is_whole(buffer) && is_whole(&geometry);
         let free = (0..buffers.len()).filter(|&slot| free_after[slot] < node.index() && will_do(&buffers[slot]));
@@ -154,9 +160,9 @@ fn share(
             buffers[slot] = geometry;
         }
         free_after[slot] = last_use(node);
-        slots.push(slot);
+        homes.push(Home::Buffer(slot));
     }
-    (slots, buffers)
+    (homes, buffers)
 }
 
 #[cfg(test)]
@@ -176,7 +182,7 @@ mod tests {
         let plan = Plan::new(&graph, Shape::new(16, 9, 9), 2, true).unwrap();
         let sizes: Vec<usize> = plan.buffers.iter().map(|buffer| buffer.c).collect();
         assert_eq!(sizes, [32, 64]);
-        let fits = |node: Node| plan.buffers[plan.slots[node.index()]].len() >= plan.geometries[node.index()].len();
+        let fits = |node: Node| plan.buffers[plan.buffer(node)].len() >= plan.geometries[node.index()].len();
         assert!(graph.handles().all(fits));
     }
 
@@ -195,7 +201,7 @@ mod tests {
         // Of the 16x9x9 values with halo 1: the skip, and two that alternate. The sum has no halo.
         let with_halo = plan.buffers.iter().filter(|buffer| buffer.halo.top == 1).count();
         assert_eq!(with_halo, 3);
-        let skip = plan.slots[start.index()];
-        assert!((start.index() + 1..graph.nodes.len()).all(|node| plan.slots[node] != skip));
+        let skip = plan.homes[start.index()];
+        assert!((start.index() + 1..graph.nodes.len()).all(|node| plan.homes[node] != skip));
     }
 }

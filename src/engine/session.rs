@@ -3,9 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::fused::Chain;
 use super::op::Op;
-use super::plan::Plan;
+use super::plan::{Home, Plan};
 use crate::graph::{Graph, Node};
 use crate::kernels::{Buffer, Exec, Geometry, Isa, Pool, Share, copy};
 use crate::layers::Shape;
@@ -190,51 +189,53 @@ impl Session {
         let exec = Exec::new(&pool, self.options.isa);
         let input = self.plan.geometries[0];
         result.resize(self.plan.shapes[self.graph.output().index()].elements() * count, 0.0);
-        copy::pack(&exec, count, images, &mut self.buffers[self.plan.slots[0]], &input);
+        copy::pack(&exec, count, images, &mut self.buffers[self.plan.buffer(Node(0))], &input);
         for node in self.graph.handles().skip(1) {
-            if self.plan.is_inner(node) {
+            if self.plan.groups.is_inner(node) {
                 continue;
             }
             let start = timed.then(std::time::Instant::now);
             let watch = probe.and_then(|probe| probe.watch(node));
             let inner = probe.and_then(|probe| probe.watch_inside(node));
-            match self.plan.chains[node.index()] {
-                Some(chain) => self.chain(chain, node, count, probe),
-                None if node == self.graph.output() && self.plan.is_handed(node) => self.hand(node, count, result),
-                None => self.step(node, count, (watch, inner), part),
+            match (&self.ops[node.index()], self.plan.homes[node.index()]) {
+                (Op::Fused(_), _) => self.group(node, count, probe),
+                (_, Home::Caller) => self.hand(node, count, result),
+                _ => self.step(node, count, (watch, inner), part),
             }
             if let Some(start) = start {
                 self.times[node.index()] = start.elapsed();
             }
         }
         let output = self.graph.output();
-        if !self.plan.is_handed(output) {
-            let geometry = self.plan.geometries[output.index()];
-            copy::unpack(&exec, count, &self.buffers[self.plan.slots[output.index()]], &geometry, result);
+        if let Home::Buffer(buffer) = self.plan.homes[output.index()] {
+            copy::unpack(&exec, count, &self.buffers[buffer], &self.plan.geometries[output.index()], result);
         }
         Ok(())
     }
 
+    /// The value of `node`, which is in a buffer.
+    fn value(&self, node: Node) -> (&[f32], &Geometry) {
+        (&self.buffers[self.plan.buffer(node)], &self.plan.geometries[node.index()])
+    }
+
     /// Runs the last node on the first `images` images, into what the caller is handed.
     fn hand(&self, node: Node, images: usize, y: &mut [f32]) {
-        let value =
-            |&input: &Node| (&self.buffers[self.plan.slots[input.index()]][..], &self.plan.geometries[input.index()]);
-        let inputs: Vec<_> = self.graph.def(node).inputs.iter().map(value).collect();
+        let inputs: Vec<_> = self.graph.def(node).inputs.iter().map(|&input| self.value(input)).collect();
         let exec = Exec::new(&self.options.pool, self.options.isa);
         self.ops[node.index()].run(&exec, images, &inputs, y, &self.plan.geometries[node.index()], &mut []);
     }
 
-    /// Runs the nodes of `chain`, the last of which is `last`, on the first `images` images.
-    fn chain(&mut self, chain: Chain, last: Node, images: usize, probe: Option<&dyn Probe>) {
-        let plan = &self.plan;
-        let mut y = std::mem::take(&mut self.buffers[plan.slots[last.index()]]);
-        let value = |node: Node| (&self.buffers[plan.slots[node.index()]][..], &plan.geometries[node.index()]);
-        let x = value(self.graph.def(chain.first()).inputs[0]);
-        let residual = self.graph.def(last).inputs.get(1).map(|&node| value(node));
+    /// Runs the group that `last` ends on the first `images` images.
+    fn group(&mut self, last: Node, images: usize, probe: Option<&dyn Probe>) {
+        let buffer = self.plan.buffer(last);
+        // As in a step.
+        let mut y = std::mem::take(&mut self.buffers[buffer]);
+        let Op::Fused(fused) = &self.ops[last.index()] else { unreachable!("the last node of a group runs it") };
+        let x = self.value(self.graph.def(fused.first()).inputs[0]);
+        let residual = self.graph.def(last).inputs.get(1).map(|&node| self.value(node));
         let exec = Exec::new(&self.options.pool, self.options.isa);
-        let Op::Fused(fused) = &self.ops[last.index()] else { unreachable!("the last node of a chain runs it") };
-        fused.run(&exec, images, x, &mut y, residual, (probe, last));
-        self.buffers[plan.slots[last.index()]] = y;
+        fused.run(&exec, images, x, &mut y, residual, probe);
+        self.buffers[buffer] = y;
     }
 
     /// Runs one node on the first `images` images, its first input watched by `watch`, what a projection inside it is of by
@@ -246,20 +247,13 @@ impl Session {
         (watch, inner): (Option<&dyn Watch>, Option<&dyn Watch>),
         part: Option<&Part>,
     ) {
-        let plan = &self.plan;
-        let slot = |node: Node| plan.slots[node.index()];
+        let buffer = self.plan.buffer(node);
         // The output's buffer holds none of the inputs (the plan sees to it), so it can be lent out apart.
-        let mut y = std::mem::take(&mut self.buffers[slot(node)]);
+        let mut y = std::mem::take(&mut self.buffers[buffer]);
         let mut states = std::mem::take(&mut self.states[node.index()]);
-        let inputs: Vec<_> = self
-            .graph
-            .def(node)
-            .inputs
-            .iter()
-            .map(|&input| (&self.buffers[slot(input)][..], &plan.geometries[input.index()]))
-            .collect();
+        let inputs: Vec<_> = self.graph.def(node).inputs.iter().map(|&input| self.value(input)).collect();
         let exec = Exec::new(&self.options.pool, self.options.isa);
-        let geometry = &plan.geometries[node.index()];
+        let geometry = &self.plan.geometries[node.index()];
         match (watch, &self.ops[node.index()]) {
             (None, op) if inner.is_none() => op.run(&exec, images, &inputs, &mut y, geometry, &mut states),
             (_, Op::Lstm(lstm)) => {
@@ -295,7 +289,7 @@ impl Session {
                 op.run(&exec, images, &inputs, &mut y, geometry, &mut states);
             }
         }
-        self.buffers[slot(node)] = y;
+        self.buffers[buffer] = y;
         self.states[node.index()] = states;
     }
 }

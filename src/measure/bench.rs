@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::feed::Monitor;
 use super::run::Calibration;
 use super::settings::Statistics;
-use crate::engine::{Backend, Chain, EngineOptions, Session};
+use crate::engine::{Backend, EngineOptions, Session};
 use crate::graph::Node;
 use crate::kernels::Exec;
 use crate::kernels::peak::peak;
@@ -112,15 +112,14 @@ pub fn bench(
     let seconds = |times: &[Duration]| median(times).as_secs_f64();
     let macs = |node: Node| model.graph.def(node).layer.macs(plain.plan().shapes[node.index()]) * batch as u64;
     // Nodes that run together are told as the last of them.
-    let nodes = model.graph.handles().skip(1).filter(|&node| !plain.plan().is_inner(node));
+    let nodes = model.graph.handles().skip(1).filter(|&node| !plain.plan().groups.is_inner(node));
     let layers = nodes.map(|node| {
         let def = model.graph.def(node);
-        let with = plain.plan().chains[node.index()].iter().flat_map(Chain::inner);
         BenchLayer {
             name: def.name.clone(),
             kind: def.layer.kind(),
             kernel: plain.kernel(node),
-            macs: macs(node) + with.map(macs).sum::<u64>(),
+            macs: plain.plan().groups.ending_at(node).into_iter().map(macs).sum(),
             plain_s: seconds(&times[0][node.index()]),
             watched_s: seconds(&times[1][node.index()]),
         }

@@ -3,6 +3,7 @@
 mod classify;
 mod denoise;
 mod language;
+mod panic;
 mod quantised;
 mod segment;
 mod winograd;
