@@ -189,9 +189,6 @@ impl<'a> Lowering<'a> {
         let multipliers = products.iter().map(|product| f64::from(product / y.scale)).collect();
         let requantize =
             Requantize { bias, offset: Vec::new(), multipliers, rounding: self.rounding, input: x.bounds(), low, high };
-        if let Some(filter) = requantize.overflowing(&filters.data) {
-            return Err(self.wrong(node, format!("sums of filter {filter} can leave 32 bits")));
-        }
         let (scales, zero_point, signed) = (coding.scales.clone(), coding.zero_point, coding.signed);
         Ok(IntegerWeights { scales, zero_point, signed, requantize: requantize.into() })
     }

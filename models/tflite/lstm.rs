@@ -18,23 +18,33 @@ impl Lowering<'_> {
         let x = self.read(operator, 0)?;
         let options = operator.options;
         // Peepholes, projections, layer norms.
-        let more = [9, 10, 11, 16, 17, 20, 21, 22, 23].iter().any(|&i| matches!(operator.inputs.get(i), Some(Some(_))));
-        if more || options.time_major || options.activation != TANH {
-            return Err(self.refuse(operator, "with more than four gates of inputs and hidden values"));
+        let told = |i: usize| matches!(operator.inputs.get(i), Some(Some(_)));
+        let more = [9, 10, 11, 16, 17, 20, 21, 22, 23].into_iter().any(told);
+        // A gate of inputs may be made of that which forgets.
+        let fewer = ![1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 14, 15].into_iter().all(told);
+        if more || fewer || options.time_major || options.activation != TANH {
+            return Err(self.refuse(operator, "with other than four gates of inputs and hidden values"));
         }
         let hidden = self.constant(operator, 5)?.shape.first().copied().unwrap_or(0);
         let Shape { c: features, h: rows, w: steps } = x.shape;
-        // Sums of so many products of bytes stay in 32 bits.
-        if rows != 1 || hidden == 0 || hidden > 1 << 16 {
+        if rows != 1 || hidden == 0 {
             return Err(self.refuse(operator, &format!("of {hidden} hidden values over {}", x.shape)));
         }
+        // States start at zero.
+        for index in [18, 19] {
+            let state = &self.file.tensors[self.tensor_index(operator, index)?];
+            if !(state.variable && state.data.is_empty()) {
+                return Err(self.refuse(operator, &format!("that starts from {}", state.name)));
+            }
+        }
+        let is_integer = self.draft.codes(x).is_some();
         // Gates of both are in the order i, f, g, o.
-        let input = self.gates(operator, 1, &[hidden, features])?;
-        let recurrent = self.gates(operator, 5, &[hidden, hidden])?;
+        let input = self.gates(operator, 1, &[hidden, features], is_integer)?;
+        let recurrent = self.gates(operator, 5, &[hidden, hidden], is_integer)?;
         let (_, output) = self.output(operator)?;
         let (name, codes) = (output.name.clone(), self.codes_if_any(output)?);
         let (bias, products, integer) = match (self.draft.codes(x), codes) {
-            (None, None) => (Some(self.gates(operator, 12, &[hidden])?), None, None),
+            (None, None) => (Some(self.gates(operator, 12, &[hidden], false)?), None, None),
             (Some(from), Some(to)) => {
                 let (products, recurrence) = self.integers_of(operator, (from, to), hidden)?;
                 (None, Some(products), Some(recurrence))
@@ -125,7 +135,7 @@ impl Lowering<'_> {
     }
 
     /// Four constants from input `first` on, each of `shape`, as one parameter.
-    fn gates(&self, operator: &Operator, first: usize, shape: &[usize]) -> Result<Param> {
+    fn gates(&self, operator: &Operator, first: usize, shape: &[usize], integer: bool) -> Result<Param> {
         let mut data = Vec::new();
         for index in first..first + 4 {
             let tensor = self.constant(operator, index)?;
@@ -133,7 +143,7 @@ impl Lowering<'_> {
                 let detail = format!("is {:?}, {} needs {shape:?}", tensor.shape, operator.name);
                 return Err(Error::malformed(format!("{}: {}", self.file.source, tensor.name), detail));
             }
-            data.extend(self.weights(tensor)?);
+            data.extend(self.weights(operator, tensor, integer)?);
         }
         let mut shape = shape.to_vec();
         shape[0] *= 4;

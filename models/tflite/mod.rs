@@ -1,6 +1,7 @@
 //! Networks that come as TFLite files: their operators become our layers, float and 8-bit alike.
 
 mod lstm;
+mod stated;
 mod weighted;
 mod weightless;
 
@@ -19,6 +20,8 @@ struct Lowering<'a> {
     rounding: Rounding,
     draft: Draft,
     values: HashMap<usize, Value>,
+    /// Constants of reals that the file stores as halves or integers.
+    constants: HashMap<usize, TfliteTensor>,
 }
 
 /// Builds the network of `file`; its convolutions and linear layers of integers round as `rounding` says.
@@ -26,7 +29,7 @@ struct Lowering<'a> {
 /// # Errors
 /// [`Error::Unsupported`] naming the operator that is not read; [`Error::Malformed`] naming the tensor that does not fit.
 pub fn build(file: &Tflite, rounding: Rounding) -> Result<Carried> {
-    let mut lowering = Lowering { file, rounding, draft: Draft::default(), values: HashMap::new() };
+    let mut lowering = Lowering { file, rounding, draft: Draft::default(), values: HashMap::new(), constants: HashMap::new() };
     let (input, input_codes) = lowering.input()?;
     for operator in &file.operators {
         lowering.operator(operator)?;
@@ -34,7 +37,7 @@ pub fn build(file: &Tflite, rounding: Rounding) -> Result<Carried> {
     let &[output] = file.outputs.as_slice() else {
         return Err(unsupported(file, format!("{} outputs", file.outputs.len()), "networks of one output are read"));
     };
-    let mut output = lowering.value(output)?;
+    let mut output = lowering.output_of_all(output)?;
     if let Some(codes) = lowering.draft.codes(output) {
         output = lowering.push("output", Layer::Integer(Integer::Dequantize(codes)), &[output], output.shape, None);
     }
@@ -63,6 +66,10 @@ impl Lowering<'_> {
             return Err(unsupported(file, format!("{} inputs", file.inputs.len()), "networks of one input are read"));
         };
         let tensor = &file.tensors[input];
+        if tensor.open {
+            let what = format!("{}: an input whose rows and columns the file leaves open", tensor.name);
+            return Err(unsupported(file, what, "convert the network for inputs of one size"));
+        }
         // Where the first thing done is to put channels last, they come first.
         let channels_first = file.operators.first().is_some_and(|first| first.name == "TRANSPOSE");
         let sequence = tensor.shape.len() == 3;
@@ -104,11 +111,16 @@ impl Lowering<'_> {
 
     /// Input `index` of `operator` as a value that no padding waits on.
     fn read(&self, operator: &Operator, index: usize) -> Result<Value> {
-        let value = self.value(self.tensor_index(operator, index)?)?;
-        if value.pad != Halo::default() {
-            return Err(self.refuse(operator, "of a padded value"));
-        }
-        Ok(value)
+        self.without_padding(operator, self.laid(operator, index)?)
+    }
+
+    /// The same of whatever extents the file tells, for what goes by values one by one or by all of them.
+    fn read_all(&self, operator: &Operator, index: usize) -> Result<Value> {
+        self.without_padding(operator, self.value(self.tensor_index(operator, index)?)?)
+    }
+
+    fn without_padding(&self, operator: &Operator, value: Value) -> Result<Value> {
+        if value.pad == Halo::default() { Ok(value) } else { Err(self.refuse(operator, "of a padded value")) }
     }
 
     fn tensor_index(&self, operator: &Operator, index: usize) -> Result<usize> {
@@ -118,7 +130,8 @@ impl Lowering<'_> {
 
     /// A constant input.
     fn constant(&self, operator: &Operator, index: usize) -> Result<&TfliteTensor> {
-        let tensor = &self.file.tensors[self.tensor_index(operator, index)?];
+        let index = self.tensor_index(operator, index)?;
+        let tensor = self.constants.get(&index).unwrap_or(&self.file.tensors[index]);
         if tensor.data.is_empty() {
             return Err(self.wrong(tensor, format!("{} needs a constant here", operator.name)));
         }
@@ -198,7 +211,7 @@ impl Lowering<'_> {
                 self.push(&name, layer, &[x], x.shape, codes)
             }
             "QUANTIZE" => {
-                let (x, to) = (self.read(operator, 0)?, self.codes(tensor)?);
+                let (x, to) = (self.read_all(operator, 0)?, self.codes(tensor)?);
                 let integer = match self.draft.codes(x) {
                     None => Integer::Quantize(to, Rounding::Fixed31),
                     Some(from) => Integer::Rescale {
@@ -209,8 +222,9 @@ impl Lowering<'_> {
                 };
                 self.push(&name, Layer::Integer(integer), &[x], x.shape, Some(to))
             }
+            "DEQUANTIZE" if self.is_constant(operator, 0)? => return self.reals_of_constant(operator),
             "DEQUANTIZE" => {
-                let x = self.read(operator, 0)?;
+                let x = self.read_all(operator, 0)?;
                 let codes = self.draft.codes(x).ok_or_else(|| self.refuse(operator, "of reals"))?;
                 self.push(&name, Layer::Integer(Integer::Dequantize(codes)), &[x], x.shape, None)
             }
@@ -219,7 +233,10 @@ impl Lowering<'_> {
             "PAD" => self.pad(operator)?,
             // Our values have no order of channels and pixels: what remains the same value is the same node.
             "RESHAPE" | "SQUEEZE" => {
-                let x = self.read(operator, 0)?;
+                let x = self.read_all(operator, 0)?;
+                if tensor.shape.iter().product::<usize>() != x.shape.elements() {
+                    return Err(self.wrong(tensor, format!("is {:?}, {} comes in", tensor.shape, x.shape)));
+                }
                 if tensor.shape.iter().filter(|&&extent| extent > 1).count() > 1
                     && tensor.shape.last() != Some(&x.shape.c)
                 {
@@ -234,12 +251,13 @@ impl Lowering<'_> {
                 if order != [0, 2, 3, 1] || operator.inputs[0] != self.file.inputs.first().copied() {
                     return Err(self.refuse(operator, &format!("by {order:?}: an input's channels may be put last")));
                 }
-                self.read(operator, 0)?
+                self.read_all(operator, 0)?
             }
             // The task takes the largest itself.
-            "ARG_MAX" if self.file.outputs == operator.outputs => self.read(operator, 0)?,
+            "ARG_MAX" if self.file.outputs == operator.outputs => self.largest(operator)?,
             _ => return Err(self.refuse(operator, "as an operator")),
         };
+        self.check(operator, value)?;
         self.values.insert(output, value);
         Ok(())
     }

@@ -19,41 +19,72 @@ impl Lowering<'_> {
         Ok(tensor.data.as_chunks().0.iter().map(|&bytes| i32::from_le_bytes(bytes)).collect())
     }
 
-    /// A constant's values: reals, or integers less their zero point.
-    pub(super) fn weights(&self, tensor: &TfliteTensor) -> Result<Vec<f32>> {
-        let zero = |zero_point: Option<&i64>| zero_point.map_or(0, |&zero_point| zero_point as i32);
+    /// Weights `tensor`, read by `operator`: reals where it reads such, else integers less their zero point.
+    pub(super) fn weights(&self, operator: &Operator, tensor: &TfliteTensor, integer: bool) -> Result<Vec<f32>> {
+        if !integer {
+            return self.reals(operator, tensor);
+        }
         if tensor.zero_points.iter().any(|zero_point| *zero_point != tensor.zero_points[0]) {
             return Err(self.wrong(tensor, "its channels have zero points of their own"));
         }
-        let zero = zero(tensor.zero_points.first());
+        let zero = tensor.zero_points.first().map_or(0, |&zero_point| zero_point as i32);
         match tensor.element {
-            Element::F32 => Ok(tensor.data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()),
             Element::U8 => Ok(tensor.data.iter().map(|&code| (i32::from(code) - zero) as f32).collect()),
             Element::I8 => Ok(tensor.data.iter().map(|&code| (i32::from(code as i8) - zero) as f32).collect()),
-            other => Err(self.wrong(tensor, format!("weights of {other:?}"))),
+            other => Err(self.refuse(operator, &format!("of 8-bit integers with weights of {other:?} ({})", tensor.name))),
         }
     }
 
-    /// What makes integers of the sums of `filters` filters of `weights`, `[K, ...]`.
-    pub(super) fn requantize(
-        &self,
-        operator: &Operator,
-        x: Codes,
-        weights: &[f32],
-        filters: usize,
-    ) -> Result<IntegerWeights> {
+    /// The bias of sums of products of integers `x` and weights, whose scale is that of the sums.
+    fn bias_of_sums(&self, operator: &Operator, x: Codes, y: Codes) -> Result<Vec<i32>> {
+        let (weights, bias) = (self.constant(operator, 1)?, self.constant(operator, 2)?);
+        // As the interpreter checks it: of one scale alone.
+        if let (&[of_weights], &[of_bias]) = (weights.scales.as_slice(), bias.scales.as_slice())
+            && ((f64::from(x.scale * of_weights) - f64::from(of_bias)) / f64::from(y.scale)).abs() > 0.02
+        {
+            return Err(self.wrong(bias, format!("its scale is {of_bias}, that of its sums {}", x.scale * of_weights)));
+        }
+        if bias.zero_points.iter().any(|&zero_point| zero_point != 0) {
+            return Err(self.wrong(bias, "a bias has zero point 0"));
+        }
+        self.integers(bias)
+    }
+
+    /// Whether the interpreter runs weights of such scales with integers `x`.
+    fn check_scales(&self, operator: &Operator, x: Codes) -> Result<()> {
+        let tensor = self.constant(operator, 1)?;
+        let axis = if operator.name == "DEPTHWISE_CONV_2D" { 3 } else { 0 };
+        let several = tensor.scales.len() > 1;
+        if several && tensor.axis != axis {
+            return Err(self.wrong(tensor, format!("has scales along dimension {}, filters are {axis}", tensor.axis)));
+        }
+        if x.signed != (tensor.element == Element::I8) {
+            let detail = format!("of signed and unsigned integers ({})", tensor.name);
+            return Err(self.refuse(operator, &detail));
+        }
+        // Its kernels of signed integers take no zero point from filters, but for matrices of one scale.
+        let symmetric = x.signed && (several || operator.name != "FULLY_CONNECTED");
+        if symmetric && tensor.zero_points.iter().any(|&zero_point| zero_point != 0) {
+            return Err(self.wrong(tensor, "signed filters have zero point 0"));
+        }
+        Ok(())
+    }
+
+    /// What makes integers of the sums of `filters` filters of integers `x`.
+    pub(super) fn requantize(&self, operator: &Operator, x: Codes, filters: usize) -> Result<IntegerWeights> {
         let tensor = self.constant(operator, 1)?;
         let (_, output) = self.output(operator)?;
         let y = self.codes(output)?;
         let bias = match operator.inputs.get(2) {
-            Some(Some(_)) => self.integers(self.constant(operator, 2)?)?,
+            Some(Some(_)) => self.bias_of_sums(operator, x, y)?,
             _ => vec![0; filters],
         };
+        self.check_scales(operator, x)?;
         if bias.len() != filters || ![1, filters].contains(&tensor.scales.len()) {
             let detail = format!("{filters} filters, {} scales and {} biases", tensor.scales.len(), bias.len());
             return Err(self.wrong(tensor, detail));
         }
-        let each = tensor.scales.len() == filters && operator.name != "FULLY_CONNECTED";
+        let each = tensor.scales.len() > 1 || operator.name != "FULLY_CONNECTED";
         let multiplier = |filter: usize| {
             let scale = tensor.scales[if tensor.scales.len() == 1 { 0 } else { filter }];
             // As TFLite has it: the product of two scales is rounded to f32 where there is one for all filters.
@@ -72,9 +103,6 @@ impl Lowering<'_> {
             rounding => rounding,
         };
         let requantize = Requantize { bias, offset: Vec::new(), multipliers, rounding, input: x.bounds(), low, high };
-        if let Some(filter) = requantize.overflowing(weights) {
-            return Err(self.wrong(tensor, format!("sums of filter {filter} can leave 32 bits")));
-        }
         Ok(IntegerWeights {
             scales: tensor.scales.clone(),
             zero_point,
@@ -84,7 +112,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn conv(&mut self, operator: &Operator) -> Result<Value> {
-        let x = self.value(self.tensor_index(operator, 0)?)?;
+        let x = self.laid(operator, 0)?;
         let tensor = self.constant(operator, 1)?;
         let depthwise = operator.name == "DEPTHWISE_CONV_2D";
         let &[k, r, s, c] = tensor.shape.as_slice() else {
@@ -99,7 +127,12 @@ impl Lowering<'_> {
         {
             return Err(self.wrong(tensor, format!("filters {:?} over {}", tensor.shape, x.shape)));
         }
-        let stored = self.weights(tensor)?;
+        if depthwise && operator.options.multiplier * groups != filters {
+            let multiplier = operator.options.multiplier;
+            return Err(self.wrong(tensor, format!("{filters} filters, {multiplier} for each of {groups} channels")));
+        }
+        let integer = self.draft.codes(x);
+        let stored = self.weights(operator, tensor, integer.is_some())?;
         // From [K, R, S, C] or [1, R, S, K] to [K, C, R, S].
         let at =
             |k: usize, c: usize, tap: usize| if depthwise { tap * filters + k } else { (k * r * s + tap) * inner + c };
@@ -119,9 +152,8 @@ impl Lowering<'_> {
             in_channels: x.shape.c,
             ..Conv::new(filters, 1)
         };
-        let integer = self.draft.codes(x);
         match integer {
-            Some(codes) => conv.integer = Some(self.requantize(operator, codes, &data, filters)?),
+            Some(codes) => conv.integer = Some(self.requantize(operator, codes, filters)?),
             None => {
                 conv.activation = self.activation(operator)?;
                 conv.bias_values = self.bias(operator, filters)?;
@@ -138,7 +170,7 @@ impl Lowering<'_> {
     pub(super) fn bias(&self, operator: &Operator, filters: usize) -> Result<Option<Param>> {
         let Some(Some(_)) = operator.inputs.get(2) else { return Ok(None) };
         let tensor = self.constant(operator, 2)?;
-        let data = self.weights(tensor)?;
+        let data = self.reals(operator, tensor)?;
         if data.len() != filters {
             return Err(self.wrong(tensor, format!("{} biases for {filters} filters", data.len())));
         }
@@ -153,7 +185,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn linear(&mut self, operator: &Operator) -> Result<Value> {
-        let x = self.read(operator, 0)?;
+        let x = self.read_all(operator, 0)?;
         let tensor = self.constant(operator, 1)?;
         let Shape { c, h, w } = x.shape;
         let &[filters, features] = tensor.shape.as_slice() else {
@@ -162,11 +194,15 @@ impl Lowering<'_> {
         if features != x.shape.elements() || filters == 0 {
             return Err(self.wrong(tensor, format!("weights {:?} over {}", tensor.shape, x.shape)));
         }
-        let stored = self.weights(tensor)?;
+        let last = self.file.tensors[self.tensor_index(operator, 0)?].shape.last().copied();
+        if operator.options.keep_dims && last.is_some_and(|last| last != features) {
+            return Err(self.refuse(operator, &format!("that keeps extents, of {features} features in {last:?}")));
+        }
+        let integer = self.draft.codes(x);
+        let stored = self.weights(operator, tensor, integer.is_some())?;
         // From the order row, column, channel to channel, row, column.
         let places = (0..filters).flat_map(|k| (0..c).flat_map(move |c| (0..h * w).map(move |pixel| (k, c, pixel))));
         let data: Vec<f32> = places.map(|(k, channel, pixel)| stored[(k * h * w + pixel) * c + channel]).collect();
-        let integer = self.draft.codes(x);
         let mut linear = Linear {
             weight: Param { shape: vec![filters, features], data: Arc::default() },
             bias: None,
@@ -175,7 +211,7 @@ impl Lowering<'_> {
             tied: false,
             steps: false,
             activation: Activation::Identity,
-            integer: integer.map(|codes| self.requantize(operator, codes, &data, filters)).transpose()?,
+            integer: integer.map(|codes| self.requantize(operator, codes, filters)).transpose()?,
             low_bits: None,
         };
         if integer.is_none() {

@@ -10,8 +10,9 @@ use crate::{Error, Result};
 
 impl Lowering<'_> {
     pub(super) fn add(&mut self, operator: &Operator) -> Result<Value> {
-        let [a, b] = [self.read(operator, 0)?, self.read(operator, 1)?];
-        if a.shape != b.shape {
+        let [a, b] = [self.read_all(operator, 0)?, self.read_all(operator, 1)?];
+        let [first, second] = [self.tensor_index(operator, 0)?, self.tensor_index(operator, 1)?];
+        if a.shape != b.shape || self.file.tensors[first].shape != self.file.tensors[second].shape {
             return Err(self.refuse(operator, &format!("of {} and {}", a.shape, b.shape)));
         }
         let name = self.output(operator)?.1.name.clone();
@@ -84,7 +85,8 @@ impl Lowering<'_> {
         let parts: Vec<Value> = (0..operator.inputs.len()).map(|i| self.read(operator, i)).collect::<Result<_>>()?;
         let (_, output) = self.output(operator)?;
         let (name, codes) = (output.name.clone(), self.codes_if_any(output)?);
-        if ![3, -1].contains(&operator.options.axis) || operator.options.activation != 0 {
+        let last = output.shape.len() as i32 - 1;
+        if ![last, -1].contains(&operator.options.axis) || operator.options.activation != 0 {
             return Err(self.refuse(operator, &format!("along axis {}: channels are read", operator.options.axis)));
         }
         if parts.iter().any(|&part| self.draft.codes(part) != codes) {
@@ -104,8 +106,8 @@ impl Lowering<'_> {
         if size == [x.shape.h as i32, x.shape.w as i32] {
             return Ok(x);
         }
-        if !options.align_corners && !options.half_pixel_centers {
-            return Err(self.refuse(operator, "with neither aligned corners nor half-pixel centres"));
+        if options.align_corners == options.half_pixel_centers {
+            return Err(self.refuse(operator, "with neither or both of aligned corners and half-pixel centres"));
         }
         let fits = |value: &&Value| size == [value.shape.h as i32, value.shape.w as i32];
         let first = self.values.values().filter(fits).min_by_key(|value| value.node.index()).copied();

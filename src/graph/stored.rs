@@ -71,11 +71,8 @@ pub fn as_stored(graph: &Graph, weights: &Weights) -> Result<Option<Graph>> {
     for def in graph.nodes.iter().filter(|def| matches!(def.layer, Layer::Conv(_) | Layer::Linear(_))) {
         let place = || format!("{}: {}.weight", weights.source(), def.name);
         let filters = def.layer.filters();
-        let Some(stored) = stored(def).filter(|stored| [1, filters].contains(&stored.integers.scales.len())) else {
+        if stored(def).is_none_or(|stored| ![1, filters].contains(&stored.integers.scales.len())) {
             return Err(Error::malformed(place(), "is not of 8-bit integers with one scale, or one a filter"));
-        };
-        if let Some(filter) = stored.overflowing(filters) {
-            return Err(Error::malformed(place(), format!("sums of filter {filter} can leave 32 bits")));
         }
     }
     Ok(Some(Builder::new(&graph, codes, &stored).build()))
@@ -86,19 +83,6 @@ pub(super) struct Filters {
     integers: IntegerTensor,
     /// Bias in the scale of the sums, where it is stored so.
     sums: Option<Vec<i32>>,
-}
-
-impl Filters {
-    /// The first of `filters` filters whose sum with any values can leave 32 bits.
-    fn overflowing(&self, filters: usize) -> Option<usize> {
-        let each = self.integers.codes.len() / filters.max(1);
-        let mut filters = self.integers.codes.chunks(each.max(1)).enumerate();
-        filters.find_map(|(k, codes)| {
-            let bias = self.sums.as_ref().and_then(|sums| sums.get(k)).map_or(0.0, |&sum| f64::from(sum).abs());
-            let sum = codes.iter().map(|code| f64::from(code.abs())).sum::<f64>();
-            (sum * 255.0 + bias > f64::from(i32::MAX)).then_some(k)
-        })
-    }
 }
 
 /// The filters `weight` as `stored` has them, and what makes codes `y` of their sums with codes `x`.

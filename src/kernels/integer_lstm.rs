@@ -82,7 +82,8 @@ impl PackedIntegerLstm {
             for step in 0..xg.w {
                 for (row, gate) in gates.iter_mut().enumerate() {
                     let weights = &self.weights[row * hidden..][..hidden];
-                    let sum: i32 = weights.iter().zip(&*before).map(|(&w, &h)| w * h as i32).sum();
+                    let products = weights.iter().zip(&*before).map(|(&w, &h)| w * h as i32);
+                    let sum = products.fold(0i32, i32::wrapping_add);
                     let given = x[xg.index(image, row, 0, step)] as i32;
                     let sum = saturated(self.gates[row / hidden].apply(sum).saturating_add(given));
                     *gate = if row / hidden == 2 { tanh(sum) } else { logistic(sum) };

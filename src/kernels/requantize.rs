@@ -93,17 +93,6 @@ impl Requantize {
     pub(super) fn is_small(&self) -> bool {
         self.rounding == Rounding::Float32 && self.offset.is_empty() && self.multipliers.iter().all(|&m| m <= 0.5)
     }
-
-    /// The first filter of `weights`, `[K, ...]`, whose sum with any input can leave 32 bits.
-    pub fn overflowing(&self, weights: &[f32]) -> Option<usize> {
-        let (low, high) = self.input;
-        let largest = f64::from(high.max(-low));
-        let mut filters = weights.chunks((weights.len() / self.bias.len()).max(1)).zip(&self.bias);
-        filters.position(|(weights, bias)| {
-            let sum = weights.iter().map(|w| f64::from(w.abs())).sum::<f64>();
-            sum * largest + f64::from(*bias).abs() > f64::from(i32::MAX)
-        })
-    }
 }
 
 /// Half as much again as 2^23.

@@ -72,6 +72,11 @@ impl<'a> Table<'a> {
         (offset != 0).then_some(self.at + offset)
     }
 
+    /// Numbers of the fields that are stated, rather than left at their defaults.
+    pub(super) fn stated(&self) -> impl Iterator<Item = usize> {
+        (0..self.fields.len() / 2).filter(|&number| self.field(number).is_some())
+    }
+
     fn array<const N: usize>(&self, number: usize) -> Result<Option<[u8; N]>> {
         self.field(number).map(|at| self.of.array(at)).transpose()
     }

@@ -9,6 +9,8 @@ use crate::{Error, Result};
 pub enum Element {
     /// IEEE single.
     F32,
+    /// IEEE half.
+    F16,
     /// Unsigned bytes.
     U8,
     /// Signed bytes.
@@ -36,6 +38,12 @@ pub struct TfliteTensor {
     pub scales: Vec<f32>,
     /// Codes of zero, as many as scales.
     pub zero_points: Vec<i64>,
+    /// The dimension along which scales differ, where there are several.
+    pub axis: usize,
+    /// Whether it is a state, zero at first, that operators change.
+    pub variable: bool,
+    /// Whether the file leaves an extent other than the first open; [`TfliteTensor::shape`] then has 1 in its place.
+    pub open: bool,
 }
 
 /// Numbers of an operator; what it does not have is at its default.
@@ -55,6 +63,10 @@ pub struct Options {
     pub beta: f32,
     /// Of concatenation.
     pub axis: i32,
+    /// Filters of each channel of a depthwise convolution.
+    pub multiplier: usize,
+    /// Of a fully connected layer: only the last extent changes, those before it stay.
+    pub keep_dims: bool,
     /// Of bilinear resizing.
     pub align_corners: bool,
     /// Of bilinear resizing.
@@ -64,6 +76,9 @@ pub struct Options {
     /// Of a recurrence: bound of the cell, 0 for none.
     pub cell_clip: f32,
 }
+
+/// Version of the format.
+const VERSION: i32 = 3;
 
 /// One operator.
 #[derive(Clone, Debug)]
@@ -112,6 +127,11 @@ impl Tflite {
     pub(super) fn parse(source: &str, bytes: &[u8], file: SourceFile) -> Result<Self> {
         let wrong = |detail: String| Error::malformed(source, detail);
         let root = Bytes::new(source, bytes).table(0)?;
+        let version = root.i32(0, 0)?;
+        if version != VERSION {
+            let what = format!("{source}: version {version} of the format");
+            return Err(Error::unsupported(what, "files of version 3 are read: convert the network anew"));
+        }
         let codes = root.tables(1)?.iter().map(|code| operator(source, code)).collect::<Result<Vec<_>>>()?;
         let buffers = root.tables(4)?;
         let graphs = root.tables(2)?;
@@ -175,64 +195,114 @@ fn tensor(source: &str, table: &Table<'_>, buffers: &[Table<'_>]) -> Result<Tfli
         2 => (Element::I32, 4),
         3 => (Element::U8, 1),
         4 => (Element::I64, 8),
+        1 => (Element::F16, 2),
         7 => (Element::I16, 2),
         9 => (Element::I8, 1),
         other => {
-            let hint = "tensors of f32, 8, 16, 32 and 64 bit integers are read";
+            let hint = "tensors of f32, f16, 8, 16, 32 and 64 bit integers are read";
             return Err(Error::unsupported(format!("{source}: {name}: type number {other}"), hint));
         }
     };
     let buffer = table.i32(2, 0)?;
     let data = usize::try_from(buffer).ok().and_then(|buffer| buffers.get(buffer));
-    let data = data.ok_or_else(|| wrong(format!("buffer {buffer} of {} is asked for", buffers.len())))?.bytes(0)?;
+    let data = data.ok_or_else(|| wrong(format!("buffer {buffer} of {} is asked for", buffers.len())))?;
+    let refuse = |what: &str, hint: &str| Err(Error::unsupported(format!("{source}: {name}: {what}"), hint));
+    if data.stated().any(|field| field > 0) {
+        return refuse("its values are behind the network's own bytes", "files of up to 2 GiB are read");
+    }
+    if table.table(6)?.is_some() {
+        return refuse("a sparse tensor", "convert the network without sparse tensors: zeros are found where they lie");
+    }
+    let data = data.bytes(0)?;
     let wanted = shape.iter().try_fold(size, |product: usize, &extent| product.checked_mul(extent));
     if !data.is_empty() && wanted != Some(data.len()) {
         return Err(wrong(format!("{} bytes, its shape {shape:?} needs {}", data.len(), wanted.unwrap_or(usize::MAX))));
     }
     let quantisation = table.table(4)?;
+    let (details, axis) = quantisation.map_or(Ok((0, 0)), |table| Ok((table.i8(4, 0)?, table.i32(6, 0)?)))?;
+    if details != 0 {
+        return refuse("scales of blocks, or of a kind of their own", "integers of one scale, or one a channel, are read");
+    }
+    let axis = usize::try_from(axis).map_err(|_| wrong(format!("its scales are of dimension {axis}")))?;
+    let signature = table.numbers(7, i32::from_le_bytes)?;
     let of = |field, make| quantisation.map_or(Ok(Vec::new()), |table: Table<'_>| table.numbers(field, make));
     let scales = of(2, f32::from_le_bytes)?;
     let zero_points = quantisation.map_or(Ok(Vec::new()), |table| table.numbers(3, i64::from_le_bytes))?;
     if scales.len() != zero_points.len() || scales.iter().any(|scale| !(scale.is_finite() && *scale >= 0.0)) {
         return Err(wrong(format!("{} scales and {} zero points", scales.len(), zero_points.len())));
     }
-    Ok(TfliteTensor { data: data.to_vec(), shape, element, scales, zero_points, name })
+    let (variable, open) = (table.bool(5)?, signature.iter().skip(1).any(|&extent| extent < 0));
+    Ok(TfliteTensor { data: data.to_vec(), shape, element, scales, zero_points, axis, variable, open, name })
+}
+
+/// How many options the schema has for `operator`, of those that are read.
+fn known_options(operator: &str) -> usize {
+    match operator {
+        "CONV_2D" | "DEPTHWISE_CONV_2D" => 7,
+        "AVERAGE_POOL_2D" | "MAX_POOL_2D" | "UNIDIRECTIONAL_SEQUENCE_LSTM" => 6,
+        "FULLY_CONNECTED" => 5,
+        "RESIZE_BILINEAR" => 4,
+        "ADD" | "CONCATENATION" => 2,
+        "SOFTMAX" | "MEAN" | "RESHAPE" | "SQUEEZE" | "ARG_MAX" => 1,
+        "QUANTIZE" | "DEQUANTIZE" | "PAD" | "TRANSPOSE" => 0,
+        // Refused by its name.
+        _ => usize::MAX,
+    }
 }
 
 fn options(source: &str, operator: &str, table: &Table<'_>) -> Result<Options> {
+    let refuse = |what: String| {
+        let hint = "operators of TFLite's schema up to 2025, as its converter writes them, are read";
+        Error::unsupported(format!("{source}: {operator} with {what}"), hint)
+    };
+    if let Some(unknown) = table.stated().find(|&field| field >= known_options(operator)) {
+        return Err(refuse(format!("option number {unknown}, which is not known")));
+    }
     let extent = |number: usize, default: i32| {
         let value = table.i32(number, default)?;
         let wrong = |_| Error::malformed(source, format!("{operator}: a stride, step or window of {value}"));
         usize::try_from(value).map_err(wrong)
     };
     let pair = |rows: usize, columns: usize, default: i32| Ok((extent(rows, default)?, extent(columns, default)?));
+    let same = || match table.i8(0, 0)? {
+        0 => Ok(true),
+        1 => Ok(false),
+        other => Err(refuse(format!("padding number {other}"))),
+    };
     let none = Options::default();
     Ok(match operator {
         "CONV_2D" => Options {
-            same: table.i8(0, 0)? == 0,
+            same: same()?,
             stride: pair(2, 1, 0)?,
             activation: table.i8(3, 0)?,
             dilation: pair(5, 4, 1)?,
             ..none
         },
         "DEPTHWISE_CONV_2D" => Options {
-            same: table.i8(0, 0)? == 0,
+            same: same()?,
             stride: pair(2, 1, 0)?,
+            multiplier: extent(3, 0)?,
             activation: table.i8(4, 0)?,
             dilation: pair(6, 5, 1)?,
             ..none
         },
         "AVERAGE_POOL_2D" | "MAX_POOL_2D" => Options {
-            same: table.i8(0, 0)? == 0,
+            same: same()?,
             stride: pair(2, 1, 0)?,
             window: pair(4, 3, 0)?,
             activation: table.i8(5, 0)?,
             ..none
         },
-        "FULLY_CONNECTED" | "ADD" => Options { activation: table.i8(0, 0)?, ..none },
+        "FULLY_CONNECTED" => match table.i8(1, 0)? {
+            0 => Options { activation: table.i8(0, 0)?, keep_dims: table.bool(2)?, ..none },
+            _ => return Err(refuse("shuffled weights".to_owned())),
+        },
+        // What a sum of 16-bit integers is scaled by is of no sum that is read.
+        "ADD" => Options { activation: table.i8(0, 0)?, ..none },
         "SOFTMAX" => Options { beta: table.f32(0)?, ..none },
         "CONCATENATION" => Options { axis: table.i32(0, 0)?, activation: table.i8(1, 0)?, ..none },
         "RESIZE_BILINEAR" => Options { align_corners: table.bool(2)?, half_pixel_centers: table.bool(3)?, ..none },
+        "UNIDIRECTIONAL_SEQUENCE_LSTM" if table.bool(5)? => return Err(refuse("diagonal recurrent weights".to_owned())),
         "UNIDIRECTIONAL_SEQUENCE_LSTM" => {
             Options { activation: table.i8(0, 0)?, cell_clip: table.f32(1)?, time_major: table.bool(3)?, ..none }
         }

@@ -1,5 +1,5 @@
 //! Convolution of 8-bit integers, exact: four products of bytes a lane and step, or two of 16-bit integers where the
-//! differences to the zero points need more than bytes; 32-bit sums.
+//! differences to the zero points need more than bytes; 32-bit sums, which wrap as they do elsewhere.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
