@@ -16,6 +16,7 @@ mod images;
 mod measuring;
 mod naive;
 mod onnx;
+mod onnx_stated;
 mod oracle;
 mod parity;
 mod pickles;

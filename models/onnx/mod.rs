@@ -1,6 +1,7 @@
 //! Networks that come as ONNX files: their operators become our layers, float, QDQ and QLinear alike.
 
 mod quantised;
+mod stated;
 mod weighted;
 mod weightless;
 
@@ -40,6 +41,7 @@ struct Lowering<'a> {
     done: HashSet<usize>,
     /// The reals of integers that were asked for.
     reals: HashMap<Node, Value>,
+    known: stated::Known<'a>,
 }
 
 /// Builds the network of `file`. Where it does not fix the rows and columns of its input, they are `size`; its layers
@@ -48,6 +50,7 @@ struct Lowering<'a> {
 /// # Errors
 /// [`Error::Unsupported`] naming the operator that is not read; [`Error::Malformed`] naming the tensor that does not fit.
 pub fn build(file: &Onnx, size: Option<(usize, usize)>, rounding: Rounding) -> Result<Carried> {
+    stated::check_version(file)?;
     let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
     for (i, node) in file.nodes.iter().enumerate() {
         for input in &node.inputs {
@@ -56,9 +59,11 @@ pub fn build(file: &Onnx, size: Option<(usize, usize)>, rounding: Rounding) -> R
     }
     let held = file.constants.iter().map(|(name, tensor)| (name.as_str(), Held::Constant(tensor))).collect();
     let (draft, done, reals) = (Draft::default(), HashSet::new(), HashMap::new());
-    let mut lowering = Lowering { file, rounding, draft, held, readers, done, reals };
+    let known = stated::Known::of(file);
+    let mut lowering = Lowering { file, rounding, draft, held, readers, done, reals, known };
     let input = lowering.input(size)?;
     for (i, node) in file.nodes.iter().enumerate() {
+        lowering.check_stated(node)?;
         if !lowering.done.contains(&i) {
             lowering.node(node)?;
         }
@@ -94,8 +99,9 @@ impl<'a> Lowering<'a> {
             return Err(Error::unsupported(what, "networks of one input are read"));
         };
         // Where the first thing done is to put channels first, they come last.
-        let first = self.readers.get(name.as_str()).and_then(|readers| file.nodes.get(readers[0]));
-        let last = first.is_some_and(|node| node.op == "Transpose" && node.ints("perm") == Some(&[0, 3, 1, 2]));
+        let readers = self.readers.get(name.as_str()).map_or(&[][..], Vec::as_slice);
+        let moves = |node: &OnnxNode| node.op == "Transpose" && node.ints("perm") == Some(&[0, 3, 1, 2]);
+        let last = !readers.is_empty() && readers.iter().all(|&reader| moves(&file.nodes[reader]));
         let (c, h, w) = match (extents.as_slice(), last) {
             (&[_, c, h, w], false) | (&[_, h, w, c], true) => (c, h, w),
             _ => {
@@ -207,6 +213,16 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// The zeros that a convolution or a pooling states.
+    fn pads(&self, node: &OnnxNode) -> Result<Halo> {
+        let pads = node.ints("pads").unwrap_or_default();
+        let own = matches!(node.text("auto_pad"), None | Some("NOTSET"));
+        match own || pads.iter().all(|&pad| pad == 0) {
+            true => self.halo(node, pads),
+            false => Err(self.refuse(node, format!("with pads {pads:?} and auto_pad"))),
+        }
+    }
+
     fn node(&mut self, node: &'a OnnxNode) -> Result<()> {
         let output = node.outputs.first().ok_or_else(|| self.wrong(node, "has no output"))?;
         let held = match node.op.as_str() {
@@ -230,6 +246,11 @@ impl<'a> Lowering<'a> {
             "Concat" => Held::Value(self.concat(node)?),
             "Softmax" => Held::Value(self.softmax(node)?),
             "Pad" => Held::Value(self.pad(node)?),
+            "Dropout"
+                if node.inputs.get(2).is_some_and(|mode| !mode.is_empty()) && self.integers(node, 2)? != Some(&[0]) =>
+            {
+                return Err(self.refuse(node, "of training"));
+            }
             "Identity" | "Dropout" => self.required(node, 0)?.clone(),
             "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => Held::Value(self.reshape(node)?),
             "Transpose" => Held::Value(self.transpose(node)?),

@@ -97,7 +97,15 @@ impl<'a> Lowering<'a> {
         Ok(Coded { tensor, scales, zero_point, axis })
     }
 
+    fn check_blocks(&self, node: &OnnxNode) -> Result<()> {
+        match node.int("block_size").unwrap_or(0) {
+            0 => Ok(()),
+            size => Err(self.refuse(node, format!("with scales of blocks of {size}"))),
+        }
+    }
+
     pub(super) fn dequantize(&self, node: &'a OnnxNode) -> Result<Held<'a>> {
+        self.check_blocks(node)?;
         match self.required(node, 0)? {
             Held::Constant(tensor) => Ok(Held::Coded(self.coded(node, tensor, 1, node.int("axis").unwrap_or(1))?)),
             Held::Value(value) if self.draft.codes(*value) == Some(self.codes_at(node, 1)?) => Ok(Held::Value(*value)),
@@ -107,6 +115,12 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn quantize(&mut self, node: &'a OnnxNode) -> Result<Value> {
         let (x, codes) = (self.unpadded(node, 0)?, self.codes_at(node, 1)?);
+        self.check_blocks(node)?;
+        // Types of the results, of divisions: numbers of ONNX's types.
+        let (own, kind) = (if codes.signed { 3 } else { 2 }, node.int("output_dtype").unwrap_or(0));
+        if ![0, own].contains(&kind) || ![0, 1].contains(&node.int("precision").unwrap_or(0)) {
+            return Err(self.refuse(node, "to another type than its zero point's, or by divisions of another than f32"));
+        }
         let layer = match self.draft.codes(x) {
             Some(from) if from == codes => return Ok(x),
             Some(from) => {

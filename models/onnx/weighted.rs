@@ -90,7 +90,13 @@ impl<'a> Lowering<'a> {
     }
 
     fn bias(&self, node: &'a OnnxNode, index: usize) -> Result<Bias> {
-        Ok(match self.input_of(node, index)? {
+        let held = self.input_of(node, index)?;
+        if let Some(Held::Constant(tensor) | Held::Coded(Coded { tensor, .. })) = held
+            && tensor.shape.last().copied() != Some(tensor.shape.iter().product())
+        {
+            return Err(self.refuse(node, format!("with a bias {:?}: one a filter is read", tensor.shape)));
+        }
+        Ok(match held {
             None => Bias::None,
             Some(Held::Coded(coded @ Coded { tensor: OnnxTensor { values: Values::Integers(sums), .. }, .. })) => {
                 Bias::Sums(sums.iter().map(|&sum| sum as i32).collect(), coded.scales.to_vec())
@@ -145,7 +151,11 @@ impl<'a> Lowering<'a> {
             let detail = format!("filters {:?} in {groups} groups over {}", filters.shape, x.shape);
             return Err(self.wrong(node, detail));
         }
-        let pads = self.halo(node, node.ints("pads").unwrap_or_default())?;
+        let shape = node.ints("kernel_shape");
+        if shape.is_some_and(|shape| *shape != [r as i64, s as i64]) {
+            return Err(self.wrong(node, format!("its kernel_shape is {shape:?}, its filters {:?}", filters.shape)));
+        }
+        let pads = self.pads(node)?;
         let waiting = x.pad;
         let padding = match node.text("auto_pad") {
             None | Some("NOTSET" | "VALID") => Padding::Explicit(Halo {
@@ -189,6 +199,16 @@ impl<'a> Lowering<'a> {
         self.requantize(node, (filters, bias), (from, codes), bounds).map(Some)
     }
 
+    /// Whether input `index` of `node`, a constant, is one row.
+    fn is_row(&self, node: &'a OnnxNode, index: usize) -> Result<bool> {
+        Ok(match self.required(node, index)? {
+            Held::Constant(tensor) | Held::Coded(Coded { tensor, .. }) => {
+                tensor.shape.last().copied() == Some(tensor.shape.iter().product())
+            }
+            Held::Value(_) => false,
+        })
+    }
+
     /// Whether `node` multiplies plainly: by 1, the first operand as it is.
     pub(super) fn check_gemm(&self, node: &OnnxNode) -> Result<()> {
         let one = |name: &str| node.float(name).unwrap_or(1.0) == 1.0;
@@ -219,7 +239,7 @@ impl<'a> Lowering<'a> {
             let next = &self.file.nodes[reader];
             let other = usize::from(next.inputs.first() == Some(output));
             let constant = next.op == "Add" && !matches!(self.input_of(next, other), Ok(Some(Held::Value(_))) | Err(_));
-            let reals = if constant { self.reals(next, other)? } else { Vec::new() };
+            let reals = if constant && self.is_row(next, other)? { self.reals(next, other)? } else { Vec::new() };
             if reals.len() == filters.shape[0] && !self.file.outputs.contains(output) && !next.outputs.is_empty() {
                 (bias, output) = (Bias::Reals(reals), &next.outputs[0]);
                 self.done.insert(reader);
@@ -244,6 +264,9 @@ impl<'a> Lowering<'a> {
         let &[out_features, in_features] = filters.shape.as_slice() else {
             return Err(self.refuse(node, format!("by {:?}: matrices are multiplied", filters.shape)));
         };
+        if self.rank(node, 0) > 2 && x.shape.w != x.shape.elements() {
+            return Err(self.refuse(node, format!("of {}: vectors of all features are read", x.shape)));
+        }
         if in_features != x.shape.elements() || out_features == 0 {
             return Err(self.wrong(node, format!("weights {:?} over {}", filters.shape, x.shape)));
         }
@@ -261,12 +284,16 @@ impl<'a> Lowering<'a> {
             steps: false,
             activation: Activation::Identity,
             integer,
+            channels_last: None,
             low_bits: None,
         };
         self.push(&layer_name(node, Some(weight)), Layer::Linear(linear), &[x], to.map(|(codes, _)| codes))
     }
 
     pub(super) fn batch_norm(&mut self, node: &'a OnnxNode) -> Result<Value> {
+        if node.int("spatial").unwrap_or(1) != 1 || node.int("training_mode").unwrap_or(0) != 0 {
+            return Err(self.refuse(node, "of training, or with statistics of pixels"));
+        }
         let x = self.read(node, 0)?;
         let param = |index: usize| {
             let data = self.reals(node, index)?;
@@ -292,7 +319,11 @@ impl<'a> Lowering<'a> {
         // Extents are matched from the last: those of a vector are features, those of an image columns.
         let trailing = rank.iter().rev().take_while(|&&extent| extent == 1).count();
         let vector = x.shape.h * x.shape.w == 1;
-        let (c, fits) = (x.shape.c, vector && rank.len() <= 2 || trailing == 2);
+        let c = x.shape.c;
+        let fits = match self.rank(node, usize::from(first)) {
+            ..=2 => vector && rank.len() <= 2 && rank.last() == Some(&c),
+            _ => trailing == 2,
+        };
         if values.len() != 1 && (values.len() != c || !fits) || values.iter().any(|value| !value.is_finite()) {
             return Err(self.refuse(node, format!("of {} and a constant {rank:?}", x.shape)));
         }

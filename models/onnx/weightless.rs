@@ -15,6 +15,7 @@ impl<'a> Lowering<'a> {
         // Before opset 11 they were attributes.
         let low = self.scalar(node, 1)?.or(node.float("min")).unwrap_or(f32::NEG_INFINITY);
         let high = self.scalar(node, 2)?.or(node.float("max")).unwrap_or(f32::INFINITY);
+        let low = if low == f32::MIN { f32::NEG_INFINITY } else { low };
         Ok((low, if high == f32::MAX { f32::INFINITY } else { high }))
     }
 
@@ -66,6 +67,10 @@ impl<'a> Lowering<'a> {
 
     fn pairwise(&mut self, node: &'a OnnxNode) -> Result<()> {
         let (a, b) = (self.unpadded(node, 0)?, self.unpadded(node, 1)?);
+        // Extents meet from the last on.
+        if self.rank(node, 0) != self.rank(node, 1) {
+            return Err(self.refuse(node, "of values of several ranks"));
+        }
         if node.op == "Add"
             && self.draft.codes(a).is_some()
             && self.draft.codes(b).is_some()
@@ -95,12 +100,16 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn pool(&mut self, node: &'a OnnxNode) -> Result<Value> {
         let mut x = self.unpadded(node, 0)?;
+        if node.ints("kernel_shape").is_none() {
+            return Err(self.wrong(node, "has no kernel_shape"));
+        }
         let (kernel, stride) = (self.pair(node, "kernel_shape")?, self.pair(node, "strides")?);
         if kernel.0 != kernel.1 || stride.0 != stride.1 || self.pair(node, "dilations")? != (1, 1) {
             return Err(self.refuse(node, format!("of windows {kernel:?}, steps {stride:?}: squares are read")));
         }
+        let pads = self.pads(node)?;
         let padding = match node.text("auto_pad") {
-            None | Some("NOTSET" | "VALID") => self.halo(node, node.ints("pads").unwrap_or_default())?,
+            None | Some("NOTSET" | "VALID") => pads,
             Some("SAME_UPPER") => {
                 Conv { stride, padding: Padding::Same, ..Conv::new(1, kernel.0) }.halo(x.shape.h, x.shape.w)
             }
@@ -122,10 +131,8 @@ impl<'a> Lowering<'a> {
     pub(super) fn mean(&mut self, node: &'a OnnxNode) -> Result<()> {
         let x = self.unpadded(node, 0)?;
         if node.op == "ReduceMean" {
-            let axes = self.integers(node, 1)?.or(node.ints("axes")).unwrap_or_default();
-            let mut axes: Vec<i64> = axes.iter().map(|&axis| if axis < 0 { axis + 4 } else { axis }).collect();
-            axes.sort_unstable();
-            if axes != [2, 3] {
+            let axes = self.axes(node, self.rank(node, 0))?.unwrap_or_default();
+            if axes != [2, 3] || self.rank(node, 0) != 4 {
                 return Err(self.refuse(node, format!("over axes {axes:?}: rows and columns are read")));
             }
         }
@@ -143,7 +150,8 @@ impl<'a> Lowering<'a> {
     }
 
     pub(super) fn concat(&mut self, node: &'a OnnxNode) -> Result<Value> {
-        if ![1, -3].contains(&node.int("axis").unwrap_or(0)) {
+        let axis = node.int("axis").ok_or_else(|| self.wrong(node, "has no axis"))?;
+        if self.from_first(node, axis) != 1 {
             return Err(self.refuse(node, "along another axis than channels"));
         }
         let parts: Vec<Value> = (0..node.inputs.len()).map(|i| self.unpadded(node, i)).collect::<Result<_>>()?;
@@ -157,9 +165,13 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn softmax(&mut self, node: &'a OnnxNode) -> Result<Value> {
         let x = self.read(node, 0)?;
-        let axis = node.int("axis").unwrap_or(if self.file.opset < 13 { 1 } else { -1 });
-        if axis != 1 && x.shape.h * x.shape.w != 1 {
-            return Err(self.refuse(node, format!("along axis {axis} of {}", x.shape)));
+        let old = self.file.opset < 13;
+        let axis = self.from_first(node, node.int("axis").unwrap_or(if old { 1 } else { -1 }));
+        // Old ones go over all values from their axis on.
+        let over_all = old || self.rank(node, 0) == 2;
+        if axis != 1 || over_all && x.shape.h * x.shape.w != 1 {
+            let detail = format!("along axis {axis} of {}, version {}: channels are read", x.shape, self.file.opset);
+            return Err(self.refuse(node, detail));
         }
         self.push(&layer_name(node, None), Layer::Softmax(1.0), &[x], None)
     }
@@ -167,18 +179,11 @@ impl<'a> Lowering<'a> {
     /// Zeros around an image wait for the next window.
     pub(super) fn pad(&mut self, node: &'a OnnxNode) -> Result<Value> {
         let x = self.unpadded(node, 0)?;
-        let value = match self.input_of(node, 2)? {
-            Some(Held::Coded(coded)) => coded.reals().first().copied().unwrap_or(0.0),
-            _ => self.scalar(node, 2)?.or(node.float("value")).unwrap_or(0.0),
-        };
-        let pads = self.integers(node, 1)?.or(node.ints("pads")).unwrap_or_default();
-        match (pads, node.text("mode").unwrap_or("constant")) {
-            (&[0, 0, top, left, 0, 0, bottom, right], "constant") if value == 0.0 => {
+        match self.zeros(node)?.as_deref() {
+            Some(&[0, 0, top, left, 0, 0, bottom, right]) => {
                 Ok(Value { pad: self.halo(node, &[top, left, bottom, right])?, ..x })
             }
-            (pads, mode) => {
-                Err(self.refuse(node, format!("by {pads:?} ({mode} {value}): zeros around rows and columns are read")))
-            }
+            pads => Err(self.refuse(node, format!("by {pads:?}: zeros around rows and columns are read"))),
         }
     }
 
@@ -186,18 +191,27 @@ impl<'a> Lowering<'a> {
     pub(super) fn reshape(&mut self, node: &'a OnnxNode) -> Result<Value> {
         let x = self.unpadded(node, 0)?;
         let all = x.shape.elements();
+        let rank = self.rank(node, 0);
         let same = match node.op.as_str() {
-            "Flatten" => node.int("axis").unwrap_or(1) == 1,
+            "Flatten" => self.from_first(node, node.int("axis").unwrap_or(1)) == 1,
+            "Reshape" if node.int("allowzero").unwrap_or(0) != 0 => false,
             "Reshape" => match self.required(node, 1)? {
-                Held::Constant(OnnxTensor { values: Values::Integers(to), .. }) => match to.as_slice() {
-                    [_, features] => *features == -1 || *features == all as i64,
-                    [_, c, 1, 1] => all == x.shape.c && [x.shape.c as i64, -1, 0].contains(c),
+                Held::Constant(OnnxTensor { values: Values::Integers(to), .. }) => match *to.as_slice() {
+                    [first, -1] => self.is_batch(first),
+                    [first, features] => (first == -1 || self.is_batch(first)) && features == all as i64,
+                    [first, c, 1, 1] => {
+                        let channels = c == x.shape.c as i64 && (first == -1 || self.is_batch(first));
+                        all == x.shape.c && (channels || [-1, 0].contains(&c) && self.is_batch(first))
+                    }
                     _ => false,
                 },
                 _ => return Err(self.refuse(node, "to a shape that the graph computes; simplify it first (onnxsim)")),
             },
-            // An extent of 1 comes or goes.
-            _ => all == x.shape.c,
+            // An extent of 1 comes or goes, after that of the channels.
+            _ => {
+                let added = if node.op == "Unsqueeze" { self.axes(node, 0)?.map_or(0, |axes| axes.len()) } else { 0 };
+                all == x.shape.c && self.axes(node, rank + added)?.is_none_or(|axes| axes.iter().all(|&axis| axis > 1))
+            }
         };
         if same { Ok(x) } else { Err(self.refuse(node, format!("of {}: vectors of all features are read", x.shape))) }
     }

@@ -60,6 +60,7 @@ impl Lowering<'_> {
             steps: true,
             activation: Activation::Identity,
             integer: products,
+            channels_last: None,
             low_bits: None,
         };
         let gates = Shape::new(4 * hidden, 1, steps);

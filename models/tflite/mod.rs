@@ -29,7 +29,8 @@ struct Lowering<'a> {
 /// # Errors
 /// [`Error::Unsupported`] naming the operator that is not read; [`Error::Malformed`] naming the tensor that does not fit.
 pub fn build(file: &Tflite, rounding: Rounding) -> Result<Carried> {
-    let mut lowering = Lowering { file, rounding, draft: Draft::default(), values: HashMap::new(), constants: HashMap::new() };
+    let mut lowering =
+        Lowering { file, rounding, draft: Draft::default(), values: HashMap::new(), constants: HashMap::new() };
     let (input, input_codes) = lowering.input()?;
     for operator in &file.operators {
         lowering.operator(operator)?;

@@ -29,7 +29,8 @@ impl Lowering<'_> {
         let index = self.tensor_index(operator, index)?;
         let (value, tensor) = (self.value(index)?, &self.file.tensors[index]);
         if !has_extents_of(tensor, value) {
-            let detail = format!("of {} reshaped to {:?}: fully connected layers alone read that", value.shape, tensor.shape);
+            let detail =
+                format!("of {} reshaped to {:?}: fully connected layers alone read that", value.shape, tensor.shape);
             return Err(self.refuse(operator, &detail));
         }
         Ok(value)
@@ -123,7 +124,8 @@ impl Lowering<'_> {
         let reals: Vec<f32> = match tensor.element {
             Element::F32 => tensor.data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
             other => {
-                let what = format!("{} of floats with weights of {other:?} (dynamic range, {})", operator.name, tensor.name);
+                let what =
+                    format!("{} of floats with weights of {other:?} (dynamic range, {})", operator.name, tensor.name);
                 let hint = "convert with a representative data set (integers throughout), with float16 weights or without \
                             optimisation";
                 return Err(unsupported(self.file, what, hint));

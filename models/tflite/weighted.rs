@@ -31,7 +31,9 @@ impl Lowering<'_> {
         match tensor.element {
             Element::U8 => Ok(tensor.data.iter().map(|&code| (i32::from(code) - zero) as f32).collect()),
             Element::I8 => Ok(tensor.data.iter().map(|&code| (i32::from(code as i8) - zero) as f32).collect()),
-            other => Err(self.refuse(operator, &format!("of 8-bit integers with weights of {other:?} ({})", tensor.name))),
+            other => {
+                Err(self.refuse(operator, &format!("of 8-bit integers with weights of {other:?} ({})", tensor.name)))
+            }
         }
     }
 
@@ -212,6 +214,7 @@ impl Lowering<'_> {
             steps: false,
             activation: Activation::Identity,
             integer: integer.map(|codes| self.requantize(operator, codes, filters)).transpose()?,
+            channels_last: (c > 1 && h * w > 1).then_some(c),
             low_bits: None,
         };
         if integer.is_none() {

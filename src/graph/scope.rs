@@ -157,6 +157,7 @@ impl Scope {
             steps: false,
             activation: Activation::Identity,
             integer: None,
+            channels_last: None,
             low_bits: self.stored_bits(),
         };
         self.push(Layer::Linear(layer), vec![x], out_features)
@@ -177,6 +178,7 @@ impl Scope {
             steps: true,
             activation: Activation::Identity,
             integer: None,
+            channels_last: None,
             low_bits: None,
         };
         self.push(Layer::Linear(layer), vec![x], out_features)

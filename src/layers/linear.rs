@@ -23,6 +23,9 @@ pub struct Linear {
     pub activation: Activation,
     /// Of a layer of 8-bit integers.
     pub integer: Option<IntegerWeights>,
+    /// Channels of the input, where features are counted in the order row, column, channel, which is that of the network's
+    /// own format; none where in the order channel, row, column, in which [`Linear::weight`] always is.
+    pub channels_last: Option<usize>,
     /// What the weights are stored as, if in a few bits.
     pub low_bits: Option<LowBits>,
 }

@@ -95,11 +95,22 @@ pub(super) fn stored_weights(graph: &Graph, layer: &MeasuredLayer) -> Option<Sto
 fn weights_of(layer: &Layer) -> Option<Cow<'_, [f32]>> {
     match layer {
         Layer::Conv(conv) => Some(Cow::Borrowed(&conv.weight.data)),
-        Layer::Linear(linear) => Some(Cow::Borrowed(&linear.weight.data)),
+        Layer::Linear(linear) => Some(match linear.channels_last {
+            Some(channels) => Cow::Owned(channels_last(&linear.weight.data, linear.in_features, channels)),
+            None => Cow::Borrowed(&linear.weight.data),
+        }),
         Layer::Lstm(lstm) => Some(Cow::Borrowed(&lstm.weight.data)),
         Layer::ConvTranspose(conv) => Some(Cow::Owned(conv.filters_first())),
         _ => None,
     }
+}
+
+/// Filters of `features` weights each, in the order channel, row, column, in the order row, column, channel.
+fn channels_last(weight: &[f32], features: usize, channels: usize) -> Vec<f32> {
+    let pixels = features / channels;
+    let order =
+        |filter: &[f32]| (0..features).map(|i| filter[i % channels * pixels + i / channels]).collect::<Vec<_>>();
+    weight.chunks_exact(features).flat_map(order).collect()
 }
 
 /// The name of a MAC layer's kind.
@@ -132,7 +143,10 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) ->
         Layer::Linear(linear) if linear.steps => {
             return LayerShape::steps(linear.in_features, input[2], linear.out_features);
         }
-        Layer::Linear(linear) => return LayerShape::linear(input, linear.out_features),
+        Layer::Linear(linear) => {
+            let shape = LayerShape::linear(input, linear.out_features);
+            return LayerShape { channels_last: linear.channels_last.is_some(), ..shape };
+        }
         Layer::Lstm(lstm) if layer.inside => return LayerShape::steps(lstm.hidden(), input[2], lstm.outputs()),
         // What it reads is its own output of the step before.
         Layer::Lstm(lstm) => return LayerShape::steps(lstm.outputs(), input[2], 4 * lstm.hidden()),
@@ -147,6 +161,7 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) ->
         dilation: [dilation.0, dilation.1],
         groups,
         features: false,
+        channels_last: false,
         transposed: matches!(def.layer, Layer::ConvTranspose(_)),
     }
 }

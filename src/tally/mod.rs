@@ -33,6 +33,8 @@ pub struct LayerShape {
     pub groups: usize,
     /// Whether it is fully connected: its operands are vectors of features.
     pub features: bool,
+    /// Whether its features are in the order row, column, channel, not channel, row, column.
+    pub channels_last: bool,
     /// Whether it is a transposed convolution: each pixel of its input meets every tap once, what is cut from the output
     /// included, so there is no padding.
     pub transposed: bool,
@@ -50,6 +52,7 @@ impl LayerShape {
             dilation: [1, 1],
             groups: 1,
             features: true,
+            channels_last: false,
             transposed: false,
         }
     }
@@ -69,6 +72,7 @@ impl LayerShape {
         match (self.features, self.is_stepwise()) {
             (false, _) => Grouping::Channels,
             (_, true) => Grouping::Steps,
+            (_, false) if self.channels_last => Grouping::FeaturesOfPixels,
             (_, false) => Grouping::Features,
         }
     }

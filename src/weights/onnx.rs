@@ -49,6 +49,11 @@ pub struct OnnxNode {
 }
 
 impl OnnxNode {
+    /// Names of all attributes.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.attributes.keys().map(String::as_str)
+    }
+
     /// An integer attribute.
     pub fn int(&self, name: &str) -> Option<i64> {
         self.attributes.get(name)?.i
@@ -89,6 +94,9 @@ pub struct Onnx {
     pub outputs: Vec<String>,
 }
 
+/// The domain of ONNX Runtime's own operators.
+const MICROSOFT: &str = "com.microsoft";
+
 impl Onnx {
     /// Reads a network held in memory; `name` is how messages name it.
     ///
@@ -112,6 +120,13 @@ impl Onnx {
         let graph = model.graph.ok_or_else(|| damaged("it holds no graph".to_owned()))?;
         let own = |domain: &Option<String>| matches!(domain.as_deref(), None | Some("" | "ai.onnx"));
         let opset = model.opset_import.iter().find(|set| own(&set.domain)).and_then(|set| set.version).unwrap_or(1);
+        let microsoft = model.opset_import.iter().find(|set| set.domain.as_deref() == Some(MICROSOFT));
+        if let Some(version) = microsoft.and_then(|set| set.version).filter(|&version| version != 1)
+            && graph.node.iter().any(|node| node.domain.as_deref() == Some(MICROSOFT))
+        {
+            let what = format!("{source}: version {version} of the operators of {MICROSOFT}");
+            return Err(Error::unsupported(what, "version 1 is read"));
+        }
         let mut constants = HashMap::new();
         for tensor in graph.initializer {
             let name = tensor.name.clone().unwrap_or_default();
@@ -200,6 +215,10 @@ fn constant(place: &str, tensor: TensorProto) -> Result<OnnxTensor> {
                 None => tensor.int32_data.iter().map(|&value| value as u8).collect(),
             },
         },
+        Some(DataType::BOOL) => Values::Integers(match raw {
+            Some(raw) => raw.iter().map(|&byte| byte.into()).collect(),
+            None => tensor.int32_data.iter().map(|&value| value.into()).collect(),
+        }),
         Some(DataType::INT32) => Values::Integers(match raw {
             Some(raw) => raw.as_chunks().0.iter().map(|&bytes| i32::from_le_bytes(bytes).into()).collect(),
             None => tensor.int32_data.iter().map(|&value| value.into()).collect(),

@@ -221,7 +221,10 @@ fn tensor(source: &str, table: &Table<'_>, buffers: &[Table<'_>]) -> Result<Tfli
     let quantisation = table.table(4)?;
     let (details, axis) = quantisation.map_or(Ok((0, 0)), |table| Ok((table.i8(4, 0)?, table.i32(6, 0)?)))?;
     if details != 0 {
-        return refuse("scales of blocks, or of a kind of their own", "integers of one scale, or one a channel, are read");
+        return refuse(
+            "scales of blocks, or of a kind of their own",
+            "integers of one scale, or one a channel, are read",
+        );
     }
     let axis = usize::try_from(axis).map_err(|_| wrong(format!("its scales are of dimension {axis}")))?;
     let signature = table.numbers(7, i32::from_le_bytes)?;
@@ -302,7 +305,9 @@ fn options(source: &str, operator: &str, table: &Table<'_>) -> Result<Options> {
         "SOFTMAX" => Options { beta: table.f32(0)?, ..none },
         "CONCATENATION" => Options { axis: table.i32(0, 0)?, activation: table.i8(1, 0)?, ..none },
         "RESIZE_BILINEAR" => Options { align_corners: table.bool(2)?, half_pixel_centers: table.bool(3)?, ..none },
-        "UNIDIRECTIONAL_SEQUENCE_LSTM" if table.bool(5)? => return Err(refuse("diagonal recurrent weights".to_owned())),
+        "UNIDIRECTIONAL_SEQUENCE_LSTM" if table.bool(5)? => {
+            return Err(refuse("diagonal recurrent weights".to_owned()));
+        }
         "UNIDIRECTIONAL_SEQUENCE_LSTM" => {
             Options { activation: table.i8(0, 0)?, cell_clip: table.f32(1)?, time_major: table.bool(3)?, ..none }
         }

@@ -7,6 +7,7 @@ mod panic;
 mod quantised;
 mod segment;
 mod winograd;
+mod wrong_graphs;
 
 use std::path::{Path, PathBuf};
 

@@ -183,6 +183,7 @@ fn rebuilt(name: &str) -> Vec<u8> {
                 .map_or(vec![], |list| list.iter().map(|v| v.as_f64().unwrap() as f32).collect()),
             zero_points: numbers(&value["zero_point"]).into_iter().map(i64::from).collect(),
             name,
+            ..Tensor::default()
         }
     };
     let operator = |value: &serde_json::Value| {
@@ -211,6 +212,7 @@ fn rebuilt(name: &str) -> Vec<u8> {
         operators: graph["operators"].as_array().unwrap().iter().map(operator).collect(),
         inputs: numbers(&graph["inputs"]),
         outputs: numbers(&graph["outputs"]),
+        ..File::default()
     };
     file.bytes()
 }

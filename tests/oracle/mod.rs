@@ -158,7 +158,12 @@ fn brute_force(problem: &Problem) -> (Macs, Vec<[(u128, u128); 2]>) {
             steps.flat_map(|(n, t)| (0..c).map(move |input| (n * c + input) * w + t)).map(|i| a_codes[i]).collect();
         see(&by_step, [problem.images * w, c, 1, 1], true)
     } else {
-        see(&a_codes, [problem.images, c, h, w], shape.features)
+        let places = (0..problem.images * c * h * w).map(|i| match shape.channels_last {
+            true => i / (c * h * w) * c * h * w + i % c * h * w + i / c % (h * w),
+            false => i,
+        });
+        let in_order: Vec<i32> = places.map(|i| a_codes[i]).collect();
+        see(&in_order, [problem.images, c, h, w], shape.features)
     };
     let weights = see(&w_codes, [k, cg, r, s], shape.features);
     let b = u128::from(problem.format.bits());
@@ -290,6 +295,7 @@ fn convolutions() -> impl Strategy<Value = Problem> {
                 dilation: [dh, dw],
                 groups,
                 features: false,
+                channels_last: false,
                 transposed: false,
             };
             let (format, encoder, min_one, zeros, signed, seed) = counting;
@@ -326,6 +332,7 @@ fn transposed() -> impl Strategy<Value = Problem> {
                 dilation: [dilation; 2],
                 groups,
                 features: false,
+                channels_last: false,
                 transposed: true,
             };
             // The graph's own count is the dense one.
@@ -337,10 +344,10 @@ fn transposed() -> impl Strategy<Value = Problem> {
 }
 
 fn linears() -> impl Strategy<Value = Problem> {
-    ((1usize..9, 1usize..5, 1usize..12), 1usize..9, 1usize..4, counting()).prop_map(
-        |((c, h, w), out, images, counting)| {
+    ((1usize..9, 1usize..5, 1usize..12), 1usize..9, 1usize..4, any::<bool>(), counting()).prop_map(
+        |((c, h, w), out, images, channels_last, counting)| {
             let (format, encoder, min_one, zeros, signed, seed) = counting;
-            let shape = LayerShape::linear([c, h, w], out);
+            let shape = LayerShape { channels_last, ..LayerShape::linear([c, h, w], out) };
             Problem { shape, images, format, encoder, min_one, zeros, signed, seed }
         },
     )

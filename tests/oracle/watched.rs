@@ -116,6 +116,7 @@ fn a_watched_run_counts_what_the_layer_reads() {
         dilation: [1, 1],
         groups: 1,
         features: false,
+        channels_last: false,
         transposed: false,
     };
     let problem = Problem {
@@ -157,6 +158,7 @@ fn inputs_made_by_shuffling_pixels_are_counted() {
             dilation: [1, 1],
             groups: 1,
             features: false,
+            channels_last: false,
             transposed: false,
         };
         let (format, encoder) = (NumberFormat::Int8, Encoder::Naf);

@@ -7,6 +7,7 @@ use flatbuffers::{FlatBufferBuilder, TableFinishedWIPOffset, UnionWIPOffset, WIP
 pub enum Number {
     I8(i8),
     I32(i32),
+    F32(f32),
 }
 
 /// A tensor: name, extents, type number, bytes of a constant, scales and zero points.
@@ -18,6 +19,14 @@ pub struct Tensor {
     pub data: Vec<u8>,
     pub scales: Vec<f32>,
     pub zero_points: Vec<i64>,
+    /// The dimension of the scales, where it is not that of the filters.
+    pub axis: Option<i32>,
+    pub variable: bool,
+    /// Extents, -1 where they are open.
+    pub signature: Vec<i32>,
+    pub sparse: bool,
+    /// Whether scales are of a kind of their own.
+    pub details: bool,
 }
 
 /// An operator: its number in the schema, what it reads and makes, and its options by field.
@@ -36,10 +45,13 @@ pub struct File {
     pub operators: Vec<Operator>,
     pub inputs: Vec<i32>,
     pub outputs: Vec<i32>,
+    /// Version of the format, where it is not 3.
+    pub version: Option<u32>,
 }
 
 /// Type numbers of the schema.
 pub const F32: i8 = 0;
+pub const F16: i8 = 1;
 pub const I32: i8 = 2;
 pub const U8: i8 = 3;
 pub const I8: i8 = 9;
@@ -120,7 +132,7 @@ impl File {
         let graph = b.end_table(graph);
         let graphs = b.create_vector(&[graph]);
         let model = b.start_table();
-        b.push_slot_always(slot(0), 3u32);
+        b.push_slot_always(slot(0), self.version.unwrap_or(3));
         b.push_slot_always(slot(1), codes);
         b.push_slot_always(slot(2), graphs);
         b.push_slot_always(slot(4), buffers);
@@ -144,15 +156,26 @@ fn write_tensor(b: &mut FlatBufferBuilder<'_>, tensor: &Tensor, buffer: u32) -> 
     b.push_slot_always(slot(3), zero_points);
     // Filters are outermost, but for depthwise ones.
     let depthwise = tensor.shape.first() == Some(&1) && tensor.shape.len() == 4;
-    b.push_slot_always(slot(6), if depthwise { 3i32 } else { 0 });
+    b.push_slot_always(slot(6), tensor.axis.unwrap_or(if depthwise { 3i32 } else { 0 }));
+    if tensor.details {
+        b.push_slot_always(slot(4), 1u8);
+    }
     let quantisation = b.end_table(quantisation);
     let (shape, name) = (b.create_vector(&tensor.shape), b.create_string(&tensor.name));
+    let signature = b.create_vector(&tensor.signature);
+    let sparsity = b.start_table();
+    let sparsity = b.end_table(sparsity);
     let table = b.start_table();
     b.push_slot_always(slot(0), shape);
     b.push_slot_always(slot(1), tensor.element);
     b.push_slot_always(slot(2), buffer);
     b.push_slot_always(slot(3), name);
     b.push_slot_always(slot(4), quantisation);
+    b.push_slot_always(slot(5), tensor.variable);
+    b.push_slot_always(slot(7), signature);
+    if tensor.sparse {
+        b.push_slot_always(slot(6), sparsity);
+    }
     b.end_table(table)
 }
 
@@ -162,6 +185,7 @@ fn write_options(b: &mut FlatBufferBuilder<'_>, options: &[(u16, Number)]) -> Of
         match number {
             Number::I8(value) => b.push_slot_always(slot(field), value),
             Number::I32(value) => b.push_slot_always(slot(field), value),
+            Number::F32(value) => b.push_slot_always(slot(field), value),
         }
     }
     b.end_table(table)

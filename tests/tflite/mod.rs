@@ -2,6 +2,7 @@
 
 pub mod build;
 mod oracle;
+mod stated;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -17,6 +18,7 @@ fn constant(name: &str, shape: &[i32], values: &[i8], scales: &[f32]) -> Tensor 
         data: values.iter().map(|&v| v as u8).collect(),
         scales: scales.to_vec(),
         zero_points: vec![0; scales.len()],
+        ..Tensor::default()
     }
 }
 
@@ -28,6 +30,7 @@ fn value(name: &str, shape: &[i32], scale: f32, zero_point: i64) -> Tensor {
         data: vec![],
         scales: vec![scale],
         zero_points: vec![zero_point],
+        ..Tensor::default()
     }
 }
 
@@ -54,6 +57,7 @@ fn small() -> File {
         }],
         inputs: vec![0],
         outputs: vec![3],
+        ..File::default()
     }
 }
 
@@ -131,7 +135,6 @@ fn what_cannot_be_read_is_told_with_its_name() {
         (changed(|f| f.tensors[0].element = 17), 4, "image: type number 17"),
         (changed(|f| f.tensors[0].zero_points = vec![300]), 1, "zero point 300"),
         (changed(|f| f.tensors[3].scales = vec![f32::NAN]), 1, "out: 1 scales"),
-        (changed(|f| f.tensors[2].data = integers("", &[i32::MAX; 2]).data), 1, "sums of filter 0 can leave 32 bits"),
         (changed(|f| f.outputs = vec![]), 4, "0 outputs"),
         (changed(|f| f.outputs = vec![2]), 1, "bias: is read, and no operator before made it"),
         (changed(|f| f.tensors[1].element = F32), 1, "conv: 54 bytes, its shape [2, 3, 3, 3] needs 216"),

@@ -85,6 +85,7 @@ impl Problem {
             data,
             scales: vec![scale],
             zero_points: vec![zero_point.into()],
+            ..Tensor::default()
         };
         let shape = if self.depthwise { vec![1, side, side, c] } else { vec![k as i32, side, side, c] };
         let zero = if self.signed { 0 } else { 128 };
@@ -106,6 +107,7 @@ impl Problem {
             operators: vec![Operator { code, inputs: vec![0, 1, 2], outputs: vec![3], options }],
             inputs: vec![0],
             outputs: vec![3],
+            ..File::default()
         }
     }
 

@@ -35,6 +35,8 @@ pub enum Grouping {
     Channels,
     /// 16, 64, 256 features of an image in the order channel, row, column.
     Features,
+    /// The same in the order row, column, channel.
+    FeaturesOfPixels,
     /// 16, 64, 256 channels of each step of a sequence, which is a row of columns.
     Steps,
 }
@@ -135,13 +137,16 @@ impl Counter {
     ) -> bool {
         let is_first = match self.grouping {
             Grouping::Channels => true,
-            Grouping::Features => region.blocks.start == 0 && region.rows.start == 0,
+            Grouping::Features | Grouping::FeaturesOfPixels => region.blocks.start == 0 && region.rows.start == 0,
             Grouping::Steps => region.blocks.start == 0,
         };
         if !is_first || region.rows.is_empty() || region.blocks.is_empty() {
             return true;
         }
-        let rows = if self.grouping == Grouping::Features { geometry.h } else { region.rows.len() };
+        let rows = match self.grouping {
+            Grouping::Features | Grouping::FeaturesOfPixels => geometry.h,
+            Grouping::Channels | Grouping::Steps => region.rows.len(),
+        };
         let values = (rows * geometry.w * geometry.c) as u64;
         self.add(isa, Part { tensor: Tensor::Reals(Image { x, geometry, image }), region, first }, values)
     }
@@ -209,8 +214,8 @@ impl Kernel for Pass<'_> {
                     counter.block(simd, &part, block, &classes, &mut lanes);
                 }
             }
-            (Grouping::Features, Tensor::Reals(image)) => {
-                let features = gather_features(&image, &mut values);
+            (grouping @ (Grouping::Features | Grouping::FeaturesOfPixels), Tensor::Reals(image)) => {
+                let features = gather_features(&image, grouping, &mut values);
                 let reals = Strided { x: &values, line: 0, pixel: LANES };
                 counter.features(simd, (reals, 1), features, &mut lanes);
             }

@@ -1,15 +1,20 @@
 //! Values that do not lie side by side, gathered for the counting pass.
 
+use super::counter::Grouping;
 use super::part::Image;
 use super::source::Strided;
 use crate::kernels::geometry::LANES;
 
-/// All features of an image in the order channel, row, column, filled up to pixels. Returns how many there are.
-pub(super) fn gather_features(image: &Image<'_>, values: &mut Vec<f32>) -> usize {
+/// All features of an image in the order of `grouping`, filled up to pixels. Returns how many there are.
+pub(super) fn gather_features(image: &Image<'_>, grouping: Grouping, values: &mut Vec<f32>) -> usize {
     let geometry = image.geometry;
     values.clear();
-    for c in 0..geometry.c {
-        for y in 0..geometry.h {
+    if grouping == Grouping::FeaturesOfPixels {
+        for (y, column) in (0..geometry.h).flat_map(|y| (0..geometry.w).map(move |column| (y, column))) {
+            values.extend((0..geometry.c).map(|c| image.x[geometry.index(image.image, c, y, column)]));
+        }
+    } else {
+        for (c, y) in (0..geometry.c).flat_map(|c| (0..geometry.h).map(move |y| (c, y))) {
             let start = geometry.index(image.image, c, y, 0);
             values.extend((0..geometry.w).map(|column| image.x[start + column * geometry.lanes]));
         }

@@ -18,7 +18,8 @@ pub fn count_reference(
     nchw: &[f32],
 ) -> Sums {
     // Features, and the channels of a step, lie along one row of pixels of sixteen; each is its own channel.
-    let channels = if grouping == Grouping::Features { c * h * w } else { c };
+    let of_image = matches!(grouping, Grouping::Features | Grouping::FeaturesOfPixels);
+    let channels = if of_image { c * h * w } else { c };
     let mut sums = Sums::new(Arc::clone(classes), channels, map.codes());
     let value = |n: usize, c_: usize, y: usize, x: usize| nchw[((n * c + c_) * h + y) * w + x];
     let group_width = |codes: &[i32]| {
@@ -30,7 +31,7 @@ pub fn count_reference(
         let each = |of_a_row: usize| (0..h).flat_map(|y| (0..of_a_row).map(move |at| (y, at))).collect();
         let rows: Vec<(usize, usize)> = match grouping {
             Grouping::Channels => each(c.div_ceil(LANES)),
-            Grouping::Features => vec![(0, 0)],
+            Grouping::Features | Grouping::FeaturesOfPixels => vec![(0, 0)],
             Grouping::Steps => each(w),
         };
         for (y, at) in rows {
@@ -41,6 +42,10 @@ pub fn count_reference(
                     (0..w).map(|x| channels.clone().map(|c| value(n, c, y, x)).collect()).collect()
                 }
                 Grouping::Features => filled(&nchw[n * channels..(n + 1) * channels]),
+                Grouping::FeaturesOfPixels => {
+                    let places = (0..h * w).flat_map(|pixel| (0..c).map(move |c| (c, pixel)));
+                    filled(&places.map(|(c, pixel)| value(n, c, pixel / w, pixel % w)).collect::<Vec<_>>())
+                }
                 Grouping::Steps => filled(&(0..c).map(|c| value(n, c, y, at)).collect::<Vec<_>>()),
             };
             let codes: Vec<Vec<i32>> =
@@ -56,7 +61,7 @@ pub fn count_reference(
                             Grouping::Channels => {
                                 sums.place(usize::from(classes[0].of[y]), usize::from(classes[1].of[x]), at)
                             }
-                            Grouping::Features | Grouping::Steps => x,
+                            Grouping::Features | Grouping::FeaturesOfPixels | Grouping::Steps => x,
                         };
                         sums.groups[place].width[size] += u64::from(group_width);
                         sums.groups[place].zero[size] += u64::from(group_width == 0);

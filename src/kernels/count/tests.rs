@@ -22,7 +22,7 @@ proptest! {
     fn equals_the_reference(
         (images, c, h, w) in (1usize..3, 1usize..40, 1usize..9, 1usize..40),
         (stride, dilation, before, taps) in (1usize..5, 1usize..4, 0usize..4, 1usize..5),
-        grouping in prop::sample::select(vec![Grouping::Channels, Grouping::Features, Grouping::Steps]),
+        grouping in prop::sample::select(vec![Grouping::Channels, Grouping::Features, Grouping::FeaturesOfPixels, Grouping::Steps]),
         planar in any::<bool>(),
         encoder in prop::sample::select(Encoder::ALL.to_vec()),
         bits in 2u32..17,
@@ -48,7 +48,7 @@ proptest! {
         };
         let (classes, channels) = match grouping {
             Grouping::Channels => ([axis(h), axis(w)], c),
-            Grouping::Features => ([Classes::single(), Classes::single()], c * h * w),
+            Grouping::Features | Grouping::FeaturesOfPixels => ([Classes::single(), Classes::single()], c * h * w),
             Grouping::Steps => ([Classes::single(), Classes::single()], c),
         };
         let classes = Arc::new(classes);

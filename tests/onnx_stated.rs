@@ -1,0 +1,54 @@
+//! ONNX files of one fact each: what an operator states is obeyed as ONNX Runtime obeys it, or refused.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use deadweight::engine::{EngineOptions, Session};
+use deadweight::graph::passes;
+use deadweight::kernels::Rounding;
+use deadweight::models;
+use deadweight::weights::onnx::Onnx;
+
+/// What make_onnx_stated.py wrote.
+#[derive(serde::Deserialize)]
+struct Stored {
+    x: Vec<f32>,
+    /// Outputs by file; none where it is to be refused.
+    cases: BTreeMap<String, Option<Vec<f32>>>,
+}
+
+fn run(name: &str, x: &[f32]) -> deadweight::Result<Vec<f32>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/onnx_stated");
+    let onnx = Onnx::from_bytes(name, &std::fs::read(folder.join(format!("{name}.onnx"))).unwrap())?;
+    let network = models::onnx::build(&onnx, None, Rounding::Float32)?;
+    let graph = passes::fuse_epilogue(&passes::fold_norm(&network.graph));
+    Session::new(Arc::new(graph), network.input, 1, EngineOptions::new(2))?.run(x, None)
+}
+
+#[test]
+fn what_an_operator_states_is_obeyed_or_refused() {
+    let Stored { x, cases } = serde_json::from_str(include_str!("reference/onnx_stated.json")).unwrap();
+    let mut wrong = Vec::new();
+    for (name, want) in &cases {
+        match (run(name, &x), want) {
+            (Ok(got), Some(want)) => {
+                let apart = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                if apart > 1e-5 || got.len() != want.len() {
+                    wrong.push(format!("{name}: {apart} apart, {} values for {}", got.len(), want.len()));
+                }
+            }
+            (Ok(_), None) => wrong.push(format!("{name}: is run")),
+            (Err(error), Some(_)) => wrong.push(format!("{name}: is refused: {error}")),
+            (Err(error), None) => {
+                let said = error.to_string();
+                // What contradicts itself is damaged.
+                let damaged = ["conv_kernel_shape"].contains(&name.as_str());
+                if i32::from(error.exit_code()) != if damaged { 1 } else { 4 } || !said.contains(name.as_str()) {
+                    wrong.push(format!("{name}: exit {}: {said}", error.exit_code()));
+                }
+            }
+        }
+    }
+    assert!(cases.len() == 100 && wrong.is_empty(), "{}", wrong.join("\n"));
+}
