@@ -104,21 +104,22 @@ fn what_does_not_fit_is_told_with_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("changed.safetensors");
     // The file without what is named, and with what is given.
-    let changed = |without: &[&str], with: With<'_>, words: &str| {
+    let changed = |without: &[&str], with: With<'_>| {
         let kept = whole.iter().filter(|(name, _)| !without.contains(name) && with.iter().all(|w| w.0 != *name));
         let mut tensors: Vec<(String, TensorView)> = kept.map(|(name, view)| (name.to_owned(), view)).collect();
         for &(name, dtype, shape, data) in with {
             tensors.push((name.to_owned(), TensorView::new(dtype, shape.to_vec(), data).unwrap()));
         }
         std::fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
-        let error = load(&path).err().unwrap_or_else(|| panic!("{words}: is read"));
+        let error = match load(&path) {
+            Err(error) => error,
+            Ok(_) => return (0, "changed.safetensors".to_owned()),
+        };
         (error.exit_code(), format!("{error} {}", error.hint().unwrap_or_default()))
     };
     let (layer, ones) = ("features.9.0", |count: usize| 1f32.to_le_bytes().repeat(count));
     let named = |part: &str| format!("{layer}.{part}");
-    let most = i32::MAX.to_le_bytes().repeat(8);
-    let cases: [(&[&str], With<'_>, u8, &str); 8] = [
-        (&[], &[("features.0.0.bias", Dtype::I32, &[8], &most)], 1, "sums of filter 0 can leave 32 bits"),
+    let cases: [(&[&str], With<'_>, u8, &str); 7] = [
         (
             &[&named("output_scale"), &named("output_zero_point")],
             &[],
@@ -138,7 +139,10 @@ fn what_does_not_fit_is_told_with_its_name() {
         (&[], &[(&named("output_zero_point"), Dtype::I32, &[], &300i32.to_le_bytes())], 1, "zero point [300.0]"),
     ];
     for (without, with, want, words) in cases {
-        let (code, said) = changed(without, with, words);
+        let (code, said) = changed(without, with);
         assert!(code == want && said.contains(words) && said.contains("changed.safetensors"), "{words}: {code} {said}");
     }
+    // Sums of 32 bits wrap: no file is refused for what an input could make of it.
+    let most = i32::MAX.to_le_bytes().repeat(8);
+    assert_eq!(changed(&[], &[("features.0.0.bias", Dtype::I32, &[8], &most)]).0, 0);
 }

@@ -151,7 +151,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// `axis` of input 0 of `node`, counted from the first.
-    pub(super) fn from_first(&self, node: &OnnxNode, axis: i64) -> i64 {
+    pub(super) fn axis_of(&self, node: &OnnxNode, axis: i64) -> i64 {
         if axis < 0 { axis + self.rank(node, 0) as i64 } else { axis }
     }
 
@@ -189,7 +189,7 @@ impl<'a> Lowering<'a> {
             return Err(self.wrong(node, format!("{} pads for {} axes", pads.len(), axes.len())));
         }
         for (i, &axis) in axes.iter().enumerate() {
-            let axis = usize::try_from(self.from_first(node, axis)).ok().filter(|&axis| axis < rank);
+            let axis = usize::try_from(self.axis_of(node, axis)).ok().filter(|&axis| axis < rank);
             let axis = axis.ok_or_else(|| self.wrong(node, format!("its axes are {axes:?}")))?;
             (all[axis], all[rank + axis]) = (pads[i], pads[axes.len() + i]);
         }

@@ -151,7 +151,7 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn concat(&mut self, node: &'a OnnxNode) -> Result<Value> {
         let axis = node.int("axis").ok_or_else(|| self.wrong(node, "has no axis"))?;
-        if self.from_first(node, axis) != 1 {
+        if self.axis_of(node, axis) != 1 {
             return Err(self.refuse(node, "along another axis than channels"));
         }
         let parts: Vec<Value> = (0..node.inputs.len()).map(|i| self.unpadded(node, i)).collect::<Result<_>>()?;
@@ -166,7 +166,7 @@ impl<'a> Lowering<'a> {
     pub(super) fn softmax(&mut self, node: &'a OnnxNode) -> Result<Value> {
         let x = self.read(node, 0)?;
         let old = self.file.opset < 13;
-        let axis = self.from_first(node, node.int("axis").unwrap_or(if old { 1 } else { -1 }));
+        let axis = self.axis_of(node, node.int("axis").unwrap_or(if old { 1 } else { -1 }));
         // Old ones go over all values from their axis on.
         let over_all = old || self.rank(node, 0) == 2;
         if axis != 1 || over_all && x.shape.h * x.shape.w != 1 {
@@ -193,7 +193,7 @@ impl<'a> Lowering<'a> {
         let all = x.shape.elements();
         let rank = self.rank(node, 0);
         let same = match node.op.as_str() {
-            "Flatten" => self.from_first(node, node.int("axis").unwrap_or(1)) == 1,
+            "Flatten" => self.axis_of(node, node.int("axis").unwrap_or(1)) == 1,
             "Reshape" if node.int("allowzero").unwrap_or(0) != 0 => false,
             "Reshape" => match self.required(node, 1)? {
                 Held::Constant(OnnxTensor { values: Values::Integers(to), .. }) => match *to.as_slice() {
