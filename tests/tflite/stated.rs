@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use deadweight::engine::{EngineOptions, Session};
+use deadweight::format::NumberFormat;
 use deadweight::input::Dataset;
 use deadweight::kernels::Rounding;
 use deadweight::measure::{Quiet, Settings, calibrate, measure};
@@ -308,7 +309,8 @@ fn features_of_a_flattened_value_are_grouped_as_the_file_orders_them() {
     std::fs::write(&images, safetensors::serialize([("images", view)], None).unwrap()).unwrap();
     let data = Dataset::open(&[images], &model.preprocess).unwrap();
     let backend = deadweight::engine::Backend::Native(EngineOptions::new(2));
-    let calibration = calibrate(&model, &backend, &data, &Settings::default(), &Quiet).unwrap();
+    let settings = Settings { format: NumberFormat::Stored, ..Settings::default() };
+    let calibration = calibrate(&model, &backend, &data, &settings, &Quiet).unwrap();
     let measurement = measure(&model, &backend, &data, &calibration, &Quiet).unwrap();
     let document = document(&model, "native", &calibration, &measurement);
     let work = |name: &str| {
