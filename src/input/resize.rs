@@ -93,8 +93,9 @@ const HALF: i32 = 1 << (PRECISION - 1);
 
 /// `image` at `h` rows and `w` columns.
 pub fn resize(image: &Pixels, h: usize, w: usize, filter: Interpolation) -> Pixels {
-    // Rows are resampled first only where that leaves less to do for sure (Pillow 13).
-    if h < image.h && w > image.w {
+    // Rows are resampled first where they lose more than twice what columns do (Pillow 13).
+    let [rows_lost, columns_lost] = [(image.h, h), (image.w, w)].map(|(from, to)| from as i64 - to as i64);
+    if rows_lost > 0 && rows_lost > 2 * columns_lost {
         columns(&rows(image, h, filter), w, filter)
     } else {
         rows(&columns(image, w, filter), h, filter)
