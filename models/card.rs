@@ -81,6 +81,12 @@ pub struct Card {
     /// Whether it was derived from a `config.json`; then the preprocessing is to be had beside that file.
     #[serde(skip)]
     pub from_config: bool,
+    /// Of a card from a `config.json`: how many classes that file says there are.
+    #[serde(skip)]
+    pub told_classes: Option<usize>,
+    /// Of a card from a `config.json`: what was chosen where the file leaves a choice, a sentence each.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
 impl Card {
@@ -102,6 +108,8 @@ impl Card {
             input: toml::Table::new(),
             arch: toml::Table::new(),
             from_config: false,
+            told_classes: None,
+            notes: vec![],
         }
     }
 

@@ -5,24 +5,35 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::naming::{Naming, Pad};
-use super::{Card, FAMILIES, FromConfig, Labels, Task};
+use super::{Card, FAMILIES, FromConfig, Labels, Task, smp, timm};
 use crate::{Error, Result};
 
-/// The card of a network that a `config.json` describes: transformers' (`model_type`) or timm's (`architecture`).
-/// Its `input` is empty; the preprocessing is read from the files beside it.
+/// What messages call the file.
+pub(super) const FILE: &str = "config.json";
+
+/// The card of a network that a `config.json` describes: transformers' (`model_type`), timm's (`architecture`) or that of
+/// segmentation-models-pytorch (`_model_class`). Its `input` is empty where the preprocessing is to be read from the files
+/// beside it.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for networks and options that this crate does not have, [`Error::Malformed`] for fields of
 /// the wrong type.
 pub fn from_config(config: &Value) -> Result<Card> {
     let text = |field: &str| config.get(field).and_then(Value::as_str);
-    match (text("model_type"), text("architecture")) {
-        (Some(kind), _) => from_transformers(config, kind),
-        (None, Some(architecture)) => from_timm(config, architecture),
-        (None, None) => {
-            Err(Error::malformed("config.json", "has neither model_type (transformers) nor architecture (timm)"))
-        }
+    match (text("model_type"), text("architecture"), text("_model_class")) {
+        (Some(kind), ..) => from_transformers(config, kind),
+        (None, Some(architecture), _) => timm::card(config, architecture),
+        (None, None, Some(class)) => smp::card(config, class),
+        (None, None, None) => Err(Error::malformed(
+            FILE,
+            "has neither model_type (transformers), architecture (timm) nor _model_class (segmentation-models-pytorch)",
+        )),
     }
+}
+
+/// Whether a `config.json` says anything of a network.
+pub fn names_network(config: &Value) -> bool {
+    ["model_type", "architecture", "_model_class"].iter().any(|field| config.get(field).is_some())
 }
 
 /// The backbone that transformers has a head for pixels for, and the family of that network.
@@ -37,12 +48,13 @@ fn from_transformers(config: &Value, kind: &str) -> Result<Card> {
         (true, kind) if kind == PIXELS.0 => PIXELS.1,
         (true, kind) => {
             let hint = format!("known is {}", PIXELS.0);
-            return Err(Error::unsupported(format!("semantic segmentation by model_type {kind}"), hint));
+            return Err(Error::unsupported(format!("{FILE}: semantic segmentation by model_type {kind}"), hint));
         }
         (false, kind) => kind,
     };
     let Some((family, read)) = readers.into_iter().find(|(family, _)| family.name == wanted) else {
-        return Err(Error::unsupported(format!("model_type {kind}"), format!("known are {}", known.join(", "))));
+        let hint = format!("known are {}", known.join(", "));
+        return Err(Error::unsupported(format!("{FILE}: model_type {kind}"), hint));
     };
     let namings = family.namings.iter().map(|(naming, _)| *naming);
     let task = match (pixels, family.name) {
@@ -55,32 +67,10 @@ fn from_transformers(config: &Value, kind: &str) -> Result<Card> {
         labels: labels(config),
         naming: namings.clone().find(|naming| *naming == Naming::Transformers).or(namings.clone().next()),
         arch: read(config)?,
+        told_classes: stated_classes(config),
         from_config: true,
         ..Card::new(&text_or(config, "_name_or_path", kind), family.name, task)
     })
-}
-
-fn from_timm(config: &Value, architecture: &str) -> Result<Card> {
-    let known = super::card(architecture).map_err(|error| {
-        Error::unsupported(format!("architecture {architecture}"), error.hint().unwrap_or_default())
-    })?;
-    if config.get("model_args").and_then(Value::as_object).is_some_and(|args| !args.is_empty()) {
-        return Err(Error::unsupported("config.json: model_args", "only timm's own networks can be built"));
-    }
-    let mut card = known.clone();
-    if let Some(classes) = config.get("num_classes") {
-        let classes = classes.as_u64().and_then(|n| i64::try_from(n).ok());
-        let classes = classes.ok_or_else(|| Error::malformed("config.json", "num_classes is no count"))?;
-        if card.arch.insert("classes".into(), classes.into()) != Some(classes.into()) {
-            card.labels = None;
-            card.parameters = None;
-        }
-    }
-    if let Some(Value::Array(names)) = config.get("label_names") {
-        let names: Option<Vec<String>> = names.iter().map(|name| name.as_str().map(str::to_owned)).collect();
-        card.labels = names.map(Labels::Names);
-    }
-    Ok(Card { macs: None, repo: None, revision: None, input: toml::Table::new(), from_config: true, ..card })
 }
 
 fn text_or(config: &Value, field: &str, default: &str) -> String {
@@ -97,24 +87,40 @@ fn labels(config: &Value) -> Option<Labels> {
 
 /// How many classes transformers' config tells of.
 pub(super) fn classes(config: &Value, default: usize) -> usize {
+    stated_classes(config).unwrap_or(default)
+}
+
+fn stated_classes(config: &Value) -> Option<usize> {
     let listed = config.get("id2label").and_then(Value::as_object).map(serde_json::Map::len);
-    let told = config.get("num_labels").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-    listed.or(told).unwrap_or(default)
+    let told = || config.get("num_labels").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+    listed.or_else(told)
+}
+
+/// `value`, which `field` has, as a count.
+pub(super) fn count(field: &str, value: &Value) -> Result<usize> {
+    let count = value.as_u64().and_then(|count| u32::try_from(count).ok()).map(|count| count as usize);
+    count.ok_or_else(|| Error::malformed(FILE, format!("{field} is no count")))
 }
 
 /// The fields of `config` that a family knows.
 pub(super) fn read<T: DeserializeOwned>(config: &Value) -> Result<T> {
-    T::deserialize(config).map_err(|error| Error::malformed("config.json", error.to_string()))
+    T::deserialize(config).map_err(|error| Error::malformed(FILE, error.to_string()))
 }
 
 /// An error unless `field` has the one value that is supported.
 pub(super) fn needs(fits: bool, field: &str, want: &str) -> Result<()> {
-    if fits { Ok(()) } else { Err(Error::unsupported(format!("config.json: {field} other than {want}"), "")) }
+    let refuse = || {
+        Error::unsupported(
+            format!("{FILE}: {field} other than {want}"),
+            format!("networks are built with {field} {want}"),
+        )
+    };
+    if fits { Ok(()) } else { Err(refuse()) }
 }
 
 /// An architecture as a card's table.
 pub(super) fn arch<T: Serialize>(arch: &T) -> Result<FromConfig> {
-    toml::Table::try_from(arch).map_err(|error| Error::malformed("config.json", error.to_string()))
+    toml::Table::try_from(arch).map_err(|error| Error::malformed(FILE, error.to_string()))
 }
 
 /// What transformers' `config.json` says of a MobileNet; absent fields have the library's defaults.
@@ -237,7 +243,8 @@ mod tests {
                 json!({"model_type": "rnn", "rnn_type": "GRU", "vocab_size": 2, "embedding_dim": 2, "hidden_dim": 2, "num_layers": 1}),
                 "rnn_type other than LSTM",
             ),
-            (json!({"architecture": "resnet50", "model_args": {"stem_width": 32}}), "model_args"),
+            (json!({"architecture": "resnet50", "model_args": {"stem_width": 32}}), "model_args.stem_width 32"),
+            (json!({"_model_class": "Unet"}), "_model_class Unet is not supported"),
         ];
         for (config, want) in cases {
             let got = from_config(&config).unwrap_err().to_string();

@@ -61,6 +61,11 @@ struct Arch {
     /// Dilations of the pyramid.
     #[serde(default)]
     rates: Vec<usize>,
+    /// Whether the pyramid's dilated convolutions see one channel at a time; those of a decoder do if not told.
+    separable: Option<bool>,
+    /// Filters of the pyramid and of what follows it.
+    #[serde(default = "head_channels")]
+    head_channels: usize,
     /// Factor on the widths of a MobileNetV2.
     #[serde(default = "config::one")]
     width: f64,
@@ -76,7 +81,13 @@ struct Arch {
     /// Whether logits are resized with aligned corners.
     #[serde(default)]
     align_corners: bool,
+    #[serde(default = "config::rgb")]
+    channels: usize,
     classes: usize,
+}
+
+fn head_channels() -> usize {
+    256
 }
 
 fn eight() -> usize {
@@ -94,6 +105,8 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     card.within("width", arch.width, 0.01..=16.0)?;
     card.within("divisor", arch.divisor, 1..=64)?;
     card.check_sizes("rates", &arch.rates)?;
+    card.check_sizes("head_channels", &[arch.head_channels])?;
+    card.check_sizes("channels", &[arch.channels])?;
     card.check_sizes("classes", &[arch.classes])?;
     let named: &[Naming] = match arch.head {
         Head::Fcn => &[Naming::Torchvision],
@@ -108,6 +121,8 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     }
     // Of the torchvision networks, a second classifier is for training.
     root.skip("aux_classifier");
+    // The same of segmentation-models-pytorch.
+    root.skip("classification_head");
     let features = backbone(root, &arch, naming);
     let image = root.image();
     let net = Net { root, naming, arch: &arch };
@@ -129,7 +144,8 @@ fn backbone(root: &Scope, arch: &Arch, naming: Naming) -> Features {
         Naming::Smp => "encoder",
         _ => "",
     });
-    let resnet = |depths: [usize; 4], bottleneck: bool| resnet::backbone(&at, &depths, bottleneck, atrous);
+    let resnet =
+        |depths: [usize; 4], bottleneck: bool| resnet::backbone(&at, arch.channels, &depths, bottleneck, atrous);
     match arch.backbone {
         Backbone::Resnet18 => resnet([2, 2, 2, 2], false),
         Backbone::Resnet34 => resnet([3, 4, 6, 3], false),
@@ -143,10 +159,10 @@ fn backbone(root: &Scope, arch: &Arch, naming: Naming) -> Features {
             let style = Style { pad: arch.padding.unwrap_or(pad), eps: arch.eps.unwrap_or(eps) };
             // transformers keeps a last convolution that its head does not read.
             root.skip("mobilenet_v2.conv_1x1");
-            mobilenet_v2::backbone(&at, names, (arch.width, arch.divisor), (style, atrous), head)
+            mobilenet_v2::backbone(&at, names, arch.channels, (arch.width, arch.divisor), (style, atrous), head)
         }
         Backbone::MobilenetV3Large => {
-            let high = mobilenet_v3::backbone(&at, atrous);
+            let high = mobilenet_v3::backbone(&at, arch.channels, atrous);
             Features { low: high, high }
         }
     }
@@ -172,35 +188,36 @@ impl Net<'_> {
     }
 
     fn pyramid(&self, x: Node) -> (Node, Scope) {
-        let three = Conv::new(256, 3).padding(1);
+        let three = Conv::new(self.arch.head_channels, 3).padding(1);
         if self.naming == Naming::Smp {
             let at = self.root.at("decoder");
-            let x = self.spatial_pyramid(&at.at("aspp"), x, false);
+            let x = self.spatial_pyramid(&at.at("aspp"), x);
             return (self.unit(&at, ["conv", "bn"], x, three), self.root.at("segmentation_head.0"));
         }
         let at = self.root.at("classifier");
-        let x = self.spatial_pyramid(&at.at("0"), x, false);
+        let x = self.spatial_pyramid(&at.at("0"), x);
         (self.unit(&at, ["1", "2"], x, three), at.at("4"))
     }
 
     /// Convolutions of several dilations and the mean of the image, side by side.
-    fn spatial_pyramid(&self, at: &Scope, x: Node, separable: bool) -> Node {
-        let convs = at.at("convs");
-        let mut parts = vec![self.unit(&convs.at(0), ["0", "1"], x, Conv::new(256, 1))];
+    fn spatial_pyramid(&self, at: &Scope, x: Node) -> Node {
+        let (convs, width) = (at.at("convs"), self.arch.head_channels);
+        let separable = self.arch.separable.unwrap_or(self.arch.head == Head::Decoder);
+        let mut parts = vec![self.unit(&convs.at(0), ["0", "1"], x, Conv::new(width, 1))];
         for (i, &rate) in self.arch.rates.iter().enumerate() {
             let at = convs.at(i + 1);
-            let conv = Conv::new(256, 3).padding(rate).dilation(rate);
+            let conv = Conv::new(width, 3).padding(rate).dilation(rate);
             parts.push(match separable {
                 true => self.separable(&at.at("0"), &at.at("1"), x, conv),
                 false => self.unit(&at, ["0", "1"], x, conv),
             });
         }
         parts.push(self.image_mean(&convs.at(self.arch.rates.len() + 1), ["1", "2"], x, false));
-        self.unit(&at.at("project"), ["0", "1"], at.concat(&parts), Conv::new(256, 1))
+        self.unit(&at.at("project"), ["0", "1"], at.concat(&parts), Conv::new(width, 1))
     }
 
     fn image_mean(&self, at: &Scope, names: [&str; 2], x: Node, align_corners: bool) -> Node {
-        let mean = self.unit(at, names, at.global_avg_pool(x), Conv::new(256, 1));
+        let mean = self.unit(at, names, at.global_avg_pool(x), Conv::new(self.arch.head_channels, 1));
         at.resize(mean, x, align_corners)
     }
 
@@ -215,8 +232,8 @@ impl Net<'_> {
 
     fn decoder(&self, features: &Features) -> (Node, Scope) {
         let at = self.root.at("decoder");
-        let pyramid = self.spatial_pyramid(&at.at("aspp.0"), features.high, true);
-        let three = || Conv::new(256, 3).padding(1);
+        let pyramid = self.spatial_pyramid(&at.at("aspp.0"), features.high);
+        let three = || Conv::new(self.arch.head_channels, 3).padding(1);
         let x = self.separable(&at.at("aspp.1"), &at.at("aspp.2"), pyramid, three());
         let low = self.unit(&at.at("block1"), ["0", "1"], features.low, Conv::new(48, 1));
         let x = at.concat(&[at.at("up").resize(x, low, true), low]);
@@ -247,12 +264,15 @@ fn from_config(value: &serde_json::Value) -> Result<FromConfig> {
         head: Head::Pooling,
         output_stride: config.output_stride,
         rates: vec![],
+        separable: None,
+        head_channels: head_channels(),
         width: config.depth_multiplier,
         divisor: eight(),
         last: true,
         padding: Some(config.pad()?),
         eps: Some(config.layer_norm_eps),
         align_corners: false,
+        channels: config::rgb(),
         classes: config::classes(value, 21),
     })
 }

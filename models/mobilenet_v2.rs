@@ -79,6 +79,7 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
 pub(super) fn backbone(
     root: &Scope,
     naming: Naming,
+    inputs: usize,
     (width, divisor): (f64, usize),
     (style, atrous): (Style, Atrous),
     head: Option<usize>,
@@ -88,7 +89,7 @@ pub(super) fn backbone(
         _ => ((c as f64 * width / divisor as f64).round() as usize).max(1) * divisor,
     };
     let names = Names { root, naming, blocks: depths().iter().sum() };
-    let features = blocks(&names, config::rgb(), channels(32), &depths(), style, atrous, &channels);
+    let features = blocks(&names, inputs, channels(32), &depths(), style, atrous, &channels);
     let Some(head) = head else { return features };
     let high = names.head().apply(features.high, style.conv(head, 1, 1), style.eps, Activation::Relu6);
     Features { high, ..features }

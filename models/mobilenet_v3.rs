@@ -144,11 +144,11 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
 }
 
 /// The large MobileNetV3 without its classifier in torchvision's names, which stand right below `root`.
-pub(super) fn backbone(root: &Scope, atrous: Atrous) -> Node {
+pub(super) fn backbone(root: &Scope, channels: usize, atrous: Atrous) -> Node {
     let style = Style { pad: Pad::Symmetric, eps: 1e-3 };
     let names = Names { root, naming: Naming::Torchvision, rows: &LARGE, prefix: "" };
     let rows = LARGE.iter().map(|row| Row { ..*row });
-    let x = blocks(&names, config::rgb(), (16, Activation::HardSwish), rows, style, atrous);
+    let x = blocks(&names, channels, (16, Activation::HardSwish), rows, style, atrous);
     names.features().apply(x, style.conv(960, 1, 1), style.eps, Activation::HardSwish)
 }
 

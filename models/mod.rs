@@ -20,21 +20,26 @@ mod naming;
 pub mod onnx;
 mod resnet;
 mod silero;
+mod smp;
 mod squeezenet;
 mod ternary;
 pub mod tflite;
+mod timm;
 mod vgg;
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use crate::graph::{Graph, Node, Params, Scope, as_stored};
+use crate::weights::Weights;
 use crate::{Error, Result};
 
 pub use card::{Card, Task};
 pub use carried::Carried;
-pub use config::from_config;
+pub use config::{from_config, names_network};
 pub use labels::Labels;
 pub use naming::Naming;
+pub use timm::preprocessing as timm_preprocessing;
 
 /// An architecture's numbers, read from a `config.json`.
 type FromConfig = toml::Table;
@@ -137,6 +142,38 @@ pub fn build(card: &Card, params: Params) -> Result<(Graph, String)> {
         Params::Random(_) | Params::Declared => None,
     };
     Ok((integers.unwrap_or(graph), naming.name().to_owned()))
+}
+
+/// Whose parameter names `weights` have, as far as the family of `card` knows them.
+pub fn naming(card: &Card, weights: &Weights) -> Option<Naming> {
+    let family = FAMILIES.iter().find(|family| family.name == card.family)?;
+    family.detect(&|name| weights.shape(name).is_some())
+}
+
+/// In what two cards describe different networks, each difference as `field: of a, of b`; the number of classes aside,
+/// with the parameter names of `naming`.
+///
+/// # Errors
+/// Those of [`build`] for either.
+pub fn differences(a: &Card, b: &Card, naming: Naming) -> Result<Vec<String>> {
+    if a.family != b.family {
+        return Ok(vec![format!("family: {}, {}", a.family, b.family)]);
+    }
+    let nodes = |card: &Card| -> Result<String> {
+        let mut card = Card { naming: Some(naming), ..card.clone() };
+        if let Some(classes) = card.arch.get_mut("classes") {
+            *classes = 2.into();
+        }
+        Ok(format!("{:?}", build(&card, Params::Declared)?.0.nodes))
+    };
+    if nodes(a)? == nodes(b)? {
+        return Ok(vec![]);
+    }
+    // One of them may tell what is the other's default.
+    let fields: BTreeSet<&String> = a.arch.keys().chain(b.arch.keys()).filter(|field| *field != "classes").collect();
+    let of = |card: &Card, field: &str| card.arch.get(field).map_or("not told".to_owned(), toml::Value::to_string);
+    let apart = fields.into_iter().map(|field| (field, of(a, field), of(b, field))).filter(|(_, a, b)| a != b);
+    Ok(apart.map(|(field, a, b)| format!("{field}: {a}, {b}")).collect())
 }
 
 fn unrecognised(family: &Family, file: &str) -> Error {

@@ -134,7 +134,13 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
 }
 
 /// A ResNet of `depths` in torchvision's names below `root`, without its classifier.
-pub(super) fn backbone(root: &Scope, depths: &[usize; 4], bottleneck: bool, atrous: Atrous) -> Features {
+pub(super) fn backbone(
+    root: &Scope,
+    channels: usize,
+    depths: &[usize; 4],
+    bottleneck: bool,
+    atrous: Atrous,
+) -> Features {
     let arch = Arch {
         block: if bottleneck { Block::Bottleneck } else { Block::Basic },
         depths: depths.to_vec(),
@@ -145,7 +151,7 @@ pub(super) fn backbone(root: &Scope, depths: &[usize; 4], bottleneck: bool, atro
         stride_in: StrideIn::Conv2,
         pool_padding: PoolPad::Symmetric,
         head: fc(),
-        channels: config::rgb(),
+        channels,
         classes: 1,
     };
     Net { arch, naming: Naming::Torchvision, root: root.clone() }.features(atrous)

@@ -1,5 +1,9 @@
 //! From what the command line calls a model to a network with its weights.
 
+mod modules;
+mod names;
+mod told;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +15,7 @@ use crate::layers::{Layer, Shape};
 use crate::models::Task;
 use crate::weights::{NetworkFile, SourceFile, Weights};
 use crate::{Error, Result, models};
+use names::{card_or_file, fetch, looks_like_file, stem};
 
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +53,8 @@ pub struct Model {
     pub folded: Option<bool>,
     /// What its graph was quantised to, if it was.
     pub quantized: Option<&'static str>,
+    /// What was chosen or left out where its files leave a choice, a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Model {
@@ -152,11 +159,20 @@ impl Model {
 
     /// Name of class `class`.
     pub fn class_name(&self, class: usize) -> String {
-        let Some(labels) = &self.card.labels else { return format!("class {class}") };
-        // Names of a network's classes serve one that has a background class before them as well.
-        let offset = usize::from(self.graph.def(self.graph.output()).channels == labels.count() + 1);
-        let named = class.checked_sub(offset).map_or(Some("background"), |class| labels.get(class));
-        named.map_or_else(|| format!("class {class}"), str::to_owned)
+        let by_number = || format!("class {class}");
+        let Some(labels) = &self.card.labels else { return by_number() };
+        let classes = self.graph.def(self.graph.output()).channels;
+        let name = match classes.checked_sub(labels.count()) {
+            Some(0) => labels.get(class),
+            // Names of ImageNet's classes serve a network that has a background class before them as well.
+            Some(1) if self.label_offset(classes) == 1 => match class.checked_sub(1) {
+                None => Some("background"),
+                Some(class) => labels.get(class),
+            },
+            // Names of another number of classes are names of others.
+            _ => None,
+        };
+        name.map_or_else(by_number, str::to_owned)
     }
 
     /// Which of the network's `classes` classes label 0 of a data set is: 1 where the network has a background class.
@@ -184,8 +200,8 @@ impl Model {
             let hint = format!("give the weights file and --arch {}", card.name);
             return Err(Error::NotFound { what: format!("weights of {}", card.name), hint });
         };
-        let weights = fetch(&repo, options.offline)?;
-        Self::from_weights(weights, Some(&card), options)
+        // The card was made of this repository's own configuration.
+        Self::stored(fetch(&repo, options.offline)?, card, options)
     }
 
     /// A file that carries its network. A card tells how images become its input, what its classes are called and what
@@ -204,14 +220,22 @@ impl Model {
                 (&onnx.source, &onnx.file, "onnx", network)
             }
         };
-        let name = stem(&file.name);
+        if let Some(card) = card {
+            let pixels = network.task == Task::Segment;
+            if matches!((card.task, pixels), (Task::Classify, true) | (Task::Segment | Task::Restore, false)) {
+                let output = if pixels { "an image" } else { "one value a class" };
+                let detail = format!("is of a network to {}, {source} gives {output}", card.task.name());
+                return Err(Error::invalid(format!("--arch {}", card.name), detail));
+            }
+        }
+        let (name, mut notes) = (stem(&file.name), vec![]);
         let (card, preprocess) = match (card, told) {
             (Some(card), Some(told)) => (models::Card { name, ..card.clone() }, told),
             _ => {
                 if network.input_codes.is_none() {
-                    tracing::warn!(
-                        "{source} does not tell how images become its input: pixels go in as 0 to 1, name a card with --arch"
-                    );
+                    let detail =
+                        "does not tell how images become its input: pixels go in as 0 to 1, name a card with --arch";
+                    notes.push(format!("{source} {detail}"));
                 }
                 let card = network.card(&name, family);
                 let preprocess = Preprocess::from_table(&card.name, &card.input)?;
@@ -227,7 +251,7 @@ impl Model {
         }
         let parameters = network.graph.parameters();
         let (graph, folded) = finished(&network.graph, options);
-        Ok(Self {
+        let model = Self {
             card,
             graph,
             naming: family.into(),
@@ -237,7 +261,11 @@ impl Model {
             parameters,
             folded,
             quantized: None,
-        })
+            notes,
+        };
+        let model = model.with_class_note();
+        model.notes.iter().for_each(|note| tracing::warn!("{note}"));
+        Ok(model)
     }
 
     /// The same model, computed by `graph`.
@@ -267,17 +295,12 @@ impl Model {
     }
 
     fn from_weights(weights: Weights, arch: Option<&models::Card>, options: &LoadOptions) -> Result<Self> {
-        let source = weights.source().to_owned();
-        let card = match (arch, weights.config()) {
-            (Some(card), _) => card.clone(),
-            (None, Some(config)) => models::from_config(config)
-                .map_err(|error| Error::malformed(format!("{source}/config.json"), error.to_string()))?,
-            (None, None) => {
-                let detail = "has no config.json that says which network it is; name its card with --arch";
-                return Err(Error::invalid(source, detail));
-            }
-        };
-        let files = weights.files().to_vec();
+        let card = told::card(&weights, arch)?;
+        Self::stored(weights, card, options)
+    }
+
+    fn stored(weights: Weights, card: models::Card, options: &LoadOptions) -> Result<Self> {
+        let (source, files) = (weights.source().to_owned(), weights.files().to_vec());
         Self::build(card, Params::Stored(weights), files, source, options)
     }
 
@@ -291,16 +314,64 @@ impl Model {
         if let (Some(sigma), Some(told)) = (options.sigma, card.arch.get_mut("sigma")) {
             *told = sigma.into();
         }
-        let preprocess = match &params {
+        let mut notes = std::mem::take(&mut card.notes);
+        let (mut preprocess, mut pickled) = (None, vec![]);
+        if let Params::Stored(weights) = &params {
+            notes.extend_from_slice(weights.notes());
+            pickled = weights.modules().to_vec();
             // What the checkpoint's makers say of their preprocessing stands beside it.
-            Params::Stored(weights) if card.from_config && card.task != Task::Language => preprocess_of(weights)?,
-            _ if card.from_config => Preprocess::numbers(64),
-            _ => Preprocess::from_table(&card.name, &card.input)?,
+            if card.from_config && card.task != Task::Language {
+                let detail = "tells no preprocessing: it has neither preprocessor_config.json nor pretrained_cfg";
+                preprocess = told::preprocessing(weights, &card)?;
+                preprocess.as_ref().ok_or_else(|| Error::malformed(&source, detail))?;
+            }
+        }
+        notes.iter().for_each(|note| tracing::warn!("{note}"));
+        let said = notes.len();
+        let preprocess = match preprocess {
+            Some(preprocess) => preprocess,
+            None if card.from_config && card.input.is_empty() => Preprocess::numbers(64),
+            None => Preprocess::from_table(&card.name, &card.input)?,
         };
         let (graph, naming) = models::build(&card, params)?;
+        let problems = modules::contradictions(&graph, &pickled);
+        if !problems.is_empty() {
+            return Err(Error::Mismatch { file: source, problems });
+        }
+        let other = modules::other_activations(&graph, &pickled);
+        if !other.is_empty() {
+            let list = other.join(", ");
+            notes.push(format!(
+                "{source}: holds modules of {list}, of which the network of card {} has none",
+                card.name
+            ));
+        }
+        let classes = graph.def(graph.output()).channels;
+        if let Some(told) = card.told_classes.filter(|told| *told != classes) {
+            let detail = format!("is of {told} classes, the weights are of {classes}");
+            return Err(Error::malformed(format!("{source}/config.json"), detail));
+        }
         let parameters = graph.parameters();
         let (graph, folded) = finished(&graph, options);
-        Ok(Self { card, graph, naming, source, files, preprocess, parameters, folded, quantized: None })
+        let model = Self { card, graph, naming, source, files, preprocess, parameters, folded, quantized: None, notes };
+        let model = model.with_class_note();
+        model.notes[said..].iter().for_each(|note| tracing::warn!("{note}"));
+        Ok(model)
+    }
+
+    /// The same model, which says so if its card's names are of another number of classes.
+    fn with_class_note(mut self) -> Self {
+        let classes = self.graph.def(self.graph.output()).channels;
+        let count = self.card.labels.as_ref().map(models::Labels::count);
+        if let Some(count) = count.filter(|count| *count != classes && *count + self.label_offset(classes) != classes) {
+            let Self { source, card, .. } = &self;
+            let note = format!(
+                "{source}: has {classes} classes, card {} names {count}: classes are told by number",
+                card.name
+            );
+            self.notes.push(note);
+        }
+        self
     }
 }
 
@@ -312,45 +383,4 @@ fn finished(graph: &Graph, options: &LoadOptions) -> (Arc<Graph>, Option<bool>) 
         false => passes::fuse_epilogue(&passes::fold_norm(graph)),
     };
     (Arc::new(fused), normed.then_some(!options.no_fold))
-}
-
-/// The preprocessing that the configuration files of a checkpoint's directory tell.
-fn preprocess_of(weights: &Weights) -> Result<Preprocess> {
-    let source = weights.source();
-    if let Some(config) = weights.preprocessor() {
-        return Preprocess::from_transformers(&format!("{source}/preprocessor_config.json"), config);
-    }
-    match weights.config().and_then(|config| config.get("pretrained_cfg")) {
-        Some(config) => Preprocess::from_timm(&format!("{source}/config.json"), config),
-        None => Err(Error::malformed(
-            source,
-            "tells no preprocessing: it has neither preprocessor_config.json nor pretrained_cfg",
-        )),
-    }
-}
-
-/// The card of that name, or in that file.
-fn card_or_file(name: &str) -> Result<models::Card> {
-    if name.ends_with(".toml") { models::Card::from_file(Path::new(name)) } else { models::card(name).cloned() }
-}
-
-#[cfg(feature = "hub")]
-fn fetch(id: &str, offline: bool) -> Result<Weights> {
-    Weights::open(&crate::weights::fetch(id, offline)?)
-}
-
-#[cfg(not(feature = "hub"))]
-fn fetch(id: &str, _: bool) -> Result<Weights> {
-    Err(Error::unsupported(format!("{id}: downloading"), "this build has no hub client; give a local directory"))
-}
-
-/// A file's name without its ending.
-fn stem(name: &str) -> String {
-    Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn looks_like_file(spec: &str) -> bool {
-    [".tflite", ".onnx", ".safetensors", ".bin", ".pth", ".pt", ".th", ".toml", ".tar"]
-        .iter()
-        .any(|end| spec.ends_with(end))
 }

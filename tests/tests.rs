@@ -8,6 +8,7 @@ mod checkpoints;
 mod cli;
 mod digits;
 mod engines;
+mod facts;
 mod families;
 mod groups;
 mod hostile;

@@ -72,10 +72,14 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
 
 fn json_start(model: &Model, backend: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
+    let mut facts = json!({ "name": model.card.name, "naming": model.naming, "source": model.source });
+    if !model.notes.is_empty() {
+        facts["notes"] = json!(model.notes);
+    }
     let facts = [
         ("schema", json!(SCHEMA)),
         ("tool", json!({ "name": "deadweight", "version": version, "backend": backend })),
-        ("model", json!({ "name": model.card.name, "naming": model.naming, "source": model.source })),
+        ("model", facts),
     ];
     let fields: String = facts.iter().map(|(name, value)| format!("  \"{name}\": {value},\n")).collect();
     format!("{{\n{fields}  \"inputs\": [")

@@ -59,6 +59,7 @@ pub fn document(model: &Model, backend: &str, calibration: &Calibration, measure
             parameters: model.parameters as u64,
             folded: model.folded,
             quantized: model.quantized,
+            notes: model.notes.clone(),
             source: model.source.clone(),
             licence: model.card.licence.clone(),
             files: model.files.iter().map(file).collect(),

@@ -48,6 +48,9 @@ pub struct Model {
     /// What the network was quantised to before measuring, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quantized: Option<&'static str>,
+    /// What was chosen or left out where the model's files leave a choice, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Where the weights come from.
     pub source: String,
     /// Their licence.

@@ -84,13 +84,16 @@ fn facts(document: &Document) -> Vec<(&'static str, String)> {
         None => format!(", terms by {}", format.encoder),
         Some(_) => ", terms not counted".into(),
     };
-    vec![
-        ("model", format!("{}{note}: {}, names of {}{norm}{quantized}", model.name, model.task, model.naming)),
+    let name = format!("{}{note}: {}, names of {}{norm}{quantized}", model.name, model.task, model.naming);
+    let mut facts = vec![("model", name)];
+    facts.extend(model.notes.iter().map(|note| ("note", note.clone())));
+    facts.extend([
         ("size", format!("{parameters} parameters; {measured} layers measured{macs}")),
         ("inputs", inputs),
         ("format", format!("{}{ranges}, {} engine", format.name, tool.backend)),
         ("potentials", format!("dense work / work left, padding counted{terms}{least}")),
-    ]
+    ]);
+    facts
 }
 
 #[cfg(test)]
@@ -111,6 +114,7 @@ mod tests {
         potentials: dense work / work left, padding counted, terms by naf, at least 1 a MAC that is not skipped
         ");
         document.model.note = None;
+        document.model.notes = vec!["averaged weights are read".into()];
         document.model.folded = Some(false);
         document.data.quality = None;
         document.data.skipped = 0;
@@ -118,6 +122,7 @@ mod tests {
         document.format.min_one = false;
         insta::assert_snapshot!(text(&document), @r"
         model: tiny: classify, names of torchvision, batch norm not folded
+        note: averaged weights are read
         size: 12.35 k parameters; 2 layers measured
         inputs: 0 inputs
         format: fixed16, ranges of 4 inputs, native engine

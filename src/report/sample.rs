@@ -21,6 +21,7 @@ pub(crate) fn document() -> Document {
             parameters: 12_345,
             folded: Some(true),
             quantized: None,
+            notes: vec![],
             source: "made by hand".into(),
             licence: "MIT".into(),
             files: vec![File { name: "tiny.safetensors".into(), bytes: 49_380, sha256: "00ff".into() }],

@@ -6,6 +6,7 @@
 mod directory;
 mod file;
 mod flatbuffer;
+mod found;
 #[cfg(feature = "hub")]
 mod hub;
 mod integers;
@@ -26,9 +27,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use self::file::Kind;
 pub use self::file::SourceFile;
+use self::found::Found;
+pub use self::found::{Module, Setting};
 #[cfg(feature = "hub")]
 pub use self::hub::fetch;
 pub use self::integers::IntegerTensor;
+use self::names::Cleaned;
 pub use self::quantised::{Affine, Quantised};
 use self::tensor::{Blob, Content, ReadFault, Tensor};
 use crate::{Error, Result};
@@ -43,6 +47,8 @@ pub struct Weights {
     config: Option<serde_json::Value>,
     preprocessor: Option<serde_json::Value>,
     quantised: Option<Box<Quantised>>,
+    /// Its modules and notes; the tensors are elsewhere.
+    beside: Box<Found>,
     failed: Mutex<Option<Box<Error>>>,
 }
 
@@ -73,9 +79,9 @@ impl Weights {
     /// A file held in memory, embedded in the program for one; `name` is what messages call it.
     pub fn from_bytes(name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
         let blob = Blob::new(bytes.into());
-        let tensors = parse(file::kind(name, &blob)?, name, &blob)?;
-        let signed = safetensors::values_are_signed(&tensors, &blob);
-        Self::new(name.to_owned(), tensors, vec![SourceFile::of_bytes(name, &blob)], signed)
+        let found = parse(file::kind(name, &blob)?, name, &blob)?;
+        let signed = safetensors::values_are_signed(&found.tensors, &blob);
+        Self::new(name.to_owned(), found, vec![SourceFile::of_bytes(name, &blob)], signed)
     }
 
     /// Tensors made in memory: name, extents, values.
@@ -90,7 +96,8 @@ impl Weights {
             }
             Ok((name, Tensor { shape, content: Content::Values(values.into()) }))
         };
-        Self::new(source.to_owned(), tensors.into_iter().map(tensor).collect::<Result<_>>()?, Vec::new(), false)
+        let tensors: Vec<_> = tensors.into_iter().map(tensor).collect::<Result<_>>()?;
+        Self::new(source.to_owned(), tensors.into(), Vec::new(), false)
     }
 
     fn open_file(path: &Path, source: String) -> Result<Self> {
@@ -101,9 +108,9 @@ impl Weights {
                 Self::open_shards(path, source, file)
             }
             kind => {
-                let tensors = parse(kind, &path.display().to_string(), &blob)?;
-                let signed = safetensors::values_are_signed(&tensors, &blob);
-                Self::new(source, tensors, vec![file], signed)
+                let found = parse(kind, &path.display().to_string(), &blob)?;
+                let signed = safetensors::values_are_signed(&found.tensors, &blob);
+                Self::new(source, found, vec![file], signed)
             }
         }
     }
@@ -111,43 +118,55 @@ impl Weights {
     fn open_shards(index: &Path, source: String, file: SourceFile) -> Result<Self> {
         let shown = index.display().to_string();
         let json = file::read_json(index)?.ok_or_else(|| Error::malformed(&shown, "vanished while it was read"))?;
-        let (mut tensors, mut files) = (Vec::new(), vec![file]);
+        let (mut all, mut files) = (Found::default(), vec![file]);
         for (shard, wanted) in directory::shards(&shown, &json)? {
             let path = index.with_file_name(&shard);
             let (kind, blob, file) = file::read(&path)?;
             let shown = path.display().to_string();
             let found = parse(kind, &shown, &blob)?;
-            let held: HashSet<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+            let held: HashSet<&str> = found.tensors.iter().map(|(name, _)| name.as_str()).collect();
             if let Some(missing) = wanted.iter().find(|name| !held.contains(name.as_str())) {
                 return Err(Error::malformed(shown, format!("{missing}: the index says it is here, it is not")));
             }
-            tensors.extend(found);
+            all.tensors.extend(found.tensors);
+            all.modules.extend(found.modules);
+            all.notes.extend(found.notes);
             files.push(file);
         }
-        Self::new(source, tensors, files, false)
+        Self::new(source, all, files, false)
     }
 
     /// `signed` tells whether values of a network of integers are.
-    fn new(source: String, tensors: Vec<(String, Tensor)>, files: Vec<SourceFile>, signed: bool) -> Result<Self> {
+    fn new(source: String, found: Found, files: Vec<SourceFile>, signed: bool) -> Result<Self> {
+        let Found { tensors, modules, mut notes } = found;
         if tensors.is_empty() {
             return Err(Error::malformed(source, "holds no tensors"));
         }
-        let prefix = names::common_prefix(tensors.iter().map(|(name, _)| name.as_str()));
+        let Cleaned { names, prefix, notes: left_out } = Cleaned::new(tensors.iter().map(|(name, _)| name.as_str()));
+        notes.extend(left_out);
         let mut named = BTreeMap::new();
-        for (mut name, tensor) in tensors {
-            name.drain(..prefix.len());
+        for ((_, tensor), name) in tensors.into_iter().zip(names) {
+            let Some(name) = name else { continue };
             if named.contains_key(&name) {
                 return Err(Error::malformed(source, format!("{prefix}{name}: two tensors of that name")));
             }
             named.insert(name, tensor);
         }
+        let below = |(path, module): (String, Module)| Some((path.strip_prefix(&prefix)?.to_owned(), module));
+        let beside = Box::new(Found {
+            modules: modules.into_iter().filter_map(below).collect(),
+            notes: notes.into_iter().map(|note| format!("{source}: {note}")).collect(),
+            tensors: vec![],
+        });
         let failed = Mutex::new(None);
         pruned::mask(&mut named, &source)?;
         let quantised = quantised::take(&mut named, &source, signed)?.map(Box::new);
-        Ok(Self { source, prefix, tensors: named, files, config: None, preprocessor: None, quantised, failed })
+        let (config, preprocessor) = (None, None);
+        Ok(Self { source, prefix, tensors: named, files, config, preprocessor, quantised, beside, failed })
     }
 
-    /// Names of all tensors, sorted; the prefixes `module.`, `model.` and `_orig_mod.` are stripped where every name has them.
+    /// Names of all tensors, sorted; the prefixes `module.`, `model.` and `_orig_mod.` are stripped where every name has them,
+    /// and what training programs add to a network's tensors is left out.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
@@ -170,6 +189,16 @@ impl Weights {
     /// The files that the tensors were read from, an index of shards first.
     pub fn files(&self) -> &[SourceFile] {
         &self.files
+    }
+
+    /// The modules of a network that was pickled whole, by the names of their places.
+    pub fn modules(&self) -> &[(String, Module)] {
+        &self.beside.modules
+    }
+
+    /// What was chosen or left out while the file was read, a sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.beside.notes
     }
 
     /// `config.json` beside the weights, if a directory was opened and has one.
@@ -241,9 +270,9 @@ pub fn open_network(path: &Path) -> Result<Option<NetworkFile>> {
     })
 }
 
-fn parse(kind: Kind, name: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {
+fn parse(kind: Kind, name: &str, blob: &Blob) -> Result<Found> {
     match kind {
-        Kind::Safetensors => safetensors::read(name, blob),
+        Kind::Safetensors => safetensors::read(name, blob).map(Found::from),
         Kind::ZipPickle => pickle::read_zip(name, blob),
         Kind::Pickle => pickle::read_legacy(name, blob),
         Kind::Index => Err(Error::malformed(name, "an index of shards where weights should be")),

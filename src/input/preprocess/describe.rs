@@ -22,11 +22,14 @@ impl Preprocess {
             Some(Resize::ShortestEdge(edge)) => {
                 steps.push(format!("shortest edge {edge} {}", self.interpolation.name()));
             }
+            Some(Resize::Cover([h, w])) => steps.push(format!("cover {h}x{w} {}", self.interpolation.name())),
+            Some(Resize::Within([h, w])) => steps.push(format!("within {h}x{w} {}", self.interpolation.name())),
             Some(Resize::Exact([h, w])) => steps.push(format!("resize {h}x{w} {}", self.interpolation.name())),
             None => {}
         }
         if self.crop.is_some() {
-            steps.push(format!("center crop {h}x{w}"));
+            let frame = if self.fill.is_empty() { String::new() } else { format!(" on {:?}", self.fill) };
+            steps.push(format!("center crop {h}x{w}{frame}"));
         }
         if self.any_size && self.resize.is_none() {
             steps.push("size kept".to_owned());

@@ -1,4 +1,4 @@
-//! The makers' own files that tell of preprocessing: transformers' and timm's.
+//! Preprocessing as transformers' `preprocessor_config.json` tells it.
 
 use serde_json::Value;
 
@@ -23,9 +23,30 @@ impl Preprocess {
         let size = |name: &str| -> Option<Size> {
             let value = config.get(name)?;
             let both = || Some(Size::Both([number(value.get("height")?)?, number(value.get("width")?)?]));
-            let edge = || Some(Size::Edge(number(value.get("shortest_edge")?)?));
+            // A bound on the longer side is no part of what classifiers' processors do.
+            let edge = || match value.get("longest_edge") {
+                None => Some(Size::Edge(number(value.get("shortest_edge")?)?)),
+                Some(_) => None,
+            };
             number(value).map(Size::Edge).or_else(edge).or_else(both)
         };
+        const STEPS: [&str; 7] = [
+            "do_resize",
+            "do_center_crop",
+            "do_rescale",
+            "do_normalize",
+            "do_convert_rgb",
+            "do_flip_channel_order",
+            "do_reduce_labels",
+        ];
+        let asked = config.as_object().into_iter().flatten().filter(|(_, value)| **value == true);
+        if let Some((step, _)) = asked
+            .map(|(name, value)| (name.as_str(), value))
+            .find(|(name, _)| name.starts_with("do_") && !STEPS.contains(name))
+        {
+            let hint = format!("known are {}", STEPS.join(", "));
+            return Err(Error::unsupported(format!("{file}: {step} true"), hint));
+        }
         let mut resized = None;
         let mut crop = None;
         if flag("do_resize", true) {
@@ -92,53 +113,11 @@ impl Preprocess {
             resize,
             crop,
             crop_rounding: CropRounding::Floor,
+            fill: vec![],
             interpolation,
             mean,
             std,
             channel_order: order,
-        };
-        read.check(file)
-    }
-
-    /// Reads timm's `pretrained_cfg`, the inner table of its `config.json`.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] naming `file` and the field.
-    pub fn from_timm(file: &str, config: &Value) -> Result<Self> {
-        let wrong = |name: &str| Error::malformed(file, format!("pretrained_cfg.{name} is missing or not understood"));
-        let list = |name: &str| -> Result<Vec<f64>> {
-            let values = config.get(name).and_then(Value::as_array).ok_or_else(|| wrong(name))?;
-            values.iter().map(|v| v.as_f64().ok_or_else(|| wrong(name))).collect()
-        };
-        let input = list("input_size")?;
-        let [channels, h, w] = input[..] else { return Err(wrong("input_size")) };
-        let share = config.get("crop_pct").and_then(Value::as_f64).unwrap_or(0.875);
-        let interpolation = match config.get("interpolation").and_then(Value::as_str) {
-            Some("bicubic") => Interpolation::Bicubic,
-            Some("bilinear") => Interpolation::Bilinear,
-            Some("lanczos") => Interpolation::Lanczos,
-            _ => return Err(wrong("interpolation")),
-        };
-        let size = [h as usize, w as usize];
-        let read = Self {
-            reads: Reads::Images,
-            channels: channels as usize,
-            size,
-            any_size: false,
-            multiple: 1,
-            grey: Grey::Full,
-            degradation: None,
-            resize: Some(if h == w {
-                Resize::ShortestEdge((h / share).floor() as usize)
-            } else {
-                Resize::Exact([(h / share).floor() as usize, (w / share).floor() as usize])
-            }),
-            crop: Some(size),
-            crop_rounding: CropRounding::RoundHalfEven,
-            interpolation,
-            mean: list("mean")?,
-            std: list("std")?,
-            channel_order: ChannelOrder::Rgb,
         };
         read.check(file)
     }
@@ -167,14 +146,14 @@ mod tests {
         });
         let read = Preprocess::from_transformers("p.json", &config).unwrap();
         assert!(read.describe().starts_with("shortest edge 256 bilinear, center crop 224x224"), "{}", read.describe());
-        let config = serde_json::json!({
-            "input_size": [3, 224, 224], "crop_pct": 0.95, "interpolation": "bicubic",
-            "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
-        });
-        let read = Preprocess::from_timm("c.json", &config).unwrap();
-        assert!(read.describe().starts_with("shortest edge 235 bicubic, center crop 224x224"), "{}", read.describe());
-        assert!(
-            Preprocess::from_timm("c.json", &serde_json::json!({})).unwrap_err().to_string().contains("input_size")
-        );
+        for (field, value, want) in [
+            ("do_pad", serde_json::json!(true), "do_pad true"),
+            ("size", serde_json::json!({"shortest_edge": 256, "longest_edge": 300}), "size is missing or not"),
+        ] {
+            let mut other = config.clone();
+            other[field] = value;
+            let error = Preprocess::from_transformers("p.json", &other).unwrap_err().to_string();
+            assert!(error.contains(want), "{field}: {error}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod describe;
 mod makers;
 mod place;
+mod timm;
 
 use serde::Deserialize;
 
@@ -19,6 +20,10 @@ pub enum Resize {
     ShortestEdge(usize),
     /// Rows and columns.
     Exact([usize; 2]),
+    /// The smallest size in proportion that covers these rows and columns (rounded).
+    Cover([usize; 2]),
+    /// The largest size in proportion that these rows and columns hold (rounded).
+    Within([usize; 2]),
 }
 
 /// Where the middle of an odd margin lies; images smaller than the crop are framed with zeros by the same maker's rule.
@@ -68,6 +73,9 @@ pub struct Preprocess {
     crop: Option<[usize; 2]>,
     #[serde(default)]
     crop_rounding: CropRounding,
+    /// What frames an image that is smaller than the crop: a level a channel; black if none are told.
+    #[serde(default)]
+    fill: Vec<u8>,
     #[serde(default = "bilinear")]
     interpolation: Interpolation,
     /// Subtracted from `value / 255`, in the network's channel order.
@@ -176,6 +184,7 @@ impl Preprocess {
             resize: None,
             crop: None,
             crop_rounding: CropRounding::default(),
+            fill: vec![],
             interpolation: bilinear(),
             mean: vec![0.0],
             std: vec![1.0],
@@ -198,7 +207,7 @@ impl Preprocess {
         let sides = self.size.iter().chain(self.crop.iter().flatten());
         let edges = match self.resize {
             Some(Resize::ShortestEdge(edge)) => [edge, edge],
-            Some(Resize::Exact(size)) => size,
+            Some(Resize::Exact(size) | Resize::Cover(size) | Resize::Within(size)) => size,
             None => [1, 1],
         };
         if !matches!(self.channels, 1 | 3) {
@@ -206,6 +215,9 @@ impl Preprocess {
         }
         if self.mean.len() != self.channels || self.std.len() != self.channels {
             return wrong("mean and std need one value a channel");
+        }
+        if !(self.fill.is_empty() || (self.fill.len() == self.channels && self.crop.is_some())) {
+            return wrong("fill needs one level a channel, and is of inputs that are cropped");
         }
         if self.std.iter().any(|&std| !(std.is_finite() && std > 0.0)) || !self.mean.iter().all(|v| v.is_finite()) {
             return wrong("std must be positive and mean finite");
@@ -275,7 +287,8 @@ impl Preprocess {
             image = resize(&image, h, w, self.interpolation);
         }
         if let Some([h, w]) = self.crop {
-            image = self.crop(&image, h, w, 0);
+            let black = vec![0; image.c];
+            image = self.crop(&image, h, w, if self.fill.is_empty() { &black } else { &self.fill });
         }
         let size = [image.h, image.w];
         let (h, w) = if self.any_size { (image.h, image.w) } else { self.size() };

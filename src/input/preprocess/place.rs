@@ -17,7 +17,7 @@ impl Preprocess {
             [h, w] = [rows, columns];
         }
         match self.crop {
-            Some([rows, columns]) => self.crop(&Pixels { h, w, c: 1, data: classes }, rows, columns, ignore).data,
+            Some([rows, columns]) => self.crop(&Pixels { h, w, c: 1, data: classes }, rows, columns, &[ignore]).data,
             None => classes,
         }
     }
@@ -29,12 +29,14 @@ impl Preprocess {
             // int(edge * long / short), as the makers' Python has it.
             Resize::ShortestEdge(edge) if h <= w => [edge, edge * w / h],
             Resize::ShortestEdge(edge) => [edge * h / w, edge],
+            Resize::Cover(size) => in_proportion([h, w], size, f64::min),
+            Resize::Within(size) => in_proportion([h, w], size, f64::max),
         };
         Some(size.map(|side| side.max(1)))
     }
 
-    /// The middle of `image`, framed with `outside` where it is smaller than the crop.
-    pub(super) fn crop(&self, image: &Pixels, h: usize, w: usize, outside: u8) -> Pixels {
+    /// The middle of `image`, framed with `outside` (a level a channel) where it is smaller than the crop.
+    pub(super) fn crop(&self, image: &Pixels, h: usize, w: usize, outside: &[u8]) -> Pixels {
         let before = |size: usize, want: usize| -> i64 {
             let margin = size as i64 - want as i64;
             match self.crop_rounding {
@@ -45,7 +47,7 @@ impl Preprocess {
             }
         };
         let (top, left) = (before(image.h, h), before(image.w, w));
-        let mut data = vec![outside; h * w * image.c];
+        let mut data = outside.repeat(h * w);
         for (y, row) in data.chunks_exact_mut(w * image.c).enumerate() {
             let Ok(from) = usize::try_from(y as i64 + top) else { continue };
             if from >= image.h {
@@ -60,4 +62,10 @@ impl Preprocess {
         }
         Pixels { h, w, c: image.c, data }
     }
+}
+
+/// An image of `from` in the one of the two ratios to `to` that `choose` takes, in the arithmetic of timm's `ResizeKeepRatio`.
+fn in_proportion(from: [usize; 2], to: [usize; 2], choose: fn(f64, f64) -> f64) -> [usize; 2] {
+    let ratio = choose(from[0] as f64 / to[0] as f64, from[1] as f64 / to[1] as f64);
+    from.map(|side| (side as f64 / ratio).round_ties_even() as usize)
 }

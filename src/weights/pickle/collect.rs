@@ -5,21 +5,10 @@ use std::collections::HashSet;
 use super::Id;
 use super::arena::Node;
 use super::rebuild::{Fault, Source};
-use crate::weights::tensor::Tensor;
+use super::{choose, modules};
+use crate::weights::found::Found;
 use crate::{Error, Result};
 
-/// Keys that training programs put the parameters under, the averaged ones first, as those programs prefer them.
-const WRAPPERS: [&str; 9] = [
-    "params_ema",
-    "state_dict_ema",
-    "model_ema",
-    "state_dict",
-    "model_state_dict",
-    "params",
-    "model",
-    "net",
-    "network",
-];
 /// Parts of the keys that training programs put other tensors under.
 const OTHERS: [&str; 4] = ["optim", "sched", "scaler", "rng_state"];
 
@@ -29,34 +18,22 @@ const MAX_NAMES: usize = 16 << 20;
 const MAX_STEPS: usize = 1 << 21;
 
 /// A walk through the values. Shared values are met once for each name they have, so the steps are counted.
-struct Walk<'a> {
-    source: &'a Source<'a>,
+pub(super) struct Walk<'a> {
+    pub(super) source: &'a Source<'a>,
     file: &'a str,
     path: Vec<Id>,
     steps: usize,
     name_bytes: usize,
-    found: Vec<(String, Tensor)>,
+    found: Found,
 }
 
 /// Every tensor of the checkpoint below `root` with its dotted name.
-pub(super) fn collect(file: &str, source: &Source<'_>, root: Id) -> Result<Vec<(String, Tensor)>> {
-    let mut walk = Walk { source, file, path: Vec::new(), steps: 0, name_bytes: 0, found: Vec::new() };
-    let root = walk.descend(root)?;
-    match source.arena.dict(root) {
-        Some(items) => {
-            for (key, value) in items {
-                let name = walk.key(*key);
-                if !name.as_deref().is_some_and(is_other) || source.is_tensor(*value) {
-                    walk.entry("", name, *value)?;
-                }
-            }
-        }
-        None => walk.visit(root, "")?,
-    }
-    Ok(walk.found)
+pub(super) fn collect(file: &str, source: &Source<'_>, root: Id) -> Result<Found> {
+    let mut walk = Walk { source, file, path: Vec::new(), steps: 0, name_bytes: 0, found: Found::default() };
+    choose::network(&mut walk, root)
 }
 
-fn is_other(key: &str) -> bool {
+pub(super) fn is_other(key: &str) -> bool {
     OTHERS.iter().any(|part| key.contains(part))
 }
 
@@ -65,52 +42,29 @@ impl Walk<'_> {
         Error::malformed(self.file, detail)
     }
 
-    fn spend(&mut self, steps: usize) -> Result<()> {
+    pub(super) fn spend(&mut self, steps: usize) -> Result<()> {
         self.steps += steps;
         if self.steps > MAX_STEPS { Err(self.broken("the pickle's values are too entangled")) } else { Ok(()) }
     }
 
-    /// Goes down through the dicts that wrap the parameters.
-    fn descend(&mut self, mut id: Id) -> Result<Id> {
-        let source = self.source;
-        for _ in 0..MAX_DEPTH {
-            let Some(items) = source.arena.dict(id) else { break };
-            self.spend(items.len() * WRAPPERS.len())?;
-            let mut inner = None;
-            for value in WRAPPERS.iter().filter_map(|key| source.arena.entry(id, key)) {
-                if self.holds(value)? {
-                    inner = Some(value);
-                    break;
+    /// Every tensor below `root` with its dotted name, and the modules that hold them.
+    pub(super) fn gather(&mut self, root: Id) -> Result<Found> {
+        match self.source.arena.dict(root) {
+            Some(items) => {
+                for (key, value) in items {
+                    let name = self.key(*key);
+                    if !name.as_deref().is_some_and(is_other) || self.source.is_tensor(*value) {
+                        self.entry("", name, *value)?;
+                    }
                 }
             }
-            if inner.is_none() && !items.iter().any(|(_, value)| source.is_tensor(*value)) {
-                inner = self.only_holder(items)?;
-            }
-            match inner {
-                Some(inner) => id = inner,
-                None => break,
-            }
+            None => self.visit(root, "")?,
         }
-        Ok(id)
-    }
-
-    /// The value that holds tensors, if exactly one does.
-    fn only_holder(&mut self, items: &[(Id, Id)]) -> Result<Option<Id>> {
-        let mut only = None;
-        for (key, value) in items {
-            if self.source.arena.text(*key).is_some_and(is_other) || !self.holds(*value)? {
-                continue;
-            }
-            if only.is_some() {
-                return Ok(None);
-            }
-            only = Some(*value);
-        }
-        Ok(only)
+        Ok(std::mem::take(&mut self.found))
     }
 
     /// Whether a container holds tensors somewhere.
-    fn holds(&mut self, id: Id) -> Result<bool> {
+    pub(super) fn holds(&mut self, id: Id) -> Result<bool> {
         let source = self.source;
         let mut seen = HashSet::from([id]);
         let mut waiting = vec![id];
@@ -182,7 +136,7 @@ impl Walk<'_> {
                     _ => state,
                 });
                 match state.and_then(|state| source.arena.dict(state)) {
-                    Some(attributes) => self.attributes(attributes, path)?,
+                    Some(attributes) => self.attributes(object.callable, attributes, path)?,
                     None => self.visit(object.args, path)?,
                 }
                 self.dict(&object.dict, path)?;
@@ -207,13 +161,17 @@ impl Walk<'_> {
     }
 
     /// The attributes of an object; of a module what its `state_dict()` would give.
-    fn attributes(&mut self, attributes: &[(Id, Id)], path: &str) -> Result<()> {
+    fn attributes(&mut self, class: Id, attributes: &[(Id, Id)], path: &str) -> Result<()> {
         let arena = self.source.arena;
         self.spend(attributes.len())?;
         let named = |key: &str| attributes.iter().find(|(name, _)| arena.text(*name) == Some(key)).map(|(_, id)| *id);
         let groups = [named("_parameters"), named("_buffers"), named("_modules")];
         if groups == [None; 3] {
             return self.dict(attributes, path);
+        }
+        if let Some(module) = modules::told(arena, class, attributes) {
+            self.name_bytes += path.len();
+            self.found.modules.push((path.to_owned(), module));
         }
         let transient = named("_non_persistent_buffers_set").and_then(|set| match arena.call(set) {
             Some((_, [items])) => arena.seq(*items),
@@ -235,7 +193,7 @@ impl Walk<'_> {
     fn keep(&mut self, id: Id, path: &str) -> Result<()> {
         let name = if path.is_empty() { "tensor" } else { path };
         self.name_bytes += name.len();
-        if self.found.len() >= MAX_TENSORS || self.name_bytes > MAX_NAMES {
+        if self.found.tensors.len() >= MAX_TENSORS || self.name_bytes > MAX_NAMES {
             return Err(
                 self.broken(format!("more than {MAX_TENSORS} tensors, or names of more than {MAX_NAMES} bytes"))
             );
@@ -246,7 +204,7 @@ impl Walk<'_> {
                 Error::unsupported(format!("{}: {name}: {what}", self.file), "store the weights as safetensors")
             }
         })?;
-        self.found.push((name.to_owned(), tensor));
+        self.found.tensors.push((name.to_owned(), tensor));
         Ok(())
     }
 }

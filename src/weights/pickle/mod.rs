@@ -1,8 +1,10 @@
 //! PyTorch checkpoints: zip and legacy containers, read by an unpickler that executes nothing.
 
 mod arena;
+mod choose;
 mod collect;
 mod machine;
+mod modules;
 mod reader;
 mod rebuild;
 mod sparse;
@@ -11,11 +13,13 @@ use std::collections::HashMap;
 use std::io::{Cursor, Read};
 
 use zip::ZipArchive;
+use zip::read::{ArchiveOffset, Config};
 use zip::result::ZipError;
 
 use self::arena::{Arena, Node};
 use self::rebuild::{Reference, Source, Storages};
-use super::tensor::{Blob, Storage, Tensor};
+use super::found::Found;
+use super::tensor::{Blob, Storage};
 use crate::{Error, Result};
 
 /// Index of a value in its arena.
@@ -26,9 +30,12 @@ const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0
 const VERSION: i64 = 1001;
 
 /// The tensors of a checkpoint in a zip archive: `data.pkl`, and one stored member a storage.
-pub(super) fn read_zip(file: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {
+pub(super) fn read_zip(file: &str, blob: &Blob) -> Result<Found> {
     let bytes: &[u8] = blob;
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| broken_zip(file, e))?;
+    // The file starts with the archive. To search for its start goes wrong where the directory's first entry is as long as
+    // the records that `torch.save` writes behind the directory.
+    let config = Config { archive_offset: ArchiveOffset::Known(0) };
+    let mut archive = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(|e| broken_zip(file, e))?;
     let mut prefix = None;
     let names: Vec<String> = (0..archive.len())
         .map(|i| archive.name_for_index(i).and_then(Result::ok).map(|name| name.into_owned()).unwrap_or_default())
@@ -97,7 +104,7 @@ fn big_endian(file: &str) -> Error {
 
 /// The tensors of a checkpoint by PyTorch before 1.6: five pickles (magic number, version, system, data, storage keys), then
 /// the storages, each behind its element count.
-pub(super) fn read_legacy(file: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {
+pub(super) fn read_legacy(file: &str, blob: &Blob) -> Result<Found> {
     let broken = |detail: String| Error::malformed(file, detail);
     let magic = machine::load(blob).map_err(broken)?;
     if !matches!(magic.arena.get(magic.root), Node::Bytes(bytes) if *bytes == MAGIC) {
