@@ -409,6 +409,23 @@ fn mobilenet_v1_runs_together_at_its_own_sizes() {
     }
 }
 
+/// A filter of one pixel that reads padding makes more rows than it reads, and none of the bands has them.
+#[test]
+fn padded_pointwise_convolutions_run_together_with_nothing() {
+    let part = |kind| Part { kind, activation: Activation::Relu6, back: 0 };
+    let filter = part(Kind::Depthwise { side: 3, stride: 1, padding: 2 });
+    let pointwise = |padding| part(Kind::Pointwise { width: 1, padding });
+    for parts in [vec![filter.clone(), pointwise(1)], vec![pointwise(1), filter, pointwise(0)]] {
+        let size = (97, 98);
+        let network = Network { input: 16, wide: 16, size, parts, classifies: false, output: 0, seed: 0 };
+        let (graph, shape) = network.graph();
+        let x = images(IMAGES * shape.elements());
+        let fused = passes::fuse_epilogue(&graph);
+        let got = check(&fused, shape, &x, CodeMap { scale: 64.0, lo: -2047, hi: 2047 }).unwrap();
+        assert!(distance(&got, &plain(&graph, shape, &x)) < 2e-4);
+    }
+}
+
 proptest! {
     #[test]
     fn whatever_is_wanted_is_made_a_partition(
