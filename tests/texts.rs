@@ -142,6 +142,8 @@ fn lines_are_tagged() {
     let lines: Vec<usize> = told.lines().map(|line| line.split(": ").nth(1).unwrap().split(' ').count()).collect();
     assert_eq!(lines, [4, 3], "{told}");
     assert!(place.told("measure", &["t.txt", "--vocab", "v.json"]).contains("2 inputs\n"));
+    place.write("t.txt", "abc\n\nca\nc?\n");
+    place.refused("run", &["t.txt", "--vocab", "v.json"], 1, &["t.txt: line 4", "\"?\""]);
 }
 
 #[test]

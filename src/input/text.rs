@@ -85,10 +85,10 @@ impl Text {
                 Cut::Streams { .. } => tokens.extend(vocabulary.encode(name, text)?),
                 Cut::Windows { mark, .. } => {
                     let mark = Token { id: vocabulary.id(mark)?, chars: 1 };
-                    for line in text.lines().filter(|line| !line.is_empty()) {
+                    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.is_empty()) {
                         let first = tokens.len();
                         tokens.push(mark);
-                        tokens.extend(vocabulary.encode(name, line)?);
+                        tokens.extend(vocabulary.encode_from(name, number, line)?);
                         tokens.push(mark);
                         inputs.extend((1..tokens.len() - first).map(|len| (first, len)));
                     }
@@ -97,10 +97,10 @@ impl Text {
                     let mark = |token: &Option<String>| -> Result<Option<Token>> {
                         token.as_ref().map(|token| Ok(Token { id: vocabulary.id(token)?, chars: 0 })).transpose()
                     };
-                    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+                    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
                         let first = tokens.len();
                         tokens.extend(mark(begin)?);
-                        tokens.extend(vocabulary.encode(name, line)?);
+                        tokens.extend(vocabulary.encode_from(name, number, line)?);
                         tokens.extend(mark(end)?);
                         inputs.push((first, tokens.len() - first));
                     }
@@ -171,6 +171,26 @@ impl Text {
             shape: [1, 1, seen],
             size: [1, seen],
             truth: next.map(|next| Truth::Tokens(next.to_vec())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_no_vocabulary_is_told_with_its_line_however_texts_are_cut() {
+        let vocabulary = Vocabulary::parse("v.json", r#"{"a": 0, "b": 1, "\n": 2}"#).unwrap();
+        let cuts = [
+            Cut::Streams { streams: 1, steps: 2 },
+            Cut::Windows { length: 2, mark: "b".into() },
+            Cut::Lines { begin: None, end: None },
+        ];
+        for cut in cuts {
+            let texts = [("t.txt".to_owned(), "ab\n\nba\na?\n".to_owned())];
+            let error = Text::new(&texts, &vocabulary, &cut).err().unwrap().to_string();
+            assert!(error.starts_with("t.txt: line 4: \"?\""), "{cut:?}: {error}");
         }
     }
 }

@@ -118,6 +118,14 @@ impl Vocabulary {
     /// # Errors
     /// [`Error::Malformed`] naming the first character or word that is in no vocabulary without a token for such.
     pub fn encode(&self, source: &str, text: &str) -> Result<Vec<Token>> {
+        self.encode_from(source, 1, text)
+    }
+
+    /// The same for `text` that begins with line `first` of `source`.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::encode`].
+    pub fn encode_from(&self, source: &str, first: usize, text: &str) -> Result<Vec<Token>> {
         if let Some(tokenizer) = &self.tokenizer {
             let failed = |error: tokenizers::Error| Error::malformed(source, format!("by {}: {error}", self.file));
             let encoding = tokenizer.encode(text, false).map_err(failed)?;
@@ -132,7 +140,7 @@ impl Vocabulary {
         }
         let id = |token: &str, line: usize| {
             self.ids.get(token).copied().or(self.unknown).ok_or_else(|| {
-                let place = format!("{source}: line {}", line + 1);
+                let place = format!("{source}: line {}", first + line);
                 Error::malformed(place, format!("{token:?} is not in {}, which has no <unk>", self.file))
             })
         };
@@ -246,6 +254,8 @@ mod tests {
         let letters = Vocabulary::parse("v.json", r#"{"a": 0, "\n": 1}"#).unwrap();
         let told = letters.encode("t.txt", "aa\na?").unwrap_err().to_string();
         assert!(told.starts_with("t.txt: line 2: \"?\" is not in v.json"), "{told}");
+        let told = letters.encode_from("t.txt", 7, "aa\na?").unwrap_err().to_string();
+        assert!(told.starts_with("t.txt: line 8: "), "{told}");
         assert!(letters.id("<s>").unwrap_err().to_string().contains("no token \"<s>\""));
     }
 }
