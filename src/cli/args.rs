@@ -94,9 +94,12 @@ pub struct ModelsArgs {
 pub enum Show {
     /// Show the layers of one network: shapes, parameters, MACs, memory
     Show {
-        /// Card name or card file
-        #[arg(value_name = "CARD")]
-        card: String,
+        /// Card name, card file, directory, weights file with --arch, .tflite or .onnx file, or hub id
+        #[arg(value_name = "MODEL")]
+        model: String,
+        /// Card (or card file) of the network that a weights file is of
+        #[arg(long, value_name = "CARD")]
+        arch: Option<String>,
         /// table or json
         #[arg(long, value_enum, default_value_t)]
         format: Plain,
@@ -273,7 +276,8 @@ pub struct RunArgs {
     /// How many classes to tell [default: 5]
     #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..))]
     pub top: Option<u32>,
-    /// Where restored images and maps of classes are saved [default: the current directory]
+    /// Where restored images and maps of classes are saved [default: the current directory]. Files of an earlier run are
+    /// replaced, which is said
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
     /// Save the image with its classes over it, instead of the classes

@@ -57,7 +57,7 @@ fn wrong_values_are_refused_with_what_is_right() {
         ("run digits --format csv", "json"),
         ("measure digits --isa sse2", "avx512"),
         ("run digits -q -v", "cannot be used with"),
-        ("models show", "<CARD>"),
+        ("models show", "<MODEL>"),
     ];
     for (line, want) in cases {
         let error = parse(line).expect_err(line);

@@ -44,7 +44,7 @@ pub fn run(cli: Cli) -> Result<()> {
     progress::watch_for_interrupts();
     match cli.verb {
         None => overview::run(cli.common),
-        Some(Verb::Models(args)) => models::run(&args),
+        Some(Verb::Models(args)) => models::run(&args, cli.common),
         Some(Verb::Run(args)) => run::run(&args, cli.common),
         Some(Verb::Measure(args)) => measure::run(&args, cli.common),
         Some(Verb::Bench(args)) => bench::run(&args, cli.common),

@@ -1,33 +1,55 @@
-//! `deadweight models`: the cards, and the layers of one network before a weight is read.
+//! `deadweight models`: the cards, and the layers of one network: a card's before a weight is read, or those of a file.
 
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::args::{ModelsArgs, Plain, Show};
+use super::args::{Common, ModelsArgs, Plain, Show};
 use super::out::{Out, printable};
-use crate::Result;
 use crate::builtin;
 use crate::engine::Plan;
-use crate::graph::{Params, passes};
+use crate::graph::{Graph, Params, passes};
 use crate::input::Preprocess;
 use crate::layers::{Layer, Param, Shape};
+use crate::model::{LoadOptions, Model};
 use crate::models::{Card, build, card, cards};
 use crate::report::{Grid, to_json, units};
+use crate::{Error, Result};
 
 /// Lists the cards, or shows one.
-pub(super) fn run(args: &ModelsArgs) -> Result<()> {
+pub(super) fn run(args: &ModelsArgs, common: Common) -> Result<()> {
     let mut out = Out::open(None)?;
     let width = out.width();
     let text = match &args.show {
         None => list(args.format, width),
-        Some(Show::Show { card: name, format }) => {
-            let card = if name.ends_with(".toml") { Card::from_file(Path::new(name))? } else { card(name)?.clone() };
-            show(&card, *format, width)?
+        Some(Show::Show { model, arch, format }) => {
+            if let Some(card) = card_of(model, arch.is_some())? {
+                show(&card, *format, width)?
+            } else {
+                let (arch, offline) = (arch.clone(), common.offline);
+                let options = LoadOptions { arch, offline, no_fold: true, ..LoadOptions::default() };
+                show_model(&Model::load(model, &options)?, *format, width)?
+            }
         }
     };
     out.write(&text)?;
     out.finish()
+}
+
+/// The card that `name` is, or is the file of; none for a file or directory of weights, or a hub id.
+fn card_of(name: &str, with_arch: bool) -> Result<Option<Card>> {
+    let path = Path::new(name);
+    let found = match path.exists() {
+        true if path.is_file() && name.ends_with(".toml") => Some(Card::from_file(path)?),
+        true => None,
+        // What has a slash or another card's name beside it is no card's name.
+        false if name.contains('/') || with_arch => card(name).ok().cloned(),
+        false => Some(card(name)?.clone()),
+    };
+    match found {
+        Some(_) if with_arch => Err(Error::invalid("--arch", format!("is of weights files, and {name} is a card"))),
+        found => Ok(found),
+    }
 }
 
 /// One card as it is listed.
@@ -112,9 +134,26 @@ struct ShownLayer {
 
 fn show(card: &Card, format: Plain, width: Option<u16>) -> Result<String> {
     let preprocess = Preprocess::from_table(&card.name, &card.input)?;
+    let (graph, naming) = build(card, Params::Declared)?;
+    told(Listed::new(card), &graph, naming, &preprocess, format, width)
+}
+
+fn show_model(model: &Model, format: Plain, width: Option<u16>) -> Result<String> {
+    let listed = Listed { weights: model.source.clone(), ..Listed::new(&model.card) };
+    told(listed, &model.graph, model.naming.clone(), &model.preprocess, format, width)
+}
+
+/// The layers of `graph`, which is what `listed` says.
+fn told(
+    mut listed: Listed,
+    graph: &Graph,
+    naming: String,
+    preprocess: &Preprocess,
+    format: Plain,
+    width: Option<u16>,
+) -> Result<String> {
     let (h, w) = preprocess.size();
     let input = Shape::new(preprocess.channels(), h, w);
-    let (graph, naming) = build(card, Params::Declared)?;
     let shapes = graph.shapes(input)?;
     let layers = graph.handles().zip(&shapes).map(|(node, shape)| {
         let def = graph.def(node);
@@ -127,11 +166,10 @@ fn show(card: &Card, format: Plain, width: Option<u16>) -> Result<String> {
             macs: def.layer.macs(*shape),
         }
     });
-    let mut listed = Listed::new(card);
     listed.parameters = Some(graph.parameters() as u64);
     listed.macs = Some(graph.macs(input)?);
     // What the native engine holds for one image: the fused graph's buffers, shared by lifetime.
-    let plan = Plan::new(&passes::fuse_epilogue(&passes::fold_norm(&graph)), input, 1, true)?;
+    let plan = Plan::new(&passes::fuse_epilogue(&passes::fold_norm(graph)), input, 1, true)?;
     let shown = Shown {
         schema: "deadweight/model/1",
         card: listed,
@@ -163,9 +201,15 @@ impl Shown<'_> {
     fn table(&self, width: Option<u16>) -> String {
         let Listed { name, task, description, weights, source, licence, parameters, macs, .. } = &self.card;
         let count = |count: &Option<u64>| count.map_or("-".into(), units::count);
+        // A file says nothing of itself in words.
+        let all = |facts: &[&str], between| {
+            let said: Vec<&str> = facts.iter().copied().filter(|fact| !fact.is_empty()).collect();
+            said.join(between)
+        };
+        let names = format!("{weights}, names of {}", self.naming);
         let facts = [
-            ("model", format!("{name}: {task}, {description}")),
-            ("weights", format!("{weights}, names of {}; {source}; {licence}", self.naming)),
+            ("model", format!("{name}: {}", all(&[task, description], ", "))),
+            ("weights", all(&[&names, source, licence], "; ")),
             ("input", format!("{}: {}", extents(&self.input), self.preprocessing)),
             ("size", format!("{} parameters, {} MACs an input", count(parameters), count(macs))),
             (
