@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 static IMAGENET1K: &str = include_str!("labels/imagenet1k.txt");
+static IMAGENET1K_IDS: &str = include_str!("labels/imagenet1k_ids.txt");
 static CIFAR10: &str = include_str!("labels/cifar10.txt");
 
 /// A list that is embedded.
@@ -41,6 +42,15 @@ impl Labels {
         }
     }
 
+    /// The WordNet id of `class`, as folders of ImageNet are called; none for other lists.
+    pub fn wordnet_id(&self, class: usize) -> Option<&str> {
+        match self {
+            Self::List(LabelList::Imagenet1k) => IMAGENET1K_IDS.lines().nth(class),
+            Self::List(LabelList::Imagenet1001) => IMAGENET1K_IDS.lines().nth(class.checked_sub(1)?),
+            _ => None,
+        }
+    }
+
     /// How many classes have a name.
     pub fn count(&self) -> usize {
         match self {
@@ -76,5 +86,8 @@ mod tests {
         assert_eq!(plain.get(0), Some("tench"));
         assert_eq!(shifted.get(1), Some("tench"));
         assert_eq!(shifted.get(1000), Some("toilet tissue"));
+        assert_eq!((plain.wordnet_id(0), plain.wordnet_id(999)), (Some("n01440764"), Some("n15075141")));
+        assert_eq!((shifted.wordnet_id(0), shifted.wordnet_id(1)), (None, Some("n01440764")));
+        assert!(IMAGENET1K_IDS.lines().is_sorted() && IMAGENET1K_IDS.lines().count() == 1000);
     }
 }

@@ -1,5 +1,6 @@
 //! From what the command line calls a model to a network with its weights.
 
+mod answers;
 mod modules;
 mod names;
 mod told;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use crate::builtin::{self, Builtin};
 use crate::graph::{Graph, Params, passes};
 use crate::input::{Cut, Dataset, Preprocess, Vocabulary};
-use crate::kernels::{Integer, Rounding};
+use crate::kernels::Rounding;
 use crate::layers::{Layer, Shape};
 use crate::models::Task;
 use crate::weights::{NetworkFile, SourceFile, Weights};
@@ -67,11 +68,20 @@ impl Model {
         let path = Path::new(spec);
         let arch = options.arch.as_deref().map(card_or_file).transpose()?;
         let arch = arch.as_ref();
+        // What a card is of stands in it.
+        let alone = |card: &models::Card| match arch {
+            Some(arch) if arch.name != card.name => {
+                Err(Error::invalid("--arch", format!("names {}, but {spec} is a card itself", arch.name)))
+            }
+            _ => Ok(()),
+        };
         if path.is_dir() {
             return Self::from_weights(Weights::open(path)?, arch, options);
         }
         if path.is_file() && spec.ends_with(".toml") {
-            return Self::from_card(models::Card::from_file(path)?, options);
+            let card = models::Card::from_file(path)?;
+            alone(&card)?;
+            return Self::from_card(card, options);
         }
         if path.is_file() {
             if let Some(network) = crate::weights::open_network(path)? {
@@ -84,7 +94,7 @@ impl Model {
             return Self::from_weights(Weights::open(path)?, Some(arch), options);
         }
         match models::card(spec) {
-            Ok(card) => Self::from_card(card.clone(), options),
+            Ok(card) => alone(card).and_then(|()| Self::from_card(card.clone(), options)),
             // A hub id has one slash; what looks like a path but is not there is a missing file.
             Err(_) if spec.split('/').count() == 2 && !spec.starts_with(['.', '/']) && !looks_like_file(spec) => {
                 Self::from_weights(fetch(spec, options.offline)?, arch, options)
@@ -155,29 +165,6 @@ impl Model {
     /// [`Error::Shape`] naming a layer that cannot take its input.
     pub fn macs(&self) -> Result<u64> {
         self.graph.macs(self.input_shape())
-    }
-
-    /// Name of class `class`.
-    pub fn class_name(&self, class: usize) -> String {
-        let by_number = || format!("class {class}");
-        let Some(labels) = &self.card.labels else { return by_number() };
-        let classes = self.graph.def(self.graph.output()).channels;
-        let name = match classes.checked_sub(labels.count()) {
-            Some(0) => labels.get(class),
-            // Names of ImageNet's classes serve a network that has a background class before them as well.
-            Some(1) if self.label_offset(classes) == 1 => match class.checked_sub(1) {
-                None => Some("background"),
-                Some(class) => labels.get(class),
-            },
-            // Names of another number of classes are names of others.
-            _ => None,
-        };
-        name.map_or_else(by_number, str::to_owned)
-    }
-
-    /// Which of the network's `classes` classes label 0 of a data set is: 1 where the network has a background class.
-    pub fn label_offset(&self, classes: usize) -> usize {
-        usize::from(classes == 1001)
     }
 
     /// What reports say of it besides its name.
@@ -271,17 +258,6 @@ impl Model {
     /// The same model, computed by `graph`.
     pub fn with_graph(&self, graph: Graph) -> Self {
         Self { graph: Arc::new(graph), ..self.clone() }
-    }
-
-    /// Whether its output is a softmax already.
-    pub fn gives_probabilities(&self) -> bool {
-        let def = self.graph.def(self.graph.output());
-        match &def.layer {
-            Layer::Integer(Integer::Dequantize(_)) => {
-                matches!(self.graph.def(def.inputs[0]).layer, Layer::Integer(Integer::Softmax { .. }))
-            }
-            layer => matches!(layer, Layer::Softmax(_)),
-        }
     }
 
     /// Whether the network stores integers: values and weights, or weights of a few bits alone.

@@ -140,11 +140,16 @@ fn errors_have_their_exit_code_and_their_mend() {
         (&["measure", "digits", "-o", "/nonexistent/out"], 2, "no directory that exists"),
         (&["measure", WEIGHTS, INPUTS], 2, "--arch"),
         (&["measure", "resnet18", "--arch", "resnet18"], 3, "hint: "),
+        (&["measure", "digits", "--arch", "resnet18"], 2, "names resnet18, but digits is a card itself"),
         (&["measure", "resnet18x", INPUTS], 3, "near are resnet18"),
         (&["measure", "nobody/nothing", INPUTS], 3, "offline"),
         (&["measure", "./missing.safetensors", INPUTS], 3, "hint: "),
         (&["measure", "digits", "missing.png"], 3, "missing.png: not found"),
         (&["models", "show", "resnet18x"], 3, "near are resnet18"),
+        (&["models", "show", WEIGHTS], 2, "--arch"),
+        (&["models", "show", "digits", "--arch", "digits"], 2, "--arch"),
+        (&["models", "show", "./missing.onnx"], 3, "not found"),
+        (&["models", "show", bad, "--arch", "digits"], 1, "bad.png"),
         (&["measure", "digits", bad], 1, "bad.png"),
         (&["measure", "digits", folder], 1, "bad.png"),
         (&["measure", "digits", bad, "--skip-bad"], 1, "holds no input that could be decoded"),
@@ -162,6 +167,19 @@ fn errors_have_their_exit_code_and_their_mend() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_document_is_told_whole_or_not_at_all() {
+    let images = images();
+    std::fs::rename(images.path().join("bad.png"), images.path().join("later.png")).unwrap();
+    let folder = images.path().to_str().unwrap();
+    let line = ["run", "digits", folder, "--batch-size", "1", "--threads", "1"];
+    let Output { status, stdout, stderr } = output(&line);
+    assert_eq!(status.code(), Some(1));
+    assert!(text(&stdout).contains("good.png") && text(&stderr).contains("later.png"), "{}", text(&stderr));
+    let failed = output(&[&line[..], &["--format", "json"]].concat());
+    assert_eq!((failed.status.code(), text(&failed.stdout)), (Some(1), ""));
 }
 
 #[test]
@@ -199,6 +217,13 @@ fn models_are_listed_shown_and_timed() {
     assert!(succeed(&["models"]).contains("mobilenet_v2"));
     let shown = json(&["models", "show", "digits", "--format", "json"]);
     assert_eq!(shown["layers"][0]["kind"], "input");
+    // A file's layers as a card's, and those of a file that carries its network.
+    let file = json(&["models", "show", WEIGHTS, "--arch", "digits", "--format", "json"]);
+    assert_eq!((&file["weights"], &file["parameters"]), (&WEIGHTS.into(), &shown["parameters"]));
+    assert_eq!((&file["macs"], &file["activation_bytes"]), (&shown["macs"], &shown["activation_bytes"]));
+    let onnx = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/onnx/residual.onnx");
+    let table = succeed(&["models", "show", onnx, "-q"]);
+    assert!(table.contains("names of onnx\n") && table.contains("conv"), "{table}");
     let bench = json(&["bench", "digits", "--rounds", "2", "--batch-size", "2", "--threads", "1", "--format", "json"]);
     assert_eq!((&bench["schema"], &bench["random_inputs"]), (&"deadweight/bench/1".into(), &false.into()));
     assert!(bench["ratio"][1].as_f64().unwrap() > 0.0 && bench["layers"].as_array().unwrap().len() > 5);

@@ -124,6 +124,19 @@ fn images_are_restored_saved_and_measured() {
     );
     assert_eq!(place.names("out"), ["a-small.png", "b-small.png"]);
     assert_eq!(size(&place.path("out/a-small.png")), (33, 40));
+    assert!(!text(&output.stderr).contains("replaced"), "{}", text(&output.stderr));
+    // What an earlier run saved is replaced and that is said; an input is not replaced.
+    let again = place.run("run", &["--save", "out"]);
+    let said = text(&again.stderr);
+    assert!(again.status.success() && said.contains("2 files, as out/a-small.png, were there before"), "{said}");
+    assert!(place.run("run", &["--save", "in"]).status.success());
+    let own = place.run("run", &["--save", "in"]);
+    let said = text(&own.stderr);
+    assert_eq!(own.status.code(), Some(2), "{said}");
+    assert!(said.contains("in/a-small.png: is an input of this run"), "{said}");
+    for name in place.names("in").iter().filter(|name| name.contains("small")) {
+        std::fs::remove_file(place.path("in").join(name)).unwrap();
+    }
     // The same noise for the same seed, another for another.
     let json = |seed: &str| {
         text(&place.run("run", &["--sigma", "25", "--seed", seed, "--save", "out", "--format", "json"]).stdout)

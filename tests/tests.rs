@@ -14,6 +14,7 @@ mod groups;
 mod hostile;
 mod house;
 mod images;
+mod inputs;
 mod measuring;
 mod naive;
 mod onnx;

@@ -24,6 +24,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let feeding = Settings { statistics: args.statistics, ..feeding };
     let settings = setup::in_numbers(&args.numbers, &model, feeding)?;
     let (calibration, measurement) = calibrate_and_measure(&model, &backend, &data, &settings, &progress)?;
+    data.turned().iter().for_each(|note| tracing::warn!("{note}"));
     if measurement.inputs == 0 {
         return Err(setup::none_decoded(&args.inputs.inputs));
     }

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, SpooledTempFile};
 
 use crate::{Error, Result};
 
@@ -51,8 +51,15 @@ pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Bytes of a document that are held in memory before they are held in a file.
+const HELD: usize = 1 << 20;
+
 /// An open output. What is written to a file is seen under its name only after [`Out::finish`].
-pub struct Out(Target);
+pub struct Out {
+    target: Target,
+    /// What is told when it is whole.
+    held: Option<SpooledTempFile>,
+}
 
 enum Target {
     Stdout,
@@ -67,7 +74,67 @@ impl Out {
     /// # Errors
     /// [`Error::Invalid`] if the path is a directory or in none; [`Error::Io`] if it cannot be written.
     pub fn open(path: Option<&Path>) -> Result<Self> {
-        let Some(path) = path.filter(|path| *path != Path::new("-")) else { return Ok(Self(Target::Stdout)) };
+        Ok(Self { target: Target::open(path)?, held: None })
+    }
+
+    /// The same for a document of which a half is none: nothing is told before [`Out::finish`], anywhere.
+    ///
+    /// # Errors
+    /// As [`Out::open`].
+    pub fn whole(path: Option<&Path>) -> Result<Self> {
+        let target = Target::open(path)?;
+        let held = (!matches!(target, Target::File(..))).then(|| SpooledTempFile::new(HELD));
+        Ok(Self { target, held })
+    }
+
+    /// Columns of the terminal that reads it, if one does.
+    pub fn width(&self) -> Option<u16> {
+        if !matches!(self.target, Target::Stdout) || !io::stdout().is_terminal() {
+            return None;
+        }
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|&c| c > 0);
+        columns.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0))
+    }
+
+    /// Writes `text`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&mut self, text: &str) -> Result<()> {
+        match &mut self.held {
+            Some(held) => held.write_all(text.as_bytes()).map_err(|error| Error::io(std::env::temp_dir(), error)),
+            None => self.target.told(|to| to.write_all(text.as_bytes())),
+        }
+    }
+
+    /// Lets whoever reads see what was written.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn flush(&mut self) -> Result<()> {
+        self.target.told(|to| to.flush())
+    }
+
+    /// Ends the output; a file gets its name.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the last bytes cannot be written; then no file is left.
+    pub fn finish(mut self) -> Result<()> {
+        if let Some(mut held) = self.held {
+            held.rewind().map_err(|error| Error::io(std::env::temp_dir(), error))?;
+            self.target.told(|to| io::copy(&mut held, to).map(|_| ()))?;
+        }
+        self.target.told(|to| to.flush())?;
+        match self.target {
+            Target::File(path, file) => persist(file, &path),
+            Target::Stdout | Target::Special(..) => Ok(()),
+        }
+    }
+}
+
+impl Target {
+    fn open(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path.filter(|path| *path != Path::new("-")) else { return Ok(Self::Stdout) };
         let failed = |error: io::Error| Error::io(path, error);
         let wrong = |detail: &str| Error::invalid(format!("-o {}", path.display()), detail);
         let existing = match std::fs::metadata(path) {
@@ -76,7 +143,7 @@ impl Out {
                 // Renaming over a file needs no right to write to it: ask for that right here.
                 let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
                 if !metadata.is_file() {
-                    return Ok(Self(Target::Special(path.into(), file)));
+                    return Ok(Self::Special(path.into(), file));
                 }
                 Some(metadata.permissions())
             }
@@ -96,52 +163,15 @@ impl Out {
         if let Some(permissions) = existing {
             file.as_file().set_permissions(permissions).map_err(failed)?;
         }
-        Ok(Self(Target::File(target, file)))
+        Ok(Self::File(target, file))
     }
 
-    /// Columns of the terminal that reads it, if one does.
-    pub fn width(&self) -> Option<u16> {
-        if !matches!(self.0, Target::Stdout) || !io::stdout().is_terminal() {
-            return None;
-        }
-        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|&c| c > 0);
-        columns.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0))
-    }
-
-    /// Writes `text`.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn write(&mut self, text: &str) -> Result<()> {
-        let bytes = text.as_bytes();
-        match &mut self.0 {
-            Target::Stdout => io::stdout().write_all(bytes).map_err(|error| Error::io(STDOUT, error)),
-            Target::Special(path, file) => file.write_all(bytes).map_err(|error| Error::io(path.as_path(), error)),
-            Target::File(path, file) => file.write_all(bytes).map_err(|error| Error::io(path.as_path(), error)),
-        }
-    }
-
-    /// Lets whoever reads see what was written.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn flush(&mut self) -> Result<()> {
-        match &mut self.0 {
-            Target::Stdout => io::stdout().flush().map_err(|error| Error::io(STDOUT, error)),
-            Target::Special(path, file) => file.flush().map_err(|error| Error::io(path.as_path(), error)),
-            Target::File(..) => Ok(()),
-        }
-    }
-
-    /// Ends the output; a file gets its name.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the last bytes cannot be written; then no file is left.
-    pub fn finish(self) -> Result<()> {
-        match self.0 {
-            Target::Stdout => io::stdout().flush().map_err(|error| Error::io(STDOUT, error)),
-            Target::Special(path, mut file) => file.flush().map_err(|error| Error::io(path, error)),
-            Target::File(path, file) => persist(file, &path),
+    /// What `tell` does with it; its error names it.
+    fn told(&mut self, tell: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        match self {
+            Self::Stdout => tell(&mut io::stdout()).map_err(|error| Error::io(STDOUT, error)),
+            Self::Special(path, file) => tell(file).map_err(|error| Error::io(path.as_path(), error)),
+            Self::File(path, file) => tell(file).map_err(|error| Error::io(path.as_path(), error)),
         }
     }
 }
@@ -192,6 +222,30 @@ mod tests {
         drop(out);
         assert_eq!(names(folder.path()), ["out.json"]);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_whole_document_is_told_at_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = |finish: bool| {
+            let path = folder.path().join("pipe");
+            assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+            // A pipe that is open for reading too is written without waiting.
+            let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+            let mut out = Out::whole(Some(&path)).unwrap();
+            out.write("half").unwrap();
+            if finish {
+                out.write(" and half").unwrap();
+                out.finish().unwrap();
+            }
+            writeln!(reader, ".").unwrap();
+            std::fs::remove_file(&path).unwrap();
+            let mut line = String::new();
+            io::BufRead::read_line(&mut io::BufReader::new(reader), &mut line).unwrap();
+            line
+        };
+        assert_eq!([told(false), told(true)], [".\n", "half and half.\n"]);
     }
 
     #[test]

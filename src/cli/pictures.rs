@@ -68,27 +68,60 @@ pub(super) struct Pictures {
     folder: PathBuf,
     suffix: String,
     taken: BTreeSet<String>,
+    /// Files that may not be replaced, by their full paths.
+    inputs: BTreeSet<PathBuf>,
+    /// How many files were there before, and the first of them.
+    replaced: (usize, PathBuf),
+}
+
+impl Drop for Pictures {
+    /// However the run ends, what it replaced is said.
+    fn drop(&mut self) {
+        match &self.replaced {
+            (0, _) => {}
+            (1, path) => tracing::warn!("{}: was there before and is replaced", path.display()),
+            (more, path) => tracing::warn!("{more} files, as {}, were there before and are replaced", path.display()),
+        }
+    }
 }
 
 impl Pictures {
     /// Pictures of the network `card`, to `folder` (the current one if none is given), which must exist if there
-    /// `will_be` any.
-    pub(super) fn new(folder: Option<&Path>, card: &str, will_be: bool) -> Result<Self> {
+    /// `will_be` any. They replace none of the files `inputs`.
+    pub(super) fn new(folder: Option<&Path>, card: &str, will_be: bool, inputs: &[&Path]) -> Result<Self> {
         let folder = folder.unwrap_or(Path::new("."));
         if will_be && !folder.is_dir() {
             return Err(Error::invalid(format!("--save {}", folder.display()), "is no directory that exists"));
         }
-        Ok(Self { folder: folder.to_owned(), suffix: card.to_owned(), taken: BTreeSet::new() })
+        Ok(Self {
+            folder: folder.to_owned(),
+            suffix: card.to_owned(),
+            taken: BTreeSet::new(),
+            inputs: inputs.iter().filter_map(|path| path.canonicalize().ok()).collect(),
+            replaced: (0, PathBuf::new()),
+        })
     }
 
     /// Saves the answer to input `id`; tells where.
     pub(super) fn save(&mut self, id: &str, picture: &Picture) -> Result<PathBuf> {
         let name = self.name(id);
         let path = self.folder.join(name);
+        let there = path.canonicalize().ok();
+        if there.as_ref().is_some_and(|there| self.inputs.contains(there)) {
+            let detail =
+                format!("is an input of this run, and the answer to {id} would replace it; give another --save");
+            return Err(Error::invalid(path.display().to_string(), detail));
+        }
         let bytes = picture.png().map_err(|error| Error::io(&path, std::io::Error::other(error)))?;
         let mut file = out::temporary(&self.folder)?;
         file.write_all(&bytes).map_err(|error| Error::io(&path, error))?;
         out::persist(file, &path)?;
+        if there.is_some() {
+            if self.replaced.0 == 0 {
+                self.replaced.1.clone_from(&path);
+            }
+            self.replaced.0 += 1;
+        }
         Ok(path)
     }
 
@@ -125,7 +158,7 @@ mod tests {
     #[test]
     fn pictures_are_saved_whole_under_names_of_their_inputs() {
         let folder = tempfile::tempdir().unwrap();
-        let mut pictures = Pictures::new(Some(folder.path()), "net", true).unwrap();
+        let mut pictures = Pictures::new(Some(folder.path()), "net", true, &[]).unwrap();
         let classes = Picture::Classes { size: [1, 2], classes: vec![0, 15] };
         let name = |path: PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
         assert_eq!(name(pictures.save("a/cat.jpg", &classes).unwrap()), "cat-net.png");
@@ -134,9 +167,17 @@ mod tests {
         let image = image::open(folder.path().join("cat-net.png")).unwrap().into_rgb8();
         assert_eq!(image.into_raw(), [0, 0, 0, 192, 128, 128]);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
-        let error = Pictures::new(Some(Path::new("/nowhere/at/all")), "net", true).err().unwrap();
+        assert_eq!(pictures.replaced.0, 0);
+        // Another run: what is there is replaced and counted, unless it is an input of that run.
+        let input = folder.path().join("cat-net-2.png");
+        let mut again = Pictures::new(Some(folder.path()), "net", true, &[&input]).unwrap();
+        again.save("cat.jpg", &classes).unwrap();
+        assert_eq!(again.replaced, (1, folder.path().join("cat-net.png")));
+        let error = again.save("c/cat.jpg", &classes).unwrap_err();
+        assert!(error.to_string().contains("cat-net-2.png: is an input of this run"), "{error}");
+        let error = Pictures::new(Some(Path::new("/nowhere/at/all")), "net", true, &[]).err().unwrap();
         assert_eq!(error.exit_code(), 2);
-        assert!(Pictures::new(Some(Path::new("/nowhere/at/all")), "net", false).is_ok());
+        assert!(Pictures::new(Some(Path::new("/nowhere/at/all")), "net", false, &[]).is_ok());
     }
 
     #[test]

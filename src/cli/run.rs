@@ -18,7 +18,10 @@ const SCHEMA: &str = "deadweight/run/1";
 
 /// Answers the inputs.
 pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
-    let mut out = Out::open(args.out.output.as_deref())?;
+    let mut out = match args.format {
+        Plain::Json => Out::whole(args.out.output.as_deref())?,
+        Plain::Table => Out::open(args.out.output.as_deref())?,
+    };
     let backend = setup::backend(&args.engine, &args.backend)?;
     let model = setup::model(&args.model, common, args.no_fold, None, args.inputs.sigma)?;
     if let Some(prompt) = &args.prompt {
@@ -32,7 +35,8 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let progress = Progress::new(common);
     let model = setup::in_integers(model, &args.model, &backend, &data, &settings, &progress)?;
     let answers = answers::of(&model, args)?;
-    let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures())?;
+    let inputs = if answers.pictures() { data.files().collect() } else { Vec::new() };
+    let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures(), &inputs)?;
     let mut quality = start_score(model.card.task);
     let mut told = 0;
     if args.format == Plain::Json {
@@ -57,6 +61,7 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
         told += 1;
         out.write(&text)
     })?;
+    data.turned().iter().for_each(|note| tracing::warn!("{note}"));
     if told == 0 {
         return Err(setup::none_decoded(&args.inputs.inputs));
     }
@@ -64,7 +69,9 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     out.write(&match args.format {
         Plain::Table => quality.map(|quality| format!("\n{}\n", report::told(&quality))).unwrap_or_default(),
         Plain::Json => {
-            format!("\n  ],\n  \"skipped\": {skipped},\n  \"quality\": {}\n}}\n", json!(quality))
+            let notes = data.notes();
+            let notes = if notes.is_empty() { String::new() } else { format!("  \"notes\": {},\n", json!(notes)) };
+            format!("\n  ],\n  \"skipped\": {skipped},\n{notes}  \"quality\": {}\n}}\n", json!(quality))
         }
     })?;
     out.finish()

@@ -71,14 +71,15 @@ pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
         (_, Some(factor)) => data.degraded(Degradation::Bicubic(factor.into())),
         _ => data,
     };
-    Ok(match &args.truth {
+    let data = match &args.truth {
         Some(folder) if !folder.is_dir() => {
             return Err(Error::invalid(format!("--truth {}", folder.display()), "is no directory that exists"));
         }
         Some(folder) if task == Task::Segment => data.with_truths(TruthSource::Classes(folder.clone())),
         Some(folder) => data.with_truths(TruthSource::Images(folder.clone())),
         None => data,
-    })
+    };
+    Ok(if task == Task::Segment && model.is_binary() { data.of_objects() } else { data })
 }
 
 /// The vocabulary of a network that reads texts.
@@ -126,7 +127,7 @@ pub fn listed(model: &Model, paths: &[PathBuf]) -> Result<Dataset> {
             let detail = format!("is missing: only {known} have inputs built in; give images or directories of them");
             return Err(Error::invalid("INPUT", detail));
         }
-        (paths, _) => Dataset::open(paths, &model.preprocess)?,
+        (paths, _) => Dataset::labelled(paths, &model.preprocess, model.labels().as_ref())?,
     };
     if data.is_empty() {
         return Err(Error::malformed(paths_text(paths), "holds no input"));

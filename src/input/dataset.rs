@@ -1,17 +1,20 @@
 //! Streams of inputs: listed cheaply, loaded one by one from any thread, never held.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use super::decode::{Pixels, decode};
+use super::decode::{Pixels, decode_upright};
 use super::degrade::Degradation;
+use super::folders::{self, Classes};
 use super::preprocess::Preprocess;
 use super::stack::{Bytes, Stack};
 use super::text::{Cut, Text};
-use super::truth::{IGNORE, Truth, TruthSource};
+use super::truth::{IGNORE, Truth, TruthSource, object_value, of_object};
 use super::vocabulary::Vocabulary;
 use crate::{Error, Result};
 
@@ -49,7 +52,12 @@ pub struct Dataset {
     preprocess: Preprocess,
     degradation: Degradation,
     truths: Option<TruthSource>,
+    /// The value of the object in masks, where the network tells only that.
+    object: Option<u8>,
     text: Option<Text>,
+    notes: Vec<String>,
+    /// Inputs that an orientation tag turned.
+    turned: Mutex<BTreeSet<usize>>,
 }
 
 impl Dataset {
@@ -57,14 +65,23 @@ impl Dataset {
     /// `labels.tsv` of `name<TAB>class`), and safetensors files holding `images` and perhaps `labels` or `masks`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a path that does not exist, [`Error::Invalid`] for a directory without images,
-    /// [`Error::Malformed`] for a stored stack that is none.
+    /// [`Error::NotFound`] for a path that does not exist, [`Error::Malformed`] for a directory without images and for
+    /// a stored stack that is none.
     pub fn open(paths: &[PathBuf], preprocess: &Preprocess) -> Result<Self> {
+        Self::labelled(paths, preprocess, None)
+    }
+
+    /// The same, with labels read as numbers or names of `classes`; how is said in the log and kept in
+    /// [`Dataset::notes`].
+    ///
+    /// # Errors
+    /// As [`Dataset::open`]; [`Error::Malformed`] naming the folder or line whose class there is not.
+    pub fn labelled(paths: &[PathBuf], preprocess: &Preprocess, classes: Option<&Classes>) -> Result<Self> {
         let mut dataset = Self::empty(preprocess);
         for path in paths {
             let name = path.display().to_string();
             if path.is_dir() {
-                dataset.add_directory(path)?;
+                dataset.add_directory(path, classes)?;
             } else if !path.exists() {
                 let hint = "give image files, directories of images, or a safetensors file with `images`";
                 return Err(Error::NotFound { what: name, hint: hint.into() });
@@ -72,6 +89,11 @@ impl Dataset {
                 let mut file = File::open(path).map_err(|source| Error::io(path, source))?;
                 let stack = Stack::open(&name, &mut file, Bytes::File(path.clone()))?;
                 dataset.add_stack(stack, &mut file)?;
+                let beyond = |label: &&u32| classes.is_some_and(|classes| **label as usize >= classes.count);
+                let labels = dataset.stacks.last().map_or(&[][..], |stack| &stack.labels);
+                if let (Some(label), Some(classes)) = (labels.iter().find(beyond), classes) {
+                    return Err(folders::no_class(*label, classes, &format!("{name}: labels")));
+                }
             } else {
                 dataset.items.push(Item::File { path: path.clone(), label: None });
             }
@@ -99,7 +121,10 @@ impl Dataset {
             preprocess: preprocess.clone(),
             degradation,
             truths: None,
+            object: None,
             text: None,
+            notes: Vec::new(),
+            turned: Mutex::default(),
         }
     }
 
@@ -132,6 +157,28 @@ impl Dataset {
         self.text.as_ref().map_or_else(|| self.preprocess.describe(), |text| text.description.clone())
     }
 
+    /// What was chosen where inputs left a choice, in words; complete when all were loaded.
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.iter().cloned().chain(self.turned()).collect()
+    }
+
+    /// How many of the images that were loaded an orientation tag turned, in words; nothing for none.
+    pub fn turned(&self) -> Option<String> {
+        match self.turned.lock().unwrap_or_else(PoisonError::into_inner).len() {
+            0 => None,
+            1 => Some("1 image was turned upright as its orientation tag says".to_owned()),
+            turned => Some(format!("{turned} images were turned upright as their orientation tags say")),
+        }
+    }
+
+    /// The files that it reads as images.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.items.iter().filter_map(|item| match item {
+            Item::File { path, .. } => Some(path.as_path()),
+            Item::Stacked { .. } => None,
+        })
+    }
+
     /// How many inputs of one size run together, if it matters: each stream of a text goes on from its last segment, and
     /// large images may be run in bands.
     pub fn together(&self) -> Option<usize> {
@@ -154,6 +201,22 @@ impl Dataset {
     /// The inputs with their truths from `source`.
     pub fn with_truths(self, source: TruthSource) -> Self {
         Self { truths: Some(source), ..self }
+    }
+
+    /// The inputs for a network that tells one object from what is none. What the object's value is in their masks is
+    /// found by all of them.
+    pub fn of_objects(mut self) -> Self {
+        let mask = |item: &Item| match (item, &self.truths) {
+            (Item::File { path, .. }, Some(source)) => source.mask(path).ok(),
+            (Item::File { .. }, None) => None,
+            (Item::Stacked { stack, index }, _) => self.stacks[*stack].read_mask(*index).ok().flatten(),
+        };
+        // Masks that cannot be read are told of when their input is loaded.
+        let value = object_value(self.items.iter().filter_map(mask));
+        if value == IGNORE {
+            self.note("the masks hold 0 and 255 and no 1: 255 is the object".into());
+        }
+        Self { object: Some(value), ..self }
     }
 
     /// How many inputs there are.
@@ -199,7 +262,10 @@ impl Dataset {
                     let (shape, size) = ([1, framing.rows(), chunks], [framing.rows(), chunks]);
                     return Ok(Sample { id, digest, label: *label, values, shape, size, truth: None });
                 }
-                let image = decode(&id, &bytes)?;
+                let (image, turned) = decode_upright(&id, &bytes)?;
+                if turned {
+                    self.turned.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+                }
                 self.sample(id, Some(path), digest, *label, image)
             }
             Item::Stacked { stack, index } => {
@@ -213,7 +279,8 @@ impl Dataset {
                 hasher.update(&raw);
                 let label = stack.labels.get(*index).copied();
                 let mut sample = self.sample(id, None, hasher.finalize().into(), label, stack.pixels(raw))?;
-                if let Some(mask) = stack.read_mask(*index)? {
+                if let Some(mut mask) = stack.read_mask(*index)? {
+                    self.object.map_or(Ok(()), |object| of_object(&sample.id, &mut mask, object))?;
                     let classes = self.preprocess.apply_to_classes(mask, [stack.h, stack.w], IGNORE);
                     sample.truth = Some(Truth::Classes(classes));
                 }
@@ -236,7 +303,7 @@ impl Dataset {
         let bad = bad.map(|bad| self.preprocess.apply(&id, bad)).transpose()?;
         let good = self.preprocess.apply(&id, image)?;
         let truth = match (&self.truths, path) {
-            (Some(source), Some(path)) => Some(source.load(path, size, &self.preprocess)?),
+            (Some(source), Some(path)) => Some(source.load(path, size, &self.preprocess, self.object)?),
             (Some(_), None) => {
                 let hint = "its images have no file names; give image files";
                 return Err(Error::NotFound { what: format!("the truth of {id}"), hint: hint.into() });
@@ -255,143 +322,28 @@ impl Dataset {
         Ok(())
     }
 
-    fn add_directory(&mut self, path: &Path) -> Result<()> {
-        let list = |path: &Path| -> Result<Vec<PathBuf>> {
-            let entries = std::fs::read_dir(path).map_err(|source| Error::io(path, source))?;
-            let mut paths = entries
-                .map(|entry| entry.map(|entry| entry.path()).map_err(|source| Error::io(path, source)))
-                .collect::<Result<Vec<_>>>()?;
-            paths.sort();
-            Ok(paths)
-        };
+    fn add_directory(&mut self, path: &Path, classes: Option<&Classes>) -> Result<()> {
         let (what, endings) = match self.preprocess.framing() {
             Some(_) => ("recording", &["wav"][..]),
             None => ("image", &IMAGES[..]),
         };
-        let fits = |path: &PathBuf| {
-            let end = path.extension().and_then(|end| end.to_str()).map(str::to_ascii_lowercase);
-            path.is_file() && end.is_some_and(|end| endings.contains(&end.as_str()))
-        };
-        let entries = list(path)?;
-        let before = self.items.len();
-        let labels = read_labels_tsv(&path.join("labels.tsv"))?;
-        for file in entries.iter().filter(|path| fits(path)) {
-            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            self.items.push(Item::File { path: file.clone(), label: labels.get(name).copied() });
-        }
-        // Sub-directories are classes, in sorted order.
-        for (class, folder) in entries.iter().filter(|path| path.is_dir()).enumerate() {
-            for file in list(folder)?.into_iter().filter(|path| fits(path)) {
-                self.items.push(Item::File { path: file, label: Some(class as u32) });
-            }
-        }
-        if self.items.len() == before {
+        let listing = folders::list(path, endings, classes)?;
+        if listing.files.is_empty() {
             let detail = format!("holds no {what} (looked for {})", endings.join(", "));
             return Err(Error::malformed(path.display().to_string(), detail));
         }
+        self.items.extend(listing.files.into_iter().map(|(path, label)| Item::File { path, label }));
+        listing.notes.into_iter().for_each(|note| self.note(note));
         Ok(())
     }
-}
 
-fn read_labels_tsv(path: &Path) -> Result<std::collections::HashMap<String, u32>> {
-    if !path.exists() {
-        return Ok(Default::default());
+    /// Says what was chosen, and keeps it for reports.
+    fn note(&mut self, note: String) {
+        tracing::warn!("{note}");
+        self.notes.push(note);
     }
-    let text = std::fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(number, line)| {
-            let fields =
-                line.split_once('\t').and_then(|(name, class)| Some((name.to_owned(), class.trim().parse().ok()?)));
-            fields.ok_or_else(|| {
-                let detail = format!("line {}: wants a file name, a tab and a class number", number + 1);
-                Error::malformed(path.display().to_string(), detail)
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use safetensors::tensor::{Dtype, TensorView};
-
-    use super::*;
-
-    fn plain(channels: usize) -> Preprocess {
-        let list = vec!["0.0"; channels].join(", ");
-        let ones = vec!["1.0"; channels].join(", ");
-        let text = format!("channels = {channels}\nsize = [2, 4]\nmean = [{list}]\nstd = [{ones}]");
-        Preprocess::from_table("t", &text.parse().unwrap()).unwrap()
-    }
-
-    fn stack(shape: &[usize], labels: &[u8]) -> Vec<u8> {
-        let data: Vec<u8> = (0..shape.iter().product::<usize>()).map(|v| v as u8).collect();
-        let mut views = HashMap::new();
-        views.insert("images", TensorView::new(Dtype::U8, shape.to_vec(), &data).unwrap());
-        if !labels.is_empty() {
-            views.insert("labels", TensorView::new(Dtype::U8, vec![labels.len()], labels).unwrap());
-        }
-        safetensors::serialize(views, None).unwrap()
-    }
-
-    #[test]
-    fn stacks_of_either_order_give_the_same_samples() {
-        let folder = tempfile::tempdir().unwrap();
-        let last = folder.path().join("last.safetensors");
-        std::fs::write(&last, stack(&[2, 2, 4, 3], &[4, 9])).unwrap();
-        let dataset = Dataset::open(&[last], &plain(3)).unwrap();
-        assert_eq!(dataset.len(), 2);
-        let sample = dataset.load(1).unwrap();
-        assert_eq!((sample.label, sample.values.len()), (Some(9), 24));
-        // Pixel (0, 1) of channel 2 of the second image: 24 + 3 + 2.
-        assert_eq!((sample.values[2 * 8 + 1] * 255.0).round(), 29.0);
-        let first = folder.path().join("first.safetensors");
-        std::fs::write(&first, stack(&[2, 1, 2, 4], &[])).unwrap();
-        let sample = Dataset::open(&[first], &plain(1)).unwrap().load(1).unwrap();
-        assert_eq!((sample.label, (sample.values[5] * 255.0).round()), (None, 13.0));
-    }
-
-    #[test]
-    fn bad_stacks_and_folders_are_errors_that_name_them() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("x.safetensors");
-        let open = |bytes: &[u8]| {
-            std::fs::write(&file, bytes).unwrap();
-            Dataset::open(std::slice::from_ref(&file), &plain(3)).and_then(|data| data.load(data.len() - 1)).map(|_| ())
-        };
-        let good = stack(&[2, 2, 4, 3], &[4, 9]);
-        open(&good).unwrap();
-        for cut in 0..good.len() {
-            let error = open(&good[..cut]).unwrap_err();
-            assert!(error.to_string().contains("x.safetensors"), "{cut}: {error}");
-        }
-        let mut huge = good.clone();
-        huge[..8].copy_from_slice(&(1u64 << 60).to_le_bytes());
-        assert!(open(&huge).unwrap_err().to_string().contains("claims 1152921504606846976 bytes"));
-        assert!(open(&stack(&[2, 2, 4, 5], &[])).unwrap_err().to_string().contains("must be [N, H, W, C]"));
-        assert!(open(&stack(&[2, 2, 4, 3], &[1])).unwrap_err().to_string().contains("one a image"));
-        let empty = tempfile::tempdir().unwrap();
-        let error = Dataset::open(&[empty.path().to_owned()], &plain(3)).err().unwrap();
-        assert!(error.to_string().contains("holds no image"), "{error}");
-        let error = Dataset::open(&["/nowhere/at/all.png".into()], &plain(3)).err().unwrap();
-        assert_eq!(error.exit_code(), crate::error::exit::UNAVAILABLE);
-    }
-
-    #[test]
-    fn folders_are_classes() {
-        let folder = tempfile::tempdir().unwrap();
-        let image = image::RgbImage::from_pixel(4, 2, image::Rgb([9, 8, 7]));
-        for name in ["b/1.png", "a/2.png", "a/1.png"] {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            image.save(path).unwrap();
-        }
-        let dataset = Dataset::open(&[folder.path().to_owned()], &plain(3)).unwrap();
-        let labels: Vec<_> = (0..dataset.len()).map(|i| dataset.load(i).unwrap().label).collect();
-        assert_eq!(labels, [Some(0), Some(0), Some(1)]);
-        let picked = dataset.select(&[2, 0]);
-        assert_eq!((picked.len(), picked.load(0).unwrap().label), (2, Some(1)));
-    }
-}
+#[path = "dataset_tests.rs"]
+mod tests;

@@ -2,12 +2,14 @@
 
 use std::io::Cursor;
 
-use image::{ImageReader, Limits};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use super::jpeg;
 use crate::{Error, Result};
 
 /// Decoded images may take at most this much memory: a photograph of 100 megapixels.
-const LARGEST: u64 = 400 << 20;
+pub(super) const LARGEST: u64 = 400 << 20;
 
 /// An 8-bit image, `[H, W, C]` in one slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,31 +64,94 @@ impl Pixels {
 }
 
 /// What an image may take while it is decoded.
-pub(super) fn limits() -> Limits {
+fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.max_alloc = Some(LARGEST);
     limits
 }
 
-/// Decodes a jpeg, png, webp or bmp, told apart by content. Transparency is dropped, orientation tags are not applied
-/// (as Pillow does neither on its own).
+/// Decodes a jpeg, png, webp or bmp, told apart by content, and turns it upright as its orientation tag says.
+/// Transparency is dropped (as Pillow does on its own).
 ///
 /// # Errors
-/// [`Error::Malformed`] naming `file`.
+/// [`Error::Malformed`] naming `file`, also where a part of the image is missing.
 pub fn decode(file: &str, bytes: &[u8]) -> Result<Pixels> {
-    let broken = |error: image::ImageError| Error::malformed(file, format!("is no image that can be read: {error}"));
-    let mut reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|error| Error::malformed(file, error.to_string()))?;
-    reader.limits(limits());
-    let image = reader.decode().map_err(broken)?;
+    decode_upright(file, bytes).map(|(pixels, _)| pixels)
+}
+
+/// What [`decode`] gives, and whether an orientation tag turned it.
+pub(super) fn decode_upright(file: &str, bytes: &[u8]) -> Result<(Pixels, bool)> {
+    let (image, turned) = read(bytes).map_err(|detail| Error::malformed(file, detail))?;
     let (h, w) = (image.height() as usize, image.width() as usize);
     if h == 0 || w == 0 {
         return Err(Error::malformed(file, "is an image without pixels"));
     }
     let grey = !image.color().has_color();
     let (c, data) = if grey { (1, image.into_luma8().into_raw()) } else { (3, image.into_rgb8().into_raw()) };
-    Ok(Pixels { h, w, c, data })
+    Ok((Pixels { h, w, c, data }, turned))
+}
+
+/// The image in `bytes`, whole and upright, and whether it was turned for that.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn read(bytes: &[u8]) -> Result<(DynamicImage, bool), String> {
+    let broken = |error: image::ImageError| format!("is no image that can be read: {error}");
+    let mut reader =
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| broken(error.into()))?;
+    reader.limits(limits());
+    check_whole(reader.format(), bytes)?;
+    let mut decoder = reader.into_decoder().map_err(broken)?;
+    limits().reserve(decoder.total_bytes()).map_err(broken)?;
+    // Metadata that cannot be read turn nothing.
+    let orientation =
+        decoder.exif_metadata().ok().flatten().map_or(Orientation::NoTransforms, |exif| orientation(&exif));
+    let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    image.apply_orientation(orientation);
+    Ok((image, orientation != Orientation::NoTransforms))
+}
+
+/// How an image with the metadata `exif` is to be turned.
+pub(super) fn orientation(exif: &[u8]) -> Orientation {
+    // Some writers put in front what stands there in a JPEG.
+    let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
+    Orientation::from_exif_chunk(exif).unwrap_or(Orientation::NoTransforms)
+}
+
+/// Checks that nothing of a file is missing, where its decoder would not tell.
+///
+/// # Errors
+/// What is missing.
+pub(super) fn check_whole(format: Option<ImageFormat>, bytes: &[u8]) -> Result<(), String> {
+    let whole = match format {
+        Some(ImageFormat::Jpeg) => return jpeg::check(bytes).map_err(str::to_owned),
+        Some(ImageFormat::Png) => png_ends(bytes),
+        Some(ImageFormat::WebP) => riff_ends(bytes),
+        _ => true,
+    };
+    if whole { Ok(()) } else { Err("ends before the end of its image: it was cut off".into()) }
+}
+
+/// Whether the chunks of a PNG come to the last one.
+fn png_ends(bytes: &[u8]) -> bool {
+    let mut rest = bytes.get(8..).unwrap_or_default();
+    while let Some((&[a, b, c, d, ref name @ ..], after)) = rest.split_first_chunk::<8>() {
+        // Four bytes of checksum follow the chunk.
+        let Some(next) = after.get(u32::from_be_bytes([a, b, c, d]) as usize + 4..) else { return false };
+        if name == b"IEND" {
+            return true;
+        }
+        rest = next;
+    }
+    false
+}
+
+/// Whether a WebP is as long as it says.
+fn riff_ends(bytes: &[u8]) -> bool {
+    bytes.get(4..8).is_some_and(|size| {
+        let size = u32::from_le_bytes([size[0], size[1], size[2], size[3]]);
+        bytes.len() as u64 >= 8 + u64::from(size)
+    })
 }
 
 #[cfg(test)]
@@ -98,7 +163,7 @@ mod tests {
     fn png() -> Vec<u8> {
         let mut bytes = Vec::new();
         let image = image::RgbImage::from_fn(5, 3, |x, y| image::Rgb([x as u8 * 40, y as u8 * 70, 9]));
-        image.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
+        image.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
         bytes
     }
 
@@ -111,6 +176,25 @@ mod tests {
         // Pillow: (40 * 19595 + 9 * 7471 + 0x8000) >> 16.
         assert_eq!(grey.data[1], 13);
         assert_eq!(grey.with_channels(3).data[3..6], [13, 13, 13]);
+    }
+
+    #[test]
+    fn images_cut_at_any_length_are_errors() {
+        let image = image::RgbImage::from_fn(19, 13, |x, y| image::Rgb([(x * y) as u8, (x * 9) as u8, (y * 11) as u8]));
+        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp] {
+            let mut whole = Vec::new();
+            image.write_to(&mut Cursor::new(&mut whole), format).unwrap();
+            let pixels = decode("whole", &whole).unwrap();
+            assert_eq!((pixels.h, pixels.w, pixels.c), (13, 19, 3), "{format:?}");
+            let plain = image::load_from_memory(&whole).unwrap().into_rgb8().into_raw();
+            assert_eq!(pixels.data, plain, "{format:?}");
+            for cut in 0..whole.len() {
+                let error = decode("cut", &whole[..cut]).expect_err(&format!("{format:?} cut at {cut}"));
+                assert!(error.to_string().starts_with("cut: ") && error.exit_code() == 1, "{format:?} {cut}: {error}");
+            }
+            whole.extend(b"what follows");
+            assert_eq!(decode("longer", &whole).unwrap(), pixels, "{format:?}");
+        }
     }
 
     proptest! {

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use image::ImageReader;
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, ImageFormat};
 
-use super::decode::{decode, limits};
+use super::decode::{self, decode};
 use super::preprocess::Preprocess;
 use super::vocabulary::Token;
 use crate::{Error, Result};
@@ -33,15 +34,18 @@ pub enum TruthSource {
 }
 
 impl TruthSource {
-    /// The truth of the input read from `path`, an image of `h` x `w`.
+    /// The truth of the input read from `path`, an image of `h` x `w`; `object` is as in [`of_object`].
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is none; [`Error::Shape`] if it is of another size; those of decoding.
-    pub(super) fn load(&self, path: &Path, [h, w]: [usize; 2], preprocess: &Preprocess) -> Result<Truth> {
-        let (Self::Images(folder) | Self::Classes(folder)) = self;
-        let file = find(folder, path)?;
-        let name = file.display().to_string();
-        let bytes = std::fs::read(&file).map_err(|source| Error::io(&file, source))?;
+    pub(super) fn load(
+        &self,
+        path: &Path,
+        [h, w]: [usize; 2],
+        preprocess: &Preprocess,
+        object: Option<u8>,
+    ) -> Result<Truth> {
+        let (name, bytes) = self.read(path)?;
         let other = |got: [usize; 2]| {
             let detail = format!("is {}x{}, its image {} is {h}x{w}", got[0], got[1], path.display());
             Error::shape(&name, detail)
@@ -55,13 +59,58 @@ impl TruthSource {
                 Ok(Truth::Image(preprocess.apply(&name, image)?.cropped()))
             }
             Self::Classes(_) => {
-                let (size, classes) = decode_classes(&name, &bytes)?;
+                let (size, mut classes) = decode_classes(&name, &bytes)?;
                 if size != [h, w] {
                     return Err(other(size));
                 }
+                object.map_or(Ok(()), |object| of_object(&name, &mut classes, object))?;
                 Ok(Truth::Classes(preprocess.apply_to_classes(classes, size, IGNORE)))
             }
         }
+    }
+
+    /// The classes of the input read from `path`.
+    pub(super) fn mask(&self, path: &Path) -> Result<Vec<u8>> {
+        let (name, bytes) = self.read(path)?;
+        Ok(decode_classes(&name, &bytes)?.1)
+    }
+
+    /// Name and bytes of the truth of the input read from `path`.
+    fn read(&self, path: &Path) -> Result<(String, Vec<u8>)> {
+        let (Self::Images(folder) | Self::Classes(folder)) = self;
+        let file = find(folder, path)?;
+        let bytes = std::fs::read(&file).map_err(|source| Error::io(&file, source))?;
+        Ok((file.display().to_string(), bytes))
+    }
+}
+
+/// The value that is the object in masks of a network that tells one: 255 where some hold that and none a 1, as programs
+/// that draw masks write them; else 1, and pixels of 255 count for nothing.
+pub(super) fn object_value(masks: impl Iterator<Item = Vec<u8>>) -> u8 {
+    let mut value = 1;
+    for mask in masks {
+        if mask.contains(&1) {
+            return 1;
+        }
+        if mask.contains(&IGNORE) {
+            value = IGNORE;
+        }
+    }
+    value
+}
+
+/// Makes `classes`, a mask in which the object has the value `object`, one of classes 0 and 1.
+///
+/// # Errors
+/// [`Error::Malformed`] naming the mask for other classes.
+pub(super) fn of_object(name: &str, classes: &mut [u8], object: u8) -> Result<()> {
+    classes.iter_mut().filter(|class| **class == object).for_each(|class| *class = 1);
+    match classes.iter().find(|class| !matches!(**class, 0 | 1 | IGNORE)) {
+        Some(class) => {
+            let detail = format!("holds class {class}; the network tells an object (1, or 255) from what is none (0)");
+            Err(Error::malformed(name, detail))
+        }
+        None => Ok(()),
     }
 }
 
@@ -86,37 +135,43 @@ fn find(folder: &Path, path: &Path) -> Result<PathBuf> {
 /// Size and classes of an image of classes: indices of a palette, or grey levels.
 fn decode_classes(name: &str, bytes: &[u8]) -> Result<([usize; 2], Vec<u8>)> {
     let broken = |detail: String| Error::malformed(name, format!("is no image of classes: {detail}"));
-    if !bytes.starts_with(b"\x89PNG") {
-        let mut reader = ImageReader::new(std::io::Cursor::new(bytes))
-            .with_guessed_format()
-            .map_err(|error| broken(error.to_string()))?;
-        reader.limits(limits());
-        let image = reader.decode().map_err(|error| broken(error.to_string()))?;
+    let plain = || -> Result<GrayImage> {
+        let (image, _) = decode::read(bytes).map_err(broken)?;
         if image.color().has_color() {
             return Err(broken("it has colours, and no palette whose indices were classes".into()));
         }
-        let image = image.into_luma8();
-        return Ok(([image.height() as usize, image.width() as usize], image.into_raw()));
-    }
+        Ok(image.into_luma8())
+    };
+    let image = if bytes.starts_with(b"\x89PNG") { indices(bytes).map_err(broken)? } else { plain()? };
+    Ok(([image.height() as usize, image.width() as usize], image.into_raw()))
+}
+
+/// The indices of a PNG's palette, or its grey levels, upright.
+fn indices(bytes: &[u8]) -> Result<GrayImage, String> {
+    decode::check_whole(Some(ImageFormat::Png), bytes)?;
     // The decoder of images expands palettes to colours; here the indices are wanted.
     let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::IDENTITY);
     decoder.set_limits(png::Limits { bytes: 400 << 20 });
-    let mut reader = decoder.read_info().map_err(|error| broken(error.to_string()))?;
+    let mut reader = decoder.read_info().map_err(|error| error.to_string())?;
     let info = reader.info();
     let [h, w] = [info.height as usize, info.width as usize];
     let bits = info.bit_depth as usize;
     if !matches!(info.color_type, png::ColorType::Indexed | png::ColorType::Grayscale) || bits > 8 {
-        return Err(broken(format!("its pixels are {:?} of {bits} bits, not classes", info.color_type)));
+        return Err(format!("its pixels are {:?} of {bits} bits, not classes", info.color_type));
     }
+    let orientation = info.exif_metadata.as_ref().map_or(Orientation::NoTransforms, |exif| decode::orientation(exif));
     let size = reader.output_buffer_size().filter(|&size| size <= 400 << 20);
-    let mut data = vec![0; size.ok_or_else(|| broken("it is too large".into()))?];
-    let frame = reader.next_frame(&mut data).map_err(|error| broken(error.to_string()))?;
+    let mut data = vec![0; size.ok_or("it is too large")?];
+    let frame = reader.next_frame(&mut data).map_err(|error| error.to_string())?;
     let classes = data.chunks(frame.line_size).take(h).flat_map(|row| {
         let at = move |x: usize| row[x * bits / 8] >> (8 - bits - x * bits % 8) & (0xff >> (8 - bits));
         (0..w).map(at)
     });
-    Ok(([h, w], classes.collect()))
+    let image = GrayImage::from_raw(w as u32, h as u32, classes.collect()).ok_or("it lacks rows")?;
+    let mut image = DynamicImage::ImageLuma8(image);
+    image.apply_orientation(orientation);
+    Ok(image.into_luma8())
 }
 
 #[cfg(test)]
@@ -145,9 +200,52 @@ mod tests {
         assert_eq!(decode_classes("x", &grey).unwrap().1, [5; 6]);
         let colours = png(png::ColorType::Rgb, png::BitDepth::Eight, &[5; 18]);
         assert!(decode_classes("x.png", &colours).unwrap_err().to_string().contains("x.png: is no image of classes"));
-        for cut in 0..eight.len() - 12 {
+        for cut in 0..eight.len() {
             assert!(decode_classes("x", &eight[..cut]).is_err(), "{cut}");
         }
+    }
+
+    #[test]
+    fn images_and_masks_are_turned_upright_by_their_tags() {
+        // As Pillow's exif_transpose turns [[0, 1, 2], [3, 4, 5]].
+        let upright: [(usize, [u8; 6]); 8] = [
+            (2, [0, 1, 2, 3, 4, 5]),
+            (2, [2, 1, 0, 5, 4, 3]),
+            (2, [5, 4, 3, 2, 1, 0]),
+            (2, [3, 4, 5, 0, 1, 2]),
+            (3, [0, 3, 1, 4, 2, 5]),
+            (3, [3, 0, 4, 1, 5, 2]),
+            (3, [5, 2, 4, 1, 3, 0]),
+            (3, [2, 5, 1, 4, 0, 3]),
+        ];
+        for ((h, want), tag) in upright.into_iter().zip(1u8..) {
+            let exif = [b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0", &[tag][..], &[0; 6]].concat();
+            for exif in [exif.clone(), [b"Exif\0\0", &exif[..]].concat()] {
+                let mut bytes = Vec::new();
+                let mut encoder = png::Encoder::new(&mut bytes, 3, 2);
+                encoder.set_color(png::ColorType::Grayscale);
+                let mut writer = encoder.write_header().unwrap();
+                writer.write_chunk(png::chunk::eXIf, &exif).unwrap();
+                writer.write_image_data(&[0, 1, 2, 3, 4, 5]).unwrap();
+                writer.finish().unwrap();
+                let (pixels, turned) = decode::decode_upright("x", &bytes).unwrap();
+                assert_eq!((pixels.h, pixels.data.as_slice(), turned), (h, &want[..], tag > 1), "{tag}");
+                assert_eq!(decode_classes("x", &bytes).unwrap(), ([h, 6 / h], want.to_vec()), "{tag}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_is_1_or_255_by_all_masks() {
+        let value = |masks: &[&[u8]]| object_value(masks.iter().map(|mask| mask.to_vec()));
+        assert_eq!([value(&[&[0, 0]]), value(&[&[0, 255], &[0, 1]]), value(&[&[0, 0], &[255, 0]])], [1, 1, 255]);
+        let mut mask = [0, 255, 1];
+        of_object("x", &mut mask, 1).unwrap();
+        assert_eq!(mask, [0, 255, 1]);
+        let mut mask = [0, 255];
+        of_object("x", &mut mask, 255).unwrap();
+        assert_eq!(mask, [0, 1]);
+        assert!(of_object("m.png", &mut [0, 7], 1).unwrap_err().to_string().starts_with("m.png: holds class 7"));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Measurement {
     pub quality: Quality,
     /// How the inputs were made, in words.
     pub preprocessing: String,
+    /// What was chosen where inputs left a choice, in words.
+    pub notes: Vec<String>,
 }
 
 impl Measurement {

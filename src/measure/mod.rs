@@ -18,5 +18,5 @@ pub use layers::MeasuredLayer;
 pub use measurement::Measurement;
 pub use quantize::quantized;
 pub use run::{Calibration, calibrate, calibrate_and_measure, measure, predict};
-pub use score::{add as add_score, restored, start as start_score};
+pub use score::{add as add_score, pixel_classes, restored, start as start_score};
 pub use settings::{Settings, Statistics};

@@ -305,6 +305,7 @@ fn measure_on(
         digest: InputDigest::default(),
         quality: score::start(model.card.task),
         preprocessing: data.describe(),
+        notes: Vec::new(),
     };
     let mut counting: Option<Counting> = None;
     let sequences = calibration.sequences(batch_of(data, &calibration.settings), data.goes_on());
@@ -342,6 +343,7 @@ fn measure_on(
         }
     }
     result.skipped = skipped as u64;
+    result.notes = data.notes();
     Ok(result)
 }
 

@@ -7,7 +7,7 @@ use crate::models::Task;
 use crate::task::classify::Accuracy;
 use crate::task::language::Likelihood;
 use crate::task::restore::{Fidelity, middle, psnr, ssim};
-use crate::task::segment::{Areas, class_map};
+use crate::task::segment::{Areas, class_map, object_map};
 use crate::task::{Quality, answer};
 
 /// No answer yet.
@@ -26,12 +26,12 @@ pub fn add(quality: &mut Quality, model: &Model, sample: &Sample, output: &[f32]
     match (quality, &sample.truth) {
         (Quality::Classify(accuracy), _) => {
             if let Some(label) = sample.label {
-                accuracy.add(output, label, model.label_offset(output.len()));
+                let values = model.class_values(output);
+                accuracy.add(&values, label, model.label_offset(values.len()));
             }
         }
         (Quality::Segment(areas), Some(Truth::Classes(truth))) => {
-            let classes = answer::crop(&class_map(output, shape.c), [1, shape.h, shape.w], sample.size);
-            areas.add(&classes, truth, IGNORE);
+            areas.add(&pixel_classes(model, sample, output, shape), truth, IGNORE);
         }
         (Quality::Language(likelihood), Some(Truth::Tokens(truth))) => {
             let mut logits = vec![0.0; shape.c];
@@ -52,6 +52,12 @@ pub fn add(quality: &mut Quality, model: &Model, sample: &Sample, output: &[f32]
         }
         _ => {}
     }
+}
+
+/// The class of each pixel of `sample`, without its frame, of `output` with extents `shape`.
+pub fn pixel_classes(model: &Model, sample: &Sample, output: &[f32], shape: Shape) -> Vec<u8> {
+    let classes = if shape.c == 1 { object_map(output, model.threshold()) } else { class_map(output, shape.c) };
+    answer::crop(&classes, [1, shape.h, shape.w], sample.size)
 }
 
 /// The restored image without the frame of its input, and its rows and columns.

@@ -69,6 +69,7 @@ pub fn document(model: &Model, backend: &str, calibration: &Calibration, measure
             inputs_sha256: measurement.digest.to_string(),
             skipped: measurement.skipped,
             preprocessing: measurement.preprocessing.clone(),
+            notes: measurement.notes.clone(),
             quality: quality(model, &measurement.quality),
         },
         format: Format {

@@ -81,6 +81,9 @@ pub struct Data {
     pub skipped: u64,
     /// The preprocessing in words.
     pub preprocessing: String,
+    /// What was chosen where the inputs left a choice: how labels were read, which images were turned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// How good the network's answers were, where labels are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,

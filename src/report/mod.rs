@@ -90,6 +90,9 @@ fn facts(document: &Document) -> Vec<(&'static str, String)> {
     facts.extend([
         ("size", format!("{parameters} parameters; {measured} layers measured{macs}")),
         ("inputs", inputs),
+    ]);
+    facts.extend(data.notes.iter().map(|note| ("note", note.clone())));
+    facts.extend([
         ("format", format!("{}{ranges}, {} engine", format.name, tool.backend)),
         ("potentials", format!("dense work / work left, padding counted{terms}{least}")),
     ]);
@@ -120,11 +123,13 @@ mod tests {
         document.data.skipped = 0;
         document.data.inputs = 0;
         document.format.min_one = false;
+        document.data.notes = vec!["photos: its 3 folders are named as classes".into()];
         insta::assert_snapshot!(text(&document), @r"
         model: tiny: classify, names of torchvision, batch norm not folded
         note: averaged weights are read
         size: 12.35 k parameters; 2 layers measured
         inputs: 0 inputs
+        note: photos: its 3 folders are named as classes
         format: fixed16, ranges of 4 inputs, native engine
         potentials: dense work / work left, padding counted, terms by naf
         ");

@@ -31,6 +31,7 @@ pub(crate) fn document() -> Document {
             inputs_sha256: "ab12".into(),
             skipped: 1,
             preprocessing: "grey".into(),
+            notes: vec![],
             quality: Some(Quality::Classify(Accuracy { labelled: 4, top1: 3, top5: 4 })),
         },
         format: Format {

@@ -14,6 +14,11 @@ pub fn class_map(logits: &[f32], classes: usize) -> Vec<u8> {
     best.into_iter().map(|(_, class)| class).collect()
 }
 
+/// Class 1 where the one channel `values` is above `threshold`, else class 0.
+pub fn object_map(values: &[f32], threshold: f32) -> Vec<u8> {
+    values.iter().map(|&value| u8::from(value > threshold)).collect()
+}
+
 /// Pixels of one class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Area {
@@ -89,6 +94,8 @@ mod tests {
     #[test]
     fn the_first_of_the_highest_is_the_class() {
         assert_eq!(class_map(&[1.0, 2.0, 0.0, 1.0, 3.0, -1.0, 0.5, 3.0, 0.5], 3), [0, 1, 2]);
+        assert_eq!(object_map(&[-1.0, 0.0, 0.2, 0.7], 0.0), [0, 0, 1, 1]);
+        assert_eq!(object_map(&[0.2, 0.5, 0.7], 0.5), [0, 0, 1]);
     }
 
     #[test]

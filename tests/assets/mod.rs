@@ -8,6 +8,7 @@ mod quantised;
 mod segment;
 mod winograd;
 mod wrong_graphs;
+mod wrong_inputs;
 mod wrong_weights;
 
 use std::path::{Path, PathBuf};

@@ -18,19 +18,21 @@ pub(super) struct Classify<'a> {
 }
 
 impl Classify<'_> {
-    /// The likeliest classes, with logits and probabilities. Of a network that ends in a softmax, logarithms are logits.
+    /// The likeliest classes, with logits and probabilities. Where the network gives probabilities they are told as they
+    /// are, and their logarithms are the logits.
     fn likeliest(&self, output: &[f32]) -> Vec<(usize, f32, f64)> {
-        match self.model.gives_probabilities() {
-            true => top_k(&output.iter().map(|share| share.ln()).collect::<Vec<_>>(), self.top),
-            false => top_k(output, self.top),
+        let mut top = top_k(&self.model.class_values(output), self.top);
+        if self.model.gives_probabilities() {
+            top.iter_mut().for_each(|(_, value, share)| (*value, *share) = (value.ln(), f64::from(*value)));
         }
+        top
     }
 }
 
 impl Answers for Classify<'_> {
     fn text(&self, sample: &Sample, logits: &[f32], _: Shape, _: Option<&Path>) -> String {
         // A data set may call 0 what the network calls 1.
-        let offset = self.model.label_offset(logits.len());
+        let offset = self.model.label_offset(self.model.classes());
         let label = sample.label.map(|label| format!("  (label: {})", self.model.class_name(label as usize + offset)));
         let mut text = format!("{}{}\n", printable(&sample.id), printable(&label.unwrap_or_default()));
         for (class, _, probability) in self.likeliest(logits) {

@@ -9,10 +9,10 @@ use crate::cli::out::printable;
 use crate::cli::pictures::Picture;
 use crate::input::Sample;
 use crate::layers::Shape;
+use crate::measure::pixel_classes;
 use crate::model::Model;
 use crate::report::units;
 use crate::task::answer::crop;
-use crate::task::segment::class_map;
 
 pub(super) struct Segment<'a> {
     pub(super) model: &'a Model,
@@ -21,8 +21,8 @@ pub(super) struct Segment<'a> {
 }
 
 impl Segment<'_> {
-    fn classes(sample: &Sample, logits: &[f32], shape: Shape) -> Vec<u8> {
-        crop(&class_map(logits, shape.c), [1, shape.h, shape.w], sample.size)
+    fn classes(&self, sample: &Sample, output: &[f32], shape: Shape) -> Vec<u8> {
+        pixel_classes(self.model, sample, output, shape)
     }
 
     /// Classes that occur, with their pixels, most first.
@@ -37,7 +37,7 @@ impl Segment<'_> {
 
 impl Answers for Segment<'_> {
     fn text(&self, sample: &Sample, logits: &[f32], shape: Shape, saved: Option<&Path>) -> String {
-        let classes = Self::classes(sample, logits, shape);
+        let classes = self.classes(sample, logits, shape);
         let saved = saved.map(|path| format!("  -> {}", path.display())).unwrap_or_default();
         let mut text = format!("{}{}\n", printable(&sample.id), printable(&saved));
         for (class, count) in Self::shares(&classes) {
@@ -48,7 +48,7 @@ impl Answers for Segment<'_> {
     }
 
     fn json(&self, sample: &Sample, logits: &[f32], shape: Shape) -> Map<String, Value> {
-        let classes = Self::classes(sample, logits, shape);
+        let classes = self.classes(sample, logits, shape);
         let told = |(class, count): (usize, u64)| {
             let share = count as f64 / classes.len() as f64;
             json!({ "class": class, "name": self.model.class_name(class), "pixels": count, "share": share })
@@ -62,7 +62,7 @@ impl Answers for Segment<'_> {
     }
 
     fn picture(&self, sample: &Sample, logits: &[f32], shape: Shape) -> Option<Picture> {
-        let classes = Self::classes(sample, logits, shape);
+        let classes = self.classes(sample, logits, shape);
         Some(if self.overlay {
             let image = crop(&sample.values, sample.shape, sample.size);
             let image = self.model.preprocess.pixels(&image, sample.size).with_channels(3);

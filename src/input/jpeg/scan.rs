@@ -1,0 +1,169 @@
+//! One scan: its blocks in their order, each read as far as its codes tell where it ends.
+
+use super::bits::{Bits, Codes};
+use super::{End, Frame, WRONG};
+
+/// What a scan holds.
+pub(super) struct Scan<'a> {
+    /// First and last coefficient.
+    pub(super) range: [usize; 2],
+    /// Whether these are further bits of coefficients that were read before.
+    pub(super) refines: bool,
+    /// Units between two restarts; 0 for none.
+    pub(super) interval: usize,
+    pub(super) tables: &'a [[Option<Codes>; 4]; 2],
+}
+
+/// The bits, and how many blocks that end at once are still to come.
+struct Reader<'a> {
+    bits: Bits<'a>,
+    ended: u32,
+}
+
+impl Scan<'_> {
+    /// Walks the blocks of the components `chosen` (with the numbers of their tables), whose data start at `at`; returns
+    /// where they end.
+    pub(super) fn walk(
+        &self,
+        frame: &mut Frame,
+        chosen: &[(usize, [usize; 2])],
+        bytes: &[u8],
+        at: usize,
+    ) -> Result<usize, End> {
+        let most = frame.most();
+        // A component alone comes block by block, and without those that only fill up units.
+        let (units, alone) = match chosen {
+            [(only, _)] => {
+                let sampling = frame.components[*only].sampling;
+                let blocks = |axis: usize| (frame.size[axis] * sampling[axis]).div_ceil(8 * most[axis]);
+                ([blocks(0), blocks(1)], true)
+            }
+            _ => (frame.units(), false),
+        };
+        let progressive = frame.progressive;
+        let mut reader = Reader { bits: Bits::new(bytes, at), ended: 0 };
+        let mut restart = 0xd0;
+        for unit in 0..units[0] * units[1] {
+            if self.interval > 0 && unit > 0 && unit % self.interval == 0 {
+                let end = reader.bits.end()?;
+                if bytes.get(end + 1) != Some(&restart) {
+                    return Err("is damaged or cut off: a restart of its data is missing".into());
+                }
+                restart = 0xd0 + (restart + 1) % 8;
+                reader = Reader { bits: Bits::new(bytes, end + 2), ended: 0 };
+            }
+            let [x, y] = [unit % units[0], unit / units[0]];
+            for &(place, tables) in chosen {
+                let component = &mut frame.components[place];
+                let [across, down] = if alone { [1, 1] } else { component.sampling };
+                for block in 0..across * down {
+                    let place = (y * down + block / across) * component.stride + x * across + block % across;
+                    match progressive {
+                        true => self.progressive(&mut reader, tables, &mut component.set[place])?,
+                        false => self.baseline(&mut reader, tables)?,
+                    }
+                }
+            }
+        }
+        reader.bits.end()
+    }
+
+    /// A table; where a file has none, decoders may take the one of the standard, and no block can be told from the next.
+    fn table(&self, kind: usize, number: usize) -> Result<&Codes, End> {
+        self.tables[kind].get(number).ok_or(WRONG)?.as_ref().ok_or(End::Unknown)
+    }
+
+    fn baseline(&self, reader: &mut Reader, tables: [usize; 2]) -> Result<(), End> {
+        let bits = &mut reader.bits;
+        let size = bits.code(self.table(0, tables[0])?)?;
+        bits.take(u32::from(size).min(16))?;
+        let codes = self.table(1, tables[1])?;
+        let mut at = 1;
+        while at < 64 {
+            let code = bits.code(codes)?;
+            match (usize::from(code >> 4), u32::from(code & 15)) {
+                (15, 0) => at += 16,
+                (_, 0) => break,
+                (zeros, size) => {
+                    at += zeros + 1;
+                    bits.take(size)?;
+                }
+            }
+        }
+        if at <= 64 { Ok(()) } else { Err(WRONG.into()) }
+    }
+
+    fn progressive(&self, reader: &mut Reader, tables: [usize; 2], set: &mut u64) -> Result<(), End> {
+        match (self.range[0], self.refines) {
+            (0, false) => {
+                let size = reader.bits.code(self.table(0, tables[0])?)?;
+                reader.bits.take(u32::from(size).min(16)).map(|_| ())
+            }
+            (0, true) => reader.bits.take(1).map(|_| ()),
+            (_, false) => self.first_bits(reader, self.table(1, tables[1])?, set),
+            (_, true) => self.further_bits(reader, self.table(1, tables[1])?, set),
+        }
+    }
+
+    fn first_bits(&self, reader: &mut Reader, codes: &Codes, set: &mut u64) -> Result<(), End> {
+        if reader.ended > 0 {
+            reader.ended -= 1;
+            return Ok(());
+        }
+        let [mut at, last] = self.range;
+        while at <= last {
+            let code = reader.bits.code(codes)?;
+            match (usize::from(code >> 4), u32::from(code & 15)) {
+                (15, 0) => at += 16,
+                (run, 0) => {
+                    reader.ended = (1 << run) - 1 + reader.bits.take(run as u32)?;
+                    break;
+                }
+                (zeros, size) => {
+                    at += zeros;
+                    reader.bits.take(size)?;
+                    *set |= 1u64.checked_shl(at as u32).ok_or(WRONG)?;
+                    at += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn further_bits(&self, reader: &mut Reader, codes: &Codes, set: &mut u64) -> Result<(), End> {
+        let [mut at, last] = self.range;
+        while reader.ended == 0 && at <= last {
+            let code = reader.bits.code(codes)?;
+            let (mut zeros, size) = (code >> 4, code & 15);
+            if size == 0 && zeros < 15 {
+                reader.ended = (1 << zeros) + reader.bits.take(zeros.into())?;
+                break;
+            }
+            if size > 0 {
+                reader.bits.take(1)?;
+            }
+            // Coefficients that are not zero have a bit each here; zeros are counted.
+            while at <= last {
+                if *set >> at & 1 == 1 {
+                    reader.bits.take(1)?;
+                } else if zeros == 0 {
+                    break;
+                } else {
+                    zeros -= 1;
+                }
+                at += 1;
+            }
+            if size > 0 && at <= last {
+                *set |= 1 << at;
+            }
+            at += 1;
+        }
+        if reader.ended > 0 {
+            let below = |bit: usize| (1u64 << bit) - 1;
+            let rest = if at > last { 0 } else { *set >> at & (below(last - at) << 1 | 1) };
+            (0..rest.count_ones()).try_for_each(|_| reader.bits.take(1).map(|_| ()))?;
+            reader.ended -= 1;
+        }
+        Ok(())
+    }
+}

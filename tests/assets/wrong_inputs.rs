@@ -1,0 +1,105 @@
+//! Files that people brought, of inputs that once gave a wrong answer without a word: `cases/wrong` beside the assets.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use super::asset;
+
+fn case(name: &str) -> PathBuf {
+    asset("../cases/wrong").join(name)
+}
+
+fn run(line: &[&str], folder: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_deadweight"));
+    command.current_dir(case(folder)).env_remove("RUST_LOG").args(line).output().unwrap()
+}
+
+fn told(line: &[&str], folder: &str) -> (Value, String) {
+    let output = run(&[line, &["--format", "json"]].concat(), folder);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{line:?}: {said}");
+    (serde_json::from_slice(&output.stdout).unwrap(), said)
+}
+
+#[test]
+fn an_object_is_found_by_one_channel() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let line = ["run", "tiny.onnx", "tiny.png", "--truth", "tinytruth", "--save", out];
+    let (run, _) = told(&line, "binary-segmentation");
+    assert_eq!(run["quality"]["mean_iou"], 1.0);
+    let classes = json!([
+        { "class": 0, "name": "background", "pixels": 32, "share": 0.5 },
+        { "class": 1, "name": "object", "pixels": 32, "share": 0.5 },
+    ]);
+    assert_eq!(run["inputs"][0]["classes"], classes);
+    let (measured, _) = told(&["measure", "tiny.onnx", "tiny.png", "--truth", "tinytruth"], "binary-segmentation");
+    assert_eq!(measured["data"]["quality"]["mean_iou"], 1.0);
+}
+
+#[test]
+fn parts_of_images_are_errors() {
+    let network = "../class-folders/brightness.onnx";
+    let entries = std::fs::read_dir(case("truncated-jpeg")).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+    let of = |start: &str| names.iter().filter(|name| name.starts_with(start)).cloned().collect::<Vec<_>>();
+    let (whole, parts) = (of("whole"), [of("cut"), of("hole")].concat());
+    assert_eq!((whole.len(), parts.len()), (5, 11));
+    for name in whole {
+        assert!(run(&["run", network, &name], "truncated-jpeg").status.success(), "{name}");
+    }
+    for name in parts {
+        let output = run(&["run", network, &name], "truncated-jpeg");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains(&format!("error: {name}: ")), "{name}: {said}");
+        assert!(output.stdout.is_empty(), "{name}");
+    }
+    let (measured, said) = told(&["measure", network, "photos", "--skip-bad"], "truncated-jpeg");
+    assert_eq!((&measured["data"]["inputs"], &measured["data"]["skipped"]), (&json!(1), &json!(1)));
+    assert!(said.contains("skipped: photos/cut50.jpg"), "{said}");
+}
+
+#[test]
+fn photographs_are_whole() {
+    for folder in ["data/imagenet-jpeg", "data/photos"] {
+        for entry in std::fs::read_dir(asset(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            let pixels = deadweight::input::decode(&path.display().to_string(), &bytes).unwrap();
+            let plain = image::load_from_memory(&bytes).unwrap().into_rgb8();
+            assert_eq!(pixels.with_channels(3).data, plain.into_raw(), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn folders_tell_classes_by_their_numbers() {
+    for (folder, count) in [("numbers", 12), ("two-digits", 12), ("tsv", 1)] {
+        let (run, said) = told(&["run", "brightness.onnx", folder], "class-folders");
+        assert_eq!(run["quality"], json!({ "labelled": count, "top1": count, "top5": count }), "{folder}");
+        assert_eq!(said.contains("named by the numbers of classes"), count == 12, "{said}");
+    }
+    // Three of the classes.
+    let folder = tempfile::tempdir().unwrap();
+    for class in ["2", "5", "7"] {
+        std::fs::create_dir(folder.path().join(class)).unwrap();
+        let image = case("class-folders/numbers").join(class).join("a.png");
+        std::fs::copy(image, folder.path().join(class).join("a.png")).unwrap();
+    }
+    let (run, _) = told(&["run", "brightness.onnx", folder.path().to_str().unwrap()], "class-folders");
+    assert_eq!(run["quality"], json!({ "labelled": 3, "top1": 3, "top5": 3 }));
+}
+
+#[test]
+fn shares_of_256_are_told_as_they_are() {
+    let network = asset("quant/mobilenet_v1_0.25_128_quant.tflite");
+    let photo = asset("data/photos/cat_720p.jpg");
+    let (run, _) = told(&["run", network.to_str().unwrap(), photo.to_str().unwrap(), "--top", "1001"], ".");
+    let top = run["inputs"][0]["top"].as_array().unwrap();
+    let shares: Vec<f64> = top.iter().map(|answer| answer["probability"].as_f64().unwrap() * 256.0).collect();
+    assert_eq!(shares.len(), 1001);
+    assert!(shares.iter().all(|share| share.fract() == 0.0), "{shares:?}");
+    assert!(shares.iter().sum::<f64>() < 256.0, "they are not normalised again");
+}
