@@ -283,6 +283,7 @@ impl Counts {
                 groups: conv.groups,
                 features: false,
                 transposed: false,
+                channels_last: false,
             };
             let classes = Arc::new(shape.classes());
             Some(Count(Mutex::new(Counter::new(map, Encoder::Naf, shape.grouping(), classes, shape.channels()))))
