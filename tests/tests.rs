@@ -8,6 +8,7 @@ mod checkpoints;
 mod cli;
 mod digits;
 mod engines;
+mod every_card;
 mod facts;
 mod families;
 mod groups;

@@ -87,10 +87,7 @@ fn facts(document: &Document) -> Vec<(&'static str, String)> {
     let name = format!("{}{note}: {}, names of {}{norm}{quantized}", model.name, model.task, model.naming);
     let mut facts = vec![("model", name)];
     facts.extend(model.notes.iter().map(|note| ("note", note.clone())));
-    facts.extend([
-        ("size", format!("{parameters} parameters; {measured} layers measured{macs}")),
-        ("inputs", inputs),
-    ]);
+    facts.extend([("size", format!("{parameters} parameters; {measured} layers measured{macs}")), ("inputs", inputs)]);
     facts.extend(data.notes.iter().map(|note| ("note", note.clone())));
     facts.extend([
         ("format", format!("{}{ranges}, {} engine", format.name, tool.backend)),

@@ -1,0 +1,195 @@
+//! One card at its own size, with random weights: native against candle, plain against measured, reals and 8-bit integers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use candle_core::Device;
+use deadweight::engine::{Backend, EngineOptions, Runner};
+use deadweight::input::{Dataset, Sample};
+use deadweight::kernels::Isa;
+use deadweight::layers::Shape;
+use deadweight::measure::{Calibration, Quiet, Settings, calibrate_and_measure, quantized};
+use deadweight::metrics;
+use deadweight::model::{LoadOptions, Model};
+use deadweight::models::Card;
+use deadweight::probe::Probe;
+use safetensors::tensor::{Dtype, TensorView};
+
+/// Largest difference of two engines' outputs, relative to their root mean square.
+const ENGINES: f64 = 2e-3;
+/// Largest difference of the shares that two engines' counts give: values beside a rounding edge fall on either side of it.
+const SHARES: f64 = 5e-3;
+/// Inputs.
+const INPUTS: usize = 2;
+
+/// What was found of one card.
+pub struct Outcome {
+    /// MACs of one input.
+    pub macs: u64,
+    /// A plain run of one input by the native engine.
+    pub plain: Duration,
+    /// A measured one.
+    pub measured: Duration,
+    /// A plain run by candle.
+    pub candle: Duration,
+    /// A plain run in 8-bit integers, where the network can be quantised.
+    pub integers: Option<Duration>,
+    /// Largest difference between the engines.
+    pub difference: f64,
+}
+
+/// Runs the card's network every way there is and compares.
+///
+/// # Errors
+/// What cannot be run, and what differs.
+pub fn check(card: &Card) -> Result<Outcome> {
+    let model = Model::load(&card.name, &LoadOptions { random: Some(1), ..LoadOptions::default() })?;
+    let folder = tempfile::tempdir()?;
+    let data = inputs(&model, folder.path())?;
+    let sample = data.load(0)?;
+    let native = Backend::Native(EngineOptions::new(2));
+    let candle = Backend::Candle(Device::Cpu, Arc::clone(native.pool()));
+    let settings = Settings { batch: 1, ..Settings::default() };
+
+    let (want, plain) = run(&model, &native, &sample, None)?;
+    ensure!(want.iter().all(|v| v.is_finite()), "the output is not finite");
+    ensure!(want.iter().any(|v| v != &want[0]), "the output is {} everywhere", want[0]);
+    let measured = same_when_watched(&model, &native, &data, &settings, &want).context("float")?;
+    let (other, on_candle) = run(&model, &candle, &sample, None)?;
+    let difference = distance(&want, &other);
+    ensure!(difference < ENGINES, "native and candle differ by {difference:.1e}");
+    compare_counts(&model, [&native, &candle], &data, &settings)?;
+
+    let integers =
+        match model.stores_integers() || model.embedding_rows().is_some() || model.preprocess.framing().is_some() {
+            true => None,
+            false => Some(integers(&model, &data, &settings, &want).context("int8")?),
+        };
+    Ok(Outcome { macs: model.macs()?, plain, measured, candle: on_candle, integers, difference })
+}
+
+/// The network in 8-bit integers: the same bits on other instructions and when it is watched, and answers like those of reals.
+fn integers(model: &Model, data: &Dataset, settings: &Settings, reals: &[f32]) -> Result<Duration> {
+    let native = Backend::Native(EngineOptions::new(2));
+    let model = quantized(model, &native, data, settings, &Quiet)?;
+    let sample = data.load(0)?;
+    let (want, time) = run(&model, &native, &sample, None)?;
+    let settings = Settings { format: "stored".parse()?, ..settings.clone() };
+    same_when_watched(&model, &native, data, &settings, &want)?;
+    for isa in Isa::available().into_iter().filter(|isa| *isa != Isa::best() && isa.name() != "scalar") {
+        let (got, _) = run(&model, &Backend::Native(EngineOptions { isa, ..EngineOptions::new(1) }), &sample, None)?;
+        ensure!(got == want, "{} gives other codes", isa.name());
+    }
+    let likeness = correlation(&want, reals);
+    ensure!(likeness > 0.7, "the answers' correlation with those of reals is {likeness:.3}");
+    Ok(time)
+}
+
+/// The output for `sample`, and the time of a second run.
+fn run(model: &Model, backend: &Backend, sample: &Sample, probe: Option<&dyn Probe>) -> Result<(Vec<f32>, Duration)> {
+    let [c, h, w] = sample.shape;
+    let mut runner = Runner::new(&model.graph, Shape::new(c, h, w), backend, 1)?;
+    let output = runner.run(&sample.values, probe)?;
+    let start = Instant::now();
+    let again = runner.run(&sample.values, probe)?;
+    let time = start.elapsed();
+    ensure!(again == output, "a second run gives another output");
+    Ok((output, time))
+}
+
+/// Watches everything, and finds the output `want` unchanged.
+fn same_when_watched(
+    model: &Model,
+    backend: &Backend,
+    data: &Dataset,
+    settings: &Settings,
+    want: &[f32],
+) -> Result<Duration> {
+    let sample = data.load(0)?;
+    let [c, h, w] = sample.shape;
+    let shape = Shape::new(c, h, w);
+    let calibration = Calibration::of_images(model, backend, shape, &sample.values, settings)?;
+    let probe = calibration.probe(model, backend, shape, 1)?;
+    let (got, time) = run(model, backend, &sample, Some(&probe))?;
+    ensure!(got == want, "a measured run gives another output");
+    Ok(time)
+}
+
+/// Both engines' counts: all the work exactly, and shares of it nearly.
+fn compare_counts(model: &Model, backends: [&Backend; 2], data: &Dataset, settings: &Settings) -> Result<()> {
+    // candle keeps no state from one segment of a text to the next.
+    if data.goes_on() {
+        return Ok(());
+    }
+    let measure = |backend| calibrate_and_measure(model, backend, data, settings, &Quiet);
+    let [(calibration, ours), (_, theirs)] = [measure(backends[0])?, measure(backends[1])?];
+    for ((layer, ours), theirs) in calibration.layers.iter().zip(&ours.layers).zip(&theirs.layers) {
+        let ([ours, theirs], name) = ([ours, theirs].map(metrics::macs), &layer.name);
+        let sum = ours.padding + ours.zero_both + ours.zero_activation + ours.zero_weight + ours.effectual;
+        ensure!(sum == ours.dense && sum > 0, "{name}: its classes add up to {sum} of {} MACs", ours.dense);
+        let [padding, other] = [(ours.padding, ours.dense), (theirs.padding, theirs.dense)];
+        ensure!(padding == other, "{name}: padding is {padding:?} of all MACs, by candle {other:?}");
+        let effectual = [ours, theirs].map(|macs| macs.effectual as f64 / ours.dense as f64);
+        let apart = (effectual[0] - effectual[1]).abs();
+        ensure!(apart < SHARES, "{name}: {effectual:?} of the MACs are effectual");
+    }
+    Ok(())
+}
+
+/// Random inputs of the network's own size: tiles with noise on them, tokens, or a recording of a second.
+fn inputs(model: &Model, folder: &Path) -> Result<Dataset> {
+    let mut state = 1_u64;
+    let mut random = move || {
+        // Knuth's MMIX generator; its high bits are the good ones.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as u32
+    };
+    if let Some(rows) = model.embedding_rows() {
+        return Ok(Dataset::random_numbers(rows, INPUTS, 1, &model.preprocess));
+    }
+    if let Some(framing) = model.preprocess.framing() {
+        let path = folder.join("noise.wav");
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: framing.rate,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let mut wav = hound::WavWriter::create(&path, spec)?;
+        (0..framing.rate).try_for_each(|_| wav.write_sample((random() % 16_384) as i16 - 8192))?;
+        wav.finalize()?;
+        return Ok(Dataset::open(&[path], &model.preprocess)?);
+    }
+    let ((h, w), c) = (model.preprocess.size(), model.preprocess.channels());
+    let mut pixels = Vec::with_capacity(INPUTS * h * w * c);
+    for _ in 0..INPUTS {
+        let tiles: Vec<u32> = (0..h.div_ceil(8) * w.div_ceil(8) * c).map(|_| random() % 192).collect();
+        for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y, x))) {
+            let tile = (y / 8 * w.div_ceil(8) + x / 8) * c;
+            pixels.extend((0..c).map(|channel| (tiles[tile + channel] + random() % 64) as u8));
+        }
+    }
+    let path = folder.join("random.safetensors");
+    let images = TensorView::new(Dtype::U8, vec![INPUTS, h, w, c], &pixels)?;
+    std::fs::write(&path, safetensors::serialize([("images", images)], None)?)?;
+    Ok(Dataset::open(&[path], &model.preprocess)?)
+}
+
+/// Largest difference relative to the root mean square of `want`.
+fn distance(got: &[f32], want: &[f32]) -> f64 {
+    let square: f64 = want.iter().map(|&v| f64::from(v).powi(2)).sum();
+    let rms = (square / want.len().max(1) as f64).sqrt().max(1e-12);
+    got.iter().zip(want).map(|(&g, &w)| f64::from(g - w).abs() / rms).fold(0.0, f64::max)
+}
+
+/// Pearson's correlation of two outputs.
+fn correlation(a: &[f32], b: &[f32]) -> f64 {
+    let mean = |v: &[f32]| v.iter().map(|&v| f64::from(v)).sum::<f64>() / v.len() as f64;
+    let (ma, mb) = (mean(a), mean(b));
+    let sum = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
+        a.iter().zip(b).map(|(&a, &b)| f(f64::from(a) - ma, f64::from(b) - mb)).sum()
+    };
+    sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt()
+}
