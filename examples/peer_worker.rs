@@ -13,7 +13,7 @@ use candle_core::Device;
 use deadweight::engine::{Backend, EngineOptions, Runner};
 use deadweight::format::NumberFormat;
 use deadweight::layers::Shape;
-use deadweight::measure::{Calibration, Settings, Statistics};
+use deadweight::measure::{Calibration, Counted, Settings, Statistics};
 use deadweight::model::{LoadOptions, Model};
 use deadweight::probe::Probe;
 use serde_json::{Value, json};
@@ -43,19 +43,18 @@ fn main() -> Result<()> {
         _ => Backend::Native(options),
     };
     let x = inputs(batch * shape.elements(), extents.len() == 2);
-    let calibrated;
-    let probe: Option<&dyn Probe> = match level {
+    let calibrated: Option<Counted> = match level {
         "values" | "full" => {
             let statistics = if level == "full" { Statistics::Full } else { Statistics::Values };
             let format = if model.stores_integers() { NumberFormat::Stored } else { NumberFormat::default() };
             let settings = Settings { format, statistics, ..Settings::default() };
             let calibration = Calibration::of_images(&model, &backend, shape, &x, &settings)?;
-            calibrated = calibration.probe(&model, &backend, shape, batch)?;
-            Some(&calibrated)
+            Some(calibration.probe(&model, &backend, shape, batch)?)
         }
         "off" | "candle" => None,
         _ => bail!("{level}: off, values, full or candle"),
     };
+    let probe = calibrated.as_ref().map(|counted| counted as &dyn Probe);
     let mut runner = Runner::new(&model.graph, shape, &backend, batch)?;
     let mut y = Vec::new();
     runner.run_into(&x, probe, &mut y)?;
@@ -80,6 +79,9 @@ fn main() -> Result<()> {
         let times = (0..count).map(|_| {
             let start = Instant::now();
             runner.run_into(&x, probe, &mut y)?;
+            if let Some(counted) = &calibrated {
+                counted.end_run(backend.pool(), batch);
+            }
             Ok(start.elapsed().as_secs_f64() * 1e3)
         });
         writeln!(out, "{}", json!(times.collect::<Result<Vec<f64>>>()?))?;

@@ -30,6 +30,19 @@ pub struct Stored {
     pub bits: u32,
 }
 
+impl Stored {
+    /// Baseline width B of what multiplies, `q - zero_point`: bits of the largest magnitude, and one for the sign where codes lie
+    /// below the zero point (METRICS section 2). Symmetric codes whose lowest does not occur in `range` (of what the engine holds)
+    /// have the narrow range.
+    fn baseline(&self, range: Range) -> u32 {
+        let (low, high) = (self.range.0 - self.zero_point, self.range.1 - self.zero_point);
+        let is_narrow = self.zero_point == 0 && low == -high - 1 && range.min <= range.max && range.min > low as f32;
+        let low = if is_narrow { -high } else { low };
+        let most = low.unsigned_abs().max(high.unsigned_abs());
+        u32::BITS - most.leading_zeros() + u32::from(low < 0)
+    }
+}
+
 /// The numbers that one operand is counted in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coding {
@@ -88,7 +101,7 @@ impl NumberFormat {
         if let (Self::Stored, Some(stored)) = (self, stored) {
             let (low, high) = stored.range;
             let map = CodeMap { scale: 1.0, lo: low - stored.zero_point, hi: high - stored.zero_point };
-            return Coding { map, bits: stored.bits, unit: stored.scale, stored: Some(stored) };
+            return Coding { map, bits: stored.baseline(range), unit: stored.scale, stored: Some(stored) };
         }
         // Reals are what filters of their own scales are held as here.
         let unit = stored.and_then(|stored| stored.scale).unwrap_or(1.0);
@@ -160,6 +173,18 @@ mod tests {
         assert_eq!((map.scale, map.lo, map.hi), (42.5, 0, 255));
         let map = NumberFormat::Int8.code_map(range(-2.0, 1.0));
         assert_eq!((map.scale, map.lo, map.hi), (63.5, -127, 127));
+    }
+
+    #[test]
+    fn one_baseline_fits_all_that_multiplies() {
+        let bits = |range: (i32, i32), zero_point: i32, least: f32| {
+            let stored = Stored { scale: Some(1.0), zero_point, range, bits: 8 };
+            NumberFormat::Stored.coding(Range { min: least, max: 1.0 }, Some(stored)).bits
+        };
+        // Bytes whose zero is 0, or inside; signed ones whose zero is the lowest, or inside; symmetric weights, with their lowest.
+        assert_eq!([bits((0, 255), 0, 0.0), bits((0, 255), 128, -128.0), bits((0, 255), 3, -3.0)], [8, 9, 9]);
+        assert_eq!([bits((-128, 127), -128, 0.0), bits((-128, 127), 5, -133.0)], [8, 9]);
+        assert_eq!([bits((-128, 127), 0, -127.0), bits((-128, 127), 0, -128.0), bits((-8, 7), 0, -7.0)], [8, 9, 4]);
     }
 
     proptest! {

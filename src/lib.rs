@@ -11,6 +11,7 @@ pub mod input;
 pub mod kernels;
 pub mod layers;
 pub mod measure;
+pub mod measurement;
 pub mod metrics;
 pub mod model;
 #[path = "../models/mod.rs"]

@@ -72,26 +72,28 @@ fn without_arguments_the_built_in_models_are_measured() {
 #[test]
 fn every_format_tells_the_same_document() {
     let document = json(&["measure", "digits", "--limit", "3", "--format", "json"]);
-    assert_eq!(document["schema"], "deadweight/measure/1");
+    assert_eq!(document["schema"], "deadweight/measure/2");
     assert_eq!((&document["data"]["inputs"], &document["model"]["note"]), (&3.into(), &"built-in demo".into()));
-    let macs = &document["network"]["macs"];
+    let metrics = &document["network"]["metrics"];
     let classes = ["padding", "zero_both", "zero_activation", "zero_weight", "effectual"];
-    let sum: u64 = classes.iter().map(|class| macs[class].as_u64().unwrap()).sum();
-    assert_eq!(macs["dense"].as_u64(), Some(sum));
+    let count = |class: &str| metrics[&format!("macs.{class}")]["with_padding"]["numerator"].as_u64().unwrap();
+    let macs = metrics["macs"]["value"].as_u64().unwrap();
+    assert_eq!(macs, classes.into_iter().map(count).sum::<u64>());
 
     let csv = succeed(&["measure", "digits", "--limit", "3", "--format", "csv"]);
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let dense: Vec<u64> = reader
         .records()
         .map(Result::unwrap)
-        .filter(|record| &record[3] == "macs" && &record[4] == "dense")
-        .map(|record| record[5].parse().unwrap())
+        .filter(|record| &record[7] == "macs")
+        .map(|record| record[10].parse().unwrap())
         .collect();
-    let layers = document["layers"].as_array().unwrap().iter().map(|layer| &layer["macs"]["dense"]);
-    let want: Vec<u64> = layers.chain([&macs["dense"]]).map(|dense| dense.as_u64().unwrap()).collect();
+    let layers = document["layers"].as_array().unwrap().iter().map(|layer| &layer["metrics"]["macs"]["value"]);
+    let want: Vec<u64> = layers.map(|dense| dense.as_u64().unwrap()).chain([macs]).collect();
     assert_eq!(dense, want);
+    assert_eq!(want[..want.len() - 1].iter().sum::<u64>(), macs, "rows of one scope add up");
 
-    let line = ["measure", "digits", "--limit", "3", "--columns", "kind,W+A,w.p", "--format", "md"];
+    let line = ["measure", "digits", "--limit", "3", "--columns", "kind,W+A,w.width.layer", "--format", "md"];
     let rows = succeed(&line).lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!((rows[0].as_str(), rows.len()), ("| layer | kind | W+A | layer wt width |", want.len() + 2));
 }

@@ -153,7 +153,7 @@ fn images_are_restored_saved_and_measured() {
         serde_json::from_slice(&place.run("measure", &["--sigma", "25", "--format", "json"]).stdout).unwrap();
     assert_eq!(read["data"]["quality"]["images"], 2);
     assert_eq!(read["layers"][0]["shape"]["input"], serde_json::json!([1, null, null]));
-    assert_eq!(read["layers"][0]["macs"]["dense"], (33 * 40 + 20 * 16) * 9 * 8);
+    assert_eq!(read["layers"][0]["metrics"]["macs"]["value"], (33 * 40 + 20 * 16) * 9 * 8);
     let clean = place.run("measure", &["--truth", "in"]);
     assert_eq!(clean.status.code(), Some(3), "an image is not its own truth: {}", text(&clean.stderr));
 }
@@ -174,7 +174,7 @@ fn pixels_are_classified_saved_and_measured() {
         serde_json::from_slice(&place.run("measure", &["--truth", "truth", "--format", "json"]).stdout).unwrap();
     assert_eq!(json["data"]["quality"]["pixels"], 33 * 40 + 20 * 16);
     let csv = text(&place.run("measure", &["--truth", "truth", "--format", "csv"]).stdout);
-    assert!(csv.contains("mean_iou") && csv.contains(",iou,cat,"), "{csv}");
+    assert!(csv.contains("quality.mean_iou") && csv.contains(",quality.classes.iou,cat,"), "{csv}");
 }
 
 #[test]

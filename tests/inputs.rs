@@ -127,7 +127,8 @@ fn one_channel_of_pixels_tells_an_object() {
         let (told, said) = place.told("measure", &network, &["in", "--truth", "white"]);
         assert_eq!(told["data"]["quality"]["mean_iou"], 1.0, "{name}");
         assert!(said.contains("255 is the object"), "{said}");
-        assert!(told["data"]["notes"][0].as_str().unwrap().contains("255 is the object"), "{told}");
+        let notes = told["notes"].as_array().unwrap();
+        assert!(notes.iter().any(|note| note.as_str().unwrap().contains("255 is the object")), "{told}");
         let (told, _) = place.told("measure", &network, &["in", "--truth", "ignored"]);
         assert_eq!(
             (&told["data"]["quality"]["mean_iou"], &told["data"]["quality"]["pixels"]),
@@ -210,5 +211,8 @@ fn images_that_were_turned_are_counted() {
     assert_eq!(told["inputs"], plain["inputs"]);
     assert!(said.contains("1 image was turned upright"), "{said}");
     let (told, _) = place.told("measure", "softmax.onnx", &["in", "in"]);
-    assert_eq!(told["data"]["notes"], json!(["2 images were turned upright as their orientation tags say"]));
+    assert_eq!(
+        told["notes"].as_array().unwrap().last(),
+        Some(&json!("2 images were turned upright as their orientation tags say"))
+    );
 }

@@ -118,7 +118,7 @@ fn texts_are_scored_measured_and_gone_on_with() {
     let names: Vec<&str> =
         measured["layers"].as_array().unwrap().iter().map(|layer| layer["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["rnn.weight_ih_l0", "rnn.weight_hh_l0", "decoder"]);
-    assert_eq!(measured["layers"][1]["macs"]["dense"], 2 * 119 * 36 * 9);
+    assert_eq!(measured["layers"][1]["metrics"]["macs"]["value"], 2 * 119 * 36 * 9);
     assert_eq!(measured["layers"][1]["kind"], "lstm");
     let go_on = |more: &[&str]| {
         place.told("run", &[&["--vocab", "v.json", "--prompt", "ab", "--max-tokens", "30"], more].concat())

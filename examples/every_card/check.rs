@@ -11,10 +11,11 @@ use deadweight::input::{Dataset, Sample};
 use deadweight::kernels::Isa;
 use deadweight::layers::Shape;
 use deadweight::measure::{Calibration, Quiet, Settings, calibrate_and_measure, quantized};
-use deadweight::metrics;
+use deadweight::metrics::Value;
 use deadweight::model::{LoadOptions, Model};
 use deadweight::models::Card;
 use deadweight::probe::Probe;
+use deadweight::report::{Report, Scope};
 use safetensors::tensor::{Dtype, TensorView};
 
 /// Largest difference of two engines' outputs, relative to their root mean square.
@@ -124,14 +125,20 @@ fn compare_counts(model: &Model, backends: [&Backend; 2], data: &Dataset, settin
         return Ok(());
     }
     let measure = |backend| calibrate_and_measure(model, backend, data, settings, &Quiet);
-    let [(calibration, ours), (_, theirs)] = [measure(backends[0])?, measure(backends[1])?];
-    for ((layer, ours), theirs) in calibration.layers.iter().zip(&ours.layers).zip(&theirs.layers) {
-        let ([ours, theirs], name) = ([ours, theirs].map(metrics::macs), &layer.name);
-        let sum = ours.padding + ours.zero_both + ours.zero_activation + ours.zero_weight + ours.effectual;
-        ensure!(sum == ours.dense && sum > 0, "{name}: its classes add up to {sum} of {} MACs", ours.dense);
-        let [padding, other] = [(ours.padding, ours.dense), (theirs.padding, theirs.dense)];
+    let [ours, theirs] = [Report::new(&measure(backends[0])?.1), Report::new(&measure(backends[1])?.1)];
+    let classes = ["padding", "zero_both", "zero_activation", "zero_weight", "effectual"];
+    for (ours, theirs) in ours.layers().zip(theirs.layers()) {
+        let count = |layer: &Scope, class: &str| match layer.cells.get(&format!("macs.{class}"), None) {
+            Some(Value::Work([with, _])) => (with.numerator, with.denominator),
+            _ => (0, 0),
+        };
+        let name = &ours.layer;
+        let sum: u128 = classes.iter().map(|class| count(ours, class).0).sum();
+        let dense = count(ours, "padding").1;
+        ensure!(sum == dense && dense > 0, "{name}: its classes add up to {sum} of {dense} MACs");
+        let (padding, other) = (count(ours, "padding"), count(theirs, "padding"));
         ensure!(padding == other, "{name}: padding is {padding:?} of all MACs, by candle {other:?}");
-        let effectual = [ours, theirs].map(|macs| macs.effectual as f64 / ours.dense as f64);
+        let effectual = [ours, theirs].map(|layer| count(layer, "effectual").0 as f64 / dense as f64);
         let apart = (effectual[0] - effectual[1]).abs();
         ensure!(apart < SHARES, "{name}: {effectual:?} of the MACs are effectual");
     }

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, value_parser};
-use regex::Regex;
 
-use super::parsers::{column, encoder, number_format, statistics, up_to_thousand};
+use super::explain::ExplainArgs;
+use super::measure::MeasureArgs;
+use super::merge::MergeArgs;
+use super::parsers::{encoder, number_format, up_to_thousand};
+use super::report::ReportArgs;
 use crate::format::NumberFormat;
 use crate::kernels::count::Encoder;
-use crate::measure::Statistics;
-use crate::report::Format;
-use crate::report::columns::Column;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,6 +75,19 @@ Examples:
   deadweight bench digits
   deadweight bench mobilenet_v2 --random-weights --batch-size 1 --threads 1")]
     Bench(Box<BenchArgs>),
+    /// Print the counts that a file holds
+    #[command(after_help = "\
+Examples:
+  deadweight measure digits -o digits.dwm
+  deadweight report digits.dwm --columns kind,macs,a.width,potential.Ae
+  deadweight report digits.dwm --format csv -o digits.csv")]
+    Report(Box<ReportArgs>),
+    /// Add the counts of parts of a run
+    Merge(MergeArgs),
+    /// Say what the metrics mean
+    Explain(ExplainArgs),
+    /// Print the JSON Schema of `measure --format json`
+    Schema,
 }
 
 /// Arguments of `models`.
@@ -310,44 +323,6 @@ pub struct RunArgs {
     /// Compute batch norm as layers of their own
     #[arg(long)]
     pub no_fold: bool,
-}
-
-/// Arguments of `measure`.
-#[derive(Args, Debug)]
-pub struct MeasureArgs {
-    /// Which model.
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// Which inputs.
-    #[command(flatten)]
-    pub inputs: InputArgs,
-    /// In which numbers.
-    #[command(flatten)]
-    pub numbers: NumberArgs,
-    /// How much is counted of activations: values (zeros, widths of groups), or full (terms and codes as well)
-    #[arg(long, value_name = "LEVEL", default_value = "full", value_parser = statistics())]
-    pub statistics: Statistics,
-    /// Only layers whose name matches
-    #[arg(long, value_name = "REGEX")]
-    pub layers: Option<Regex>,
-    /// Measure the weights as stored, batch norm not folded into them
-    #[arg(long)]
-    pub no_fold: bool,
-    /// table, json, csv or md
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-    /// Columns of table and md, e.g. kind,a.zeros,Ae (a name that is none lists them all)
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = column(), hide_possible_values = true)]
-    pub columns: Vec<&'static Column>,
-    /// Where to.
-    #[command(flatten)]
-    pub out: OutArgs,
-    /// How.
-    #[command(flatten)]
-    pub engine: EngineArgs,
-    /// By which engine.
-    #[command(flatten)]
-    pub backend: BackendArgs,
 }
 
 /// Arguments of `bench`.

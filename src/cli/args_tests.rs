@@ -32,7 +32,7 @@ fn flags_become_values() {
     assert_eq!((args.engine.threads, args.engine.batch_size), (Some(2), 3));
     assert!(args.layers.unwrap().is_match("layer1.0.conv1"));
     let columns: Vec<&str> = args.columns.iter().map(|column| column.name.as_str()).collect();
-    assert_eq!((columns, args.format), (vec!["macs", "a.zeros", "We+Ae"], Format::Md));
+    assert_eq!((columns, args.format), (vec!["macs", "a.zeros", "We+Ae"], Some(crate::report::Format::Md)));
     assert_eq!(args.engine.kernels, Some(Kernels::Direct));
     assert_eq!(measure("digits").numbers.number_format, None);
     assert_eq!(measure("digits --number-format int8").numbers.number_format, Some(NumberFormat::Int8));
@@ -49,7 +49,7 @@ fn wrong_values_are_refused_with_what_is_right() {
         ("measure digits --bits 8 --number-format int8", "cannot be used with"),
         ("measure digits --encoder booth", "popcount"),
         ("measure digits --columns a.zeroes", "a.zeros"),
-        ("measure digits --columns macs,nothing", "We+Ae"),
+        ("measure digits --columns macs,nothing", "`deadweight explain` lists the metrics"),
         ("measure digits --layers (", "unclosed group"),
         ("measure digits --threads 0", "1..=1024"),
         ("measure digits --limit 0", "--limit"),

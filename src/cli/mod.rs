@@ -3,16 +3,21 @@
 mod answers;
 pub mod args;
 mod bench;
+pub mod explain;
 mod generate;
-mod measure;
+pub mod measure;
+pub mod merge;
 mod models;
 pub mod out;
 mod overview;
 mod parsers;
+pub mod parts;
 mod pictures;
 mod progress;
+pub mod report;
 mod run;
 mod setup;
+mod until;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -20,6 +25,7 @@ use std::io::{self, Write};
 use clap::Parser;
 
 use crate::error::exit;
+use crate::report::{schema as schema_of, to_json};
 use crate::{Error, Result};
 use args::{Cli, Verb};
 
@@ -38,7 +44,7 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
 /// Does what was asked for.
 ///
 /// # Errors
-/// What stopped it; [`explain`] tells it.
+/// What stopped it; [`explain()`] tells it.
 pub fn run(cli: Cli) -> Result<()> {
     progress::start_log(cli.common);
     progress::watch_for_interrupts();
@@ -48,7 +54,18 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Verb::Run(args)) => run::run(&args, cli.common),
         Some(Verb::Measure(args)) => measure::run(&args, cli.common),
         Some(Verb::Bench(args)) => bench::run(&args, cli.common),
+        Some(Verb::Report(args)) => report::run(&args),
+        Some(Verb::Merge(args)) => merge::run(&args),
+        Some(Verb::Explain(args)) => explain::run(&args),
+        Some(Verb::Schema) => schema(),
     }
+}
+
+/// Prints the JSON Schema of measurements.
+fn schema() -> Result<()> {
+    let mut out = out::Out::open(None)?;
+    out.write(&to_json(&schema_of(&crate::metrics::all().collect::<Vec<_>>())))?;
+    out.finish()
 }
 
 /// Tells on stderr what went wrong and how it can be mended; returns the exit code.

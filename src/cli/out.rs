@@ -101,9 +101,17 @@ impl Out {
     /// # Errors
     /// [`Error::Io`].
     pub fn write(&mut self, text: &str) -> Result<()> {
+        self.write_bytes(text.as_bytes())
+    }
+
+    /// Writes `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         match &mut self.held {
-            Some(held) => held.write_all(text.as_bytes()).map_err(|error| Error::io(std::env::temp_dir(), error)),
-            None => self.target.told(|to| to.write_all(text.as_bytes())),
+            Some(held) => held.write_all(bytes).map_err(|error| Error::io(std::env::temp_dir(), error)),
+            None => self.target.told(|to| to.write_all(bytes)),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::engine::{Backend, EngineOptions};
 use crate::format::NumberFormat;
 use crate::measure::{Settings, calibrate_and_measure, quantized};
 use crate::model::{LoadOptions, Model};
-use crate::report::{self, Document};
+use crate::report::{self, Report};
 
 /// Measures them and tells one table.
 pub(super) fn run(common: Common) -> Result<()> {
@@ -17,7 +17,7 @@ pub(super) fn run(common: Common) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let backend = Backend::Native(EngineOptions::new(threads));
     let progress = Progress::new(common);
-    let one = |name: &str, to: Option<Quantize>| -> Result<Document> {
+    let one = |name: &str, to: Option<Quantize>| -> Result<Report> {
         let mut model = Model::load(name, &LoadOptions { offline: true, ..LoadOptions::default() })?;
         let data = model.builtin_data().expect("a built-in model has inputs")?;
         let mut settings = Settings::default();
@@ -25,14 +25,14 @@ pub(super) fn run(common: Common) -> Result<()> {
             model = quantized(&model, &backend, &data, &settings, &progress)?;
             settings.format = NumberFormat::Stored;
         }
-        let (calibration, measurement) = calibrate_and_measure(&model, &backend, &data, &settings, &progress)?;
-        Ok(report::document(&model, backend.name(), &calibration, &measurement))
+        let (_, measurement) = calibrate_and_measure(&model, &backend, &data, &settings, &progress)?;
+        Ok(Report::new(&measurement))
     };
     let models = BUILTINS.iter().map(|builtin| (builtin.name, None));
-    let documents: Vec<Document> = models
+    let reports: Vec<Report> = models
         .chain([(BUILTINS[0].name, Some(Quantize::Int8))])
         .map(|(name, to)| one(name, to))
         .collect::<Result<_>>()?;
-    out.write(&report::overview(&documents, out.width()))?;
+    out.write(&report::overview(&reports, out.width()))?;
     out.finish()
 }

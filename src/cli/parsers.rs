@@ -5,7 +5,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use crate::format::NumberFormat;
 use crate::kernels::count::Encoder;
 use crate::measure::Statistics;
-use crate::report::columns::{COLUMNS, Column, find};
+use crate::report::columns::Column;
 
 /// A temperature, or the spread of noise in grey levels.
 pub fn up_to_thousand(text: &str) -> Result<f64, &'static str> {
@@ -32,7 +32,6 @@ pub fn encoder() -> impl TypedValueParser<Value = Encoder> {
 }
 
 /// A column of tables by its name.
-pub fn column() -> impl TypedValueParser<Value = &'static Column> {
-    PossibleValuesParser::new(COLUMNS.iter().map(|column| column.name.as_str()))
-        .map(|name| find(&name).expect("possible values are names of columns"))
+pub fn column(name: &str) -> Result<Column, String> {
+    Column::parse(name)
 }

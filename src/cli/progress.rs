@@ -40,9 +40,10 @@ pub fn start_log(common: Common) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("deadweight={level}")));
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour);
+    // Messages that nobody can read must not end the work.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     // A log that is already there, as in tests, stays.
-    let _ = log.without_time().with_target(false).try_init();
+    let _ = log.with_ansi(colour).without_time().with_target(false).try_init();
 }
 
 /// A progress bar, if somebody sees it, and the wish to stop.

@@ -9,6 +9,7 @@ use super::progress::Progress;
 use super::setup;
 use super::{answers, generate};
 use crate::Result;
+use crate::input::turned_note;
 use crate::measure::{add_score, predict, start_score};
 use crate::model::Model;
 use crate::report;
@@ -38,11 +39,12 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let inputs = if answers.pictures() { data.files().collect() } else { Vec::new() };
     let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures(), &inputs)?;
     let mut quality = start_score(model.card.task);
-    let mut told = 0;
+    let (mut told, mut turned) = (0, 0);
     if args.format == Plain::Json {
         out.write(&json_start(&model, backend.name()))?;
     }
     let skipped = predict(&model, &backend, &data, &settings, &progress, |sample, output, shape| {
+        turned += u64::from(sample.turned);
         add_score(&mut quality, &model, sample, output, shape);
         let saved = match answers.picture(sample, output, shape) {
             Some(picture) => Some(pictures.save(&sample.id, &picture)?),
@@ -61,15 +63,16 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
         told += 1;
         out.write(&text)
     })?;
-    data.turned().iter().for_each(|note| tracing::warn!("{note}"));
+    let turned = turned_note(turned);
+    turned.iter().for_each(|note| tracing::warn!("{note}"));
     if told == 0 {
         return Err(setup::none_decoded(&args.inputs.inputs));
     }
-    let quality = report::quality(&model, &quality);
+    let quality = report::quality(&quality, &|class| model.class_name(class));
     out.write(&match args.format {
         Plain::Table => quality.map(|quality| format!("\n{}\n", report::told(&quality))).unwrap_or_default(),
         Plain::Json => {
-            let notes = data.notes();
+            let notes: Vec<&String> = data.notes().iter().chain(&turned).collect();
             let notes = if notes.is_empty() { String::new() } else { format!("  \"notes\": {},\n", json!(notes)) };
             format!("\n  ],\n  \"skipped\": {skipped},\n{notes}  \"quality\": {}\n}}\n", json!(quality))
         }

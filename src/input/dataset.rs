@@ -1,10 +1,8 @@
 //! Streams of inputs: listed cheaply, loaded one by one from any thread, never held.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -38,6 +36,28 @@ pub struct Sample {
     pub size: [usize; 2],
     /// What the answer should be, where it is an image and known.
     pub truth: Option<Truth>,
+    /// Whether it was turned upright as its orientation tag says.
+    pub turned: bool,
+}
+
+/// How many images an orientation tag turned, in words; nothing for none.
+pub fn turned_note(turned: u64) -> Option<String> {
+    match turned {
+        0 => None,
+        1 => Some("1 image was turned upright as its orientation tag says".into()),
+        turned => Some(format!("{turned} images were turned upright as their orientation tags say")),
+    }
+}
+
+impl Sample {
+    /// A number made of its content and of the last two parts of its name: the same wherever a folder is mounted.
+    pub fn key(&self) -> u64 {
+        let mut parts = self.id.rsplit(['/', '\\']);
+        let (name, folder) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let digest = Sha256::new().chain_update(self.digest).chain_update(folder).chain_update("/").chain_update(name);
+        let bytes: [u8; 32] = digest.finalize().into();
+        u64::from_le_bytes(*bytes.first_chunk().expect("a digest has 32 bytes"))
+    }
 }
 
 enum Item {
@@ -56,8 +76,6 @@ pub struct Dataset {
     object: Option<u8>,
     text: Option<Text>,
     notes: Vec<String>,
-    /// Inputs that an orientation tag turned.
-    turned: Mutex<BTreeSet<usize>>,
 }
 
 impl Dataset {
@@ -124,7 +142,6 @@ impl Dataset {
             object: None,
             text: None,
             notes: Vec::new(),
-            turned: Mutex::default(),
         }
     }
 
@@ -157,18 +174,9 @@ impl Dataset {
         self.text.as_ref().map_or_else(|| self.preprocess.describe(), |text| text.description.clone())
     }
 
-    /// What was chosen where inputs left a choice, in words; complete when all were loaded.
-    pub fn notes(&self) -> Vec<String> {
-        self.notes.iter().cloned().chain(self.turned()).collect()
-    }
-
-    /// How many of the images that were loaded an orientation tag turned, in words; nothing for none.
-    pub fn turned(&self) -> Option<String> {
-        match self.turned.lock().unwrap_or_else(PoisonError::into_inner).len() {
-            0 => None,
-            1 => Some("1 image was turned upright as its orientation tag says".to_owned()),
-            turned => Some(format!("{turned} images were turned upright as their orientation tags say")),
-        }
+    /// What was chosen where inputs left a choice, in words.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The files that it reads as images.
@@ -179,6 +187,16 @@ impl Dataset {
         })
     }
 
+    /// Options of the inputs that can change a number, by name.
+    pub fn options(&self) -> Vec<(&'static str, String)> {
+        let degraded = match self.degradation {
+            Degradation::Noise { sigma, seed } => vec![("sigma", sigma.to_string()), ("seed", seed.to_string())],
+            Degradation::Bicubic(factor) => vec![("scale", factor.to_string())],
+            Degradation::None | Degradation::Bayer => Vec::new(),
+        };
+        self.text.iter().flat_map(|text| text.options.clone()).chain(degraded).collect()
+    }
+
     /// How many inputs of one size run together, if it matters: each stream of a text goes on from its last segment, and
     /// large images may be run in bands.
     pub fn together(&self) -> Option<usize> {
@@ -186,6 +204,11 @@ impl Dataset {
             Some(text) => text.together,
             None => self.preprocess.any_size().then_some(1),
         }
+    }
+
+    /// How many streams of segments stand side by side, if the inputs are segments of running texts: neighbours are alike.
+    pub fn streams(&self) -> Option<usize> {
+        self.text.as_ref().and_then(|text| text.streams)
     }
 
     /// Whether each input goes on with the state in which the one before left the network.
@@ -260,13 +283,10 @@ impl Dataset {
                 if let Some(framing) = self.preprocess.framing() {
                     let (values, chunks) = framing.frames(&framing.decode(&id, &bytes)?);
                     let (shape, size) = ([1, framing.rows(), chunks], [framing.rows(), chunks]);
-                    return Ok(Sample { id, digest, label: *label, values, shape, size, truth: None });
+                    return Ok(Sample { id, digest, label: *label, values, shape, size, truth: None, turned: false });
                 }
                 let (image, turned) = decode_upright(&id, &bytes)?;
-                if turned {
-                    self.turned.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
-                }
-                self.sample(id, Some(path), digest, *label, image)
+                Ok(Sample { turned, ..self.sample(id, Some(path), digest, *label, image)? })
             }
             Item::Stacked { stack, index } => {
                 let stack = &self.stacks[*stack];
@@ -312,7 +332,16 @@ impl Dataset {
         };
         let mut input = bad.unwrap_or(good);
         self.degradation.values(&mut input.values, input.shape, self.preprocess.unit(), &digest);
-        Ok(Sample { id, digest, label, values: input.values, shape: input.shape, size: input.size, truth })
+        Ok(Sample {
+            id,
+            digest,
+            label,
+            values: input.values,
+            shape: input.shape,
+            size: input.size,
+            truth,
+            turned: false,
+        })
     }
 
     fn add_stack(&mut self, mut stack: Stack, source: &mut (impl Read + Seek)) -> Result<()> {

@@ -23,6 +23,21 @@ impl InputDigest {
     }
 }
 
+impl InputDigest {
+    /// Reads what [`fmt::Display`] writes.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut digest = [0; 32];
+        let pairs = text.as_bytes().chunks(2);
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (byte, pair) in digest.iter_mut().zip(pairs) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(digest))
+    }
+}
+
 impl fmt::Display for InputDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -45,5 +60,7 @@ mod tests {
         b.add(&ones);
         b.add(&ones);
         assert_eq!(a, b);
+        assert_eq!(InputDigest::from_hex(&a.to_string()), Some(a));
+        assert_eq!([InputDigest::from_hex("00"), InputDigest::from_hex(&"+1".repeat(32))], [None, None]);
     }
 }

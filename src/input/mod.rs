@@ -15,7 +15,7 @@ mod truth;
 mod vocabulary;
 
 pub use audio::Framing;
-pub use dataset::{Dataset, Sample};
+pub use dataset::{Dataset, Sample, turned_note};
 pub use decode::{Pixels, decode};
 pub use degrade::Degradation;
 pub use digest::InputDigest;

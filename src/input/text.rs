@@ -48,7 +48,11 @@ pub(super) struct Text {
     truth: Next,
     /// Inputs that run together, each place of which goes on with what it had before.
     pub(super) together: Option<usize>,
+    /// Streams that inputs which follow one another are segments or windows of; none of lines that stand alone.
+    pub(super) streams: Option<usize>,
     pub(super) description: String,
+    /// How it was cut: what can change a number.
+    pub(super) options: Vec<(&'static str, String)>,
 }
 
 /// Which tokens an input is to predict.
@@ -129,7 +133,16 @@ impl Text {
             let least = if matches!(truth, Next::Each) { "a text of two tokens a stream" } else { "a line" };
             return Err(Error::malformed(names.join(", "), format!("is too short: {least} is the least")));
         }
-        Ok(Self { tokens, inputs, truth, together, description })
+        let options = match *cut {
+            Cut::Streams { streams, steps } => vec![("streams", streams.to_string()), ("steps", steps.to_string())],
+            Cut::Lines { .. } | Cut::Windows { .. } => Vec::new(),
+        };
+        let streams = match *cut {
+            Cut::Streams { streams, .. } => Some(streams),
+            Cut::Windows { .. } => Some(1),
+            Cut::Lines { .. } => None,
+        };
+        Ok(Self { tokens, inputs, truth, together, streams, description, options })
     }
 
     /// `count` inputs of `steps` seeded random numbers below `rows`.
@@ -141,7 +154,9 @@ impl Text {
             inputs: (0..count).map(|input| (input * steps, steps)).collect(),
             truth: Next::Nothing,
             together: None,
+            streams: None,
             description: "random numbers".into(),
+            options: Vec::new(),
         }
     }
 
@@ -171,6 +186,7 @@ impl Text {
             shape: [1, 1, seen],
             size: [1, seen],
             truth: next.map(|next| Truth::Tokens(next.to_vec())),
+            turned: false,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::calibrate::Calibration;
 use super::feed::Monitor;
-use super::run::Calibration;
 use super::settings::Statistics;
 use crate::engine::{Backend, EngineOptions, Session};
 use crate::graph::Node;
@@ -92,12 +92,22 @@ pub fn bench(
     let of_values = Comparison::run(
         rounds,
         || go_on().and_then(|()| plain.run_into(images, None, &mut y)),
-        || go_on().and_then(|()| watched.run_into(images, Some(&values), &mut z)),
+        || {
+            go_on()?;
+            watched.run_into(images, Some(&values), &mut z)?;
+            values.end_run(&options.pool, batch);
+            Ok(())
+        },
     )?;
     let comparison = Comparison::run(
         rounds,
         || go_on().and_then(|()| plain.run_into(images, None, &mut y)),
-        || go_on().and_then(|()| watched.run_into(images, Some(&probe), &mut z)),
+        || {
+            go_on()?;
+            watched.run_into(images, Some(&probe), &mut z)?;
+            probe.end_run(&options.pool, batch);
+            Ok(())
+        },
     )?;
     let nodes = model.graph.nodes.len();
     let mut times = [vec![Vec::new(); nodes], vec![Vec::new(); nodes]];
@@ -105,6 +115,7 @@ pub fn bench(
         go_on()?;
         plain.run_timed(images, None, &mut y)?;
         watched.run_timed(images, Some(&probe), &mut z)?;
+        probe.end_run(&options.pool, batch);
         for (times, session) in times.iter_mut().zip([&plain, &watched]) {
             times.iter_mut().zip(session.times()).for_each(|(times, time)| times.push(*time));
         }

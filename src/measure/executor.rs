@@ -70,6 +70,18 @@ impl<'a> Executor<'a> {
         }
     }
 
+    /// What the next run of a text's streams starts from.
+    pub fn states(&self) -> &[Vec<f32>] {
+        &self.states
+    }
+
+    /// Lets the next run start from `states`.
+    pub fn set_states(&mut self, states: Vec<Vec<f32>>) {
+        // What was planned would go on from its own.
+        self.planned = None;
+        self.states = states;
+    }
+
     /// Runs `samples`, all of one size, as many together as fit, and asks `check` of those that ran.
     ///
     /// # Errors
@@ -78,7 +90,7 @@ impl<'a> Executor<'a> {
         &mut self,
         samples: &[Sample],
         probe: Option<&dyn Probe>,
-        check: impl Fn(&[Sample]) -> Result<()>,
+        mut check: impl FnMut(&[Sample]) -> Result<()>,
     ) -> Result<Outputs> {
         let input = shape_of(&samples[0]);
         let planned = match self.planned.take().filter(|planned| planned.input == input) {

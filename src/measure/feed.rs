@@ -1,5 +1,7 @@
 //! Feeding a data set to an engine: batches in order, decoded in parallel, memory bounded by one batch.
 
+use std::ops::Range;
+
 use crate::input::{Dataset, Sample};
 use crate::kernels::Pool;
 use crate::{Error, Result};
@@ -36,6 +38,9 @@ impl Monitor for Quiet {
 /// Pixels of inputs that are loaded and run together: more would help no kernel and cost memory.
 const PIXELS: usize = 1 << 19;
 
+/// Segments of a stream that are taken for one input where it is asked how ratios spread: neighbours are alike.
+pub const BLOCK: usize = 16;
+
 /// Which inputs are fed, and how.
 #[derive(Clone, Copy)]
 pub struct Feed<'a> {
@@ -51,42 +56,82 @@ pub struct Feed<'a> {
     pub skip_bad: bool,
 }
 
+/// How far a feeding came.
+#[derive(Clone, Copy, Debug)]
+pub struct Fed {
+    /// The first input that was not handed on.
+    pub next: usize,
+    /// Inputs that were skipped.
+    pub skipped: usize,
+    /// Whether the monitor stopped it.
+    pub stopped: bool,
+}
+
 impl Feed<'_> {
-    /// Hands every input to `each`, in order, as many of one size at a time as go together. Returns how many were
-    /// skipped.
+    /// Hands every input to `each`, as [`Feed::run`] does. Returns how many were skipped.
     ///
     /// # Errors
-    /// The first input that cannot be decoded, unless such are skipped; [`Error::Interrupted`]; those of `each`.
+    /// As [`Feed::run`]; [`Error::Interrupted`].
+    pub fn all(&self, stage: Stage, monitor: &dyn Monitor, each: impl FnMut(&[Sample]) -> Result<()>) -> Result<usize> {
+        let fed = self.run(stage, 0..self.total(), monitor, each)?;
+        if fed.stopped { Err(Error::Interrupted) } else { Ok(fed.skipped) }
+    }
+
+    /// Inputs in all.
+    fn total(&self) -> usize {
+        self.data.len().min(self.limit)
+    }
+
+    /// The inputs of part `i` of `n` (from 1) of all, or all of them: parts follow one another, streams of a text stay side by
+    /// side, and what is taken for one input (`BLOCK`) stays whole, so that parts merge to the bytes of the whole run.
+    pub fn shard(&self, shard: Option<(usize, usize)>) -> Range<usize> {
+        let (total, (part, parts)) = (self.total(), shard.unwrap_or((1, 1)));
+        let whole = self.data.streams().map_or(1, |streams| streams * BLOCK);
+        let blocks = total.div_ceil(whole);
+        let edge = |part: usize| (blocks * part / parts * whole).min(total);
+        edge(part - 1)..edge(part)
+    }
+
+    /// How many inputs are loaded at a time.
+    pub fn batch(&self) -> usize {
+        let (h, w) = self.data.preprocess().size();
+        // Inputs of any size may be large: then only as many are in memory as there are threads to decode them.
+        match self.data.together() {
+            Some(together) => together.max(self.batch.min(self.pool.threads())).next_multiple_of(together),
+            None => self.batch.min(PIXELS.div_ceil(h * w)),
+        }
+    }
+
+    /// Hands `inputs` to `each`, in order, as many of one size at a time as go together, until the monitor says stop.
+    ///
+    /// # Errors
+    /// The first input that cannot be decoded, unless such are skipped; those of `each`.
     pub fn run(
         &self,
         stage: Stage,
+        inputs: Range<usize>,
         monitor: &dyn Monitor,
         mut each: impl FnMut(&[Sample]) -> Result<()>,
-    ) -> Result<usize> {
-        let total = self.data.len().min(self.limit);
-        let (h, w) = self.data.preprocess().size();
-        // Inputs of any size may be large: then only as many are in memory as there are threads to decode them.
-        let batch = match self.data.together() {
-            Some(together) => together.max(self.batch.min(self.pool.threads())).next_multiple_of(together),
-            None => self.batch.min(PIXELS.div_ceil(h * w)),
-        };
+    ) -> Result<Fed> {
+        let batch = self.batch();
         let mut skipped = 0;
-        for start in (0..total).step_by(batch) {
+        for start in inputs.clone().step_by(batch) {
             if monitor.stop() {
-                return Err(Error::Interrupted);
+                return Ok(Fed { next: start, skipped, stopped: true });
             }
-            monitor.progress(stage, start, total);
-            let samples = self.load(stage, start..total.min(start + batch))?;
-            skipped += total.min(start + batch) - start - samples.len();
+            monitor.progress(stage, start - inputs.start, inputs.len());
+            let end = inputs.end.min(start + batch);
+            let samples = self.load(stage, start..end)?;
+            skipped += end - start - samples.len();
             for alike in samples.chunk_by(|a, b| a.shape == b.shape) {
                 alike.chunks(self.data.together().unwrap_or(alike.len())).try_for_each(&mut each)?;
             }
         }
-        monitor.progress(stage, total, total);
-        Ok(skipped)
+        monitor.progress(stage, inputs.len(), inputs.len());
+        Ok(Fed { next: inputs.end, skipped, stopped: false })
     }
 
-    fn load(&self, stage: Stage, indices: std::ops::Range<usize>) -> Result<Vec<Sample>> {
+    fn load(&self, stage: Stage, indices: Range<usize>) -> Result<Vec<Sample>> {
         let loaded = self.pool.map(indices.len(), |task| self.data.load(indices.start + task));
         let mut samples = Vec::new();
         for sample in loaded {

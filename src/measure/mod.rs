@@ -1,11 +1,14 @@
 //! The measuring: calibrate, count, and put the tallies together.
 
 mod bench;
+mod calibrate;
+mod counting;
 mod executor;
 mod feed;
+mod inputs;
 mod layers;
-mod measurement;
 mod operands;
+mod provenance;
 mod quantize;
 mod record;
 mod run;
@@ -13,10 +16,11 @@ mod score;
 mod settings;
 
 pub use bench::{Bench, BenchLayer, bench};
-pub use feed::{Feed, Monitor, Quiet, Stage};
+pub use calibrate::{Calibration, calibrate};
+pub use counting::Counted;
+pub use feed::{Fed, Feed, Monitor, Quiet, Stage};
 pub use layers::MeasuredLayer;
-pub use measurement::Measurement;
 pub use quantize::quantized;
-pub use run::{Calibration, calibrate, calibrate_and_measure, measure, predict};
+pub use run::{Saving, calibrate_and_measure, measure, measure_saving, predict};
 pub use score::{add as add_score, pixel_classes, restored, start as start_score};
-pub use settings::{Settings, Statistics};
+pub use settings::{Settings, Statistics, Until};

@@ -43,7 +43,7 @@ pub fn quantized(
     let mut executor = Executor::new(&observing, backend, settings.batch.min(data.len()).max(1), false);
     let limit = settings.calibrate.max(1).min(settings.limit.unwrap_or(usize::MAX));
     let feed = Feed { data, pool: backend.pool(), limit, batch: settings.batch, skip_bad: settings.skip_bad };
-    feed.run(Stage::Calibrate, monitor, |samples| {
+    feed.all(Stage::Calibrate, monitor, |samples| {
         executor.run(samples, Some(&probe), |samples| probe.check(&observing.graph, samples)).map(|_| ())
     })?;
     let range = |node| {

@@ -1,12 +1,12 @@
 //! The two probes of a measurement: one learns ranges, one counts.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::graph::{Graph, Node};
 use crate::input::Sample;
-use crate::kernels::count::sequence::Sequence;
-use crate::kernels::count::{Counter, Range};
+use crate::kernels::count::sequence::{Sequence, StepSums};
+use crate::kernels::count::{Apart, Counter, Range};
 use crate::kernels::{Cells, Geometry, Isa, Region};
 use crate::probe::{Place, Probe, Watch};
 use crate::{Error, Result};
@@ -22,6 +22,9 @@ pub(super) struct PerWorker<T> {
 
 /// What adds up rows of an operand.
 pub(super) trait Accumulate: Send {
+    /// Notes that `input` of the run is added from here on.
+    fn begin_input(&mut self, _isa: Isa, _input: usize) {}
+
     /// Adds `region` of `image`; false if it holds NaN or infinity.
     fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, region: Region, first: usize) -> bool;
 
@@ -43,6 +46,10 @@ impl Accumulate for Range {
 }
 
 impl Accumulate for Counter {
+    fn begin_input(&mut self, isa: Isa, input: usize) {
+        Counter::begin_input(self, isa, input);
+    }
+
     fn add(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, region: Region, first: usize) -> bool {
         self.count(isa, x, geometry, image, region, first)
     }
@@ -73,10 +80,29 @@ impl<T: Accumulate> PerWorker<T> {
     }
 }
 
+impl PerWorker<Counter> {
+    /// Takes out what was kept of each of `inputs` inputs that ran together; nothing of those without a value here.
+    pub(super) fn take_inputs(&self, inputs: usize) -> Vec<Option<Apart>> {
+        let mut all: Vec<Option<Apart>> = vec![None; inputs];
+        for worker in &self.workers {
+            let parts = worker.lock().expect("no task panics while it counts").take_inputs(self.isa);
+            for (all, part) in all.iter_mut().zip(parts) {
+                match (&mut *all, part) {
+                    (Some(all), Some(part)) => all.add(&part),
+                    (none, part @ Some(_)) => *none = part,
+                    _ => {}
+                }
+            }
+        }
+        all
+    }
+}
+
 impl<T: Accumulate> Watch for PerWorker<T> {
     fn look(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, place: Place) {
         let first = region.blocks.start == 0;
         let mut part = self.workers[worker].lock().expect("no task panics while it counts");
+        part.begin_input(self.isa, place.image + image);
         if !part.add(self.isa, x, geometry, image, region, place.row) {
             self.bad_image.fetch_min(place.image + image, Ordering::Relaxed);
         }
@@ -91,7 +117,9 @@ impl<T: Accumulate> Watch for PerWorker<T> {
     }
 
     fn look_at_bytes(&self, worker: usize, x: Cells<'_>, place: Place) {
-        self.workers[worker].lock().expect("no task panics while it counts").add_bytes(self.isa, x, place.row);
+        let mut part = self.workers[worker].lock().expect("no task panics while it counts");
+        part.begin_input(self.isa, place.image);
+        part.add_bytes(self.isa, x, place.row);
     }
 }
 
@@ -116,10 +144,26 @@ impl Sequences {
         sequence.add(isa, x, geometry, image);
     }
 
-    /// The sequences.
-    pub(super) fn snapshot(&self) -> Vec<Sequence> {
-        self.images.iter().map(|image| image.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+    /// Takes out what was counted so far; the sequences go on.
+    pub(super) fn take_sums(&self) -> Vec<Vec<StepSums>> {
+        self.images.iter().map(|image| locked(image).take_sums()).collect()
     }
+
+    /// Codes of the last step, and how many steps there were, of each.
+    pub(super) fn states(&self) -> Vec<(Vec<i32>, u64)> {
+        self.images.iter().map(|image| locked(image).state()).collect()
+    }
+
+    /// Lets each go on from a state.
+    pub(super) fn restore(&self, states: Vec<(Vec<i32>, u64)>) {
+        for (image, (last, steps)) in self.images.iter().zip(states) {
+            locked(image).restore(last, steps);
+        }
+    }
+}
+
+fn locked(image: &Mutex<Sequence>) -> MutexGuard<'_, Sequence> {
+    image.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Watchers by node: of what layers read, and of what the projections inside recurrences read.
@@ -138,6 +182,12 @@ impl<T> Watchers<T> {
     /// The watcher of `node`, or `inside` it, which must be there: that of the first reader of an operand.
     pub(super) fn take(&mut self, node: Node, inside: bool) -> PerWorker<T> {
         self.place(node, inside).take().expect("the first reader is watched")
+    }
+
+    /// The watcher of `node`, or `inside` it.
+    pub(super) fn get(&self, node: Node, inside: bool) -> Option<&PerWorker<T>> {
+        let watchers = if inside { &self.insides } else { &self.inputs };
+        watchers[node.index()].as_ref()
     }
 
     /// Whether no layer of `graph` met NaN or infinity in `samples`, which ran together last.

@@ -1,189 +1,32 @@
-//! The measurement: ranges first, then counts, then one document of them.
+//! The run that counts: inputs in order, counts of their operands, one measurement of them.
 
+use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::calibrate::{Calibration, calibrate_on};
+use super::counting::Counting;
 use super::executor::{Executor, Outputs, check, shape_of};
 use super::feed::{Feed, Monitor, Stage};
-use super::layers::{MeasuredLayer, chosen_layers, extents, stored_activations, stored_weights, weights};
-use super::measurement::Measurement;
-use super::operands::Operands;
-use super::record::{Accumulate, PerWorker, Sequences, Watchers};
+use super::inputs::{Context, Inputs};
+use super::provenance::provenance;
+use super::record::{Accumulate, Sequences, Watchers};
 use super::score;
-use super::settings::{Settings, Statistics};
-use crate::Result;
-use crate::engine::{Backend, Runner};
-use crate::format::NumberFormat;
+use super::settings::{Settings, Until};
+use crate::engine::Backend;
 use crate::input::{Dataset, InputDigest, Sample};
-use crate::kernels::count::sequence::Sequence;
-use crate::kernels::count::{Counter, Encoder, Range};
-use crate::kernels::{Isa, Pool};
 use crate::layers::Shape;
+use crate::measurement::{Checkpoint, LayerCounts, Measurement, Provenance};
 use crate::model::Model;
-use crate::probe::Probe;
-use crate::tally::{ActivationSums, LayerShape, LayerTally, RecurrentSums, WeightSums};
+use crate::tally::LayerTally;
+use crate::task::Quality;
+use crate::{Error, Result};
 
-/// The formats that calibration settled on: what a measurement, or the parts of one, must share to merge.
-#[derive(Clone, Debug)]
-pub struct Calibration {
-    /// The layers in the order of the network.
-    pub layers: Vec<MeasuredLayer>,
-    /// Inputs the ranges were learned from.
-    pub inputs: u64,
-    settings: Settings,
-}
-
-impl Calibration {
-    /// Learns the ranges from `images` alone, `[N, C, H, W]` flat with `[C, H, W]` as `input` says, and settles every
-    /// layer's formats.
-    ///
-    /// # Errors
-    /// [`crate::Error::Invalid`] if no layer is chosen; those of [`Runner::run`].
-    pub fn of_images(
-        model: &Model,
-        backend: &Backend,
-        input: Shape,
-        images: &[f32],
-        settings: &Settings,
-    ) -> Result<Self> {
-        let mut layers = chosen_layers(model, settings)?;
-        let ranges = watchers(model, backend, layers.iter().map(|layer| (layer, Range::default)));
-        let inputs = images.len() / input.elements();
-        Runner::new(&model.graph, input, backend, inputs)?.run(images, Some(&ranges))?;
-        settle(model, backend.pool(), &mut layers, ranges, settings.format);
-        Ok(Self { layers, inputs: inputs as u64, settings: settings.clone() })
-    }
-
-    /// A probe that counts all that [`measure`] counts, for runs of up to `batch` inputs of shape `input`.
-    ///
-    /// # Errors
-    /// [`crate::Error::Shape`] if a layer cannot take its input.
-    pub fn probe(&self, model: &Model, backend: &Backend, input: Shape, batch: usize) -> Result<impl Probe + use<>> {
-        let sequences = self.sequences(batch, false);
-        Ok(self.counters(model, backend, input, &sequences)?.0)
-    }
-
-    /// The same ranges, for other statistics.
-    pub fn with_statistics(&self, statistics: Statistics) -> Self {
-        Self { settings: Settings { statistics, ..self.settings.clone() }, ..self.clone() }
-    }
-
-    /// Whose terms of activations are counted, if any are.
-    fn counted(&self) -> Option<Encoder> {
-        (self.settings.statistics == Statistics::Full).then_some(self.settings.encoder)
-    }
-
-    /// The settings it was made with.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// The extents of the layers for inputs of `input`.
-    fn shapes(&self, model: &Model, input: Shape) -> Result<Vec<LayerShape>> {
-        let shapes = model.graph.shapes(input)?;
-        Ok(self.layers.iter().map(|layer| extents(&model.graph, &shapes, layer)).collect())
-    }
-
-    /// The weights' side of every layer, and empty sums.
-    fn tallies(&self, model: &Model, backend: &Backend) -> Result<Vec<LayerTally>> {
-        let isa = isa_of(backend);
-        // What is taken of the extents here does not depend on the size of the inputs.
-        let shapes = self.shapes(model, model.input_shape())?;
-        let tally = |i: usize| {
-            let (layer, shape) = (&self.layers[i], shapes[i].clone());
-            let values = weights(&model.graph, layer, self.settings.format);
-            let [activations, weights] = layer.codings.map(|coding| coding.map);
-            LayerTally {
-                images: 0,
-                lowest: [activations.lo, weights.lo],
-                activations: ActivationSums::new(&shape, self.counted().map_or(0, |_| activations.codes())),
-                weights: WeightSums::count(isa, &shape, &values, weights, self.settings.encoder),
-                recurrent: layer
-                    .recurrent
-                    .then(|| RecurrentSums::count(isa, &shape, &values, weights, self.settings.encoder)),
-                shape,
-            }
-        };
-        Ok(backend.pool().map(shapes.len(), tally))
-    }
-
-    /// What counts along sequences, one a measured layer that is a product of an LSTM, for runs of `data`.
-    fn sequences(&self, batch: usize, goes_on: bool) -> Vec<Option<Arc<Sequences>>> {
-        let of = |layer: &MeasuredLayer| {
-            let sequence = Sequence::new(layer.codings[0].map, self.settings.encoder);
-            layer.recurrent.then(|| Arc::new(Sequences::new(batch, goes_on, &sequence)))
-        };
-        self.layers.iter().map(of).collect()
-    }
-
-    /// Watchers that count, one an operand (its first reader's), and the operands, for inputs of `input`; those of LSTMs count
-    /// along `sequences` too.
-    fn counters(
-        &self,
-        model: &Model,
-        backend: &Backend,
-        input: Shape,
-        sequences: &[Option<Arc<Sequences>>],
-    ) -> Result<(Watchers<Counter>, Operands)> {
-        let operands = Operands::new(&model.graph, &self.layers, self.shapes(model, input)?);
-        let counter = |first: usize| {
-            let (layer, shape, classes) = (&self.layers[first], &operands.shapes[first], operands.classes(first));
-            let (encoder, grouping, channels) = (self.counted(), shape.grouping(), shape.channels());
-            let (map, classes) = (layer.codings[0].map, Arc::new(classes));
-            (layer, move || Counter::new(map, encoder, grouping, Arc::clone(&classes), channels))
-        };
-        let mut counters = watchers(model, backend, operands.firsts().map(counter));
-        for (layer, sequences) in self.layers.iter().zip(sequences) {
-            let place = counters.place(layer.node, layer.inside);
-            *place = place.take().map(|watcher| watcher.along(sequences.clone()));
-        }
-        Ok((counters, operands))
-    }
-}
-
-/// The level at which is counted.
-fn isa_of(backend: &Backend) -> Isa {
-    match backend {
-        Backend::Native(options) => options.isa,
-        Backend::Candle(..) => Isa::best(),
-    }
-}
-
-/// Watchers of layers, each with what makes one worker's accumulator of it.
-fn watchers<'a, T: Accumulate>(
-    model: &Model,
-    backend: &Backend,
-    layers: impl Iterator<Item = (&'a MeasuredLayer, impl FnMut() -> T)>,
-) -> Watchers<T> {
-    let isa = isa_of(backend);
-    let none = || model.graph.nodes.iter().map(|_| None).collect();
-    let mut watchers = Watchers { inputs: none(), insides: none() };
-    for (layer, make) in layers {
-        let watcher = PerWorker::new(isa, backend.pool().threads(), make);
-        *watchers.place(layer.node, layer.inside) = Some(watcher);
-    }
-    watchers
-}
-
-/// Learns the ranges of activations from the first inputs, and settles every layer's formats.
+/// Calibrates, then measures with these ranges: [`super::calibrate()`] and [`measure`] in one preparation, so that weights of
+/// networks that see inputs of one size are packed once.
 ///
 /// # Errors
-/// [`crate::Error::NotFinite`] naming layer and input; [`crate::Error::Invalid`] if no layer is chosen; those of reading inputs.
-pub fn calibrate(
-    model: &Model,
-    backend: &Backend,
-    data: &Dataset,
-    settings: &Settings,
-    monitor: &dyn Monitor,
-) -> Result<Calibration> {
-    let (feed, mut executor) = prepare(model, backend, data, settings);
-    calibrate_on(&mut executor, feed, settings, monitor)
-}
-
-/// Calibrates, then measures with these ranges: [`calibrate`] and [`measure`] in one preparation, so that weights
-/// of networks that see inputs of one size are packed once.
-///
-/// # Errors
-/// As [`calibrate`].
+/// As [`super::calibrate()`].
 pub fn calibrate_and_measure(
     model: &Model,
     backend: &Backend,
@@ -194,92 +37,14 @@ pub fn calibrate_and_measure(
     let (feed, mut executor) = prepare(model, backend, data, settings);
     let calibration = calibrate_on(&mut executor, feed, settings, monitor)?;
     executor.restart()?;
-    let measurement = measure_on(executor, feed, &calibration, monitor)?;
+    let measurement = Run::new(executor, feed, &calibration).whole(None, monitor)?;
     Ok((calibration, measurement))
 }
 
-fn calibrate_on(
-    executor: &mut Executor<'_>,
-    mut feed: Feed<'_>,
-    settings: &Settings,
-    monitor: &dyn Monitor,
-) -> Result<Calibration> {
-    let (model, backend) = (executor.model, executor.backend);
-    let mut layers = chosen_layers(model, settings)?;
-    let probe = watchers(model, backend, layers.iter().map(|layer| (layer, Range::default)));
-    feed.limit = settings.calibrate.max(1).min(feed.limit);
-    let mut inputs = 0;
-    let stored = |layer: &MeasuredLayer| stored_activations(&model.graph, layer).is_some();
-    if settings.format == NumberFormat::Stored && layers.iter().all(stored) {
-        // The network says what its codes are.
-        feed.limit = 0;
-    }
-    feed.run(Stage::Calibrate, monitor, |samples| {
-        watched(executor, samples, &probe)?;
-        inputs += samples.len() as u64;
-        Ok(())
-    })?;
-    settle(model, backend.pool(), &mut layers, probe, settings.format);
-    Ok(Calibration { layers, inputs, settings: settings.clone() })
-}
-
-/// Gives `layers` the formats that follow from what `ranges` saw.
-fn settle(model: &Model, pool: &Pool, layers: &mut [MeasuredLayer], mut ranges: Watchers<Range>, format: NumberFormat) {
-    let stored = pool.map(layers.len(), |i| Range::of(&weights(&model.graph, &layers[i], format)));
-    for (layer, weights) in layers.iter_mut().zip(stored) {
-        let mut range = Range::default();
-        let watcher = ranges.take(layer.node, layer.inside);
-        watcher.into_parts().for_each(|part| range.merge(part));
-        layer.codings = [
-            format.coding(range, stored_activations(&model.graph, layer)),
-            format.coding(weights, stored_weights(&model.graph, layer)),
-        ];
-    }
-}
-
-/// Counters for inputs of one size, and how many of them were counted.
-struct Counting {
-    input: Shape,
-    operands: Operands,
-    probe: Watchers<Counter>,
-    images: u64,
-}
-
-impl Counting {
-    /// Moves what was counted to the tallies, which are made when they are needed first: as a rule when the engine needs its
-    /// memory no more.
-    fn finish(
-        self,
-        calibration: &Calibration,
-        model: &Model,
-        backend: &Backend,
-        tallies: &mut Vec<LayerTally>,
-    ) -> Result<()> {
-        if tallies.is_empty() {
-            *tallies = calibration.tallies(model, backend)?;
-        }
-        let mut counters = self.probe;
-        for first in self.operands.firsts() {
-            let layer = &calibration.layers[first];
-            let watcher = counters.take(layer.node, layer.inside);
-            let sums = watcher.into_parts().map(Counter::into_sums).reduce(|mut sums, part| {
-                sums.merge(&part);
-                sums
-            });
-            let mut sums = sums.expect("there is a worker");
-            for reader in self.operands.readers(first) {
-                sums.classes = Arc::new(self.operands.classes_of(reader, &sums.classes));
-                tallies[reader].add(&self.operands.shapes[reader], self.images, &sums);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Counts every input of `data` (up to the settings' limit) in the formats of `calibration`.
+/// Counts every input of `data` (up to the settings' limit, and in their shard) in the formats of `calibration`.
 ///
 /// # Errors
-/// As [`calibrate`].
+/// As [`super::calibrate()`].
 pub fn measure(
     model: &Model,
     backend: &Backend,
@@ -287,86 +52,325 @@ pub fn measure(
     calibration: &Calibration,
     monitor: &dyn Monitor,
 ) -> Result<Measurement> {
-    let (feed, executor) = prepare(model, backend, data, &calibration.settings);
-    measure_on(executor, feed, calibration, monitor)
+    measure_saving(model, backend, data, calibration, (None, None), monitor)
 }
 
-fn measure_on(
-    mut executor: Executor<'_>,
-    feed: Feed<'_>,
+/// [`measure`] that goes on from a checkpoint, if there is one, and saves others on its way.
+///
+/// # Errors
+/// As [`measure`]; [`crate::Error::Invalid`] for a checkpoint of another run; those of saving. An interrupted run saves what it
+/// has before it ends with [`Error::Interrupted`].
+pub fn measure_saving(
+    model: &Model,
+    backend: &Backend,
+    data: &Dataset,
     calibration: &Calibration,
+    (from, saving): (Option<Checkpoint>, Option<&Saving<'_>>),
     monitor: &dyn Monitor,
 ) -> Result<Measurement> {
-    let (model, backend, data) = (executor.model, executor.backend, feed.data);
-    let mut result = Measurement {
-        layers: Vec::new(),
-        inputs: 0,
-        skipped: 0,
-        digest: InputDigest::default(),
-        quality: score::start(model.card.task),
-        preprocessing: data.describe(),
-        notes: Vec::new(),
-    };
-    let mut counting: Option<Counting> = None;
-    let sequences = calibration.sequences(batch_of(data, &calibration.settings), data.goes_on());
-    let skipped = feed.run(Stage::Measure, monitor, |samples| {
-        let input = shape_of(&samples[0]);
-        if let Some(done) = counting.take_if(|counting| counting.input != input) {
-            done.finish(calibration, model, backend, &mut result.layers)?;
-        }
-        let counting = match &mut counting {
-            Some(counting) => counting,
-            none => {
-                let (probe, operands) = calibration
-                    .counters(model, backend, input, &sequences)
-                    .map_err(|error| error.of_input(&samples[0].id))?;
-                none.insert(Counting { input, operands, probe, images: 0 })
-            }
-        };
-        let outputs = watched(&mut executor, samples, &counting.probe)?;
-        counting.images += samples.len() as u64;
-        for (sample, output) in samples.iter().zip(outputs.each()) {
-            result.inputs += 1;
-            result.digest.add(&sample.digest);
-            score::add(&mut result.quality, model, sample, output, outputs.shape);
-        }
-        Ok(())
-    })?;
-    drop(executor);
-    match counting {
-        Some(done) => done.finish(calibration, model, backend, &mut result.layers)?,
-        None => result.layers = calibration.tallies(model, backend)?,
+    let (feed, executor) = prepare(model, backend, data, calibration.settings());
+    let mut run = Run::new(executor, feed, calibration);
+    if let Some(checkpoint) = from {
+        run.restore(checkpoint)?;
     }
-    for (tally, sequences) in result.layers.iter_mut().zip(&sequences) {
-        if let Some(sequences) = sequences {
-            tally.add_sequences(&sequences.snapshot());
-        }
-    }
-    result.skipped = skipped as u64;
-    result.notes = data.notes();
-    Ok(result)
+    run.whole(saving, monitor)
 }
 
-fn prepare<'a>(
+/// When checkpoints are saved, and how.
+pub struct Saving<'a> {
+    /// After so many inputs, and where the run is stopped.
+    pub every: usize,
+    /// Saves one.
+    pub save: &'a dyn Fn(&Checkpoint) -> Result<()>,
+}
+
+/// A run on its way.
+struct Run<'a> {
+    executor: Executor<'a>,
+    feed: Feed<'a>,
+    calibration: &'a Calibration,
+    /// What is counted along sequences, of layers that have such.
+    sequences: Vec<Option<Arc<Sequences>>>,
+    /// Of the whole listing the inputs that are this run's, and the next of them.
+    inputs: Range<usize>,
+    next: usize,
+    tallies: Vec<LayerTally>,
+    /// Each input by itself.
+    single: Inputs,
+    /// When enough is known; a part of a run does not know it.
+    until: Option<Until>,
+    measured: u64,
+    skipped: u64,
+    turned: u64,
+    digest: InputDigest,
+    keys: Vec<u64>,
+    quality: Quality,
+}
+
+impl<'a> Run<'a> {
+    fn new(executor: Executor<'a>, feed: Feed<'a>, calibration: &'a Calibration) -> Self {
+        let settings = calibration.settings();
+        let inputs = feed.shard(settings.shard);
+        Self {
+            sequences: calibration.sequences(batch_of(feed.data, settings), feed.data.goes_on()),
+            next: inputs.start,
+            inputs,
+            tallies: Vec::new(),
+            single: Inputs::new(calibration, feed.data.streams()),
+            until: settings.until.filter(|_| settings.shard.is_none()),
+            measured: 0,
+            skipped: 0,
+            turned: 0,
+            digest: InputDigest::default(),
+            keys: Vec::new(),
+            quality: score::start(executor.model.card.task),
+            executor,
+            feed,
+            calibration,
+        }
+    }
+
+    /// Runs to the end, saving on the way.
+    fn whole(mut self, saving: Option<&Saving<'_>>, monitor: &dyn Monitor) -> Result<Measurement> {
+        if self.feed.data.goes_on() && self.next == self.inputs.start && self.next > 0 {
+            self.lead_in(monitor)?;
+        }
+        let every = saving.map_or(usize::MAX, |saving| saving.every.max(1));
+        // Whether enough was seen is asked where batches of the whole run end.
+        let whole = if self.until.is_some() { self.feed.batch() } else { self.feed.data.together().unwrap_or(1) };
+        let every = every.checked_next_multiple_of(whole).unwrap_or(usize::MAX);
+        while self.next < self.inputs.end && !self.has_seen_enough() {
+            let end = self.next.saturating_add(every).min(self.inputs.end);
+            let stopped = self.count(self.next..end, monitor)?;
+            if let Some(saving) = saving {
+                (saving.save)(&self.checkpoint()?)?;
+            }
+            if stopped {
+                return Err(Error::Interrupted);
+            }
+        }
+        self.measurement()
+    }
+
+    /// Brings the states of recurrent layers to where this run's inputs begin; nothing of it is counted.
+    fn lead_in(&mut self, monitor: &dyn Monitor) -> Result<()> {
+        let (mut tallies, quality) = (Vec::new(), self.quality.clone());
+        std::mem::swap(&mut self.tallies, &mut tallies);
+        if self.count(0..self.inputs.start, monitor)? {
+            return Err(Error::Interrupted);
+        }
+        (self.measured, self.skipped, self.turned, self.digest) = (0, 0, 0, InputDigest::default());
+        (self.tallies, self.quality, self.next) = (tallies, quality, self.inputs.start);
+        self.single = Inputs::new(self.calibration, self.feed.data.streams());
+        self.keys.clear();
+        Ok(())
+    }
+
+    /// Counts `inputs`, or as many of them as there are before the run is stopped, which is true then.
+    fn count(&mut self, inputs: Range<usize>, monitor: &dyn Monitor) -> Result<bool> {
+        let Self { executor, feed, calibration, sequences, tallies, single, until, .. } = self;
+        let (model, backend, settings) = (executor.model, executor.backend, calibration.settings());
+        if tallies.is_empty() {
+            *tallies = calibration.tallies(model, backend)?;
+        }
+        let mut counting: Option<Counting> = None;
+        let enough = Cell::new(false);
+        let monitor = Watched { monitor, enough: &enough };
+        let fed = feed.run(Stage::Measure, inputs, &monitor, |samples| {
+            let input = shape_of(&samples[0]);
+            if let Some(done) = counting.take_if(|counting| counting.input != input) {
+                done.finish(calibration, tallies);
+            }
+            let counting = match &mut counting {
+                Some(counting) => counting,
+                none => {
+                    let new = Counting::new(calibration, tallies, model, backend, input, sequences);
+                    none.insert(new.map_err(|error| error.of_input(&samples[0].id))?)
+                }
+            };
+            let context = Context { calibration, tallies, pool: backend.pool() };
+            let keep = |inputs: usize| single.add(counting.take_inputs(calibration, backend.pool(), inputs), context);
+            let outputs = watched(executor, samples, &counting.probe, keep)?;
+            counting.images += samples.len() as u64;
+            for (sample, output) in samples.iter().zip(outputs.each()) {
+                self.measured += 1;
+                self.turned += u64::from(sample.turned);
+                self.digest.add(&sample.digest);
+                self.keys.push(sample.key());
+                score::add(&mut self.quality, model, sample, output, outputs.shape);
+            }
+            enough.set(until.is_some_and(|until| single.is_enough(&until, settings.min_one)));
+            Ok(())
+        })?;
+        if let Some(done) = counting {
+            done.finish(calibration, tallies);
+        }
+        self.take_sequences()?;
+        self.next = fed.next;
+        self.skipped += fed.skipped as u64;
+        Ok(fed.stopped && !enough.get())
+    }
+
+    /// Whether the interval that the run is to go on to is reached.
+    fn has_seen_enough(&self) -> bool {
+        let min_one = self.calibration.settings().min_one;
+        self.until.is_some_and(|until| self.single.is_enough(&until, min_one))
+    }
+
+    /// Moves what was counted along sequences to the tallies.
+    fn take_sequences(&mut self) -> Result<()> {
+        if self.tallies.is_empty() {
+            self.tallies = self.calibration.tallies(self.executor.model, self.executor.backend)?;
+        }
+        self.calibration.make_room(&mut self.tallies);
+        for (tally, sequences) in self.tallies.iter_mut().zip(&self.sequences) {
+            if let Some(sequences) = sequences {
+                tally.add_sequences(sequences.take_sums().iter().map(Vec::as_slice));
+            }
+        }
+        Ok(())
+    }
+
+    fn measurement(mut self) -> Result<Measurement> {
+        self.take_sequences()?;
+        let context =
+            Context { calibration: self.calibration, tallies: &self.tallies, pool: self.executor.backend.pool() };
+        self.single.end(context);
+        let mut provenance = self.provenance();
+        if let (Some(until), true) = (self.until, self.next < self.inputs.end) {
+            let (seen, listed) = (self.next - self.inputs.start, self.inputs.len());
+            let (share, name) = (until.share * 100.0, until.name());
+            provenance
+                .notes
+                .push(format!("the run ended after {seen} of {listed} inputs: {name} was known to {share} %"));
+        }
+        let Self { calibration, measured, skipped, turned, digest, mut keys, quality, tallies, single, .. } = self;
+        let layers = calibration.layers.iter().zip(tallies).map(|(layer, tally)| LayerCounts {
+            name: layer.name.clone(),
+            kind: layer.kind.to_owned(),
+            codings: layer.codings,
+            tally,
+        });
+        keys.sort_unstable();
+        Ok(Measurement {
+            provenance,
+            layers: layers.collect(),
+            inputs: measured,
+            skipped,
+            turned,
+            digest,
+            keys,
+            quality,
+            spread: single.spread,
+        })
+    }
+
+    /// Where the counts come from.
+    fn provenance(&self) -> Provenance {
+        let Self { executor, feed, calibration, quality, .. } = self;
+        provenance(executor.model, executor.backend, feed.data, calibration, quality)
+    }
+
+    /// Where the run stands.
+    fn checkpoint(&self) -> Result<Checkpoint> {
+        let Self { executor, calibration, quality, .. } = self;
+        let layers = calibration.layers.iter().zip(&self.tallies).map(|(layer, tally)| LayerCounts {
+            name: layer.name.clone(),
+            kind: layer.kind.to_owned(),
+            codings: layer.codings,
+            tally: tally.clone(),
+        });
+        let mut keys = self.keys.clone();
+        keys.sort_unstable();
+        let states = |sequences: &Option<Arc<Sequences>>| sequences.as_ref().map(|sequences| sequences.states());
+        Ok(Checkpoint {
+            measurement: Measurement {
+                provenance: self.provenance(),
+                layers: layers.collect(),
+                inputs: self.measured,
+                skipped: self.skipped,
+                turned: self.turned,
+                digest: self.digest,
+                keys,
+                quality: quality.clone(),
+                spread: self.single.spread.clone(),
+            },
+            open: self.single.open.clone(),
+            next: self.next,
+            inputs: self.inputs.clone(),
+            states: executor.states().to_vec(),
+            sequences: self.sequences.iter().map(states).collect(),
+        })
+    }
+
+    /// Goes on where `checkpoint` stands.
+    fn restore(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        let facts = self.provenance();
+        checkpoint.check(&facts, &self.inputs, &self.single.spread, &self.single.open)?;
+        let Checkpoint { measurement, next, states, sequences, open, .. } = checkpoint;
+        self.single.restore(next - self.inputs.start, open, measurement.spread);
+        for (own, states) in self.sequences.iter().zip(sequences) {
+            if let (Some(own), Some(states)) = (own, states) {
+                own.restore(states);
+            }
+        }
+        self.executor.set_states(states);
+        self.tallies = measurement.layers.into_iter().map(|layer| layer.tally).collect();
+        (self.measured, self.skipped, self.turned) = (measurement.inputs, measurement.skipped, measurement.turned);
+        self.digest = measurement.digest;
+        (self.keys, self.quality, self.next) = (measurement.keys, measurement.quality, next);
+        Ok(())
+    }
+}
+
+/// A monitor that stops when enough was seen, too.
+struct Watched<'a> {
+    monitor: &'a dyn Monitor,
+    enough: &'a Cell<bool>,
+}
+
+impl Monitor for Watched<'_> {
+    fn progress(&self, stage: Stage, done: usize, total: usize) {
+        self.monitor.progress(stage, done, total);
+    }
+
+    fn stop(&self) -> bool {
+        self.enough.get() || self.monitor.stop()
+    }
+}
+
+pub(super) fn prepare<'a>(
     model: &'a Model,
     backend: &'a Backend,
     data: &'a Dataset,
     settings: &Settings,
 ) -> (Feed<'a>, Executor<'a>) {
     let limit = settings.limit.unwrap_or(usize::MAX);
-    let feed = Feed { data, pool: backend.pool(), limit, batch: settings.batch, skip_bad: settings.skip_bad };
+    // Where batches of a text end must not depend on the threads if that decides where a run ends.
+    let batch = if settings.until.is_some() && data.together().is_some() { 1 } else { settings.batch };
+    let feed = Feed { data, pool: backend.pool(), limit, batch, skip_bad: settings.skip_bad };
     (feed, Executor::new(model, backend, batch_of(data, settings), data.goes_on()))
 }
 
 /// How many inputs run at a time.
-fn batch_of(data: &Dataset, settings: &Settings) -> usize {
+pub(super) fn batch_of(data: &Dataset, settings: &Settings) -> usize {
     data.together().unwrap_or_else(|| settings.batch.min(data.len()).max(1))
 }
 
-/// Runs `samples` under `probe`, and stops at the first NaN or infinity that it meets.
-fn watched<T: Accumulate>(executor: &mut Executor<'_>, samples: &[Sample], probe: &Watchers<T>) -> Result<Outputs> {
+/// Runs `samples` under `probe`, and stops at the first NaN or infinity that it meets. Of as many as ran together `ran` is told
+/// the number.
+pub(super) fn watched<T: Accumulate>(
+    executor: &mut Executor<'_>,
+    samples: &[Sample],
+    probe: &Watchers<T>,
+    mut ran: impl FnMut(usize),
+) -> Result<Outputs> {
     let graph = &executor.model.graph;
-    let outputs = executor.run(samples, Some(probe), |samples| probe.check(graph, samples))?;
+    let outputs = executor.run(samples, Some(probe), |samples| {
+        probe.check(graph, samples)?;
+        ran(samples.len());
+        Ok(())
+    })?;
     check(samples, &outputs)?;
     Ok(outputs)
 }
@@ -384,7 +388,7 @@ pub fn predict(
     mut each: impl FnMut(&Sample, &[f32], Shape) -> Result<()>,
 ) -> Result<usize> {
     let (feed, mut executor) = prepare(model, backend, data, settings);
-    feed.run(Stage::Predict, monitor, |samples| {
+    feed.all(Stage::Predict, monitor, |samples| {
         let outputs = executor.run(samples, None, |_| Ok(()))?;
         check(samples, &outputs)?;
         samples.iter().zip(outputs.each()).try_for_each(|(sample, output)| each(sample, output, outputs.shape))

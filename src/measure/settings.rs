@@ -2,6 +2,8 @@
 
 use crate::format::NumberFormat;
 use crate::kernels::count::Encoder;
+use crate::metrics::{self, Kind, Metric, Which};
+use crate::tally::Padding;
 
 /// How much is counted of the operands that enter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,32 @@ impl Statistics {
     }
 }
 
+/// When a run has seen enough: when the network's value of a metric, padding counted, is known to within a share of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Until {
+    /// A metric that is kept by input.
+    pub metric: &'static Metric,
+    /// Half the width of its 95 % interval over its value.
+    pub share: f64,
+}
+
+impl Until {
+    /// Inputs (of texts, blocks of segments) before which no interval is believed.
+    pub const LEAST: u64 = 30;
+
+    /// The name of the ratio that decides.
+    pub(super) fn ratio(&self, min_one: bool) -> String {
+        let padding = (self.metric.kind == Kind::Work).then_some(Padding::With);
+        metrics::ratio_name(self.metric, padding, min_one)
+    }
+
+    /// The metric's name, with its operand's letter if it is of one.
+    pub fn name(&self) -> String {
+        let letter = if self.metric.is_of_operands() { Which::Activations.letter() } else { "" };
+        format!("{letter}{}{}", if letter.is_empty() { "" } else { "." }, self.metric.name)
+    }
+}
+
 /// What is measured, and in which numbers.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -43,6 +71,10 @@ pub struct Settings {
     pub batch: usize,
     /// Only the first so many inputs.
     pub limit: Option<usize>,
+    /// Only part `i` of `n` (from 1) of these.
+    pub shard: Option<(usize, usize)>,
+    /// Stop before the last where this is reached.
+    pub until: Option<Until>,
     /// Only layers whose name it matches.
     pub layers: Option<regex::Regex>,
     /// Whether inputs that cannot be decoded are left out or end the run.
@@ -59,6 +91,8 @@ impl Default for Settings {
             calibrate: 32,
             batch: 8,
             limit: None,
+            shard: None,
+            until: None,
             layers: None,
             skip_bad: false,
         }

@@ -1,62 +1,192 @@
-//! Definitions: pure functions of a layer's tally, one file a family. Integers until the last division.
+//! Definitions: each metric is a pure function of a layer's counts, with its words beside it. Integers until the last division.
+//!
+//! A metric is an entry of one file here, and the file a name in the list below. Formats, columns, `explain`, the schema and
+//! the reference page are made of the list.
 
-mod operand;
-mod potentials;
-mod recurrent;
-mod work;
+mod cells;
+mod interval;
+mod sampled;
+mod student;
+mod subject;
+mod value;
 
-pub use operand::{activations, sum_operands, weights};
-pub use potentials::{POTENTIALS, potentials, sum_potentials};
-pub use recurrent::recurrent;
-pub use work::{macs, sum_macs};
+pub use cells::{Cell, Cells};
+pub use interval::Interval;
+pub use sampled::{Sampled, name as ratio_name};
+pub use subject::{Operand, Options, Subject, Which};
+pub use value::{Fraction, Kind, Value, pool};
 
-use crate::kernels::count::GroupSums;
-use crate::tally::LayerTally;
-
-/// `a / b`, nothing where `b` is 0.
-fn ratio(a: u128, b: u128) -> Option<f64> {
-    (b != 0).then(|| a as f64 / b as f64)
+/// One metric.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its dotted name, the same in every format. Of metrics of an operand it stands behind the operand's letter where one
+    /// word must hold both: `a.zeros`, `w.zeros`.
+    pub name: &'static str,
+    /// Heading of its column, in up to two lines; a metric of an operand gets the operand's short name behind it.
+    pub heading: &'static str,
+    /// What it means.
+    pub definition: &'static str,
+    /// How it is computed.
+    pub formula: &'static str,
+    /// The unit of its value.
+    pub unit: &'static str,
+    /// Where the definition comes from, or which design exploits it.
+    pub source: &'static str,
+    /// What must be counted for it.
+    pub needs: Needs,
+    /// What hardware can do with it.
+    pub allows: Allows,
+    /// The kind of its values.
+    pub kind: Kind,
+    /// How people are shown it.
+    pub show: Show,
+    /// Whether charging at least one step for a MAC changes it.
+    pub min_one: bool,
+    /// An example worked by hand, if there is one.
+    pub example: &'static str,
+    /// The function.
+    pub compute: Compute,
 }
 
-/// What one input channel and the filters it meets have at one tap: every sum over MACs is a sum over these of a
-/// product of a sum over windows and a sum over filters (METRICS section 5, "Exactness").
-struct Tap {
-    /// Windows, over all inputs.
-    windows: u128,
-    /// Windows whose tap lies inside the tensor.
-    inside: u128,
-    /// Filters.
-    filters: u128,
-    /// Sums over windows of non-zeros, widths, terms, and widths of non-zeros' groups of 16.
-    nonzero: u128,
-    width: u128,
-    terms: u128,
-    nonzero_g16: u128,
-    /// Sums over windows of widths of the groups that hold the value.
-    groups: GroupSums,
-    /// Sums over filters.
-    weight: crate::tally::TapSums,
+/// What must be counted for a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needs {
+    /// Zeros, extremes and widths.
+    Values,
+    /// Terms, and how often each code is seen.
+    Full,
 }
 
-/// Every tap of every channel.
-fn taps(tally: &LayerTally) -> impl Iterator<Item = Tap> {
-    use crate::kernels::count::{NONZERO, NONZERO_G16, TERMS, WIDTH};
-    let sums = &tally.activations;
-    let taps = sums.inside.len();
-    (0..sums.channels).flat_map(move |c| {
-        (0..taps).map(move |tap| {
-            let lane = |which: usize| u128::from(sums.taps[c * taps + tap][which]);
-            Tap {
-                windows: sums.windows.into(),
-                inside: sums.inside[tap].into(),
-                filters: tally.shape.filters() as u128,
-                nonzero: lane(NONZERO),
-                width: lane(WIDTH),
-                terms: lane(TERMS),
-                nonzero_g16: lane(NONZERO_G16),
-                groups: sums.groups[c / 16 * taps + tap],
-                weight: tally.weights.taps[c * taps + tap],
-            }
-        })
-    })
+impl Needs {
+    /// Its name, that of the level of statistics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Values => "values",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// What hardware can do with what a metric shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allows {
+    /// Nothing: it describes.
+    Nothing,
+    /// Switch off the multiplier for a cycle: energy, no time.
+    Gating,
+    /// Leave the work out: energy and time.
+    Skipping,
+    /// Store and move fewer bits.
+    Compression,
+}
+
+impl Allows {
+    /// As `explain` prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Gating => "gating",
+            Self::Skipping => "skipping",
+            Self::Compression => "compression",
+        }
+    }
+}
+
+/// How a value is printed for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// Four digits and a prefix: `1.234 M`.
+    Count,
+    /// A percentage.
+    Percent,
+    /// Two decimals.
+    Mean,
+    /// Four significant digits.
+    Real,
+    /// Three significant digits: how many times less work.
+    Times,
+}
+
+/// Finds a pooled value by the name of its metric.
+pub type ByName<'a> = dyn Fn(&str) -> Option<Value> + 'a;
+
+/// How a metric is computed.
+#[derive(Clone, Copy, Debug)]
+pub enum Compute {
+    /// Of a layer, a gate or some steps; pooled for the network.
+    Layer(fn(&Subject<'_>) -> Option<Value>),
+    /// Of each operand of these; pooled for the network.
+    Operand(fn(&Operand<'_>) -> Option<Value>),
+    /// Of the pooled values, found by name, and the number of inputs.
+    Pooled(fn(&ByName<'_>, u64) -> Option<Value>),
+}
+
+impl Metric {
+    /// What most entries share: to be filled in.
+    pub const BASE: Self = Self {
+        name: "",
+        heading: "",
+        definition: "",
+        formula: "",
+        unit: "",
+        source: "METRICS section 4",
+        needs: Needs::Values,
+        allows: Allows::Nothing,
+        kind: Kind::Count,
+        show: Show::Count,
+        min_one: false,
+        example: "",
+        compute: Compute::Layer(|_| None),
+    };
+
+    /// Whether it is of operands.
+    pub fn is_of_operands(&self) -> bool {
+        matches!(self.compute, Compute::Operand(_))
+    }
+}
+
+/// Names the files of the list, in the order in which their metrics are printed.
+macro_rules! list {
+    ($($file:ident),* $(,)?) => {
+        $(mod $file;)*
+        /// The metrics, file by file.
+        const FILES: &[&[Metric]] = &[$($file::METRICS),*];
+    };
+}
+
+list![work, values, zeros, range, widths, bits, terms, entropy, channels, potentials, temporal];
+
+/// All metrics, in the order in which they are printed.
+pub fn all() -> impl Iterator<Item = &'static Metric> {
+    FILES.iter().copied().flatten()
+}
+
+/// The metric of that name. A potential's may be given without its first word: `W+A`.
+pub fn find(name: &str) -> Option<&'static Metric> {
+    let exact = |name: &str| all().find(|metric| metric.name == name);
+    exact(name).or_else(|| exact(&format!("potential.{name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_its_own_name_and_all_its_words() {
+        let mut names: Vec<&str> = all().map(|metric| metric.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        for metric in all() {
+            let words = [metric.heading, metric.definition, metric.formula, metric.unit, metric.source];
+            assert!(words.iter().all(|word| !word.is_empty()), "{}: {words:?}", metric.name);
+            assert!(metric.heading.lines().count() <= 2, "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn potentials_are_found_by_their_short_names() {
+        assert_eq!(find("W+A").map(|metric| metric.name), Some("potential.W+A"));
+        assert_eq!(find("potential.Ap.g16").map(|metric| metric.name), Some("potential.Ap.g16"));
+        assert!(find("nothing").is_none());
+    }
 }

@@ -1,128 +1,196 @@
-//! Potentials: the ideal work left if a source of ineffectual work is exploited (METRICS section 5).
+//! Potentials: the work of a dense design over the ideal work left if a source of ineffectual work is exploited (METRICS
+//! section 5).
 
-use super::{Tap, ratio, taps};
-use crate::kernels::count::MAX_WIDTH;
-use crate::report::document::{Potential, Potentials, Work};
-use crate::tally::LayerTally;
+use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Show, Subject, Value, Which};
+use crate::tally::{Padding, Products};
 
-/// Names in report order, each with what it exploits and the cost of one MAC (a, w) in bit products; a dense MAC costs
-/// `Ba·Bw`. `min-one` charges each serial factor of a MAC that is not skipped as a zero operand at least one step.
-pub const POTENTIALS: [(&str, &str); 19] = [
-    ("A", "zero activations (Cnvlutin): 0 if a = 0, else Ba·Bw"),
-    ("W", "zero weights: 0 if w = 0, else Ba·Bw"),
-    ("W+A", "zeros of both (SCNN): 0 if either is 0, else Ba·Bw"),
-    ("Ap.layer", "one activation width a layer (Stripes): p(a)·Bw"),
-    ("Ap.g16", "activation width of groups of 16 (Dynamic Stripes, ShapeShifter): width(g16 of a)·Bw"),
-    ("Ap.g64", "activation width of groups of 64: width(g64 of a)·Bw"),
-    ("Ap.g256", "activation width of groups of 256: width(g256 of a)·Bw"),
-    ("Ap.value", "activation width of each value, the bound: width(a)·Bw"),
-    ("Wp.layer", "one weight width a layer: Ba·p(w)"),
-    ("Wp.g16", "weight width of groups of 16: Ba·width(g16 of w)"),
-    ("Wp.value", "weight width of each value: Ba·width(w)"),
-    ("Wp+Ap", "both widths (Loom): width(g16 of a)·p(w)"),
-    ("Ae", "effectual activation terms (Pragmatic): terms(a)·Bw"),
-    ("We", "effectual weight terms: Ba·terms(w)"),
-    ("We+Ae", "effectual terms of both (Laconic): terms(a)·terms(w)"),
-    ("W+Ap", "zero weights, activation width (Tactical): 0 if w = 0, else width(g16 of a)·Bw"),
-    ("W+Ae", "zero weights, activation terms (Tactical): 0 if w = 0, else terms(a)·Bw"),
-    ("W+A+Ap", "zeros of both, then width: 0 if either is 0, else width(g16 of a)·Bw"),
-    ("W+A+Ae", "zeros of both, then terms: 0 if either is 0, else terms(a)·Bw"),
-];
-
-/// Widths of the formats and of the layer's operands.
-#[derive(Clone, Copy)]
-struct Widths {
-    /// Baseline width of activations and weights.
-    base: [u128; 2],
-    /// Largest width of an activation and of a weight.
-    layer: [u128; 2],
-    /// Whether a serial factor takes at least one step.
+/// What the costs of a layer's MACs are made of.
+struct Costs<'a> {
+    /// Sums over MACs.
+    sums: &'a Products,
+    /// Which of them count.
+    padding: Padding,
+    /// Baseline widths.
+    ba: u128,
+    bw: u128,
+    /// Widths of the layer.
+    pa: u128,
+    pw: u128,
+    /// Whether a serial factor of a MAC that is not skipped as a zero operand takes at least one step.
     min_one: bool,
 }
 
-impl Widths {
-    /// Costs of the MACs of one tap in the order of [`POTENTIALS`]; `positions` of its windows count.
-    fn costs(&self, tap: &Tap, positions: u128) -> [u128; 19] {
-        let [ba, bw] = self.base;
-        // One more for each position, value or pair whose cost would be nothing.
-        let at_least = |sum: u128, nothing: u128| if self.min_one { sum + nothing } else { sum };
-        let layer = self.layer.map(|p| if self.min_one { p.max(1) } else { p });
-        let outside = positions - tap.inside.min(positions);
-        let filters = tap.filters;
-        let weight = |sum: u64| u128::from(sum);
-        let (nw, na) = (weight(tap.weight.nonzero), tap.nonzero);
-        let [g16, g64, g256] = [0, 1, 2]
-            .map(|size| at_least(u128::from(tap.groups.width[size]), u128::from(tap.groups.zero[size]) + outside));
-        let terms = at_least(tap.terms, positions - na);
-        let loom = match self.layer[1] {
-            0 => at_least(0, positions),
-            p => at_least(u128::from(tap.groups.width[0]) * p, u128::from(tap.groups.zero[0]) + outside),
-        };
-        [
-            na * filters * ba * bw,
-            positions * nw * ba * bw,
-            na * nw * ba * bw,
-            positions * filters * layer[0] * bw,
-            g16 * filters * bw,
-            g64 * filters * bw,
-            g256 * filters * bw,
-            at_least(tap.width, positions - na) * filters * bw,
-            positions * filters * ba * layer[1],
-            positions * at_least(weight(tap.weight.g16), weight(tap.weight.g16_zero)) * ba,
-            positions * at_least(weight(tap.weight.width), filters - nw) * ba,
-            loom * filters,
-            terms * filters * bw,
-            positions * at_least(weight(tap.weight.terms), filters - nw) * ba,
-            at_least(tap.terms * weight(tap.weight.terms), positions * filters - na * nw),
-            g16 * nw * bw,
-            terms * nw * bw,
-            tap.nonzero_g16 * nw * bw,
-            tap.terms * nw * bw,
-        ]
+impl Costs<'_> {
+    fn dense(&self) -> u128 {
+        self.sums.dense.of(self.padding)
+    }
+
+    /// MACs whose activation is outside the tensor.
+    fn outside(&self) -> u128 {
+        self.dense() - self.sums.dense.of(Padding::Without)
+    }
+
+    /// MACs of a non-zero weight.
+    fn w(&self) -> u128 {
+        self.sums.w.of(self.padding)
+    }
+
+    /// `sum`, and a step for each of `nothing` MACs that would cost nothing, where all cost at least one.
+    fn at_least(&self, sum: u128, nothing: u128) -> u128 {
+        if self.min_one { sum + nothing } else { sum }
+    }
+
+    /// A layer's width as a serial engine takes it.
+    fn layer(&self, width: u128) -> u128 {
+        if self.min_one { width.max(1) } else { width }
+    }
+
+    /// Widths of activations' groups of 16, 64 or 256.
+    fn groups(&self, widths: u128, zero: u128) -> u128 {
+        self.at_least(widths, zero + self.outside())
+    }
+
+    fn a_terms(&self) -> u128 {
+        self.at_least(self.sums.a_terms, self.dense() - self.sums.a)
     }
 }
 
-/// The layer's potentials for baseline widths `bits` of activations and weights.
-pub fn potentials(tally: &LayerTally, bits: [u32; 2], min_one: bool) -> Potentials {
-    let values = [&tally.activations.values, &tally.weights.values];
-    let layer = values.map(|values| super::operand::layer_width(values).into());
-    let widths = Widths { base: bits.map(u128::from), layer, min_one };
-    let mut sums = [[(0u128, 0u128); 19]; 2];
-    for tap in taps(tally) {
-        for (sums, positions) in sums.iter_mut().zip([tap.windows, tap.inside]) {
-            let baseline = positions * tap.filters * widths.base[0] * widths.base[1];
-            for (sum, cost) in sums.iter_mut().zip(widths.costs(&tap, positions)) {
-                *sum = (sum.0 + baseline, sum.1 + cost);
-            }
-        }
-    }
-    debug_assert!(widths.layer.iter().all(|&p| p <= MAX_WIDTH as u128));
-    let potential = |i: usize| Potential { with_padding: work(sums[0][i]), without_padding: work(sums[1][i]) };
-    // Terms of activations may not have been counted.
-    let terms = !tally.activations.values.codes.is_empty();
-    let known = POTENTIALS.iter().enumerate().filter(|(_, (name, _))| terms || !name.contains("Ae"));
-    Potentials(known.map(|(i, (name, _))| (*name, potential(i))).collect())
+/// Baseline over work, with padding and without.
+fn potential(subject: &Subject<'_>, work: impl Fn(&Costs<'_>) -> u128) -> Option<Value> {
+    let sums = &subject.products?;
+    let [ba, bw] = Which::ALL.map(|which| subject.bits(which));
+    // Of one input nobody knows the width of all: `Ap.layer` has no value then.
+    let [pa, pw] = Which::ALL.map(|which| subject.layer_width(which).unwrap_or(0));
+    let of = |padding| {
+        let costs = Costs { sums, padding, ba, bw, pa, pw, min_one: subject.options.min_one };
+        Fraction::new(costs.dense() * ba * bw, work(&costs))
+    };
+    Some(Value::Work(Padding::BOTH.map(of)))
 }
 
-fn work((baseline, work): (u128, u128)) -> Work {
-    Work { baseline, work, potential: ratio(baseline, work) }
+/// A potential of that name; `$work` is the sum of its costs, and `$of_all` whether these are of the width of all activations.
+macro_rules! of {
+    ($name:literal, $needs:ident, $source:literal, $definition:literal, $formula:literal, $work:expr) => {
+        of!($name, $needs, $source, $definition, $formula, $work, false)
+    };
+    ($name:literal, $needs:ident, $source:literal, $definition:literal, $formula:literal, $work:expr, $of_all:literal) => {
+        Metric {
+            name: concat!("potential.", $name),
+            heading: $name,
+            definition: concat!("dense work over work left if ", $definition),
+            formula: concat!("Σ Ba·Bw / Σ cost, cost = ", $formula),
+            unit: "ratio of bit products",
+            source: concat!("METRICS section 5", $source),
+            needs: Needs::$needs,
+            allows: Allows::Skipping,
+            kind: Kind::Work,
+            show: Show::Times,
+            min_one: true,
+            example: "",
+            compute: Compute::Layer(|subject| {
+                // Terms of activations may not have been counted.
+                let counted = Needs::$needs == Needs::Values || subject.has_terms();
+                let counted = counted && (!$of_all || subject.layer_width(Which::Activations).is_some());
+                counted.then(|| potential(subject, $work)).flatten()
+            }),
+        }
+    };
 }
 
-/// Ratios of sums over layers.
-pub fn sum_potentials<'a>(parts: impl IntoIterator<Item = &'a Potentials>) -> Potentials {
-    let mut sums: Vec<(&'static str, [(u128, u128); 2])> = Vec::new();
-    for part in parts {
-        // Every part has the same ones.
-        if sums.is_empty() {
-            sums = part.0.iter().map(|(name, _)| (*name, Default::default())).collect();
+pub(super) const METRICS: &[Metric] = &[
+    of!("A", Values, " (Cnvlutin)", "zero activations are skipped", "0 if a = 0, else Ba·Bw", |c| {
+        c.sums.a * c.ba * c.bw
+    }),
+    of!("W", Values, "", "zero weights are skipped", "0 if w = 0, else Ba·Bw", |c| c.w() * c.ba * c.bw),
+    of!("W+A", Values, " (SCNN)", "zeros of both operands are skipped", "0 if a = 0 or w = 0, else Ba·Bw", |c| {
+        c.sums.both * c.ba * c.bw
+    }),
+    of!(
+        "Ap.layer",
+        Values,
+        " (Stripes)",
+        "activations take the width of their layer",
+        "p(a)·Bw",
+        |c| c.dense() * c.layer(c.pa) * c.bw,
+        true
+    ),
+    of!(
+        "Ap.g16",
+        Values,
+        " (Dynamic Stripes, ShapeShifter)",
+        "activations take the width of their group of 16",
+        "width(g16 of a)·Bw",
+        |c| c.groups(c.sums.a_g16, c.sums.a_g16_zero) * c.bw
+    ),
+    of!("Ap.g64", Values, "", "activations take the width of their group of 64", "width(g64 of a)·Bw", |c| {
+        c.groups(c.sums.a_g64, c.sums.a_g64_zero) * c.bw
+    }),
+    of!("Ap.g256", Values, "", "activations take the width of their group of 256", "width(g256 of a)·Bw", |c| {
+        c.groups(c.sums.a_g256, c.sums.a_g256_zero) * c.bw
+    }),
+    of!("Ap.value", Values, "", "each activation takes its own width, the bound", "width(a)·Bw", |c| {
+        c.at_least(c.sums.a_width, c.dense() - c.sums.a) * c.bw
+    }),
+    of!("Wp.layer", Values, "", "weights take the width of their layer", "Ba·p(w)", |c| {
+        c.dense() * c.ba * c.layer(c.pw)
+    }),
+    of!("Wp.g16", Values, "", "weights take the width of their group of 16", "Ba·width(g16 of w)", |c| {
+        c.at_least(c.sums.w_g16.of(c.padding), c.sums.w_g16_zero.of(c.padding)) * c.ba
+    }),
+    of!("Wp.value", Values, "", "each weight takes its own width, the bound", "Ba·width(w)", |c| {
+        c.at_least(c.sums.w_width.of(c.padding), c.dense() - c.w()) * c.ba
+    }),
+    of!(
+        "Wp+Ap",
+        Values,
+        " (Loom)",
+        "weights take the width of their layer, activations that of their group of 16",
+        "width(g16 of a)·p(w)",
+        |c| match c.pw {
+            0 => c.at_least(0, c.dense()),
+            p => c.groups(c.sums.a_g16 * p, c.sums.a_g16_zero),
         }
-        for ((_, sum), (_, potential)) in sums.iter_mut().zip(&part.0) {
-            for (sum, part) in sum.iter_mut().zip([potential.with_padding, potential.without_padding]) {
-                *sum = (sum.0 + part.baseline, sum.1 + part.work);
-            }
+    ),
+    of!("Ae", Full, " (Bit-Pragmatic)", "only terms of activations take time", "terms(a)·Bw", |c| c.a_terms() * c.bw),
+    of!("We", Values, "", "only terms of weights take time", "Ba·terms(w)", |c| {
+        c.at_least(c.sums.w_terms.of(c.padding), c.dense() - c.w()) * c.ba
+    }),
+    of!("We+Ae", Full, " (Laconic)", "only terms of both operands take time", "terms(a)·terms(w)", |c| {
+        c.at_least(c.sums.terms, c.dense() - c.sums.both)
+    }),
+    of!(
+        "W+Ap",
+        Values,
+        " (Bit-Tactical TCLp)",
+        "zero weights are skipped, and activations take the width of their group of 16",
+        "0 if w = 0, else width(g16 of a)·Bw",
+        |c| {
+            let outside = c.w() - c.sums.w.of(Padding::Without);
+            c.at_least(c.sums.a_g16_w, c.sums.a_g16_zero_w + outside) * c.bw
         }
-    }
-    let potential =
-        |[with, without]: [(u128, u128); 2]| Potential { with_padding: work(with), without_padding: work(without) };
-    Potentials(sums.into_iter().map(|(name, sums)| (name, potential(sums))).collect())
-}
+    ),
+    of!(
+        "W+Ae",
+        Full,
+        " (Bit-Tactical TCLe)",
+        "zero weights are skipped, and only terms of activations take time",
+        "0 if w = 0, else terms(a)·Bw",
+        |c| c.at_least(c.sums.a_terms_w, c.w() - c.sums.both) * c.bw
+    ),
+    of!(
+        "W+A+Ap",
+        Values,
+        " (SCNNp)",
+        "zeros of both operands are skipped, and activations take the width of their group of 16",
+        "0 if a = 0 or w = 0, else width(g16 of a)·Bw",
+        |c| c.sums.a_g16_both * c.bw
+    ),
+    of!(
+        "W+A+Ae",
+        Full,
+        " (SCNNe)",
+        "zeros of both operands are skipped, and only terms of activations take time",
+        "0 if a = 0 or w = 0, else terms(a)·Bw",
+        |c| c.sums.a_terms_w * c.bw
+    ),
+];

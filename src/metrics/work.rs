@@ -1,39 +1,90 @@
 //! MACs by class (METRICS section 1).
 
-use super::taps;
-use crate::report::document::Macs;
-use crate::tally::LayerTally;
+use super::{Allows, Compute, Fraction, Kind, Metric, Show, Subject, Value};
+use crate::tally::{Padding, Products};
 
-/// Every MAC of the layer in exactly one class: padding; both operands zero; only the activation; only the weight;
-/// neither.
-pub fn macs(tally: &LayerTally) -> Macs {
-    let mut macs = Macs::default();
-    for tap in taps(tally) {
-        let zero_windows = tap.inside - tap.nonzero;
-        let nonzero_filters = u128::from(tap.weight.nonzero);
-        let zero_filters = tap.filters - nonzero_filters;
-        macs.dense += count(tap.windows * tap.filters);
-        macs.padding += count((tap.windows - tap.inside) * tap.filters);
-        macs.zero_both += count(zero_windows * zero_filters);
-        macs.zero_activation += count(zero_windows * nonzero_filters);
-        macs.zero_weight += count(tap.nonzero * zero_filters);
-        macs.effectual += count(tap.nonzero * nonzero_filters);
-    }
-    macs
-}
+const BASE: Metric = Metric { unit: "fraction of MACs", source: "METRICS section 1", show: Show::Percent, kind: Kind::Work, ..Metric::BASE };
 
-fn count(macs: u128) -> u64 {
-    u64::try_from(macs).expect("fewer than 2^64 MACs: half a million years of one core")
-}
+pub(super) const METRICS: &[Metric] = &[
+    Metric {
+        name: "macs.per_input",
+        kind: Kind::Number,
+        heading: "MACs\n/input",
+        definition: "multiply-accumulates of one input",
+        formula: "macs / inputs",
+        unit: "MACs per input",
+        show: Show::Count,
+        compute: Compute::Pooled(|value, inputs| match value("macs")? {
+            Value::Count(macs) => Some(Value::Derived(macs.checked_div(inputs.into())? as f64)),
+            _ => None,
+        }),
+        ..BASE
+    },
+    Metric {
+        name: "macs",
+        kind: Kind::Count,
+        heading: "MACs",
+        definition: "multiply-accumulates of all inputs, padding included",
+        formula: "convolution: N·K·P·Q·(C/groups)·R·S; transposed: N·C·H·W·(K/groups)·R·S",
+        unit: "MACs",
+        show: Show::Count,
+        compute: Compute::Layer(|subject| Some(Value::Count(subject.products?.dense.of(Padding::With)))),
+        ..BASE
+    },
+    Metric {
+        name: "macs.padding",
+        heading: "padding\nMACs",
+        definition: "MACs whose activation is read from outside the tensor",
+        formula: "MACs(padding) / MACs",
+        allows: Allows::Skipping,
+        compute: Compute::Layer(|subject| {
+            let dense = subject.products?.dense;
+            share(subject, |_, padding| dense.of(padding) - dense.of(Padding::Without))
+        }),
+        ..BASE
+    },
+    Metric {
+        name: "macs.zero_both",
+        heading: "both\nzero",
+        definition: "MACs of a zero activation inside the tensor and a zero weight",
+        formula: "MACs(a = 0, w = 0) / MACs",
+        allows: Allows::Skipping,
+        compute: Compute::Layer(|subject| {
+            share(subject, |sums, _| sums.dense.of(Padding::Without) + sums.both - sums.w.of(Padding::Without) - sums.a)
+        }),
+        ..BASE
+    },
+    Metric {
+        name: "macs.zero_activation",
+        heading: "act zero\nMACs",
+        definition: "MACs of a zero activation inside the tensor and a non-zero weight",
+        formula: "MACs(a = 0, w ≠ 0) / MACs",
+        allows: Allows::Skipping,
+        compute: Compute::Layer(|subject| share(subject, |sums, _| sums.w.of(Padding::Without) - sums.both)),
+        ..BASE
+    },
+    Metric {
+        name: "macs.zero_weight",
+        heading: "wt zero\nMACs",
+        definition: "MACs of a non-zero activation and a zero weight",
+        formula: "MACs(a ≠ 0, w = 0) / MACs",
+        allows: Allows::Skipping,
+        compute: Compute::Layer(|subject| share(subject, |sums, _| sums.a - sums.both)),
+        ..BASE
+    },
+    Metric {
+        name: "macs.effectual",
+        heading: "effectual\nMACs",
+        definition: "MACs of two non-zero operands",
+        formula: "MACs(a ≠ 0, w ≠ 0) / MACs",
+        compute: Compute::Layer(|subject| share(subject, |sums, _| sums.both)),
+        ..BASE
+    },
+];
 
-/// Sums over layers.
-pub fn sum_macs<'a>(parts: impl IntoIterator<Item = &'a Macs>) -> Macs {
-    parts.into_iter().fold(Macs::default(), |a, b| Macs {
-        dense: a.dense + b.dense,
-        padding: a.padding + b.padding,
-        zero_both: a.zero_both + b.zero_both,
-        zero_activation: a.zero_activation + b.zero_activation,
-        zero_weight: a.zero_weight + b.zero_weight,
-        effectual: a.effectual + b.effectual,
-    })
+/// `part` of the dense MACs, with padding and without.
+fn share(subject: &Subject<'_>, part: impl Fn(&Products, Padding) -> u128) -> Option<Value> {
+    let sums = subject.products?;
+    let of = |padding| Fraction::new(part(&sums, padding), sums.dense.of(padding));
+    Some(Value::Work(Padding::BOTH.map(of)))
 }

@@ -1,62 +1,75 @@
-//! Telling: documents made of tallies, and their formats.
+//! What is printed of a measurement: the metrics of its layers and of the network, in every format.
 //!
-//! Every format is a pure function of the [`Document`]; none of them sees a network or a tensor.
+//! Every format is a pure function of the [`Report`]; none of them sees a network or a tensor.
 
-mod build;
 pub mod columns;
 mod csv;
-pub mod document;
+mod document;
 mod json;
 mod markdown;
 mod overview;
 pub mod quality;
-mod recurrent;
+mod rows;
 #[cfg(test)]
+#[path = "sample_tests.rs"]
 mod sample;
+mod schema;
+mod scopes;
 mod table;
 pub mod units;
 
 use clap::ValueEnum;
 
+use crate::metrics::Needs;
 use columns::Column;
-pub use document::Document;
 
-pub use build::document;
+pub use document::{SCHEMA, document};
 pub use json::to_json;
 pub use overview::overview;
 pub use quality::{quality, told};
+pub use rows::{Row, rows};
+pub use schema::{reference, schema, words};
+pub use scopes::{Extents, Part, Report, Scope};
 pub use table::Grid;
 
-/// How a measurement is told.
+/// How a measurement is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people: a row a layer.
+    /// For people: a row a layer
     #[default]
     Table,
-    /// The whole document.
+    /// Everything, as one document
     Json,
-    /// Every number of the document, one a line.
+    /// Every number, one a line
     Csv,
-    /// The table in Markdown.
+    /// The table in Markdown
     Md,
 }
 
 impl Format {
-    /// `document` as text that ends with a newline. `columns` and `width` (of the terminal, if it is one) concern
-    /// the table, `columns` Markdown too.
-    pub fn render(self, document: &Document, columns: &[&Column], width: Option<u16>) -> String {
+    /// `report` as text that ends with a newline. `columns` and `width` (of the terminal, if it is one) concern the table,
+    /// `columns` Markdown too.
+    pub fn render(self, report: &Report, columns: &[Column], width: Option<u16>) -> String {
         match self {
-            Self::Table => table::render(document, columns, width),
-            Self::Json => to_json(document),
-            Self::Csv => csv::render(document),
-            Self::Md => markdown::render(document, columns),
+            Self::Table => table::render(report, columns, width),
+            Self::Json => to_json(&document(report)),
+            Self::Csv => csv::render(report),
+            Self::Md => markdown::render(report, columns),
         }
     }
 }
 
+impl Report {
+    /// What was counted.
+    pub fn counted(&self) -> Needs {
+        if self.provenance.format.statistics == Needs::Full.name() { Needs::Full } else { Needs::Values }
+    }
+}
+
 /// What stands above the rows for people: a keyword and what it says.
-fn facts(document: &Document) -> Vec<(&'static str, String)> {
-    let Document { model, data, format, tool, network, .. } = document;
+fn facts(report: &Report) -> Vec<(&'static str, String)> {
+    let Report { provenance, inputs, skipped, quality, .. } = report;
+    let (model, format) = (&provenance.model, &provenance.format);
     let note = model.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
     let norm = match model.folded {
         Some(true) => ", batch norm folded",
@@ -64,35 +77,34 @@ fn facts(document: &Document) -> Vec<(&'static str, String)> {
         None => "",
     };
     let parameters = units::count(model.parameters);
-    let per_input = network.macs.dense.checked_div(data.inputs).map(units::count);
-    let macs = per_input.map(|macs| format!(", {macs} MACs an input")).unwrap_or_default();
-    let measured = document.layers.len();
-    let mut inputs = format!("{} inputs", data.inputs);
-    if data.skipped > 0 {
-        inputs += &format!(", {} skipped", data.skipped);
+    let per_input = report.network().cells.get("macs.per_input", None).and_then(|macs| macs.number());
+    let macs = per_input.map(|macs| format!(", {} MACs an input", units::count(macs as u64))).unwrap_or_default();
+    let measured = report.layers().count();
+    let mut data = format!("{inputs} inputs");
+    if *skipped > 0 {
+        data += &format!(", {skipped} skipped");
     }
-    if let Some(quality) = &data.quality {
-        inputs += &format!("; {}", told(quality));
+    if let Some(quality) = quality {
+        data += &format!("; {}", told(quality));
     }
-    let quantized = model.quantized.map(|to| format!(", quantised to {to}")).unwrap_or_default();
+    let quantized = model.quantized.as_ref().map(|to| format!(", quantised to {to}")).unwrap_or_default();
     let ranges = match format.calibration_inputs {
         0 => String::new(),
         inputs => format!(", ranges of {inputs} inputs"),
     };
     let least = if format.min_one { ", at least 1 a MAC that is not skipped" } else { "" };
-    let terms = match format.statistics {
-        None => format!(", terms by {}", format.encoder),
-        Some(_) => ", terms not counted".into(),
+    let terms = match report.counted() {
+        Needs::Full => format!(", terms by {}", format.encoder.name()),
+        Needs::Values => ", terms not counted".into(),
     };
-    let name = format!("{}{note}: {}, names of {}{norm}{quantized}", model.name, model.task, model.naming);
-    let mut facts = vec![("model", name)];
-    facts.extend(model.notes.iter().map(|note| ("note", note.clone())));
-    facts.extend([("size", format!("{parameters} parameters; {measured} layers measured{macs}")), ("inputs", inputs)]);
-    facts.extend(data.notes.iter().map(|note| ("note", note.clone())));
-    facts.extend([
-        ("format", format!("{}{ranges}, {} engine", format.name, tool.backend)),
+    let mut facts = vec![
+        ("model", format!("{}{note}: {}, names of {}{norm}{quantized}", model.name, model.task, model.naming)),
+        ("size", format!("{parameters} parameters; {measured} layers measured{macs}")),
+        ("inputs", data),
+        ("format", format!("{}{ranges}, {} engine", format.name, provenance.tool.backend)),
         ("potentials", format!("dense work / work left, padding counted{terms}{least}")),
-    ]);
+    ];
+    facts.extend(provenance.notes.iter().map(|note| ("note", note.clone())));
     facts
 }
 
@@ -101,32 +113,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn facts_tell_what_is_known_and_nothing_else() {
-        let mut document = sample::document();
-        let text = |document: &Document| {
-            facts(document).iter().map(|(key, fact)| format!("{key}: {fact}")).collect::<Vec<_>>().join("\n")
+    fn facts_say_what_is_known_and_nothing_else() {
+        let mut report = sample::report();
+        let text = |report: &Report| {
+            facts(report).iter().map(|(key, fact)| format!("{key}: {fact}")).collect::<Vec<_>>().join("\n")
         };
-        insta::assert_snapshot!(text(&document), @r"
+        insta::assert_snapshot!(text(&report), @r"
         model: tiny (built-in demo): classify, names of torchvision, batch norm folded
-        size: 12.35 k parameters; 2 layers measured, 375 MACs an input
+        size: 12.35 k parameters; 2 layers measured, 9.216 k MACs an input
         inputs: 4 inputs, 1 skipped; top-1 75.0%, top-5 100.0% of 4 with a label
         format: fixed16, ranges of 4 inputs, native engine
-        potentials: dense work / work left, padding counted, terms by naf, at least 1 a MAC that is not skipped
+        potentials: dense work / work left, padding counted, terms by naf
         ");
-        document.model.note = None;
-        document.model.notes = vec!["averaged weights are read".into()];
-        document.model.folded = Some(false);
-        document.data.quality = None;
-        document.data.skipped = 0;
-        document.data.inputs = 0;
-        document.format.min_one = false;
-        document.data.notes = vec!["photos: its 3 folders are named as classes".into()];
-        insta::assert_snapshot!(text(&document), @r"
+        report.provenance.model.note = None;
+        report.provenance.model.folded = Some(false);
+        report.quality = None;
+        report.skipped = 0;
+        report.provenance.format.min_one = false;
+        insta::assert_snapshot!(text(&report), @r"
         model: tiny: classify, names of torchvision, batch norm not folded
-        note: averaged weights are read
-        size: 12.35 k parameters; 2 layers measured
-        inputs: 0 inputs
-        note: photos: its 3 folders are named as classes
+        size: 12.35 k parameters; 2 layers measured, 9.216 k MACs an input
+        inputs: 4 inputs
         format: fixed16, ranges of 4 inputs, native engine
         potentials: dense work / work left, padding counted, terms by naf
         ");

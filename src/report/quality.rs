@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::units;
-use crate::model::Model;
 use crate::task;
 
 /// How good the answers were, by task.
@@ -90,7 +89,9 @@ pub struct Accuracy {
 }
 
 /// How good the answers were; nothing where no truth is known.
-pub fn quality(model: &Model, quality: &task::Quality) -> Option<Quality> {
+///
+/// `class_name` gives a class its name.
+pub fn quality(quality: &task::Quality, class_name: &dyn Fn(usize) -> String) -> Option<Quality> {
     match quality {
         task::Quality::Classify(sums) => {
             let accuracy = Accuracy { labelled: sums.labelled, top1: sums.top1, top5: sums.top5 };
@@ -101,7 +102,7 @@ pub fn quality(model: &Model, quality: &task::Quality) -> Option<Quality> {
             let classes = sums.classes.iter().enumerate().filter(|(_, area)| area.union() > 0);
             let overlap = |(class, area): (usize, &task::segment::Area)| ClassOverlap {
                 class,
-                name: model.class_name(class),
+                name: class_name(class),
                 intersection: area.intersection,
                 union: area.union(),
                 iou: Some(area.intersection as f64 / area.union() as f64),

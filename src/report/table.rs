@@ -2,8 +2,8 @@
 
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
-use super::columns::{self, Column};
-use super::document::Document;
+use super::columns::Column;
+use super::scopes::{Part, Report};
 
 /// Above a terminal's narrowest useful width the first column gives way, below it nothing does.
 const NARROWEST: u16 = 40;
@@ -66,63 +66,68 @@ impl Grid {
 }
 
 /// The whole table.
-pub(super) fn render(document: &Document, columns: &[&Column], width: Option<u16>) -> String {
+pub(super) fn render(report: &Report, columns: &[Column], width: Option<u16>) -> String {
     let mut text = String::new();
-    for (key, fact) in super::facts(document) {
+    for (key, fact) in super::facts(report) {
         text += &format!("{key:<11} {fact}\n");
     }
     let left: Vec<usize> =
         std::iter::once(0).chain((1..).zip(columns).filter(|(_, column)| column.is_text()).map(|(i, _)| i)).collect();
     let headers = std::iter::once("layer").chain(columns.iter().map(|column| column.header.as_str()));
     let mut grid = Grid::new(headers, &left);
-    for (i, row) in columns::rows(document).enumerate() {
-        let cells = std::iter::once(row.name.to_owned()).chain(columns.iter().map(|column| column.text(&row)));
-        if i == document.layers.len() { grid.total(cells) } else { grid.row(cells) }
+    for scope in &report.scopes {
+        let cells = std::iter::once(scope.layer.clone()).chain(columns.iter().map(|column| column.text(scope)));
+        match scope.part {
+            Part::Layer => grid.row(cells),
+            Part::Network => grid.total(cells),
+            Part::Gate(_) | Part::Steps(..) => {}
+        }
     }
     format!("{text}\n{}", grid.render(width))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::columns;
     use super::*;
     use crate::report::sample;
 
     #[test]
     fn the_default_table() {
-        let text = render(&sample::document(), &columns::default(&sample::document()), None);
+        let report = sample::report();
+        let text = render(&report, &columns::default(report.counted()), None);
         insta::assert_snapshot!(text, @r"
         model       tiny (built-in demo): classify, names of torchvision, batch norm folded
-        size        12.35 k parameters; 2 layers measured, 375 MACs an input
+        size        12.35 k parameters; 2 layers measured, 9.216 k MACs an input
         inputs      4 inputs, 1 skipped; top-1 75.0%, top-5 100.0% of 4 with a label
         format      fixed16, ranges of 4 inputs, native engine
-        potentials  dense work / work left, padding counted, terms by naf, at least 1 a MAC that is not skipped
+        potentials  dense work / work left, padding counted, terms by naf
 
-        layer            MACs    zero   zero  effectual  g16 act  terms     A   W+A  Ap.g16    Ae  We+Ae
-                       /input     act     wt       MACs    width    act
-        -------------------------------------------------------------------------------------------------
-        conv1             250   60.0%  16.7%      40.0%     4.00   0.80  2.50  2.50    2.50  2.50   2.50
-        layer1.0|conv     125  100.0%  16.7%       0.0%     4.00   0.00   inf   inf     inf   inf    inf
-        -------------------------------------------------------------------------------------------------
-        network           375   60.0%  60.0%      26.7%     4.00   0.80  3.75  3.75    3.75  3.75   3.75
+        layer             MACs    zero   zero  effectual  g16 act  terms     A   W+A  Ap.g16    Ae  We+Ae
+                        /input     act     wt       MACs    width    act
+        --------------------------------------------------------------------------------------------------
+        conv1          4.608 k   50.0%  16.7%      34.4%    15.00   1.68  2.38  2.91    1.27  11.4    129
+        layer1.0|conv  4.608 k  100.0%  16.7%       0.0%     0.00   0.00   inf   inf     inf   inf    inf
+        --------------------------------------------------------------------------------------------------
+        network        9.216 k   75.0%  16.7%      17.2%     7.50   0.84  4.76  5.82    2.54  22.8    258
         ");
     }
 
     #[test]
     fn a_narrow_terminal_breaks_names_not_numbers() {
-        let mut document = sample::document();
-        document.layers[0].name = "backbone.features.stage3.block12.expand.convolution".into();
-        let columns: Vec<&Column> = ["kind", "macs", "A"].iter().map(|name| columns::find(name).unwrap()).collect();
-        let text = render(&document, &columns, Some(50));
+        let mut report = sample::report();
+        report.scopes[0].layer = "backbone.features.stage3.block12.expand.convolution".into();
+        let columns: Vec<Column> = ["kind", "macs.per_input", "A"].map(|name| Column::parse(name).unwrap()).into();
+        let text = render(&report, &columns, Some(50));
         insta::assert_snapshot!(text.lines().skip(6).collect::<Vec<_>>().join("\n"), @r"
-        layer                     kind         MACs     A
+        layer                         kind     MACs     A
                                              /input
         --------------------------------------------------
-        backbone.features.stage3  conv          250  2.50
-        .block12.expand.convolut
-        ion
-        layer1.0|conv             depthwise     125   inf
+        backbone.features.stage3.blo  conv  4.608 k  2.38
+        ck12.expand.convolution
+        layer1.0|conv                 conv  4.608 k   inf
         --------------------------------------------------
-        network                                 375  3.75
+        network                             9.216 k  4.76
         ");
     }
 

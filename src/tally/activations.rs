@@ -39,6 +39,13 @@ impl ActivationSums {
         }
     }
 
+    /// Makes room for counts of `codes` codes, if there is none.
+    pub fn room_for(&mut self, codes: usize) {
+        if self.values.codes.is_empty() {
+            self.values.codes.resize(codes, 0);
+        }
+    }
+
     /// Adds what a pass over the operand of `images` images added up, in a layer of extents `shape`.
     ///
     /// # Panics

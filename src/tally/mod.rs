@@ -1,13 +1,19 @@
 //! Exact integers that add: all that a measurement keeps of one layer. No floating point here.
 
 mod activations;
+mod inputs;
+mod moments;
+mod products;
 mod recurrent;
 mod weights;
 
-use crate::kernels::count::sequence::Sequence;
+use crate::kernels::count::sequence::StepSums;
 use crate::kernels::count::{Classes, Grouping, Sums};
 
 pub use activations::ActivationSums;
+pub use inputs::{INPUT_INTEGERS, InputCounts};
+pub use moments::{Moments, Spread};
+pub use products::{Modes, Padding, Products};
 pub use recurrent::RecurrentSums;
 pub use weights::{TapSums, WeightSums};
 
@@ -93,14 +99,17 @@ impl LayerShape {
         self.weight[2] * self.weight[3]
     }
 
+    /// What does not depend on the size of the input.
+    fn filters_of(&self) -> ([usize; 4], [usize; 2], [usize; 2], usize, bool, bool) {
+        (self.weight, self.stride, self.dilation, self.groups, self.features, self.transposed)
+    }
+
     /// The same layer over images of other sizes as well: what differs becomes [`VARIES`].
     ///
     /// # Panics
     /// If it is another layer.
     fn widen(&mut self, other: &Self) {
-        let filters =
-            |shape: &Self| (shape.weight, shape.stride, shape.dilation, shape.groups, shape.features, shape.transposed);
-        assert_eq!(filters(self), filters(other), "shapes of one layer");
+        assert_eq!(self.filters_of(), other.filters_of(), "shapes of one layer");
         let extents = self.input.iter_mut().chain(&mut self.output).chain(&mut self.padding);
         for (extent, other) in extents.zip(other.input.iter().chain(&other.output).chain(&other.padding)) {
             if extent != other {
@@ -170,6 +179,11 @@ impl LayerTally {
         self.images += images;
     }
 
+    /// Whether `other` is of the same layer: the same but for extents that inputs may differ in.
+    pub fn is_of_layer(&self, other: &Self) -> bool {
+        self.shape.filters_of() == other.shape.filters_of() && self.recurrent.is_some() == other.recurrent.is_some()
+    }
+
     /// Adds the counts of other inputs of the same layer.
     ///
     /// # Panics
@@ -189,8 +203,8 @@ impl LayerTally {
     ///
     /// # Panics
     /// If the layer is no product of an LSTM.
-    pub fn add_sequences<'a>(&mut self, sequences: impl IntoIterator<Item = &'a Sequence>) {
+    pub fn add_sequences<'a>(&mut self, sequences: impl IntoIterator<Item = &'a [StepSums]>) {
         let recurrent = self.recurrent.as_mut().expect("a product of an LSTM");
-        sequences.into_iter().for_each(|sequence| recurrent.add(sequence.sums()));
+        sequences.into_iter().for_each(|steps| recurrent.add(steps));
     }
 }

@@ -1,5 +1,7 @@
 //! Classification: the likeliest classes, and how often the label is among them.
 
+use serde::{Deserialize, Serialize};
+
 /// The `k` highest logits with their classes and probabilities, highest first; equal ones by class.
 pub fn top_k(logits: &[f32], k: usize) -> Vec<(usize, f32, f64)> {
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -11,7 +13,7 @@ pub fn top_k(logits: &[f32], k: usize) -> Vec<(usize, f32, f64)> {
 }
 
 /// How often the label was the likeliest class, and among the five likeliest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accuracy {
     /// Answers with a label.
     pub labelled: u64,

@@ -1,7 +1,9 @@
 //! Language: how likely a text is to a network that predicts its next token.
 
+use serde::{Deserialize, Serialize};
+
 /// Sums over tokens; whole numbers, so that no order of adding shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Likelihood {
     /// Tokens predicted.
     pub tokens: u64,

@@ -1,5 +1,7 @@
 //! What an output means, and how good it is.
 
+use serde::{Deserialize, Serialize};
+
 pub mod answer;
 pub mod classify;
 pub mod language;
@@ -12,7 +14,7 @@ use restore::Fidelity;
 use segment::Areas;
 
 /// How good the answers to some inputs were, by what was asked. Parts add in any order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Quality {
     /// Of classes of images.
     Classify(Accuracy),

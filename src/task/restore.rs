@@ -1,7 +1,9 @@
 //! Restoration: how near an image is to the clean one.
 
+use serde::{Deserialize, Serialize};
+
 /// Sums over images of how near answers came to the truth; whole numbers, so that no order of adding shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fidelity {
     /// Images with a truth.
     pub images: u64,

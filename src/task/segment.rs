@@ -1,5 +1,7 @@
 //! Segmentation: the class of each pixel, and how well the classes' areas meet the truth's.
 
+use serde::{Deserialize, Serialize};
+
 /// The class of each pixel of `logits` `[K, H, W]`: the highest, the first of equals.
 pub fn class_map(logits: &[f32], classes: usize) -> Vec<u8> {
     let pixels = logits.len() / classes;
@@ -20,7 +22,7 @@ pub fn object_map(values: &[f32], threshold: f32) -> Vec<u8> {
 }
 
 /// Pixels of one class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Area {
     /// Where answer and truth agree.
     pub intersection: u64,
@@ -38,7 +40,7 @@ impl Area {
 }
 
 /// Areas of all classes over some images.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Areas {
     /// Images with a truth.
     pub images: u64,

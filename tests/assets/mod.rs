@@ -3,6 +3,7 @@
 mod classify;
 mod denoise;
 mod language;
+mod measure1;
 mod panic;
 mod quantised;
 mod segment;

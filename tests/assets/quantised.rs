@@ -11,7 +11,7 @@ use deadweight::layers::Layer;
 use deadweight::measure::{Quiet, Settings, calibrate, measure, predict};
 use deadweight::model::{LoadOptions, Model};
 use deadweight::models::Task;
-use deadweight::report::document;
+use deadweight::report::{Report, document};
 use deadweight::task::classify::Accuracy;
 use deadweight::task::segment::{Areas, class_map};
 use sha2::{Digest, Sha256};
@@ -251,19 +251,24 @@ fn a_ternary_network_is_counted_in_its_three_values() {
     let settings = Settings { format: NumberFormat::Stored, limit: Some(8), ..Settings::default() };
     let calibration = calibrate(&model, &native(), &data, &settings, &Quiet).unwrap();
     let measurement = measure(&model, &native(), &data, &calibration, &Quiet).unwrap();
-    let document = document(&model, "native", &calibration, &measurement);
+    let document = document(&Report::new(&measurement));
+    let layers = document["layers"].as_array().unwrap();
     let figures = json(&format!("quant/{name}.ref.json"));
     let shares = figures["zero_fraction_per_tensor"].as_object().unwrap();
     for (tensor, share) in shares {
-        let layer = document.layers.iter().find(|layer| format!("{}.weight", layer.name) == *tensor).unwrap();
-        let weights = &layer.weights;
-        assert!((weights.zero_share.unwrap() - share.as_f64().unwrap()).abs() < 1e-6, "{tensor}");
+        let named = |layer: &&serde_json::Value| format!("{}.weight", layer["name"].as_str().unwrap()) == *tensor;
+        let layer = layers.iter().find(named).unwrap();
+        let weights = &layer["weights"];
+        let zeros = weights["zeros"]["value"].as_f64().unwrap();
+        assert!((zeros - share.as_f64().unwrap()).abs() < 1e-6, "{tensor}");
         // A non-zero weight is one term and at most two bits wide; activations are reals.
-        assert_eq!((weights.bits, weights.terms.as_ref().unwrap().naf.per_nonzero), (2, Some(1.0)), "{tensor}");
-        assert!(weights.width_histogram.as_ref().unwrap()[3..].iter().all(|&count| count == 0), "{tensor}");
-        assert_eq!(layer.activations.bits, 16, "{tensor}");
+        assert_eq!(weights["bits"]["value"], 2.0, "{tensor}");
+        assert_eq!(weights["terms.naf.nonzero"]["value"], 1.0, "{tensor}");
+        let widths = weights["width.histogram"]["counts"].as_array().unwrap();
+        assert!(widths[3..].iter().all(|count| *count == 0), "{tensor}");
+        assert_eq!(layer["activations"]["bits"]["value"], 16.0, "{tensor}");
     }
-    assert_eq!((shares.len(), document.layers[0].weights.bits), (24, 16));
+    assert_eq!((shares.len(), &layers[0]["weights"]["bits"]["value"]), (24, &16.0.into()));
 }
 
 #[test]
@@ -290,11 +295,13 @@ fn an_lstm_of_integers_gives_the_codes_of_tflite() {
     let settings = Settings { format: NumberFormat::Stored, limit: Some(20), ..Settings::default() };
     let calibration = calibrate(&model, &native(), &data, &settings, &Quiet).unwrap();
     let measurement = measure(&model, &native(), &data, &calibration, &Quiet).unwrap();
-    let document = document(&model, "native", &calibration, &measurement);
-    let facts =
-        document.layers.iter().map(|layer| (layer.kind.as_str(), layer.macs.dense / 20, layer.activations.bits));
-    assert_eq!(facts.collect::<Vec<_>>(), [("linear", 62_720, 8), ("lstm", 44_800, 8), ("linear", 5_600, 8)]);
+    let document = document(&Report::new(&measurement));
+    let layers = document["layers"].as_array().unwrap();
+    let facts = layers
+        .iter()
+        .map(|layer| (layer["kind"].as_str().unwrap(), layer["metrics"]["macs.per_input"]["value"].as_f64().unwrap()));
+    assert_eq!(facts.collect::<Vec<_>>(), [("linear", 62_720.0), ("lstm", 44_800.0), ("linear", 5_600.0)]);
     // The first of 28 steps reads zeros.
-    let zeros = document.layers[1].activations.zero_share.unwrap();
+    let zeros = layers[1]["activations"]["zeros"]["value"].as_f64().unwrap();
     assert!(zeros > 1.0 / 28.0 && zeros < 0.5, "{zeros}");
 }

@@ -7,8 +7,9 @@ use deadweight::engine::{Backend, EngineOptions, Session};
 use deadweight::format::NumberFormat;
 use deadweight::input::Dataset;
 use deadweight::measure::{Quiet, Settings, calibrate, measure};
+use deadweight::metrics::Value;
 use deadweight::model::{LoadOptions, Model};
-use deadweight::report::document;
+use deadweight::report::Report;
 
 use super::asset;
 
@@ -79,10 +80,10 @@ fn groups_of_features_are_those_of_the_file() {
     let settings = Settings { format: NumberFormat::Stored, limit: Some(1), ..Settings::default() };
     let calibration = calibrate(&model, &native(), &data, &settings, &Quiet).unwrap();
     let measurement = measure(&model, &native(), &data, &calibration, &Quiet).unwrap();
-    let document = document(&model, "native", &calibration, &measurement);
+    let report = Report::new(&measurement);
     // The codes that the layer reads, from a run that ends before it.
-    let last = document.layers.last().unwrap();
-    let def = model.graph.nodes.iter().position(|def| def.name == last.name).unwrap();
+    let last = report.layers().last().unwrap();
+    let def = model.graph.nodes.iter().position(|def| def.name == last.layer).unwrap();
     let mut graph = (*model.graph).clone();
     graph.output = Some(graph.nodes[def].inputs[0]);
     let mut session = Session::new(Arc::new(graph), model.input_shape(), 1, EngineOptions::new(2)).unwrap();
@@ -94,8 +95,9 @@ fn groups_of_features_are_those_of_the_file() {
         let most = group.iter().map(|code| 32 - code.unsigned_abs().leading_zeros()).max().unwrap_or(0);
         u128::from(most + u32::from(group.iter().any(|&code| code < 0)))
     };
-    let filters = last.macs.dense as usize / codes.len();
+    let number = |name: &str| last.cells.get(name, None).and_then(Value::number).unwrap();
+    let filters = number("macs") as usize / codes.len();
     let work: u128 = by_step.chunks(16).map(|group| width(group) * (group.len() * filters * 8) as u128).sum();
-    let got = &last.potentials.0.iter().find(|(name, _)| *name == "Ap.g16").unwrap().1;
-    assert_eq!((hidden, got.with_padding.work), (20, work));
+    let Some(Value::Work([with, _])) = last.cells.get("potential.Ap.g16", None) else { panic!("a potential") };
+    assert_eq!((hidden, with.denominator), (20, work));
 }

@@ -203,5 +203,5 @@ fn names_of_another_number_of_classes_are_not_told() {
     assert_eq!(out["model"]["notes"].as_array().unwrap().len(), 1);
     let (_, out, _) = deadweight(&["measure", text(&weights), text(&photo), "--arch", "digits", "--format", "json"]);
     let out: Value = serde_json::from_str(&out).unwrap();
-    assert!(out["model"]["notes"][0].as_str().unwrap().contains("has 3 classes"), "{}", out["model"]);
+    assert!(out["notes"][0].as_str().unwrap().contains("has 3 classes"), "{}", out["notes"]);
 }

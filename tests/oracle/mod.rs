@@ -5,16 +5,32 @@ mod watched;
 use std::sync::Arc;
 
 use deadweight::engine::{EngineOptions, Session};
-use deadweight::format::NumberFormat;
+use deadweight::format::{Coding, NumberFormat};
 use deadweight::graph::{Graph, Node, Params, Scope};
 use deadweight::kernels::count::{CodeMap, Counter, Encoder, Range, Sums, bits};
 use deadweight::kernels::{Geometry, Halo, Isa, Region};
 use deadweight::layers::{Conv, ConvTranspose, Layer, Lstm, Param, Shape};
-use deadweight::metrics;
+use deadweight::metrics::{self, Cells, Fraction, Options, Subject, Value};
 use deadweight::probe::{Probe, Watch};
-use deadweight::report::document::{Macs, Potential};
 use deadweight::tally::{ActivationSums, LayerShape, LayerTally, WeightSums};
 use proptest::prelude::*;
+
+/// MACs by class; the last five sum to the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Macs {
+    dense: u64,
+    padding: u64,
+    zero_both: u64,
+    zero_activation: u64,
+    zero_weight: u64,
+    effectual: u64,
+}
+
+/// Names of the potentials, in the order of the sums of [`brute_force`].
+const POTENTIALS: [&str; 19] = [
+    "A", "W", "W+A", "Ap.layer", "Ap.g16", "Ap.g64", "Ap.g256", "Ap.value", "Wp.layer", "Wp.g16", "Wp.value", "Wp+Ap",
+    "Ae", "We", "We+Ae", "W+Ap", "W+Ae", "W+A+Ap", "W+A+Ae",
+];
 
 /// A layer, its inputs and how they are counted.
 #[derive(Clone, Debug)]
@@ -74,6 +90,14 @@ impl Problem {
             assert!(counter.count(Isa::best(), &x, &geometry, image, geometry.rows(0..h), 0));
         }
         self.tally_of(&counter.into_sums(), self.images as u64)
+    }
+
+    /// All metrics of `tally`.
+    fn metrics(&self, tally: &LayerTally, min_one: bool) -> Cells {
+        let coding = |map| Coding { map, bits: self.format.bits(), unit: Some(1.0), stored: None };
+        let codings = self.maps().map(coding);
+        let subject = Subject::layer(tally, &codings, Options { encoder: self.encoder, min_one });
+        Cells::of(&subject, &metrics::all().collect::<Vec<_>>(), self.images as u64)
     }
 
     /// The tally of `images` images that added up to `sums`.
@@ -363,20 +387,38 @@ fn sequences() -> impl Strategy<Value = Problem> {
     )
 }
 
+/// Sums with padding and without of a ratio over MACs.
+fn modes(cells: &Cells, name: &str) -> [(u128, u128); 2] {
+    let Some(Value::Work(modes)) = cells.get(name, None) else { panic!("{name} is no ratio over MACs") };
+    modes.map(|Fraction { numerator, denominator }| (numerator, denominator))
+}
+
+/// MACs by class as the metrics have them.
+fn macs_by_class(cells: &Cells) -> Macs {
+    let count = |class: &str| modes(cells, &format!("macs.{class}"))[0].0 as u64;
+    let dense = modes(cells, "macs.effectual").map(|(_, dense)| dense as u64);
+    let [zero_both, zero_activation, zero_weight, effectual] =
+        ["zero_both", "zero_activation", "zero_weight", "effectual"].map(count);
+    let macs = Macs { dense: dense[0], padding: count("padding"), zero_both, zero_activation, zero_weight, effectual };
+    assert_eq!(cells.get("macs", None), Some(&Value::Count(dense[0].into())));
+    // Without padding, only the padding MACs are left out.
+    assert_eq!(dense[1], macs.dense - macs.padding);
+    assert_eq!(modes(cells, "macs.padding")[1].0, 0);
+    for class in ["zero_both", "zero_activation", "zero_weight", "effectual"] {
+        let [with, without] = modes(cells, &format!("macs.{class}"));
+        assert_eq!(with.0, without.0, "{class}");
+    }
+    macs
+}
+
 fn check(problem: &Problem, layout: Layout) -> Result<(), TestCaseError> {
     let tally = problem.tally(layout);
     let (macs, sums) = brute_force(problem);
-    prop_assert_eq!(metrics::macs(&tally), macs);
-    let got = metrics::potentials(&tally, [problem.format.bits(); 2], problem.min_one);
-    prop_assert_eq!(got.0.len(), sums.len());
-    for ((name, potential), [with, without]) in got.0.iter().zip(sums) {
-        prop_assert_eq!((potential.with_padding.baseline, potential.with_padding.work), with, "{} with padding", name);
-        prop_assert_eq!(
-            (potential.without_padding.baseline, potential.without_padding.work),
-            without,
-            "{} without",
-            name
-        );
+    let cells = problem.metrics(&tally, problem.min_one);
+    prop_assert_eq!(macs_by_class(&cells), macs);
+    prop_assert_eq!(sums.len(), POTENTIALS.len());
+    for (name, want) in POTENTIALS.into_iter().zip(sums) {
+        prop_assert_eq!(modes(&cells, &format!("potential.{name}")), want, "{}", name);
     }
     invariants(problem, &tally, &macs)
 }
@@ -390,10 +432,9 @@ fn invariants(problem: &Problem, tally: &LayerTally, macs: &Macs) -> Result<(), 
     let [_, h, w] = problem.shape.input;
     let dense = problem.images * per_window * if problem.shape.transposed { h * w } else { p * q };
     prop_assert_eq!(macs.dense, dense as u64);
-    let potentials = metrics::potentials(tally, [problem.format.bits(); 2], false);
-    let modes: [fn(&Potential) -> u128; 2] = [|p| p.with_padding.work, |p| p.without_padding.work];
-    for work in modes {
-        let work = |name: &str| work(potentials.get(name).expect("a known potential"));
+    let cells = problem.metrics(tally, false);
+    for mode in 0..2 {
+        let work = |name: &str| modes(&cells, &format!("potential.{name}"))[mode].1;
         // A larger potential is less work.
         for (more, less) in [
             ("W+A", "A"),
@@ -401,6 +442,8 @@ fn invariants(problem: &Problem, tally: &LayerTally, macs: &Macs) -> Result<(), 
             ("Ae", "A"),
             ("W+Ae", "W+A"),
             ("W+Ae", "Ae"),
+            ("We+Ae", "W+Ae"),
+            ("Ae", "Ap.value"),
             ("Ap.value", "Ap.g16"),
             ("Ap.g16", "Ap.g64"),
             ("Ap.g64", "Ap.g256"),
@@ -413,10 +456,6 @@ fn invariants(problem: &Problem, tally: &LayerTally, macs: &Macs) -> Result<(), 
         ] {
             prop_assert!(work(more) <= work(less), "{} {} > {} {}", more, work(more), less, work(less));
         }
-        if matches!(problem.encoder, Encoder::Naf | Encoder::Popcount) {
-            prop_assert!(work("Ae") <= work("Ap.value"));
-        }
-        prop_assert!(work("We+Ae") <= work("W+Ae"));
     }
     Ok(())
 }

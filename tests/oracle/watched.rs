@@ -183,7 +183,7 @@ fn inputs_made_by_shuffling_pixels_are_counted() {
         let mut session = Session::new(Arc::new(graph.clone()), Shape::new(c, h, w), 2, EngineOptions::new(2)).unwrap();
         session.run(&x, Some(&One(graph.output(), &lock))).unwrap();
         let watched = problem.tally_of(&lock.0.into_inner().unwrap().into_sums(), 2);
-        assert_eq!(metrics::macs(&watched), brute_force(&problem).0, "up {up}");
+        assert_eq!(macs_by_class(&problem.metrics(&watched, false)), brute_force(&problem).0, "up {up}");
         assert_eq!(watched, problem.tally(Layout::Blocked), "up {up}");
     }
 }

@@ -85,18 +85,18 @@ fn a_small_network_is_measured_in_the_codes_it_stores() {
     let layer = &document["layers"][0];
     // Codes are pixels - 128: less the zero point, pixels; what a memory holds is 0 where the pixel is 128.
     let a = &layer["activations"];
-    assert_eq!((a["elements"].as_u64(), a["bits"].as_u64()), (Some(48), Some(8)));
-    assert_eq!(a["zeros"], 8, "x = 0 in one channel, y = 0 in another, four each");
-    assert_eq!(a["raw"]["zeros"]["count"], 16, "the third channel is 128 everywhere");
-    assert_eq!(a["raw"]["zero_point"], -128);
-    assert!((a["max"].as_f64().unwrap() - 180.0 / 255.0).abs() < 1e-6, "{a}");
+    assert_eq!((a["elements"]["value"].as_u64(), a["bits"]["value"].as_f64()), (Some(48), Some(8.0)));
+    assert_eq!(a["zeros"]["numerator"], 8, "x = 0 in one channel, y = 0 in another, four each");
+    assert_eq!(a["raw.zeros"]["numerator"], 16, "the third channel is 128 everywhere");
+    assert_eq!(a["zero_point"]["value"], -128.0);
+    assert!((a["max"]["value"].as_f64().unwrap() - 180.0 / 255.0).abs() < 1e-6, "{a}");
     let w = &layer["weights"];
-    assert_eq!(w["zeros"], 1);
+    assert_eq!(w["zeros"]["numerator"], 1);
     assert!(w.get("scale").is_none() && w.get("mean").is_none(), "filters have scales of their own");
-    assert_eq!(layer["macs"]["dense"], 16 * 54);
+    assert_eq!(layer["metrics"]["macs"]["value"], 16 * 54);
     let (_, csv, _) = run(&small().bytes(), &["measure", "net.tflite", "image.png", "--format", "csv"]);
-    assert!(csv.contains("conv,0,activations,raw_zeros,,16,values"), "{csv}");
-    let columns = ["measure", "net.tflite", "image.png", "--columns", "a.zeros,a.raw_zeros"];
+    assert!(csv.contains("conv,0,,conv,activations,raw.zeros,,") && csv.contains(",16,48,"), "{csv}");
+    let columns = ["measure", "net.tflite", "image.png", "--columns", "a.zeros,a.raw.zeros"];
     let (_, table, _) = run(&small().bytes(), &columns);
     assert!(table.contains("16.7%") && table.contains("33.3%"), "{table}");
     // Other numbers are of the reals that the codes stand for.
@@ -105,8 +105,8 @@ fn a_small_network_is_measured_in_the_codes_it_stores() {
     assert_eq!(code, Some(0), "{err}");
     let document: serde_json::Value = serde_json::from_str(&out).unwrap();
     let a = &document["layers"][0]["activations"];
-    assert_eq!(a["scale"], 32768.0, "the largest real is 180 / 255");
-    assert_eq!((a["zeros"].as_u64(), a.get("raw")), (Some(8), None));
+    assert_eq!(a["scale"]["value"], 32768.0, "the largest real is 180 / 255");
+    assert_eq!((a["zeros"]["numerator"].as_u64(), a.get("raw.zeros")), (Some(8), None));
 }
 
 #[test]

@@ -7,9 +7,10 @@ use deadweight::format::NumberFormat;
 use deadweight::input::Dataset;
 use deadweight::kernels::Rounding;
 use deadweight::measure::{Quiet, Settings, calibrate, measure};
+use deadweight::metrics::Value;
 use deadweight::model::Model;
 use deadweight::models;
-use deadweight::report::document;
+use deadweight::report::Report;
 use deadweight::weights::tflite::Tflite;
 use half::f16;
 
@@ -312,10 +313,10 @@ fn features_of_a_flattened_value_are_grouped_as_the_file_orders_them() {
     let settings = Settings { format: NumberFormat::Stored, ..Settings::default() };
     let calibration = calibrate(&model, &backend, &data, &settings, &Quiet).unwrap();
     let measurement = measure(&model, &backend, &data, &calibration, &Quiet).unwrap();
-    let document = document(&model, "native", &calibration, &measurement);
-    let work = |name: &str| {
-        let potentials = &document.layers[0].potentials.0;
-        potentials.iter().find(|(of, _)| *of == name).unwrap().1.with_padding.work
+    let report = Report::new(&measurement);
+    let work = |name: &str| match report.scopes[0].cells.get(&format!("potential.{name}"), None) {
+        Some(Value::Work([with, _])) => with.denominator,
+        other => panic!("{name}: {other:?}"),
     };
     // Widths of groups of 16 in the file's own order.
     let bits = |code: i32| u128::from(32 - code.unsigned_abs().leading_zeros());

@@ -24,7 +24,7 @@ impl Answers for Language<'_> {
     fn json(&self, sample: &Sample, output: &[f32], shape: Shape) -> Map<String, Value> {
         let mut one = start_score(self.model.card.task);
         add_score(&mut one, self.model, sample, output, shape);
-        object(json!({ "quality": quality(self.model, &one) }))
+        object(json!({ "quality": quality(&one, &|class| self.model.class_name(class)) }))
     }
 }
 

@@ -23,7 +23,7 @@ impl Restore<'_> {
     fn quality(&self, sample: &Sample, output: &[f32], shape: Shape) -> Option<Quality> {
         let mut one = start_score(self.model.card.task);
         add_score(&mut one, self.model, sample, output, shape);
-        quality(self.model, &one)
+        quality(&one, &|class| self.model.class_name(class))
     }
 }
 

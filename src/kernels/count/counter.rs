@@ -8,6 +8,7 @@ use super::classes::Classes;
 use super::code::{CodeMap, Encoder, MAX_WIDTH};
 use super::columns::{Columns, Others};
 use super::gather::{gather_features, steps_of};
+use super::inputs::Inputs;
 use super::lanes::LaneTotals;
 use super::lines::{Coding, Halves, LONGEST, Lines, PIXELS};
 use super::part::{Image, Part, Tensor};
@@ -51,15 +52,17 @@ pub struct Counter {
     coding: Coding,
     grouping: Grouping,
     columns: Columns,
-    sums: Sums,
-    lines: Lines,
+    pub(super) sums: Sums,
+    pub(super) lines: Lines,
     /// Gathered values, where those that are counted together lie apart.
     values: Vec<f32>,
     /// What is not yet in the sums' lanes, and how many positions more it can take.
-    pending: Vec<LaneSums>,
-    room: u64,
+    pub(super) pending: Vec<LaneSums>,
+    pub(super) room: u64,
     /// Image, row and block of the last part: parts of a run come in order.
     last: [usize; 3],
+    /// What is kept of each input, if anything is.
+    pub(super) inputs: Option<Inputs>,
 }
 
 impl Counter {
@@ -85,6 +88,7 @@ impl Counter {
             pending,
             room: ROOM,
             last: [usize::MAX; 3],
+            inputs: None,
         }
     }
 
@@ -93,7 +97,8 @@ impl Counter {
         if self.coding.encoder.is_some() {
             self.drain_codes();
         }
-        self.flush();
+        self.inputs = None;
+        self.flush(Isa::SCALAR);
         if self.sums.values.elements > 0 {
             // Codes order as values do.
             self.sums.values.code_extremes =
@@ -110,7 +115,8 @@ impl Counter {
     }
 
     /// Moves the lanes' sums on before they can overflow.
-    fn flush(&mut self) {
+    fn flush(&mut self, isa: Isa) {
+        self.keep_lanes(isa);
         self.lines.counts.drain_into(&mut self.sums.values.group_widths);
         for (pending, sums) in self.pending.iter_mut().zip(self.sums.lanes.chunks_exact_mut(LANES)) {
             for (which, lanes) in pending.0.iter_mut().enumerate() {
@@ -171,7 +177,7 @@ impl Counter {
     fn add(&mut self, isa: Isa, part: Part<'_>, values: u64) -> bool {
         let positions = (part.region.rows.len() * part.columns()) as u64;
         if positions > self.room {
-            self.flush();
+            self.flush(isa);
         }
         self.room -= positions;
         if self.coding.encoder.is_some() && self.lines.histogram.is_full(values) {

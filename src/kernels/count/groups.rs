@@ -55,11 +55,16 @@ impl GroupCounts {
 
     /// Moves the counts to `to`.
     pub(super) fn drain_into(&mut self, to: &mut [WidthHistogram; 3]) {
+        self.add_to(to);
+        *self = Self::default();
+    }
+
+    /// Adds the counts to `to`.
+    pub(super) fn add_to(&self, to: &mut [WidthHistogram; 3]) {
         for width in 0..=MAX_WIDTH {
             to[0][width] += self.of_16[width].iter().copied().map(u64::from).sum::<u64>();
             to[1][width] += self.of_64[width].iter().copied().map(u64::from).sum::<u64>();
             to[2][width] += u64::from(self.of_256[width]);
         }
-        *self = Self::default();
     }
 }

@@ -77,9 +77,19 @@ impl Sequence {
         isa.run(Pass { sequence: self, x, geometry, image });
     }
 
-    /// What was counted, by bucket.
-    pub fn sums(&self) -> &[StepSums] {
-        &self.sums
+    /// Takes out what was counted, by bucket.
+    pub fn take_sums(&mut self) -> Vec<StepSums> {
+        std::mem::take(&mut self.sums)
+    }
+
+    /// Codes of the last step, and how many steps there were.
+    pub fn state(&self) -> (Vec<i32>, u64) {
+        (self.last.clone(), self.steps)
+    }
+
+    /// Goes on from a state.
+    pub fn restore(&mut self, last: Vec<i32>, steps: u64) {
+        (self.last, self.steps) = (last, steps);
     }
 }
 
@@ -216,7 +226,7 @@ mod tests {
                 want.resize(want.len().max(bucket(t as u64) + 1), StepSums::default());
                 want[bucket(t as u64)].merge(&sum);
             }
-            prop_assert_eq!(sequence.sums(), &want[..]);
+            prop_assert_eq!(&sequence.take_sums(), &want[..]);
         }
     }
 }

@@ -15,6 +15,55 @@ fn value(i: usize, seed: u32) -> f32 {
     if mixed & 3 < 2 { 0.0 } else { unit * (2.0f32).powi((mixed >> 2 & 15) as i32 - 12) }
 }
 
+/// What [`Counter`] keeps of the one input that `sums` are of.
+fn inputs_of(sums: &Sums) -> InputSums {
+    let all = |which: usize| (0..sums.channels).map(|c| sums.channel(which, c)).sum();
+    let widths = sums.values.group_widths;
+    InputSums {
+        elements: sums.values.elements,
+        nonzeros: all(NONZERO),
+        widths: all(WIDTH),
+        terms: all(TERMS),
+        natural_zeros: sums.values.natural_zeros,
+        saturated: sums.values.saturated,
+        group_widths: widths.map(|widths| widths.iter().zip(0..).map(|(count, width)| count * width).sum()),
+        groups: widths.map(|widths| widths.iter().sum()),
+    }
+}
+
+/// The same, tap by tap.
+fn reads_of(sums: &Sums, weight: impl Fn(usize, usize) -> [u64; 2]) -> ReadSums {
+    let mut read = ReadSums::default();
+    let [rows, columns] = [0, 1].map(|axis| sums.classes[axis].visits.len());
+    for (r, s) in (0..rows).flat_map(|r| (0..columns).map(move |s| (r, s))) {
+        for c in 0..sums.channels {
+            let [w, w_terms] = weight(c, r * columns + s);
+            let [nonzero, width, terms, g16] =
+                [NONZERO, WIDTH, TERMS, NONZERO_G16].map(|which| sums.tap(which, c, (r, s)));
+            read.nonzero += nonzero;
+            read.width += width;
+            read.terms += terms;
+            read.both += nonzero * w;
+            read.terms_w += terms * w;
+            read.terms_terms += terms * w_terms;
+            read.g16_both += g16 * w;
+        }
+        for block in 0..sums.blocks() {
+            let GroupSums { width, zero } = sums.tap_groups(block, (r, s));
+            let channels = block * LANES..sums.channels.min((block + 1) * LANES);
+            let members = channels.len() as u64;
+            let w: u64 = channels.map(|c| weight(c, r * columns + s)[0]).sum();
+            read.g16_w += width[0] * w;
+            read.g16_zero_w += zero[0] * w;
+            for size in 0..3 {
+                read.groups[size] += width[size] * members;
+                read.zero_groups[size] += zero[size] * members;
+            }
+        }
+    }
+    read
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
@@ -57,16 +106,39 @@ proptest! {
         let geometry = geometry.with_halo(Halo { top: 1, bottom: 2, left: 1, right: 0 });
         let mut x = vec![0.0; geometry.len()];
         geometry.pack(&nchw, &mut x);
+        // Two layers that read the operand, of other weights.
+        let weight = |of: usize| move |channel: usize, tap: usize| [channel * 7 + tap * 3 + of, channel + tap * of].map(|w| (w % 11) as u64);
+        let readers: Arc<[Reader]> = [1, 2].map(|of| Reader::new(&classes, channels, weight(of))).into();
+        let alone = |image: usize| {
+            let one = &nchw[image * c * h * w..][..c * h * w];
+            let sums = count_reference(map, encoder, grouping, &classes, [1, c, h, w], one);
+            (inputs_of(&sums), [1, 2].map(|of| reads_of(&sums, weight(of))))
+        };
+        let alone: Vec<_> = (0..images).map(alone).collect();
         for isa in Isa::available() {
-            let mut counters = [(); 2].map(|()| Counter::new(map, encoder, grouping, Arc::clone(&classes), channels));
+            let mut counters = [(); 2].map(|()| {
+                Counter::new(map, encoder, grouping, Arc::clone(&classes), channels).by_input(Arc::clone(&readers))
+            });
             for image in (0..images).rev() {
+                counters.iter_mut().for_each(|counter| counter.begin_input(isa, image));
                 let cut = split.min(h);
                 let blocks = c.div_ceil(LANES);
                 for blocks in [0..split.min(blocks), split.min(blocks)..blocks] {
                     let part = Region { rows: cut..h, blocks };
+                    if seed % 2 == 1 {
+                        // As if the lanes were nearly full.
+                        counters[1].room = 0;
+                    }
                     prop_assert!(counters[1].count(isa, &x, &geometry, image, part, 0));
                 }
                 prop_assert!(counters[0].count(isa, &x, &geometry, image, geometry.rows(0..cut), 0));
+            }
+            let [kept, others] = counters.each_mut().map(|counter| counter.take_inputs(isa));
+            for (image, (values, reads)) in alone.iter().enumerate() {
+                let mut kept = kept[image].clone().unwrap();
+                kept.add(others[image].as_ref().unwrap());
+                prop_assert_eq!(kept.values(), *values, "{}: image {}", isa.name(), image);
+                prop_assert_eq!([0, 1].map(|reader| kept.reads(reader)), *reads, "{}: image {}", isa.name(), image);
             }
             let [mut got, other] = counters.map(Counter::into_sums);
             got.merge(&other);

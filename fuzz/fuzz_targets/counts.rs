@@ -1,0 +1,19 @@
+//! Any bytes as a file of counts: an error, or a measurement every number of which can be printed and that is written as it was
+//! read. Checksums are not compared here: what is behind them is to be reached.
+//!
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run counts -- -max_total_time=60 -rss_limit_mb=2048`
+#![no_main]
+
+use deadweight::measurement::Measurement;
+use deadweight::report::{Format, Report};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(measurement) = Measurement::from_bytes("fuzz", bytes) else { return };
+    let report = Report::new(&measurement);
+    for format in [Format::Table, Format::Json, Format::Csv, Format::Md] {
+        format.render(&report, &[], None);
+    }
+    let written = measurement.to_bytes();
+    assert!(Measurement::from_bytes("written", &written).is_ok_and(|again| again.to_bytes() == written));
+});

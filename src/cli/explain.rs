@@ -1,0 +1,56 @@
+//! `deadweight explain`: what the metrics mean.
+
+use clap::Args;
+
+use super::out::Out;
+use crate::metrics::{self, Compute, Metric};
+use crate::report::{Grid, words};
+use crate::{Error, Result};
+
+/// Arguments of `explain`.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// The metric, e.g. zeros, a.width.g16, potential.W+A or W+A; none lists all
+    #[arg(value_name = "METRIC")]
+    pub metric: Option<String>,
+}
+
+/// Prints one metric's words, or the list.
+pub(super) fn run(args: &ExplainArgs) -> Result<()> {
+    let mut out = Out::open(None)?;
+    match &args.metric {
+        None => {
+            let mut grid = Grid::new(["metric", "of", "statistics", "unit", "meaning"], &[0, 1, 2, 3, 4]);
+            for metric in metrics::all() {
+                let cells = [metric.name, of(metric), metric.needs.name(), metric.unit, metric.definition];
+                grid.row(cells);
+            }
+            out.write(&grid.render(None))?;
+        }
+        Some(name) => {
+            // As a column names it, with the operand's letter and a parameter, or without.
+            let plain = name.split(':').next().unwrap_or_default();
+            let without = plain.strip_prefix("a.").or_else(|| plain.strip_prefix("w."));
+            let metric = metrics::find(plain).or_else(|| without.and_then(metrics::find));
+            let Some(metric) = metric else {
+                let near: Vec<&str> =
+                    metrics::all().map(|metric| metric.name).filter(|known| known.contains(plain)).collect();
+                let hint = match near.is_empty() {
+                    true => "`deadweight explain` lists all metrics".into(),
+                    false => format!("near are {}", near.join(", ")),
+                };
+                return Err(Error::NotFound { what: format!("metric {name}"), hint });
+            };
+            out.write(&words(metric))?;
+        }
+    }
+    out.finish()
+}
+
+/// What a metric is of.
+fn of(metric: &Metric) -> &'static str {
+    match metric.compute {
+        Compute::Operand(_) => "operand",
+        Compute::Layer(_) | Compute::Pooled(_) => "layer",
+    }
+}

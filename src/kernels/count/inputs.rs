@@ -1,0 +1,344 @@
+//! What single inputs add to the sums: the functions of the counts that metrics of one input are made of, taken where the input
+//! that a counter sees changes. No count is moved for it.
+
+use std::sync::Arc;
+
+use super::Counter;
+use super::classes::Classes;
+use super::counter::LaneSums;
+use super::sums::{GroupSums, NONZERO, NONZERO_G16, TERMS, WIDTH};
+use crate::kernels::geometry::LANES;
+use crate::kernels::isa::{Isa, Kernel};
+use crate::kernels::simd::Simd;
+
+/// What the values of one input add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InputSums {
+    /// How many there are.
+    pub elements: u64,
+    /// Codes other than zero.
+    pub nonzeros: u64,
+    /// Widths of codes.
+    pub widths: u64,
+    /// Terms of codes.
+    pub terms: u64,
+    /// Values that are exactly 0.0.
+    pub natural_zeros: u64,
+    /// Values beyond the range of codes.
+    pub saturated: u64,
+    /// Widths of groups of 16, 64 and 256.
+    pub group_widths: [u64; 3],
+    /// How many groups of each size there are.
+    pub groups: [u64; 3],
+}
+
+/// What the values of one input add up to over the taps of a layer that read them, times what the weights there add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadSums {
+    /// nonzero(a).
+    pub nonzero: u64,
+    /// width(a).
+    pub width: u64,
+    /// terms(a).
+    pub terms: u64,
+    /// Widths of the groups of 16, 64 and 256 that hold a, for each a.
+    pub groups: [u64; 3],
+    /// 1 where such a group is all zero.
+    pub zero_groups: [u64; 3],
+    /// nonzero(a)·nonzero(w).
+    pub both: u64,
+    /// terms(a)·nonzero(w).
+    pub terms_w: u64,
+    /// terms(a)·terms(w).
+    pub terms_terms: u64,
+    /// Width of a's group of 16, where neither is zero.
+    pub g16_both: u64,
+    /// Width of a's group of 16, where w is not zero.
+    pub g16_w: u64,
+    /// 1 where a's group of 16 is all zero and w is not.
+    pub g16_zero_w: u64,
+}
+
+/// Integers of the two, one after the other: an [`InputSums`], then a [`ReadSums`] for each reader.
+const VALUES: usize = 12;
+const READS: usize = 15;
+
+/// What was kept of one input, as integers modulo 2^64 that add.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Apart(Vec<u64>);
+
+impl Apart {
+    fn none(readers: usize) -> Self {
+        Self(vec![0; VALUES + READS * readers])
+    }
+
+    /// Adds what another worker saw of the input.
+    pub fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(own, other)| *own = own.wrapping_add(*other));
+    }
+
+    fn subtract(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(own, other)| *own = own.wrapping_sub(*other));
+    }
+
+    /// The sums over its values.
+    pub fn values(&self) -> InputSums {
+        let [elements, nonzeros, widths, terms, natural_zeros, saturated, a, b, c, d, e, f] =
+            *self.0.first_chunk::<VALUES>().expect("they stand first");
+        let (group_widths, groups) = ([a, b, c], [d, e, f]);
+        InputSums { elements, nonzeros, widths, terms, natural_zeros, saturated, group_widths, groups }
+    }
+
+    /// The sums over the taps of reader `reader`.
+    pub fn reads(&self, reader: usize) -> ReadSums {
+        let [
+            nonzero,
+            width,
+            terms,
+            both,
+            terms_w,
+            terms_terms,
+            g16_both,
+            g16,
+            g64,
+            g256,
+            z16,
+            z64,
+            z256,
+            g16_w,
+            g16_zero_w,
+        ] = self.0[VALUES..].as_chunks::<READS>().0[reader];
+        let (groups, zero_groups) = ([g16, g64, g256], [z16, z64, z256]);
+        ReadSums { nonzero, width, terms, groups, zero_groups, both, terms_w, terms_terms, g16_both, g16_w, g16_zero_w }
+    }
+}
+
+/// Of sixteen channels of a class, what the weights that meet them add up to.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct LaneWeights {
+    nonzero: [u32; LANES],
+    terms: [u32; LANES],
+}
+
+/// A layer that reads an operand: what a count of each place and channel is worth to it.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// Taps that read each class.
+    taps: Vec<u64>,
+    /// `[class][block]`.
+    weights: Vec<LaneWeights>,
+    /// Weights other than zero, `[class][block]`.
+    nonzero: Vec<u64>,
+}
+
+impl Reader {
+    /// Of a layer whose taps read `classes` of an operand of `channels` channels; `weight` gives the non-zero weights and the
+    /// terms that meet a channel at a tap (row by row).
+    ///
+    /// # Panics
+    /// If a channel meets 2^28 weights: more than any layer has.
+    pub fn new(classes: &[Classes; 2], channels: usize, weight: impl Fn(usize, usize) -> [u64; 2]) -> Self {
+        let [rows, columns] = classes;
+        let mut reader = Self { taps: Vec::new(), weights: Vec::new(), nonzero: Vec::new() };
+        for (row, column) in rows.taps.iter().flat_map(|row| columns.taps.iter().map(move |column| (row, column))) {
+            let read = |taps: &[bool]| (0..taps.len()).filter(|&tap| taps[tap]).collect::<Vec<_>>();
+            let (rows, columns) = (read(row), read(column));
+            let taps = rows.iter().flat_map(|r| columns.iter().map(move |s| r * column.len() + s));
+            let taps: Vec<usize> = taps.collect();
+            reader.taps.push(taps.len() as u64);
+            for first in (0..channels).step_by(LANES) {
+                let mut weights = LaneWeights::default();
+                for lane in 0..LANES.min(channels - first) {
+                    let sum = |which: usize| taps.iter().map(|&tap| weight(first + lane, tap)[which]).sum::<u64>();
+                    let short = |sum: u64| u32::try_from(sum).expect("fewer weights than that meet a channel");
+                    (weights.nonzero[lane], weights.terms[lane]) = (short(sum(0)), short(sum(1)));
+                }
+                reader.nonzero.push(weights.nonzero.iter().copied().map(u64::from).sum());
+                reader.weights.push(weights);
+            }
+        }
+        reader
+    }
+}
+
+/// What a counter keeps of the inputs of a run.
+pub(super) struct Inputs {
+    readers: Arc<[Reader]>,
+    /// The input that is counted.
+    current: Option<usize>,
+    /// What the lanes that were moved on since added up to.
+    moved: Apart,
+    /// What all that was counted added up to when the input changed last.
+    before: Apart,
+    /// By input of the run.
+    kept: Vec<Option<Apart>>,
+}
+
+impl Counter {
+    /// The same, which keeps what each input of a run adds up to for `readers`.
+    pub fn by_input(mut self, readers: Arc<[Reader]>) -> Self {
+        let none = Apart::none(readers.len());
+        self.inputs = Some(Inputs { readers, current: None, moved: none.clone(), before: none, kept: Vec::new() });
+        self
+    }
+
+    /// Notes that input `input` of the run is counted from here on.
+    pub fn begin_input(&mut self, isa: Isa, input: usize) {
+        let changes = self.inputs.as_ref().is_some_and(|inputs| inputs.current != Some(input));
+        if changes {
+            self.end_input(isa);
+            self.inputs.iter_mut().for_each(|inputs| inputs.current = Some(input));
+        }
+    }
+
+    /// Notes what the input that was counted last has added.
+    fn end_input(&mut self, isa: Isa) {
+        let Some(mut inputs) = self.inputs.take() else { return };
+        if let Some(current) = inputs.current.take() {
+            let total = self.total(isa, &inputs);
+            let mut added = total.clone();
+            added.subtract(&std::mem::replace(&mut inputs.before, total));
+            if inputs.kept.len() <= current {
+                inputs.kept.resize(current + 1, None);
+            }
+            match &mut inputs.kept[current] {
+                Some(kept) => kept.add(&added),
+                none => *none = Some(added),
+            }
+        }
+        self.inputs = Some(inputs);
+    }
+
+    /// Takes out what was kept of each input of the run, which ends here; nothing of those that were not seen.
+    pub fn take_inputs(&mut self, isa: Isa) -> Vec<Option<Apart>> {
+        self.end_input(isa);
+        self.inputs.as_mut().map(|inputs| std::mem::take(&mut inputs.kept)).unwrap_or_default()
+    }
+
+    /// Notes what the lanes add up to before they are moved on.
+    pub(super) fn keep_lanes(&mut self, isa: Isa) {
+        if let Some(mut inputs) = self.inputs.take() {
+            self.add_lanes(isa, &inputs.readers, &mut inputs.moved);
+            self.inputs = Some(inputs);
+        }
+    }
+
+    /// What all that was counted adds up to.
+    fn total(&self, isa: Isa, inputs: &Inputs) -> Apart {
+        let mut total = inputs.moved.clone();
+        self.add_lanes(isa, &inputs.readers, &mut total);
+        let (values, sums) = total.0.split_at_mut(VALUES);
+        let counted = &self.sums.values;
+        (values[0], values[4], values[5]) = (counted.elements, counted.natural_zeros, counted.saturated);
+        let mut widths = counted.group_widths;
+        self.lines.counts.add_to(&mut widths);
+        for (size, widths) in widths.iter().enumerate() {
+            values[6 + size] = widths.iter().enumerate().map(|(width, count)| width as u64 * count).sum();
+            values[9 + size] = widths.iter().sum();
+        }
+        for (sums, reader) in sums.as_chunks_mut::<READS>().0.iter_mut().zip(inputs.readers.iter()) {
+            let groups = isa.run(Groups { sums: &self.sums.groups, reader, channels: self.sums.channels });
+            sums[7..].copy_from_slice(&groups);
+        }
+        total
+    }
+
+    fn add_lanes(&self, isa: Isa, readers: &[Reader], to: &mut Apart) {
+        let (values, sums) = to.0.split_at_mut(VALUES);
+        for (index, (sums, reader)) in sums.as_chunks_mut::<READS>().0.iter_mut().zip(readers).enumerate() {
+            let (plain, read) = isa.run(Lanes { lanes: &self.pending, reader, blocks: self.sums.blocks() });
+            sums.iter_mut().zip(read).for_each(|(to, sum)| *to = to.wrapping_add(sum));
+            if index == 0 {
+                values[1..4].iter_mut().zip(plain).for_each(|(to, sum)| *to = to.wrapping_add(sum));
+            }
+        }
+    }
+}
+
+/// Sums of lanes: plain, and as a reader has them.
+struct Lanes<'a> {
+    lanes: &'a [LaneSums],
+    reader: &'a Reader,
+    blocks: usize,
+}
+
+/// Plain loops over sixteen lanes: the compiler makes vectors of them at every level.
+impl Kernel for Lanes<'_> {
+    type Output = ([u64; 3], [u64; 7]);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> Self::Output {
+        let Self { lanes, reader, blocks } = self;
+        let (mut plain, mut read) = ([0_u64; 3], [0_u64; 7]);
+        let mut products = [[0_u64; LANES]; 4];
+        let blocks = blocks.max(1);
+        for ((lanes, weights), taps) in
+            lanes.chunks_exact(blocks).zip(reader.weights.chunks_exact(blocks)).zip(&reader.taps)
+        {
+            let mut sums = [[0_u64; LANES]; 3];
+            for (LaneSums(counts), weights) in lanes.iter().zip(weights) {
+                for lane in 0..LANES {
+                    let [nonzero, width] = [NONZERO, WIDTH].map(|which| u64::from(counts[which][lane]));
+                    let [terms, g16] = [TERMS, NONZERO_G16].map(|which| u64::from(counts[which][lane]));
+                    let (weight, weight_terms) = (u64::from(weights.nonzero[lane]), u64::from(weights.terms[lane]));
+                    sums[0][lane] = sums[0][lane].wrapping_add(nonzero);
+                    sums[1][lane] = sums[1][lane].wrapping_add(width);
+                    sums[2][lane] = sums[2][lane].wrapping_add(terms);
+                    products[0][lane] = products[0][lane].wrapping_add(nonzero.wrapping_mul(weight));
+                    products[1][lane] = products[1][lane].wrapping_add(terms.wrapping_mul(weight));
+                    products[2][lane] = products[2][lane].wrapping_add(terms.wrapping_mul(weight_terms));
+                    products[3][lane] = products[3][lane].wrapping_add(g16.wrapping_mul(weight));
+                }
+            }
+            for (which, lanes) in sums.iter().enumerate() {
+                let sum = lanes.iter().fold(0_u64, |sum, lane| sum.wrapping_add(*lane));
+                plain[which] = plain[which].wrapping_add(sum);
+                read[which] = read[which].wrapping_add(sum.wrapping_mul(*taps));
+            }
+        }
+        for (read, lanes) in read[3..].iter_mut().zip(&products) {
+            *read = lanes.iter().fold(0, |sum, lane| sum.wrapping_add(*lane));
+        }
+        (plain, read)
+    }
+}
+
+/// Sums of groups as a reader has them.
+struct Groups<'a> {
+    sums: &'a [GroupSums],
+    reader: &'a Reader,
+    channels: usize,
+}
+
+impl Kernel for Groups<'_> {
+    type Output = [u64; 8];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> [u64; 8] {
+        let Self { sums, reader, channels } = self;
+        let mut read = [0_u64; 8];
+        let blocks = channels.div_ceil(LANES).max(1);
+        // What the last block's filling lanes would count too much.
+        let filling = (blocks * LANES - channels) as u64;
+        for ((groups, nonzero), taps) in
+            sums.chunks_exact(blocks).zip(reader.nonzero.chunks_exact(blocks)).zip(&reader.taps)
+        {
+            let mut of_class = [0_u64; 6];
+            for (GroupSums { width, zero }, weight) in groups.iter().zip(nonzero) {
+                for size in 0..3 {
+                    of_class[size] = of_class[size].wrapping_add(width[size]);
+                    of_class[3 + size] = of_class[3 + size].wrapping_add(zero[size]);
+                }
+                read[6] = read[6].wrapping_add(width[0].wrapping_mul(*weight));
+                read[7] = read[7].wrapping_add(zero[0].wrapping_mul(*weight));
+            }
+            let last = groups.last().copied().unwrap_or_default();
+            for ((read, sum), last) in read.iter_mut().zip(of_class).zip(last.width.into_iter().chain(last.zero)) {
+                let values = sum.wrapping_mul(LANES as u64).wrapping_sub(last.wrapping_mul(filling));
+                *read = read.wrapping_add(values.wrapping_mul(*taps));
+            }
+        }
+        read
+    }
+}

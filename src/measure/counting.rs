@@ -1,0 +1,135 @@
+//! Counters for inputs of one size: what they count goes to the tallies, and what each input has of it to its metrics.
+
+use std::sync::{Arc, Mutex};
+
+use super::calibrate::Calibration;
+use super::inputs::{Context, Inputs};
+use super::operands::Operands;
+use super::record::{Sequences, Watchers};
+use crate::Result;
+use crate::engine::Backend;
+use crate::graph::Node;
+use crate::kernels::Pool;
+use crate::kernels::count::{Counter, InputSums, ReadSums};
+use crate::layers::Shape;
+use crate::model::Model;
+use crate::probe::{Probe, Watch};
+use crate::tally::{InputCounts, LayerTally, Products};
+
+/// Counters for inputs of one size, and how many of them were counted.
+pub(super) struct Counting {
+    pub input: Shape,
+    pub probe: Watchers<Counter>,
+    pub images: u64,
+    operands: Operands,
+    /// What an input has in each layer whatever its values.
+    fixed: Vec<Products>,
+}
+
+impl Counting {
+    /// Counters for inputs of `input`, along `sequences` where layers have such.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if a layer cannot take its input.
+    pub fn new(
+        calibration: &Calibration,
+        tallies: &[LayerTally],
+        model: &Model,
+        backend: &Backend,
+        input: Shape,
+        sequences: &[Option<Arc<Sequences>>],
+    ) -> Result<Self> {
+        let (probe, operands) = calibration.counters(model, backend, input, sequences, tallies)?;
+        let layers = operands.shapes.iter().zip(tallies);
+        let fixed = layers.map(|(shape, tally)| Products::of_weights(shape, &tally.weights)).collect();
+        Ok(Self { input, operands, probe, images: 0, fixed })
+    }
+
+    /// Takes out what each layer has of each of the `inputs` inputs that ran together last: `[input][layer]`.
+    pub fn take_inputs(&self, calibration: &Calibration, pool: &Pool, inputs: usize) -> Vec<Vec<InputCounts>> {
+        let firsts: Vec<usize> = self.operands.firsts().collect();
+        let operands = pool.map(firsts.len(), |operand| {
+            let layer = &calibration.layers[firsts[operand]];
+            let watcher = self.probe.get(layer.node, layer.inside).expect("the first reader is watched");
+            let kept = watcher.take_inputs(inputs);
+            let readers = self.operands.readers(firsts[operand]).enumerate();
+            let of = |(place, reader): (usize, usize)| {
+                let filters = self.operands.shapes[reader].filters() as u64;
+                let counts = kept.iter().map(|kept| {
+                    let (values, read) = match kept {
+                        Some(kept) => (kept.values(), kept.reads(place)),
+                        None => (InputSums::default(), ReadSums::default()),
+                    };
+                    InputCounts { products: self.fixed[reader].with_values(filters, &read), values }
+                });
+                (reader, counts.collect::<Vec<_>>())
+            };
+            readers.map(of).collect::<Vec<_>>()
+        });
+        let mut all = vec![vec![InputCounts::default(); self.fixed.len()]; inputs];
+        for (layer, counts) in operands.into_iter().flatten() {
+            all.iter_mut().zip(counts).for_each(|(all, counts)| all[layer] = counts);
+        }
+        all
+    }
+
+    /// Moves what was counted to the tallies.
+    pub fn finish(self, calibration: &Calibration, tallies: &mut [LayerTally]) {
+        calibration.make_room(tallies);
+        let mut counters = self.probe;
+        for first in self.operands.firsts() {
+            let layer = &calibration.layers[first];
+            let watcher = counters.take(layer.node, layer.inside);
+            let sums = watcher.into_parts().map(Counter::into_sums).reduce(|mut sums, part| {
+                sums.merge(&part);
+                sums
+            });
+            let mut sums = sums.expect("there is a worker");
+            for reader in self.operands.readers(first) {
+                sums.classes = Arc::new(self.operands.classes_of(reader, &sums.classes));
+                tallies[reader].add(&self.operands.shapes[reader], self.images, &sums);
+            }
+        }
+    }
+}
+
+/// A probe that counts all that a measurement counts; [`Counted::end_run`] must follow each run.
+pub struct Counted {
+    calibration: Calibration,
+    tallies: Vec<LayerTally>,
+    counting: Counting,
+    inputs: Mutex<Inputs>,
+}
+
+impl Counted {
+    pub(super) fn new(
+        calibration: &Calibration,
+        model: &Model,
+        backend: &Backend,
+        input: Shape,
+        batch: usize,
+    ) -> Result<Self> {
+        let tallies = calibration.tallies(model, backend)?;
+        let sequences = calibration.sequences(batch, false);
+        let counting = Counting::new(calibration, &tallies, model, backend, input, &sequences)?;
+        let inputs = Mutex::new(Inputs::new(calibration, None));
+        Ok(Self { calibration: calibration.clone(), tallies, counting, inputs })
+    }
+
+    /// Does what follows a run of `inputs` inputs.
+    pub fn end_run(&self, pool: &Pool, inputs: usize) {
+        let kept = self.counting.take_inputs(&self.calibration, pool, inputs);
+        let context = Context { calibration: &self.calibration, tallies: &self.tallies, pool };
+        self.inputs.lock().expect("no run panics while it counts").add(kept, context);
+    }
+}
+
+impl Probe for Counted {
+    fn watch(&self, node: Node) -> Option<&dyn Watch> {
+        self.counting.probe.watch(node)
+    }
+
+    fn watch_inside(&self, node: Node) -> Option<&dyn Watch> {
+        self.counting.probe.watch_inside(node)
+    }
+}

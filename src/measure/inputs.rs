@@ -1,0 +1,122 @@
+//! What is kept of each input apart: its counts become values of metrics and are forgotten; the moments of these stay.
+
+use super::calibrate::Calibration;
+use super::feed::BLOCK;
+use super::settings::Until;
+use crate::kernels::Pool;
+use crate::metrics::{Fraction, Interval, Options, Sampled, Subject, Value};
+use crate::tally::{InputCounts, LayerTally, Moments, Spread};
+
+/// What the metrics of single inputs are made with, beside their counts.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub calibration: &'a Calibration,
+    pub tallies: &'a [LayerTally],
+    pub pool: &'a Pool,
+}
+
+/// The inputs of a run, one by one.
+pub(super) struct Inputs {
+    sampled: Vec<Sampled>,
+    /// Streams, where inputs are segments of these and blocks of them are taken for one input.
+    streams: Option<usize>,
+    /// Segments so far, of all streams.
+    position: usize,
+    /// By stream, what each layer has of the block that is not full yet; nothing between blocks.
+    pub open: Vec<Vec<InputCounts>>,
+    pub spread: Spread,
+}
+
+impl Inputs {
+    /// No input yet.
+    pub fn new(calibration: &Calibration, streams: Option<usize>) -> Self {
+        let encoder = calibration.settings().encoder;
+        let sampled = Sampled::all(encoder, calibration.has_terms());
+        let names = sampled.iter().flat_map(Sampled::names).collect();
+        let open = vec![Vec::new(); streams.unwrap_or(0)];
+        Self { spread: Spread::new(names, calibration.layers.len()), sampled, streams, position: 0, open }
+    }
+
+    /// Goes on from where a run stood after `position` segments, with `open` blocks.
+    pub fn restore(&mut self, position: usize, open: Vec<Vec<InputCounts>>, spread: Spread) {
+        (self.position, self.open, self.spread) = (position, open, spread);
+    }
+
+    /// Adds inputs, of each of which `inputs` have what each layer has.
+    pub fn add(&mut self, inputs: Vec<Vec<InputCounts>>, context: Context<'_>) {
+        let Some(streams) = self.streams else { return self.count(&inputs, context) };
+        let mut whole = Vec::new();
+        for layers in inputs {
+            let (stream, row) = (self.position % streams, self.position / streams);
+            self.position += 1;
+            let open = &mut self.open[stream];
+            match open.is_empty() {
+                true => *open = layers,
+                false => open.iter_mut().zip(&layers).for_each(|(open, segment)| *open += segment),
+            }
+            if row % BLOCK == BLOCK - 1 {
+                whole.push(std::mem::take(open));
+            }
+        }
+        self.count(&whole, context);
+    }
+
+    /// Takes the blocks that the end of the inputs left short.
+    pub fn end(&mut self, context: Context<'_>) {
+        let open: Vec<_> = self.open.iter_mut().map(std::mem::take).filter(|block| !block.is_empty()).collect();
+        self.count(&open, context);
+    }
+
+    /// Adds the moments of `inputs`.
+    fn count(&mut self, inputs: &[Vec<InputCounts>], Context { calibration, tallies, pool }: Context<'_>) {
+        if inputs.is_empty() {
+            return;
+        }
+        let Self { sampled, spread, .. } = self;
+        let (ratios, encoder) = (spread.ratios.len(), calibration.settings().encoder);
+        // Of each layer its moments, and the ratios of every input for the network's.
+        let layers = pool.map(calibration.layers.len(), |layer| {
+            let (weights, codings) = (Some(&tallies[layer].weights), &calibration.layers[layer].codings);
+            let mut moments = vec![Moments::default(); ratios];
+            let mut fractions: Vec<Fraction> = Vec::with_capacity(ratios * inputs.len());
+            for input in inputs {
+                let subjects = [false, true].map(|min_one| {
+                    let options = Options { encoder, min_one };
+                    Subject::input(&input[layer], weights, codings, options, calibration.has_terms())
+                });
+                let first = fractions.len();
+                for sampled in sampled.iter() {
+                    match sampled.value(&subjects) {
+                        Some(Value::Work(modes)) => fractions.extend(modes),
+                        Some(Value::Ratio(fraction)) => fractions.push(fraction),
+                        other => unreachable!("{}: a ratio whatever the input has, not {other:?}", sampled.metric.name),
+                    }
+                }
+                moments.iter_mut().zip(&fractions[first..]).for_each(|(to, of)| to.add(of.numerator, of.denominator));
+            }
+            (moments, fractions)
+        });
+        for (scope, (moments, _)) in spread.scopes.iter_mut().zip(&layers) {
+            scope.iter_mut().zip(moments).for_each(|(to, moments)| *to += *moments);
+        }
+        let network = spread.scopes.last_mut().expect("the network is the last");
+        for input in 0..inputs.len() {
+            for (ratio, moments) in network.iter_mut().enumerate() {
+                let of_layers = layers.iter().map(|(_, fractions)| fractions[input * ratios + ratio]);
+                let (n, d) = of_layers.fold((0, 0), |(n, d), of| (n + of.numerator, d + of.denominator));
+                moments.add(n, d);
+            }
+        }
+        spread.inputs += inputs.len() as u64;
+    }
+
+    /// Whether the network's interval is as narrow as asked for.
+    pub fn is_enough(&self, until: &Until, min_one: bool) -> bool {
+        let name = until.ratio(min_one);
+        let moments = self.spread.get(self.spread.scopes.len() - 1, &name);
+        let interval = moments
+            .filter(|_| self.spread.inputs >= Until::LEAST)
+            .and_then(|moments| Interval::of(moments, self.spread.inputs));
+        interval.is_some_and(|Interval { low, high, .. }| (high - low) / 2.0 <= until.share * (high + low) / 2.0)
+    }
+}

@@ -1,0 +1,74 @@
+//! Where a measurement comes from, put together of the model, the inputs and what was asked for.
+
+use super::calibrate::Calibration;
+use super::settings::Settings;
+use crate::engine::Backend;
+use crate::input::Dataset;
+use crate::measurement::{File, Format, Model as ModelFacts, Provenance, Tool};
+use crate::model::Model;
+use crate::task::Quality;
+
+/// The provenance of what `calibration` measures of `data` on `model`; classes that `quality` met are named.
+pub(super) fn provenance(
+    model: &Model,
+    backend: &Backend,
+    data: &Dataset,
+    calibration: &Calibration,
+    quality: &Quality,
+) -> Provenance {
+    let settings = calibration.settings();
+    let areas = if let Quality::Segment(areas) = quality { &areas.classes[..] } else { &[] };
+    let classes = areas.iter().enumerate().filter(|(_, area)| area.union() > 0);
+    let file = |file: &crate::weights::SourceFile| File {
+        name: file.name.clone(),
+        bytes: file.bytes,
+        sha256: file.sha256.clone(),
+    };
+    let mut notes = [&model.notes[..], data.notes()].concat();
+    if let Some(pattern) = &settings.layers {
+        notes.push(format!("network is the sum of the {} layers that {pattern} chooses", calibration.layers.len()));
+    }
+    Provenance {
+        model: ModelFacts {
+            name: model.card.name.clone(),
+            task: model.card.task.name().to_owned(),
+            note: model.note().map(str::to_owned),
+            naming: model.naming.clone(),
+            parameters: model.parameters as u64,
+            folded: model.folded,
+            quantized: model.quantized.map(str::to_owned),
+            source: model.source.clone(),
+            licence: model.card.licence.clone(),
+            files: model.files.iter().map(file).collect(),
+            classes: classes.map(|(class, _)| (class, model.class_name(class))).collect(),
+        },
+        preprocessing: data.describe(),
+        format: Format {
+            name: settings.format.to_string(),
+            encoder: settings.encoder,
+            min_one: settings.min_one,
+            statistics: settings.statistics.name().to_owned(),
+            calibration_inputs: calibration.inputs,
+            calibration_sha256: calibration.digest.to_string(),
+        },
+        options: options(model, data, settings),
+        notes,
+        tool: Tool::this(backend.name()),
+    }
+}
+
+/// Every option that can change a number.
+fn options(model: &Model, data: &Dataset, settings: &Settings) -> std::collections::BTreeMap<String, String> {
+    let mut options: Vec<(&str, String)> = data.options();
+    options.push(("calibrate", settings.calibrate.to_string()));
+    options.push(("skip_bad", settings.skip_bad.to_string()));
+    options.extend(settings.limit.map(|limit| ("limit", limit.to_string())));
+    options.extend(settings.layers.as_ref().map(|pattern| ("layers", pattern.to_string())));
+    if let Some(until) = &settings.until {
+        options.push(("until_ci", format!("{}%", until.share * 100.0)));
+        options.push(("metric", until.name()));
+    }
+    // What a network with a noise map is told.
+    options.extend(model.card.arch.get("sigma").map(|sigma| ("network_sigma", sigma.to_string())));
+    options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

@@ -1,0 +1,63 @@
+//! Bits of the codes that are zero (METRICS section 4).
+
+use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
+use crate::kernels::count::{CodeMap, ones_twos_complement, popcount};
+
+const BASE: Metric = Metric {
+    unit: "fraction of bits",
+    needs: Needs::Full,
+    allows: Allows::Skipping,
+    show: Show::Percent,
+    kind: Kind::Ratio,
+    ..Metric::BASE
+};
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric {
+        name: "zero_bits",
+        heading: "zero\nbits",
+        definition: "zero bits of all bits, in sign-magnitude",
+        formula: "1 − Σ popcount(|q|) / (B·n)",
+        compute: Compute::Operand(|operand| {
+            let ones = operand.sum(|code| popcount(code.unsigned_abs() as u16).into())?;
+            Some(zero_bits(operand, ones, operand.coding.bits))
+        }),
+        ..BASE
+    },
+    Metric {
+        name: "zero_bits.tc",
+        heading: "zero bits\n2's c.",
+        definition: "zero bits of all bits, in two's complement of as many bits as all codes need",
+        formula: "1 − Σ ones(q) / (word·n)",
+        compute: Compute::Operand(|operand| {
+            let word = word(operand.coding.map, operand.coding.bits);
+            let ones = operand.sum(|code| ones_twos_complement(code, word).into())?;
+            Some(zero_bits(operand, ones, word))
+        }),
+        ..BASE
+    },
+    Metric {
+        name: "raw.zero_bits",
+        heading: "raw zero\nbits",
+        definition: "zero bits of the codes as a quantised network stores them, before the zero point is taken off",
+        formula: "1 − Σ ones(q_stored) / (bits·n)",
+        source: "METRICS section 2",
+        compute: Compute::Operand(|operand| {
+            let stored = operand.coding.stored?;
+            let ones = |code: i32| ones_twos_complement(code + stored.zero_point, stored.bits).into();
+            Some(zero_bits(operand, operand.sum(ones)?, stored.bits))
+        }),
+        ..BASE
+    },
+];
+
+fn zero_bits(operand: &Operand<'_>, ones: u128, word: u32) -> Value {
+    let all = u128::from(operand.elements()) * u128::from(word);
+    Value::Ratio(Fraction::new(all - ones, all))
+}
+
+/// Bits of the two's complement words that hold all codes.
+fn word(map: CodeMap, bits: u32) -> u32 {
+    let fits = if map.lo < 0 { map.lo >= -1 << (bits - 1) && map.hi < 1 << (bits - 1) } else { map.hi < 1 << bits };
+    if fits { bits } else { bits + 1 }
+}

@@ -1,0 +1,92 @@
+//! Values of several metrics, of a layer or pooled over layers.
+
+use super::sampled::name;
+use super::{Compute, Interval, Metric, Subject, Value, Which, pool};
+use crate::tally::Spread;
+
+/// A metric's value.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// The metric.
+    pub metric: &'static Metric,
+    /// Of which operand, if it is of one.
+    pub operand: Option<Which>,
+    /// The value.
+    pub value: Value,
+    /// How sure the ratios that it holds ([`Value::fractions`]) are, where that is known.
+    pub intervals: [Option<Interval>; 2],
+}
+
+/// Values in the order of their metrics; those that a subject does not have are not there.
+#[derive(Clone, Debug, Default)]
+pub struct Cells(Vec<Cell>);
+
+impl Cells {
+    /// `metrics` of `subject`, counted over `inputs` inputs.
+    pub fn of(subject: &Subject<'_>, metrics: &[&'static Metric], inputs: u64) -> Self {
+        Self::each(metrics, inputs, |metric, operand| match (metric.compute, operand) {
+            (Compute::Layer(compute), _) => compute(subject),
+            (Compute::Operand(compute), Some(which)) => compute(&subject.operand(which)?),
+            _ => None,
+        })
+    }
+
+    /// `metrics` of several layers together: their values pooled.
+    pub fn pooled(layers: &[Self], metrics: &[&'static Metric], inputs: u64) -> Self {
+        Self::each(metrics, inputs, |metric, operand| pool(layers.iter().map(|layer| layer.get(metric.name, operand))))
+    }
+
+    fn each(
+        metrics: &[&'static Metric],
+        inputs: u64,
+        value: impl Fn(&'static Metric, Option<Which>) -> Option<Value>,
+    ) -> Self {
+        let mut cells = Self::default();
+        for &metric in metrics {
+            match metric.compute {
+                Compute::Layer(_) => cells.push(metric, None, value(metric, None)),
+                Compute::Operand(_) => {
+                    Which::ALL
+                        .into_iter()
+                        .for_each(|which| cells.push(metric, Some(which), value(metric, Some(which))));
+                }
+                Compute::Pooled(_) => {}
+            }
+        }
+        for &metric in metrics {
+            if let Compute::Pooled(compute) = metric.compute {
+                let value = compute(&|name| cells.get(name, None).cloned(), inputs);
+                cells.push(metric, None, value);
+            }
+        }
+        cells
+    }
+
+    fn push(&mut self, metric: &'static Metric, operand: Option<Which>, value: Option<Value>) {
+        debug_assert!(value.as_ref().is_none_or(|value| value.kind() == metric.kind), "{}: of its kind", metric.name);
+        self.0.extend(value.map(|value| Cell { metric, operand, value, intervals: [None; 2] }));
+    }
+
+    /// The same, as sure as `spread` says for scope `scope` (see [`Spread::get`]), with `--min-one` or without.
+    pub fn with_spread(mut self, spread: &Spread, scope: usize, min_one: bool) -> Self {
+        // Weights are the same for all inputs.
+        for cell in self.0.iter_mut().filter(|cell| cell.operand != Some(Which::Weights)) {
+            for (interval, (padding, fraction)) in cell.intervals.iter_mut().zip(cell.value.fractions()) {
+                let moments = spread.get(scope, &name(cell.metric, padding, min_one));
+                let same = moments.filter(|of| (of.n, of.d) == (fraction.numerator, fraction.denominator));
+                *interval = same.and_then(|moments| Interval::of(moments, spread.inputs));
+            }
+        }
+        self
+    }
+
+    /// The value of metric `name`, of `operand` if it is of one.
+    pub fn get(&self, name: &str, operand: Option<Which>) -> Option<&Value> {
+        self.iter().find(|cell| cell.metric.name == name && cell.operand == operand).map(|cell| &cell.value)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Cell> {
+        self.0.iter()
+    }
+}

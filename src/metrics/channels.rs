@@ -1,0 +1,33 @@
+//! Channels of an operand; of weights they are filters (METRICS section 4).
+
+use super::{Allows, Compute, Fraction, Kind, Metric, Show, Value};
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric {
+        name: "dead",
+        kind: Kind::Ratio,
+        heading: "dead\nchannels",
+        definition: "channels (of weights: filters) that were never other than zero",
+        formula: "channels(all q = 0) / channels",
+        unit: "fraction of channels",
+        allows: Allows::Skipping,
+        show: Show::Percent,
+        compute: Compute::Operand(|operand| {
+            let channels = operand.channel_nonzeros?;
+            let dead = channels.iter().filter(|&&nonzeros| nonzeros == 0).count();
+            Some(Value::Ratio(Fraction::new(dead as u128, channels.len() as u128)))
+        }),
+        ..Metric::BASE
+    },
+    Metric {
+        name: "channel_nonzeros",
+        kind: Kind::PerChannel,
+        heading: "non-zero\nby channel",
+        definition: "values other than zero, by channel (of weights: by filter)",
+        formula: "n(q ≠ 0, channel = parameter)",
+        unit: "values",
+        allows: Allows::Skipping,
+        compute: Compute::Operand(|operand| Some(Value::PerChannel(operand.channel_nonzeros?.to_vec()))),
+        ..Metric::BASE
+    },
+];

@@ -1,0 +1,74 @@
+//! Extremes, mean and standard deviation of an operand (METRICS section 4).
+
+use super::{Compute, Kind, Metric, Needs, Operand, Show, Value};
+use crate::kernels::count::unkey;
+
+const BASE: Metric = Metric { unit: "real", show: Show::Real, kind: Kind::Number, ..Metric::BASE };
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric {
+        name: "min",
+        heading: "min",
+        definition: "smallest real value",
+        formula: "min x",
+        compute: Compute::Operand(|operand| extreme(operand, 0).map(Value::Least)),
+        ..BASE
+    },
+    Metric {
+        name: "max",
+        heading: "max",
+        definition: "largest real value",
+        formula: "max x",
+        compute: Compute::Operand(|operand| extreme(operand, 1).map(Value::Most)),
+        ..BASE
+    },
+    Metric {
+        name: "mean",
+        heading: "mean",
+        definition: "mean of the codes, in real terms",
+        formula: "Σq / n / scale",
+        needs: Needs::Full,
+        compute: Compute::Operand(|operand| {
+            let (n, sum, _) = moments(operand)?;
+            Some(Value::Derived(sum as f64 / n as f64 / operand.scale()?))
+        }),
+        ..BASE
+    },
+    Metric {
+        name: "std",
+        heading: "std",
+        definition: "standard deviation of the codes, in real terms",
+        formula: "√(n·Σq² − (Σq)²) / n / scale",
+        needs: Needs::Full,
+        compute: Compute::Operand(|operand| {
+            let (n, sum, squares) = moments(operand)?;
+            // n·Σq² − (Σq)² is exact and never negative.
+            let spread = u128::from(n) * squares - sum.unsigned_abs().pow(2);
+            Some(Value::Derived((spread as f64).sqrt() / n as f64 / operand.scale()?))
+        }),
+        ..BASE
+    },
+];
+
+impl Operand<'_> {
+    /// Codes a real; none where filters have scales of their own.
+    pub fn scale(&self) -> Option<f64> {
+        self.coding.unit.map(|unit| f64::from(self.coding.map.scale) / f64::from(unit))
+    }
+}
+
+fn extreme(operand: &Operand<'_>, which: usize) -> Option<f64> {
+    let (values, unit) = (operand.values?, operand.coding.unit?);
+    (values.elements > 0).then(|| f64::from(unkey(values.extremes[which])) * f64::from(unit))
+}
+
+/// Values, and the sums of their codes and of the codes' squares; none without values.
+fn moments(operand: &Operand<'_>) -> Option<(u64, i128, u128)> {
+    let n = operand.elements();
+    let codes = operand.codes()?;
+    let sums = codes.fold((0_i128, 0_u128), |(sum, squares), (code, count)| {
+        let square = u128::from(code.unsigned_abs()).pow(2);
+        (sum + i128::from(code) * i128::from(count), squares + square * u128::from(count))
+    });
+    (n > 0).then_some((n, sums.0, sums.1))
+}

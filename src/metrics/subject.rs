@@ -1,0 +1,268 @@
+//! What a metric is computed of: the counts of a layer, of one gate of it, of some steps, or of one input.
+
+use crate::format::Coding;
+use crate::kernels::count::sequence::StepSums;
+use crate::kernels::count::{Encoder, InputSums, ValueSums, bits, width};
+use crate::tally::{InputCounts, LayerTally, Products, RecurrentSums, WeightSums};
+
+/// Which operand of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Which {
+    /// The operand that enters.
+    Activations,
+    /// The operand that stays.
+    Weights,
+}
+
+impl Which {
+    /// All of them, in the order in which they are printed.
+    pub const ALL: [Self; 2] = [Self::Activations, Self::Weights];
+
+    /// Its name in machine formats.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Activations => "activations",
+            Self::Weights => "weights",
+        }
+    }
+
+    /// The letter that stands before a metric's name where one word must hold both: `a.zeros`.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::Activations => "a",
+            Self::Weights => "w",
+        }
+    }
+}
+
+/// Choices that a metric may depend on, and that can be made after counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whose terms the potentials count.
+    pub encoder: Encoder,
+    /// Whether a MAC that is not skipped costs at least one step.
+    pub min_one: bool,
+}
+
+/// One operand's counts.
+#[derive(Clone, Copy)]
+pub struct Operand<'a> {
+    /// Which of the two.
+    pub which: Which,
+    /// In which numbers.
+    pub coding: &'a Coding,
+    /// The encoder chosen.
+    pub encoder: Encoder,
+    /// Sums over its values; none of some steps and of one input.
+    pub values: Option<&'a ValueSums>,
+    /// Non-zero codes by channel (of weights: by filter); none of some steps and of one input.
+    pub channel_nonzeros: Option<&'a [u64]>,
+    /// The operand over some steps of sequences, if it is that.
+    pub steps: Option<&'a StepSums>,
+    /// The operand of one input, if it is that.
+    pub input: Option<&'a InputSums>,
+    /// Whether terms were counted.
+    pub has_terms: bool,
+}
+
+impl Operand<'_> {
+    /// Values.
+    pub fn elements(&self) -> u64 {
+        match (self.values, self.steps, self.input) {
+            (Some(values), ..) => values.elements,
+            (_, Some(steps), _) => steps.values,
+            (.., input) => input.map_or(0, |input| input.elements),
+        }
+    }
+
+    /// Codes that are not zero.
+    pub fn nonzeros(&self) -> u64 {
+        match (self.channel_nonzeros, self.steps, self.input) {
+            (Some(nonzeros), ..) => nonzeros.iter().sum(),
+            (_, Some(steps), _) => steps.nonzero,
+            (.., input) => input.map_or(0, |input| input.nonzeros),
+        }
+    }
+
+    /// Values that are exactly 0; none of some steps.
+    pub fn natural_zeros(&self) -> Option<u64> {
+        self.values.map(|values| values.natural_zeros).or(self.input.map(|input| input.natural_zeros))
+    }
+
+    /// Values beyond the codes; none of some steps.
+    pub fn saturated(&self) -> Option<u64> {
+        self.values.map(|values| values.saturated).or(self.input.map(|input| input.saturated))
+    }
+
+    /// Sum of the widths of its codes, where codes or terms were counted.
+    pub fn widths(&self) -> Option<u128> {
+        match self.input {
+            Some(input) => self.has_terms.then_some(input.widths.into()),
+            None => self.sum(|code| width(code).into()),
+        }
+    }
+
+    /// Sum of the terms of its codes by `encoder`; over some steps and of one input only those of the one chosen are counted.
+    pub fn terms(&self, encoder: Encoder) -> Option<u128> {
+        let chosen = encoder == self.encoder;
+        match (self.steps, self.input) {
+            (Some(steps), _) if chosen => Some(steps.terms.into()),
+            (_, Some(input)) => (chosen && self.has_terms).then_some(input.terms.into()),
+            _ => self.sum(|code| encoder.terms(code.unsigned_abs() as u16).into()),
+        }
+    }
+
+    /// Sum of the widths of its groups of 16, 64 or 256, and how many there are.
+    pub fn group_widths(&self, size: usize) -> Option<[u64; 2]> {
+        if let Some(input) = self.input {
+            return Some([input.group_widths[size], input.groups[size]]);
+        }
+        let widths = self.values?.group_widths[size];
+        Some([widths.iter().enumerate().map(|(width, count)| width as u64 * count).sum(), widths.iter().sum()])
+    }
+
+    /// The codes that were seen and how often, in rising order; nothing where that was not counted.
+    pub fn codes(&self) -> Option<impl Iterator<Item = (i32, u64)> + Clone + '_> {
+        let values = self.values.filter(|values| !values.codes.is_empty())?;
+        let lowest = self.coding.map.lo;
+        let counts = values.codes.iter().enumerate().filter(|(_, count)| **count > 0);
+        Some(counts.map(move |(i, &count)| (lowest + i as i32, count)))
+    }
+
+    /// Sum over all values of `of` their code; none where codes were not counted.
+    pub fn sum(&self, of: impl Fn(i32) -> u64) -> Option<u128> {
+        Some(self.codes()?.map(|(code, count)| u128::from(of(code)) * u128::from(count)).sum())
+    }
+}
+
+/// The counts that metrics are functions of.
+pub struct Subject<'a> {
+    /// The layer's counts; none of some steps and of one input.
+    pub tally: Option<&'a LayerTally>,
+    /// Sums over its MACs; none of some steps.
+    pub products: Option<Products>,
+    /// In which numbers its operands are: activations, weights.
+    pub codings: &'a [Coding; 2],
+    /// What was chosen.
+    pub options: Options,
+    weights: Option<&'a WeightSums>,
+    steps: Option<&'a StepSums>,
+    input: Option<&'a InputSums>,
+    has_terms: bool,
+}
+
+impl<'a> Subject<'a> {
+    /// A whole layer.
+    pub fn layer(tally: &'a LayerTally, codings: &'a [Coding; 2], options: Options) -> Self {
+        Self {
+            tally: Some(tally),
+            products: Some(Products::of(tally)),
+            codings,
+            options,
+            weights: Some(&tally.weights),
+            steps: None,
+            input: None,
+            has_terms: has_terms(tally),
+        }
+    }
+
+    /// One gate of a product of an LSTM: its own weights, and the activations that all gates read.
+    pub fn gate(tally: &'a LayerTally, weights: &'a WeightSums, codings: &'a [Coding; 2], options: Options) -> Self {
+        let shape = RecurrentSums::gate(&tally.shape);
+        let products = Products::new(&shape, &tally.activations, weights);
+        let products = Some(products);
+        Self { products, weights: Some(weights), ..Self::layer(tally, codings, options) }
+    }
+
+    /// The operand of a product of an LSTM over some steps.
+    pub fn steps(steps: &'a StepSums, codings: &'a [Coding; 2], options: Options) -> Self {
+        let (steps, has_terms) = (Some(steps), true);
+        Self { tally: None, products: None, codings, options, weights: None, steps, input: None, has_terms }
+    }
+
+    /// What a layer has of one input, or of some that are taken for one.
+    pub fn input(
+        counts: &'a InputCounts,
+        weights: Option<&'a WeightSums>,
+        codings: &'a [Coding; 2],
+        options: Options,
+        has_terms: bool,
+    ) -> Self {
+        let (products, input) = (Some(counts.products), Some(&counts.values));
+        Self { tally: None, products, codings, options, weights, steps: None, input, has_terms }
+    }
+
+    /// Its operand `which`; none of weights over some steps.
+    pub fn operand(&self, which: Which) -> Option<Operand<'_>> {
+        let (coding, encoder) = (&self.codings[which as usize], self.options.encoder);
+        let has_terms = self.has_terms;
+        let operand = Operand {
+            which,
+            coding,
+            encoder,
+            values: None,
+            channel_nonzeros: None,
+            steps: None,
+            input: None,
+            has_terms,
+        };
+        match which {
+            Which::Activations => match (self.tally, self.steps, self.input) {
+                (Some(tally), ..) => {
+                    let sums = &tally.activations;
+                    Some(Operand {
+                        values: Some(&sums.values),
+                        channel_nonzeros: Some(&sums.channel_nonzeros),
+                        ..operand
+                    })
+                }
+                (None, None, None) => None,
+                (None, steps, input) => Some(Operand { steps, input, ..operand }),
+            },
+            Which::Weights => {
+                let sums = self.weights?;
+                Some(Operand { values: Some(&sums.values), channel_nonzeros: Some(&sums.filter_nonzeros), ..operand })
+            }
+        }
+    }
+
+    /// What was counted along the steps of sequences, all or those that it is of.
+    pub fn along_steps(&self) -> Option<StepSums> {
+        if let Some(steps) = self.steps {
+            return Some(*steps);
+        }
+        let mut all = StepSums::default();
+        self.tally?.recurrent.as_ref()?.steps.iter().for_each(|step| all.merge(step));
+        Some(all)
+    }
+
+    /// The layer's width p of an operand: that of all its values as one group, bits of the largest magnitude and one for the
+    /// sign if any is negative. (The largest width of a *value* can be a bit less, and then no group would be sure to fit in it.)
+    /// None where the values of one input only are known: it is of all.
+    pub fn layer_width(&self, which: Which) -> Option<u128> {
+        self.operand(which).and_then(|operand| operand.values).map(|values| u128::from(width_of_all(values)))
+    }
+
+    /// Baseline width B of an operand.
+    pub fn bits(&self, which: Which) -> u128 {
+        self.codings[which as usize].bits.into()
+    }
+
+    /// Whether terms of activations were counted.
+    pub fn has_terms(&self) -> bool {
+        self.has_terms
+    }
+}
+
+fn has_terms(tally: &LayerTally) -> bool {
+    !tally.activations.values.codes.is_empty()
+}
+
+/// The width of all values taken as one group.
+pub(super) fn width_of_all(values: &ValueSums) -> u16 {
+    if values.elements == 0 {
+        return 0;
+    }
+    let [least, most] = values.code_extremes;
+    bits(least.unsigned_abs().max(most.unsigned_abs()) as u16) + u16::from(least < 0)
+}

@@ -1,0 +1,46 @@
+//! What stays of an LSTM's operand from one time step to the next (METRICS section 7).
+
+use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Show, Value};
+
+const BASE: Metric = Metric { source: "METRICS section 7", needs: Needs::Values, kind: Kind::Ratio, ..Metric::BASE };
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric {
+        name: "temporal",
+        heading: "as step\nbefore",
+        definition: "activations of an LSTM's product whose code is that of the step before",
+        formula: "n(q[t] = q[t − 1]) / values of all steps but each sequence's first",
+        unit: "fraction of values",
+        allows: Allows::Skipping,
+        show: Show::Percent,
+        compute: Compute::Layer(|subject| {
+            let steps = subject.along_steps()?;
+            Some(Value::Ratio(Fraction::new(steps.equal, steps.compared)))
+        }),
+        ..BASE
+    },
+    Metric {
+        name: "temporal.terms",
+        heading: "change\nterms",
+        definition: "mean terms of the difference to the step before, by the encoder chosen",
+        formula: "Σ terms(q[t] − q[t − 1]) / values of all steps but each sequence's first",
+        unit: "terms per value",
+        allows: Allows::Skipping,
+        show: Show::Mean,
+        compute: Compute::Layer(|subject| {
+            let steps = subject.along_steps()?;
+            Some(Value::Ratio(Fraction::new(steps.change_terms, steps.compared)))
+        }),
+        ..BASE
+    },
+    Metric {
+        name: "steps",
+        kind: Kind::Count,
+        heading: "steps",
+        definition: "time steps of all sequences",
+        formula: "Σ over sequences steps",
+        unit: "steps",
+        compute: Compute::Layer(|subject| Some(Value::Count(subject.along_steps()?.steps.into()))),
+        ..BASE
+    },
+];

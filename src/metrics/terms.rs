@@ -1,0 +1,78 @@
+//! Terms: how many signed powers of two a code is the sum of (METRICS section 3).
+
+use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
+use crate::kernels::count::Encoder;
+
+const BASE: Metric = Metric {
+    unit: "terms per value",
+    source: "METRICS section 3 (Bit-Pragmatic)",
+    needs: Needs::Full,
+    allows: Allows::Skipping,
+    show: Show::Mean,
+    kind: Kind::Ratio,
+    ..Metric::BASE
+};
+
+/// Of one encoder: per value, and per value that is not zero.
+macro_rules! of {
+    ($encoder:expr, $name:literal, [$heading:literal, $nonzero:literal], $definition:literal, $formula:literal) => {
+        [
+            Metric {
+                name: $name,
+                heading: $heading,
+                definition: concat!("mean terms of a value: ", $definition),
+                formula: $formula,
+                compute: Compute::Operand(|operand| mean(operand, $encoder(operand), operand.elements())),
+                ..BASE
+            },
+            Metric {
+                name: concat!($name, ".nonzero"),
+                heading: $nonzero,
+                definition: concat!("mean terms of a value that is not zero: ", $definition),
+                formula: $formula,
+                unit: "terms per non-zero value",
+                compute: Compute::Operand(|operand| mean(operand, $encoder(operand), operand.nonzeros())),
+                ..BASE
+            },
+        ]
+    };
+}
+
+const CHOSEN: [Metric; 2] =
+    of!(|operand: &Operand<'_>| operand.encoder, "terms", ["terms", "terms of\nnon-zero"], "by the encoder chosen", "Σ terms(q) / values");
+const NAF: [Metric; 2] = of!(
+    |_: &Operand<'_>| Encoder::Naf,
+    "terms.naf",
+    ["naf\nterms", "naf of\nnon-zero"],
+    "non-zero digits of the canonical signed-digit form",
+    "Σ popcount(m XOR 3m) / values"
+);
+const POPCOUNT: [Metric; 2] =
+    of!(|_: &Operand<'_>| Encoder::Popcount, "terms.popcount", ["ones", "ones of\nnon-zero"], "ones of the magnitude", "Σ popcount(m) / values");
+const BOOTH4: [Metric; 2] = of!(
+    |_: &Operand<'_>| Encoder::Booth4,
+    "terms.booth4",
+    ["booth4\nterms", "booth4 of\nnon-zero"],
+    "non-zero digits of radix-4 modified Booth recoding",
+    "Σ booth4(m) / values"
+);
+const RUNS: [Metric; 2] = of!(
+    |_: &Operand<'_>| Encoder::Runs,
+    "terms.runs",
+    ["runs\nterms", "runs of\nnon-zero"],
+    "terms of the run code of a public simulator",
+    "Σ runs(m) / values"
+);
+
+pub(super) const METRICS: &[Metric] = &{
+    let [a, b] = CHOSEN;
+    let [c, d] = NAF;
+    let [e, f] = POPCOUNT;
+    let [g, h] = BOOTH4;
+    let [i, j] = RUNS;
+    [a, b, c, d, e, f, g, h, i, j]
+};
+
+fn mean(operand: &Operand<'_>, encoder: Encoder, values: u64) -> Option<Value> {
+    Some(Value::Ratio(Fraction::new(operand.terms(encoder)?, values)))
+}

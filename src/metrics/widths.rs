@@ -1,0 +1,113 @@
+//! Widths of values and of groups of them (METRICS section 3).
+
+use super::subject::width_of_all;
+use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
+use crate::kernels::count::{MAX_WIDTH, width};
+
+const BASE: Metric =
+    Metric { unit: "bits", source: "METRICS section 3", allows: Allows::Skipping, show: Show::Mean, kind: Kind::Ratio, ..Metric::BASE };
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric {
+        name: "width.layer",
+        kind: Kind::Number,
+        heading: "layer\nwidth",
+        definition: "width p of the layer: that of all its values as one group",
+        formula: "bits of max |q|, + 1 if any q < 0",
+        source: "METRICS section 5 (Stripes, Proteus)",
+        show: Show::Count,
+        compute: Compute::Operand(|operand| Some(Value::Derived(width_of_all(operand.values?).into()))),
+        ..BASE
+    },
+    Metric {
+        name: "width",
+        heading: "value\nwidth",
+        definition: "mean width of a value: bits of its magnitude, and one for the sign of a negative",
+        formula: "Σ width(q) / n",
+        needs: Needs::Full,
+        compute: Compute::Operand(|operand| {
+            Some(Value::Ratio(Fraction::new(operand.widths()?, operand.elements())))
+        }),
+        ..BASE
+    },
+    Metric {
+        name: "width.histogram",
+        kind: Kind::Histogram,
+        heading: "values\nby width",
+        definition: "values by width, from 0",
+        formula: "n(width(q) = parameter)",
+        unit: "values",
+        needs: Needs::Full,
+        compute: Compute::Operand(|operand| {
+            let mut counts = vec![0; MAX_WIDTH + 1];
+            operand.codes()?.for_each(|(code, count)| counts[usize::from(width(code))] += count);
+            Some(Value::Histogram(counts))
+        }),
+        ..BASE
+    },
+    Metric {
+        name: "width.g16",
+        heading: "g16\nwidth",
+        definition: "mean width of groups of 16: consecutive channels at one position, or features",
+        formula: "Σ over groups (bits of max |q|, + 1 if any q < 0) / groups",
+        source: "METRICS section 3 (Dynamic Stripes, ShapeShifter)",
+        compute: Compute::Operand(|operand| mean(operand, 0)),
+        ..BASE
+    },
+    Metric {
+        name: "width.g16.histogram",
+        kind: Kind::Histogram,
+        heading: "g16 by\nwidth",
+        definition: "groups of 16 by width, from 0",
+        formula: "groups(width = parameter)",
+        unit: "groups",
+        compute: Compute::Operand(|operand| histogram(operand, 0)),
+        ..BASE
+    },
+    Metric {
+        name: "width.g64",
+        heading: "g64\nwidth",
+        definition: "mean width of groups of 64: groups of 16 over 4 consecutive columns, or 64 features",
+        formula: "as width.g16",
+        compute: Compute::Operand(|operand| mean(operand, 1)),
+        ..BASE
+    },
+    Metric {
+        name: "width.g64.histogram",
+        kind: Kind::Histogram,
+        heading: "g64 by\nwidth",
+        definition: "groups of 64 by width, from 0",
+        formula: "groups(width = parameter)",
+        unit: "groups",
+        compute: Compute::Operand(|operand| histogram(operand, 1)),
+        ..BASE
+    },
+    Metric {
+        name: "width.g256",
+        heading: "g256\nwidth",
+        definition: "mean width of groups of 256: groups of 16 over 16 consecutive columns, or 256 features",
+        formula: "as width.g16",
+        compute: Compute::Operand(|operand| mean(operand, 2)),
+        ..BASE
+    },
+    Metric {
+        name: "width.g256.histogram",
+        kind: Kind::Histogram,
+        heading: "g256 by\nwidth",
+        definition: "groups of 256 by width, from 0",
+        formula: "groups(width = parameter)",
+        unit: "groups",
+        compute: Compute::Operand(|operand| histogram(operand, 2)),
+        ..BASE
+    },
+];
+
+/// Mean width of the groups of one of the sizes.
+fn mean(operand: &Operand<'_>, size: usize) -> Option<Value> {
+    let [widths, groups] = operand.group_widths(size)?;
+    Some(Value::Ratio(Fraction::new(widths, groups)))
+}
+
+fn histogram(operand: &Operand<'_>, size: usize) -> Option<Value> {
+    Some(Value::Histogram(operand.values?.group_widths[size].to_vec()))
+}
