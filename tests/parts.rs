@@ -206,6 +206,8 @@ fn checkpoints_of_other_runs_are_refused() {
     let run = |more: &[&str]| fail(&[&["measure", "digits"], &flags[..], more].concat());
     let (code, message) = run(&[]);
     assert!(code == 2 && message.contains("is there already: give --resume"), "{message}");
+    let (code, message) = fail(&["measure", "digits", "--checkpoint", "/dev/null", "--resume"]);
+    assert!(code == 2 && message.contains("is no regular file"), "{message}");
     for (flags, want) in [
         (&["--resume", "--encoder", "runs"][..], "its encoder is naf, not runs"),
         (&["--resume", "--calibrate", "5"], "its list of options is calibrate 32"),

@@ -88,6 +88,9 @@ impl PartArgs {
     fn checkpoint(&self) -> Result<Option<(PathBuf, Checkpoint)>> {
         let Some(path) = &self.checkpoint else { return Ok(None) };
         let file = path.display().to_string();
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Error::invalid(format!("--checkpoint {file}"), "is no regular file"));
+        }
         match std::fs::read(path) {
             Ok(_) if !self.resume => {
                 let detail = "is there already: give --resume to go on from it, or remove it";
