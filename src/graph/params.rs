@@ -20,8 +20,9 @@ pub(super) fn same_but_for_ones(a: &[usize], b: &[usize]) -> bool {
     a[..trim(a)] == b[..trim(b)]
 }
 
-/// Uniform values, scaled so that activations keep their size from layer to layer; variances in 0.5..1.5.
-pub(super) fn random(seed: u64, path: &str, shape: &[usize], count: usize) -> Arc<[f32]> {
+/// Uniform values of the parameter that a layer calls `name`, and its checkpoint `path`, scaled so that activations keep their
+/// size from layer to layer; variances in 0.5..1.5.
+pub(super) fn random(seed: u64, (name, path): (&str, &str), shape: &[usize], count: usize) -> Arc<[f32]> {
     // FNV-1a of the path, so that a parameter's values do not depend on the order of building.
     let mut state =
         path.bytes().fold(0xcbf2_9ce4_8422_2325 ^ seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
@@ -33,7 +34,8 @@ pub(super) fn random(seed: u64, path: &str, shape: &[usize], count: usize) -> Ar
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     };
-    let (center, spread) = match (path.rsplit('.').next(), shape.len()) {
+    // What it is for is in the layer's name for it, whatever the checkpoint's is.
+    let (center, spread) = match (name.rsplit('.').next(), shape.len()) {
         (Some("running_var"), _) => (1.0, 0.5),
         (Some("weight"), 1) => (1.0, 0.3),
         (Some("weight"), _) => (0.0, (5.0 / shape[1..].iter().product::<usize>() as f32).sqrt()),

@@ -296,7 +296,7 @@ impl Scope {
         let count = shape.iter().product();
         let data: Arc<[f32]> = match &state.params {
             Params::Declared => Arc::default(),
-            Params::Random(seed) => random(*seed, &path, shape, count),
+            Params::Random(seed) => random(*seed, (name, &path), shape, count),
             Params::Stored(weights) => match weights.shape(&path) {
                 None => {
                     state.problems.push(format!("{path}: missing, the network needs {shape:?}"));
