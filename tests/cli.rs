@@ -6,15 +6,14 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::binary;
+
 const INPUTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/digits_inputs.safetensors");
 const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/digits.safetensors");
 
 fn deadweight(line: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_deadweight"));
-    for variable in ["RUST_LOG", "COLUMNS", "NO_COLOR", "CLICOLOR_FORCE"] {
-        command.env_remove(variable);
-    }
-    command.env("HF_HUB_OFFLINE", "1").env("HF_HUB_CACHE", "/nonexistent").args(line).stdin(Stdio::null());
+    let mut command = binary::deadweight();
+    command.args(line);
     command
 }
 

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use deadweight::graph::Params;
 use deadweight::layers::Layer;
 use deadweight::models::{self, Card};
 use safetensors::tensor::{Dtype, TensorView};
+
+use crate::binary;
 
 const DENOISE: &str = r#"name = "small"
 family = "denoise"
@@ -80,7 +82,7 @@ impl Place {
     }
 
     fn run(&self, verb: &str, more: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_deadweight"));
+        let mut command = binary::deadweight();
         command.current_dir(self.folder.path()).args([verb, "w.safetensors", "--arch", "card.toml", "in"]);
         command.args(more).output().unwrap()
     }
@@ -195,7 +197,6 @@ fn what_does_not_fit_is_refused() {
     refused(&place, "run", &["--save", "out", "--overlay"], 2, &["--overlay", "segment"]);
     refused(&place, "run", &["--save", "out", "--sigma=-1"], 2, &["--sigma"]);
     refused(&place, "run", &["--save", "out", "--sigma", "5", "--scale", "2"], 2, &["--scale"]);
-    let digits =
-        Command::new(env!("CARGO_BIN_EXE_deadweight")).args(["run", "digits", "--save", "."]).output().unwrap();
+    let digits = binary::deadweight().args(["run", "digits", "--save", "."]).output().unwrap();
     assert_eq!(digits.status.code(), Some(2), "{}", text(&digits.stderr));
 }

@@ -1,9 +1,11 @@
 //! Inputs, labels and answers through the program, with networks of a few values that ONNX Runtime ran as well.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
+
+use crate::binary;
 
 fn reference(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/inputs").join(name)
@@ -40,8 +42,8 @@ impl Place {
     }
 
     fn run(&self, verb: &str, network: &str, more: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_deadweight"));
-        command.current_dir(self.0.path()).env_remove("RUST_LOG").arg(verb);
+        let mut command = binary::deadweight();
+        command.current_dir(self.0.path()).arg(verb);
         command.arg(reference(network)).args(more).output().unwrap()
     }
 

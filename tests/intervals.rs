@@ -1,8 +1,5 @@
 //! Intervals: moments of ratios against inputs measured one by one, and runs that end when enough is known.
 
-use std::path::Path;
-use std::process::{Command, Output};
-
 use deadweight::engine::{Backend, EngineOptions};
 use deadweight::input::{Cut, Dataset};
 use deadweight::kernels::Isa;
@@ -12,6 +9,8 @@ use deadweight::metrics::{self, Sampled, Which};
 use deadweight::model::{LoadOptions, Model};
 use deadweight::report::{Part, Report};
 use deadweight::tally::Moments;
+
+use crate::binary::{fail, succeed, text};
 
 fn native(threads: usize, isa: Isa) -> Backend {
     Backend::Native(EngineOptions { isa, ..EngineOptions::new(threads) })
@@ -128,20 +127,6 @@ fn moments_of_texts_are_those_of_blocks_of_segments() {
     same(&whole, &parts, "verses");
 }
 
-fn deadweight(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_deadweight")).args(args).output().unwrap()
-}
-
-fn succeed(args: &[&str]) -> Vec<u8> {
-    let output = deadweight(args);
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 #[test]
 fn each_stream_has_its_own_blocks() {
     let folder = tempfile::tempdir().unwrap();
@@ -213,9 +198,8 @@ fn a_run_ends_where_the_interval_is_as_narrow_as_asked_for() {
         (&["--metric", "Ae"], "--until-ci"),
         (&["--until-ci", "5%", "--shard", "1/2"], "cannot be used with"),
     ] {
-        let output = deadweight(&[&["measure", "digits"], flags].concat());
-        let message = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(2) && message.contains(want), "{flags:?}: {message}");
+        let (code, message) = fail(&[&["measure", "digits"], flags].concat());
+        assert!(code == 2 && message.contains(want), "{flags:?}: {message}");
     }
 }
 

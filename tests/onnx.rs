@@ -1,7 +1,6 @@
 //! ONNX files: ONNX Runtime's results of small networks, and how what cannot be read is told.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use deadweight::engine::{EngineOptions, Session};
@@ -13,6 +12,8 @@ use deadweight::models::{self, Carried};
 use deadweight::weights::onnx::Onnx;
 use proptest::prelude::*;
 use rten_onnx::onnx::{AttributeProto, DataLocation, DataType, GraphProto, ModelProto, NodeProto};
+
+use crate::binary;
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/onnx").join(name)
@@ -90,7 +91,7 @@ fn a_quantised_network_is_measured_in_the_codes_it_stores() {
     let measure = |name: &str| {
         let path = file(name);
         let args = ["measure", path.to_str().unwrap(), "image.png", "--format", "json"];
-        let output = Command::new(env!("CARGO_BIN_EXE_deadweight")).args(args).current_dir(&folder).output().unwrap();
+        let output = binary::deadweight().args(args).current_dir(&folder).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{said}");
         assert!(said.contains("name a card with --arch"), "preprocessing is a guess: {said}");

@@ -1,34 +1,12 @@
 //! Runs that survive and spread: files of counts, shards, merging, checkpoints.
 
-use std::path::Path;
-use std::process::{Command, Output};
-
 use deadweight::measurement::Measurement;
 
-fn deadweight(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_deadweight")).args(args).output().unwrap()
-}
-
-fn succeed(args: &[&str]) -> Vec<u8> {
-    let output = deadweight(args);
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
-
-/// Exit code and message of what must fail.
-fn fail(args: &[&str]) -> (i32, String) {
-    let output = deadweight(args);
-    assert!(!output.status.success(), "{args:?} did not fail");
-    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use crate::binary::{self, fail, succeed, text};
 
 /// A classifier, an LSTM and a network of integers, each with flags of its own.
 const RUNS: [&[&str]; 3] =
-    [&["digits"], &["verses", "--streams", "3", "--steps", "6"], &["digits", "--quantize", "int8"]];
+    [&["digits"], &["verses", "--streams", "3", "--steps", "5"], &["digits", "--quantize", "int8"]];
 
 #[test]
 fn every_format_is_made_of_the_file_as_it_is_made_at_once() {
@@ -165,7 +143,7 @@ fn runs_that_are_killed_go_on_and_end_with_the_same_bytes() {
         let command = [&["measure"], run, &flags[..]].concat();
         let mut kills = 0;
         for attempt in 0..200_u64 {
-            let mut child = Command::new(env!("CARGO_BIN_EXE_deadweight")).args(&command).spawn().unwrap();
+            let mut child = binary::deadweight().args(&command).spawn().unwrap();
             // Moments that differ from attempt to attempt, later and later so that the run ends at last.
             let moment = (attempt * 7919 + index as u64 * 31) % 67 + attempt * 3;
             std::thread::sleep(std::time::Duration::from_millis(moment));

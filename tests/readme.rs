@@ -1,9 +1,9 @@
 //! The README's commands can be typed, and its table is what the program prints.
 
-use std::process::Command;
-
 use clap::Parser;
 use deadweight::cli::args::Cli;
+
+use crate::binary;
 
 const README: &str = include_str!("../README.md");
 
@@ -37,8 +37,7 @@ fn the_tables_of_the_readme_are_what_the_program_prints() {
         let (command, shown) = table.split_once('\n').unwrap();
         let args = command.strip_prefix("$ deadweight ").map_or(vec![], |args| args.split(' ').collect());
         assert!(!args.is_empty() || command == "$ cargo run --release", "{command}");
-        let mut program = Command::new(env!("CARGO_BIN_EXE_deadweight"));
-        let output = program.args(args).env_remove("COLUMNS").output().unwrap();
+        let output = binary::deadweight().args(args).output().unwrap();
         assert_eq!(shown, String::from_utf8(output.stdout).unwrap(), "{command}");
     }
 }

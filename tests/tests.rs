@@ -4,6 +4,7 @@
 mod assets;
 mod audio;
 mod bands;
+mod binary;
 mod checkpoints;
 mod cli;
 mod digits;

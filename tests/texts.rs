@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use deadweight::graph::Params;
 use deadweight::layers::Layer;
 use deadweight::models::{self, Card};
 use safetensors::tensor::{Dtype, TensorView};
+
+use crate::binary;
 
 const LANGUAGE: &str = r#"name = "letters"
 family = "rnn"
@@ -77,7 +79,7 @@ impl Place {
     }
 
     fn run(&self, verb: &str, more: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_deadweight"));
+        let mut command = binary::deadweight();
         command.current_dir(self.0.path()).args([verb, "w.safetensors", "--arch", "card.toml"]);
         command.args(more).output().unwrap()
     }
@@ -168,7 +170,6 @@ fn what_does_not_fit_is_refused() {
     place.refused("run", &["t.txt", "--vocab", "v.json", "--temperature", "0.5"], 2, &["--prompt"]);
     place.refused("measure", &["t.txt", "--vocab", "v.json", "--backend", "candle"], 4, &["candle", "native"]);
     place.refused("run", &["t.txt", "--vocab", "v.json", "--sigma", "5"], 2, &["--sigma", "restore"]);
-    let digits =
-        Command::new(env!("CARGO_BIN_EXE_deadweight")).args(["run", "digits", "--prompt", "a"]).output().unwrap();
+    let digits = binary::deadweight().args(["run", "digits", "--prompt", "a"]).output().unwrap();
     assert_eq!(digits.status.code(), Some(2), "{}", text(&digits.stderr));
 }

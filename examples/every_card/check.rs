@@ -1,6 +1,5 @@
 //! One card at its own size, with random weights: native against candle, plain against measured, reals and 8-bit integers.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,6 @@ use deadweight::model::{LoadOptions, Model};
 use deadweight::models::Card;
 use deadweight::probe::Probe;
 use deadweight::report::{Report, Scope};
-use safetensors::tensor::{Dtype, TensorView};
 
 /// Largest difference of two engines' outputs, relative to their root mean square.
 const ENGINES: f64 = 2e-3;
@@ -49,15 +47,13 @@ pub struct Outcome {
 /// What cannot be run, and what differs.
 pub fn check(card: &Card) -> Result<Outcome> {
     let model = Model::load(&card.name, &LoadOptions { random: Some(1), ..LoadOptions::default() })?;
-    let folder = tempfile::tempdir()?;
-    let data = inputs(&model, folder.path())?;
+    let data = Dataset::random(model.embedding_rows(), INPUTS, 1, &model.preprocess);
     let sample = data.load(0)?;
     let native = Backend::Native(EngineOptions::new(2));
     let candle = Backend::Candle(Device::Cpu, Arc::clone(native.pool()));
     let settings = Settings { batch: 1, ..Settings::default() };
 
     let (want, plain) = run(&model, &native, &sample, None)?;
-    ensure!(want.iter().all(|v| v.is_finite()), "the output is not finite");
     ensure!(want.iter().any(|v| v != &want[0]), "the output is {} everywhere", want[0]);
     let measured = same_when_watched(&model, &native, &data, &settings, &want).context("float")?;
     let is_large = model.macs()? > LARGE;
@@ -110,6 +106,7 @@ fn run(model: &Model, backend: &Backend, sample: &Sample, probe: Option<&dyn Pro
     let start = Instant::now();
     let again = runner.run(&sample.values, probe)?;
     let time = start.elapsed();
+    ensure!(output.iter().all(|v| v.is_finite()), "the output is not finite");
     ensure!(again == output, "a second run gives another output");
     Ok((output, time))
 }
@@ -157,45 +154,6 @@ fn compare_counts(model: &Model, backends: [&Backend; 2], data: &Dataset, settin
         ensure!(apart < SHARES, "{name}: {effectual:?} of the MACs are effectual");
     }
     Ok(())
-}
-
-/// Random inputs of the network's own size: tiles with noise on them, tokens, or a recording of a second.
-fn inputs(model: &Model, folder: &Path) -> Result<Dataset> {
-    let mut state = 1_u64;
-    let mut random = move || {
-        // Knuth's MMIX generator; its high bits are the good ones.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as u32
-    };
-    if let Some(rows) = model.embedding_rows() {
-        return Ok(Dataset::random_numbers(rows, INPUTS, 1, &model.preprocess));
-    }
-    if let Some(framing) = model.preprocess.framing() {
-        let path = folder.join("noise.wav");
-        let spec = hound::WavSpec {
-            channels: 1,
-            sample_rate: framing.rate,
-            bits_per_sample: 16,
-            sample_format: hound::SampleFormat::Int,
-        };
-        let mut wav = hound::WavWriter::create(&path, spec)?;
-        (0..framing.rate).try_for_each(|_| wav.write_sample((random() % 16_384) as i16 - 8192))?;
-        wav.finalize()?;
-        return Ok(Dataset::open(&[path], &model.preprocess)?);
-    }
-    let ((h, w), c) = (model.preprocess.size(), model.preprocess.channels());
-    let mut pixels = Vec::with_capacity(INPUTS * h * w * c);
-    for _ in 0..INPUTS {
-        let tiles: Vec<u32> = (0..h.div_ceil(8) * w.div_ceil(8) * c).map(|_| random() % 192).collect();
-        for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y, x))) {
-            let tile = (y / 8 * w.div_ceil(8) + x / 8) * c;
-            pixels.extend((0..c).map(|channel| (tiles[tile + channel] + random() % 64) as u8));
-        }
-    }
-    let path = folder.join("random.safetensors");
-    let images = TensorView::new(Dtype::U8, vec![INPUTS, h, w, c], &pixels)?;
-    std::fs::write(&path, safetensors::serialize([("images", images)], None)?)?;
-    Ok(Dataset::open(&[path], &model.preprocess)?)
 }
 
 /// Largest difference relative to the root mean square of `want`.

@@ -215,9 +215,12 @@ pub enum Kernels {
     Direct,
 }
 
-/// Which engine, on which device.
+/// Which engine, on which device, and how it computes.
 #[derive(Args, Debug)]
 pub struct BackendArgs {
+    /// How.
+    #[command(flatten)]
+    pub engine: EngineArgs,
     /// Engine
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
@@ -314,9 +317,6 @@ pub struct RunArgs {
     /// Where to.
     #[command(flatten)]
     pub out: OutArgs,
-    /// How.
-    #[command(flatten)]
-    pub engine: EngineArgs,
     /// By which engine.
     #[command(flatten)]
     pub backend: BackendArgs,

@@ -8,11 +8,10 @@ use super::progress::Progress;
 use super::setup;
 use crate::input::Dataset;
 use crate::measure::{Bench, Settings, bench, calibrate};
-use crate::model::Model;
 use crate::report::{Grid, to_json, units};
 use crate::{Error, Result, engine};
 
-/// Seed of random weights and images.
+/// Seed of random weights and inputs.
 const SEED: u64 = 1;
 
 /// Times the model.
@@ -22,17 +21,13 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     let model = setup::model(&args.model, common, false, args.random_weights.then_some(SEED), None)?;
     let batch = usize::from(args.engine.batch_size);
     let random = args.inputs.is_empty() && model.builtin_data().is_none();
-    // Random images must outlive the data set that reads them.
-    let folder = tempfile::tempdir().map_err(|error| Error::io(std::env::temp_dir(), error))?;
-    let data = if let Some(rows) = model.embedding_rows() {
-        if !args.inputs.is_empty() {
-            return Err(Error::invalid("INPUT", "is of networks that read images; texts are timed on random tokens"));
-        }
-        Dataset::random_numbers(rows, batch, SEED, &model.preprocess)
-    } else if random {
-        random_images(&model, batch, folder.path())?
-    } else {
-        setup::listed(&model, &args.inputs)?
+    let rows = model.embedding_rows();
+    if rows.is_some() && !args.inputs.is_empty() {
+        return Err(Error::invalid("INPUT", "is of networks that read images; texts are timed on random tokens"));
+    }
+    let data = match rows.is_some() || random {
+        true => Dataset::random(rows, batch, SEED, &model.preprocess),
+        false => setup::listed(&model, &args.inputs)?,
     };
     let mut images = Vec::new();
     for i in 0..batch {
@@ -55,32 +50,6 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
         Plain::Table => told.table(out.width()),
     })?;
     out.finish()
-}
-
-/// A stack of images of large and small structure, so that neither resizing nor the network sees plain noise.
-fn random_images(model: &Model, count: usize, folder: &std::path::Path) -> Result<Dataset> {
-    let (h, w) = model.preprocess.size();
-    let c = model.preprocess.channels();
-    let mut state = SEED;
-    let mut random = || {
-        // Knuth's MMIX generator; its high bits are the good ones.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as u32
-    };
-    let mut pixels = Vec::with_capacity(count * h * w * c);
-    for _ in 0..count {
-        let tiles: Vec<u32> = (0..h.div_ceil(8) * w.div_ceil(8) * c).map(|_| random() % 192).collect();
-        for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y, x))) {
-            let tile = (y / 8 * w.div_ceil(8) + x / 8) * c;
-            pixels.extend((0..c).map(|channel| (tiles[tile + channel] + random() % 64) as u8));
-        }
-    }
-    let path = folder.join("random.safetensors");
-    let images = safetensors::tensor::TensorView::new(safetensors::Dtype::U8, vec![count, h, w, c], &pixels)
-        .expect("as many bytes as the shape has");
-    let bytes = safetensors::serialize([("images", images)], None).expect("one tensor of a plain name");
-    std::fs::write(&path, bytes).map_err(|error| Error::io(&path, error))?;
-    Dataset::open(&[path], &model.preprocess)
 }
 
 /// The timing and what it was of.

@@ -3,7 +3,7 @@
 use clap::Args;
 use regex::Regex;
 
-use super::args::{BackendArgs, Common, EngineArgs, InputArgs, ModelArgs, NumberArgs, OutArgs};
+use super::args::{BackendArgs, Common, InputArgs, ModelArgs, NumberArgs, OutArgs};
 use super::out::Out;
 use super::parsers::{column, statistics};
 use super::parts::PartArgs;
@@ -52,9 +52,6 @@ pub struct MeasureArgs {
     /// Where to: a name that ends in .dwm gets the exact counts, of which `deadweight report` makes every format.
     #[command(flatten)]
     pub out: OutArgs,
-    /// How.
-    #[command(flatten)]
-    pub engine: EngineArgs,
     /// By which engine.
     #[command(flatten)]
     pub backend: BackendArgs,
@@ -70,11 +67,11 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let format = args.format.unwrap_or_default();
     report::check_columns(format, &args.columns)?;
     let mut out = Out::open(args.out.output.as_deref())?;
-    let backend = setup::backend(&args.engine, &args.backend)?;
+    let backend = setup::backend(&args.backend)?;
     let model = setup::model(&args.model, common, args.no_fold, None, args.inputs.sigma)?;
     let data = setup::inputs(&model, &args.inputs)?;
     let progress = Progress::new(common);
-    let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.engine) };
+    let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.backend.engine) };
     let feeding = Settings { calibrate: args.numbers.calibrate as usize, shard: args.parts.shard, ..feeding };
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
     let feeding = Settings { statistics: args.statistics, ..feeding };

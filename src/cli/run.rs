@@ -23,7 +23,7 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
         Plain::Json => Out::whole(args.out.output.as_deref())?,
         Plain::Table => Out::open(args.out.output.as_deref())?,
     };
-    let backend = setup::backend(&args.engine, &args.backend)?;
+    let backend = setup::backend(&args.backend)?;
     let model = setup::model(&args.model, common, args.no_fold, None, args.inputs.sigma)?;
     if let Some(prompt) = &args.prompt {
         answers::of(&model, args)?;
@@ -32,7 +32,7 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
         return out.finish();
     }
     let data = setup::inputs(&model, &args.inputs)?;
-    let settings = setup::feeding(&args.inputs, &args.engine);
+    let settings = setup::feeding(&args.inputs, &args.backend.engine);
     let progress = Progress::new(common);
     let model = setup::in_integers(model, &args.model, &backend, &data, &settings, &progress)?;
     let answers = answers::of(&model, args)?;

@@ -165,18 +165,18 @@ fn threads(args: &EngineArgs) -> usize {
 }
 
 /// The engine.
-pub fn backend(engine_args: &EngineArgs, args: &BackendArgs) -> Result<Backend> {
+pub fn backend(args: &BackendArgs) -> Result<Backend> {
     match (args.backend, args.device) {
-        (BackendName::Native, DeviceName::Cpu) => engine(engine_args).map(Backend::Native),
+        (BackendName::Native, DeviceName::Cpu) => engine(&args.engine).map(Backend::Native),
         (BackendName::Native, _) => {
             Err(Error::unsupported("a device other than cpu by the native engine", "give --backend candle"))
         }
         (BackendName::Candle, device) => {
-            let ignored = [("--isa", engine_args.isa.is_some()), ("--kernels", engine_args.kernels.is_some())];
+            let ignored = [("--isa", args.engine.isa.is_some()), ("--kernels", args.engine.kernels.is_some())];
             if let Some((flag, _)) = ignored.iter().find(|(_, given)| *given) {
                 return Err(Error::invalid(*flag, "is of the native engine, and --backend candle is given"));
             }
-            Ok(Backend::Candle(candle_device(device)?, Arc::new(Pool::new(threads(engine_args)))))
+            Ok(Backend::Candle(candle_device(device)?, Arc::new(Pool::new(threads(&args.engine)))))
         }
     }
 }
@@ -233,15 +233,14 @@ mod tests {
 
     #[test]
     fn engines_are_made_or_refused_with_the_mend() {
-        let native = |device| BackendArgs { backend: BackendName::Native, device };
-        let candle = |device| BackendArgs { backend: BackendName::Candle, device };
-        assert_eq!(backend(&engine_args(Some("scalar")), &native(DeviceName::Cpu)).unwrap().name(), "native");
-        assert_eq!(backend(&engine_args(None), &candle(DeviceName::Cpu)).unwrap().name(), "candle");
-        let error = |isa, args: &BackendArgs| backend(&engine_args(isa), args).err().unwrap();
-        let refused = error(None, &native(DeviceName::Cuda));
+        let made = |isa, name, device| backend(&BackendArgs { engine: engine_args(isa), backend: name, device });
+        assert_eq!(made(Some("scalar"), BackendName::Native, DeviceName::Cpu).unwrap().name(), "native");
+        assert_eq!(made(None, BackendName::Candle, DeviceName::Cpu).unwrap().name(), "candle");
+        let error = |isa, name, device| made(isa, name, device).err().unwrap();
+        let refused = error(None, BackendName::Native, DeviceName::Cuda);
         assert_eq!((refused.exit_code(), refused.hint()), (4, Some("give --backend candle")));
-        assert_eq!(error(Some("scalar"), &candle(DeviceName::Cpu)).exit_code(), 2);
-        assert_eq!(error(None, &candle(DeviceName::Metal)).exit_code(), 4);
+        assert_eq!(error(Some("scalar"), BackendName::Candle, DeviceName::Cpu).exit_code(), 2);
+        assert_eq!(error(None, BackendName::Candle, DeviceName::Metal).exit_code(), 4);
         let unknown = engine(&engine_args(Some("avx1024"))).err().unwrap();
         assert!(unknown.hint().unwrap().contains("scalar"), "{unknown:?}");
     }

@@ -126,7 +126,7 @@ impl Dataset {
     pub fn embedded(bytes: &'static [u8], preprocess: &Preprocess) -> Result<Self> {
         let mut dataset = Self::empty(preprocess);
         let mut cursor = std::io::Cursor::new(bytes);
-        let stack = Stack::open("built-in", &mut cursor, Bytes::Embedded(bytes))?;
+        let stack = Stack::open("built-in", &mut cursor, Bytes::Memory(bytes.into()))?;
         dataset.add_stack(stack, &mut cursor)?;
         Ok(dataset)
     }
@@ -163,10 +163,16 @@ impl Dataset {
         Ok(Self { text: Some(Text::new(&texts, vocabulary, cut)?), ..Self::empty(preprocess) })
     }
 
-    /// `count` inputs of seeded random numbers below `rows`, as many as a network is listed with.
-    pub fn random_numbers(rows: usize, count: usize, seed: u64, preprocess: &Preprocess) -> Self {
-        let text = Text::random(rows, preprocess.size().1, count, seed);
-        Self { text: Some(text), ..Self::empty(preprocess) }
+    /// `count` seeded random inputs of the size that a network is listed with: numbers below `rows` for one that looks them
+    /// up in so many, else images.
+    pub fn random(rows: Option<usize>, count: usize, seed: u64, preprocess: &Preprocess) -> Self {
+        let (h, w) = preprocess.size();
+        let mut dataset = Self::empty(preprocess);
+        match rows {
+            Some(rows) => dataset.text = Some(Text::random(rows, w, count, seed)),
+            None => dataset.add_images(Stack::random(count, [h, w, preprocess.channels()], seed), count),
+        }
+        dataset
     }
 
     /// How inputs are made, in words.
@@ -346,9 +352,13 @@ impl Dataset {
 
     fn add_stack(&mut self, mut stack: Stack, source: &mut (impl Read + Seek)) -> Result<()> {
         let count = stack.read_labels(source)?;
+        self.add_images(stack, count);
+        Ok(())
+    }
+
+    fn add_images(&mut self, stack: Stack, count: usize) {
         self.items.extend((0..count).map(|index| Item::Stacked { stack: self.stacks.len(), index }));
         self.stacks.push(stack);
-        Ok(())
     }
 
     fn add_directory(&mut self, path: &Path, classes: Option<&Classes>) -> Result<()> {

@@ -1,9 +1,12 @@
-//! A safetensors file of images: its header is read at once, each image when it is asked for.
+//! Images of one size: a safetensors file, of which the header is read at once and each image when it is asked for, or random ones.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, Metadata};
 
 use super::decode::Pixels;
@@ -12,10 +15,13 @@ use crate::{Error, Result};
 /// A header above this is hostile.
 const LARGEST_HEADER: u64 = 100 << 20;
 
+/// Rows and columns of a tile of random images.
+const TILE: usize = 8;
+
 /// Where the bytes of a stored stack of images are.
 pub(super) enum Bytes {
     File(PathBuf),
-    Embedded(&'static [u8]),
+    Memory(Cow<'static, [u8]>),
 }
 
 /// A tensor `images` `[N, H, W, C]`, `[N, C, H, W]` or `[N, H, W]` of u8.
@@ -54,6 +60,23 @@ impl Stack {
         }
         let start = start + info.data_offsets.0 as u64;
         Ok(Self { name: name.to_owned(), bytes, start, h, w, c, channels_first, labels: Vec::new(), masks: None })
+    }
+
+    /// `count` seeded random images `[h, w, c]` of tiles with noise on them: of large and small structure, so that neither
+    /// resizing nor a network sees plain noise.
+    pub(super) fn random(count: usize, [h, w, c]: [usize; 3], seed: u64) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut pixels = Vec::with_capacity(count * h * w * c);
+        let across = w.div_ceil(TILE);
+        for _ in 0..count {
+            let tiles: Vec<u8> = (0..h.div_ceil(TILE) * across * c).map(|_| random.random_range(0..192)).collect();
+            for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y, x))) {
+                let tile = (y / TILE * across + x / TILE) * c;
+                pixels.extend(tiles[tile..tile + c].iter().map(|base| base + random.random_range(0..64)));
+            }
+        }
+        let bytes = Bytes::Memory(pixels.into());
+        Self { name: "random".into(), bytes, start: 0, h, w, c, channels_first: false, labels: Vec::new(), masks: None }
     }
 
     /// Reads the labels and finds the maps of classes, if there are any, and tells how many images there are.
@@ -109,7 +132,7 @@ impl Stack {
                 let mut file = File::open(path).map_err(|source| Error::io(path, source))?;
                 read_at(&self.name, &mut file, offset, &mut raw)?;
             }
-            Bytes::Embedded(bytes) => read_at(&self.name, &mut std::io::Cursor::new(bytes), offset, &mut raw)?,
+            Bytes::Memory(bytes) => read_at(&self.name, &mut std::io::Cursor::new(bytes), offset, &mut raw)?,
         }
         Ok(raw)
     }

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::engine::Backend;
 use crate::graph::Node;
 use crate::kernels::Pool;
-use crate::kernels::count::{Counter, InputSums, ReadSums};
+use crate::kernels::count::Counter;
 use crate::layers::Shape;
 use crate::model::Model;
 use crate::probe::{Probe, Watch};
@@ -51,20 +51,17 @@ impl Counting {
         let operands = pool.map(firsts.len(), |operand| {
             let layer = &calibration.layers[firsts[operand]];
             let watcher = self.probe.get(layer.node, layer.inside).expect("the first reader is watched");
-            let kept = watcher.take_inputs(inputs);
-            let readers = self.operands.readers(firsts[operand]).enumerate();
+            let readers: Vec<usize> = self.operands.readers(firsts[operand]).collect();
+            let kept = watcher.take_inputs(readers.len(), inputs);
             let of = |(place, reader): (usize, usize)| {
                 let filters = self.operands.shapes[reader].filters() as u64;
-                let counts = kept.iter().map(|kept| {
-                    let (values, read) = match kept {
-                        Some(kept) => (kept.values(), kept.reads(place)),
-                        None => (InputSums::default(), ReadSums::default()),
-                    };
-                    InputCounts { products: self.fixed[reader].with_values(filters, &read), values }
+                let counts = kept.iter().map(|kept| InputCounts {
+                    products: self.fixed[reader].with_values(filters, &kept.reads(place)),
+                    values: kept.values(),
                 });
                 (reader, counts.collect::<Vec<_>>())
             };
-            readers.map(of).collect::<Vec<_>>()
+            readers.into_iter().enumerate().map(of).collect::<Vec<_>>()
         });
         let mut all = vec![vec![InputCounts::default(); self.fixed.len()]; inputs];
         for (layer, counts) in operands.into_iter().flatten() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::graph::{Graph, Node};
 use crate::input::Sample;
 use crate::kernels::count::sequence::{Sequence, StepSums};
-use crate::kernels::count::{Apart, Counter, Range};
+use crate::kernels::count::{Counter, OneInput, Range};
 use crate::kernels::{Cells, Geometry, Isa, Region};
 use crate::probe::{Place, Probe, Watch};
 use crate::{Error, Result};
@@ -81,18 +81,11 @@ impl<T: Accumulate> PerWorker<T> {
 }
 
 impl PerWorker<Counter> {
-    /// Takes out what was kept of each of `inputs` inputs that ran together; nothing of those without a value here.
-    pub(super) fn take_inputs(&self, inputs: usize) -> Vec<Option<Apart>> {
-        let mut all: Vec<Option<Apart>> = vec![None; inputs];
+    /// Takes out what was kept of each of `inputs` inputs that ran together, for `readers` readers.
+    pub(super) fn take_inputs(&self, readers: usize, inputs: usize) -> Vec<OneInput> {
+        let mut all = vec![OneInput::none(readers); inputs];
         for worker in &self.workers {
-            let parts = worker.lock().expect("no task panics while it counts").take_inputs(self.isa);
-            for (all, part) in all.iter_mut().zip(parts) {
-                match (&mut *all, part) {
-                    (Some(all), Some(part)) => all.add(&part),
-                    (none, part @ Some(_)) => *none = part,
-                    _ => {}
-                }
-            }
+            worker.lock().expect("no task panics while it counts").take_inputs(self.isa, &mut all);
         }
         all
     }

@@ -18,7 +18,7 @@ use crate::input::{Dataset, InputDigest, Sample};
 use crate::layers::Shape;
 use crate::measurement::{Checkpoint, LayerCounts, Measurement, Provenance};
 use crate::model::Model;
-use crate::tally::LayerTally;
+use crate::tally::{LayerTally, Spread};
 use crate::task::Quality;
 use crate::{Error, Result};
 
@@ -133,7 +133,7 @@ impl<'a> Run<'a> {
     /// Runs to the end, saving on the way.
     fn whole(mut self, saving: Option<&Saving<'_>>, monitor: &dyn Monitor) -> Result<Measurement> {
         if self.feed.data.goes_on() && self.next == self.inputs.start && self.next > 0 {
-            self.lead_in(monitor)?;
+            self = self.lead_in(monitor)?;
         }
         let every = saving.map_or(usize::MAX, |saving| saving.every.max(1));
         // Whether enough was seen is asked where batches of the whole run end.
@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
             let end = self.next.saturating_add(every).min(self.inputs.end);
             let stopped = self.count(self.next..end, monitor)?;
             if let Some(saving) = saving {
-                (saving.save)(&self.checkpoint()?)?;
+                (saving.save)(&self.checkpoint())?;
             }
             if stopped {
                 return Err(Error::Interrupted);
@@ -152,18 +152,13 @@ impl<'a> Run<'a> {
         self.measurement()
     }
 
-    /// Brings the states of recurrent layers to where this run's inputs begin; nothing of it is counted.
-    fn lead_in(&mut self, monitor: &dyn Monitor) -> Result<()> {
-        let (mut tallies, quality) = (Vec::new(), self.quality.clone());
-        std::mem::swap(&mut self.tallies, &mut tallies);
+    /// The same, with the states of recurrent layers and sequences brought to where its inputs begin.
+    fn lead_in(mut self, monitor: &dyn Monitor) -> Result<Self> {
         if self.count(0..self.inputs.start, monitor)? {
             return Err(Error::Interrupted);
         }
-        (self.measured, self.skipped, self.turned, self.digest) = (0, 0, 0, InputDigest::default());
-        (self.tallies, self.quality, self.next) = (tallies, quality, self.inputs.start);
-        self.single = Inputs::new(self.calibration, self.feed.data.streams());
-        self.keys.clear();
-        Ok(())
+        let Self { executor, feed, calibration, sequences, .. } = self;
+        Ok(Self { sequences, ..Self::new(executor, feed, calibration) })
     }
 
     /// Counts `inputs`, or as many of them as there are before the run is stopped, which is true then.
@@ -175,7 +170,7 @@ impl<'a> Run<'a> {
         }
         let mut counting: Option<Counting> = None;
         let enough = Cell::new(false);
-        let monitor = Watched { monitor, enough: &enough };
+        let monitor = UntilEnough { monitor, enough: &enough };
         let fed = feed.run(Stage::Measure, inputs, &monitor, |samples| {
             let input = shape_of(&samples[0]);
             if let Some(done) = counting.take_if(|counting| counting.input != input) {
@@ -236,33 +231,38 @@ impl<'a> Run<'a> {
         let context =
             Context { calibration: self.calibration, tallies: &self.tallies, pool: self.executor.backend.pool() };
         self.single.end(context);
-        let mut provenance = self.provenance();
+        let (tallies, spread) = (std::mem::take(&mut self.tallies), std::mem::take(&mut self.single.spread));
+        let mut measurement = self.counted(tallies, spread);
         if let (Some(until), true) = (self.until, self.next < self.inputs.end) {
             let (seen, listed) = (self.next - self.inputs.start, self.inputs.len());
             let (share, name) = (until.share * 100.0, until.name());
-            provenance
-                .notes
-                .push(format!("the run ended after {seen} of {listed} inputs: {name} was known to {share} %"));
+            let note = format!("the run ended after {seen} of {listed} inputs: {name} was known to {share} %");
+            measurement.provenance.notes.push(note);
         }
-        let Self { calibration, measured, skipped, turned, digest, mut keys, quality, tallies, single, .. } = self;
-        let layers = calibration.layers.iter().zip(tallies).map(|(layer, tally)| LayerCounts {
+        Ok(measurement)
+    }
+
+    /// The measurement of all inputs so far, of which the counts are `tallies` and `spread`.
+    fn counted(&self, tallies: Vec<LayerTally>, spread: Spread) -> Measurement {
+        let layers = self.calibration.layers.iter().zip(tallies).map(|(layer, tally)| LayerCounts {
             name: layer.name.clone(),
             kind: layer.kind.to_owned(),
             codings: layer.codings,
             tally,
         });
+        let mut keys = self.keys.clone();
         keys.sort_unstable();
-        Ok(Measurement {
-            provenance,
+        Measurement {
+            provenance: self.provenance(),
             layers: layers.collect(),
-            inputs: measured,
-            skipped,
-            turned,
-            digest,
+            inputs: self.measured,
+            skipped: self.skipped,
+            turned: self.turned,
+            digest: self.digest,
             keys,
-            quality,
-            spread: single.spread,
-        })
+            quality: self.quality.clone(),
+            spread,
+        }
     }
 
     /// Where the counts come from.
@@ -272,35 +272,16 @@ impl<'a> Run<'a> {
     }
 
     /// Where the run stands.
-    fn checkpoint(&self) -> Result<Checkpoint> {
-        let Self { executor, calibration, quality, .. } = self;
-        let layers = calibration.layers.iter().zip(&self.tallies).map(|(layer, tally)| LayerCounts {
-            name: layer.name.clone(),
-            kind: layer.kind.to_owned(),
-            codings: layer.codings,
-            tally: tally.clone(),
-        });
-        let mut keys = self.keys.clone();
-        keys.sort_unstable();
+    fn checkpoint(&self) -> Checkpoint {
         let states = |sequences: &Option<Arc<Sequences>>| sequences.as_ref().map(|sequences| sequences.states());
-        Ok(Checkpoint {
-            measurement: Measurement {
-                provenance: self.provenance(),
-                layers: layers.collect(),
-                inputs: self.measured,
-                skipped: self.skipped,
-                turned: self.turned,
-                digest: self.digest,
-                keys,
-                quality: quality.clone(),
-                spread: self.single.spread.clone(),
-            },
+        Checkpoint {
+            measurement: self.counted(self.tallies.clone(), self.single.spread.clone()),
             open: self.single.open.clone(),
             next: self.next,
             inputs: self.inputs.clone(),
-            states: executor.states().to_vec(),
+            states: self.executor.states().to_vec(),
             sequences: self.sequences.iter().map(states).collect(),
-        })
+        }
     }
 
     /// Goes on where `checkpoint` stands.
@@ -324,12 +305,12 @@ impl<'a> Run<'a> {
 }
 
 /// A monitor that stops when enough was seen, too.
-struct Watched<'a> {
+struct UntilEnough<'a> {
     monitor: &'a dyn Monitor,
     enough: &'a Cell<bool>,
 }
 
-impl Monitor for Watched<'_> {
+impl Monitor for UntilEnough<'_> {
     fn progress(&self, stage: Stage, done: usize, total: usize) {
         self.monitor.progress(stage, done, total);
     }

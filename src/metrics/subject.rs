@@ -113,12 +113,12 @@ impl Operand<'_> {
     }
 
     /// Sum of the widths of its groups of 16, 64 or 256, and how many there are.
-    pub fn group_widths(&self, size: usize) -> Option<[u64; 2]> {
+    pub fn group_widths(&self, size: usize) -> Option<[u128; 2]> {
         if let Some(input) = self.input {
-            return Some([input.group_widths[size], input.groups[size]]);
+            return Some([input.group_widths[size].into(), input.groups[size].into()]);
         }
-        let widths = self.values?.group_widths[size];
-        Some([widths.iter().enumerate().map(|(width, count)| width as u64 * count).sum(), widths.iter().sum()])
+        let groups = self.values?.group_widths[size].map(u128::from);
+        Some([groups.iter().zip(0..).map(|(count, width)| width * count).sum(), groups.iter().sum()])
     }
 
     /// The codes that were seen and how often, in rising order; nothing where that was not counted.

@@ -15,7 +15,7 @@ pub struct InputCounts {
 }
 
 /// Integers of one.
-pub const INPUT_INTEGERS: usize = Products::INTEGERS + 12;
+pub const INPUT_INTEGERS: usize = Products::INTEGERS + InputSums::INTEGERS;
 
 impl Products {
     /// The sums of one input in a layer of extents `shape`, as far as they do not depend on its values.
@@ -55,39 +55,21 @@ impl Products {
 impl AddAssign<&Self> for InputCounts {
     fn add_assign(&mut self, other: &Self) {
         self.products += &other.products;
-        let (own, other) = (&mut self.values, &other.values);
-        own.elements += other.elements;
-        own.nonzeros += other.nonzeros;
-        own.widths += other.widths;
-        own.terms += other.terms;
-        own.natural_zeros += other.natural_zeros;
-        own.saturated += other.saturated;
-        for size in 0..own.groups.len() {
-            own.group_widths[size] += other.group_widths[size];
-            own.groups[size] += other.groups[size];
-        }
+        self.values += other.values;
     }
 }
 
 impl InputCounts {
     /// Its integers, [`INPUT_INTEGERS`] of them.
     pub fn integers(&self) -> Vec<u128> {
-        let InputSums { elements, nonzeros, widths, terms, natural_zeros, saturated, group_widths, groups } =
-            self.values;
-        let plain = [elements, nonzeros, widths, terms, natural_zeros, saturated];
-        let values = plain.into_iter().chain(group_widths).chain(groups).map(u128::from);
-        self.products.integers().into_iter().chain(values).collect()
+        self.products.integers().into_iter().chain(self.values.integers().map(u128::from)).collect()
     }
 
     /// The counts of which `integers` are [`Self::integers`]; none of integers that no input has.
     pub fn from_integers(integers: &[u128]) -> Option<Self> {
         let (products, values) = integers.split_at_checked(Products::INTEGERS)?;
         let values: Vec<u64> = values.iter().map(|&value| value.try_into().ok()).collect::<Option<_>>()?;
-        let &[elements, nonzeros, widths, terms, natural_zeros, saturated, a, b, c, d, e, f] = &values[..] else {
-            return None;
-        };
-        let (group_widths, groups) = ([a, b, c], [d, e, f]);
-        let values = InputSums { elements, nonzeros, widths, terms, natural_zeros, saturated, group_widths, groups };
+        let values = InputSums::from_integers(values.try_into().ok()?);
         let products = Products::from_integers(products)?;
         // MACs, and those of a non-zero weight: all, and those inside the tensor.
         let ([all, inside], [all_w, inside_w]) = (products.dense.both(), products.w.both());
@@ -98,7 +80,7 @@ impl InputCounts {
             && a <= inside
             && both <= a.min(inside_w)
             && a - both <= inside - inside_w
-            && u128::from(nonzeros) + u128::from(natural_zeros) <= elements.into();
+            && u128::from(values.nonzeros) + u128::from(values.natural_zeros) <= values.elements.into();
         fits.then_some(Self { products, values })
     }
 }

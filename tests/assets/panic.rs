@@ -1,7 +1,6 @@
 //! Chains of depthwise and pointwise convolutions, large enough to run together: the answers of ONNX Runtime.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use deadweight::engine::{Backend, EngineOptions};
@@ -10,6 +9,7 @@ use deadweight::kernels::Pool;
 use deadweight::measure::{Quiet, Settings, predict, quantized};
 use deadweight::model::{LoadOptions, Model};
 
+use crate::binary;
 use crate::engines::distance;
 
 /// Largest difference of an output, relative to their root mean square.
@@ -50,8 +50,7 @@ fn a_chain_of_depthwise_and_pointwise_convolutions_equals_onnx_runtime() {
         let apart = distance(&answer(&integers, &native(2), &data), &want);
         assert!(apart < ROUNDED, "{name} in integers: {apart} apart");
         for line in [&["run"][..], &["measure"], &["run", "--quantize", "int8"], &["measure", "--quantize", "int8"]] {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_deadweight"));
-            let output = command.arg(line[0]).args([&network, &image]).args(&line[1..]).output().unwrap();
+            let output = binary::deadweight().arg(line[0]).args([&network, &image]).args(&line[1..]).output().unwrap();
             assert!(output.status.success(), "{line:?} {name}: {}", String::from_utf8_lossy(&output.stderr));
         }
     }

@@ -1,19 +1,20 @@
 //! Files that people brought, of inputs that once gave a wrong answer without a word: `cases/wrong` beside the assets.
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
 use super::asset;
+use crate::binary;
 
 fn case(name: &str) -> PathBuf {
     asset("../cases/wrong").join(name)
 }
 
 fn run(line: &[&str], folder: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_deadweight"));
-    command.current_dir(case(folder)).env_remove("RUST_LOG").args(line).output().unwrap()
+    let mut command = binary::deadweight();
+    command.current_dir(case(folder)).args(line).output().unwrap()
 }
 
 fn told(line: &[&str], folder: &str) -> (Value, String) {

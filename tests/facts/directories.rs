@@ -10,16 +10,13 @@ use serde_json::{Value, json};
 
 use super::build::{network, tensors, write};
 use super::{deadweight, digits, digits_of, image, load, write_card};
+use crate::binary::text;
 
 fn directory(config: &Value, weights: &[super::Tensor]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
     write(&folder.path().join("model.safetensors"), weights);
     folder
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// timm's configuration of the built-in classifier's network.

@@ -6,13 +6,15 @@ mod directories;
 mod modules;
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use deadweight::model::{LoadOptions, Model};
 use deadweight::models;
 use deadweight::weights::Weights;
 
 use build::Tensor;
+
+use crate::binary;
 
 /// The network of the built-in classifier, and one of its inputs' kind.
 const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/digits.safetensors");
@@ -40,9 +42,7 @@ fn digits_of(classes: usize) -> Vec<Tensor> {
 
 /// Exit code, standard output, standard error.
 fn deadweight(line: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_deadweight"));
-    command.env_remove("RUST_LOG").env("HF_HUB_OFFLINE", "1").env("HF_HUB_CACHE", "/nonexistent");
-    let Output { status, stdout, stderr } = command.args(line).output().unwrap();
+    let Output { status, stdout, stderr } = binary::deadweight().args(line).output().unwrap();
     (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 

@@ -1,8 +1,19 @@
 //! What the engine shows a watcher, against loops over what the layer reads.
 
-use deadweight::probe::Place;
+use std::sync::Arc;
 
-use super::*;
+use deadweight::engine::{EngineOptions, Session};
+use deadweight::format::NumberFormat;
+use deadweight::graph::{Graph, Node, Params, Scope};
+use deadweight::kernels::count::{Counter, Encoder, Range};
+use deadweight::kernels::{Geometry, Isa, Region};
+use deadweight::layers::{Conv, Layer, Lstm, Param, Shape};
+use deadweight::probe::{Place, Probe, Watch};
+use deadweight::tally::LayerShape;
+
+use super::brute_force::brute_force;
+use super::macs_by_class;
+use super::problem::{Layout, Problem};
 
 struct Lock(std::sync::Mutex<Counter>);
 impl Watch for Lock {

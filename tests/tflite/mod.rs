@@ -5,10 +5,12 @@ mod oracle;
 mod stated;
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use build::{F32, File, I8, I32, Number, Operator, Tensor};
 use proptest::prelude::*;
+
+use crate::binary;
 
 fn constant(name: &str, shape: &[i32], values: &[i8], scales: &[f32]) -> Tensor {
     Tensor {
@@ -62,7 +64,7 @@ fn small() -> File {
 }
 
 fn deadweight(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_deadweight")).args(args).current_dir(folder).output().unwrap()
+    binary::deadweight().args(args).current_dir(folder).output().unwrap()
 }
 
 /// Writes the file and a picture beside it, runs, and returns the exit code and what was said.

@@ -8,7 +8,7 @@ use super::classes::Classes;
 use super::code::{CodeMap, Encoder, MAX_WIDTH};
 use super::columns::{Columns, Others};
 use super::gather::{gather_features, steps_of};
-use super::inputs::Inputs;
+use super::inputs::ByInput;
 use super::lanes::LaneTotals;
 use super::lines::{Coding, Halves, LONGEST, Lines, PIXELS};
 use super::part::{Image, Part, Tensor};
@@ -62,7 +62,7 @@ pub struct Counter {
     /// Image, row and block of the last part: parts of a run come in order.
     last: [usize; 3],
     /// What is kept of each input, if anything is.
-    pub(super) inputs: Option<Inputs>,
+    pub(super) inputs: Option<ByInput>,
 }
 
 impl Counter {

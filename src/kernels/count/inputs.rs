@@ -1,6 +1,7 @@
 //! What single inputs add to the sums: the functions of the counts that metrics of one input are made of, taken where the input
 //! that a counter sees changes. No count is moved for it.
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 use super::Counter;
@@ -32,6 +33,33 @@ pub struct InputSums {
     pub groups: [u64; 3],
 }
 
+impl InputSums {
+    /// Integers of one.
+    pub const INTEGERS: usize = 12;
+
+    /// Its integers.
+    pub fn integers(&self) -> [u64; Self::INTEGERS] {
+        let Self { elements, nonzeros, widths, terms, natural_zeros, saturated, .. } = *self;
+        let ([a, b, c], [d, e, f]) = (self.group_widths, self.groups);
+        [elements, nonzeros, widths, terms, natural_zeros, saturated, a, b, c, d, e, f]
+    }
+
+    /// The sums of these integers.
+    pub fn from_integers(integers: [u64; Self::INTEGERS]) -> Self {
+        let [elements, nonzeros, widths, terms, natural_zeros, saturated, a, b, c, d, e, f] = integers;
+        let (group_widths, groups) = ([a, b, c], [d, e, f]);
+        Self { elements, nonzeros, widths, terms, natural_zeros, saturated, group_widths, groups }
+    }
+}
+
+impl AddAssign for InputSums {
+    fn add_assign(&mut self, other: Self) {
+        let (own, other) = (self.integers(), other.integers());
+        // Sums of what a file makes up go round.
+        *self = Self::from_integers(std::array::from_fn(|i| own[i].wrapping_add(other[i])));
+    }
+}
+
 /// What the values of one input add up to over the taps of a layer that read them, times what the weights there add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadSums {
@@ -59,16 +87,17 @@ pub struct ReadSums {
     pub g16_zero_w: u64,
 }
 
-/// Integers of the two, one after the other: an [`InputSums`], then a [`ReadSums`] for each reader.
-const VALUES: usize = 12;
+/// Integers of an [`InputSums`], and of each [`ReadSums`] behind it.
+const VALUES: usize = InputSums::INTEGERS;
 const READS: usize = 15;
 
-/// What was kept of one input, as integers modulo 2^64 that add.
+/// What one input adds up to, as integers modulo 2^64 that add: over its values, and over the taps of each reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Apart(Vec<u64>);
+pub struct OneInput(Vec<u64>);
 
-impl Apart {
-    fn none(readers: usize) -> Self {
+impl OneInput {
+    /// Nothing yet, for `readers` readers.
+    pub fn none(readers: usize) -> Self {
         Self(vec![0; VALUES + READS * readers])
     }
 
@@ -83,10 +112,7 @@ impl Apart {
 
     /// The sums over its values.
     pub fn values(&self) -> InputSums {
-        let [elements, nonzeros, widths, terms, natural_zeros, saturated, a, b, c, d, e, f] =
-            *self.0.first_chunk::<VALUES>().expect("they stand first");
-        let (group_widths, groups) = ([a, b, c], [d, e, f]);
-        InputSums { elements, nonzeros, widths, terms, natural_zeros, saturated, group_widths, groups }
+        InputSums::from_integers(*self.0.first_chunk().expect("they stand first"))
     }
 
     /// The sums over the taps of reader `reader`.
@@ -162,24 +188,24 @@ impl Reader {
     }
 }
 
-/// What a counter keeps of the inputs of a run.
-pub(super) struct Inputs {
+/// What a counter knows of the inputs of a run, one by one.
+pub(super) struct ByInput {
     readers: Arc<[Reader]>,
     /// The input that is counted.
     current: Option<usize>,
     /// What the lanes that were moved on since added up to.
-    moved: Apart,
+    moved: OneInput,
     /// What all that was counted added up to when the input changed last.
-    before: Apart,
+    before: OneInput,
     /// By input of the run.
-    kept: Vec<Option<Apart>>,
+    kept: Vec<OneInput>,
 }
 
 impl Counter {
     /// The same, which keeps what each input of a run adds up to for `readers`.
     pub fn by_input(mut self, readers: Arc<[Reader]>) -> Self {
-        let none = Apart::none(readers.len());
-        self.inputs = Some(Inputs { readers, current: None, moved: none.clone(), before: none, kept: Vec::new() });
+        let none = OneInput::none(readers.len());
+        self.inputs = Some(ByInput { readers, current: None, moved: none.clone(), before: none, kept: Vec::new() });
         self
     }
 
@@ -200,20 +226,18 @@ impl Counter {
             let mut added = total.clone();
             added.subtract(&std::mem::replace(&mut inputs.before, total));
             if inputs.kept.len() <= current {
-                inputs.kept.resize(current + 1, None);
+                inputs.kept.resize(current + 1, OneInput::none(inputs.readers.len()));
             }
-            match &mut inputs.kept[current] {
-                Some(kept) => kept.add(&added),
-                none => *none = Some(added),
-            }
+            inputs.kept[current].add(&added);
         }
         self.inputs = Some(inputs);
     }
 
-    /// Takes out what was kept of each input of the run, which ends here; nothing of those that were not seen.
-    pub fn take_inputs(&mut self, isa: Isa) -> Vec<Option<Apart>> {
+    /// Moves what was kept of each input of the run, which ends here, to `all` of them.
+    pub fn take_inputs(&mut self, isa: Isa, all: &mut [OneInput]) {
         self.end_input(isa);
-        self.inputs.as_mut().map(|inputs| std::mem::take(&mut inputs.kept)).unwrap_or_default()
+        let kept = self.inputs.iter_mut().flat_map(|inputs| inputs.kept.drain(..));
+        all.iter_mut().zip(kept).for_each(|(all, kept)| all.add(&kept));
     }
 
     /// Notes what the lanes add up to before they are moved on.
@@ -225,7 +249,7 @@ impl Counter {
     }
 
     /// What all that was counted adds up to.
-    fn total(&self, isa: Isa, inputs: &Inputs) -> Apart {
+    fn total(&self, isa: Isa, inputs: &ByInput) -> OneInput {
         let mut total = inputs.moved.clone();
         self.add_lanes(isa, &inputs.readers, &mut total);
         let (values, sums) = total.0.split_at_mut(VALUES);
@@ -244,7 +268,7 @@ impl Counter {
         total
     }
 
-    fn add_lanes(&self, isa: Isa, readers: &[Reader], to: &mut Apart) {
+    fn add_lanes(&self, isa: Isa, readers: &[Reader], to: &mut OneInput) {
         let (values, sums) = to.0.split_at_mut(VALUES);
         for (index, (sums, reader)) in sums.as_chunks_mut::<READS>().0.iter_mut().zip(readers).enumerate() {
             let (plain, read) = isa.run(Lanes { lanes: &self.pending, reader, blocks: self.sums.blocks() });

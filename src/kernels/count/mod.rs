@@ -26,7 +26,7 @@ mod weights;
 pub use classes::{Classes, Run};
 pub use code::{CodeMap, Encoder, MAX_WIDTH, bits, booth4, naf, ones_twos_complement, popcount, runs, width};
 pub use counter::{Counter, Grouping};
-pub use inputs::{Apart, InputSums, ReadSums, Reader};
+pub use inputs::{InputSums, OneInput, ReadSums, Reader};
 pub use range::Range;
 pub use reference::count_reference;
 pub use sums::{

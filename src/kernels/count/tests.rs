@@ -133,10 +133,9 @@ proptest! {
                 }
                 prop_assert!(counters[0].count(isa, &x, &geometry, image, geometry.rows(0..cut), 0));
             }
-            let [kept, others] = counters.each_mut().map(|counter| counter.take_inputs(isa));
-            for (image, (values, reads)) in alone.iter().enumerate() {
-                let mut kept = kept[image].clone().unwrap();
-                kept.add(others[image].as_ref().unwrap());
+            let mut kept = vec![OneInput::none(readers.len()); images];
+            counters.iter_mut().for_each(|counter| counter.take_inputs(isa, &mut kept));
+            for (image, (kept, (values, reads))) in kept.iter().zip(&alone).enumerate() {
                 prop_assert_eq!(kept.values(), *values, "{}: image {}", isa.name(), image);
                 prop_assert_eq!([0, 1].map(|reader| kept.reads(reader)), *reads, "{}: image {}", isa.name(), image);
             }
