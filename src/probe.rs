@@ -1,40 +1,42 @@
 //! How a layer is watched: all that layers and engines know of measuring.
 
 use crate::graph::Node;
-use crate::kernels::{Cells, Geometry, Region};
+use crate::kernels::{Geometry, PackedCodes, Region};
 
-/// Where a buffer that is part of a batch has its values from.
+/// Position of a buffer's values within the batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// The image of the batch that its image 0 is.
+pub struct Origin {
+    /// Index in the batch of the buffer's image 0.
     pub image: usize,
-    /// The row of whole images that its row 0 is.
+    /// Row of the whole image that is the buffer's row 0.
     pub row: usize,
 }
 
-/// Watches the operand that enters one layer while the layer runs. It sees values and can change none.
+/// Watches the input of one layer while the layer runs. It reads values and can change none.
 pub trait Watch: Sync {
-    /// Looks at `region` of image `image` in `x`, a buffer laid out as `geometry` says, which is at `place`. The calls of one run
-    /// together cover every row of every block of every image exactly once; two calls with one `worker` never overlap in time.
-    fn look(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, place: Place);
+    /// Observes `region` of image `image` in `x`, a buffer laid out as `geometry`, whose values are at `origin` in the batch.
+    /// The calls of one run together cover every row of every block of every image exactly once; two calls with the same
+    /// `worker` never overlap in time.
+    fn look(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, origin: Origin);
 
-    /// Whether it looks at codes of 0 to 255 in bytes as well, where a layer has such.
+    /// Whether it also accepts packed codes of 0 to 255, from layers that have such.
     fn takes_bytes(&self) -> bool {
         false
     }
 
-    /// Looks at all of `x`, which is at `place`. Called only if it takes bytes; as [`Watch::look`] otherwise.
-    fn look_at_bytes(&self, _worker: usize, _x: Cells<'_>, _place: Place) {
-        unreachable!("nobody shows bytes to who does not take them")
+    /// Observes all of `x`, whose values are at `origin` in the batch. Called only if [`Watch::takes_bytes`]; otherwise as
+    /// [`Watch::look`].
+    fn look_at_bytes(&self, _worker: usize, _x: PackedCodes<'_>, _origin: Origin) {
+        unreachable!("packed codes go only to watchers that take them")
     }
 }
 
 /// Chooses which layers are watched, and by whom.
 pub trait Probe {
-    /// The watcher of `node`, if it has one. Asked once a run, before the layer starts.
+    /// The watcher of `node`, if it has one. Called once per run, before the layer starts.
     fn watch(&self, node: Node) -> Option<&dyn Watch>;
 
-    /// The watcher of what the projection of a recurrence is of, if it has one.
+    /// The watcher of a recurrence's hidden values before their projection, if it has one.
     fn watch_inside(&self, _: Node) -> Option<&dyn Watch> {
         None
     }

@@ -7,7 +7,7 @@ use deadweight::engine::{CandleEngine, EngineOptions, Session};
 use deadweight::graph::{Graph, Node, Params, Scope, passes};
 use deadweight::kernels::{Activation, Geometry, Halo, Isa, LANES, Region};
 use deadweight::layers::{Conv, ConvTranspose, Lstm, Pool, PoolKind, Shape, Slice, Subsample};
-use deadweight::probe::{Place, Probe, Watch};
+use deadweight::probe::{Origin, Probe, Watch};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
@@ -220,12 +220,12 @@ struct Rows(Mutex<Vec<Row>>);
 pub type Row = (usize, usize, usize, Vec<u32>);
 
 impl Watch for Rows {
-    fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, place: Place) {
+    fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, origin: Origin) {
         for (y, block) in region.rows.flat_map(|y| region.blocks.clone().map(move |block| (y, block))) {
             let channels = block * LANES..geometry.c.min((block + 1) * LANES);
             let row = channels.flat_map(|c| (0..geometry.w).map(move |column| (c, column)));
             let seen = row.map(|(c, column)| x[geometry.index(image, c, y, column)].to_bits()).collect();
-            self.0.lock().unwrap().push((place.image + image, place.row + y, block, seen));
+            self.0.lock().unwrap().push((origin.image + image, origin.row + y, block, seen));
         }
     }
 }

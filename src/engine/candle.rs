@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use crate::graph::{Graph, Node, NodeDef};
 use crate::kernels::{Activation, Geometry, Halo};
 use crate::layers::{Conv, ConvTranspose, Layer, Lstm, Param, Pool, PoolKind, Shape, Shuffle, Subsample};
-use crate::probe::{Place, Probe};
+use crate::probe::{Origin, Probe};
 use crate::{Error, Result};
 
 /// A graph with its parameters on a candle device.
@@ -256,7 +256,7 @@ fn show(x: &Tensor, watch: &dyn crate::probe::Watch) -> candle_core::Result<()> 
     for image in 0..n {
         let values: Vec<f32> = x.get(image)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         geometry.pack(&values, &mut buffer);
-        watch.look(0, &buffer, &geometry, 0, geometry.rows(0..h), Place { image, row: 0 });
+        watch.look(0, &buffer, &geometry, 0, geometry.rows(0..h), Origin { image, row: 0 });
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Which nodes run as one: inverted residuals whose wide values would not stay in the second-level cache.
+//! Which nodes run as one: inverted residuals whose intermediate activations would not stay in the second-level cache.
 
 use std::cmp::Reverse;
 
@@ -6,19 +6,19 @@ use super::groups::Groups;
 use super::op::conv_shape;
 use super::plan::Plan;
 use crate::graph::{Graph, Node};
-use crate::kernels::conv::inverted::{InvertedResidual, Look, Looker, Step, Wide, WideValues};
+use crate::kernels::conv::inverted::{Intermediate, IntermediateValues, InvertedResidual, Observed, Observer, Stage};
 use crate::kernels::{Exec, Geometry, Halo, LANES, Share};
 use crate::layers::{Conv, Layer, Shape};
-use crate::probe::{Place, Probe, Watch};
+use crate::probe::{Origin, Probe, Watch};
 
-/// Bytes of wide values that are left to the caches.
+/// Bytes of intermediate activations that are left to the caches, without fusion.
 const CACHED: usize = 600_000;
-/// Wide values for each weight at least: every band reads all weights.
+/// Fewest intermediate values per weight: every band reads all weights.
 const OUTWEIGHS: usize = 4;
-/// Rows at least of wide bytes, which always pay: threads widen rows of one another.
+/// Fewest rows for which bytes always pay off; with fewer, threads would compute too many rows twice.
 const ROWS: usize = 12;
 
-/// The convolution that `node` is.
+/// The convolution at `node`.
 fn conv(graph: &Graph, node: Node) -> Option<&Conv> {
     match &graph.def(node).layer {
         Layer::Conv(conv) => Some(conv),
@@ -26,16 +26,16 @@ fn conv(graph: &Graph, node: Node) -> Option<&Conv> {
     }
 }
 
-/// Whether it mixes the channels of single pixels, and adds none.
+/// Whether it mixes the channels of single pixels, and adds no padding.
 fn is_pointwise(conv: &Conv) -> bool {
-    // Of whatever size: a filter of one pixel needs no padding to keep it.
+    // For any size: a filter of one pixel needs no padding to keep it.
     conv.kernel == (1, 1) && conv.stride == (1, 1) && conv.groups == 1 && conv.halo(1, 1) == Halo::default()
 }
 
-/// What is asked for of the convolution `node`.
-fn step<'a>(graph: &'a Graph, shapes: &[Shape], node: Node) -> Option<Step<'a>> {
+/// The parameters of the convolution at `node`.
+fn stage<'a>(graph: &'a Graph, shapes: &[Shape], node: Node) -> Option<Stage<'a>> {
     let (conv, shape) = (conv(graph, node)?, shapes[graph.def(node).inputs[0].index()]);
-    Some(Step {
+    Some(Stage {
         shape: conv_shape(conv, shape.h, shape.w),
         weight: &conv.weight.data,
         bias: conv.bias_values.as_ref().map(|bias| &bias.data[..]),
@@ -44,46 +44,50 @@ fn step<'a>(graph: &'a Graph, shapes: &[Shape], node: Node) -> Option<Step<'a>> 
     })
 }
 
-/// Which nodes of `graph` run together where values have the extents `shapes`.
+/// Which nodes of `graph` run together, for values of the extents `shapes`.
 pub(super) fn groups(graph: &Graph, shapes: &[Shape]) -> Groups {
     let readers = graph.readers();
-    // Read by one node alone, and that once, as its first input.
+    // Read by that node alone, once, as its first input.
     let only_for = |node: Node, reader: Node| {
         node != graph.output() && readers[node.index()] == [reader] && graph.def(reader).inputs[0] == node
     };
     let channels = |node: Node| shapes[node.index()].c;
-    let step = |node: Node| step(graph, shapes, node);
+    let stage = |node: Node| stage(graph, shapes, node);
     let wanted = |last: Node| {
         if !is_pointwise(conv(graph, last)?) {
             return None;
         }
-        let filter = graph.def(last).inputs[0];
-        let depthwise = conv(graph, filter)?;
-        let before = *graph.def(filter).inputs.first()?;
-        let widens = conv(graph, before).is_some_and(is_pointwise)
+        let depthwise = graph.def(last).inputs[0];
+        let depthwise_conv = conv(graph, depthwise)?;
+        let before = *graph.def(depthwise).inputs.first()?;
+        let expands = conv(graph, before).is_some_and(is_pointwise)
             && graph.def(before).inputs.len() == 1
-            && only_for(before, filter)
+            && only_for(before, depthwise)
             && channels(graph.def(before).inputs[0]) >= LANES;
-        let narrow = channels(last) + if widens { channels(graph.def(before).inputs[0]) } else { 0 };
+        let weights_per_channel = channels(last) + if expands { channels(graph.def(before).inputs[0]) } else { 0 };
         let Shape { c, h, w } = shapes[before.index()];
         let bytes = || {
-            let widen = widens.then(|| step(before)).flatten();
-            let steps = step(filter).zip(step(last));
-            steps.is_some_and(|(filter, narrow)| {
-                InvertedResidual::has_bytes(widen.as_ref(), &filter, &narrow, shapes[last.index()].w)
+            let expand = expands.then(|| stage(before)).flatten();
+            let stages = stage(depthwise).zip(stage(last));
+            stages.is_some_and(|(depthwise, project)| {
+                InvertedResidual::has_bytes(expand.as_ref(), &depthwise, &project, shapes[last.index()].w)
             })
         };
-        let fits = depthwise.is_depthwise()
-            && graph.def(filter).inputs.len() == 1
-            && only_for(filter, last)
-            && (c * h * w * size_of::<f32>() > CACHED && h * w > OUTWEIGHS * narrow || h >= ROWS && bytes())
-            && InvertedResidual::fits(&conv_shape(depthwise, h, w), h);
-        // What pays with the convolution that widens does without it, where another group ends in that.
-        fits.then(|| [widens.then(|| vec![before, filter, last]), Some(vec![filter, last])].into_iter().flatten())
+        let fits = depthwise_conv.is_depthwise()
+            && graph.def(depthwise).inputs.len() == 1
+            && only_for(depthwise, last)
+            && (c * h * w * size_of::<f32>() > CACHED && h * w > OUTWEIGHS * weights_per_channel
+                || h >= ROWS && bytes())
+            && InvertedResidual::fits(&conv_shape(depthwise_conv, h, w), h);
+        // A group that pays off with the expanding convolution also does without it, where another group ends in that
+        // convolution.
+        fits.then(|| {
+            [expands.then(|| vec![before, depthwise, last]), Some(vec![depthwise, last])].into_iter().flatten()
+        })
     };
     let mut wanted: Vec<Vec<Node>> = graph.handles().filter_map(wanted).flatten().collect();
-    // In chains of depthwise and pointwise convolutions each pointwise one could end a group and begin the next. It is of the
-    // one that keeps more values out of memory.
+    // In a chain of depthwise and pointwise convolutions, each pointwise one could end a group or start the next. The group
+    // that keeps more values out of memory gets it.
     let kept = |nodes: &Vec<Node>| nodes[..nodes.len() - 1].iter().map(|node| shapes[node.index()].elements()).sum();
     wanted.sort_by_key(|nodes| Reverse::<usize>(kept(nodes)));
     Groups::new(graph, wanted)
@@ -91,8 +95,8 @@ pub(super) fn groups(graph: &Graph, shapes: &[Shape]) -> Groups {
 
 /// Nodes that run together, with their weights packed.
 pub(super) struct Fused {
-    widen: Option<Node>,
-    filter: Node,
+    expand: Option<Node>,
+    depthwise: Node,
     last: Node,
     packed: InvertedResidual,
 }
@@ -100,24 +104,24 @@ pub(super) struct Fused {
 impl Fused {
     /// Packs `nodes`, a group of more than one.
     pub(super) fn prepare(graph: &Graph, plan: &Plan, nodes: &[Node]) -> Self {
-        let (widen, filter, last) = match *nodes {
-            [filter, last] => (None, filter, last),
-            [widen, filter, last] => (Some(widen), filter, last),
+        let (expand, depthwise, last) = match *nodes {
+            [depthwise, last] => (None, depthwise, last),
+            [expand, depthwise, last] => (Some(expand), depthwise, last),
             _ => unreachable!("two or three convolutions run together"),
         };
-        let step = |node: Node| step(graph, &plan.shapes, node).expect("a group is of convolutions");
+        let stage = |node: Node| stage(graph, &plan.shapes, node).expect("a group is of convolutions");
         let x = graph.def(nodes[0]).inputs[0];
         let (x, y) = (&plan.geometries[x.index()], &plan.geometries[last.index()]);
-        let packed = InvertedResidual::new(widen.map(step).as_ref(), &step(filter), &step(last), x, y);
-        Self { widen, filter, last, packed }
+        let packed = InvertedResidual::new(expand.map(stage).as_ref(), &stage(depthwise), &stage(last), x, y);
+        Self { expand, depthwise, last, packed }
     }
 
     /// The node whose input they read.
     pub(super) fn first(&self) -> Node {
-        self.widen.unwrap_or(self.filter)
+        self.expand.unwrap_or(self.depthwise)
     }
 
-    /// Runs them; the watchers of `probe` see what each of the layers reads.
+    /// Runs them; the watchers of `probe` observe the input of each layer.
     pub(super) fn run(
         &self,
         exec: &Exec<'_>,
@@ -128,16 +132,17 @@ impl Fused {
         probe: Option<&dyn Probe>,
     ) {
         let watch = |node: Node| probe.and_then(|probe| probe.watch(node));
-        let (filtered, narrowed) = (watch(self.filter), watch(self.last));
-        let look = |look: Look<'_>| {
-            let watch: Option<&dyn Watch> = if look.wide == Wide::Filtered { filtered } else { narrowed };
-            let place = Place { image: look.place.0, row: look.place.1 };
+        let (of_depthwise, of_project) = (watch(self.depthwise), watch(self.last));
+        let observe = |rows: Observed<'_>| {
+            let watch: Option<&dyn Watch> =
+                if rows.stage == Intermediate::Expanded { of_depthwise } else { of_project };
+            let origin = Origin { image: rows.origin.0, row: rows.origin.1 };
             if let Some(watch) = watch {
-                match look.values {
-                    WideValues::Reals(x, geometry, rows) => {
-                        watch.look(look.worker, x, geometry, 0, geometry.rows(0..rows), place);
+                match rows.values {
+                    IntermediateValues::Floats(x, geometry, count) => {
+                        watch.look(rows.worker, x, geometry, 0, geometry.rows(0..count), origin);
                     }
-                    WideValues::Bytes(x) => watch.look_at_bytes(look.worker, x, place),
+                    IntermediateValues::Bytes(x) => watch.look_at_bytes(rows.worker, x, origin),
                 }
             }
         };
@@ -151,8 +156,8 @@ impl Fused {
             None => self.packed.run(exec, images, x, y, residual, None),
             Some(_) => {
                 let exec = Exec { alongside: Some(&show), ..*exec };
-                let takes_bytes = [filtered, narrowed].into_iter().flatten().all(Watch::takes_bytes);
-                self.packed.run(&exec, images, x, y, residual, Some(&Looker { look: &look, takes_bytes }));
+                let takes_bytes = [of_depthwise, of_project].into_iter().flatten().all(Watch::takes_bytes);
+                self.packed.run(&exec, images, x, y, residual, Some(&Observer { call: &observe, takes_bytes }));
             }
         }
     }

@@ -8,7 +8,7 @@ use super::plan::{Home, Plan};
 use crate::graph::{Graph, Node};
 use crate::kernels::{Buffer, Exec, Geometry, Isa, Pool, Share, copy};
 use crate::layers::Shape;
-use crate::probe::{Place, Probe, Watch};
+use crate::probe::{Origin, Probe, Watch};
 use crate::{Error, Result};
 
 /// How the native engine computes.
@@ -259,18 +259,18 @@ impl Session {
             (_, Op::Lstm(lstm)) => {
                 let first = states.to_vec();
                 // What a projection is of, where somebody looks at it.
-                let inner = inner.map(|watch| (watch, lstm.middle_geometry(geometry)));
-                let mut middle = inner.as_ref().map(|(_, geometry)| vec![0.0; geometry.len()]);
-                let kept = middle.as_deref_mut().zip(inner.as_ref().map(|(_, geometry)| geometry));
+                let inner = inner.map(|watch| (watch, lstm.unprojected_geometry(geometry)));
+                let mut unprojected = inner.as_ref().map(|(_, geometry)| vec![0.0; geometry.len()]);
+                let kept = unprojected.as_deref_mut().zip(inner.as_ref().map(|(_, geometry)| geometry));
                 lstm.run(&exec, images, inputs[0], (&mut y, geometry), &mut states, kept);
                 if let Some(watch) = watch {
                     let read =
                         |image: usize| lstm.read_of(&first[image * lstm.state_len()..][..lstm.state_len()]).collect();
                     show_read(&exec, watch, &read, lstm.column(0, geometry.w), (&y, geometry, images));
                 }
-                if let (Some((watch, geometry)), Some(middle)) = (&inner, &middle) {
+                if let (Some((watch, geometry)), Some(unprojected)) = (&inner, &unprojected) {
                     exec.pool.for_each_task(images, |worker, image| {
-                        watch.look(worker, middle, geometry, image, geometry.rows(0..1), Place::default());
+                        watch.look(worker, unprojected, geometry, image, geometry.rows(0..1), Origin::default());
                     });
                 }
             }
@@ -317,7 +317,7 @@ fn show_read(
             let columns = (one.w - 1) * one.lanes;
             read[to..to + columns].copy_from_slice(&y[from..from + columns]);
         }
-        watch.look(worker, &read, &one, 0, one.rows(0..1), Place { image, row: 0 });
+        watch.look(worker, &read, &one, 0, one.rows(0..1), Origin { image, row: 0 });
     });
 }
 
@@ -329,11 +329,11 @@ pub(super) fn show(
     geometry: &Geometry,
     (images, part): (usize, Option<&(usize, Range<usize>)>),
 ) {
-    let (rows, place) = match part {
-        Some((first, owned)) => (owned.clone(), Place { image: 0, row: *first }),
-        None => (0..geometry.h, Place::default()),
+    let (rows, origin) = match part {
+        Some((first, owned)) => (owned.clone(), Origin { image: 0, row: *first }),
+        None => (0..geometry.h, Origin::default()),
     };
     for (image, region) in share.regions(geometry, images, rows) {
-        watch.look(share.worker, x, geometry, image, region, place);
+        watch.look(share.worker, x, geometry, image, region, origin);
     }
 }

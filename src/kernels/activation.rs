@@ -1,4 +1,4 @@
-//! The pointwise functions that end a layer, lane by lane and with the same bits on every level.
+//! The pointwise functions after a layer, on sixteen lanes; the same bits on every level.
 
 use super::simd::Simd;
 
@@ -42,7 +42,7 @@ impl Activation {
         }
     }
 
-    /// Whether it maps 0 to 0. If it does not, a kernel must clear the filling lanes of the last channel block.
+    /// Whether it maps 0 to 0. If it does not, a kernel must zero the padding lanes of the last channel block.
     pub fn keeps_zero(self) -> bool {
         !matches!(self, Self::HardSigmoid | Self::Sigmoid)
     }

@@ -1,21 +1,21 @@
-//! Buffers that start on a cache line: vectors in them do not straddle two.
+//! Buffers aligned to cache lines, so that no vector straddles two lines.
 
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::geometry::LINE;
-use super::pages::{self, Piece};
+use super::pages::{self, Mapping};
 
-/// A slice of plain cells of its own, aligned to a cache line.
+/// A slice of numbers that it owns, aligned to a cache line.
 pub struct Buffer<T = f32> {
     first: NonNull<T>,
     len: usize,
-    /// Keeps the cells; nothing if there are none.
-    _piece: Option<Arc<Piece>>,
+    /// Keeps the memory mapped; `None` for an empty buffer.
+    _mapping: Option<Arc<Mapping>>,
 }
 
-// SAFETY: it owns its cells as a vector does.
+// SAFETY: it owns its elements, as a vector does.
 unsafe impl<T: Send> Send for Buffer<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Buffer<T> {}
@@ -24,31 +24,31 @@ impl<T: Copy + Default> Buffer<T> {
     /// `len` zeros.
     ///
     /// # Panics
-    /// If so many are more than the address space.
+    /// If that exceeds the address space.
     pub fn zeroed(len: usize) -> Self {
-        const { assert!(size_of::<T>() > 0 && align_of::<T>() <= LINE, "cells lie side by side from a line's start") };
+        const { assert!(size_of::<T>() > 0 && align_of::<T>() <= LINE, "elements are contiguous from the start of a line") };
         if len == 0 {
             return Self::default();
         }
         let bytes = len.checked_mul(size_of::<T>()).expect("less than the address space");
-        // SAFETY: the part has so many bytes, from a line's start.
-        unsafe { Self::zeroed_in(pages::part(bytes), len) }
+        // SAFETY: the allocation has that many bytes, aligned to a cache line.
+        unsafe { Self::zeroed_in(pages::allocate(bytes), len) }
     }
 
-    /// `len` zeros in a part.
+    /// `len` zeros in an allocation.
     ///
     /// # Safety
-    /// `first` must be aligned, and `len` cells from there nobody else's as long as the piece is kept.
-    unsafe fn zeroed_in((piece, first): (Arc<Piece>, NonNull<u8>), len: usize) -> Self {
+    /// `first` must be aligned, and no one else may use `len` elements from there while the mapping is kept.
+    unsafe fn zeroed_in((mapping, first): (Arc<Mapping>, NonNull<u8>), len: usize) -> Self {
         let first = first.cast::<T>();
         for at in 0..len {
-            // SAFETY: the caller vouches for the cells.
+            // SAFETY: the caller vouches for the elements.
             unsafe { first.add(at).write(T::default()) }
         }
-        Self { first, len, _piece: Some(piece) }
+        Self { first, len, _mapping: Some(mapping) }
     }
 
-    /// Makes it `len` long at least; what it holds is unspecified afterwards.
+    /// Makes it at least `len` long; its content is unspecified afterwards.
     pub fn reserve(&mut self, len: usize) {
         if self.len < len {
             *self = Self::zeroed(len);
@@ -58,7 +58,7 @@ impl<T: Copy + Default> Buffer<T> {
 
 impl<T> Default for Buffer<T> {
     fn default() -> Self {
-        Self { first: NonNull::dangling(), len: 0, _piece: None }
+        Self { first: NonNull::dangling(), len: 0, _mapping: None }
     }
 }
 
@@ -66,14 +66,15 @@ impl<T> Deref for Buffer<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `zeroed`, the only one that makes cells, has written them, and `_piece` keeps them; or there are none.
+        // SAFETY: `zeroed`, the only constructor with elements, has written them, and `_mapping` keeps them; or there are
+        // none.
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
     }
 }
 
 impl<T> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as above, no other buffer has these cells, and the borrow is unique.
+        // SAFETY: as above; no other buffer has these elements, and the borrow is unique.
         unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), self.len) }
     }
 }
@@ -114,11 +115,11 @@ mod tests {
     #[test]
     fn start_with_zeros_whatever_was_there() {
         for len in [1, 1000, 2_000_003] {
-            let part = pages::part(4 * len);
-            // SAFETY: the part has so many bytes, and nobody else has them.
+            let dirty = pages::allocate(4 * len);
+            // SAFETY: the allocation has that many bytes, and nothing else uses them.
             let buffer = unsafe {
-                part.1.write_bytes(0xff, 4 * len);
-                Buffer::<f32>::zeroed_in(part, len)
+                dirty.1.write_bytes(0xff, 4 * len);
+                Buffer::<f32>::zeroed_in(dirty, len)
             };
             assert!(buffer.len() == len && buffer.iter().all(|&value| value.to_bits() == 0), "{len}");
         }

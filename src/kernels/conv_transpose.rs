@@ -1,4 +1,4 @@
-//! Transposed convolution, gathered: each output pixel sums the taps that land on it.
+//! Transposed convolution as a gather: each output pixel sums the taps that contribute to it.
 
 use super::activation::Activation;
 use super::conv::ConvShape;
@@ -7,16 +7,16 @@ use super::geometry::{Geometry, LANES};
 use super::pixels::{Pixel, PixelOp, Source, for_each_pixel};
 use super::simd::Simd;
 
-/// A transposed convolution with its weights packed; of `shape`, the padding is what is cut from the output.
+/// A transposed convolution with its weights packed. The padding of `shape` is cropped from the output.
 pub struct PackedConvTranspose {
     shape: ConvShape,
     /// `[output block][R][S][input channel of the block's groups][16]`.
     weights: Vec<f32>,
-    /// Input channels that each output block meets.
+    /// Input channels that each output block reads.
     channels: Vec<(usize, usize)>,
-    /// Start of each output block's weights.
+    /// Start of the weights of each output block.
     offsets: Vec<usize>,
-    /// Bias, filled up with zeros to whole blocks.
+    /// Bias, zero-padded to whole blocks.
     bias: Vec<f32>,
 }
 
@@ -81,7 +81,7 @@ impl PixelOp for Op<'_> {
         let mut sum = s.load(&bias[at.block * LANES..]);
         let (start, end) = channels[at.block];
         let weights = &weights[offsets[at.block]..];
-        // Tap r of input row i lands on row i * stride + r * dilation - cut.
+        // Tap r of input row i contributes to row i * stride + r * dilation - crop.
         let source = |place: usize, cut: usize, tap: usize, dilation: usize, stride: usize, size: usize| {
             let distance = (place + cut).checked_sub(tap * dilation)?;
             (distance.is_multiple_of(stride) && distance / stride < size).then_some(distance / stride)

@@ -1,4 +1,4 @@
-//! Copies: into and out of the blocked layout, concatenation, slices, pixel shuffles, and the strided shortcut.
+//! Copies: to and from the blocked layout, concatenation, slices, pixel shuffles, and the strided shortcut.
 
 use super::exec::Exec;
 use super::geometry::{Geometry, LANES};
@@ -12,7 +12,7 @@ pub fn pack(exec: &Exec<'_>, images: usize, from: &[f32], to: &mut [f32], geomet
     let Geometry { c, h, w, lanes, .. } = *geometry;
     assert!(from.len() >= images * c * h * w && to.len() >= geometry.len(), "buffers hold the images");
     let to = Shared::new(to);
-    // A task a block of channels: its rows are written by nobody else.
+    // One task per channel block: no other writes its rows.
     exec.for_each_task(images * geometry.blocks(), |_, task| {
         let (image, block) = (task / geometry.blocks(), task % geometry.blocks());
         // SAFETY: each block of each image belongs to one task.
@@ -39,7 +39,7 @@ pub fn unpack(exec: &Exec<'_>, images: usize, from: &[f32], geometry: &Geometry,
     let Geometry { c, h, w, lanes, .. } = *geometry;
     assert!(from.len() >= geometry.len() && to.len() >= images * c * h * w, "buffers hold the images");
     let to = Shared::new(to);
-    // A task a row of all channels: a row of a block is in cache while its lanes are told apart.
+    // One task per row, over all channels: a row of a block stays in cache while its lanes are separated.
     exec.for_each_task(images * h, |_, task| {
         let (image, y) = (task / h, task % h);
         if lanes == LANES && w >= LANES {
@@ -74,7 +74,7 @@ impl Kernel for UnpackRow<'_> {
         for block in 0..self.geometry.blocks() {
             let pixels = &self.from[self.geometry.at(self.image, block, self.y, 0)..][..w * LANES];
             for start in (0..w).step_by(LANES) {
-                // The last pixels of a row are copied together with some before them.
+                // The last pixels of a row are copied together with some pixels before them.
                 let start = start.min(w - LANES);
                 let mut rows = [s.splat(0.0); LANES];
                 for (x, pixel) in pixels[start * LANES..].as_chunks::<LANES>().0.iter().take(LANES).enumerate() {
@@ -115,7 +115,7 @@ impl PixelOp for Concat<'_> {
     }
 }
 
-/// The channels of `parts` one after the other.
+/// Concatenates the channels of `parts`.
 pub fn concat(exec: &Exec<'_>, images: usize, parts: &[(&[f32], &Geometry)], y: &mut [f32], yg: &Geometry) {
     let sources: Vec<_> = parts.iter().map(|(data, geometry)| Source::new(data, geometry)).collect();
     let mut starts = vec![0];
@@ -129,7 +129,7 @@ pub fn concat(exec: &Exec<'_>, images: usize, parts: &[(&[f32], &Geometry)], y: 
     for_each_pixel(exec, images, &Concat { parts: sources, starts }, y, yg);
 }
 
-/// [`concat()`] of parts that all begin with a block.
+/// [`concat()`] if each part starts at a block.
 fn concat_blocks(exec: &Exec<'_>, images: usize, parts: &[Source], y: &mut [f32], yg: &Geometry) {
     assert!(y.len() >= yg.len(), "the output holds its images");
     let blocks = || parts.iter().flat_map(|part| (0..part.geometry.blocks()).map(move |block| (part, block)));
@@ -161,7 +161,7 @@ impl PixelOp for Rows<'_> {
     }
 }
 
-/// The rows of a single channel as steps: `[N, 1, H, W]` to `[N, W, 1, H]`.
+/// The rows of a single channel as steps of a sequence: `[N, 1, H, W]` to `[N, W, 1, H]`.
 pub fn rows(exec: &Exec<'_>, images: usize, x: (&[f32], &Geometry), y: &mut [f32], yg: &Geometry) {
     for_each_pixel(exec, images, &Rows(Source::new(x.0, x.1)), y, yg);
 }
@@ -184,7 +184,7 @@ impl PixelOp for Slice<'_> {
     }
 }
 
-/// The channels from `start` on, behind `top` rows and `left` columns, as many as `y` takes.
+/// The channels from `start` on, from row `top` and column `left` on, as many as `y` holds.
 pub fn slice(
     exec: &Exec<'_>,
     images: usize,
@@ -223,7 +223,7 @@ impl PixelOp for Shuffle<'_> {
     }
 }
 
-/// Channels for pixels (`up`) or pixels for channels, `factor` rows and columns of them.
+/// Pixel shuffle (`up`: channels to pixels) or unshuffle (pixels to channels) by `factor` rows and columns.
 pub fn shuffle(
     exec: &Exec<'_>,
     images: usize,
@@ -237,7 +237,7 @@ pub fn shuffle(
 
 struct Lookup<'a> {
     x: Source<'a>,
-    /// Rows filled up with zeros to whole blocks.
+    /// Rows, zero-padded to whole blocks.
     table: &'a [f32],
     features: usize,
 }
@@ -250,10 +250,10 @@ impl PixelOp for Lookup<'_> {
     }
 }
 
-/// Rows of `table`, each filled up with zeros to whole blocks, by the numbers in `x`.
+/// Embedding lookup: the rows of `table`, each zero-padded to whole blocks, with the indices in `x`.
 ///
 /// # Panics
-/// If the table has no row of such a number.
+/// If an index is not a row of the table.
 pub fn lookup(exec: &Exec<'_>, images: usize, table: &[f32], x: (&[f32], &Geometry), y: &mut [f32], yg: &Geometry) {
     let features = yg.blocks() * LANES;
     for_each_pixel(exec, images, &Lookup { x: Source::new(x.0, x.1), table, features }, y, yg);
@@ -277,7 +277,7 @@ impl PixelOp for Subsample<'_> {
     }
 }
 
-/// Every `stride`-th row and column, behind `before` channels of zeros; the channels after it are zero as well.
+/// Every `stride`-th row and column, after `before` channels of zeros; the channels after them are zero as well.
 pub fn subsample(
     exec: &Exec<'_>,
     images: usize,

@@ -1,4 +1,4 @@
-//! How a kernel runs: on which threads, at which level, and what each task does besides.
+//! How a kernel runs: thread pool, instruction set, and work that each task does besides.
 
 use std::ops::Range;
 
@@ -6,23 +6,23 @@ use super::geometry::{Geometry, LANES, Region};
 use super::isa::Isa;
 use super::threads::Pool;
 
-/// Pixels that parts of rows have on average at least, where an image has so many.
+/// Fewest pixels per task on average, if an image has that many.
 const PIXELS: usize = 256;
 
-/// One task's share of a parallel run.
+/// One task of a parallel run, and its part of the work.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
     /// The thread that runs it, `0..pool.threads()`; no two running tasks have the same.
     pub worker: usize,
-    /// Its number.
+    /// Its index.
     pub task: usize,
-    /// How many there are.
+    /// Number of tasks.
     pub tasks: usize,
 }
 
 impl Share {
-    /// This task's part of `rows` of `images` images, in parts of whole rows or of some blocks of channels; the parts of all tasks
-    /// are disjoint and cover the rows.
+    /// This task's part of `rows` of `images` images, as regions of whole rows or of some channel blocks. The regions of all
+    /// tasks are disjoint and cover the rows.
     pub fn regions(
         self,
         geometry: &Geometry,
@@ -30,7 +30,7 @@ impl Share {
         rows: Range<usize>,
     ) -> impl Iterator<Item = (usize, Region)> {
         let blocks = geometry.c.div_ceil(LANES);
-        // Rows are divided as long as many pixels lie side by side; then channels are.
+        // Divides rows while enough pixels are contiguous, then channels.
         let strips = (rows.len() * geometry.w / PIXELS).clamp(1, rows.len().max(1));
         let row = move |strip: usize| rows.start + rows.len() * strip / strips;
         let mut all = self.of(images * strips * blocks);
@@ -54,20 +54,20 @@ impl Share {
     }
 }
 
-/// Threads, level, and the work to do alongside.
+/// Threads, instruction set, and extra work per task.
 #[derive(Clone, Copy)]
 pub struct Exec<'a> {
     /// The threads.
     pub pool: &'a Pool,
     /// The instruction-set level.
     pub isa: Isa,
-    /// Called once by every task of the kernel, before its own work: this is where a probe looks at the task's share of the
-    /// layer's input.
+    /// Called once by every task of the kernel, before its own work: a probe observes the task's share of the layer's input
+    /// here.
     pub alongside: Option<&'a (dyn Fn(Share) + Sync)>,
 }
 
 impl<'a> Exec<'a> {
-    /// Nothing alongside.
+    /// Without extra work.
     pub fn new(pool: &'a Pool, isa: Isa) -> Self {
         Self { pool, isa, alongside: None }
     }

@@ -1,17 +1,17 @@
-//! The logistic function and the hyperbolic tangent on 16-bit fixed point, to the bit as gemmlowp has them: what
-//! recurrences of 8-bit networks are computed with. Inputs have 3 integer bits, results none.
+//! The logistic function and the hyperbolic tangent in 16-bit fixed point, bit-exact with gemmlowp, for the recurrences of
+//! 8-bit networks. Inputs have 3 integer bits, results none.
 
-/// The largest: stands for one where there is no integer bit.
+/// The largest value, which stands for one if there are no integer bits.
 const ONE: i16 = i16::MAX;
-/// One with two integer bits.
+/// One, with two integer bits.
 const ONE_2: i16 = 1 << 13;
 
-/// A 32-bit constant's upper half, rounded.
+/// The rounded upper half of a 32-bit constant.
 const fn constant(value: i32) -> i16 {
     ((value as i64 + (1 << 15)) >> 16) as i16
 }
 
-/// The product as gemmlowp rounds it: integer bits add.
+/// The product as gemmlowp rounds it; the integer bits of the factors add.
 fn product(a: i16, b: i16) -> i16 {
     if a == i16::MIN && b == i16::MIN {
         return i16::MAX;
@@ -19,19 +19,19 @@ fn product(a: i16, b: i16) -> i16 {
     ((i32::from(a) * i32::from(b) + (1 << 14)) >> 15) as i16
 }
 
-/// Divided by a power of two, ties away from zero.
+/// `x` divided by a power of two, ties away from zero.
 fn divided(x: i16, exponent: u32) -> i16 {
     let mask = (1i16 << exponent) - 1;
     let threshold = (mask >> 1) + i16::from(x < 0);
     (x >> exponent) + i16::from((x & mask) > threshold)
 }
 
-/// Multiplied by a power of two, saturating.
+/// `x` multiplied by a power of two, saturating.
 fn multiplied(x: i16, exponent: u32) -> i16 {
     (i32::from(x) << exponent).clamp(i16::MIN.into(), i16::MAX.into()) as i16
 }
 
-/// e^a for a in -1/4..0, no integer bits: the Taylor polynomial around -1/8.
+/// e^a for a in -1/4..0, no integer bits: Taylor polynomial around -1/8.
 fn exp_near_zero(a: i16) -> i16 {
     const AT: i16 = constant(1_895_147_668);
     const THIRD: i16 = constant(715_827_883);
@@ -42,7 +42,7 @@ fn exp_near_zero(a: i16) -> i16 {
     AT.saturating_add(product(AT, x.wrapping_add(divided(tail, 1))))
 }
 
-/// e^a for a not above 0, `integer_bits` of them; the result has none.
+/// e^a for a <= 0 with `integer_bits`; the result has none.
 fn exp_of_negative(a: i16, integer_bits: u32) -> i16 {
     // e^(-2^k) from k = -2 on.
     const POWERS: [i32; 7] = [1_672_461_947, 1_302_514_674, 790_015_084, 290_630_308, 39_332_535, 720_401, 242];
@@ -87,7 +87,7 @@ pub(super) fn tanh(a: i16) -> i16 {
     if a == 0 {
         return 0;
     }
-    // Of -|a|: (1 - e^2a) / (1 + e^2a), negated; doubling moves the point.
+    // For -|a|: (1 - e^2a) / (1 + e^2a), negated; doubling moves the binary point.
     let exp = exp_of_negative(a.wrapping_abs().wrapping_neg(), 4);
     let positive = multiplied(twice_reciprocal(exp).wrapping_sub(ONE_2), 2);
     if a > 0 { positive } else { positive.wrapping_neg() }

@@ -1,4 +1,4 @@
-//! Where an activation tensor lives in its buffer: channels in blocks of lanes, rows framed by a halo.
+//! The layout of an activation tensor in its buffer: channels in blocks of lanes, rows padded by a halo.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ pub const LANES: usize = 16;
 /// Bytes of a cache line, and of a block's lanes.
 pub const LINE: usize = LANES * size_of::<f32>();
 
-/// Zero cells kept around each plane, so that convolutions read their padding instead of branching.
+/// Zero pixels around each plane, so that convolutions read their padding instead of branching.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Halo {
     /// Rows above.
@@ -35,9 +35,17 @@ impl Halo {
 /// Layout of a tensor `[N, C, H, W]` in a flat `f32` buffer:
 /// `[N][ceil(C / lanes)][top + H + bottom][left + W + right][lanes]`.
 ///
-/// `lanes` is [`LANES`] (blocked) or 1 (planar: network inputs of few channels).
-/// Two invariants hold for every buffer between layers: the halo is zero, and so are the lanes at and above `C`
-/// in the last block.
+/// `lanes` is [`LANES`] (blocked) or 1 (planar: network inputs of few channels). In every buffer between layers the halo is
+/// zero, and so are the padding lanes (those at and above `C` in the last block).
+///
+/// ```text
+/// one plane (block of 16 channels):       one pixel of a block with C = 19:
+///   0 0 0 0 0 0     top                     block 0:  c0 c1 ... c15
+///   0 x x x x 0     row 0                   block 1:  c16 c17 c18 0 ... 0
+///   0 x x x x 0     row 1                                         └ padding lanes
+///   0 0 0 0 0 0     bottom
+///   └left    └right
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
     /// Images.
@@ -48,9 +56,9 @@ pub struct Geometry {
     pub h: usize,
     /// Columns.
     pub w: usize,
-    /// Channels that lie side by side: 16 or 1.
+    /// Channels per block: 16 or 1.
     pub lanes: usize,
-    /// The frame of zeros.
+    /// The zeros around each plane.
     pub halo: Halo,
 }
 
@@ -59,7 +67,7 @@ pub struct Geometry {
 pub struct Region {
     /// The rows.
     pub rows: Range<usize>,
-    /// The blocks, of [`LANES`] channels in planar tensors too.
+    /// The blocks, of [`LANES`] channels, in planar tensors too.
     pub blocks: Range<usize>,
 }
 
@@ -84,27 +92,27 @@ impl Geometry {
         Self { halo, ..self }
     }
 
-    /// Channel blocks, the last one possibly part-filled.
+    /// Channel blocks, of which the last may be partly padding.
     pub fn blocks(&self) -> usize {
         self.c.div_ceil(self.lanes)
     }
 
-    /// Floats from one row to the next.
+    /// Row stride in floats.
     pub fn row_len(&self) -> usize {
         (self.halo.left + self.w + self.halo.right) * self.lanes
     }
 
-    /// Floats from one channel block to the next.
+    /// Channel block stride in floats.
     pub fn plane_len(&self) -> usize {
         (self.halo.top + self.h + self.halo.bottom) * self.row_len()
     }
 
-    /// Floats from one image to the next.
+    /// Image stride in floats.
     pub fn image_len(&self) -> usize {
         self.blocks() * self.plane_len()
     }
 
-    /// Floats of the whole buffer.
+    /// Length of the whole buffer in floats.
     pub fn len(&self) -> usize {
         self.n * self.image_len()
     }
@@ -114,12 +122,12 @@ impl Geometry {
         self.len() == 0
     }
 
-    /// Elements of the tensor itself, without halo and filling lanes.
+    /// Elements of the tensor itself, without halo and padding lanes.
     pub fn elements(&self) -> usize {
         self.n * self.c * self.h * self.w
     }
 
-    /// Index of lane 0 of block `cb` of image `n` at row `y`, column `x` of the tensor (not of the frame).
+    /// Index of lane 0 of block `cb` of image `n` at row `y`, column `x` of the tensor (halo not counted).
     pub fn at(&self, n: usize, cb: usize, y: usize, x: usize) -> usize {
         n * self.image_len()
             + cb * self.plane_len()
@@ -132,7 +140,7 @@ impl Geometry {
         self.at(n, c / self.lanes, y, x) + c % self.lanes
     }
 
-    /// Copies an NCHW tensor of this shape into `to`, which has this layout. Halo and filling lanes are left alone.
+    /// Copies an NCHW tensor of this shape into `to`, which has this layout. Halo and padding lanes stay as they are.
     pub fn pack(&self, from: &[f32], to: &mut [f32]) {
         assert_eq!(from.len(), self.elements(), "NCHW elements");
         let mut from = from.iter();

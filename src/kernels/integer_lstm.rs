@@ -1,4 +1,4 @@
-//! The recurrence of an LSTM of 8-bit integers, its gates and cell in 16 bits, to the bit as TFLite computes it.
+//! The recurrence of an 8-bit LSTM with 16-bit gates and cell, bit-exact with TFLite.
 
 use super::exec::Exec;
 use super::fixed_point::{logistic, tanh};
@@ -6,12 +6,12 @@ use super::geometry::Geometry;
 use super::requantize::Fixed31;
 use super::shared::Shared;
 
-/// Parameters of a recurrence, gates i, f, g, o.
+/// Scales of a recurrence with gates i, f, g, o.
 #[derive(Clone, Debug)]
 pub struct IntegerLstm {
-    /// From sums of products of hidden values and weights to a gate's 16 bits (3 of them integer), a gate each.
+    /// For each gate, from sums of products of hidden values and weights to the gate's 16 bits (3 of them integer).
     pub gates: [f64; 4],
-    /// From a product of two 15-bit fractions to codes of the output.
+    /// From the product of two 15-bit fractions to codes of the output.
     pub hidden: f64,
     /// Bound of the cell's magnitude, in units of 2^-12; 32767 for none.
     pub clip: i16,
@@ -57,12 +57,12 @@ impl PackedIntegerLstm {
         2 * self.hidden
     }
 
-    /// What the first step reads of a state.
+    /// The values of a state that the first step reads.
     pub fn read_of(&self, state: &[f32]) -> Vec<f32> {
         state[..self.hidden].to_vec()
     }
 
-    /// Computes the first `images` sequences of `y` `[N, H, 1, T]` from the gates' inputs `x` `[N, 4·H, 1, T]`, and `states`.
+    /// Computes the first `images` sequences of `y` `[N, H, 1, T]` from the gates' inputs `x` `[N, 4·H, 1, T]` and `states`.
     pub fn run(
         &self,
         exec: &Exec<'_>,
@@ -91,7 +91,7 @@ impl PackedIntegerLstm {
                 for unit in 0..hidden {
                     let [i, f, g, o] = [0, 1, 2, 3].map(|gate| gates[gate * hidden + unit]);
                     let kept = product(f, cells[unit] as i16, 15);
-                    // Of two fractions of 15 bits, 12 are kept.
+                    // The product of two 15-bit fractions, of which 12 bits are kept.
                     let cell = kept.saturating_add(product(g, i, 18)).clamp(-self.clip, self.clip);
                     let value = self.output.apply(i32::from(o) * i32::from(tanh(cell))).clamp(-128, 127);
                     (cells[unit], before[unit]) = (f32::from(cell), value as f32);

@@ -1,10 +1,10 @@
-//! Instruction-set levels, chosen at run time, and the one place where code crosses into them.
+//! Instruction-set levels, chosen at run time, and the only place where code is dispatched to them.
 
 use super::simd::{Scalar, Simd};
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::{Avx2, Avx512};
 
-/// A level of the CPU. Holding one above [`Isa::SCALAR`] proves that this CPU has it.
+/// An instruction-set level. A value above [`Isa::SCALAR`] proves that this CPU supports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Isa(Level);
 
@@ -28,7 +28,7 @@ pub trait Kernel {
 }
 
 impl Isa {
-    /// Plain Rust: present everywhere, and the oracle of the others.
+    /// Plain Rust: available everywhere, and the reference for the other levels.
     pub const SCALAR: Self = Self(Level::Scalar);
 
     /// The best level this CPU has.
@@ -68,7 +68,7 @@ impl Isa {
         }
     }
 
-    /// Whether its register file holds a tile of 28 sums; the order of no sum follows from it.
+    /// Whether its register file holds a tile of 28 sums; no order of summation depends on it.
     pub fn has_many_registers(self) -> bool {
         match self.0 {
             Level::Scalar => Scalar::REGISTERS >= 32,

@@ -1,4 +1,4 @@
-//! Fully connected layers: images a tile times blocks of outputs, the features in one fixed order.
+//! Fully connected layers: a tile is some images times some blocks of outputs; features are summed in one fixed order.
 
 use super::activation::Activation;
 use super::buffer::Buffer;
@@ -7,20 +7,20 @@ use super::geometry::{Geometry, LANES};
 use super::isa::Kernel;
 use super::shared::Shared;
 use super::simd::Simd;
-use super::tile::{Loop, Reals, Walk, unrolled};
+use super::tile::{Floats, Loop, Walk, unrolled};
 
-/// Output blocks computed together: enough sums in flight to hide the latency of multiply-add with one image.
+/// Output blocks computed together: enough independent sums to hide the latency of multiply-add even for one image.
 const SET: usize = 8;
-/// Images computed together, with all blocks of a set.
+/// Images computed together with all blocks of a set.
 const IMAGES: usize = 3;
-/// Images computed together with one block where registers are few.
+/// Images computed together with one block, if registers are few.
 const FEW_REGISTERS: usize = 6;
 
 /// A linear layer with its weights packed for the layout of its input.
 pub struct PackedLinear {
-    /// `[set][feature][blocks of the set][16]`, features in the order in which they lie in the buffer.
+    /// `[set][feature][blocks of the set][16]`, features in the order of the input buffer.
     weights: Buffer,
-    /// Bias, filled up with zeros to whole blocks.
+    /// Bias, zero-padded to whole blocks.
     bias: Buffer,
     features: usize,
     out_features: usize,
@@ -39,7 +39,7 @@ impl PackedLinear {
         if let Some(bias) = bias {
             padded[..out_features].copy_from_slice(bias);
         }
-        // The features as they lie in memory: block, row, then columns of lanes without a gap.
+        // The features in memory order: block, row, then columns of lanes without a gap.
         let mut order = Vec::new();
         for block in 0..x.blocks() {
             for row in 0..x.h {
@@ -116,8 +116,8 @@ impl Kernel for Set<'_> {
 }
 
 impl Set<'_> {
-    /// Sums of `P` images from `image` and `B` of the set's `blocks` from `block`. Returns how many images are done,
-    /// and the next block.
+    /// Sums of `P` images from `image` on and `B` blocks from `block` on, of the set's `blocks`. Returns the number of images
+    /// done and the next block.
     #[inline(always)]
     fn tile<S: Simd, const P: usize, const B: usize>(
         &self,
@@ -142,7 +142,7 @@ impl Set<'_> {
         debug_assert!(walk.fits(P, B, from.len(), weights.len()));
         // SAFETY: the walk goes over the features of `P` images, which `x` holds (asserted by `run`), and over the
         // weights of the set, which were packed in that order.
-        let sums = unsafe { walk.accumulate::<S, Reals, P, B>(s, from.as_ptr(), weights.as_ptr(), sums) };
+        let sums = unsafe { walk.accumulate::<S, Floats, P, B>(s, from.as_ptr(), weights.as_ptr(), sums) };
         unrolled!(b < B, {
             unrolled!(p < P, {
                 // SAFETY: each block of each image belongs to one task.
@@ -153,7 +153,7 @@ impl Set<'_> {
         (P, block + B)
     }
 
-    /// Applies the activation to the stored sums and clears the filling lanes.
+    /// Applies the activation to the stored sums and zeroes the padding lanes.
     #[inline(always)]
     fn finish<S: Simd>(&self, s: S, blocks: usize) {
         for image in 0..self.images {

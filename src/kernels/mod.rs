@@ -2,7 +2,6 @@
 
 pub mod activation;
 pub mod buffer;
-mod cells;
 pub mod conv;
 pub mod conv_transpose;
 pub mod copy;
@@ -15,6 +14,7 @@ pub mod integer_lstm;
 pub mod isa;
 pub mod linear;
 pub mod lstm;
+mod packed_codes;
 mod pages;
 pub mod peak;
 mod pixels;
@@ -33,10 +33,10 @@ mod x86_64;
 
 pub use activation::Activation;
 pub use buffer::Buffer;
-pub use cells::Cells;
 pub use exec::{Exec, Share};
 pub use geometry::{Geometry, Halo, LANES, Region};
 pub use integer::{Codes, Integer};
 pub use isa::Isa;
+pub use packed_codes::PackedCodes;
 pub use requantize::{Requantize, Rounding};
 pub use threads::Pool;

@@ -1,5 +1,5 @@
-//! Memory on large pages: weights and maps are read from one end to the other, and otherwise wait for the translation of
-//! every 4 KiB. Small parts share pieces; a piece lives until the last of its parts is gone.
+//! Allocation on large pages: weights and maps are read sequentially, and TLB misses on 4 KiB pages would stall that. Small
+//! allocations share a mapping, which lives until the last of them is dropped.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
@@ -9,30 +9,30 @@ use memmap2::{MmapMut, MmapRaw};
 
 use super::geometry::LINE;
 
-/// Bytes of a large page, on the machines that give them to those who ask.
+/// Bytes of a large page on systems that support them.
 const PAGE: usize = 2 << 20;
-/// Bytes of a piece that has several parts.
-const PIECE: usize = 8 * PAGE;
-/// Bytes from which on a part is a piece of its own.
-const LARGE: usize = PIECE / 4;
+/// Bytes of a mapping that several allocations share.
+const MAPPING: usize = 8 * PAGE;
+/// Allocations of at least this many bytes have a mapping of their own.
+const LARGE: usize = MAPPING / 4;
 
-/// Memory with large pages. It comes from the system: memory that an allocator gives a second time stays on the small pages
-/// it was first touched on.
-pub(super) struct Piece(MmapRaw);
+/// Memory mapped with large pages, straight from the system: memory that an allocator reuses stays on the small pages on
+/// which it was first touched.
+pub(super) struct Mapping(MmapRaw);
 
-impl Piece {
-    /// At least `bytes` bytes from its first on, which are zero.
+impl Mapping {
+    /// At least `bytes` zero bytes from its first large page on.
     ///
     /// # Panics
-    /// If so many are more than the address space.
+    /// If that exceeds the address space.
     fn new(bytes: usize) -> Self {
-        // A large page more: the system gives memory from any small one on.
+        // One large page more, since a mapping may start at any small page.
         let bytes = bytes.checked_next_multiple_of(PAGE).and_then(|bytes| bytes.checked_add(PAGE));
         let layout =
             bytes.and_then(|bytes| Layout::from_size_align(bytes, 1).ok()).expect("less than the address space");
         let Ok(memory) = MmapMut::map_anon(layout.size()) else { handle_alloc_error(layout) };
         #[cfg(target_os = "linux")]
-        // Refused, they are not needed.
+        // Only a hint: it may be refused.
         let _ = memory.advise(memmap2::Advice::HugePage);
         Self(memory.into())
     }
@@ -45,41 +45,41 @@ impl Piece {
     }
 }
 
-/// The piece that the next small parts belong to, and how many of its bytes are parts already.
+/// The mapping of the next small allocations, and the number of its bytes in use.
 #[derive(Default)]
-struct Open(Option<(Arc<Piece>, usize)>);
+struct Current(Option<(Arc<Mapping>, usize)>);
 
-impl Open {
-    /// As [`part`].
-    fn part(&mut self, bytes: usize) -> (Arc<Piece>, NonNull<u8>) {
+impl Current {
+    /// As [`allocate`].
+    fn allocate(&mut self, bytes: usize) -> (Arc<Mapping>, NonNull<u8>) {
         if bytes >= LARGE {
-            let piece = Piece::new(bytes);
-            let first = piece.first();
-            return (Arc::new(piece), first);
+            let mapping = Mapping::new(bytes);
+            let first = mapping.first();
+            return (Arc::new(mapping), first);
         }
         let bytes = bytes.next_multiple_of(LINE);
-        let (piece, used) = self.0.get_or_insert_with(|| (Arc::new(Piece::new(PIECE)), 0));
-        // Not by its count: whoever had the last part must be seen to have done with it.
-        if Arc::get_mut(piece).is_some() {
+        let (mapping, used) = self.0.get_or_insert_with(|| (Arc::new(Mapping::new(MAPPING)), 0));
+        // `get_mut` and not the count: the drop of the last user must happen before the memory is reused.
+        if Arc::get_mut(mapping).is_some() {
             *used = 0;
         }
-        if bytes > PIECE - *used {
-            (*piece, *used) = (Arc::new(Piece::new(PIECE)), 0);
+        if bytes > MAPPING - *used {
+            (*mapping, *used) = (Arc::new(Mapping::new(MAPPING)), 0);
         }
-        // SAFETY: so many bytes are left.
-        let first = unsafe { piece.first().add(*used) };
+        // SAFETY: that many bytes are left.
+        let first = unsafe { mapping.first().add(*used) };
         *used += bytes;
-        (Arc::clone(piece), first)
+        (Arc::clone(mapping), first)
     }
 }
 
-/// `bytes` bytes, at least one, uninitialised, from a line's start, that nobody else has while the caller keeps the piece.
+/// `bytes` bytes (at least one), uninitialised and aligned to a cache line, for the caller alone while it keeps the mapping.
 ///
 /// # Panics
-/// If so many are more than the address space.
-pub(super) fn part(bytes: usize) -> (Arc<Piece>, NonNull<u8>) {
-    static OPEN: Mutex<Open> = Mutex::new(Open(None));
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner).part(bytes)
+/// If that exceeds the address space.
+pub(super) fn allocate(bytes: usize) -> (Arc<Mapping>, NonNull<u8>) {
+    static CURRENT: Mutex<Current> = Mutex::new(Current(None));
+    CURRENT.lock().unwrap_or_else(PoisonError::into_inner).allocate(bytes)
 }
 
 #[cfg(test)]
@@ -87,29 +87,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_piece_is_filled_and_used_again_only_when_no_part_is_left() {
-        let mut open = Open::default();
-        let parts = [1, LINE, LARGE - LINE, LARGE - LINE, LARGE - LINE, LARGE - LINE - 1].map(|bytes| open.part(bytes));
-        let first = parts[0].1;
-        let places = parts.each_ref().map(|(_, part)| part.addr().get() - first.addr().get());
-        assert_eq!(places, [0, LINE, 2 * LINE, LARGE + LINE, 2 * LARGE, 3 * LARGE - LINE]);
+    fn a_mapping_is_reused_only_when_no_allocation_of_it_is_left() {
+        let mut current = Current::default();
+        let allocations =
+            [1, LINE, LARGE - LINE, LARGE - LINE, LARGE - LINE, LARGE - LINE - 1].map(|bytes| current.allocate(bytes));
+        let first = allocations[0].1;
+        let offsets = allocations.each_ref().map(|(_, start)| start.addr().get() - first.addr().get());
+        assert_eq!(offsets, [0, LINE, 2 * LINE, LARGE + LINE, 2 * LARGE, 3 * LARGE - LINE]);
         // To the last byte.
-        let last = open.part(2 * LINE);
-        assert_eq!(last.1.addr().get() - first.addr().get(), PIECE - 2 * LINE);
-        let other = open.part(1);
-        assert!(!Arc::ptr_eq(&other.0, &last.0), "the piece was full");
-        let second = open.part(1);
+        let last = current.allocate(2 * LINE);
+        assert_eq!(last.1.addr().get() - first.addr().get(), MAPPING - 2 * LINE);
+        let other = current.allocate(1);
+        assert!(!Arc::ptr_eq(&other.0, &last.0), "the mapping was full");
+        let second = current.allocate(1);
         drop(other);
-        assert_eq!(open.part(1).1.addr().get() - second.1.addr().get(), LINE, "a part of it is left");
+        assert_eq!(current.allocate(1).1.addr().get() - second.1.addr().get(), LINE, "an allocation of it is left");
         let freed = second.1;
         drop(second);
-        assert_eq!(open.part(1).1.addr().get(), freed.addr().get() - LINE, "none is left");
+        assert_eq!(current.allocate(1).1.addr().get(), freed.addr().get() - LINE, "none is left");
     }
 
     #[test]
-    fn large_parts_are_pieces_of_their_own() {
-        let mut open = Open::default();
-        let (small, large, next) = (open.part(1), open.part(LARGE), open.part(1));
+    fn large_allocations_have_mappings_of_their_own() {
+        let mut current = Current::default();
+        let (small, large, next) = (current.allocate(1), current.allocate(LARGE), current.allocate(1));
         assert!(!Arc::ptr_eq(&small.0, &large.0) && Arc::ptr_eq(&small.0, &next.0));
         assert!(large.1.addr().get().is_multiple_of(PAGE));
     }

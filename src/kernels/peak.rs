@@ -1,4 +1,4 @@
-//! The machine's peak: multiply-adds on registers alone, which no kernel that reads memory can pass.
+//! The machine's peak: multiply-adds in registers alone, the upper bound for kernels that read memory.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use super::geometry::LANES;
 use super::isa::Kernel;
 use super::simd::Simd;
 
-/// Independent sums: more than the latency of a multiply-add times its throughput asks for, on every level.
+/// Independent sums: at least the latency of a multiply-add times its throughput, on every level.
 const SUMS: usize = 12;
-/// Multiply-adds of each sum between two looks at the clock.
+/// Multiply-adds of each sum between two readings of the clock.
 const STEPS: usize = 20_000;
 
 struct Burst;
@@ -19,7 +19,7 @@ impl Kernel for Burst {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f32 {
-        // Each sum goes to b / (1 - a): no overflow, no denormals.
+        // Each sum converges to b / (1 - a): no overflow, no denormals.
         let (a, b) = (s.splat(0.5), s.splat(std::hint::black_box(1.0)));
         let mut sums = [s.splat(0.0); SUMS];
         for _ in 0..STEPS {
@@ -34,7 +34,7 @@ impl Kernel for Burst {
     }
 }
 
-/// Multiply-adds a second of all threads of `exec` together, over about `time` (after as long a warm-up).
+/// Multiply-adds per second of all threads of `exec` together, measured for about `time` (after as long a warm-up).
 pub fn peak(exec: &Exec<'_>, time: Duration) -> f64 {
     let threads = exec.pool.threads();
     let run = || exec.for_each_task(threads, |_, _| _ = std::hint::black_box(exec.isa.run(Burst)));
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn every_level_computes_the_sums_whose_time_is_taken() {
-        // Every lane of every sum has come to 2.
+        // Every lane of every sum has converged to 2.
         let want = (2 * SUMS * LANES) as f32;
         for isa in Isa::available() {
             assert_eq!(isa.run(Burst), want, "{}", isa.name());
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_told() {
+    fn a_rate_is_returned() {
         let pool = Pool::new(2);
         assert!(peak(&Exec::new(&pool, Isa::best()), Duration::from_millis(2)) > 0.0);
     }

@@ -1,4 +1,4 @@
-//! Layers that compute each output pixel by itself: one loop over pixels, and a function of sixteen channels for each.
+//! Layers that compute each output pixel independently: one loop over pixels, and a function of sixteen channels per pixel.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use super::isa::Kernel;
 use super::shared::Shared;
 use super::simd::Simd;
 
-/// Place of sixteen channels of one pixel.
+/// Position of sixteen channels of one pixel.
 #[derive(Clone, Copy)]
 pub(super) struct Pixel {
     pub image: usize,
@@ -19,23 +19,23 @@ pub(super) struct Pixel {
 
 /// What a layer computes at a pixel.
 pub(super) trait PixelOp: Sync {
-    /// Sixteen channels of output. Must be `#[inline(always)]`. What it gives in filling lanes is dropped.
+    /// Sixteen channels of output. Must be `#[inline(always)]`. Its result in padding lanes is dropped.
     fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V;
 
-    /// Computes the row of pixels that `at` begins, filling lanes and all, where there is a quicker way than one by one.
+    /// Computes the row of pixels that starts at `at`, padding lanes included, if there is a faster way than pixel by pixel.
     #[inline(always)]
     fn row<S: Simd>(&self, _: S, _at: Pixel, _to: &mut [[f32; LANES]]) -> bool {
         false
     }
 }
 
-/// Tasks a thread: so few that asking for them is cheap, so many that all threads end together.
+/// Tasks per thread: few enough to claim cheaply, and enough that all threads end together.
 const TASKS_A_THREAD: usize = 8;
 
-/// Fills the first `images` images of `y`, which must be blocked, from `op`.
+/// Computes the first `images` images of `y`, which must be blocked, by `op`.
 pub(super) fn for_each_pixel<O: PixelOp>(exec: &Exec<'_>, images: usize, op: &O, y: &mut [f32], yg: &Geometry) {
     assert!(y.len() >= yg.len() && images <= yg.n && yg.lanes == LANES, "a blocked output holds the images");
-    // Rows of a block lie one after the other.
+    // The rows of a block are contiguous.
     let rows = images * yg.blocks() * yg.h;
     let tasks = rows.min(TASKS_A_THREAD * exec.pool.threads());
     let y = Shared::new(y);
@@ -81,7 +81,7 @@ impl<O: PixelOp> Kernel for Rows<'_, O> {
     }
 }
 
-/// A tensor that pixels are computed from.
+/// A tensor that pixels are read from.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub data: &'a [f32],
@@ -103,7 +103,7 @@ impl<'a> Source<'a> {
         s.load(&self.gather(at.image, at.block * LANES, at.y, at.x))
     }
 
-    /// The row of pixels that `at` begins, if their channels lie side by side.
+    /// The row of pixels that starts at `at`, if its channels are contiguous.
     #[inline(always)]
     pub(super) fn row(&self, at: Pixel) -> Option<&'a [[f32; LANES]]> {
         let geometry = self.geometry;
@@ -111,7 +111,7 @@ impl<'a> Source<'a> {
         (geometry.lanes == LANES).then(|| row().as_chunks().0)
     }
 
-    /// Sixteen channels from `first` on; those that are not there are zero.
+    /// Sixteen channels from `first` on; zero for those that do not exist.
     #[inline(always)]
     pub(super) fn gather(&self, image: usize, first: usize, y: usize, x: usize) -> [f32; LANES] {
         let mut lanes = [0.0; LANES];
@@ -119,7 +119,7 @@ impl<'a> Source<'a> {
         if self.geometry.lanes == 1 {
             let (from, plane) = (&self.data[self.geometry.at(image, first, y, x)..], self.geometry.plane_len());
             if channels.len() == 3 {
-                // Red, green and blue, written out: three stores and a load of sixteen would wait for one another.
+                // Red, green and blue written out: three stores and a load of sixteen would stall on store forwarding.
                 let [r, g, b] = [from[0], from[plane], from[2 * plane]];
                 return [r, g, b, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
             }

@@ -41,7 +41,7 @@ impl PixelOp for Affine<'_> {
     }
 }
 
-/// `y = scale * x + shift`, both filled up with zeros to whole blocks of channels.
+/// `y = scale * x + shift`, both zero-padded to whole blocks of channels.
 pub fn affine(
     exec: &Exec<'_>,
     images: usize,
@@ -112,7 +112,7 @@ pub fn fill(exec: &Exec<'_>, images: usize, value: f32, y: &mut [f32], yg: &Geom
 struct Mul<'a> {
     x: Source<'a>,
     gate: Source<'a>,
-    /// Whether the gate has one value a channel.
+    /// Whether the gate has one value per channel.
     broadcast: bool,
 }
 
@@ -126,7 +126,7 @@ impl PixelOp for Mul<'_> {
     #[inline(always)]
     fn row<S: Simd>(&self, s: S, at: Pixel, to: &mut [[f32; LANES]]) -> bool {
         let (true, Some(from)) = (self.broadcast, self.x.row(at)) else { return false };
-        // Filling lanes are zero in both.
+        // Padding lanes are zero in both.
         let gate = self.gate.load(s, Pixel { y: 0, x: 0, ..at });
         for (to, from) in to.iter_mut().zip(from) {
             s.store(to, s.mul(s.load(from), gate));

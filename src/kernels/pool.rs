@@ -13,21 +13,21 @@ use super::simd::Simd;
 pub struct PoolShape {
     /// Rows and columns of a window.
     pub kernel: usize,
-    /// From one window to the next.
+    /// Stride of the windows.
     pub stride: usize,
     /// Around the input.
     pub padding: Halo,
 }
 
 impl PoolShape {
-    /// Rows of the tensor in window row `p`, of `size`.
+    /// The rows of the tensor in row `p` of windows, for a tensor of `size` rows.
     #[inline(always)]
     pub(super) fn clip(&self, p: usize, before: usize, size: usize) -> std::ops::Range<usize> {
         let start = p * self.stride;
         start.saturating_sub(before)..(start + self.kernel).saturating_sub(before).min(size)
     }
 
-    /// Rows of window row `p` in the tensor with its padding: what a mean that counts padding divides by.
+    /// Number of rows of window row `p` in the padded tensor: the divisor of a mean that counts padding.
     #[inline(always)]
     fn padded(&self, p: usize, before: usize, size: usize, after: usize) -> usize {
         let start = p * self.stride;
@@ -42,7 +42,7 @@ impl PixelOp for Max<'_> {
     fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
         let Self(shape, x) = self;
         let mut max = s.splat(f32::NEG_INFINITY);
-        // Comparing would lose a NaN; `v - v` is zero unless v is NaN (or infinite, which is as wrong).
+        // A comparison would lose a NaN; `v - v` is zero unless v is NaN (or infinite, which is as wrong).
         let mut poison = s.splat(0.0);
         for row in shape.clip(at.y, shape.padding.top, x.geometry.h) {
             for column in shape.clip(at.x, shape.padding.left, x.geometry.w) {
@@ -55,7 +55,7 @@ impl PixelOp for Max<'_> {
     }
 }
 
-/// The largest value of each window; padding never wins.
+/// The largest value of each window; padding is never the largest.
 pub fn max(exec: &Exec<'_>, images: usize, shape: &PoolShape, x: (&[f32], &Geometry), y: &mut [f32], yg: &Geometry) {
     for_each_pixel(exec, images, &Max(*shape, Source::new(x.0, x.1)), y, yg);
 }
@@ -88,7 +88,7 @@ impl PixelOp for Average<'_> {
     }
 }
 
-/// The mean of each window: over its cells in the tensor, or with `count_padding` over its cells in the padded tensor.
+/// The mean of each window: over its pixels in the tensor, or with `count_padding` over its pixels in the padded tensor.
 pub fn average(
     exec: &Exec<'_>,
     images: usize,
@@ -101,10 +101,10 @@ pub fn average(
     for_each_pixel(exec, images, &Average { shape: *shape, count_padding, x: Source::new(x.0, x.1) }, y, yg);
 }
 
-/// The mean of each channel, `[N, C, 1, 1]`. Four sums a row's columns take turns in, so that the order is fixed.
+/// The mean of each channel, `[N, C, 1, 1]`. The columns of a row alternate between four sums, so that the order is fixed.
 pub fn global_average(exec: &Exec<'_>, images: usize, x: (&[f32], &Geometry), y: &mut [f32], yg: &Geometry) {
     let x = Source::new(x.0, x.1);
-    assert!(y.len() >= yg.len() && (yg.c, yg.h, yg.w) == (x.geometry.c, 1, 1), "one value a channel");
+    assert!(y.len() >= yg.len() && (yg.c, yg.h, yg.w) == (x.geometry.c, 1, 1), "one value per channel");
     let y = Shared::new(y);
     let blocks = yg.blocks();
     exec.for_each_task(images * blocks, |_, task| {
@@ -136,7 +136,7 @@ impl PixelOp for Weighted<'_> {
     }
 }
 
-/// The mean over the columns of `x`, weighted by the softmax of `scores`, `[N, C, 1, 1]`.
+/// The mean over the columns of `x`, weighted by the softmax of `scores`: `[N, C, 1, 1]`.
 pub fn weighted_mean(
     exec: &Exec<'_>,
     images: usize,

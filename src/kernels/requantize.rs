@@ -1,9 +1,9 @@
-//! From 32-bit sums of products of integers to 8-bit codes: the roundings that quantised networks are run with.
+//! Requantisation of 32-bit sums of integer products to 8-bit codes, with the roundings of the common runtimes.
 
 use super::geometry::LANES;
 use super::simd::Simd;
 
-/// How a sum is multiplied by a real number and rounded. Programs differ in it, by one code here and there.
+/// How a sum is multiplied by a real number and rounded. Runtimes differ here by one code now and then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rounding {
     /// In f32, ties to even: ONNX Runtime, PyTorch, XNNPACK.
@@ -11,7 +11,7 @@ pub enum Rounding {
     /// By a 31-bit mantissa and a shift, rounded twice: gemmlowp, TFLite's reference kernels.
     #[default]
     Fixed31,
-    /// The same rounded once, ties up: ruy, by which TFLite multiplies int8 matrices.
+    /// The same, rounded once, ties up: ruy, with which TFLite multiplies int8 matrices.
     Fixed31Once,
 }
 
@@ -25,14 +25,14 @@ pub struct Fixed31 {
 }
 
 impl Fixed31 {
-    /// The nearest to `real`, which is finite and not negative.
+    /// The nearest to `real`, which must be finite and not negative.
     pub fn new(real: f64) -> Self {
         if real == 0.0 {
             return Self { mantissa: 0, shift: 0 };
         }
         let mut shift = real.log2().floor() as i32 + 1;
         let mut fraction = real / 2f64.powi(shift);
-        // The logarithm is rounded.
+        // The logarithm may be rounded up.
         if fraction >= 1.0 {
             (fraction, shift) = (fraction / 2.0, shift + 1);
         } else if fraction < 0.5 {
@@ -49,8 +49,8 @@ impl Fixed31 {
         }
     }
 
-    /// `x` times it: the high half of the doubled product rounded to nearest, ties up, then the shift rounded to
-    /// nearest, ties away from zero.
+    /// `x` times it: the high half of the doubled product, rounded to nearest, ties up; then the shift, rounded to nearest,
+    /// ties away from zero.
     #[inline(always)]
     pub fn apply(self, x: i32) -> i32 {
         let (left, right) = (self.shift.max(0), (-self.shift).max(0));
@@ -69,33 +69,33 @@ impl Fixed31 {
     }
 }
 
-/// What turns a filter's sums into codes.
+/// Parameters that turn the sums of a filter into codes.
 #[derive(Clone, Debug)]
 pub struct Requantize {
     /// Added to the sums, `[K]`.
     pub bias: Vec<i32>,
-    /// Added to the sums as reals, `[K]`, by [`Rounding::Float32`] alone: what PyTorch does with a bias. Empty for none.
+    /// Added to the sums in f32, `[K]`, with [`Rounding::Float32`] alone: PyTorch's bias. Empty for none.
     pub offset: Vec<f32>,
-    /// Of the filters, `[K]`: scale of the input times that of the weights by that of the output.
+    /// `[K]`: scale of the input times scale of the weights over scale of the output.
     pub multipliers: Vec<f64>,
     /// How the product is rounded.
     pub rounding: Rounding,
-    /// Bounds of `q - zero_point` of the input: what 8 bits hold.
+    /// Range of `q - zero_point` of the input, at most 8 bits wide.
     pub input: (i32, i32),
-    /// Bounds of `q - zero_point` of the output: what 8 bits hold, cut by the activation. They enclose 0.
+    /// Lower bound of `q - zero_point` of the output: of the 8-bit codes, cut by the activation. At most 0.
     pub low: i32,
-    /// The upper one.
+    /// Upper bound, at least 0.
     pub high: i32,
 }
 
 impl Requantize {
-    /// Whether codes, before they are cut, are products in f32 that fit 32 bits.
+    /// Whether codes, before clipping, are products in f32 that fit 32 bits.
     pub(super) fn is_small(&self) -> bool {
         self.rounding == Rounding::Float32 && self.offset.is_empty() && self.multipliers.iter().all(|&m| m <= 0.5)
     }
 }
 
-/// Half as much again as 2^23.
+/// 1.5 * 2^23: adding it rounds a float to an integer.
 const WHOLE: f32 = 12_582_912.0;
 
 /// A [`Requantize`] by blocks of sixteen filters.
@@ -108,7 +108,7 @@ pub(super) struct Requantizer {
     high: i32,
 }
 
-/// Of one block; filling lanes are all zero, and so are their codes.
+/// Parameters of one block; padding lanes are all zero, and so are their codes.
 struct Lanes {
     bias: [i32; LANES],
     offset: [f32; LANES],
@@ -139,7 +139,7 @@ impl Requantizer {
         Self { blocks, offsets, rounding: *rounding, low: *low, high: *high }
     }
 
-    /// Whether [`Requantizer::codes`] is a few instructions.
+    /// Whether [`Requantizer::codes`] takes only a few instructions.
     pub(super) fn is_quick(&self) -> bool {
         self.rounding == Rounding::Float32
     }
@@ -149,51 +149,51 @@ impl Requantizer {
         self.offsets
     }
 
-    /// What the sums of block `block` begin with.
+    /// The initial sums of block `block`.
     #[inline(always)]
     pub(super) fn bias<S: Simd>(&self, s: S, block: usize) -> S::I {
         // SAFETY: the array holds sixteen integers.
         unsafe { s.load_int(self.blocks[block].bias.as_ptr()) }
     }
 
-    /// The codes of block `block` whose sums of products are `sums`, as reals.
+    /// The codes of block `block` as floats, for sums of products `sums`.
     #[inline(always)]
     pub(super) fn codes<S: Simd>(&self, s: S, block: usize, sums: S::I) -> S::V {
-        self.codes_of_all(s, block, s.add_int(sums, self.bias(s, block)))
+        self.codes_of_biased(s, block, s.add_int(sums, self.bias(s, block)))
     }
 
-    /// The reals that the codes of block `block` are nearest to, of sums of products and bias, by [`Rounding::Float32`];
-    /// `OFFSETS` tells whether there [are](Self::has_offsets) any.
+    /// Scaled sums of block `block`, not yet rounded to codes, for sums of products plus bias, with [`Rounding::Float32`];
+    /// `OFFSETS` is [`Self::has_offsets`].
     #[inline(always)]
-    pub(super) fn reals<S: Simd, const OFFSETS: bool>(&self, s: S, block: usize, sums: S::I) -> S::V {
+    pub(super) fn scaled<S: Simd, const OFFSETS: bool>(&self, s: S, block: usize, sums: S::I) -> S::V {
         let lanes = &self.blocks[block];
-        let mut reals = s.to_floats(sums);
+        let mut scaled = s.to_floats(sums);
         if OFFSETS {
-            reals = s.add(reals, s.load(&lanes.offset));
+            scaled = s.add(scaled, s.load(&lanes.offset));
         }
-        s.mul(reals, s.load(&lanes.scale))
+        s.mul(scaled, s.load(&lanes.scale))
     }
 
-    /// As [`Self::codes_of_all`], where that is quick; `OFFSETS` is as [`Self::reals`] has it.
+    /// As [`Self::codes_of_biased`], if [`Self::is_quick`]; `OFFSETS` is [`Self::has_offsets`].
     #[inline(always)]
     pub(super) fn quick_codes<S: Simd, const OFFSETS: bool>(&self, s: S, block: usize, sums: S::I) -> S::V {
-        let reals = self.reals::<S, OFFSETS>(s, block, sums);
-        let bounded = s.min(s.splat(self.high as f32), s.max(s.splat(self.low as f32), reals));
-        // Reals of this size have no fraction: adding it rounds, ties to even, and -0 comes back as +0.
+        let scaled = self.scaled::<S, OFFSETS>(s, block, sums);
+        let bounded = s.min(s.splat(self.high as f32), s.max(s.splat(self.low as f32), scaled));
+        // Floats of this size have no fraction bits: adding it rounds, ties to even, and turns -0 into +0.
         let whole = s.splat(WHOLE);
         s.sub(s.add(bounded, whole), whole)
     }
 
-    /// The codes of block `block` whose sums of products and bias are `sums`, as reals.
+    /// The codes of block `block` as floats, for sums of products plus bias.
     #[inline(always)]
-    pub(super) fn codes_of_all<S: Simd>(&self, s: S, block: usize, sums: S::I) -> S::V {
+    pub(super) fn codes_of_biased<S: Simd>(&self, s: S, block: usize, sums: S::I) -> S::V {
         match (self.is_quick(), self.offsets) {
             (true, true) => return self.quick_codes::<S, true>(s, block, sums),
             (true, false) => return self.quick_codes::<S, false>(s, block, sums),
             (false, _) => {}
         }
         let lanes = &self.blocks[block];
-        // Loops, one step each: the compiler makes vectors of these.
+        // Loops of one step each, which the compiler vectorises.
         let sums = s.to_ints(sums);
         let mut codes = [0.0; LANES];
         match self.rounding {
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(Fixed31::new(0.999_999_999_9), Fixed31 { mantissa: 1 << 30, shift: 1 });
         assert_eq!(Fixed31::new(1e-12), Fixed31 { mantissa: 0, shift: 0 });
         assert_eq!(Fixed31::new(0.0).apply(77), 0);
-        // Rounded twice: a quarter of 1 is first a half up, then 1; a quarter of -1 is first 0.
+        // Rounded twice: a quarter of 1 first becomes a half, then 1; a quarter of -1 first becomes 0.
         let quarter = Fixed31::new(0.25);
         assert_eq!([2, -2, 6, -6, 1, -1].map(|x| quarter.apply(x)), [1, -1, 2, -2, 1, 0]);
     }

@@ -1,4 +1,4 @@
-//! Bilinear resize with both conventions for corners.
+//! Bilinear resize, with and without aligned corners.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use super::scratch::with_scratch;
 use super::shared::Shared;
 use super::simd::Simd;
 
-/// For each output row (or column): the two it lies between, and how far it is towards the second.
+/// For each output row (or column): the two input rows that it interpolates, and the weight of the second.
 type Table = Vec<(usize, usize, f32)>;
 
 /// A bilinear resize with its tables.
@@ -22,8 +22,8 @@ pub struct Bilinear {
 /// Tasks for each thread: enough to share evenly.
 const TASKS: usize = 4;
 
-/// PyTorch's source coordinates: `i * (in - 1) / (out - 1)` with aligned corners, else `(i + 0.5) * in / out - 0.5`, not
-/// below 0.
+/// PyTorch's source coordinates: `i * (in - 1) / (out - 1)` with aligned corners, else `(i + 0.5) * in / out - 0.5`, at least
+/// 0.
 fn table(input: usize, output: usize, align_corners: bool) -> Table {
     (0..output)
         .map(|i| {
@@ -39,19 +39,19 @@ fn table(input: usize, output: usize, align_corners: bool) -> Table {
 }
 
 impl Bilinear {
-    /// From `x` to `y`, of the same images and channels.
+    /// From `x` to `y`, which have the same images and channels.
     pub fn new(x: &Geometry, y: &Geometry, align_corners: bool) -> Self {
         let (rows, columns) = (table(x.h, y.h, align_corners), table(x.w, y.w, align_corners));
         Self { rows, columns }
     }
 
-    /// The rows and the columns that a pixel lies between, and how far it is towards the second of each.
+    /// The two rows and two columns that a pixel interpolates, with the weight of the second of each.
     #[inline(always)]
-    pub(super) fn place(&self, y: usize, x: usize) -> [(usize, usize, f32); 2] {
+    pub(super) fn neighbours(&self, y: usize, x: usize) -> [(usize, usize, f32); 2] {
         [self.rows[y], self.columns[x]]
     }
 
-    /// Resizes the first `images` images, into blocks or, where there are rows of sixteen pixels, into planes without halo.
+    /// Resizes the first `images` images, to blocks or, if a row has sixteen pixels, to planes without halo.
     pub fn run(&self, exec: &Exec<'_>, images: usize, x: (&[f32], &Geometry), y: &mut [f32], yg: &Geometry) {
         let op = Op { tables: self, x: Source::new(x.0, x.1) };
         if yg.lanes == LANES {
@@ -70,8 +70,8 @@ impl Bilinear {
     }
 }
 
-/// Some rows of all planes of an image. Rows of the input are widened once, `[upper, lower][channel][column]`, and all rows
-/// that lie between two of them are taken from these.
+/// Some rows of all planes of an image. Rows of the input are resized horizontally once, to `[upper,
+/// lower][channel][column]`, and all output rows between two of them are interpolated from these.
 struct Planes<'a> {
     op: &'a Op<'a>,
     image: usize,
@@ -104,7 +104,7 @@ impl Kernel for Planes<'_> {
                     let to = unsafe { y.slice((channel * h + row) * w, w) };
                     let (upper, lower) = (&upper[lane * w..][..w], &lower[lane * w..][..w]);
                     for start in (0..w).step_by(LANES) {
-                        // The last pixels of a row are computed together with some before them.
+                        // The last pixels of a row are computed together with some pixels before them.
                         let start = start.min(w - LANES);
                         let value = Op::between(s, s.load(&upper[start..]), s.load(&lower[start..]), down);
                         s.store(&mut to[start..], value);
@@ -121,7 +121,7 @@ impl Op<'_> {
         s.fma(s.sub(b, a), s.splat(t), a)
     }
 
-    /// A row of sixteen channels of the input, each as wide as the output.
+    /// A row of sixteen input channels, resized to the width of the output.
     #[inline(always)]
     fn widen<S: Simd>(&self, s: S, at: Pixel, to: &mut [f32]) {
         let w = self.tables.columns.len();
@@ -148,7 +148,7 @@ struct Op<'a> {
 impl PixelOp for Op<'_> {
     #[inline(always)]
     fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
-        let [(top, bottom, down), (left, right, across)] = self.tables.place(at.y, at.x);
+        let [(top, bottom, down), (left, right, across)] = self.tables.neighbours(at.y, at.x);
         let load = |y: usize, x: usize| self.x.load(s, Pixel { y, x, ..at });
         let upper = Self::between(s, load(top, left), load(top, right), across);
         let lower = Self::between(s, load(bottom, left), load(bottom, right), across);

@@ -1,4 +1,5 @@
-//! Memory that the tasks of a thread use one after another, whatever their layer: it stays in the thread's caches.
+//! Scratch memory that the tasks of a thread share one after another, whatever their layer, so that it stays in the thread's
+//! caches.
 
 use std::cell::Cell;
 
@@ -8,7 +9,7 @@ thread_local! {
     static SCRATCH: Cell<Buffer> = Cell::default();
 }
 
-/// Calls `work` with `len` floats, which hold anything, on a cache line. Within `work` there is other memory to be had.
+/// Calls `work` with `len` floats of unspecified content, aligned to a cache line. `work` may call this again.
 pub(super) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     let mut scratch = SCRATCH.take();
     scratch.reserve(len);

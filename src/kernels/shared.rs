@@ -10,7 +10,7 @@ pub struct Shared<'a> {
     buffer: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: it is an address and a length; what makes writing through it sound is the contract of `slice` and `at`.
+// SAFETY: it is an address and a length; writing through it is sound by the contract of `slice` and `at`.
 unsafe impl Send for Shared<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Shared<'_> {}
@@ -27,7 +27,7 @@ impl<'a> Shared<'a> {
     /// No other slice that is alive may overlap it, and no `at` pointer may write into it meanwhile.
     pub unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [f32] {
         assert!(start <= self.len && len <= self.len - start, "a part lies within the buffer");
-        // SAFETY: within the buffer (asserted), and disjoint from all others by the caller's word.
+        // SAFETY: within the buffer (asserted), and disjoint from all others by the caller's contract.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
 

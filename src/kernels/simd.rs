@@ -1,19 +1,19 @@
-//! Sixteen `f32` lanes: the vector type kernels are written in, and its plain-Rust form.
+//! Sixteen `f32` lanes: the vector type of the kernels, and its implementation in plain Rust.
 
 use super::geometry::LANES;
 
 /// Arithmetic on sixteen lanes. A value of the implementing type proves that the CPU can do it.
 ///
-/// Every operation rounds exactly as its scalar form does, and multiply-add is fused on every level,
-/// so a kernel written in these gives the same bits on all of them.
+/// Every operation rounds exactly as its scalar form, and multiply-add is fused on every level. A kernel written with these
+/// gives the same bits on all of them.
 pub trait Simd: Copy + Send + Sync + 'static {
     /// Sixteen lanes.
     type V: Copy;
     /// Sixteen lanes of `i32`.
     type I: Copy;
-    /// How many `V` the register file holds; tile sizes follow from it (never the order of a sum).
+    /// Number of `V` that the register file holds; tile sizes depend on it (but no order of summation).
     const REGISTERS: usize;
-    /// Whether the level is the AVX-512 one, for loops that have a body of their own there.
+    /// Whether this is the AVX-512 level, for loops that have a special body there.
     const AVX512: bool = false;
 
     /// All lanes `value`.
@@ -42,7 +42,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `to` must be valid for writing sixteen `f32` (no alignment needed).
     unsafe fn store_ptr(self, to: *mut f32, v: Self::V);
-    /// [`Simd::store_ptr`] past the caches, where the level can: for what is read again only after they have forgotten it.
+    /// [`Simd::store_ptr`] with a non-temporal store, if the level has one: for what is read again only after it has left the
+    /// caches.
     ///
     /// # Safety
     /// As [`Simd::store_ptr`], and `to` must be a multiple of 64.

@@ -1,11 +1,11 @@
-//! Softmax of reals.
+//! Softmax of floats.
 
 use super::exec::Exec;
 use super::geometry::Geometry;
 use super::pixels::Source;
 use super::shared::Shared;
 
-/// Softmax of reals over the channels of each pixel, after multiplying by `beta`.
+/// Softmax of floats over the channels of each pixel, after multiplication by `beta`.
 pub fn softmax(exec: &Exec<'_>, images: usize, beta: f32, (x, g): (&[f32], &Geometry), y: &mut [f32], yg: &Geometry) {
     let x = Source::new(x, g);
     let y = Shared::new(y);

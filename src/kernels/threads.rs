@@ -1,4 +1,4 @@
-//! The thread pool: the caller works too, never waits for a worker to wake, and idle workers park.
+//! The thread pool: the caller works too and never waits for a worker to wake up; idle workers park.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
@@ -15,7 +15,7 @@ pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     threads: Vec<Thread>,
-    /// Held while a run is under way; runs of one pool never overlap.
+    /// Locked during a run; the runs of one pool never overlap.
     running: Mutex<()>,
 }
 
@@ -78,8 +78,7 @@ impl Shared {
     }
 }
 
-/// Makes what a task has stored past the caches ([`Simd::stream_ptr`](super::simd::Simd::stream_ptr)) seen before what it
-/// stores afterwards.
+/// Makes a task's non-temporal stores ([`Simd::stream_ptr`](super::simd::Simd::stream_ptr)) visible before its later stores.
 fn fence() {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: it is part of every x86-64, and touches no memory.
@@ -117,7 +116,7 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// What `body(task)` gives for each task of `0..tasks`.
+    /// The results of `body(task)` for each task of `0..tasks`.
     ///
     /// # Panics
     /// As [`Pool::for_each_task`].
@@ -143,7 +142,7 @@ impl Pool {
         }
         assert!((tasks as u64) < UNCLAIMED, "fewer than 2^32 tasks");
         let guard = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Claims count down, so number the tasks from the end: task 0 is claimed first.
+        // Claims count down, so tasks are numbered from the end: task 0 is claimed first.
         let ordered = |worker: usize, task: usize| body(worker, tasks - 1 - task);
         let body: &Body<'_> = &ordered;
         // SAFETY: the reference is used by claimed tasks only, and this function returns only after all are done.

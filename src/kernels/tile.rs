@@ -1,10 +1,10 @@
-//! The register tile under convolutions and linear layers: a few pixels times a few blocks of sixteen filters.
+//! The register tile of convolutions and linear layers: a few pixels times a few blocks of sixteen filters.
 
 use super::geometry::LANES;
 use super::simd::Simd;
 
-/// The block for each index below a constant of at most 14, written out: the optimiser leaves loops of this size
-/// rolled, and sums that are indexed by a variable do not stay in registers.
+/// The block for each index below a constant of at most 14, unrolled: the optimiser does not unroll loops of this size, and
+/// sums that are indexed by a variable spill.
 macro_rules! unrolled {
     ($index:ident < $count:ident, $body:block) => {
         unrolled!(@ $index $count $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
@@ -18,33 +18,33 @@ macro_rules! unrolled {
 }
 pub(super) use unrolled;
 
-/// What a tile adds up: an input's product with sixteen weights.
+/// The inner product of a tile: an input times sixteen weights, added to a sum.
 pub trait Product<S: Simd> {
-    /// One input, and one weight.
-    type Cell: Copy;
+    /// One input, and one weight: a float, or a word of packed integers.
+    type Element: Copy;
     /// Sixteen of them, or of their sums.
     type V: Copy;
-    /// All lanes `cell`.
-    fn splat(s: S, cell: Self::Cell) -> Self::V;
-    /// Sixteen cells from `from`.
+    /// All lanes `element`.
+    fn splat(s: S, element: Self::Element) -> Self::V;
+    /// Sixteen elements from `from`.
     ///
     /// # Safety
-    /// `from` must be valid for reading sixteen cells.
-    unsafe fn load(s: S, from: *const Self::Cell) -> Self::V;
+    /// `from` must be valid for reading sixteen elements.
+    unsafe fn load(s: S, from: *const Self::Element) -> Self::V;
     /// `sum` plus the products of `x` and `w`.
     fn add(s: S, x: Self::V, w: Self::V, sum: Self::V) -> Self::V;
 }
 
-/// Products of reals, each added with one rounding.
-pub struct Reals;
+/// Products of floats, each accumulated with one rounding.
+pub struct Floats;
 
-impl<S: Simd> Product<S> for Reals {
-    type Cell = f32;
+impl<S: Simd> Product<S> for Floats {
+    type Element = f32;
     type V = S::V;
 
     #[inline(always)]
-    fn splat(s: S, cell: f32) -> S::V {
-        s.splat(cell)
+    fn splat(s: S, element: f32) -> S::V {
+        s.splat(element)
     }
     #[inline(always)]
     unsafe fn load(s: S, from: *const f32) -> S::V {
@@ -57,17 +57,17 @@ impl<S: Simd> Product<S> for Reals {
     }
 }
 
-/// Products of integers, `A_LANE` to a lane, exact: two of 16 bits, or four bytes, unsigned ones of the input and signed ones
-/// of the weights.
+/// Exact products of integers, `A_LANE` per 32-bit lane: two of 16 bits, or four bytes, unsigned ones of the input and signed
+/// ones of the weights.
 pub struct Integers<const A_LANE: usize>;
 
 impl<S: Simd, const A_LANE: usize> Product<S> for Integers<A_LANE> {
-    type Cell = i32;
+    type Element = i32;
     type V = S::I;
 
     #[inline(always)]
-    fn splat(s: S, cell: i32) -> S::I {
-        s.splat_int(cell)
+    fn splat(s: S, element: i32) -> S::I {
+        s.splat_int(element)
     }
     #[inline(always)]
     unsafe fn load(s: S, from: *const i32) -> S::I {
@@ -80,37 +80,42 @@ impl<S: Simd, const A_LANE: usize> Product<S> for Integers<A_LANE> {
     }
 }
 
-/// Some repetitions, and how many cells the input and the weights advance from one to the next.
+/// A loop: how often it repeats, and by how many elements the input and the weights advance each time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Loop {
     /// Repetitions.
     pub count: usize,
-    /// Cells of input.
+    /// Elements of input.
     pub input: usize,
-    /// Cells of weights.
+    /// Elements of weights.
     pub weights: usize,
 }
 
-/// The order in which a tile meets its inputs: input block, row tap, column tap (`outer`), then `run` neighbouring
-/// cells. It is the order of every sum, whatever the tile's size.
+/// The loop nest of a tile: input block, row tap, column tap (`outer`), then `run` contiguous elements. It fixes the order of
+/// every sum, whatever the tile's size.
+///
+/// ```text
+/// for block, for row tap, for column tap, for element in run:
+///     sums[b][p] += x[... + p * pixel] * w[... + b * 16 .. + 16]      all pixels p, all filter blocks b
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Walk {
     /// The three outer loops, outermost first.
     pub outer: [Loop; 3],
-    /// Neighbouring cells of input at each place.
+    /// Contiguous elements of input in the innermost loop.
     pub run: usize,
-    /// Cells of input from one pixel of the tile to the next.
+    /// Elements of input from one pixel of the tile to the next.
     pub pixel: usize,
-    /// Cells of weights for each cell of input.
+    /// Elements of weights for each element of input.
     pub width: usize,
-    /// How many cells ahead the weights are that will be wanted next, and are called into the second-level cache: those
-    /// of a small map come from memory, and the tiles that use them are few. 0: none.
+    /// Prefetch distance of the weights to the second-level cache, in elements; 0 for none. Used where the weights come from
+    /// memory: with a small map, few tiles share them.
     pub ahead: usize,
 }
 
 impl Walk {
-    /// Whether every input of a tile of `pixels` lies in the `x` floats from its first, and every weight of `blocks`
-    /// in the `weights` floats from its first, and no loop is empty. Debug builds ask it of every tile.
+    /// Whether every input of a tile of `pixels` is among the `x` elements from its first, every weight of `blocks` is among
+    /// the `weights` elements from its first, and no loop is empty. Debug builds assert it for every tile.
     pub fn fits(&self, pixels: usize, blocks: usize, x: usize, weights: usize) -> bool {
         if self.run == 0 || self.outer.iter().any(|level| level.count == 0) {
             return false;
@@ -120,7 +125,7 @@ impl Walk {
             && last(|l| l.weights) + (self.run - 1) * self.width + blocks * LANES <= weights
     }
 
-    /// `sums[b][p]` plus, in the order of the walk, each input of pixel `p` times its weights for block `b`.
+    /// Adds to `sums[b][p]`, in the order of the walk, each input of pixel `p` times its weights for block `b`.
     ///
     /// # Safety
     /// `x` and `w` are the first input and weight of a tile that [`Walk::fits`].
@@ -128,25 +133,25 @@ impl Walk {
     pub unsafe fn accumulate<S: Simd, T: Product<S>, const P: usize, const B: usize>(
         &self,
         s: S,
-        x: *const T::Cell,
-        w: *const T::Cell,
+        x: *const T::Element,
+        w: *const T::Element,
         sums: [[T::V; P]; B],
     ) -> [[T::V; P]; B] {
         // SAFETY: the caller's.
         unsafe { self.walk::<S, T, P, B, false>(s, x, w, sums) }
     }
 
-    /// The same, where blocks of the input lie far from one another in a large map: no hardware looks for the next, so
-    /// its pixels are called into the first-level cache a block ahead.
+    /// The same for a large map, whose input blocks are far apart. The hardware prefetcher does not follow from one to the
+    /// next, so the pixels of the next block are prefetched to the first-level cache.
     ///
     /// # Safety
     /// As [`Walk::accumulate`].
     #[inline(always)]
-    pub unsafe fn accumulate_far<S: Simd, T: Product<S>, const P: usize, const B: usize>(
+    pub unsafe fn accumulate_prefetching<S: Simd, T: Product<S>, const P: usize, const B: usize>(
         &self,
         s: S,
-        x: *const T::Cell,
-        w: *const T::Cell,
+        x: *const T::Element,
+        w: *const T::Element,
         sums: [[T::V; P]; B],
     ) -> [[T::V; P]; B] {
         // SAFETY: the caller's.
@@ -156,20 +161,20 @@ impl Walk {
     /// # Safety
     /// As [`Walk::accumulate`].
     #[inline(always)]
-    unsafe fn walk<S: Simd, T: Product<S>, const P: usize, const B: usize, const FAR: bool>(
+    unsafe fn walk<S: Simd, T: Product<S>, const P: usize, const B: usize, const PREFETCH: bool>(
         &self,
         s: S,
-        x: *const T::Cell,
-        w: *const T::Cell,
+        x: *const T::Element,
+        w: *const T::Element,
         mut sums: [[T::V; P]; B],
     ) -> [[T::V; P]; B] {
         let [planes, rows, columns] = self.outer;
-        // No loop is empty, and none is asked: the compiler would copy all sums around it.
+        // No loop is empty, so the conditions are at the end: tested first, the compiler would copy all sums around the loop.
         let (mut plane, mut row, mut column) = (0, 0, 0);
         loop {
             // SAFETY: the caller vouches for every address of the walk.
             unsafe {
-                if FAR && row + column == 0 {
+                if PREFETCH && row + column == 0 {
                     let next = x.wrapping_add((plane + 1) * planes.input);
                     unrolled!(p < P, {
                         prefetch::<_, NEAR>(next.wrapping_add(p * self.pixel));
@@ -200,8 +205,8 @@ impl Walk {
     unsafe fn run<S: Simd, T: Product<S>, const P: usize, const B: usize>(
         &self,
         s: S,
-        x: *const T::Cell,
-        mut w: *const T::Cell,
+        x: *const T::Element,
+        mut w: *const T::Element,
         mut sums: [[T::V; P]; B],
     ) -> [[T::V; P]; B] {
         // Every third pixel has a pointer; those between are reached by scaled addressing.
@@ -241,14 +246,14 @@ impl Walk {
     }
 }
 
-/// Into the first-level cache, as x86-64 numbers it.
+/// Prefetch hint: into the first-level cache, as x86-64 numbers it.
 pub const NEAR: i32 = 3;
-/// Into the second-level cache.
+/// Prefetch hint: into the second-level cache.
 pub const SECOND: i32 = 2;
-/// Into the first-level cache, to be written there.
+/// Prefetch hint: into the first-level cache, for writing.
 pub const WRITTEN: i32 = 7;
 
-/// Calls the line of `from`, which need not be there, to where `HINT` says.
+/// Prefetches the cache line of `from`, which may be an invalid address, as `HINT` says.
 #[inline(always)]
 pub fn prefetch<T, const HINT: i32>(from: *const T) {
     #[cfg(target_arch = "x86_64")]

@@ -19,7 +19,7 @@ pub struct Avx512(());
 macro_rules! level {
     ($name:ident, $($feature:tt),+) => {
         impl $name {
-            /// The token, if this CPU has every feature of the level.
+            /// A value of the type, which proves that this CPU has every feature of the level; `None` if it lacks one.
             #[inline]
             pub fn new() -> Option<Self> {
                 ($(std::arch::is_x86_feature_detected!($feature))&&+).then_some(Self(()))
@@ -172,7 +172,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn dot4(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I {
-        // As pairs: the instruction for bytes saturates.
+        // As pairs of 16 bits: the instruction for bytes saturates.
         // SAFETY: the token proves AVX2.
         unsafe {
             let low = _mm256_set1_epi16(0xff);

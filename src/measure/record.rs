@@ -7,8 +7,8 @@ use crate::graph::{Graph, Node};
 use crate::input::Sample;
 use crate::kernels::count::sequence::{Sequence, StepSums};
 use crate::kernels::count::{Counter, OneInput, Range};
-use crate::kernels::{Cells, Geometry, Isa, Region};
-use crate::probe::{Place, Probe, Watch};
+use crate::kernels::{Geometry, Isa, PackedCodes, Region};
+use crate::probe::{Origin, Probe, Watch};
 use crate::{Error, Result};
 
 /// Watches a layer's operand with one accumulator a worker, so that no two threads share one.
@@ -34,8 +34,8 @@ pub(super) trait Accumulate: Send {
     }
 
     /// Adds codes, if it takes them, of which row 0 is row `first` of whole images.
-    fn add_bytes(&mut self, _isa: Isa, _x: Cells<'_>, _first: usize) {
-        unreachable!("nobody shows bytes to who does not take them")
+    fn add_bytes(&mut self, _isa: Isa, _x: PackedCodes<'_>, _first: usize) {
+        unreachable!("packed codes go only to counters that take them")
     }
 }
 
@@ -58,8 +58,8 @@ impl Accumulate for Counter {
         Counter::takes_bytes(self)
     }
 
-    fn add_bytes(&mut self, isa: Isa, x: Cells<'_>, first: usize) {
-        self.count_cells(isa, x, first);
+    fn add_bytes(&mut self, isa: Isa, x: PackedCodes<'_>, first: usize) {
+        self.count_packed(isa, x, first);
     }
 }
 
@@ -92,16 +92,16 @@ impl PerWorker<Counter> {
 }
 
 impl<T: Accumulate> Watch for PerWorker<T> {
-    fn look(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, place: Place) {
+    fn look(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, origin: Origin) {
         let first = region.blocks.start == 0;
         let mut part = self.workers[worker].lock().expect("no task panics while it counts");
-        part.begin_input(self.isa, place.image + image);
-        if !part.add(self.isa, x, geometry, image, region, place.row) {
-            self.bad_image.fetch_min(place.image + image, Ordering::Relaxed);
+        part.begin_input(self.isa, origin.image + image);
+        if !part.add(self.isa, x, geometry, image, region, origin.row) {
+            self.bad_image.fetch_min(origin.image + image, Ordering::Relaxed);
         }
         // A sequence's steps are taken whole.
         if let Some(sequences) = self.sequences.as_ref().filter(|_| first) {
-            sequences.add(self.isa, x, geometry, image, place);
+            sequences.add(self.isa, x, geometry, image, origin);
         }
     }
 
@@ -109,10 +109,10 @@ impl<T: Accumulate> Watch for PerWorker<T> {
         self.sequences.is_none() && self.workers[0].lock().expect("no task panics while it counts").takes_bytes()
     }
 
-    fn look_at_bytes(&self, worker: usize, x: Cells<'_>, place: Place) {
+    fn look_at_bytes(&self, worker: usize, x: PackedCodes<'_>, origin: Origin) {
         let mut part = self.workers[worker].lock().expect("no task panics while it counts");
-        part.begin_input(self.isa, place.image);
-        part.add_bytes(self.isa, x, place.row);
+        part.begin_input(self.isa, origin.image);
+        part.add_bytes(self.isa, x, origin.row);
     }
 }
 
@@ -129,8 +129,8 @@ impl Sequences {
         Self { goes_on, images: (0..images).map(|_| Mutex::new(sequence.clone())).collect() }
     }
 
-    fn add(&self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, place: Place) {
-        let mut sequence = self.images[place.image + image].lock().expect("no task panics while it counts");
+    fn add(&self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, origin: Origin) {
+        let mut sequence = self.images[origin.image + image].lock().expect("no task panics while it counts");
         if !self.goes_on {
             sequence.begin();
         }

@@ -9,10 +9,10 @@ use deadweight::engine::{Banded, CandleEngine, EngineOptions, Groups, Plan, Sess
 use deadweight::graph::quantize::{observed, quantize, split_epilogue};
 use deadweight::graph::{Graph, Node, NodeDef, Params, passes};
 use deadweight::kernels::count::{CodeMap, Counter, Encoder, Sums};
-use deadweight::kernels::{Activation, Cells, Geometry, Halo, Isa, Region};
+use deadweight::kernels::{Activation, Geometry, Halo, Isa, PackedCodes, Region};
 use deadweight::layers::{Layer, Shape};
 use deadweight::models;
-use deadweight::probe::{Place, Probe, Watch};
+use deadweight::probe::{Origin, Probe, Watch};
 use deadweight::tally::LayerShape;
 use proptest::prelude::*;
 
@@ -61,16 +61,16 @@ fn in_integers(graph: &Graph, shape: Shape, x: &[f32]) -> Graph {
 struct Count(Mutex<Counter>);
 
 impl Watch for Count {
-    fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, place: Place) {
-        assert!(self.0.lock().unwrap().count(Isa::best(), x, geometry, image, region, place.row));
+    fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, origin: Origin) {
+        assert!(self.0.lock().unwrap().count(Isa::best(), x, geometry, image, region, origin.row));
     }
 
     fn takes_bytes(&self) -> bool {
         self.0.lock().unwrap().takes_bytes()
     }
 
-    fn look_at_bytes(&self, _: usize, x: Cells<'_>, place: Place) {
-        self.0.lock().unwrap().count_cells(Isa::best(), x, place.row);
+    fn look_at_bytes(&self, _: usize, x: PackedCodes<'_>, origin: Origin) {
+        self.0.lock().unwrap().count_packed(Isa::best(), x, origin.row);
     }
 }
 

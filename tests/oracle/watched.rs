@@ -8,7 +8,7 @@ use deadweight::graph::{Graph, Node, Params, Scope};
 use deadweight::kernels::count::{Counter, Encoder, Range};
 use deadweight::kernels::{Geometry, Isa, Region};
 use deadweight::layers::{Conv, Layer, Lstm, Param, Shape};
-use deadweight::probe::{Place, Probe, Watch};
+use deadweight::probe::{Origin, Probe, Watch};
 use deadweight::tally::LayerShape;
 
 use super::brute_force::brute_force;
@@ -17,7 +17,7 @@ use super::problem::{Layout, Problem};
 
 struct Lock(std::sync::Mutex<Counter>);
 impl Watch for Lock {
-    fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, _: Place) {
+    fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, _: Origin) {
         assert!(self.0.lock().unwrap().count(Isa::best(), x, geometry, image, region, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! Depthwise convolution: a channel a lane, a filter a lane.
+//! Depthwise convolution: one channel per lane, and its filter in the same lane.
 
 use std::ops::Range;
 
@@ -31,7 +31,7 @@ impl Depthwise {
 
     pub(super) fn run(&self, exec: &Exec<'_>, job: &Job<'_>) {
         let (blocks, h) = (job.yg.blocks(), job.yg.h);
-        // Whole planes where there are many, else bands of rows.
+        // Tasks are whole planes if there are many, else bands of rows.
         let bands = (4 * exec.pool.threads()).div_ceil(blocks * job.images).min(h);
         exec.for_each_task(job.images * bands * blocks, |_, task| {
             let (block, place) = (task % blocks, task / blocks);
@@ -76,7 +76,7 @@ impl Band<'_> {
     }
 }
 
-/// A band by square filters of `SIDE` taps a side, `STRIDE` columns from window to window (0: as the shape says).
+/// A band with `SIDE` x `SIDE` filters and a column stride of `STRIDE` (0: as the shape says).
 struct Tiled<'a, const SIDE: usize, const STRIDE: usize>(Band<'a>);
 
 impl<const SIDE: usize, const STRIDE: usize> Kernel for Tiled<'_, SIDE, STRIDE> {
@@ -90,7 +90,7 @@ impl<const SIDE: usize, const STRIDE: usize> Kernel for Tiled<'_, SIDE, STRIDE> 
         let origin = image * job.xg.image_len();
         for y in rows.clone() {
             let mut x = 0;
-            // Tiles of 14 while they fit; the rest in tiles of 7, the last of which starts earlier: no masks.
+            // Tiles of 14 while they fit; the rest in tiles of 7, the last of which starts earlier, so that no mask is needed.
             if S::REGISTERS >= 32 && SIDE > 0 {
                 while w - x >= 14 {
                     self.tile::<S, 14>(s, &output, origin, y, x);
@@ -112,7 +112,7 @@ impl<const SIDE: usize, const STRIDE: usize> Kernel for Tiled<'_, SIDE, STRIDE> 
 }
 
 impl<const SIDE: usize, const STRIDE: usize> Tiled<'_, SIDE, STRIDE> {
-    /// `P` pixels from column `x` of row `y`, of the image that begins at `origin`.
+    /// `P` pixels from column `x` of row `y` on, of the image that begins at `origin`.
     #[inline(always)]
     fn tile<S: Simd, const P: usize>(&self, s: S, output: &Output<S>, origin: usize, y: usize, x: usize) {
         let Band { depthwise: Depthwise { shape, weights }, job, block, .. } = &self.0;

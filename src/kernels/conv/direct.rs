@@ -1,4 +1,4 @@
-//! Direct convolution: a few pixels times a few blocks of filters kept in registers.
+//! Direct convolution: a tile of a few pixels by a few blocks of filters stays in registers.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use crate::kernels::exec::Exec;
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
-use crate::kernels::tile::{Loop, Reals, Walk};
+use crate::kernels::tile::{Floats, Loop, Walk};
 
 /// Filter blocks that share an input's broadcast; weights `[input block][R][S][lane][blocks * 16]`.
 struct Set {
     /// Its filter blocks.
     blocks: Range<usize>,
-    /// Input blocks that they meet: all of them unless the convolution is grouped.
+    /// Input blocks that these filters read: all of them, unless the convolution is grouped.
     inputs: Range<usize>,
     /// Start of its weights.
     offset: usize,
@@ -24,7 +24,8 @@ struct Set {
 /// Neighbouring output columns whose windows have the same column taps inside the map.
 pub(super) struct Segment {
     taps: Range<usize>,
-    /// How the columns are cut into tiles, by the filter blocks of a tile; the first where registers are few.
+    /// How the columns are divided into tiles, by the number of filter blocks of a tile; entry 0 is for levels with few
+    /// registers.
     covers: [Cover; 9],
 }
 
@@ -39,7 +40,7 @@ pub(super) struct Direct {
 
 /// Bytes of input that stay in the second-level cache beside the weights.
 const CACHED: usize = 400_000;
-/// Pixels for which the filters come from memory rather than from a cache.
+/// Maps of fewer pixels than this read the filters from memory rather than from a cache.
 const FEW_PIXELS: usize = 64;
 /// Tasks for each thread: enough to share evenly.
 const TASKS: usize = 8;
@@ -64,7 +65,7 @@ impl Direct {
                 for (tap, lane) in (0..taps).flat_map(|tap| (0..x.lanes).map(move |lane| (tap, lane))) {
                     let channel = input * x.lanes + lane;
                     let (group, place) = (channel / group_in, channel % group_in);
-                    // The filters that meet it.
+                    // The filters that read this block.
                     let meeting =
                         if channel < shape.in_channels { group * group_out..(group + 1) * group_out } else { 0..0 };
                     weights.extend((blocks.start * LANES..blocks.end * LANES).map(|filter| {
@@ -84,15 +85,15 @@ impl Direct {
 
     pub(super) fn run(&self, exec: &Exec<'_>, job: &Job<'_>) {
         let (h, sets, wanted) = (job.yg.h, self.sets.len(), TASKS * exec.pool.threads());
-        // An image that fits in cache stays there: each set of filters goes over it, and its weights are read once.
-        // Of a larger one, a band of rows stays there while all sets go over it.
+        // An image that fits in the cache stays there while each set of filters goes over it, so weights are read once. Of a
+        // larger one, a band of rows stays there while all sets go over it.
         let image_bytes = job.xg.image_len() * size_of::<f32>();
         let in_cache = image_bytes <= CACHED;
         let bands = match in_cache {
             true => wanted.div_ceil(job.images * sets),
             false => wanted.div_ceil(job.images).max(image_bytes.div_ceil(CACHED)),
         };
-        // Bands of equal height, but for the last.
+        // Bands of equal height, except the last.
         let height = h.div_ceil(bands.min(h));
         let bands = h.div_ceil(height);
         let places = job.images * bands;
@@ -126,7 +127,7 @@ impl Direct {
         }
     }
 
-    /// Some rows of one segment for sets of equal size, all blocks of a set at once where the registers hold them.
+    /// Some rows of one segment for sets of equal size; all blocks of a set at once if the registers hold them.
     fn tiles(&self, isa: Isa, job: &Job<'_>, sets: &[Set], segment: &Segment, image: usize, rows: &Range<usize>) {
         let size_of_set = sets[0].blocks.len();
         let (blocks, cover) = match isa.has_many_registers() {
@@ -141,20 +142,20 @@ impl Direct {
         }
     }
 
-    /// A map of one row for a part of the sets: the matrix product under other methods.
+    /// A map of one row for a part of the sets: the matrix product inside other methods.
     pub(super) fn product(&self, isa: Isa, job: &Job<'_>, row: &Segment, (index, parts): (usize, usize)) {
         for sets in equal_sets(&self.sets[part(self.sets.len(), index, parts)]) {
             self.tiles(isa, job, sets, row, 0, &(0..1));
         }
     }
 
-    /// The filter blocks of that part of the sets.
+    /// The filter blocks of a part of the sets.
     pub(super) fn blocks(&self, (index, parts): (usize, usize)) -> Range<usize> {
         blocks_of(&self.sets[part(self.sets.len(), index, parts)])
     }
 }
 
-/// Neighbouring sets of as many blocks each.
+/// Splits the sets into runs with the same number of blocks.
 fn equal_sets(sets: &[Set]) -> impl Iterator<Item = &[Set]> {
     sets.chunk_by(|a, b| a.blocks.len() == b.blocks.len())
 }
@@ -169,7 +170,7 @@ fn part(total: usize, index: usize, parts: usize) -> Range<usize> {
     total * index / parts..total * (index + 1) / parts
 }
 
-/// How many of `blocks` filter blocks to put in one set: the narrower the map, the fewer pixels fill the registers.
+/// Number of filter blocks per set, of `blocks` in all: the narrower the map, the fewer pixels fill the registers.
 fn blocks_of_set(blocks: usize, width: usize) -> usize {
     let wanted: &[usize] = match width {
         ..3 => &[8, 4, 2, 1],
@@ -181,7 +182,7 @@ fn blocks_of_set(blocks: usize, width: usize) -> usize {
     wanted.iter().copied().find(|&n| n <= blocks).unwrap_or(1)
 }
 
-/// Cuts the output columns where a column tap enters or leaves the map. Only dilated taps are worth the cuts.
+/// Divides the output columns where a column tap enters or leaves the map, if taps are dilated; otherwise it does not pay.
 fn segments(shape: &ConvShape, w: usize, columns: usize) -> Vec<Segment> {
     let whole = Segment::new(0..columns, 0..shape.kernel.1);
     if shape.dilation.1 == 1 {
@@ -214,15 +215,15 @@ impl Segment {
     }
 }
 
-/// The taps that lie on the map when the first lies at `start` of the padded axis; where none does, the first, which
-/// reads zeros.
+/// The taps inside the map when the first tap is at `start` of the padded axis. If none is inside, the first one, which reads
+/// zeros.
 fn live(start: usize, padding: usize, taps: usize, dilation: usize, size: usize) -> Range<usize> {
     let first = padding.saturating_sub(start).div_ceil(dilation).min(taps);
     let end = (padding + size).saturating_sub(start).div_ceil(dilation).min(taps);
     if first < end { first..end } else { 0..1 }
 }
 
-/// Taps of three, `dilation` apart, that lie on the map, summed over an axis of `size` outputs.
+/// Three taps, `dilation` apart, over an axis of `size` outputs: the number of taps inside the map, summed over all outputs.
 pub(super) fn live_taps(size: usize, dilation: usize, (before, after): (usize, usize)) -> usize {
     let inputs = (size + 2 * dilation).saturating_sub(before + after);
     (0..size).map(|start| live(start, before, 3, dilation, inputs).len()).sum()
@@ -239,16 +240,16 @@ fn sizes(blocks: usize) -> &'static [usize] {
     }
 }
 
-/// Multiply-adds issued a step for `columns` in tiles of `size`; fewer than eight at a time wait for one another.
+/// Multiply-adds issued per tap for `columns` in tiles of `size`; fewer than eight in flight are bound by latency.
 fn tiles_cost(columns: usize, size: usize, blocks: usize) -> usize {
     columns.div_ceil(size) * (size * blocks).max(8)
 }
 
-/// At most two runs of columns, each with the size of its tiles.
+/// At most two ranges of columns, each with its tile size.
 type Cover = [(usize, Range<usize>); 2];
 
-/// Covers `columns` as cheaply as `sizes` allow. The last tile of a run starts earlier where its columns are no
-/// multiple of its size, and computes some pixels again: no masks.
+/// Covers `columns` at the lowest cost that `sizes` allow. If the columns of a range are no multiple of its size, the last
+/// tile starts earlier and computes some pixels again, so that no mask is needed.
 fn cover(columns: &Range<usize>, sizes: &[usize], blocks: usize) -> Cover {
     let (start, end, n) = (columns.start, columns.end, columns.len());
     let fitting = || sizes.iter().copied().filter(|&size| size <= n);
@@ -260,13 +261,13 @@ fn cover(columns: &Range<usize>, sizes: &[usize], blocks: usize) -> Cover {
             (cost, [(large, start..end - rest), (size, end - size..end)])
         })
     });
-    // Of equal costs the fewest tiles: each goes over the weights once.
+    // At equal costs the fewest tiles: each tile reads all weights once.
     let tiles = |cover: &Cover| cover.iter().map(|(size, columns)| columns.len().div_ceil(*size)).sum::<usize>();
     let best = uniform.chain(mixed).min_by_key(|(cost, cover)| (*cost, tiles(cover)));
     best.map_or([(1, 0..0), (1, 0..0)], |(_, cover)| cover)
 }
 
-/// Columns of some rows of one image, for blocks from the `block`-th on of each of some sets of equal size.
+/// Columns of some rows of one image, for some sets of equal size, from the `block`-th block of each set on.
 struct Strip<'a> {
     direct: &'a Direct,
     job: &'a Job<'a>,
@@ -288,7 +289,7 @@ macro_rules! tile_of {
 }
 
 impl Strip<'_> {
-    /// In tiles of `size` pixels and `blocks` filter blocks.
+    /// Runs tiles of `size` pixels and `blocks` filter blocks.
     fn run(self, isa: Isa, blocks: usize, size: usize) {
         tile_of!(isa, self, blocks, size:
             1 x [14 10 8 6 5 4 3 2 1], 2 x [14 12 10 8 7 6 5 4 3 2 1], 3 x [7 4 2 1], 4 x [6 5 4 3 2 1], 8 x [2 1]);
@@ -303,7 +304,7 @@ impl<const P: usize, const B: usize> Kernel for Tiled<'_, P, B> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         if S::REGISTERS < 32 && P * B > 6 {
-            // Never dispatched; saying so keeps the code of such tiles out of the levels that cannot hold them.
+            // Never dispatched; the check keeps the code of such tiles out of levels that cannot hold them in registers.
             unreachable!("a tile of {P} pixels and {B} blocks does not fit the registers");
         }
         let output = self.0.job.output(s, self.0.image);
@@ -315,7 +316,7 @@ impl<const P: usize, const B: usize> Kernel for Tiled<'_, P, B> {
 }
 
 impl<const P: usize, const B: usize> Tiled<'_, P, B> {
-    /// For one set, of the image that begins at `origin`.
+    /// One set, on the image that begins at `origin`.
     #[inline(always)]
     fn set<S: Simd>(&self, s: S, set: &Set, origin: usize, output: &Output<S>) {
         let &Strip { direct: Direct { shape, weights, live, .. }, job, block, taps, rows, columns, .. } = &self.0;
@@ -328,17 +329,17 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
         }
         let plane = Loop { count: set.inputs.len(), input: xg.plane_len(), weights: r * t * step };
         let row = Loop { count: 1, input: shape.dilation.0 * xg.row_len(), weights: t * step };
-        // Neighbouring taps of all lanes are one run.
+        // The lanes of neighbouring taps are contiguous.
         let (column, run) = match shape.dilation.1 {
             1 => (Loop { count: 1, input: 0, weights: 0 }, taps.len() * xg.lanes),
             dilation => (Loop { count: taps.len(), input: dilation * xg.lanes, weights: step }, xg.lanes),
         };
         let pixel = shape.stride.1 * xg.lanes;
-        // Of a small map with many filters, each is used a few times between long absences. The last image calls them.
+        // With a small map and many filters, weights leave the cache between uses: the last image prefetches the next ones.
         let few = rows.len() * columns.len() <= FEW_PIXELS && self.0.image + 1 == job.images;
         let ahead = if few { set.inputs.len() * plane.weights } else { 0 };
         let far = xg.image_len() * size_of::<f32>() > CACHED;
-        // The first live tap, in the frame of the buffer and in the weights.
+        // The first tap inside the map, as an offset in the padded buffer and in the weights.
         let left = taps.start * shape.dilation.1 + xg.halo.left - shape.padding.left;
         let from = origin + set.inputs.start * plane.input + left * xg.lanes;
         let weight = set.offset + block * LANES + taps.start * step;
@@ -353,7 +354,7 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
                 let from = from + at * pixel;
                 debug_assert!(walk.fits(P, B, job.x.len() - from, weights.len() - weight));
                 if P * B >= 8 {
-                    output.call::<P, B>(first, y, at);
+                    output.prefetch::<P, B>(first, y, at);
                 }
                 // SAFETY: the halo of `x` holds every tap of every window and its buffer every image (asserted), the
                 // weights were packed for this walk; the pixels are in the output and this task's.
@@ -361,9 +362,9 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
                     let (input, weight) = (job.x.as_ptr().add(from), weights.as_ptr().add(weight));
                     let sums = bias.map(|bias| [bias; P]);
                     let sums = if P * B >= 8 && far {
-                        walk.accumulate_far::<S, Reals, P, B>(s, input, weight, sums)
+                        walk.accumulate_prefetching::<S, Floats, P, B>(s, input, weight, sums)
                     } else {
-                        walk.accumulate::<S, Reals, P, B>(s, input, weight, sums)
+                        walk.accumulate::<S, Floats, P, B>(s, input, weight, sums)
                     };
                     output.store(s, sums, first, y, at);
                 }

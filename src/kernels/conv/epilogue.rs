@@ -1,4 +1,4 @@
-//! What happens to a sum before it is stored: residual, activation or requantising, clearing of the filling lanes.
+//! What is done to a sum before it is stored: residual, activation or requantisation, zeroing of the padding lanes.
 
 use std::ops::Range;
 
@@ -10,16 +10,16 @@ use crate::kernels::requantize::Requantizer;
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::{NEAR, WRITTEN, prefetch, unrolled};
 
-/// Bytes of an output of which the third-level cache would have forgotten the start when the next layer reads it.
+/// Output size in bytes above which the third-level cache no longer holds the start when the next layer reads it.
 pub(super) const STREAMED: usize = 48 << 20;
-/// Bytes of an image's output that lies in the third-level cache, not nearer, when it is written.
+/// Output bytes per image above which it is in the third-level cache, no nearer, when it is written.
 const FAR: usize = 400_000;
 
 impl Job<'_> {
-    /// What is left to do as bounds, where it is nothing else: tiles apply these as they store.
+    /// The activation as lower and upper bound, if it is nothing else: tiles apply these as they store.
     fn bounds(&self) -> Option<(f32, f32)> {
         match self.activation {
-            // Done as tiles are stored, where that is quick.
+            // Applied as tiles are stored, where that is cheap.
             _ if self.requantizer.is_some_and(|requantizer| !requantizer.is_quick()) => None,
             Activation::Identity => Some((f32::NEG_INFINITY, f32::INFINITY)),
             Activation::Relu => Some((0.0, f32::INFINITY)),
@@ -28,13 +28,13 @@ impl Job<'_> {
         }
     }
 
-    /// Where and how an image's output is stored.
+    /// Where and how the output of an image is stored.
     #[inline(always)]
     pub(super) fn output<S: Simd>(&self, s: S, image: usize) -> Output<S> {
         debug_assert!(image < self.images);
         let (low, high) = self.bounds().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
         let to = self.y.at(self.yg.at(image, 0, 0, 0));
-        // What is finished later is read again at once.
+        // What is finished in a second pass is read again at once, so it must not bypass the caches.
         let large = self.yg.len() * size_of::<f32>() >= STREAMED && self.bounds().is_some();
         let plane = |geometry: &Geometry| Plane { row: geometry.row_len(), plane: geometry.plane_len() };
         let streams = large && (to as usize).is_multiple_of(LANES * size_of::<f32>());
@@ -49,10 +49,10 @@ impl Job<'_> {
         }
     }
 
-    /// Does what is more than bounds to stored sums, which are still in cache.
+    /// Applies what is more than bounds to stored sums, which are still in cache.
     ///
     /// # Safety
-    /// The area lies in the output, and no other thread writes it.
+    /// The area is inside the output, and no other thread writes it.
     pub(super) unsafe fn finish(&self, isa: Isa, area: Area) {
         if self.bounds().is_none() {
             isa.run(Finish { job: self, area });
@@ -60,7 +60,7 @@ impl Job<'_> {
     }
 }
 
-/// Floats from row to row and from block to block.
+/// Strides in floats between rows and between blocks.
 #[derive(Clone, Copy)]
 struct Plane {
     row: usize,
@@ -80,19 +80,19 @@ pub(super) struct Output<S: Simd> {
     /// First pixel of the first block.
     to: *mut f32,
     strides: Plane,
-    /// Whether it is stored past the caches.
+    /// Whether stores bypass the caches (non-temporal).
     streams: bool,
-    /// Whether it is far from the core.
+    /// Whether the output is far from the core, so that it is prefetched before it is written.
     far: bool,
     /// First pixel of the first block of the residual.
     residual: Option<(*const f32, Plane)>,
 }
 
 impl<S: Simd> Output<S> {
-    /// Calls what [`Output::store`] will read and write of pixels `x..x + P` of row `y` of blocks `first..first + B`,
-    /// where it is far.
+    /// Prefetches what [`Output::store`] will read and write of pixels `x..x + P` of row `y` of blocks `first..first + B`, if
+    /// the output is far.
     #[inline(always)]
-    pub(super) fn call<const P: usize, const B: usize>(&self, first: usize, y: usize, x: usize) {
+    pub(super) fn prefetch<const P: usize, const B: usize>(&self, first: usize, y: usize, x: usize) {
         if !self.far {
             return;
         }
@@ -112,11 +112,11 @@ impl<S: Simd> Output<S> {
         }
     }
 
-    /// Adds the residual to `sums[b][p]`, the value of pixel `x + p` of row `y` of block `first + b`, bounds and stores
+    /// Adds the residual to `sums[b][p]`, the value of pixel `x + p` of row `y` of block `first + b`, then bounds and stores
     /// it. Activations that are more than bounds are left to [`Job::finish`].
     ///
     /// # Safety
-    /// The pixels and blocks lie in the output, and no other thread writes them.
+    /// The pixels and blocks are inside the output, and no other thread writes them.
     #[inline(always)]
     pub(super) unsafe fn store<const P: usize, const B: usize>(
         &self,
@@ -157,7 +157,7 @@ impl<S: Simd> Output<S> {
 }
 
 impl<S: Simd> Output<S> {
-    /// Stores the codes of `sums[b][p]`, sums of products and bias of pixel `x + p` of row `y` of block `first + b`.
+    /// Stores the codes for `sums[b][p]`: sums of products plus bias, of pixel `x + p` of row `y` of block `first + b`.
     ///
     /// # Safety
     /// As [`Output::store`].
@@ -183,7 +183,7 @@ impl<S: Simd> Output<S> {
                 });
                 return;
             }
-            // The sums first: a loop over them here would keep them in memory for all.
+            // The sums first: a loop over them here would spill them all.
             unrolled!(b < B, {
                 unrolled!(p < P, {
                     let to = to.add(b * self.strides.plane + p * LANES);
@@ -193,7 +193,7 @@ impl<S: Simd> Output<S> {
             for b in 0..B {
                 for p in 0..P {
                     let to = to.add(b * self.strides.plane + p * LANES);
-                    let codes = requantizer.codes_of_all(s, first + b, s.load_int(to.cast()));
+                    let codes = requantizer.codes_of_biased(s, first + b, s.load_int(to.cast()));
                     s.store_ptr(to, codes);
                 }
             }
@@ -225,7 +225,7 @@ impl Kernel for Finish<'_> {
         for block in area.blocks {
             let filling = LANES.min(job.yg.c - block * LANES)..LANES;
             for row in area.rows.clone() {
-                // SAFETY: `finish` was told that the area lies in the output and is this thread's.
+                // SAFETY: `finish` requires that the area is inside the output and written by this thread alone.
                 let pixels = unsafe { job.y.slice(job.yg.at(area.image, block, row, area.columns.start), width) };
                 if let Some(requantizer) = job.requantizer {
                     for pixel in pixels.as_chunks_mut::<LANES>().0 {

@@ -7,19 +7,19 @@ use super::*;
 use crate::kernels::requantize::Fixed31;
 use crate::kernels::{Isa, Pool, Rounding};
 
-/// Integers in `low..=high` from reals in -1..1.
+/// Integers in `low..=high` from floats in -1..1.
 fn integers(values: Vec<f32>, (low, high): (i32, i32)) -> Vec<f32> {
     let (middle, half) = (f64::from(low + high) / 2.0, f64::from(high - low) / 2.0);
     values.into_iter().map(|v| (f64::from(v) * (half + 0.4) + middle).round() as f32).collect()
 }
 
 impl Problem {
-    /// Bounds of inputs: of bytes, or of more.
+    /// Bounds of the inputs: those of bytes, or wider.
     fn input(&self) -> (i32, i32) {
         [(-3, 252), (0, 255), (-128, 127), (-255, 255)][self.seed as usize % 4]
     }
 
-    /// Bounds of weights: of bytes, or of more.
+    /// Bounds of the weights: those of bytes, or wider.
     fn weights(&self) -> (i32, i32) {
         [(-128, 127), (-127, 127), (-255, 255)][self.seed as usize / 4 % 3]
     }
@@ -99,7 +99,7 @@ proptest! {
                 packed.run(&Exec::new(&pool, isa), problem.images, &x, &mut y, None, Activation::Identity);
                 prop_assert!(images(yg).unpack(&y) == want, "{} {} on {threads} threads", packed.method(), isa.name());
                 let stored = y.iter().filter(|&&v| v != 0.0).count();
-                prop_assert_eq!(stored, want.iter().filter(|&&v| v != 0.0).count(), "filling and halo stay zero");
+                prop_assert_eq!(stored, want.iter().filter(|&&v| v != 0.0).count(), "padding lanes and halo stay zero");
             }
         }
     }

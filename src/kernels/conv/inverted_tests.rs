@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use proptest::prelude::*;
 
-use super::inverted::{InvertedResidual, Look, Looker, Step, Wide, WideValues};
+use super::inverted::{Intermediate, IntermediateValues, InvertedResidual, Observed, Observer, Stage};
 use super::{ConvShape, PackedConv};
 use crate::kernels::exec::Exec;
 use crate::kernels::requantize::Requantize;
@@ -29,13 +29,13 @@ proptest! {
         (h, w, images) in (5usize..70, 5usize..40, 1usize..3),
         (side, stride, dilation, before) in (prop::sample::select(vec![3usize, 5]), 1usize..3, 1usize..3, 0usize..3),
         more in 0usize..3,
-        (widens, residual, integers, bytes) in any::<(bool, bool, bool, bool)>(),
+        (expands, residual, integers, bytes) in any::<(bool, bool, bool, bool)>(),
         seed in any::<u32>(),
     ) {
-        // Those are 3 x 3.
+        // Only filters of 3 x 3 have a byte version.
         let (side, dilation) = if integers && bytes { (3, 1) } else { (side, dilation) };
         let reach = dilation * (side - 1) + 1;
-        // Bands at the end may read padding alone.
+        // The last bands may read padding alone.
         let after = (reach.saturating_sub(stride + before) + more).min(reach - 1);
         let padding = Halo { top: before, bottom: after, left: before, right: after };
         prop_assume!(h + before + after >= reach && w + before + after >= reach && before < reach);
@@ -46,7 +46,7 @@ proptest! {
         let (oh, ow) = filter.output(h, w);
         let halo = Halo { top: 1, bottom: 2, left: 1, right: 0 };
         let around = filter.halo(h, w);
-        let xg = if widens { Geometry::blocked(images, narrow, h, w).with_halo(halo) } else { Geometry::blocked(images, wide, h, w).with_halo(around) };
+        let xg = if expands { Geometry::blocked(images, narrow, h, w).with_halo(halo) } else { Geometry::blocked(images, wide, h, w).with_halo(around) };
         let wg = Geometry::blocked(images, wide, h, w).with_halo(around);
         let dg = Geometry::blocked(images, wide, oh, ow);
         let yg = Geometry::blocked(images, last, oh, ow).with_halo(halo);
@@ -92,44 +92,44 @@ proptest! {
             packed.run(&exec, images, x, &mut y, residual, activations[i]);
             y
         };
-        let widened = if widens { layer(0, &x, &xg, &wg, None) } else { x.clone() };
-        let filtered = layer(1, &widened, &wg, &dg, None);
+        let expanded = if expands { layer(0, &x, &xg, &wg, None) } else { x.clone() };
+        let filtered = layer(1, &expanded, &wg, &dg, None);
         let want = layer(2, &filtered, &dg, &yg, residual);
 
-        let step = |i: usize| Step { shape: shapes[i], weight: &weights[i], bias: Some(&biases[i]), activation: activations[i], requantize: requantizes[i] };
-        let packed = InvertedResidual::new(widens.then(|| step(0)).as_ref(), &step(1), &step(2), &xg, &yg);
-        let has_bytes = InvertedResidual::has_bytes(widens.then(|| step(0)).as_ref(), &step(1), &step(2), ow);
+        let stage = |i: usize| Stage { shape: shapes[i], weight: &weights[i], bias: Some(&biases[i]), activation: activations[i], requantize: requantizes[i] };
+        let packed = InvertedResidual::new(expands.then(|| stage(0)).as_ref(), &stage(1), &stage(2), &xg, &yg);
+        let has_bytes = InvertedResidual::has_bytes(expands.then(|| stage(0)).as_ref(), &stage(1), &stage(2), ow);
         prop_assert_eq!(has_bytes, integers && bytes && ow >= 4);
         let seen = Mutex::new(Vec::new());
-        let look = |look: Look<'_>| {
-            let [c, h, w] = match look.values {
-                WideValues::Reals(_, geometry, rows) => [geometry.c, rows, geometry.w],
-                WideValues::Bytes(cells) => [cells.c, cells.h, cells.w],
+        let observe = |rows: Observed<'_>| {
+            let [c, h, w] = match rows.values {
+                IntermediateValues::Floats(_, geometry, rows) => [geometry.c, rows, geometry.w],
+                IntermediateValues::Bytes(codes) => [codes.c, codes.h, codes.w],
             };
             for row in 0..h {
                 let pixels = (0..c).flat_map(|c| (0..w).map(move |column| (c, column)));
-                let value = |c: usize, column: usize| match look.values {
-                    WideValues::Reals(x, geometry, _) => x[geometry.index(0, c, row, column)],
-                    WideValues::Bytes(cells) => cells.code(c, row, column).into(),
+                let value = |c: usize, column: usize| match rows.values {
+                    IntermediateValues::Floats(x, geometry, _) => x[geometry.index(0, c, row, column)],
+                    IntermediateValues::Bytes(codes) => codes.code(c, row, column).into(),
                 };
                 let bits: Vec<u32> = pixels.map(|(c, column)| value(c, column).to_bits()).collect();
-                seen.lock().unwrap().push((look.wide == Wide::Narrowed, look.place.0, look.place.1 + row, bits));
+                seen.lock().unwrap().push((rows.stage == Intermediate::Filtered, rows.origin.0, rows.origin.1 + row, bits));
             }
         };
         let mut expected = Vec::new();
-        for (narrowed, (values, geometry)) in [(false, (&widened, &wg)), (true, (&filtered, &dg))] {
+        for (narrowed, (values, geometry)) in [(false, (&expanded, &wg)), (true, (&filtered, &dg))] {
             for (image, row) in (0..images).flat_map(|image| (0..geometry.h).map(move |row| (image, row))) {
                 let pixels = (0..wide).flat_map(|c| (0..geometry.w).map(move |column| (c, column)));
                 let bits: Vec<u32> = pixels.map(|(c, column)| values[geometry.index(image, c, row, column)].to_bits()).collect();
-                if narrowed || widens {
+                if narrowed || expands {
                     expected.push((narrowed, image, row, bits));
                 }
             }
         }
-        // Twice each: what a run leaves behind is not seen by the next.
+        // Twice: no state of the first run is left for the second.
         for takes_bytes in [false, true, false, true] {
             let mut y = vec![0.0; yg.len()];
-            packed.run(&exec, images, &x, &mut y, residual, Some(&Looker { look: &look, takes_bytes }));
+            packed.run(&exec, images, &x, &mut y, residual, Some(&Observer { call: &observe, takes_bytes }));
             prop_assert!(y.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits()), "bits of the output");
             let mut seen = std::mem::take(&mut *seen.lock().unwrap());
             seen.sort();
@@ -137,7 +137,7 @@ proptest! {
             for isa in Isa::available() {
                 y.fill(0.0);
                 packed.run(&Exec::new(&pool, isa), images, &x, &mut y, residual, None);
-                prop_assert!(y.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits()), "{} where nobody looks", isa.name());
+                prop_assert!(y.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits()), "{} without an observer", isa.name());
             }
         }
     }

@@ -50,7 +50,7 @@ pub struct ConvShape {
     pub dilation: (usize, usize),
     /// Zeros around the input.
     pub padding: Halo,
-    /// Groups of channels that do not see one another.
+    /// Groups of channels, each convolved on its own.
     pub groups: usize,
 }
 
@@ -95,9 +95,9 @@ enum Method {
 /// A convolution with its weights packed for the layouts of its input and output.
 pub struct PackedConv {
     method: Method,
-    /// Bias, filled up with zeros to whole blocks.
+    /// Bias, zero-padded to whole blocks.
     bias: Buffer,
-    /// Of depthwise integers, whose sums are exact in f32.
+    /// For depthwise integer convolutions, whose sums are exact in f32.
     requantizer: Option<Box<Requantizer>>,
     x: Geometry,
     y: Geometry,
@@ -113,14 +113,14 @@ struct Job<'a> {
     bias: &'a [f32],
     residual: Option<(&'a [f32], &'a Geometry)>,
     activation: Activation,
-    /// Makes codes of the sums, which are integers.
+    /// Makes codes of the sums, if these are integers.
     requantizer: Option<&'a Requantizer>,
     images: usize,
 }
 
 impl PackedConv {
-    /// Packs `weight` `[K, C/groups, R, S]` and `bias` `[K]`. The method follows from the layer's shape alone: where
-    /// Winograd's is allowed, from the rows and columns `winograd` of the whole output, of which `y` may be a part.
+    /// Packs `weight` `[K, C/groups, R, S]` and `bias` `[K]`. The method follows from the layer's shape alone. `winograd`
+    /// allows Winograd's; it gives the rows and columns of the whole output, of which `y` may be a part.
     ///
     /// # Panics
     /// If the sizes contradict one another or the halo of `x` is too small.
@@ -135,7 +135,7 @@ impl PackedConv {
         check(shape, weight, x, y);
         let mut padded = Buffer::zeroed(y.blocks() * LANES);
         if let Some(bias) = bias {
-            // Adding zero makes -0 into +0: then skipping taps that read zeros changes no bit of a sum.
+            // Adding zero turns -0 into +0: skipping taps that read zeros then changes no bit of a sum.
             padded.iter_mut().zip(bias).for_each(|(to, bias)| *to = bias + 0.0);
         }
         let method = if shape.is_depthwise() && x.lanes == LANES {
@@ -150,8 +150,8 @@ impl PackedConv {
         Self { method, bias: padded, requantizer: None, x: *x, y: *y }
     }
 
-    /// Packs a convolution of integers, `q - zero_point`, by integers `weight` `[K, C/groups, R, S]`; `requantize` makes
-    /// the codes `q - zero_point` of its output.
+    /// Packs a convolution of integers `q - zero_point` with integers `weight` `[K, C/groups, R, S]`; `requantize` makes the
+    /// codes `q - zero_point` of its output.
     ///
     /// # Panics
     /// As [`PackedConv::new`].
@@ -208,7 +208,7 @@ impl PackedConv {
 }
 
 impl PackedConv {
-    /// Computes rows `rows` of image 0 of `y` by this thread alone, of the methods that compute rows one by one.
+    /// Computes rows `rows` of image 0 of `y` on this thread alone, for methods that compute rows one by one.
     ///
     /// # Safety
     /// No other thread writes these rows of `y`.
@@ -235,33 +235,33 @@ impl PackedConv {
 }
 
 impl PackedConv {
-    /// As [`PackedConv::run_rows`], of integers, into rows of bytes.
+    /// As [`PackedConv::run_rows`] for integers, into packed rows.
     ///
     /// # Safety
-    /// The pixels lie in the rows `to`, which live and are this thread's.
-    unsafe fn run_to_bytes(&self, isa: Isa, x: &[f32], rows: Range<usize>, to: bytes::Rows) {
+    /// The pixels are in the rows `to`, which are alive and written by this thread alone.
+    unsafe fn run_to_packed(&self, isa: Isa, x: &[f32], rows: Range<usize>, to: bytes::PackedRows) {
         let Method::Integer(integer) = &self.method else { unreachable!("{} gives no bytes", self.method()) };
         // SAFETY: the caller's.
-        unsafe { integer.rows_to_bytes(isa, &self.job(x, Shared::new(&mut [])), rows, to) };
+        unsafe { integer.rows_to_packed(isa, &self.job(x, Shared::new(&mut [])), rows, to) };
     }
 
-    /// As [`PackedConv::run_rows`], of integers, from rows of cells.
+    /// As [`PackedConv::run_rows`] for integers, from packed rows.
     ///
     /// # Safety
     /// No other thread writes these rows of `y`.
-    unsafe fn run_of_cells(&self, isa: Isa, cells: &[i32], y: Shared<'_>, rows: Range<usize>) {
-        let Method::Integer(integer) = &self.method else { unreachable!("{} reads no cells", self.method()) };
-        integer.rows_of_cells(isa, &self.job(&[], y), rows, cells);
+    unsafe fn run_from_packed(&self, isa: Isa, words: &[i32], y: Shared<'_>, rows: Range<usize>) {
+        let Method::Integer(integer) = &self.method else { unreachable!("{} reads no packed codes", self.method()) };
+        integer.rows_from_packed(isa, &self.job(&[], y), rows, words);
     }
 
-    /// Of integers in image 0.
+    /// An integer convolution of image 0.
     fn job<'a>(&'a self, x: &'a [f32], y: Shared<'a>) -> Job<'a> {
         let (xg, yg, bias, activation) = (&self.x, &self.y, &self.bias, Activation::Identity);
         Job { x, xg, y, yg, bias, residual: None, activation, requantizer: None, images: 1 }
     }
 }
 
-/// Taps whose products of 9-bit integers add up to less than 2^24: f32 holds their sum exactly.
+/// Number of taps whose products of 9-bit integers add up to less than 2^24, so that f32 holds their sum exactly.
 const EXACT_TAPS: usize = 256;
 
 fn check(shape: &ConvShape, weight: &[f32], x: &Geometry, y: &Geometry) {

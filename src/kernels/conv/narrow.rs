@@ -1,5 +1,5 @@
-//! Convolution to so few filters that a block of them would be mostly filling: the lanes are channels of the input, and
-//! each sum is that of its lanes.
+//! Convolution with so few filters that a block of them would be mostly padding. The lanes are input channels instead, and
+//! each sum is reduced over its lanes.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::unrolled;
 
-/// Most filters: more fill a block well enough.
+/// Most filters: with more, a block is filled well enough.
 const MOST_FILTERS: usize = 4;
 /// Tasks for each thread: enough to share evenly.
 const TASKS: usize = 8;
@@ -26,7 +26,7 @@ pub(super) struct Narrow {
 }
 
 impl Narrow {
-    /// Whether the layer's shape is one it computes, and gains on.
+    /// Whether it computes the layer's shape, and is faster for it.
     pub(super) fn fits(shape: &ConvShape, x: &Geometry) -> bool {
         x.lanes == LANES && shape.groups == 1 && shape.in_channels >= LANES && shape.out_channels <= MOST_FILTERS
     }
@@ -91,7 +91,7 @@ impl<const K: usize> Kernel for Tiled<'_, K> {
             let mut x = 0;
             while x < w {
                 if w >= PIXELS {
-                    // The last tile starts earlier: no masks.
+                    // The last tile starts earlier, so that no mask is needed.
                     let at = x.min(w - PIXELS);
                     self.tile::<S, PIXELS>(s, &output, y, at);
                     x = at + PIXELS;
@@ -105,7 +105,7 @@ impl<const K: usize> Kernel for Tiled<'_, K> {
 }
 
 impl<const K: usize> Tiled<'_, K> {
-    /// `P` pixels from column `x` of row `y`.
+    /// `P` pixels from column `x` of row `y` on.
     #[inline(always)]
     fn tile<S: Simd, const P: usize>(&self, s: S, output: &Output<S>, y: usize, x: usize) {
         let &Band { narrow: Narrow { shape, weights }, job, image, .. } = &self.0;
@@ -147,7 +147,7 @@ impl<const K: usize> Tiled<'_, K> {
     }
 }
 
-/// The sum of the lanes: halves added until one is left, in that order on every level.
+/// The sum of the lanes, reduced by halves in this order on every level.
 #[inline(always)]
 fn sum(lanes: [f32; LANES]) -> f32 {
     let eight: [f32; 8] = std::array::from_fn(|i| lanes[i] + lanes[i + 8]);

@@ -8,7 +8,7 @@ use super::*;
 use crate::kernels::simd::Scalar;
 use crate::kernels::{Isa, Pool, Share};
 
-/// Uniform in -1..1. A plain multiplicative hash will not do: its neighbours are correlated, and their sums cancel.
+/// Uniform in -1..1. A plain multiplicative hash does not serve: its neighbours are correlated, and their sums cancel.
 fn value(i: usize, seed: u32) -> f32 {
     let mut mixed = i as u32 ^ seed.wrapping_mul(0x9e37_79b9);
     for factor in [0x7feb_352d, 0x846c_a68b] {
@@ -88,8 +88,8 @@ impl Problem {
         y
     }
 
-    /// The same in fused f32 from the bias on, in the order every kernel but Winograd has: channels in blocks (of one
-    /// where the input is planar), then row, column, channel of the block. Residual and activation included.
+    /// The same in fused f32 from the bias on, in the order of every kernel but Winograd: channels in blocks (of one if the
+    /// input is planar), then row, column, channel of the block. Residual and activation included.
     fn fused(&self) -> Vec<f32> {
         let s = &self.shape;
         let (oh, ow) = s.output(self.h, self.w);
@@ -123,7 +123,7 @@ impl Problem {
         activate_f32(&y, self.activation)
     }
 
-    /// Output buffer and method at one level, with sentinels in its halo.
+    /// Output buffer and method at one level, with sentinels in the halo.
     pub(super) fn run(&self, isa: Isa, threads: usize, winograd: bool) -> (Vec<f32>, Geometry, &'static str) {
         let s = &self.shape;
         let (oh, ow) = s.output(self.h, self.w);
@@ -136,7 +136,7 @@ impl Problem {
             xg.with_halo(Halo { bottom: halo.bottom + self.extra.bottom, left: halo.left + self.extra.left, ..halo });
         let yg = Geometry::blocked(self.images, s.out_channels, oh, ow).with_halo(self.extra);
         let rg = Geometry::blocked(self.images, s.out_channels, oh, ow);
-        // The buffers hold an image more than is run.
+        // The buffers hold one image more than is run.
         let more = |geometry: Geometry| Geometry { n: self.images + 1, ..geometry };
         let mut x = vec![0.0; more(xg).len()];
         xg.pack(&self.x(), &mut x);
@@ -167,7 +167,7 @@ impl Problem {
 
 const SENTINEL: f32 = 1234.5;
 
-/// The activation as the scalar level has it.
+/// The activation as the scalar level computes it.
 fn activate_f32(values: &[f32], activation: Activation) -> Vec<f32> {
     let pixel = |value: f32| activation.apply(Scalar, [value; LANES])[0];
     values.iter().map(|&value| pixel(value)).collect()
@@ -247,8 +247,8 @@ pub(super) fn problems() -> impl Strategy<Value = Problem> {
     )
 }
 
-/// Against f64, relative to the output's root mean square: no error above `largest`, and their root mean square at most
-/// a fifth of it. Then bits and invariants.
+/// Against f64, relative to the output's root mean square: no error above `largest`, and the root mean square of the errors at
+/// most a fifth of it. Then bits and invariants.
 pub(super) fn check(problem: &Problem, winograd: bool, largest: f64) -> Result<(), TestCaseError> {
     let want: Vec<f64> = problem.naive();
     let rms = (want.iter().map(|v| v * v).sum::<f64>() / want.len() as f64).sqrt().max(1.0);
@@ -261,7 +261,7 @@ pub(super) fn check(problem: &Problem, winograd: bool, largest: f64) -> Result<(
         prop_assert!(error.abs() <= largest, "{method} at {i}: {got}, {want}");
     }
     prop_assert!((squares / want.len() as f64).sqrt() <= largest / 5.0, "{method}: mean error");
-    // Where sums have another order, or are of transforms, f64 alone tells.
+    // If sums have another order, or are of transforms, only f64 serves as reference.
     if matches!(method, "direct" | "depthwise") {
         for (i, (got, want)) in yg.unpack(&first).into_iter().zip(problem.fused()).enumerate() {
             prop_assert!(got.to_bits() == want.to_bits(), "{method} at {i}: bits of {got}, {want}");
@@ -276,7 +276,7 @@ pub(super) fn check(problem: &Problem, winograd: bool, largest: f64) -> Result<(
                 let used = (yg.c - block * LANES).min(LANES);
                 let filling =
                     first[at..at + yg.w * LANES].chunks(LANES).all(|pixel| pixel[used..].iter().all(|&v| v == 0.0));
-                prop_assert!(filling, "{method}: filling lanes are zero");
+                prop_assert!(filling, "{method}: padding lanes are zero");
             }
         }
     }
@@ -313,7 +313,7 @@ proptest! {
         let dilation = if tiles_of_four { (dilation.0.min(3), dilation.1.min(3)) } else { dilation };
         let (down, across) = dilation;
         let (top, bottom, left, right) = if zeros_around { (down, down, across, across) } else { padding };
-        // Smaller tiles are for many filters.
+        // Smaller tiles are used with many filters.
         let ((h, w), c, k) = if tiles_of_four { (large, c, k) } else { (small, 2 * c + 64, k + 64) };
         let (h, w) = if tiles_of_four { (h * down, w * across) } else { (h, w) };
         prop_assume!(h + top + bottom > 2 * down && w + left + right > 2 * across);
@@ -364,7 +364,7 @@ fn methods_follow_from_the_shape() {
 }
 
 #[test]
-fn large_outputs_are_stored_past_the_caches_and_are_the_same() {
+fn large_outputs_bypass_the_caches_and_are_the_same() {
     let (kernel, padding) = ((3, 3), Halo { top: 1, bottom: 1, left: 1, right: 1 });
     let (stride, dilation) = ((1, 1), (1, 1));
     let shape = ConvShape { in_channels: 16, out_channels: 64, kernel, stride, dilation, padding, groups: 1 };
@@ -378,7 +378,7 @@ fn large_outputs_are_stored_past_the_caches_and_are_the_same() {
         x.pack(&values(x.elements(), 2), &mut input);
         let packed = PackedConv::new(&shape, &weight, None, &x, &y, winograd);
         let outputs = [Isa::best(), Isa::SCALAR].map(|isa| {
-            // A buffer of 64-byte lines for the one, for the other one that is not and takes plain stores.
+            // A buffer aligned to 64 bytes, and one that is not and takes ordinary stores.
             let mut buffer = Buffer::zeroed(y.len() + 1);
             let y = &mut buffer[usize::from(isa == Isa::SCALAR)..][..y.len()];
             packed.run(&Exec::new(&pool, isa), 1, &input, y, None, Activation::Relu);

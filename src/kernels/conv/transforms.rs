@@ -1,9 +1,9 @@
 //! Winograd's transforms along one axis, `G g`, `B^T d` and `A^T m`, for tiles of two, three and four outputs of three taps.
 //!
-//! A tile of four takes the interpolation points 0, ±11/16, ±3/2 and infinity, which lose half as much as the usual 0, ±1, ±2
-//! and infinity (why: Barabasz et al. 2020); a tile of three 0, 1, -1/2, -2 and infinity, which lose half as much as the best
-//! that hold a pair of opposites; a tile of two 0, ±1 and infinity. A pair of inputs between zeros takes Karatsuba's three
-//! products (of a Toeplitz matrix).
+//! A tile of four uses the interpolation points 0, ±11/16, ±3/2 and infinity, which lose half as much precision as the usual
+//! 0, ±1, ±2 and infinity (see Barabasz et al. 2020). A tile of three uses 0, 1, -1/2, -2 and infinity, which lose half as
+//! much as the best set with a pair of opposites. A tile of two uses 0, ±1 and infinity. Two inputs between zeros use
+//! Karatsuba's three products (of a Toeplitz matrix).
 
 use crate::kernels::simd::Simd;
 
@@ -13,10 +13,10 @@ const FAR: f32 = 3.0 / 2.0;
 const NEAR2: f32 = NEAR * NEAR;
 const FAR2: f32 = FAR * FAR;
 
-/// Most points along a tile's side.
+/// Most points along the side of a tile.
 pub(super) const MOST_POINTS: usize = 6;
 
-/// `G g` for one column (or row) of a filter, to the first `points` points; the others are zero.
+/// `G g` for one column (or row) of a filter, in the first `points` entries; the others are zero.
 pub(super) fn transform_filter([a, b, c]: [f64; 3], points: usize) -> [f64; MOST_POINTS] {
     if points == 3 {
         return [b, c - b, a - b, 0.0, 0.0, 0.0];
@@ -24,7 +24,7 @@ pub(super) fn transform_filter([a, b, c]: [f64; 3], points: usize) -> [f64; MOST
     if points == 4 {
         return [a, (a + b + c) / 2.0, (a - b + c) / 2.0, c, 0.0, 0.0];
     }
-    // The filter's polynomial at a point, over the product of the point's distances to the others.
+    // The filter's polynomial at a point, divided by the product of the point's differences to the others.
     let over = |point: f64, distances: f64| (a + b * point + c * point * point) / distances;
     if points == 5 {
         return [-a, over(1.0, 4.5), over(-0.5, 1.125), over(-2.0, -9.0), c, 0.0];
@@ -40,7 +40,7 @@ pub(super) fn transform_filter([a, b, c]: [f64; 3], points: usize) -> [f64; MOST
 pub(super) fn input_side<S: Simd, const P: usize>(s: S, d: [S::V; P]) -> [S::V; P] {
     let mut sums = d;
     if P == 3 {
-        // Two inputs between zeros, `d[2]` is one of these.
+        // Of two inputs between zeros, `d[2]` is one of the zeros.
         sums.copy_from_slice(&[s.add(d[0], d[1]), d[1], d[0]]);
         return sums;
     }

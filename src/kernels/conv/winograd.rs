@@ -1,7 +1,7 @@
-//! Winograd F(4x4, 3x3): 36 products in place of 144 for every 4x4 outputs (Lavin and Gray 2016); F(2x2, 3x3), 16 in
-//! place of 36, for maps so small that reading 36 transformed filters would take longer than multiplying by 16. For dilated
-//! convolutions with small phases F(3x3, 3x3), 25 in place of 81, and where a phase has two rows and two columns, so that
-//! each output meets two taps along an axis, Karatsuba's, 9 in place of the 16 that are not with zeros.
+//! Winograd F(4x4, 3x3): 36 products in place of 144 for 4x4 outputs (Lavin and Gray 2016). F(2x2, 3x3), 16 in place of 36,
+//! for maps so small that reading 36 transformed filters would take longer than multiplying by 16. For dilated convolutions
+//! with small phases F(3x3, 3x3), 25 in place of 81; and if a phase has two rows and two columns, so that each output reads
+//! two taps per axis, Karatsuba's method, 9 products in place of the 16 without zeros.
 //!
 //! `Y = A^T [(G g G^T) * (B^T d B)] A`. The transforms run over sixteen channels at a time without a shuffle; each of the
 //! points is a 1x1 convolution over the tiles.
@@ -23,43 +23,43 @@ use crate::kernels::simd::Simd;
 
 /// Most products of a tile.
 const MOST_PRODUCTS: usize = MOST_POINTS * MOST_POINTS;
-/// Smallest maps (or phases) on which tiles of 4 always pay, and maps on which tiles of 2 do.
+/// Smallest maps (or phases) for which tiles of 4 are always faster, and smallest maps for tiles of 2.
 const SMALLEST_MAP: [usize; 2] = [12, 5];
-/// Fewest filters, all channels counted, whose transforms pay on smaller maps.
+/// Fewest filters times channels for which the transforms pay off on smaller maps.
 const FEWEST_FILTERS: usize = 64 * 64;
 /// Bytes of transformed input and products that a task keeps in the second-level cache.
 const CACHED: usize = 1_200_000;
-/// Fewest tiles that pay for streaming the transformed filters past them.
+/// Fewest tiles for which streaming the transformed filters through the cache pays off.
 const FEWEST: usize = 14;
 
 pub(super) struct Winograd {
     shape: ConvShape,
     tile: Tile,
-    /// The filters transformed, one 1x1 convolution for each point.
+    /// The transformed filters: one 1x1 convolution per point.
     products: Vec<Direct>,
-    /// Zeros: the points have no bias.
+    /// Zeros, since the points have no bias.
     zeros: Buffer,
 }
 
-/// A tile: so many outputs a side, from so many inputs a side.
+/// Outputs and inputs along the side of a tile.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct Tile {
     outputs: usize,
     inputs: usize,
 }
 
-/// Two outputs from the two inputs that a phase has.
+/// Two outputs from the two inputs of a phase.
 const PAIR: Tile = Tile { outputs: 2, inputs: 3 };
 
-/// Outputs along one side of the tiles in which Winograd's method computes a map of `rows` and `columns`.
+/// Side of the tiles, in outputs, with which Winograd's method computes a map of `rows` and `columns`.
 pub fn winograd_tile(whole: (usize, usize), dilation: (usize, usize)) -> usize {
     Tile::of(whole, dilation).outputs
 }
 
 impl Tile {
-    /// For a map of `whole` rows and columns.
+    /// The tile for a map of `whole` rows and columns.
     fn of(whole: (usize, usize), dilation: (usize, usize)) -> Self {
-        // A dilated convolution is one of its own for each phase of rows and columns.
+        // A dilated convolution is a separate convolution for each phase of rows and columns.
         let phases = (whole.0.div_ceil(dilation.0), whole.1.div_ceil(dilation.1));
         let [two, three, four] = [2, 3, 4].map(|outputs| Self { outputs, inputs: outputs + 2 });
         match phases {
@@ -73,7 +73,7 @@ impl Tile {
         }
     }
 
-    /// What a map costs, in products of an input with a filter: of few tiles, reading the filters costs as much as more.
+    /// Cost of a map in products of an input with a filter; with few tiles, reading the filters costs as much as more tiles.
     fn cost(self, (rows, columns): (usize, usize), dilation: (usize, usize)) -> usize {
         let tiles = |size: usize, dilation: usize| {
             let (cells, longer) = (size / dilation, size % dilation);
@@ -84,7 +84,7 @@ impl Tile {
 }
 
 impl Winograd {
-    /// The tile, if the layer's shape is one it computes, and gains on.
+    /// The tile, if the method computes the layer's shape and is faster for it.
     pub(super) fn tile(shape: &ConvShape, x: &Geometry, whole: (usize, usize)) -> Option<Tile> {
         let fits = shape.kernel == (3, 3)
             && shape.stride == (1, 1)
@@ -144,58 +144,60 @@ impl Winograd {
         }
     }
 
-    /// In tiles of `T` outputs a side, from `P` inputs a side.
+    /// Runs tiles of `T` x `T` outputs from `P` x `P` inputs.
     fn tiles<const T: usize, const P: usize>(&self, exec: &Exec<'_>, job: &Job<'_>) {
         let (rows, columns) = (starts(T, job.yg.h, self.shape.dilation.0), starts(T, job.yg.w, self.shape.dilation.1));
         let (down, across) = (rows.len(), columns.len());
         let (tiles, threads) = (down * across * job.images, exec.pool.threads());
         let blocks = job.xg.blocks() + job.yg.blocks();
-        // Each place goes over all filters: of many filters larger places pay, though they leave the second-level cache.
+        // Each batch of tiles reads all filters: with many filters larger batches pay off, though they leave the second-level
+        // cache.
         let filters = P * P * job.xg.blocks() * job.yg.blocks() * LANES * LANES * size_of::<f32>();
         let cached = match CACHED.max(filters / 2) / (P * P * blocks * LANES * size_of::<f32>()) {
             fitting if tiles <= fitting => tiles,
             fitting => fitting.max(FEWEST) / FEWEST * FEWEST,
         };
-        // With too few tiles for all threads, each takes a part of the filters and transforms the input again.
+        // With too few tiles for all threads, each thread takes a part of the filters, and transforms the input again.
         let parts = if tiles >= FEWEST * threads { 1 } else { threads };
-        let places = if parts == 1 { tiles.div_ceil(cached).next_multiple_of(threads) } else { tiles.div_ceil(cached) };
-        exec.for_each_task(places * parts, |_, task| {
-            let (place, part) = (task / parts, task % parts);
-            let (start, end) = (tiles * place / places, tiles * (place + 1) / places);
-            let place = |tile: usize| Place {
+        let batches =
+            if parts == 1 { tiles.div_ceil(cached).next_multiple_of(threads) } else { tiles.div_ceil(cached) };
+        exec.for_each_task(batches * parts, |_, task| {
+            let (batch, part) = (task / parts, task % parts);
+            let (start, end) = (tiles * batch / batches, tiles * (batch + 1) / batches);
+            let origin = |tile: usize| TileOrigin {
                 image: tile / (down * across),
                 row: rows[tile / across % down],
                 column: columns[tile % across],
             };
             let task =
-                Task::<T, P> { winograd: self, job, tiles: (start..end).map(place).collect(), part: (part, parts) };
+                Task::<T, P> { winograd: self, job, tiles: (start..end).map(origin).collect(), part: (part, parts) };
             task.run(exec.isa);
         });
     }
 }
 
-/// Where tiles of `tile` outputs, `dilation` apart, begin on an axis of `size`.
+/// First index of each tile of `tile` outputs, `dilation` apart, on an axis of `size`.
 fn starts(tile: usize, size: usize, dilation: usize) -> Vec<usize> {
     (0..dilation.min(size)).flat_map(|phase| (phase..size).step_by(tile * dilation)).collect()
 }
 
-/// `tiles` pixels in one row.
+/// Layout of `tiles` pixels in one row.
 fn row_of(channels: usize, tiles: usize) -> Geometry {
     Geometry::blocked(1, channels, 1, tiles)
 }
 
-/// Where a tile's outputs begin.
-struct Place {
+/// First output of a tile.
+struct TileOrigin {
     image: usize,
     row: usize,
     column: usize,
 }
 
-/// Some tiles, of a part of the filters.
+/// A batch of tiles, for a part of the filters.
 struct Task<'a, const T: usize, const P: usize> {
     winograd: &'a Winograd,
     job: &'a Job<'a>,
-    tiles: Vec<Place>,
+    tiles: Vec<TileOrigin>,
     part: (usize, usize),
 }
 
@@ -203,13 +205,13 @@ impl<const T: usize, const P: usize> Task<'_, T, P> {
     fn run(&self, isa: Isa) {
         let tiles = self.tiles.len();
         let (xg, yg) = (row_of(self.job.xg.c, tiles), row_of(self.job.yg.c, tiles));
-        // A line more than the points need keeps them from falling on one another in the cache.
+        // One line more than the points need, so that they do not map to the same cache sets.
         let (input_len, output_len) = (xg.len() + LANES, yg.len() + LANES);
         let inputs = P * P * input_len;
         with_scratch(inputs + P * P * output_len, |scratch| self.run_in(isa, scratch.split_at_mut(inputs), (xg, yg)));
     }
 
-    /// In memory for transformed input and products, of each point laid out as `xg` and `yg` and a line more.
+    /// Runs in buffers for transformed input and products; each point is laid out as `xg` and `yg`, plus one line.
     fn run_in(&self, isa: Isa, (inputs, outputs): (&mut [f32], &mut [f32]), (xg, yg): (Geometry, Geometry)) {
         let (tiles, input_len, output_len) = (self.tiles.len(), xg.len() + LANES, yg.len() + LANES);
         isa.run(Inputs { task: self, to: inputs, xg: &xg });
@@ -230,7 +232,7 @@ impl<const T: usize, const P: usize> Task<'_, T, P> {
         }
         let blocks = self.winograd.products[0].blocks(self.part);
         isa.run(Outputs { task: self, blocks: blocks.clone(), from: outputs, yg: &yg });
-        for &Place { image, row, column } in &self.tiles {
+        for &TileOrigin { image, row, column } in &self.tiles {
             let (down, across) = self.winograd.shape.dilation;
             let (end, right) = (self.job.yg.h.min(row + T * down), self.job.yg.w.min(column + T * across));
             if (down, across) == (1, 1) {
@@ -264,12 +266,12 @@ impl<const T: usize, const P: usize> Kernel for Inputs<'_, T, P> {
         let (xg, padding, stride) = (job.xg, winograd.shape.padding, self.xg.len() + LANES);
         let (down, across) = winograd.shape.dilation;
         let (height, width) = (xg.halo.top + xg.h + xg.halo.bottom, xg.halo.left + xg.w + xg.halo.right);
-        // Of a pair the first input that is not zero, which its second output begins at.
+        // With two inputs, starts at the first that is not zero, where the second output starts too.
         let skipped = if P == PAIR.inputs { (down, across) } else { (0, 0) };
         let mut edge = [0.0; MOST_PRODUCTS * LANES];
         for block in 0..xg.blocks() {
-            for (index, &Place { image, row, column }) in tiles.iter().enumerate() {
-                // In the frame of the buffer.
+            for (index, &TileOrigin { image, row, column }) in tiles.iter().enumerate() {
+                // In the padded buffer.
                 let top = row + skipped.0 + xg.halo.top - padding.top;
                 let left = column + skipped.1 + xg.halo.left - padding.left;
                 let start =
@@ -281,7 +283,7 @@ impl<const T: usize, const P: usize> Kernel for Inputs<'_, T, P> {
                     let steps = (down * xg.row_len(), across * LANES);
                     transform_input::<S, P>(s, &job.x[start(top)..], steps, to, stride);
                 } else {
-                    // Beyond the frame only outputs beyond the map would look: zeros do.
+                    // Inputs beyond the buffer are read only by outputs beyond the map, so zeros serve.
                     edge.fill(0.0);
                     for (i, edge) in edge.chunks_exact_mut(P * LANES).enumerate().take(P.min(rows)) {
                         let from = job.x[start(top + i * down)..].chunks(across * LANES);
@@ -296,7 +298,7 @@ impl<const T: usize, const P: usize> Kernel for Inputs<'_, T, P> {
     }
 }
 
-/// The `P` x `P` inputs, rows and columns `steps` apart, transformed into as many vectors `stride` apart.
+/// Transforms `P` x `P` inputs, with row and column steps `steps`, into as many vectors `stride` apart.
 #[inline(always)]
 fn transform_input<S: Simd, const P: usize>(
     s: S,
@@ -327,7 +329,7 @@ fn transform_input<S: Simd, const P: usize>(
     }
 }
 
-/// `A^T M A` of every tile and filter, biased and stored.
+/// `A^T M A` of every tile and filter; adds the bias and stores.
 struct Outputs<'a, const T: usize, const P: usize> {
     task: &'a Task<'a, T, P>,
     blocks: Range<usize>,
@@ -344,7 +346,7 @@ impl<const T: usize, const P: usize> Kernel for Outputs<'_, T, P> {
         let (down, across) = winograd.shape.dilation;
         for block in self.blocks {
             let bias = s.load(&job.bias[block * LANES..]);
-            for (index, &Place { image, row, column }) in tiles.iter().enumerate() {
+            for (index, &TileOrigin { image, row, column }) in tiles.iter().enumerate() {
                 let from = &self.from[self.yg.at(0, block, 0, index)..];
                 let half = transform_output::<S, T, P>(s, from, self.yg.len() + LANES);
                 let (left, to) = ((job.yg.w - column).div_ceil(across), job.output(s, image));

@@ -1,4 +1,4 @@
-//! Dilated convolutions by the tiles that their phases ask for, against plain loops.
+//! Dilated convolutions with the tiles that suit their phases, against plain loops.
 
 use super::ConvShape;
 use super::tests::{Problem, check};
@@ -22,27 +22,27 @@ fn dilated((down, across): (usize, usize), padding: Halo, (h, w): (usize, usize)
 fn small_phases_have_tiles_of_their_size_and_equal_plain_loops() {
     let same = |(down, across): (usize, usize)| Halo { top: down, bottom: down, left: across, right: across };
     for (dilation, size, want) in [
-        // Phases of two rows and columns, and of one in places.
+        // Phases of two rows and columns, some of one.
         ((9, 8), (18, 16), "karatsuba"),
         ((9, 8), (18, 15), "karatsuba"),
         ((8, 9), (15, 17), "karatsuba"),
-        // Of one: no tap but the middle one.
+        // Phases of one: only the middle tap is inside the map.
         ((9, 8), (9, 8), "direct"),
         ((6, 5), (17, 15), "winograd3"),
         ((4, 6), (24, 31), "winograd3"),
         ((3, 5), (24, 38), "winograd4"),
         ((6, 6), (24, 24), "winograd4"),
-        // One axis of two is dilated.
+        // Only one of the two axes is dilated.
         ((1, 3), (9, 9), "winograd3"),
         ((7, 1), (14, 12), "winograd2"),
-        // Too few tiles to read the transformed filters for.
+        // Too few tiles for reading the transformed filters to pay off.
         ((2, 2), (7, 7), "direct"),
     ] {
         let problem = dilated(dilation, same(dilation), size);
         assert_eq!(problem.run(Isa::best(), 1, true).2, want, "{dilation:?} {size:?}");
         check(&problem, true, 2e-5).unwrap();
     }
-    // What is beyond a phase of two is not zero where the padding is another.
+    // With other padding, the inputs beyond a phase of two are not zero.
     let shifted = Halo { top: 5, bottom: 11, left: 8, right: 8 };
     let problem = dilated((8, 8), shifted, (16, 16));
     assert_ne!(problem.run(Isa::best(), 1, true).2, "karatsuba");

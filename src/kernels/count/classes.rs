@@ -1,18 +1,18 @@
-//! Which rows (or columns) of an input meet which taps: the classes within which only sums are needed.
+//! Which rows (or columns) of an input are read by which filter taps. Within one such class, sums are all that is needed.
 
-/// Indices `start, start + step, ...`, `count` of them.
+/// An arithmetic progression of indices: `start, start + step, ...`, `count` of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// First index.
     pub start: usize,
     /// How many.
     pub count: usize,
-    /// Distance.
+    /// Difference.
     pub step: usize,
 }
 
 impl Run {
-    /// Those of the indices that are in `range`.
+    /// The indices that are in `range`.
     pub fn within(self, range: std::ops::Range<usize>) -> Self {
         let before = range.start.saturating_sub(self.start).div_ceil(self.step).min(self.count);
         let start = self.start + before * self.step;
@@ -75,7 +75,7 @@ impl Classes {
         Self { of, runs, taps: kinds, visits, outputs }
     }
 
-    /// Classes of which indices of one are of one of `by` as well.
+    /// Refines the classes: two indices share a class if they share one here and one in `by`.
     pub fn divided(&self, by: &Self) -> Self {
         let mut kinds = Vec::new();
         let pairs = self.of.iter().zip(&by.of).map(|(&own, &other)| (own, other));
@@ -93,13 +93,13 @@ impl Classes {
         Self { of, runs, taps, visits: self.visits.clone(), outputs: self.outputs }
     }
 
-    /// Classes of an axis of which every tap reads every index once, as the taps of a transposed convolution do.
+    /// One class for an axis of which every tap reads every index once, as in a transposed convolution.
     pub fn every(size: usize, taps: usize) -> Self {
         let runs = vec![vec![Run { start: 0, count: size, step: 1 }]];
         Self { of: vec![0; size], runs, taps: vec![vec![true; taps]], visits: vec![size as u64; taps], outputs: size }
     }
 
-    /// An axis of one index that every output reads once: what a fully connected layer's features are.
+    /// An axis of one index that every output reads once, for the features of a fully connected layer.
     pub fn single() -> Self {
         Self::new(1, 1, 1, 1, 0, 1)
     }
@@ -115,7 +115,7 @@ impl Classes {
     }
 }
 
-/// The indices of class `kind` as runs of equal distance.
+/// The indices of class `kind` as arithmetic progressions.
 fn runs_of(of: &[u16], kind: u16) -> Vec<Run> {
     let indices = (0..of.len()).filter(|&index| of[index] == kind);
     let mut runs: Vec<Run> = Vec::new();

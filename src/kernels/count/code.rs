@@ -1,14 +1,14 @@
-//! One integer code: how a real value becomes it, and what METRICS section 3 says of it.
+//! Integer codes: quantisation of a float, and the width and terms of a code (METRICS section 3).
 
 use std::sync::LazyLock;
 
 /// Most bits a magnitude has: codes are at most 16 bits wide, sign included (or 8, unsigned).
 pub const MAX_WIDTH: usize = 17;
 
-/// From real values to codes: `clamp(round_ties_even(x * scale), lo, hi)`, the product in f32.
+/// Quantisation from floats to codes: `clamp(round_ties_even(x * scale), lo, hi)`, the product in f32.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CodeMap {
-    /// Codes a unit.
+    /// Inverse of the quantisation step.
     pub scale: f32,
     /// Smallest code, at least -32767.
     pub lo: i32,
@@ -16,13 +16,13 @@ pub struct CodeMap {
     pub hi: i32,
 }
 
-/// Adding it to a value of magnitude below 2^22 leaves the rounded integer (ties to even) in the low bits.
+/// Adding this to a value of magnitude below 2^22 leaves the rounded integer (ties to even) in the low bits.
 pub(super) const MAGIC: f32 = 12_582_912.0;
-/// Values are cut here before rounding: far beyond every code, and within reach of [`MAGIC`].
+/// Values are clipped here before rounding: far beyond every code, and within reach of [`MAGIC`].
 pub(super) const CUT: f32 = 2_000_000.0;
 
 impl CodeMap {
-    /// The rounded value before clamping (cut at two million), and the code.
+    /// The rounded value before clamping (clipped at two million), and the code.
     #[inline(always)]
     pub fn rounded_and_code(self, x: f32) -> (i32, i32) {
         let y = x * self.scale;
@@ -38,7 +38,7 @@ impl CodeMap {
         self.rounded_and_code(x).1
     }
 
-    /// Whether `x` has a code of its own, without saturation.
+    /// Whether `x` is quantised without saturation.
     #[inline(always)]
     pub(super) fn fits(self, x: f32) -> bool {
         let (rounded, code) = self.rounded_and_code(x);
@@ -61,7 +61,7 @@ pub enum Encoder {
     Popcount,
     /// Non-zero digits of radix-4 modified Booth recoding.
     Booth4,
-    /// Powers the public simulator of the paper's authors emits.
+    /// Powers of two that the public simulator of the paper's authors emits.
     Runs,
 }
 
@@ -95,7 +95,7 @@ impl Encoder {
         }
     }
 
-    /// Terms of the magnitude `m` of a difference of codes, at most 65534.
+    /// Terms of the magnitude `m` of a difference of two codes, at most 65534.
     #[inline(always)]
     pub fn terms_of_change(self, m: u32) -> u32 {
         match self {
@@ -149,7 +149,7 @@ fn booth4_digits(m: u32) -> u32 {
     ((edges | (edges >> 1)) & 0x5555_5555).count_ones()
 }
 
-/// Powers emitted by the run recoder, from a table.
+/// Powers of two that the run recoder emits, from a table.
 #[inline(always)]
 pub fn runs(m: u16) -> u16 {
     static TABLE: LazyLock<Vec<u8>> = LazyLock::new(|| (0..1 << 15).map(scan_runs).collect());

@@ -1,18 +1,18 @@
-//! Which columns are added up together.
+//! Which columns share an accumulator during a pass.
 
 use super::classes::Classes;
 
-/// Classes of columns as a pass adds them up: all even columns to one class and all odd ones to one, and then columns of other
-/// classes are taken out again.
+/// Column classes as a pass adds them up. All even columns go to the accumulator of one class and all odd ones to that of
+/// another; then columns of other classes (borders, as a rule) are moved to their own accumulators.
 pub(super) struct Columns {
-    /// The class of most even columns, and of most odd ones.
-    pub(super) most: [usize; 2],
-    /// The columns that are of another class than most of their kind.
-    pub(super) others: Vec<Others>,
+    /// The most frequent class among the even columns, and among the odd ones.
+    pub(super) common: [usize; 2],
+    /// The columns of any other class.
+    pub(super) exceptions: Vec<ClassColumns>,
 }
 
 /// Columns of one class, all even or all odd.
-pub(super) struct Others {
+pub(super) struct ClassColumns {
     pub(super) class: usize,
     pub(super) columns: Vec<usize>,
 }
@@ -23,10 +23,11 @@ impl Columns {
         let of_class = |class: usize, odd: usize| {
             (odd..all).step_by(2).filter(move |&column| usize::from(classes.of[column]) == class)
         };
-        let most = [0, 1].map(|odd| (0..classes.len()).max_by_key(|&class| of_class(class, odd).count()).unwrap_or(0));
+        let common =
+            [0, 1].map(|odd| (0..classes.len()).max_by_key(|&class| of_class(class, odd).count()).unwrap_or(0));
         let kinds = (0..classes.len()).flat_map(|class| [(class, 0), (class, 1)]);
-        let others = kinds.filter(|&(class, odd)| class != most[odd]);
-        let others = others.map(|(class, odd)| Others { class, columns: of_class(class, odd).collect() });
-        Self { most, others: others.filter(|others| !others.columns.is_empty()).collect() }
+        let exceptions = kinds.filter(|&(class, odd)| class != common[odd]);
+        let exceptions = exceptions.map(|(class, odd)| ClassColumns { class, columns: of_class(class, odd).collect() });
+        Self { common, exceptions: exceptions.filter(|exceptions| !exceptions.columns.is_empty()).collect() }
     }
 }

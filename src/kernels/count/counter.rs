@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use super::classes::Classes;
 use super::code::{CodeMap, Encoder, MAX_WIDTH};
-use super::columns::{Columns, Others};
+use super::columns::{ClassColumns, Columns};
 use super::gather::{gather_features, steps_of};
 use super::inputs::ByInput;
 use super::lanes::LaneTotals;
-use super::lines::{Coding, Halves, LONGEST, Lines, PIXELS};
+use super::lines::{Coding, LONGEST, Lines, PIXELS, ParitySums};
 use super::part::{Image, Part, Tensor};
 use super::planar::Panel;
 use super::source::{Source, Strided, Values};
 use super::sums::{LANE_SUMS, Sums, unkey};
-use crate::kernels::cells::Cells;
 use crate::kernels::geometry::{Geometry, LANES, Region};
 use crate::kernels::isa::{Isa, Kernel};
+use crate::kernels::packed_codes::PackedCodes;
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::{WRITTEN, prefetch};
 
@@ -154,10 +154,10 @@ impl Counter {
             Grouping::Channels | Grouping::Steps => region.rows.len(),
         };
         let values = (rows * geometry.w * geometry.c) as u64;
-        self.add(isa, Part { tensor: Tensor::Reals(Image { x, geometry, image }), region, first }, values)
+        self.add(isa, Part { tensor: Tensor::Floats(Image { x, geometry, image }), region, first }, values)
     }
 
-    /// Whether [`Counter::count_cells`] can be used: codes of 0 to 255 are what values are counted as.
+    /// Whether [`Counter::count_packed`] can be used: codes of 0 to 255 are what values are counted as.
     pub fn takes_bytes(&self) -> bool {
         let CodeMap { scale, lo, hi } = self.coding.map;
         scale == 1.0 && lo <= 0 && hi >= 255 && self.grouping == Grouping::Channels
@@ -167,7 +167,7 @@ impl Counter {
     ///
     /// # Panics
     /// If it does not take bytes.
-    pub fn count_cells(&mut self, isa: Isa, x: Cells<'_>, first: usize) {
+    pub fn count_packed(&mut self, isa: Isa, x: PackedCodes<'_>, first: usize) {
         assert!(self.takes_bytes(), "codes are what is counted");
         let region = Region { rows: 0..x.h, blocks: 0..x.c.div_ceil(LANES) };
         self.add(isa, Part { tensor: Tensor::Bytes(x), region, first }, (x.h * x.w * x.c) as u64);
@@ -205,11 +205,11 @@ impl Kernel for Pass<'_> {
         let last = std::mem::replace(&mut counter.last, part.place());
         if counter.coding.encoder.is_some() && counter.last <= last {
             // Another run: since the last one other layers had the caches.
-            counter.lines.histogram.call(counter.coding.map.lo, counter.coding.map.hi);
+            counter.lines.histogram.prefetch(counter.coding.map.lo, counter.coding.map.hi);
         }
         let classes = Arc::clone(&counter.sums.classes);
         match (counter.grouping, part.tensor) {
-            (Grouping::Channels, Tensor::Reals(image)) if image.geometry.lanes != LANES => {
+            (Grouping::Channels, Tensor::Floats(image)) if image.geometry.lanes != LANES => {
                 for block in part.region.blocks.clone() {
                     counter.planes(simd, (&part, image), block, &classes, &mut lanes);
                 }
@@ -220,12 +220,12 @@ impl Kernel for Pass<'_> {
                     counter.block(simd, &part, block, &classes, &mut lanes);
                 }
             }
-            (grouping @ (Grouping::Features | Grouping::FeaturesOfPixels), Tensor::Reals(image)) => {
+            (grouping @ (Grouping::Features | Grouping::FeaturesOfPixels), Tensor::Floats(image)) => {
                 let features = gather_features(&image, grouping, &mut values);
-                let reals = Strided { x: &values, line: 0, pixel: LANES };
-                counter.features(simd, (reals, 1), features, &mut lanes);
+                let floats = Strided { x: &values, line: 0, pixel: LANES };
+                counter.features(simd, (floats, 1), features, &mut lanes);
             }
-            (Grouping::Steps, Tensor::Reals(image)) => {
+            (Grouping::Steps, Tensor::Floats(image)) => {
                 for y in part.region.rows.clone() {
                     let steps = (steps_of(&image, y, &mut values), part.columns());
                     counter.features(simd, steps, image.geometry.c, &mut lanes);
@@ -263,10 +263,10 @@ impl Counter {
                     self.pending[place].0.iter().for_each(|sums| prefetch::<_, WRITTEN>(sums.as_ptr()));
                     prefetch::<_, WRITTEN>(&raw const self.sums.groups[place]);
                 }
-                let most = self.columns.most.map(|of_most| self.sums.place(class, of_most, block));
-                let mut halves = halves(&mut self.pending, most);
+                let most = self.columns.common.map(|of_most| self.sums.place(class, of_most, block));
+                let mut parity_sums = parity_sums(&mut self.pending, most);
                 let source = Source { values: part.values(block, rows), pixels, used };
-                self.lines.code(simd, self.coding, source, 0..rows.count, Some(&mut halves), totals);
+                self.lines.code(simd, self.coding, source, 0..rows.count, Some(&mut parity_sums), totals);
                 self.place(simd, 0..rows.count, (class, block));
                 self.seen((rows.count * pixels * used.0) as u64);
             }
@@ -295,7 +295,7 @@ impl Counter {
                     used: (geometry.w - first).min(LANES),
                 };
                 let Lines { counts, histogram, .. } = &mut self.lines;
-                let added = panel.add_up(simd, self.coding, counts, &mut histogram.tally(), totals);
+                let added = panel.add_up(simd, self.coding, counts, &mut histogram.writer(), totals);
                 for (column, &of) in classes[1].of[first..][..panel.used].iter().enumerate() {
                     let place = self.sums.place(class, usize::from(of), block);
                     added.add_to(column, &mut self.pending[place], &mut self.sums.groups[place]);
@@ -311,16 +311,16 @@ impl Counter {
     fn place<S: Simd>(&mut self, simd: S, lines: Range<usize>, (class, block): (usize, usize)) {
         let columns = &self.columns;
         let groups = self.lines.groups(simd, lines.clone());
-        for (of_most, groups) in columns.most.into_iter().zip(&groups) {
+        for (of_most, groups) in columns.common.into_iter().zip(&groups) {
             let most = self.sums.place(class, of_most, block);
             self.sums.groups[most].add(groups);
         }
-        for Others { class: of_columns, columns: others } in &columns.others {
+        for ClassColumns { class: of_columns, columns: exceptions } in &columns.exceptions {
             let own = self.sums.place(class, *of_columns, block);
-            let most = self.sums.place(class, columns.most[others[0] % 2], block);
+            let most = self.sums.place(class, columns.common[exceptions[0] % 2], block);
             let places = self.pending.get_disjoint_mut([own, most]).expect("two places");
-            self.lines.move_columns(simd, self.coding.encoder, lines.clone(), others, places);
-            let groups = self.lines.groups_of_columns(lines.clone(), others);
+            self.lines.move_columns(simd, self.coding.encoder, lines.clone(), exceptions, places);
+            let groups = self.lines.groups_of_columns(lines.clone(), exceptions);
             self.sums.groups[own].add(&groups);
             self.sums.groups[most].subtract(&groups);
         }
@@ -331,7 +331,7 @@ impl Counter {
     fn seen(&mut self, values: u64) {
         self.sums.values.elements += values;
         if self.coding.encoder.is_some() {
-            self.lines.histogram.saw(values);
+            self.lines.histogram.add_values(values);
         }
     }
 
@@ -345,13 +345,13 @@ impl Counter {
         totals: &mut LaneTotals,
     ) {
         let pixels = features.div_ceil(LANES);
-        // The last pixel may have filling lanes.
+        // The last pixel may have padding lanes.
         let used = (LANES, features - (pixels - 1) * LANES);
         let at_once = at_once(pixels);
         for first in (0..lines).step_by(at_once) {
             let count = (lines - first).min(at_once);
             self.lines.begin(count, pixels);
-            let source = Source { values: Values::Reals(values), pixels, used }.below(first);
+            let source = Source { values: Values::Floats(values), pixels, used }.below(first);
             self.lines.code(simd, self.coding, source, 0..count, None, totals);
             self.lines.groups_of_each(count, &mut self.sums.groups[..pixels]);
             self.lines.add_each(simd, self.coding.encoder, count, &mut self.pending[..pixels]);
@@ -367,10 +367,10 @@ fn at_once(pixels: usize) -> usize {
 
 /// Where even and odd pixels are added.
 #[inline(always)]
-fn halves(pending: &mut [LaneSums], [even, odd]: [usize; 2]) -> Halves<'_> {
+fn parity_sums(pending: &mut [LaneSums], [even, odd]: [usize; 2]) -> ParitySums<'_> {
     if even == odd {
-        return Halves { even: &mut pending[even], odd: None };
+        return ParitySums { even: &mut pending[even], odd: None };
     }
     let [even, odd] = pending.get_disjoint_mut([even, odd]).expect("two places");
-    Halves { even, odd: Some(odd) }
+    ParitySums { even, odd: Some(odd) }
 }

@@ -1,11 +1,11 @@
-//! Values that do not lie side by side, gathered for the counting pass.
+//! Gathers values that are not contiguous for the counting pass.
 
 use super::counter::Grouping;
 use super::part::Image;
 use super::source::Strided;
 use crate::kernels::geometry::LANES;
 
-/// All features of an image in the order of `grouping`, filled up to pixels. Returns how many there are.
+/// All features of an image in the order of `grouping`, zero-padded to whole pixels. Returns their number.
 pub(super) fn gather_features(image: &Image<'_>, grouping: Grouping, values: &mut Vec<f32>) -> usize {
     let geometry = image.geometry;
     values.clear();
@@ -24,7 +24,7 @@ pub(super) fn gather_features(image: &Image<'_>, grouping: Grouping, values: &mu
     features
 }
 
-/// All channels of each column of row `y`, filled up to pixels: where they are, or gathered in `values`.
+/// All channels of each column of row `y`, zero-padded to whole pixels: in place, or gathered in `values`.
 pub(super) fn steps_of<'a>(image: &Image<'a>, y: usize, values: &'a mut Vec<f32>) -> Strided<'a> {
     let Image { x, geometry, image } = *image;
     if geometry.lanes == LANES {

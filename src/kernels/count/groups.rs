@@ -4,10 +4,10 @@ use super::code::MAX_WIDTH;
 use super::lines::PIXELS;
 use super::sums::WidthHistogram;
 
-/// Rows of a table: more than there are widths, so that a width needs no check.
+/// Rows of a table: more than there are widths, so that indexing by a width needs no bounds check.
 const ROWS: usize = 32;
 
-/// Counts of groups by width. Neighbouring groups have columns of their own: no count waits for the one before.
+/// Counts of groups by width. Neighbouring groups have separate counters, so that increments do not depend on each other.
 #[derive(Clone)]
 pub(super) struct GroupCounts {
     of_16: [[u32; PIXELS[2]]; ROWS],
@@ -22,25 +22,25 @@ impl Default for GroupCounts {
 }
 
 impl GroupCounts {
-    /// The count of groups of 16 of such a width, for the `index`-th of sixteen.
+    /// Counter of groups of 16 of this width, for the `index`-th of sixteen pixels.
     #[inline(always)]
     pub(super) fn of_16(&mut self, index: usize, width: u8) -> &mut u32 {
         &mut self.of_16[usize::from(width) % ROWS][index]
     }
 
-    /// The same for groups of 64, for the `index`-th of four.
+    /// Counter of groups of 64, for the `index`-th of four.
     #[inline(always)]
     pub(super) fn of_64(&mut self, index: usize, width: u8) -> &mut u32 {
         &mut self.of_64[usize::from(width) % ROWS][index]
     }
 
-    /// The same for groups of 256.
+    /// Counter of groups of 256.
     #[inline(always)]
     pub(super) fn of_256(&mut self, width: u8) -> &mut u32 {
         &mut self.of_256[usize::from(width) % ROWS]
     }
 
-    /// Every count of the groups of a line of widths of pixels.
+    /// Applies `change` to the counter of each group in a line, given the widths per pixel.
     pub(super) fn of_line(&mut self, widths: [&[u8]; 3], mut change: impl FnMut(&mut u32)) {
         for pixel in 0..widths[0].len() {
             change(self.of_16(pixel % PIXELS[2], widths[0][pixel]));

@@ -1,5 +1,5 @@
-//! What single inputs add to the sums: the functions of the counts that metrics of one input are made of, taken where the input
-//! that a counter sees changes. No count is moved for it.
+//! Sums for each input of a run (image or segment), for metrics with a confidence interval. They are differences of the running
+//! sums, taken where a counter moves on to the next input; no counter is reset for it.
 
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::kernels::geometry::LANES;
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
 
-/// What the values of one input add up to.
+/// Sums over the values of one input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InputSums {
     /// How many there are.
@@ -60,7 +60,7 @@ impl AddAssign for InputSums {
     }
 }
 
-/// What the values of one input add up to over the taps of a layer that read them, times what the weights there add up to.
+/// Sums over the values of one input and the taps of a layer that read them, each times a sum over the weights at that tap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadSums {
     /// nonzero(a).
@@ -69,7 +69,7 @@ pub struct ReadSums {
     pub width: u64,
     /// terms(a).
     pub terms: u64,
-    /// Widths of the groups of 16, 64 and 256 that hold a, for each a.
+    /// Widths of the groups of 16, 64 and 256 that hold a, summed over all a.
     pub groups: [u64; 3],
     /// 1 where such a group is all zero.
     pub zero_groups: [u64; 3],
@@ -91,17 +91,17 @@ pub struct ReadSums {
 const VALUES: usize = InputSums::INTEGERS;
 const READS: usize = 15;
 
-/// What one input adds up to, as integers modulo 2^64 that add: over its values, and over the taps of each reader.
+/// All sums of one input, as integers modulo 2^64: over its values, and over the taps of each reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OneInput(Vec<u64>);
 
 impl OneInput {
-    /// Nothing yet, for `readers` readers.
+    /// Zeros, for `readers` readers.
     pub fn none(readers: usize) -> Self {
         Self(vec![0; VALUES + READS * readers])
     }
 
-    /// Adds what another worker saw of the input.
+    /// Adds what another worker counted of the same input.
     pub fn add(&mut self, other: &Self) {
         self.0.iter_mut().zip(&other.0).for_each(|(own, other)| *own = own.wrapping_add(*other));
     }
@@ -139,7 +139,7 @@ impl OneInput {
     }
 }
 
-/// Of sixteen channels of a class, what the weights that meet them add up to.
+/// For sixteen channels of a class, sums over the weights that multiply them.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 struct LaneWeights {
@@ -147,23 +147,23 @@ struct LaneWeights {
     terms: [u32; LANES],
 }
 
-/// A layer that reads an operand: what a count of each place and channel is worth to it.
+/// A layer that reads an operand: the weight of each class and channel in its sums.
 #[derive(Clone, Debug)]
 pub struct Reader {
     /// Taps that read each class.
     taps: Vec<u64>,
     /// `[class][block]`.
     weights: Vec<LaneWeights>,
-    /// Weights other than zero, `[class][block]`.
+    /// Non-zero weights, `[class][block]`.
     nonzero: Vec<u64>,
 }
 
 impl Reader {
-    /// Of a layer whose taps read `classes` of an operand of `channels` channels; `weight` gives the non-zero weights and the
-    /// terms that meet a channel at a tap (row by row).
+    /// For a layer whose taps read `classes` of an operand of `channels` channels; `weight` returns the number of non-zero
+    /// weights and of terms that multiply a channel at a tap (row-major).
     ///
     /// # Panics
-    /// If a channel meets 2^28 weights: more than any layer has.
+    /// If a channel is multiplied by 2^28 weights or more, which no layer has.
     pub fn new(classes: &[Classes; 2], channels: usize, weight: impl Fn(usize, usize) -> [u64; 2]) -> Self {
         let [rows, columns] = classes;
         let mut reader = Self { taps: Vec::new(), weights: Vec::new(), nonzero: Vec::new() };
@@ -188,28 +188,28 @@ impl Reader {
     }
 }
 
-/// What a counter knows of the inputs of a run, one by one.
+/// What a counter keeps of the inputs of a run, one by one.
 pub(super) struct ByInput {
     readers: Arc<[Reader]>,
-    /// The input that is counted.
+    /// The input that is counted now.
     current: Option<usize>,
-    /// What the lanes that were moved on since added up to.
+    /// Sums of the lanes that have been flushed.
     moved: OneInput,
-    /// What all that was counted added up to when the input changed last.
+    /// All sums at the moment when the input last changed.
     before: OneInput,
-    /// By input of the run.
+    /// Sums of each input of the run.
     kept: Vec<OneInput>,
 }
 
 impl Counter {
-    /// The same, which keeps what each input of a run adds up to for `readers`.
+    /// The same counter, which also keeps the sums of each input of a run for `readers`.
     pub fn by_input(mut self, readers: Arc<[Reader]>) -> Self {
         let none = OneInput::none(readers.len());
         self.inputs = Some(ByInput { readers, current: None, moved: none.clone(), before: none, kept: Vec::new() });
         self
     }
 
-    /// Notes that input `input` of the run is counted from here on.
+    /// Marks that input `input` of the run is counted from here on.
     pub fn begin_input(&mut self, isa: Isa, input: usize) {
         let changes = self.inputs.as_ref().is_some_and(|inputs| inputs.current != Some(input));
         if changes {
@@ -218,7 +218,7 @@ impl Counter {
         }
     }
 
-    /// Notes what the input that was counted last has added.
+    /// Stores the sums of the input that was counted last.
     fn end_input(&mut self, isa: Isa) {
         let Some(mut inputs) = self.inputs.take() else { return };
         if let Some(current) = inputs.current.take() {
@@ -233,14 +233,14 @@ impl Counter {
         self.inputs = Some(inputs);
     }
 
-    /// Moves what was kept of each input of the run, which ends here, to `all` of them.
+    /// Adds the sums of each input of the run, which ends here, to `all`.
     pub fn take_inputs(&mut self, isa: Isa, all: &mut [OneInput]) {
         self.end_input(isa);
         let kept = self.inputs.iter_mut().flat_map(|inputs| inputs.kept.drain(..));
         all.iter_mut().zip(kept).for_each(|(all, kept)| all.add(&kept));
     }
 
-    /// Notes what the lanes add up to before they are moved on.
+    /// Keeps the sums of the lanes before they are flushed.
     pub(super) fn keep_lanes(&mut self, isa: Isa) {
         if let Some(mut inputs) = self.inputs.take() {
             self.add_lanes(isa, &inputs.readers, &mut inputs.moved);
@@ -248,7 +248,7 @@ impl Counter {
         }
     }
 
-    /// What all that was counted adds up to.
+    /// Sums over everything counted so far.
     fn total(&self, isa: Isa, inputs: &ByInput) -> OneInput {
         let mut total = inputs.moved.clone();
         self.add_lanes(isa, &inputs.readers, &mut total);
@@ -280,14 +280,14 @@ impl Counter {
     }
 }
 
-/// Sums of lanes: plain, and as a reader has them.
+/// Sums over lanes: plain, and weighted for a reader.
 struct Lanes<'a> {
     lanes: &'a [LaneSums],
     reader: &'a Reader,
     blocks: usize,
 }
 
-/// Plain loops over sixteen lanes: the compiler makes vectors of them at every level.
+/// Plain loops over sixteen lanes, which the compiler vectorises at every level.
 impl Kernel for Lanes<'_> {
     type Output = ([u64; 3], [u64; 7]);
 
@@ -328,7 +328,7 @@ impl Kernel for Lanes<'_> {
     }
 }
 
-/// Sums of groups as a reader has them.
+/// Sums of groups, weighted for a reader.
 struct Groups<'a> {
     sums: &'a [GroupSums],
     reader: &'a Reader,
@@ -343,7 +343,7 @@ impl Kernel for Groups<'_> {
         let Self { sums, reader, channels } = self;
         let mut read = [0_u64; 8];
         let blocks = channels.div_ceil(LANES).max(1);
-        // What the last block's filling lanes would count too much.
+        // The padding lanes of the last block would be counted too.
         let filling = (blocks * LANES - channels) as u64;
         for ((groups, nonzero), taps) in
             sums.chunks_exact(blocks).zip(reader.nonzero.chunks_exact(blocks)).zip(&reader.taps)

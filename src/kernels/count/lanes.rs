@@ -1,10 +1,10 @@
-//! What a pass learns of the values themselves, lane by lane.
+//! Sums over the values themselves (before quantisation), lane by lane.
 
 use super::code::CodeMap;
 use super::sums::{ValueSums, key};
 use crate::kernels::geometry::LANES;
 
-/// What the values of each lane add up to.
+/// Sums over the values of each lane.
 pub(super) struct LaneTotals {
     pub(super) not_finite: [u32; LANES],
     pub(super) zeros: [u32; LANES],
@@ -22,7 +22,7 @@ impl Default for LaneTotals {
 }
 
 impl LaneTotals {
-    /// Codes one pixel, of which `used` lanes count; the others are zero.
+    /// Quantises one pixel, of which `used` lanes count; the codes of the others are zero.
     #[inline(always)]
     pub(super) fn code(&mut self, map: CodeMap, values: &[f32; LANES], used: usize, codes: &mut [i16; LANES]) {
         *codes = [0; LANES];
@@ -38,8 +38,8 @@ impl LaneTotals {
         }
     }
 
-    /// Notes what a loop of its own has learned of values that all have codes.
-    pub(super) fn see(&mut self, [low, high]: [f32; 2], zeros: u32) {
+    /// Adds the results of a vector loop over finite values in the range of the codes.
+    pub(super) fn add_finite(&mut self, [low, high]: [f32; 2], zeros: u32) {
         self.low[0] = self.low[0].min(low);
         self.high[0] = self.high[0].max(high);
         self.zeros[0] += zeros;

@@ -1,4 +1,4 @@
-//! Lines of pixels as codes, with the widths of their groups, and what both add up to.
+//! Lines (rows of pixels) as codes, the widths of their groups, and sums over both.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -15,27 +15,32 @@ use super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH};
 use crate::kernels::geometry::LANES;
 use crate::kernels::simd::Simd;
 
-/// Pixels (of sixteen values) in a group of 16, 64 and 256.
+/// Pixels (of sixteen channels) in a group of 16, 64 and 256 values.
 pub(super) const PIXELS: [usize; 3] = [1, 4, 16];
-/// Bit of a group's summary that says that a code is negative; magnitudes have 15 bits.
+/// Bit of a group's summary that marks a negative code; magnitudes have 15 bits.
 pub(super) const SIGN: u16 = 0x8000;
 
-/// Pixels whose 16-bit sums cannot overflow: widths are at most 17.
+/// Number of pixels whose 16-bit sums cannot overflow: widths are at most 17.
 pub(super) const LONGEST: usize = u16::MAX as usize / MAX_WIDTH;
 
-/// Codes of an even pixel and the odd one after it, lane by lane.
+/// Codes of an even pixel and the odd one after it, interleaved lane by lane: one 512-bit register.
+///
+/// ```text
+/// lane      0        1      ...     15
+/// i16    [e0 o0]  [e1 o1]   ...  [e15 o15]    e: even pixel, o: odd pixel
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
-pub(super) struct Couple(pub(super) [[i16; 2]; LANES]);
+pub(super) struct PixelPair(pub(super) [[i16; 2]; LANES]);
 
-/// Where even and odd pixels are added: to two places, or both to one.
-pub(super) struct Halves<'a> {
+/// Accumulators of even and odd pixels: two, or one for both.
+pub(super) struct ParitySums<'a> {
     pub(super) even: &'a mut LaneSums,
     pub(super) odd: Option<&'a mut LaneSums>,
 }
 
-impl Halves<'_> {
-    /// Where pixels of this parity are added.
+impl ParitySums<'_> {
+    /// The accumulator for pixels of this parity.
     #[inline(always)]
     pub(super) fn of(&mut self, pixel: usize) -> &mut LaneSums {
         match &mut self.odd {
@@ -45,16 +50,16 @@ impl Halves<'_> {
     }
 }
 
-/// Sums of even and odd pixels, side by side as in a [`Couple`].
-struct CoupleSums([[u16; 2 * LANES]; LANE_SUMS]);
+/// Sums of even and odd pixels, interleaved as in a [`PixelPair`].
+struct PairSums([[u16; 2 * LANES]; LANE_SUMS]);
 
-impl CoupleSums {
-    /// The sum `which` of a lane of the even pixels (`half` 0) or the odd ones.
+impl PairSums {
+    /// Sum `which` of a lane, for the even pixels (`half` 0) or the odd ones.
     fn of(&self, half: usize, which: usize, lane: usize) -> u32 {
         self.0[which][2 * lane + half].into()
     }
 
-    /// Adds those of the even pixels (`half` 0) or of the odd ones.
+    /// Adds the sums of the even pixels (`half` 0) or of the odd ones to `to`.
     #[inline(always)]
     fn add_to(&self, half: usize, to: &mut LaneSums) {
         for which in 0..LANE_SUMS {
@@ -65,64 +70,64 @@ impl CoupleSums {
     }
 }
 
-/// How values become codes, and what is noted of these.
+/// How values are quantised, and what is counted of the codes.
 #[derive(Clone, Copy)]
 pub(super) struct Coding {
     pub(super) map: CodeMap,
-    /// Whose terms are counted; none where neither terms nor codes are.
+    /// Whose terms are counted; `None` if neither terms nor codes are.
     pub(super) encoder: Option<Encoder>,
 }
 
 thread_local! {
-    /// What the counters of a thread use one after another: it stays in the thread's caches.
-    static MEMORY: Cell<Memory> = Cell::default();
+    /// Buffers that the counters of a thread share one after another, so that they stay in its caches.
+    static BUFFERS: Cell<LineBuffers> = Cell::default();
 }
 
-/// What lines are while they are counted.
+/// Buffers for the lines that are being counted.
 #[derive(Default)]
-struct Memory {
-    /// Codes, filling lanes and the odd pixel after the last zero.
-    codes: Vec<Couple>,
+struct LineBuffers {
+    /// Codes; padding lanes and an odd pixel after the last are zero.
+    codes: Vec<PixelPair>,
     /// Width of the group of 16, 64, 256 that holds each pixel.
     widths: [Vec<u8>; 3],
 }
 
-/// Rows of one channel block (or all features of an image, or steps), coded.
+/// Rows of one channel block (or all features of an image, or steps) as codes.
 #[derive(Default)]
 pub(super) struct Lines {
-    /// Pixels of each, and from one to the next: a multiple of the largest group.
+    /// Pixels of a line, and the stride between lines: a multiple of the largest group.
     pixels: usize,
     stride: usize,
-    memory: Memory,
-    /// Groups by width, of all lines since they were last drained.
+    buffers: LineBuffers,
+    /// Groups by width, over all lines since they were last drained.
     pub(super) counts: GroupCounts,
-    /// How often each code was seen, where codes are noted.
+    /// How often each code occurs, if codes are counted.
     pub(super) histogram: CodeHistogram,
 }
 
 impl Lines {
-    /// Takes the thread's memory, which [`Lines::end`] gives back.
+    /// Takes the thread's buffers; [`Lines::end`] returns them.
     pub(super) fn start(&mut self) {
-        self.memory = MEMORY.take();
+        self.buffers = BUFFERS.take();
     }
 
-    /// Gives the thread's memory back.
+    /// Returns the thread's buffers.
     pub(super) fn end(&mut self) {
-        MEMORY.set(std::mem::take(&mut self.memory));
+        BUFFERS.set(std::mem::take(&mut self.buffers));
     }
 
-    /// Forgets what it holds and makes room for `count` lines of `pixels`.
+    /// Makes room for `count` lines of `pixels`; what was there is overwritten.
     pub(super) fn begin(&mut self, count: usize, pixels: usize) {
         self.pixels = pixels;
         self.stride = pixels.next_multiple_of(PIXELS[2]);
         let all = count * self.stride;
-        if self.memory.widths[0].len() < all {
-            self.memory.codes.resize(all / 2, Couple::default());
-            self.memory.widths.iter_mut().for_each(|widths| widths.resize(all, 0));
+        if self.buffers.widths[0].len() < all {
+            self.buffers.codes.resize(all / 2, PixelPair::default());
+            self.buffers.widths.iter_mut().for_each(|widths| widths.resize(all, 0));
         }
     }
 
-    /// Codes `from` to `lines`, and adds its pixels to `sums`, where they are wanted, and counts its codes, where they are noted.
+    /// Quantises `from` to `lines`. Adds its pixels to `sums`, if given, and counts its codes, if there is an encoder.
     #[inline(always)]
     pub(super) fn code<S: Simd>(
         &mut self,
@@ -130,7 +135,7 @@ impl Lines {
         coding: Coding,
         from: Source<'_>,
         lines: Range<usize>,
-        sums: Option<&mut Halves<'_>>,
+        sums: Option<&mut ParitySums<'_>>,
         totals: &mut LaneTotals,
     ) {
         let mut sums = sums;
@@ -139,15 +144,15 @@ impl Lines {
         }
         for (index, line) in lines.enumerate() {
             let from = from.below(index);
-            // What is beyond the codes is in few lines.
+            // Values out of the range of the codes are in few lines.
             if self.code_quickly(s, coding, from, line..line + 1, sums.as_deref_mut(), totals) {
                 continue;
             }
             self.code_line(coding, from, line, totals);
             if let Some(sums) = &mut sums {
-                let couples = line * self.stride / 2..(line * self.stride + self.pixels).div_ceil(2);
-                for couples in couples.clone().step_by(LONGEST).map(|start| start..couples.end.min(start + LONGEST)) {
-                    let added = self.add_couples(coding.encoder, couples);
+                let pairs = line * self.stride / 2..(line * self.stride + self.pixels).div_ceil(2);
+                for pairs in pairs.clone().step_by(LONGEST).map(|start| start..pairs.end.min(start + LONGEST)) {
+                    let added = self.add_pairs(coding.encoder, pairs);
                     added.add_to(0, sums.of(0));
                     added.add_to(1, sums.of(1));
                 }
@@ -155,8 +160,8 @@ impl Lines {
         }
     }
 
-    /// [`Lines::code`] by the vectors of this level; false, and nothing is added, where it has none or a value is beyond the
-    /// codes, NaN or infinite.
+    /// [`Lines::code`] by the vectors of this level. Returns false, and changes no sum, if the level has none or a value is out
+    /// of the range of the codes, NaN or infinite.
     #[inline(always)]
     fn code_quickly<S: Simd>(
         &mut self,
@@ -164,15 +169,15 @@ impl Lines {
         coding: Coding,
         from: Source<'_>,
         lines: Range<usize>,
-        sums: Option<&mut Halves<'_>>,
+        sums: Option<&mut ParitySums<'_>>,
         totals: &mut LaneTotals,
     ) -> bool {
         #[cfg(target_arch = "x86_64")]
         if S::AVX512 {
             let (mut sums, all) = (sums, lines.start * self.stride..lines.end * self.stride);
-            let [first, second, third] = &mut self.memory.widths;
+            let [first, second, third] = &mut self.buffers.widths;
             let to = avx512::Coded {
-                codes: &mut self.memory.codes[all.start / 2..all.end / 2],
+                codes: &mut self.buffers.codes[all.start / 2..all.end / 2],
                 widths: [&mut first[all.clone()], &mut second[all.clone()], &mut third[all]],
                 counts: &mut self.counts,
                 histogram: &mut self.histogram,
@@ -180,7 +185,7 @@ impl Lines {
             // SAFETY: the vector type of this level is only made where the CPU has its features.
             let coded = unsafe { avx512::code(coding, from, lines.len(), to, sums.as_deref_mut(), totals) };
             if let (Some(Encoder::Runs), true, Some(sums)) = (coding.encoder, coded, sums) {
-                // A table, which vectors do not look up.
+                // By table, which the vector loop cannot look up.
                 for (line, pixel) in lines.flat_map(|line| (0..self.pixels).map(move |pixel| (line, pixel))) {
                     for (sum, code) in sums.of(pixel).0[TERMS].iter_mut().zip(self.codes_of(line, pixel)) {
                         *sum += u32::from(Encoder::Runs.terms(code.unsigned_abs()));
@@ -193,35 +198,35 @@ impl Lines {
         false
     }
 
-    /// Codes one line, value by value.
+    /// Quantises one line, value by value.
     #[inline(always)]
     fn code_line(&mut self, coding: Coding, from: Source<'_>, line: usize, totals: &mut LaneTotals) {
-        let mut tally = self.histogram.tally();
+        let mut histogram = self.histogram.writer();
         let mut summaries = [0; PIXELS[2]];
         // Codes of an even pixel and of the odd one after it.
-        let mut couple = [[0; LANES]; 2];
+        let mut pair = [[0; LANES]; 2];
         for index in 0..self.pixels {
             let last = index + 1 == self.pixels;
-            let codes = &mut couple[index % 2];
+            let codes = &mut pair[index % 2];
             let (values, used) = from.pixel(0, index);
             totals.code(coding.map, &values, used, codes);
             if coding.encoder.is_some() {
-                tally.count_blocks((tally.waiting() / BLOCK) as u32);
-                tally.make_room::<LANES>();
-                codes.iter().for_each(|&code| tally.keep(code as u16));
+                histogram.count_blocks((histogram.buffered() / BLOCK) as u32);
+                histogram.make_room::<LANES>();
+                codes.iter().for_each(|&code| histogram.push(code as u16));
             }
             let at = index % PIXELS[2];
             summaries[at] = codes.iter().fold(0, |ored, &code| ored | code.unsigned_abs() | code as u16 & SIGN);
             if index % 2 == 1 || last {
-                let to = &mut self.memory.codes[(line * self.stride + index) / 2].0;
+                let to = &mut self.buffers.codes[(line * self.stride + index) / 2].0;
                 for lane in 0..LANES {
-                    to[lane] = [couple[0][lane], couple[1][lane]];
+                    to[lane] = [pair[0][lane], pair[1][lane]];
                 }
-                couple[1] = [0; LANES];
+                pair[1] = [0; LANES];
             }
             if at + 1 == PIXELS[2] || last {
                 let start = line * self.stride + index - at;
-                for (widths, size) in self.memory.widths.iter_mut().zip(PIXELS) {
+                for (widths, size) in self.buffers.widths.iter_mut().zip(PIXELS) {
                     let groups = summaries[..=at].chunks(size).zip(widths[start..=start + at].chunks_mut(size));
                     groups.for_each(|(group, widths)| {
                         widths.fill(width_of(group.iter().fold(0, |ored, &summary| ored | summary)));
@@ -230,33 +235,33 @@ impl Lines {
             }
         }
         let all = line * self.stride..line * self.stride + self.pixels;
-        self.counts.of_line(self.memory.widths.each_ref().map(|widths| &widths[all.clone()]), |count| *count += 1);
+        self.counts.of_line(self.buffers.widths.each_ref().map(|widths| &widths[all.clone()]), |count| *count += 1);
     }
 
     /// The codes of a pixel.
     fn codes_of(&self, line: usize, pixel: usize) -> impl Iterator<Item = i16> {
-        self.memory.codes[(line * self.stride + pixel) / 2].0.iter().map(move |couple| couple[pixel % 2])
+        self.buffers.codes[(line * self.stride + pixel) / 2].0.iter().map(move |pair| pair[pixel % 2])
     }
 
-    /// Sums of some couples, at most [`LONGEST`].
+    /// Sums over some pairs, at most [`LONGEST`].
     #[inline(always)]
-    fn add_couples(&self, encoder: Option<Encoder>, couples: impl Iterator<Item = usize>) -> CoupleSums {
-        // Chosen once: the loops of each are vectors.
+    fn add_pairs(&self, encoder: Option<Encoder>, pairs: impl Iterator<Item = usize>) -> PairSums {
+        // Matched once, outside the loop: each loop is vectorised.
         match encoder {
-            None => self.add_couples_with(couples, |_| 0),
-            Some(Encoder::Naf) => self.add_couples_with(couples, |m| Encoder::Naf.terms(m)),
-            Some(Encoder::Popcount) => self.add_couples_with(couples, |m| Encoder::Popcount.terms(m)),
-            Some(Encoder::Booth4) => self.add_couples_with(couples, |m| Encoder::Booth4.terms(m)),
-            Some(Encoder::Runs) => self.add_couples_with(couples, |m| Encoder::Runs.terms(m)),
+            None => self.add_pairs_with(pairs, |_| 0),
+            Some(Encoder::Naf) => self.add_pairs_with(pairs, |m| Encoder::Naf.terms(m)),
+            Some(Encoder::Popcount) => self.add_pairs_with(pairs, |m| Encoder::Popcount.terms(m)),
+            Some(Encoder::Booth4) => self.add_pairs_with(pairs, |m| Encoder::Booth4.terms(m)),
+            Some(Encoder::Runs) => self.add_pairs_with(pairs, |m| Encoder::Runs.terms(m)),
         }
     }
 
     #[inline(always)]
-    fn add_couples_with(&self, couples: impl Iterator<Item = usize>, terms: impl Fn(u16) -> u16) -> CoupleSums {
-        let mut sums = CoupleSums([[0; 2 * LANES]; LANE_SUMS]);
-        for couple in couples {
-            let codes = self.memory.codes[couple].0.as_flattened();
-            let widths = [self.memory.widths[0][2 * couple], self.memory.widths[0][2 * couple + 1]].map(u16::from);
+    fn add_pairs_with(&self, pairs: impl Iterator<Item = usize>, terms: impl Fn(u16) -> u16) -> PairSums {
+        let mut sums = PairSums([[0; 2 * LANES]; LANE_SUMS]);
+        for pair in pairs {
+            let codes = self.buffers.codes[pair].0.as_flattened();
+            let widths = [self.buffers.widths[0][2 * pair], self.buffers.widths[0][2 * pair + 1]].map(u16::from);
             let mut groups = [[0; 2]; LANES];
             groups.fill(widths);
             let groups = groups.as_flattened();
@@ -272,7 +277,7 @@ impl Lines {
         sums
     }
 
-    /// Adds some pixels, all even or all odd, of each of some lines to the first of `places`, and takes them out of the second.
+    /// Adds some columns (all even or all odd) of some lines to the first accumulator, and subtracts them from the second.
     #[inline(always)]
     pub(super) fn move_columns<S: Simd>(
         &self,
@@ -282,19 +287,19 @@ impl Lines {
         columns: &[usize],
         [to, from]: [&mut LaneSums; 2],
     ) {
-        // So many that sums of 16 bits hold them.
+        // As many as 16-bit sums hold.
         for columns in columns.chunks(LONGEST / lines.len()) {
             #[cfg(target_arch = "x86_64")]
             if S::AVX512 && encoder != Some(Encoder::Runs) {
                 let all = lines.start * self.stride..lines.end * self.stride;
-                let (codes, widths) = (&self.memory.codes[all.start / 2..all.end / 2], &self.memory.widths[0][all]);
+                let (codes, widths) = (&self.buffers.codes[all.start / 2..all.end / 2], &self.buffers.widths[0][all]);
                 // SAFETY: the vector type of this level is only made where the CPU has its features.
                 unsafe { avx512::move_columns(codes, widths, self.stride, columns, encoder, [to, from]) };
                 continue;
             }
-            let couple = |line: usize, column: usize| (line * self.stride + column) / 2;
-            let couples = lines.clone().flat_map(|line| columns.iter().map(move |&column| couple(line, column)));
-            let added = self.add_couples(encoder, couples);
+            let pair = |line: usize, column: usize| (line * self.stride + column) / 2;
+            let pairs = lines.clone().flat_map(|line| columns.iter().map(move |&column| pair(line, column)));
+            let added = self.add_pairs(encoder, pairs);
             let half = columns[0] % 2;
             for which in 0..LANE_SUMS {
                 for lane in 0..LANES {
@@ -306,39 +311,38 @@ impl Lines {
         }
     }
 
-    /// Adds each pixel of the first `lines` lines, at most [`LONGEST`], to the sums of a place of its own.
+    /// Adds each pixel of the first `lines` lines, at most [`LONGEST`], to the accumulator of its column.
     #[inline(always)]
     pub(super) fn add_each<S: Simd>(&self, _: S, encoder: Option<Encoder>, lines: usize, to: &mut [LaneSums]) {
         #[cfg(target_arch = "x86_64")]
         if S::AVX512 && encoder != Some(Encoder::Runs) {
             let all = lines * self.stride;
-            let (codes, widths) = (&self.memory.codes[..all / 2], &self.memory.widths[0][..all]);
+            let (codes, widths) = (&self.buffers.codes[..all / 2], &self.buffers.widths[0][..all]);
             // SAFETY: the vector type of this level is only made where the CPU has its features.
             return unsafe { avx512::add_each(codes, widths, self.stride, encoder, to) };
         }
-        for (couple, to) in to.chunks_mut(2).enumerate() {
-            let added = self.add_couples(encoder, (0..lines).map(|line| line * self.stride / 2 + couple));
+        for (pair, to) in to.chunks_mut(2).enumerate() {
+            let added = self.add_pairs(encoder, (0..lines).map(|line| line * self.stride / 2 + pair));
             to.iter_mut().enumerate().for_each(|(half, to)| added.add_to(half, to));
         }
     }
 
-    /// Sums of the groups that hold the even and the odd pixels of some lines.
+    /// Sums over the groups that hold the even and the odd pixels of some lines.
     #[inline(always)]
     pub(super) fn groups<S: Simd>(&self, _: S, lines: Range<usize>) -> [GroupSums; 2] {
         let all = lines.start * self.stride..lines.end * self.stride;
         #[cfg(target_arch = "x86_64")]
         if S::AVX512 {
-            let widths = self.memory.widths.each_ref().map(|widths| &widths[all.clone()]);
+            let widths = self.buffers.widths.each_ref().map(|widths| &widths[all.clone()]);
             // SAFETY: the vector type of this level is only made where the CPU has its features.
             return unsafe { avx512::add_widths(widths, self.stride, self.pixels) };
         }
         let mut sums = [GroupSums::default(); 2];
-        for (size, widths) in self.memory.widths.iter().enumerate() {
+        for (size, widths) in self.buffers.widths.iter().enumerate() {
             let (mut width, mut zero) = ([0u32; 2], [0u32; 2]);
             for line in widths[all.clone()].chunks_exact(self.stride) {
-                let (couples, rest) = line[..self.pixels].as_chunks::<2>();
-                for (half, &of) in
-                    couples.iter().flat_map(|couple| couple.iter().enumerate()).chain(rest.iter().enumerate())
+                let (pairs, rest) = line[..self.pixels].as_chunks::<2>();
+                for (half, &of) in pairs.iter().flat_map(|pair| pair.iter().enumerate()).chain(rest.iter().enumerate())
                 {
                     width[half] += u32::from(of);
                     zero[half] += u32::from(of == 0);
@@ -351,11 +355,11 @@ impl Lines {
         sums
     }
 
-    /// Adds the groups that hold each pixel of the first `lines` lines, at most [`LONGEST`], to the sums of a place of its own.
+    /// Adds the groups that hold each pixel of the first `lines` lines, at most [`LONGEST`], to the accumulator of its column.
     #[inline(always)]
     pub(super) fn groups_of_each(&self, lines: usize, to: &mut [GroupSums]) {
         const TOGETHER: usize = PIXELS[2];
-        for (size, widths) in self.memory.widths.iter().enumerate() {
+        for (size, widths) in self.buffers.widths.iter().enumerate() {
             for (first, to) in to.chunks_mut(TOGETHER).enumerate() {
                 let (mut width, mut zero) = ([0u16; TOGETHER], [0u16; TOGETHER]);
                 for line in widths[..lines * self.stride].chunks_exact(self.stride) {
@@ -373,11 +377,11 @@ impl Lines {
         }
     }
 
-    /// Sums of the groups that hold some pixels of each of some lines.
+    /// Sums over the groups that hold some columns of some lines.
     pub(super) fn groups_of_columns(&self, lines: Range<usize>, columns: &[usize]) -> GroupSums {
         let mut sums = GroupSums::default();
         for at in lines.flat_map(|line| columns.iter().map(move |column| line * self.stride + column)) {
-            for (size, widths) in self.memory.widths.iter().enumerate() {
+            for (size, widths) in self.buffers.widths.iter().enumerate() {
                 sums.width[size] += u64::from(widths[at]);
                 sums.zero[size] += u64::from(widths[at] == 0);
             }
@@ -386,7 +390,7 @@ impl Lines {
     }
 }
 
-/// Width of the group that a summary is of.
+/// Width of the group with this summary.
 #[inline(always)]
 pub(super) fn width_of(summary: u16) -> u8 {
     (bits(summary & !SIGN) + (summary >> 15)) as u8

@@ -1,11 +1,11 @@
-//! Operands whose channels lie apart: sixteen columns at a time, so that few channels leave no lanes empty.
+//! Planar operands: sixteen columns at a time, so that few channels leave no lanes empty.
 
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
 use super::code::{CodeMap, Encoder, bits};
 use super::counter::LaneSums;
 use super::groups::GroupCounts;
-use super::histogram::Tally;
+use super::histogram::HistogramWriter;
 use super::lanes::LaneTotals;
 use super::lines::{Coding, PIXELS, SIGN, width_of};
 use super::sums::{GROUP_SIZES, GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH};
@@ -15,23 +15,23 @@ use crate::kernels::simd::Simd;
 /// Sixteen columns of some rows of a block of channels.
 #[derive(Clone, Copy)]
 pub(super) struct Panel<'a> {
-    /// From the first column of the first row of the first channel on.
+    /// Starts at the first column of the first row of the first channel.
     pub(super) x: &'a [f32],
-    /// Floats from row to row and from channel to channel.
+    /// Stride in floats between rows and between channels.
     pub(super) row: usize,
     pub(super) plane: usize,
     pub(super) rows: usize,
     pub(super) channels: usize,
-    /// Of the columns, how many are there.
+    /// Number of columns that exist.
     pub(super) used: usize,
 }
 
-/// What each of sixteen columns adds up to.
+/// Sums over each of sixteen columns.
 pub(super) struct PanelSums {
     channels: usize,
     /// `[channel][sum][column]`.
     pub(super) lanes: [[[u32; LANES]; LANE_SUMS]; LANES],
-    /// Widths of the groups that hold a column, and how many of these are all zero, for each size.
+    /// Widths of the groups that hold a column, and the number of these that are zero, for each group size.
     pub(super) width: [[u32; LANES]; GROUP_SIZES.len()],
     pub(super) zero: [[u32; LANES]; GROUP_SIZES.len()],
 }
@@ -57,7 +57,7 @@ impl PanelSums {
 }
 
 impl<'a> Panel<'a> {
-    /// The columns that are there, a bit each.
+    /// Mask of the columns that exist.
     pub(super) fn mask(&self) -> u16 {
         u16::MAX >> (LANES - self.used)
     }
@@ -68,29 +68,29 @@ impl<'a> Panel<'a> {
         &self.x[channel * self.plane + row * self.row..][..self.used]
     }
 
-    /// Adds the columns up; their groups go to `counts`, their codes, where they are noted, to `tally`.
+    /// Adds the columns up; their groups go to `counts`, their codes, if there is an encoder, to `histogram`.
     #[inline(always)]
     pub(super) fn add_up<S: Simd>(
         self,
         _: S,
         coding: Coding,
         counts: &mut GroupCounts,
-        tally: &mut Tally<'_>,
+        histogram: &mut HistogramWriter<'_>,
         totals: &mut LaneTotals,
     ) -> PanelSums {
         #[cfg(target_arch = "x86_64")]
         if S::AVX512 && coding.encoder != Some(Encoder::Runs) {
             // SAFETY: the vector type of this level is only made where the CPU has its features.
-            if let Some(sums) = unsafe { self.add_up_quickly(coding, counts, tally, totals) } {
+            if let Some(sums) = unsafe { self.add_up_quickly(coding, counts, histogram, totals) } {
                 return sums;
             }
         }
         let Coding { map, encoder } = coding;
-        // Chosen once: the loops of each are vectors.
+        // Matched once, outside the loop: each loop is vectorised.
         match encoder {
             None => self.add_up_with(map, |_| 0, |_| (), counts, totals),
             Some(encoder) => {
-                let note = |code: i16| tally.add(code as u16);
+                let note = |code: i16| histogram.add(code as u16);
                 match encoder {
                     Encoder::Naf => self.add_up_with(map, |m| Encoder::Naf.terms(m), note, counts, totals),
                     Encoder::Popcount => self.add_up_with(map, |m| Encoder::Popcount.terms(m), note, counts, totals),
@@ -101,7 +101,7 @@ impl<'a> Panel<'a> {
         }
     }
 
-    /// [`Panel::add_up`] by vectors; none, and nothing is added, where a value is beyond the codes, NaN or infinite.
+    /// [`Panel::add_up`] by vectors. `None`, with no sum changed, if a value is out of the range of the codes, NaN or infinite.
     ///
     /// # Safety
     /// The CPU must have the features of the AVX-512 level.
@@ -111,7 +111,7 @@ impl<'a> Panel<'a> {
         self,
         coding: Coding,
         counts: &mut GroupCounts,
-        tally: &mut Tally<'_>,
+        histogram: &mut HistogramWriter<'_>,
         totals: &mut LaneTotals,
     ) -> Option<PanelSums> {
         // SAFETY: the caller vouches for the features.
@@ -119,10 +119,10 @@ impl<'a> Panel<'a> {
         if !extremes.into_iter().all(|extreme| coding.map.fits(extreme)) {
             return None;
         }
-        totals.see(extremes, zeros);
+        totals.add_finite(extremes, zeros);
         let mut sums = PanelSums::new(self.channels);
         // SAFETY: as above.
-        unsafe { avx512::add_up(self, coding, counts, tally, &mut sums) };
+        unsafe { avx512::add_up(self, coding, counts, histogram, &mut sums) };
         Some(sums)
     }
 

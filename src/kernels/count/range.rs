@@ -1,4 +1,4 @@
-//! The range of an operand: what calibration learns.
+//! The range of an operand, for calibration.
 
 use crate::kernels::geometry::{Geometry, LANES, Region};
 use crate::kernels::isa::{Isa, Kernel};
@@ -41,7 +41,7 @@ impl Range {
         if self.min > self.max { 0.0 } else { self.min.abs().max(self.max.abs()) }
     }
 
-    /// Widens to `region` of image `image`. False if it holds NaN or infinity.
+    /// Widens to `region` of image `image`. Returns false if it holds NaN or infinity.
     pub fn watch(&mut self, isa: Isa, x: &[f32], geometry: &Geometry, image: usize, region: Region) -> bool {
         let planes = LANES / geometry.lanes;
         let blocks = region.blocks.start * planes..(region.blocks.end * planes).min(geometry.blocks());
@@ -80,14 +80,14 @@ impl LaneRanges {
     /// Widens to the first `used` lanes; NaN is ignored.
     #[inline(always)]
     pub(super) fn add(&mut self, pixel: &[f32; LANES], used: usize) {
-        // Lane by lane: a vector's work.
+        // Lane by lane, so that it is vectorised.
         for lane in 0..used {
             self.min[lane] = if pixel[lane] < self.min[lane] { pixel[lane] } else { self.min[lane] };
             self.max[lane] = if pixel[lane] > self.max[lane] { pixel[lane] } else { self.max[lane] };
         }
     }
 
-    /// The range that holds all.
+    /// The range over all lanes.
     pub(super) fn all(&self) -> Range {
         let lanes = self.min.into_iter().zip(self.max).map(|(min, max)| Range { min, max });
         lanes.fold(Range::default(), |mut all, lane| {

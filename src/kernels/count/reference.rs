@@ -17,7 +17,7 @@ pub fn count_reference(
     [images, c, h, w]: [usize; 4],
     nchw: &[f32],
 ) -> Sums {
-    // Features, and the channels of a step, lie along one row of pixels of sixteen; each is its own channel.
+    // Features, and the channels of a step, are laid out as one row of pixels of sixteen, each pixel with a block of its own.
     let of_image = matches!(grouping, Grouping::Features | Grouping::FeaturesOfPixels);
     let channels = if of_image { c * h * w } else { c };
     let mut sums = Sums::new(Arc::clone(classes), channels, map.codes());
@@ -27,7 +27,7 @@ pub fn count_reference(
         most + u16::from(codes.iter().any(|&v| v < 0))
     };
     for n in 0..images {
-        // A "row" is what groups run along: the columns of a channel block, the features of an image, the channels of a step.
+        // Groups run along a "row": the columns of a channel block, the features of an image, the channels of a step.
         let each = |of_a_row: usize| (0..h).flat_map(|y| (0..of_a_row).map(move |at| (y, at))).collect();
         let rows: Vec<(usize, usize)> = match grouping {
             Grouping::Channels => each(c.div_ceil(LANES)),

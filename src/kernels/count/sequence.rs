@@ -1,11 +1,11 @@
-//! Counts along a sequence: how values change from step to step (METRICS section 7, `temporal`), and over its steps.
+//! Counts along a sequence: how codes change from step to step (METRICS section 7, `temporal`), in buckets of steps.
 
 use super::code::{CodeMap, Encoder};
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
 
-/// Counts of the steps that share a [`bucket`].
+/// Sums over the steps that share a [`bucket`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepSums {
     /// Steps.
@@ -16,9 +16,9 @@ pub struct StepSums {
     pub nonzero: u64,
     /// Terms of the chosen encoder.
     pub terms: u64,
-    /// Values that have one before them: of all steps but a sequence's first.
+    /// Values with a predecessor: those of all steps but a sequence's first.
     pub compared: u64,
-    /// Of these, codes that are those of the step before.
+    /// Of these, codes equal to that of the step before.
     pub equal: u64,
     /// Terms of the differences of the codes.
     pub change_terms: u64,
@@ -37,7 +37,7 @@ impl StepSums {
     }
 }
 
-/// Which steps are counted together: 0, 1, 2 and 3, 4 to 7, 8 to 15 and so on.
+/// Bucket of a step: 0, 1, 2 and 3, 4 to 7, 8 to 15 and so on.
 pub fn bucket(step: u64) -> usize {
     (u64::BITS - step.leading_zeros()) as usize
 }
@@ -47,7 +47,7 @@ pub fn first_step(bucket: usize) -> u64 {
     if bucket == 0 { 0 } else { 1 << (bucket - 1) }
 }
 
-/// One sequence, which may come in segments.
+/// The counter of one sequence, which may come in segments.
 #[derive(Clone, Debug)]
 pub struct Sequence {
     map: CodeMap,
@@ -61,12 +61,12 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// A sequence of which nothing was seen.
+    /// A sequence before its first step.
     pub fn new(map: CodeMap, encoder: Encoder) -> Self {
         Self { map, encoder, last: Vec::new(), steps: 0, sums: Vec::new() }
     }
 
-    /// Another sequence begins; what was counted stays.
+    /// Starts another sequence; the sums stay.
     pub fn begin(&mut self) {
         self.last.clear();
         self.steps = 0;
@@ -77,17 +77,17 @@ impl Sequence {
         isa.run(Pass { sequence: self, x, geometry, image });
     }
 
-    /// Takes out what was counted, by bucket.
+    /// Takes the sums, by bucket.
     pub fn take_sums(&mut self) -> Vec<StepSums> {
         std::mem::take(&mut self.sums)
     }
 
-    /// Codes of the last step, and how many steps there were.
+    /// Codes of the last step, and the number of steps so far.
     pub fn state(&self) -> (Vec<i32>, u64) {
         (self.last.clone(), self.steps)
     }
 
-    /// Goes on from a state.
+    /// Continues from a state.
     pub fn restore(&mut self, last: Vec<i32>, steps: u64) {
         (self.last, self.steps) = (last, steps);
     }

@@ -1,19 +1,19 @@
-//! Where the values of lines come from.
+//! Where the values of lines are read from.
 
 use super::range::{LaneRanges, Range};
-use crate::kernels::cells::Plane;
 use crate::kernels::geometry::LANES;
+use crate::kernels::packed_codes::Plane;
 
-/// Values, sixteen a pixel.
+/// Values, sixteen per pixel.
 #[derive(Clone, Copy)]
 pub(super) enum Values<'a> {
-    /// From the first pixel of the first line on.
-    Reals(Strided<'a>),
+    /// Floats, starting at the first pixel of the first line.
+    Floats(Strided<'a>),
     /// Codes of 0 to 255.
     Bytes(Plane<'a>),
 }
 
-/// Reals, and how many there are from line to line and from pixel to pixel.
+/// Floats, with the strides between lines and between pixels.
 #[derive(Clone, Copy)]
 pub(super) struct Strided<'a> {
     pub(super) x: &'a [f32],
@@ -25,17 +25,17 @@ pub(super) struct Strided<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) values: Values<'a>,
-    /// Pixels of each.
+    /// Pixels of a line.
     pub(super) pixels: usize,
-    /// Of each pixel's lanes, how many count; and of the last one's.
+    /// How many lanes count in each pixel, and in the last one.
     pub(super) used: (usize, usize),
 }
 
 impl Source<'_> {
-    /// The lines from line `line` on.
+    /// The lines from `line` on.
     pub(super) fn below(self, line: usize) -> Self {
         let values = match self.values {
-            Values::Reals(reals) => Values::Reals(Strided { x: &reals.x[line * reals.line..], ..reals }),
+            Values::Floats(floats) => Values::Floats(Strided { x: &floats.x[line * floats.line..], ..floats }),
             Values::Bytes(plane) => Values::Bytes(plane.below(line)),
         };
         Self { values, ..self }
@@ -45,7 +45,7 @@ impl Source<'_> {
     #[inline(always)]
     pub(super) fn pixel(&self, line: usize, index: usize) -> ([f32; LANES], usize) {
         let pixel = match self.values {
-            Values::Reals(Strided { x, line: from_line, pixel }) => {
+            Values::Floats(Strided { x, line: from_line, pixel }) => {
                 *x[line * from_line + index * pixel..].first_chunk().expect("the pixel is there")
             }
             Values::Bytes(plane) => plane.pixel(line, index).map(f32::from),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::kernels::cells::{Cells, Layout};
+use crate::kernels::packed_codes::{Layout, PackedCodes};
 use crate::kernels::{Geometry, Halo, Isa, LANES, Region};
 
 fn value(i: usize, seed: u32) -> f32 {
@@ -15,7 +15,7 @@ fn value(i: usize, seed: u32) -> f32 {
     if mixed & 3 < 2 { 0.0 } else { unit * (2.0f32).powi((mixed >> 2 & 15) as i32 - 12) }
 }
 
-/// What [`Counter`] keeps of the one input that `sums` are of.
+/// What [`Counter`] keeps of a single input with the sums `sums`.
 fn inputs_of(sums: &Sums) -> InputSums {
     let all = |which: usize| (0..sums.channels).map(|c| sums.channel(which, c)).sum();
     let widths = sums.values.group_widths;
@@ -82,7 +82,7 @@ proptest! {
         split in 0usize..9,
     ) {
         let shape = [images, c, h, w];
-        // Codes without a sign meet few negative values, -0.0 among them, or none.
+        // Unsigned codes with few negative values, -0.0 among them, or none.
         let value = |i: usize| match value(i, seed) {
             x if !unsigned => x,
             x if negatives && i % 97 == 5 => -x.abs(),
@@ -106,7 +106,7 @@ proptest! {
         let geometry = geometry.with_halo(Halo { top: 1, bottom: 2, left: 1, right: 0 });
         let mut x = vec![0.0; geometry.len()];
         geometry.pack(&nchw, &mut x);
-        // Two layers that read the operand, of other weights.
+        // Two layers with different weights read the operand.
         let weight = |of: usize| move |channel: usize, tap: usize| [channel * 7 + tap * 3 + of, channel + tap * of].map(|w| (w % 11) as u64);
         let readers: Arc<[Reader]> = [1, 2].map(|of| Reader::new(&classes, channels, weight(of))).into();
         let alone = |image: usize| {
@@ -126,7 +126,7 @@ proptest! {
                 for blocks in [0..split.min(blocks), split.min(blocks)..blocks] {
                     let part = Region { rows: cut..h, blocks };
                     if seed % 2 == 1 {
-                        // As if the lanes were nearly full.
+                        // As if the 32-bit lanes were nearly full.
                         counters[1].room = 0;
                     }
                     prop_assert!(counters[1].count(isa, &x, &geometry, image, part, 0));
@@ -141,9 +141,9 @@ proptest! {
             }
             let [mut got, other] = counters.map(Counter::into_sums);
             got.merge(&other);
-            // Where the cut leaves no first row to the first counter, features are counted by the second.
+            // If the cut leaves no first row to the first counter, the second counts the features.
             prop_assert_eq!(&got, &want, "{}", isa.name());
-            // Without terms and codes the rest is the same.
+            // Without terms and codes, the rest is the same.
             let mut values = Counter::new(map, None, grouping, Arc::clone(&classes), channels);
             prop_assert!((0..images).all(|image| values.count(isa, &x, &geometry, image, geometry.rows(0..h), 0)));
             got.values.codes.clear();
@@ -159,7 +159,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn bytes_are_counted_as_the_reals_they_stand_for(
+    fn bytes_are_counted_as_the_floats_they_stand_for(
         (c, h, w) in (1usize..40, 1usize..9, 1usize..40),
         (stride, dilation, before, taps) in (1usize..5, 1usize..4, 0usize..4, 1usize..5),
         (apart, left, by_pixel) in (0u32..2, 0usize..3, any::<bool>()),
@@ -182,7 +182,7 @@ proptest! {
             let cell = layout.at(row, channel / LANES, left + column) + channel % LANES / 4;
             cells[cell] |= i32::from(code) << (channel % 4 * 8);
         }
-        let cells = Cells::new(&cells, layout, [c, h, w]);
+        let cells = PackedCodes::new(&cells, layout, [c, h, w]);
         let geometry = Geometry::blocked(1, c, h, w);
         let mut x = vec![0.0; geometry.len()];
         geometry.pack(&codes.iter().map(|&code| f32::from(code)).collect::<Vec<_>>(), &mut x);
@@ -194,10 +194,10 @@ proptest! {
         for isa in Isa::available() {
             let [mut reals, mut bytes] =
                 [(); 2].map(|()| Counter::new(map, encoder, Grouping::Channels, Arc::clone(&classes), c));
-            // Twice: what is left of the first is not seen by the second.
+            // Twice: no state of the first run is left for the second.
             for _ in 0..2 {
                 prop_assert!(reals.count(isa, &x, &geometry, 0, geometry.rows(0..h), first));
-                bytes.count_cells(isa, cells, first);
+                bytes.count_packed(isa, cells, first);
             }
             prop_assert_eq!(bytes.into_sums(), reals.into_sums(), "{}", isa.name());
         }
@@ -205,12 +205,12 @@ proptest! {
 }
 
 #[test]
-fn steps_beyond_those_that_are_coded_together_are_counted() {
+fn steps_beyond_one_chunk_are_counted() {
     let shape = [2, 700, 1, 60];
     let [images, c, h, w] = shape;
     let mut nchw: Vec<f32> = (0..images * c * h * w).map(|i| value(i, 7)).collect();
     let map = CodeMap { scale: 3000.0, lo: -32767, hi: 32767 };
-    // Beyond the codes, in the last steps of the second image.
+    // Out of the range of the codes, in the last steps of the second image.
     nchw[images * c * w - 3] = 100.0;
     let classes = Arc::new([Classes::single(), Classes::single()]);
     let halo = Halo { top: 0, bottom: 1, left: 2, right: 1 };

@@ -7,7 +7,7 @@ use crate::kernels::simd::Simd;
 
 const GROUP: usize = GROUP_SIZES[0];
 
-/// Sums over filters that meet the same input channels.
+/// Sums over the filters that read the same input channels.
 pub struct FilterSums {
     map: CodeMap,
     encoder: Encoder,
@@ -22,14 +22,14 @@ pub struct FilterSums {
     pub g16: Vec<u32>,
     /// Groups of 16 channels that are all zero, `[channel / 16][tap]`.
     pub g16_zero: Vec<u32>,
-    /// Of the filter added last, `[channel][tap]`.
+    /// Codes of the filter added last, `[channel][tap]`.
     codes: Vec<i16>,
-    /// Of the filter added last, what its groups' magnitudes and codes have in any bit, `[channel / 16][tap]`.
+    /// Or of the magnitudes and of the codes of each group of the filter added last, `[channel / 16][tap]`.
     any: Vec<(u16, i16)>,
 }
 
 impl FilterSums {
-    /// Of no filter yet, for filters of `channels` input channels and `taps` taps.
+    /// Sums before the first filter, for filters of `channels` input channels and `taps` taps.
     pub fn new(channels: usize, taps: usize, map: CodeMap, encoder: Encoder) -> Self {
         let (values, groups) = (channels * taps, channels.div_ceil(GROUP) * taps);
         let zeros = |len: usize| vec![0; len];
@@ -47,13 +47,13 @@ impl FilterSums {
         }
     }
 
-    /// Adds `filter`, `[channel][tap]`, here and, but for its groups, to `values`. Returns its non-zero codes.
+    /// Adds `filter`, `[channel][tap]`, here and (all but its groups) to `values`. Returns its number of non-zero codes.
     pub fn add(&mut self, isa: Isa, filter: &[f32], values: &mut ValueSums) -> u64 {
         assert_eq!(filter.len(), self.codes.len(), "one weight a channel and tap");
         isa.run(Add { sums: self, filter, values })
     }
 
-    /// Bits and sign of the groups of 16 of the filter added last, `[channel / 16][tap]`.
+    /// Or'ed magnitudes, and sign, of the groups of 16 of the filter added last, `[channel / 16][tap]`.
     pub fn groups(&self) -> impl Iterator<Item = (u16, bool)> {
         self.any.iter().map(|&(magnitudes, codes)| (bits(magnitudes), codes < 0))
     }
@@ -65,7 +65,7 @@ struct Add<'a> {
     values: &'a mut ValueSums,
 }
 
-/// Plain loops that each do one thing: the compiler makes vectors of them at every level.
+/// Plain loops of one statement each, which the compiler vectorises at every level.
 impl Kernel for Add<'_> {
     type Output = u64;
 

@@ -1,4 +1,4 @@
-//! Layers of integers as ONNX defines them: by way of reals in f32, ties to even.
+//! Integer layers as ONNX defines them: through f32, ties to even.
 
 use super::{Codes, window};
 use crate::kernels::exec::Exec;
@@ -8,7 +8,7 @@ use crate::kernels::pixels::{Pixel, PixelOp, Source};
 use crate::kernels::shared::Shared;
 use crate::kernels::simd::Simd;
 
-/// The code of `x * from` in the scale `to`, as ONNX defines it: in f32, ties to even.
+/// Rescaling as ONNX defines it: the code of `x * from` in the scale `to`, in f32, ties to even.
 pub(super) struct Even<'a> {
     pub x: Source<'a>,
     pub scales: (f32, f32),
@@ -23,7 +23,7 @@ impl PixelOp for Even<'_> {
     }
 }
 
-/// The codes of planar reals, planar as well.
+/// Quantises planar floats to planar codes.
 pub(super) fn planes(exec: &Exec<'_>, images: usize, x: Source<'_>, codes: Codes, y: &mut [f32], yg: &Geometry) {
     let xg = x.geometry;
     assert!(xg.lanes == 1 && y.len() >= yg.len() && images <= yg.n.min(xg.n), "planar buffers hold the images");
@@ -68,11 +68,11 @@ impl Kernel for EvenRow<'_> {
 #[inline(always)]
 fn even<S: Simd>(s: S, x: S::V, (low, high): (i32, i32)) -> S::V {
     let codes = s.min(s.max(s.round(x), s.splat(low as f32)), s.splat(high as f32));
-    // Adding zero makes -0 into +0.
+    // Adding zero turns -0 into +0.
     s.add(codes, s.splat(0.0))
 }
 
-/// A sum as ONNX defines it: of the reals that the codes stand for, in f32, ties to even.
+/// A sum as ONNX defines it: of the dequantised terms, in f32, ties to even.
 pub(super) struct EvenAdd<'a> {
     pub a: Source<'a>,
     pub b: Source<'a>,
@@ -92,7 +92,7 @@ impl PixelOp for EvenAdd<'_> {
     #[inline(always)]
     fn row<S: Simd>(&self, s: S, at: Pixel, to: &mut [[f32; LANES]]) -> bool {
         let (Some(a), Some(b)) = (self.a.row(at), self.b.row(at)) else { return false };
-        // Zeros in filling lanes must add up to zero.
+        // Zeros in padding lanes must sum to zero.
         if self.bounds.0 > 0 || self.bounds.1 < 0 {
             return false;
         }
@@ -106,7 +106,7 @@ impl PixelOp for EvenAdd<'_> {
     }
 }
 
-/// A mean in f32 from the exact sum, ties to even.
+/// A mean in f32 of the exact sum, ties to even.
 pub(super) struct EvenMean<'a> {
     pub x: Source<'a>,
     pub multiplier: f32,
@@ -118,10 +118,10 @@ impl PixelOp for EvenMean<'_> {
     fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
         let Geometry { h, w, .. } = *self.x.geometry;
         let sums = window(s, &self.x, at, 0..h, 0..w);
-        let mut reals = [0.0; LANES];
+        let mut floats = [0.0; LANES];
         for i in 0..LANES {
-            reals[i] = sums[i] as f32;
+            floats[i] = sums[i] as f32;
         }
-        even(s, s.mul(s.load(&reals), s.splat(self.multiplier)), self.bounds)
+        even(s, s.mul(s.load(&floats), s.splat(self.multiplier)), self.bounds)
     }
 }

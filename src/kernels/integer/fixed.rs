@@ -1,4 +1,4 @@
-//! Layers of integers to the bit as TFLite's reference kernels compute them.
+//! Integer layers, bit-exact with TFLite's reference kernels.
 
 use super::{Codes, Lane, window};
 use crate::kernels::exec::Exec;
@@ -10,7 +10,7 @@ use crate::kernels::resize::Bilinear;
 use crate::kernels::shared::Shared;
 use crate::kernels::simd::Simd;
 
-/// Codes of reals, ties away from zero.
+/// Quantisation of floats, ties away from zero.
 pub(super) struct Quantize {
     pub scale: f32,
     pub bounds: (i32, i32),
@@ -19,11 +19,11 @@ pub(super) struct Quantize {
 impl Lane for Quantize {
     #[inline(always)]
     fn of(&self, x: f32) -> f32 {
-        /// The largest below a half: what is just below a tie does not become one.
+        /// The largest float below a half, so that a value just below a tie does not become one.
         const HALF: f32 = 0.499_999_97;
         let quotient = x / self.scale;
         let rounded = (quotient.abs() + HALF).trunc().copysign(quotient);
-        // Adding zero makes -0 into +0.
+        // Adding zero turns -0 into +0.
         rounded.max(self.bounds.0 as f32).min(self.bounds.1 as f32) + 0.0
     }
 }
@@ -40,14 +40,14 @@ impl Lane for Rescale {
     }
 }
 
-/// A code, held as a real, without the checks of a cast: below 2^22 its bits are those of the sum's.
+/// A code held as a float, without the checks of a cast: below 2^22, adding [`MAGIC`] leaves its bits in the sum's.
 #[inline(always)]
 pub(in crate::kernels) fn integer(x: f32) -> i32 {
     const MAGIC: f32 = 12_582_912.0;
     (x + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32
 }
 
-/// Bits that terms are shifted up before they meet.
+/// Left shift of the terms before they are added.
 const ADD_SHIFT: u32 = 20;
 
 pub(super) struct Add<'a> {
@@ -59,7 +59,7 @@ pub(super) struct Add<'a> {
 }
 
 impl<'a> Add<'a> {
-    /// Terms of scales `first` and `second`, and a sum of scale `sum`.
+    /// Adds terms of scales `first` and `second` to a sum of scale `sum`.
     pub fn new(a: Source<'a>, b: Source<'a>, (first, second, sum): (f32, f32, f32), bounds: (i32, i32)) -> Self {
         let larger = f64::from(2.0 * first.max(second));
         Self {
@@ -109,12 +109,12 @@ impl PixelOp for Average<'_> {
     }
 }
 
-/// The quotient to the nearest, ties away from zero.
+/// The quotient, rounded to nearest, ties away from zero.
 pub(super) fn rounded(sum: i64, count: i64) -> i64 {
     (if sum > 0 { sum + count / 2 } else { sum - count / 2 }) / count
 }
 
-/// The mean of each channel, `[N, C, 1, 1]`: the sum times a multiplier that divides by the number of pixels.
+/// The mean of each channel, `[N, C, 1, 1]`: the sum times a multiplier that includes the division by the number of pixels.
 pub(super) fn mean(
     exec: &Exec<'_>,
     images: usize,
@@ -188,7 +188,7 @@ pub(super) struct Resize<'a> {
 impl PixelOp for Resize<'_> {
     #[inline(always)]
     fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
-        let [(top, bottom, down), (left, right, across)] = self.tables.place(at.y, at.x);
+        let [(top, bottom, down), (left, right, across)] = self.tables.neighbours(at.y, at.x);
         let zero = self.codes.zero_point as f32;
         let load = |y: usize, x: usize| {
             let mut lanes = [0.0; LANES];

@@ -1,7 +1,7 @@
-//! Layers of 8-bit networks that multiply no weights, to the bit as TFLite's reference kernels or ONNX define them.
+//! Layers without weights in 8-bit networks, bit-exact with TFLite's reference kernels or as ONNX defines them.
 //!
-//! A quantised value is held as the integer `q - zero_point` in an f32: zero is zero, and every kernel that only moves
-//! values serves it as it is.
+//! A quantised value is held as the integer `q - zero_point` in an f32. Zero is then 0.0, and every kernel that only moves
+//! values works on it unchanged.
 
 mod even;
 mod fixed;
@@ -19,10 +19,10 @@ use super::requantize::{Fixed31, Rounding};
 use super::resize::Bilinear;
 use super::simd::Simd;
 
-/// How 8-bit integers stand for reals: `real = scale * (q - zero_point)`.
+/// Quantisation parameters of 8-bit integers: `real = scale * (q - zero_point)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Codes {
-    /// Reals a code.
+    /// The real value of one step of the code.
     pub scale: f32,
     /// The code of zero.
     pub zero_point: i32,
@@ -43,14 +43,14 @@ impl Codes {
     }
 }
 
-/// A kind of layer and its numbers. Values are `q - zero_point` unless said otherwise.
+/// A kind of layer with its parameters. Values are `q - zero_point` unless said otherwise.
 #[derive(Clone, Debug)]
 pub enum Integer {
-    /// Codes of reals; ties go to even by [`Rounding::Float32`], away from zero by the others.
+    /// Quantisation of floats; ties go to even with [`Rounding::Float32`], away from zero with the others.
     Quantize(Codes, Rounding),
-    /// Reals of codes.
+    /// Dequantisation to floats.
     Dequantize(Codes),
-    /// Codes in another scale.
+    /// Requantisation to another scale.
     Rescale {
         /// Scale of the input, and of the result.
         scales: (f32, f32),
@@ -59,7 +59,7 @@ pub enum Integer {
         /// Of the quotient.
         rounding: Rounding,
     },
-    /// Sum of two values of scales of their own.
+    /// Sum of two values with separate scales.
     Add {
         /// Scales of the terms, and of the sum.
         scales: ([f32; 2], f32),
@@ -68,7 +68,7 @@ pub enum Integer {
         /// Of the sum.
         rounding: Rounding,
     },
-    /// Mean of each window, of the codes themselves.
+    /// Mean of each window, over the codes themselves.
     AveragePool {
         /// The windows.
         shape: PoolShape,
@@ -77,7 +77,7 @@ pub enum Integer {
         /// Of the result, cut by the activation.
         bounds: (i32, i32),
     },
-    /// Mean over all pixels, in another scale.
+    /// Mean over all pixels, requantised.
     Mean {
         /// Scale of the input, and of the result.
         scales: (f32, f32),
@@ -95,7 +95,7 @@ pub enum Integer {
     },
     /// Bilinear resize to the rows and columns of the second input.
     Resize {
-        /// As [`Bilinear::new`] has it.
+        /// As in [`Bilinear::new`].
         align_corners: bool,
         /// The input's, and the output's.
         codes: Codes,
@@ -164,12 +164,12 @@ impl Integer {
     }
 }
 
-/// From scale to scale.
+/// Ratio of two scales.
 fn ratio((from, to): (f32, f32)) -> f64 {
     f64::from(from) / f64::from(to)
 }
 
-/// A function of one value. Must be `#[inline(always)]`: closures are not compiled for the level.
+/// A function of one value. Must be `#[inline(always)]`: closures are not compiled for the instruction set.
 trait Lane: Sync {
     fn of(&self, x: f32) -> f32;
 }
@@ -200,7 +200,7 @@ impl<F: Lane> PixelOp for Map<'_, F> {
     }
 }
 
-/// The exact sums of sixteen channels over a window: a row at a time in f32, which holds 2^24 / 255 values.
+/// The exact sums of sixteen channels over a window: row by row in f32, which holds 2^24 / 255 values.
 #[inline(always)]
 fn window<S: Simd>(s: S, x: &Source<'_>, at: Pixel, rows: Range<usize>, columns: Range<usize>) -> [i64; LANES] {
     let mut sums = [0; LANES];

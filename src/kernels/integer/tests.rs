@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::kernels::{Halo, Isa, Pool};
 
-/// What `layer` makes of `inputs` `[1, C, H, W]`, the same on every level.
+/// The output of `layer` for `inputs` `[1, C, H, W]`, the same on every level.
 fn run(layer: &Integer, inputs: &[(Vec<f32>, Geometry)], yg: Geometry) -> Vec<f32> {
     let packed: Vec<Vec<f32>> = inputs
         .iter()
@@ -31,21 +31,21 @@ fn codes(scale: f32, zero_point: i32) -> Codes {
 }
 
 #[test]
-fn ties_of_reals_go_away_from_zero() {
+fn ties_of_floats_go_away_from_zero() {
     let geometry = Geometry::blocked(1, 8, 1, 1);
     let values = vec![0.5, -0.5, 1.5, -2.5, 0.499_999_97, 2.499_999_8, -0.2, 300.0];
     let got = run(&Integer::Quantize(codes(1.0, 100), Rounding::Fixed31), &[(values.clone(), geometry)], geometry);
     assert_eq!(got, [1.0, -1.0, 2.0, -3.0, 0.0, 2.0, 0.0, 155.0]);
     assert!(got[6].is_sign_positive(), "zero has one form");
     let got = run(&Integer::Quantize(codes(1.0, 100), Rounding::Float32), &[(values, geometry)], geometry);
-    assert_eq!(got, [0.0, 0.0, 2.0, -2.0, 0.0, 2.0, 0.0, 155.0], "and to even as ONNX has it");
+    assert_eq!(got, [0.0, 0.0, 2.0, -2.0, 0.0, 2.0, 0.0, 155.0], "and to even in ONNX");
     assert!(got[6].is_sign_positive(), "zero has one form");
 }
 
 #[test]
 fn shares_of_a_softmax_are_256ths() {
     let geometry = Geometry::blocked(1, 3, 1, 2);
-    // Two pixels: equal ones, and one that is far ahead.
+    // Two pixels: with equal channels, and with one channel far above the rest.
     let values = vec![5.0, 200.0, 5.0, -55.0, 5.0, 0.0];
     let to = Codes { scale: 1.0 / 256.0, zero_point: -128, signed: true };
     let got = run(&Integer::Softmax { scale: 0.1, to }, &[(values, geometry)], geometry);
@@ -54,7 +54,7 @@ fn shares_of_a_softmax_are_256ths() {
 
 proptest! {
     #[test]
-    fn sums_means_and_resizes_are_near_their_reals(
+    fn sums_means_and_resizes_are_near_the_exact_results(
         c in 1usize..20, h in 1usize..6, w in 1usize..6, zero in 0i32..256, seed in any::<u32>(),
         rounding in prop_oneof![Just(Rounding::Fixed31), Just(Rounding::Float32)],
     ) {

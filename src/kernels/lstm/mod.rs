@@ -1,4 +1,4 @@
-//! The recurrence of an LSTM: weights packed once, and the steps shared between threads.
+//! The recurrence of an LSTM: weights are packed once; threads share the work of a step.
 
 mod step;
 
@@ -12,10 +12,9 @@ use super::shared::Shared;
 
 /// Input, forget, cell, output.
 const GATES: usize = 4;
-/// Parts of the hidden values whose products are summed apart and added at last: with four gates, enough sums to hide the
-/// latency of one.
+/// Independent partial sums of each product: with four gates, enough to hide the latency of multiply-add.
 const CHAINS: usize = 2;
-/// Multiply-adds of a step from which on it pays to share them between threads.
+/// Multiply-adds in a step above which threads share it.
 const SHARED_STEP: usize = 1 << 18;
 
 /// Parameters of a recurrence, gates i, f, g, o.
@@ -39,7 +38,7 @@ pub struct LstmParams<'a> {
 pub struct PackedLstm {
     hidden: usize,
     outputs: usize,
-    /// `[hidden block][value of the step before][gate][16]`.
+    /// `[hidden block][input of the recurrence][gate][16]`.
     weights: Buffer,
     /// `[hidden block][gate][16]`.
     bias: Buffer,
@@ -60,7 +59,7 @@ impl PackedLstm {
         assert_eq!(projection.map_or(outputs * outputs, <[f32]>::len), outputs * hidden, "projection");
         let (blocks, inputs) = (hidden.div_ceil(LANES), outputs.next_multiple_of(CHAINS));
         let mut weights = Vec::with_capacity(blocks * inputs * GATES * LANES);
-        for (block, k, gate) in places(blocks, inputs) {
+        for (block, k, gate) in weight_indices(blocks, inputs) {
             weights.extend((block * LANES..(block + 1) * LANES).map(|unit| {
                 let inside = unit < hidden && k < outputs;
                 if inside { weight[(gate * hidden + unit) * outputs + k] } else { 0.0 }
@@ -88,12 +87,12 @@ impl PackedLstm {
         self.outputs.div_ceil(LANES)
     }
 
-    /// Where the values that the next step reads start in a state, and the distance from block to block.
+    /// Index in a state of the values that the next step reads, and the stride between blocks.
     fn read_from(&self) -> (usize, usize) {
         if self.projection.is_some() { (self.blocks() * 2 * LANES, LANES) } else { (0, 2 * LANES) }
     }
 
-    /// Floats of the state of one sequence: for each block, sixteen hidden values and their cells; after them, projected
+    /// Floats in the state of one sequence: for each block, sixteen hidden values and sixteen cell values; then the projected
     /// values.
     pub fn state_len(&self) -> usize {
         let projected = if self.projection.is_some() { self.output_blocks() * LANES } else { 0 };
@@ -106,18 +105,19 @@ impl PackedLstm {
         state[start..].chunks(distance).flat_map(|block| &block[..LANES]).copied().take(self.outputs)
     }
 
-    /// The layout of the hidden values of sequences whose outputs are laid out as `y`.
-    pub fn middle_geometry(&self, y: &Geometry) -> Geometry {
+    /// The layout of the hidden values before the projection, for outputs laid out as `y`.
+    pub fn unprojected_geometry(&self, y: &Geometry) -> Geometry {
         Geometry::blocked(y.n, self.hidden, 1, y.w)
     }
 
-    /// Column that step `step` of `steps` reads and writes.
+    /// The column that step `step` of `steps` reads and writes.
     pub fn column(&self, step: usize, steps: usize) -> usize {
         if self.reverse { steps - 1 - step } else { step }
     }
 
-    /// Runs the first `images` sequences of `x` from `states` (one after the other), which become those after the last
-    /// step. No bit depends on how the work is shared. `middle` `[N, H, 1, T]` gets what a projection is of.
+    /// Runs the first `images` sequences of `x` from `states` (one after the other), which are replaced by the states after
+    /// the last step. No bit depends on how the work is shared. `unprojected` `[N, H, 1, T]` receives the hidden values
+    /// before the projection.
     pub fn run(
         &self,
         exec: &Exec<'_>,
@@ -125,27 +125,27 @@ impl PackedLstm {
         x: (&[f32], &Geometry),
         (y, yg): (&mut [f32], &Geometry),
         states: &mut [f32],
-        middle: Option<(&mut [f32], &Geometry)>,
+        unprojected: Option<(&mut [f32], &Geometry)>,
     ) {
         let (data, xg) = x;
         assert!(data.len() >= xg.len() && y.len() >= yg.len(), "buffers hold the sequences");
         assert!(xg.c == GATES * self.hidden && yg.c == self.outputs && xg.w == yg.w, "four gates enter");
         assert!(xg.lanes == LANES && yg.lanes == LANES && states.len() >= images * self.state_len(), "blocked");
         let (y, states) = (Shared::new(y), Shared::new(states));
-        let middle = middle.map(|(buffer, geometry)| {
+        let unprojected = unprojected.map(|(buffer, geometry)| {
             assert!(buffer.len() >= geometry.len() && geometry.c == self.hidden, "a buffer holds the hidden values");
             (Shared::new(buffer), geometry)
         });
-        let middle = middle.as_ref().map(|(buffer, geometry)| (buffer, *geometry));
+        let unprojected = unprojected.as_ref().map(|(buffer, geometry)| (buffer, *geometry));
         let (blocks, threads) = (self.blocks(), exec.pool.threads());
         let large = GATES * self.hidden * self.outputs >= SHARED_STEP;
         let values = self.output_blocks() * LANES;
         let part = |sequences: Range<usize>, blocks: Range<usize>, step: usize| {
             let column = self.column(step, xg.w);
-            Part { lstm: self, data, xg, y: &y, yg, states: &states, middle, sequences, column, blocks }
+            Part { lstm: self, data, xg, y: &y, yg, states: &states, unprojected, sequences, column, blocks }
         };
         if large && self.projection.is_none() && threads > 1 {
-            // The threads share the weights, each so few that some stay in its own cache from step to step.
+            // The threads divide the weights, so that each thread's part can stay in its own cache from step to step.
             let parts = threads.min(blocks);
             let mut read = [vec![0.0; images * values], vec![0.0; images * values]];
             part(0..images, 0..blocks, 0).read(&mut read[0]);
@@ -154,14 +154,14 @@ impl PackedLstm {
                 let after = Shared::new(after);
                 exec.for_each_task(parts, |_, task| {
                     let mine = blocks * task / parts..blocks * (task + 1) / parts;
-                    let back = step % 2 == 1;
-                    exec.isa.run(Step { part: part(0..images, mine, step), before, after: &after, back });
+                    let reversed = step % 2 == 1;
+                    exec.isa.run(Step { part: part(0..images, mine, step), before, after: &after, reversed });
                 });
                 read.swap(0, 1);
             }
             return;
         }
-        // A thread's sequences go through each step together: a block's weights stay in cache from one to the next.
+        // The sequences of a thread go through each step together: the weights of a block stay in cache from one to the next.
         let together = images.div_ceil(threads);
         exec.for_each_task(images.div_ceil(together), |_, task| {
             let sequences = task * together..((task + 1) * together).min(images);
@@ -171,14 +171,14 @@ impl PackedLstm {
                 let [before, after] = &mut read;
                 let after = Shared::new(after);
                 let part = part(sequences.clone(), 0..blocks, step);
-                exec.isa.run(Step { part, before, after: &after, back: step % 2 == 1 });
+                exec.isa.run(Step { part, before, after: &after, reversed: step % 2 == 1 });
                 read.swap(0, 1);
             }
         });
     }
 }
 
-fn places(blocks: usize, inputs: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+fn weight_indices(blocks: usize, inputs: usize) -> impl Iterator<Item = (usize, usize, usize)> {
     (0..blocks * inputs * GATES).map(move |i| (i / (inputs * GATES), i / GATES % inputs, i % GATES))
 }
 

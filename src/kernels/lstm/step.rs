@@ -1,4 +1,4 @@
-//! One step of a recurrence: a product of the hidden values with the weights of all four gates, the gates and the cell in
+//! One step of a recurrence: the product of the hidden values with the weights of all four gates; then gates and cell, in
 //! registers.
 
 use std::ops::Range;
@@ -9,11 +9,11 @@ use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::Kernel;
 use crate::kernels::shared::Shared;
 use crate::kernels::simd::Simd;
-use crate::kernels::tile::{Loop, Reals, SECOND, Walk, prefetch, unrolled};
+use crate::kernels::tile::{Floats, Loop, SECOND, Walk, prefetch, unrolled};
 
-/// The gate that ends in a tanh; the others end in a sigmoid.
+/// The gate with a tanh; the others have a sigmoid.
 const CELL: usize = 2;
-/// Sequences that run together where the registers hold their sums.
+/// Most sequences that run together, if the registers hold their sums.
 const MOST_TOGETHER: usize = 6;
 
 /// Some blocks of hidden values at one step of some sequences.
@@ -24,34 +24,34 @@ pub(super) struct Part<'a> {
     pub(super) y: &'a Shared<'a>,
     pub(super) yg: &'a Geometry,
     pub(super) states: &'a Shared<'a>,
-    pub(super) middle: Option<(&'a Shared<'a>, &'a Geometry)>,
+    pub(super) unprojected: Option<(&'a Shared<'a>, &'a Geometry)>,
     pub(super) sequences: Range<usize>,
     pub(super) column: usize,
     pub(super) blocks: Range<usize>,
 }
 
 impl<'a> Part<'a> {
-    /// The hidden values and cells of a block of a sequence.
+    /// The hidden and cell values of a block of a sequence.
     #[inline(always)]
     fn state(&self, sequence: usize, block: usize) -> &'a mut [f32] {
         let at = sequence * self.lstm.state_len() + block * 2 * LANES;
-        // SAFETY: at one time, each block of each sequence belongs to one part, and a part asks for one after the other.
+        // SAFETY: at any time each block of each sequence belongs to one part, and a part borrows one block after the other.
         unsafe { self.states.slice(at, 2 * LANES) }
     }
 
-    /// Copies what the first step reads, filled up to blocks, one sequence after the other.
+    /// Copies what the first step reads, zero-padded to blocks, one sequence after the other.
     pub(super) fn read(&self, to: &mut [f32]) {
         let (start, distance) = self.lstm.read_from();
         let blocks = self.lstm.output_blocks();
         let places = self.sequences.clone().flat_map(|sequence| (0..blocks).map(move |block| (sequence, block)));
         for ((sequence, block), to) in places.zip(to.chunks_exact_mut(LANES)) {
             let at = sequence * self.lstm.state_len() + start + block * distance;
-            // SAFETY: no part of this sequence is running: they start when this is done.
+            // SAFETY: no part of this sequence is running: the steps start after this.
             to.copy_from_slice(unsafe { self.states.slice(at, LANES) });
         }
     }
 
-    /// Projects the hidden values of all sequences; only where a part has all blocks of them.
+    /// Projects the hidden values of all sequences; only if a part has all their blocks.
     #[inline(always)]
     fn project<S: Simd>(&self, s: S, weights: &[f32], after: &Shared<'_>) {
         let lstm = self.lstm;
@@ -77,9 +77,9 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// Calls what the inputs of `sequence` give to `block` to the second-level cache: each step reads a column of its own.
+    /// Prefetches the input contributions of `sequence` to `block` to the second-level cache: each step reads another column.
     #[inline(always)]
-    fn call(&self, sequence: usize, block: usize) {
+    fn prefetch_input(&self, sequence: usize, block: usize) {
         for gate in 0..GATES {
             let at = self.xg.at(sequence, gate * self.lstm.hidden / LANES + block, 0, self.column);
             prefetch::<_, SECOND>(self.data.as_ptr().wrapping_add(at));
@@ -89,15 +89,15 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// What the inputs of `sequence` give to `gate` of the hidden values of `block`.
+    /// The contribution of the inputs of `sequence` to `gate`, for the hidden values of `block`.
     #[inline(always)]
-    fn given<S: Simd>(&self, s: S, sequence: usize, gate: usize, block: usize) -> S::V {
+    fn input_contribution<S: Simd>(&self, s: S, sequence: usize, gate: usize, block: usize) -> S::V {
         let (hidden, start) = (self.lstm.hidden, gate * self.lstm.hidden % LANES);
         let at = self.xg.at(sequence, gate * hidden / LANES + block, 0, self.column);
         if hidden.is_multiple_of(LANES) {
             return s.load(&self.data[at..]);
         }
-        // The values lie in two blocks of the inputs, where there is a second.
+        // The values are in two blocks of the inputs, if there is a second.
         let mut lanes = [0.0; 2 * LANES];
         lanes[..LANES].copy_from_slice(&self.data[at..at + LANES]);
         let next = at + self.xg.plane_len();
@@ -115,8 +115,8 @@ pub(super) struct Step<'a> {
     pub(super) before: &'a [f32],
     /// What the next step reads, laid out as `before`.
     pub(super) after: &'a Shared<'a>,
-    /// Last block first: every other step starts with the weights that the one before left in cache.
-    pub(super) back: bool,
+    /// Whether to start at the last block, so that every other step starts with the weights that are still in cache.
+    pub(super) reversed: bool,
 }
 
 impl Kernel for Step<'_> {
@@ -124,12 +124,12 @@ impl Kernel for Step<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // Sequences that run together share each weight that is loaded; their groups are as equal as can be.
+        // Sequences that run together share each loaded weight; the groups are as equal as possible.
         let lstm = self.part.lstm;
         let (blocks, most) = (&self.part.blocks, if S::REGISTERS >= 32 { MOST_TOGETHER } else { 1 });
         let groups = self.part.sequences.len().div_ceil(most);
         for i in 0..blocks.len() {
-            let block = if self.back { blocks.end - 1 - i } else { blocks.start + i };
+            let block = if self.reversed { blocks.end - 1 - i } else { blocks.start + i };
             let mut done = 0;
             for left in (1..=groups).rev() {
                 done += match (self.part.sequences.len() - done).div_ceil(left) {
@@ -149,7 +149,7 @@ impl Kernel for Step<'_> {
 }
 
 impl Step<'_> {
-    /// One block of `N` sequences from the `first` of the part's on. Returns N.
+    /// One block for `N` sequences, from the part's `first` on. Returns N.
     #[inline(always)]
     fn block<S: Simd, const N: usize>(&self, s: S, block: usize, first: usize) -> usize {
         let Self { part, before, after, .. } = self;
@@ -157,24 +157,24 @@ impl Step<'_> {
         let (inputs, values) = (lstm.outputs.next_multiple_of(CHAINS), lstm.output_blocks() * LANES);
         let half = inputs / CHAINS;
         let before = &before[first * values..][..N * values];
-        let next = if self.back { block.wrapping_sub(1) } else { block + 1 };
+        let next = if self.reversed { block.wrapping_sub(1) } else { block + 1 };
         if part.blocks.contains(&next) {
             for n in 0..N {
-                part.call(part.sequences.start + first + n, next);
+                part.prefetch_input(part.sequences.start + first + n, next);
             }
         }
-        // No closures: code in them would not be compiled for the level.
+        // No closures: they would not be compiled for the instruction set.
         let mut sums = [[[s.splat(0.0); N]; GATES]; CHAINS];
         for gate in 0..GATES {
             for n in 0..N {
-                sums[0][gate][n] = part.given(s, part.sequences.start + first + n, gate, block);
+                sums[0][gate][n] = part.input_contribution(s, part.sequences.start + first + n, gate, block);
                 sums[1][gate][n] = s.load(&lstm.bias[(block * GATES + gate) * LANES..]);
             }
         }
         let weights = &lstm.weights[block * inputs * GATES * LANES..][..inputs * GATES * LANES];
         let (low, high) = weights.split_at(half * GATES * LANES);
         if N == 1 {
-            // Both chains at a time.
+            // Both partial sums at a time.
             let rows = low.as_chunks::<{ GATES * LANES }>().0.iter().zip(high.as_chunks::<{ GATES * LANES }>().0);
             for ((low, high), (a, b)) in rows.zip(before[..half].iter().zip(&before[half..])) {
                 let (a, b) = (s.splat(*a), s.splat(*b));
@@ -191,9 +191,9 @@ impl Step<'_> {
             unrolled!(chain < CHAINS, {
                 let (from, weights) = (&before[chain * half..], if chain == 0 { low } else { high });
                 debug_assert!(walk.fits(N, GATES, from.len(), weights.len()));
-                // SAFETY: `before` holds the values of N sequences, and the chain its weights for each value.
+                // SAFETY: `before` holds the values of N sequences, and the weights of the chain cover each value.
                 sums[chain] =
-                    unsafe { walk.accumulate::<S, Reals, N, GATES>(s, from.as_ptr(), weights.as_ptr(), sums[chain]) };
+                    unsafe { walk.accumulate::<S, Floats, N, GATES>(s, from.as_ptr(), weights.as_ptr(), sums[chain]) };
             });
         }
         for n in 0..N {
@@ -210,9 +210,9 @@ impl Step<'_> {
             let value = s.mul(o, tanh(s, cell));
             s.store(&mut state[LANES..], cell);
             s.store(state, value);
-            if let Some((middle, geometry)) = part.middle {
+            if let Some((unprojected, geometry)) = part.unprojected {
                 // SAFETY: each block of each sequence belongs to one task.
-                s.store(unsafe { middle.slice(geometry.at(sequence, block, 0, part.column), LANES) }, value);
+                s.store(unsafe { unprojected.slice(geometry.at(sequence, block, 0, part.column), LANES) }, value);
             }
             if lstm.projection.is_none() {
                 // SAFETY: as above.

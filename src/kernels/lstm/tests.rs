@@ -1,4 +1,4 @@
-//! The recurrence against its definition in f64, and against itself however it is shared.
+//! The recurrence against its definition in f64, and against itself with the work shared differently.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! [`Simd`] by AVX-512: one register a vector.
+//! [`Simd`] for AVX-512: one register per vector.
 
 use std::arch::x86_64::*;
 

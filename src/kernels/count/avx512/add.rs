@@ -1,18 +1,18 @@
-//! What codes and widths add up to.
+//! Sums over codes and group widths that are already stored.
 
 use std::arch::x86_64::*;
 
 use super::super::code::Encoder;
 use super::super::counter::LaneSums;
-use super::super::lines::{Couple, LONGEST};
+use super::super::lines::{LONGEST, PixelPair};
 use super::super::sums::{GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH};
 use crate::kernels::geometry::LANES;
 
 /// Bytes of a register.
 const WIDE: usize = 64;
 
-/// Sums of the widths of the even and of the odd pixels of lines of `stride` pixels, of which the first `pixels` count, and
-/// how many of each are zero, for each size of groups.
+/// Sums of group widths over lines of `stride` pixels, of which the first `pixels` count: the even and the odd pixels apart,
+/// for each group size. Also counts the zero widths of each.
 ///
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
@@ -40,8 +40,8 @@ pub(in super::super) unsafe fn add_widths(widths: [&[u8]; 3], stride: usize, pix
     all
 }
 
-/// The registers that `len` widths of lines of `stride` pixels fill: where each begins, and which of its pixels are among the
-/// first `pixels` of their line.
+/// The registers that cover `len` widths of lines of `stride` pixels: the offset of each, and a mask of its pixels that are
+/// among the first `pixels` of their line.
 #[inline(always)]
 fn registers(len: usize, stride: usize, pixels: usize) -> impl Iterator<Item = (usize, u64)> {
     let first = |count: usize| u64::MAX >> (WIDE - count);
@@ -60,39 +60,39 @@ fn registers(len: usize, stride: usize, pixels: usize) -> impl Iterator<Item = (
     })
 }
 
-/// Adds pixels `columns`, all even or all odd, of each line of `stride` pixels to the first of `places`, and takes them out
-/// of the second.
+/// Adds pixels `columns` (all even or all odd) of each line of `stride` pixels to the first of two accumulators, and subtracts
+/// them from the second.
 ///
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
 #[inline(always)]
 pub(in super::super) unsafe fn move_columns(
-    codes: &[Couple],
+    codes: &[PixelPair],
     widths: &[u8],
     stride: usize,
     columns: &[usize],
     encoder: Option<Encoder>,
-    places: [&mut LaneSums; 2],
+    sums: [&mut LaneSums; 2],
 ) {
     // SAFETY: the caller vouches for the features.
     unsafe {
         match encoder {
-            None => add_pixels::<{ NONE }>(codes, widths, stride, columns, places),
-            Some(Encoder::Naf) => add_pixels::<{ NAF }>(codes, widths, stride, columns, places),
-            Some(Encoder::Popcount) => add_pixels::<{ POPCOUNT }>(codes, widths, stride, columns, places),
-            Some(Encoder::Booth4) => add_pixels::<{ BOOTH4 }>(codes, widths, stride, columns, places),
+            None => add_pixels::<{ NONE }>(codes, widths, stride, columns, sums),
+            Some(Encoder::Naf) => add_pixels::<{ NAF }>(codes, widths, stride, columns, sums),
+            Some(Encoder::Popcount) => add_pixels::<{ POPCOUNT }>(codes, widths, stride, columns, sums),
+            Some(Encoder::Booth4) => add_pixels::<{ BOOTH4 }>(codes, widths, stride, columns, sums),
             Some(Encoder::Runs) => unreachable!("a table, which the portable loop looks up"),
         }
     }
 }
 
-/// Adds each pixel of lines of `stride` pixels to the sums of a place of its own.
+/// Adds each pixel of lines of `stride` pixels to the accumulator of its column.
 ///
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
 #[inline(always)]
 pub(in super::super) unsafe fn add_each(
-    codes: &[Couple],
+    codes: &[PixelPair],
     widths: &[u8],
     stride: usize,
     encoder: Option<Encoder>,
@@ -101,23 +101,23 @@ pub(in super::super) unsafe fn add_each(
     // SAFETY: the caller vouches for the features.
     unsafe {
         match encoder {
-            None => add_places::<{ NONE }>(codes, widths, stride, to),
-            Some(Encoder::Naf) => add_places::<{ NAF }>(codes, widths, stride, to),
-            Some(Encoder::Popcount) => add_places::<{ POPCOUNT }>(codes, widths, stride, to),
-            Some(Encoder::Booth4) => add_places::<{ BOOTH4 }>(codes, widths, stride, to),
+            None => add_columns::<{ NONE }>(codes, widths, stride, to),
+            Some(Encoder::Naf) => add_columns::<{ NAF }>(codes, widths, stride, to),
+            Some(Encoder::Popcount) => add_columns::<{ POPCOUNT }>(codes, widths, stride, to),
+            Some(Encoder::Booth4) => add_columns::<{ BOOTH4 }>(codes, widths, stride, to),
             Some(Encoder::Runs) => unreachable!("a table, which the portable loop looks up"),
         }
     }
 }
 
-// The encoders that have loops of their own.
+// Encoders with a loop of their own.
 pub(super) const NAF: u8 = Encoder::Naf as u8;
 pub(super) const POPCOUNT: u8 = Encoder::Popcount as u8;
 pub(super) const BOOTH4: u8 = Encoder::Booth4 as u8;
-/// No terms are counted.
+/// Terms are not counted.
 pub(super) const NONE: u8 = u8::MAX;
 
-/// Terms of thirty-two magnitudes: `Encoder::terms`.
+/// Terms of 32 magnitudes, as `Encoder::terms`.
 #[inline(always)]
 pub(super) unsafe fn terms<const ENCODER: u8>(m: __m512i) -> __m512i {
     // SAFETY: the caller vouches for the features.
@@ -139,14 +139,14 @@ pub(super) unsafe fn terms<const ENCODER: u8>(m: __m512i) -> __m512i {
     }
 }
 
-/// Adds a pair of pixels, the widths of whose groups are given, to 16-bit sums.
+/// Adds a pair of pixels to 16-bit sums, given the widths of their groups of 16.
 #[inline(always)]
 unsafe fn add_pair<const ENCODER: u8>(sums: &mut [__m512i; LANE_SUMS], code: __m512i, [even, odd]: [u8; 2]) {
     // SAFETY: the caller vouches for the features.
     unsafe {
         let m = _mm512_abs_epi16(code);
         let nonzero = _mm512_test_epi16_mask(m, m);
-        // Every bit below the highest set, so that their count is the width.
+        // Sets every bit below the highest set one: the number of ones is then the width.
         let smeared = _mm512_or_si512(m, _mm512_srli_epi16::<1>(m));
         let smeared = _mm512_or_si512(smeared, _mm512_srli_epi16::<2>(smeared));
         let smeared = _mm512_or_si512(smeared, _mm512_srli_epi16::<4>(smeared));
@@ -163,7 +163,7 @@ unsafe fn add_pair<const ENCODER: u8>(sums: &mut [__m512i; LANE_SUMS], code: __m
 /// As [`move_columns`].
 #[inline(always)]
 unsafe fn add_pixels<const ENCODER: u8>(
-    codes: &[Couple],
+    codes: &[PixelPair],
     widths: &[u8],
     stride: usize,
     columns: &[usize],
@@ -171,15 +171,15 @@ unsafe fn add_pixels<const ENCODER: u8>(
 ) {
     let lines = codes.len() * 2 / stride;
     assert!(lines * columns.len() <= LONGEST && columns.iter().all(|&column| column < stride));
-    // SAFETY: the caller vouches for the features; loads are of whole couples.
+    // SAFETY: the caller vouches for the features; loads are of whole pairs.
     unsafe {
         let mut sums = [_mm512_setzero_si512(); LANE_SUMS];
         let shift = _mm_cvtsi32_si128((columns[0] % 2 * 16) as i32);
-        let mut places = (0..lines).flat_map(|line| columns.iter().map(move |column| line * stride + column));
+        let mut positions = (0..lines).flat_map(|line| columns.iter().map(move |column| line * stride + column));
         // Two pixels make a pair.
-        while let Some(first) = places.next() {
+        while let Some(first) = positions.next() {
             let even = _mm512_and_si512(load(codes, first, shift), _mm512_set1_epi32(0xffff));
-            let (both, second) = match places.next() {
+            let (both, second) = match positions.next() {
                 Some(second) => {
                     let odd = _mm512_slli_epi32::<16>(load(codes, second, shift));
                     (_mm512_or_si512(even, odd), widths[second])
@@ -197,24 +197,24 @@ unsafe fn add_pixels<const ENCODER: u8>(
     }
 }
 
-/// The codes of a pixel, in the low halves; `shift` is 16 if it is an odd one.
+/// The codes of one pixel, in the low half of each lane; `shift` is 16 for an odd pixel.
 #[inline(always)]
-unsafe fn load(codes: &[Couple], at: usize, shift: __m128i) -> __m512i {
-    // SAFETY: the caller vouches for the features; the load is of a whole couple.
+unsafe fn load(codes: &[PixelPair], at: usize, shift: __m128i) -> __m512i {
+    // SAFETY: the caller vouches for the features; the load is of a whole pair.
     unsafe { _mm512_srl_epi32(_mm512_loadu_si512(codes[at / 2].0.as_ptr().cast()), shift) }
 }
 
 /// As [`add_each`].
 #[inline(always)]
-unsafe fn add_places<const ENCODER: u8>(codes: &[Couple], widths: &[u8], stride: usize, to: &mut [LaneSums]) {
+unsafe fn add_columns<const ENCODER: u8>(codes: &[PixelPair], widths: &[u8], stride: usize, to: &mut [LaneSums]) {
     let lines = codes.len() * 2 / stride;
     assert!(lines <= LONGEST, "sums of 16 bits hold the lines");
     assert!(to.len() <= stride, "pixels of a line");
-    // SAFETY: the caller vouches for the features; loads are of whole couples.
+    // SAFETY: the caller vouches for the features; loads are of whole pairs.
     unsafe {
-        for (couple, to) in to.chunks_mut(2).enumerate() {
+        for (pair, to) in to.chunks_mut(2).enumerate() {
             let mut sums = [_mm512_setzero_si512(); LANE_SUMS];
-            for at in (0..lines).map(|line| line * stride / 2 + couple) {
+            for at in (0..lines).map(|line| line * stride / 2 + pair) {
                 let code = _mm512_loadu_si512(codes[at].0.as_ptr().cast());
                 add_pair::<ENCODER>(&mut sums, code, [widths[2 * at], widths[2 * at + 1]]);
             }
@@ -227,14 +227,14 @@ unsafe fn add_places<const ENCODER: u8>(codes: &[Couple], widths: &[u8], stride:
     }
 }
 
-/// The even and the odd pixel's 16-bit sums, as 32-bit ones.
+/// Splits 16-bit sums of an even and an odd pixel into 32-bit sums of each.
 #[inline(always)]
 pub(super) unsafe fn split(sums: __m512i) -> [__m512i; 2] {
     // SAFETY: the caller vouches for the features.
     unsafe { [_mm512_and_si512(sums, _mm512_set1_epi32(0xffff)), _mm512_srli_epi32::<16>(sums)] }
 }
 
-/// Adds sixteen sums.
+/// Adds sixteen sums to `to`.
 #[inline(always)]
 pub(super) unsafe fn add_to(to: &mut [u32; LANES], sums: __m512i) {
     // SAFETY: the caller vouches for the features; the array holds sixteen integers.

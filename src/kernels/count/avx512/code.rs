@@ -1,4 +1,4 @@
-//! Codes, the widths of their groups, and what both add up to, sixteen pixels at a time.
+//! Quantises lines to codes and adds up codes and group widths, sixteen pixels at a time.
 
 use std::arch::x86_64::*;
 
@@ -7,26 +7,26 @@ use super::super::counter::LaneSums;
 use super::super::groups::GroupCounts;
 use super::super::histogram::CodeHistogram;
 use super::super::lanes::LaneTotals;
-use super::super::lines::{Coding, Couple, Halves, LONGEST};
+use super::super::lines::{Coding, LONGEST, ParitySums, PixelPair};
 use super::super::source::{Source, Strided, Values};
 use super::add::{BOOTH4, NAF, NONE, POPCOUNT, add_to};
-use super::coder::{BYTES, Coder, NOT_NEGATIVE, REALS};
+use super::coder::{BYTES, Coder, FLOATS, NON_NEGATIVE};
 use super::fold::FOLDED;
 use crate::kernels::geometry::LANES;
 
-/// Where the codes of some lines go.
+/// Where the codes of some lines are written.
 pub(in super::super) struct Coded<'a> {
-    pub(in super::super) codes: &'a mut [Couple],
+    pub(in super::super) codes: &'a mut [PixelPair],
     pub(in super::super) widths: [&'a mut [u8]; 3],
     /// Groups by width.
     pub(in super::super) counts: &'a mut GroupCounts,
-    /// How often each code is seen.
+    /// How often each code occurs.
     pub(in super::super) histogram: &'a mut CodeHistogram,
 }
 
-/// Codes `lines` lines of `from`: the codes and the widths of the groups that hold each pixel go to `to`, where the groups and,
-/// where codes are noted, the non-zero codes are counted; even and odd pixels are added to `sums`. False, and all that is
-/// added up is as it was, if a value is beyond the codes, NaN or infinite.
+/// Quantises `lines` lines of `from`. Writes the codes, and for each pixel the widths of its groups, to `to`; counts the groups
+/// and, with an encoder, the non-zero codes there; adds even and odd pixels to `sums`. Returns false, and changes no sum, if a
+/// value is out of the range of the codes, NaN or infinite.
 ///
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
@@ -36,7 +36,7 @@ pub(in super::super) unsafe fn code(
     from: Source<'_>,
     lines: usize,
     mut to: Coded<'_>,
-    mut sums: Option<&mut Halves<'_>>,
+    mut sums: Option<&mut ParitySums<'_>>,
     totals: &mut LaneTotals,
 ) -> bool {
     // SAFETY: the caller vouches for the features.
@@ -44,26 +44,26 @@ pub(in super::super) unsafe fn code(
         if let Values::Bytes(_) = from.values {
             return code_as::<{ BYTES }>(coding, from, lines, &mut to, sums, totals);
         }
-        // A negative value where the codes have none is rare.
-        if coding.map.lo == 0 && code_as::<{ NOT_NEGATIVE }>(coding, from, lines, &mut to, sums.as_deref_mut(), totals)
+        // A negative value with an unsigned code is rare.
+        if coding.map.lo == 0 && code_as::<{ NON_NEGATIVE }>(coding, from, lines, &mut to, sums.as_deref_mut(), totals)
         {
             return true;
         }
-        code_as::<{ REALS }>(coding, from, lines, &mut to, sums, totals)
+        code_as::<{ FLOATS }>(coding, from, lines, &mut to, sums, totals)
     }
 }
 
-/// As [`code`]; false as well if a value is not of the `KIND`.
+/// As [`code`]; also false if a value is not of the `KIND`.
 #[inline(always)]
 unsafe fn code_as<const KIND: u8>(
     coding: Coding,
     from: Source<'_>,
     lines: usize,
     to: &mut Coded<'_>,
-    sums: Option<&mut Halves<'_>>,
+    sums: Option<&mut ParitySums<'_>>,
     totals: &mut LaneTotals,
 ) -> bool {
-    let unused = &mut Halves { even: &mut LaneSums::default(), odd: None };
+    let unused = &mut ParitySums { even: &mut LaneSums::default(), odd: None };
     // SAFETY: the caller vouches for the features.
     unsafe {
         match (sums, coding.encoder) {
@@ -86,35 +86,35 @@ unsafe fn code_as<const KIND: u8>(
     }
 }
 
-/// As [`code`]; adds to `sums` if `SUMS`, counts codes if `KEEP`. One function for all that call it: it is long.
+/// As [`code`]; adds to `sums` if `SUMS`, counts codes if `KEEP`. Not inlined, because it is long.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bitalg,avx512vbmi2,popcnt")]
 unsafe fn code_lines<const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8>(
     Coding { map, .. }: Coding,
     from: Source<'_>,
     lines: usize,
     to: &mut Coded<'_>,
-    sums: &mut Halves<'_>,
+    sums: &mut ParitySums<'_>,
     totals: &mut LaneTotals,
 ) -> bool {
     let (pixels, stride) = (from.pixels, from.pixels.next_multiple_of(FOLDED));
     assert!(lines > 0 && pixels > 0, "lines of pixels");
     let (x, row) = match from.values {
-        Values::Reals(Strided { x, line, pixel }) => {
+        Values::Floats(Strided { x, line, pixel }) => {
             assert!(x.len() >= (lines - 1) * line + (pixels - 1) * pixel + LANES, "lines of pixels");
             (x.as_ptr().cast::<u8>(), line * size_of::<f32>())
         }
         Values::Bytes(plane) => {
-            let (cells, first) = plane.of(lines, pixels);
-            (cells.as_ptr().wrapping_add(first).cast(), plane.row_len() * size_of::<i32>())
+            let (words, first) = plane.range(lines, pixels);
+            (words.as_ptr().wrapping_add(first).cast(), plane.row_len() * size_of::<i32>())
         }
     };
     assert!(to.codes.len() * 2 >= lines * stride, "room for codes");
     assert!(to.widths.iter().all(|widths| widths.len() >= lines * stride), "room for widths");
-    // SAFETY: the caller vouches for the features; values are read of the pixels that are there (asserted; of bytes by
-    // `Plane::of`), codes and widths are stored up to the next multiple of `FOLDED` pixels; `chunk` makes room in the tally for
-    // all its couples and one more.
+    // SAFETY: the caller vouches for the features; only pixels that exist are read (asserted; of bytes by
+    // `Plane::range`); codes and widths are stored up to the next multiple of `FOLDED` pixels; `chunk` makes room in the
+    // histogram's buffer for all its pairs and one more.
     unsafe {
-        let mut coder = Coder::<KIND, SUMS, KEEP, ENCODER>::new(map.scale, from.values, to.histogram.tally());
+        let mut coder = Coder::<KIND, SUMS, KEEP, ENCODER>::new(map.scale, from.values, to.histogram.writer());
         let counts = &mut *to.counts;
         let [widths_16, widths_64, widths_256] = &mut to.widths;
         let (to_16, to_64, to_256) = (widths_16.as_mut_ptr(), widths_64.as_mut_ptr(), widths_256.as_mut_ptr());
@@ -126,10 +126,10 @@ unsafe fn code_lines<const KIND: u8, const SUMS: bool, const KEEP: bool, const E
             for start in (0..pixels).step_by(FOLDED) {
                 if SUMS && unflushed + FOLDED > 2 * LONGEST {
                     let [even, odd] = &mut added;
-                    coder.flush(&mut Halves { even, odd: Some(odd) });
+                    coder.flush(&mut ParitySums { even, odd: Some(odd) });
                     (unflushed, flushed) = (0, true);
                 }
-                let x = x.add(start / 2 * coder.couple);
+                let x = x.add(start / 2 * coder.pair_stride);
                 let at = line * stride + start;
                 let codes = codes.add(at / 2);
                 let widths = [to_16.add(at), to_64.add(at), to_256.add(at)];
@@ -144,17 +144,17 @@ unsafe fn code_lines<const KIND: u8, const SUMS: bool, const KEEP: bool, const E
                 counts.of_line(widths, |count| *count -= 1);
             }
             if KEEP {
-                coder.tally.count_all();
+                coder.histogram.count_all();
                 drop(coder);
                 for line in to.codes[..lines * stride / 2].chunks_exact(stride / 2) {
-                    // What is beyond the pixels is of other lines.
-                    let codes = line[..pixels.div_ceil(2)].iter().flat_map(|couple| couple.0.as_flattened());
+                    // Pixels beyond the line's end belong to other lines.
+                    let codes = line[..pixels.div_ceil(2)].iter().flat_map(|pair| pair.0.as_flattened());
                     codes.filter(|&&code| code != 0).for_each(|&code| to.histogram.remove(code as u16));
                 }
             }
             return false;
         };
-        totals.see(extremes, zeros);
+        totals.add_finite(extremes, zeros);
         coder.flush(sums);
         if SUMS && flushed {
             for (half, added) in added.iter().enumerate() {

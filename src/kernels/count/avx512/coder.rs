@@ -1,10 +1,10 @@
-//! What codes are made of, couple by couple.
+//! The quantising loop: one pair of pixels at a time, with the sums it keeps in registers.
 
 use std::arch::x86_64::*;
 
 use super::super::groups::GroupCounts;
-use super::super::histogram::{BLOCK, Tally};
-use super::super::lines::{Halves, SIGN};
+use super::super::histogram::{BLOCK, HistogramWriter};
+use super::super::lines::{ParitySums, SIGN};
 use super::super::range::Range;
 use super::super::source::{Source, Strided, Values};
 use super::super::sums::{NONZERO, NONZERO_G16, TERMS, WIDTH};
@@ -13,29 +13,29 @@ use super::fold::{FOLDED, FOUR, fold, join_32};
 use crate::kernels::geometry::{LANES, LINE};
 use crate::kernels::tile::{NEAR, prefetch};
 
-/// How many bytes ahead reals are called to the cache: those of large maps come from memory.
+/// Prefetch distance for floats, in bytes: large maps come from memory.
 const AHEAD: usize = 2048;
-/// Bits of infinity.
+/// Bit pattern of infinity.
 const INFINITE: u32 = 0x7f80_0000;
 
-// Kinds of values that have loops of their own.
-/// Reals of either sign.
-pub(super) const REALS: u8 = 0;
-/// Reals of which none is negative.
-pub(super) const NOT_NEGATIVE: u8 = 1;
+// Kinds of values with a loop of their own.
+/// Floats of either sign.
+pub(super) const FLOATS: u8 = 0;
+/// Floats, none of them negative.
+pub(super) const NON_NEGATIVE: u8 = 1;
 /// Codes of 0 to 255 in bytes.
 pub(super) const BYTES: u8 = 2;
 
-/// What lines add up to while they are coded; sums of 16 bits hold an even and an odd pixel of each lane.
+/// Sums over lines while they are coded. 16-bit sums hold an even and an odd pixel in each lane.
 pub(super) struct Coder<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> {
     scale: __m512,
-    /// Bytes from an even pixel to the next even one, and to the odd one beside it.
-    pub(super) couple: usize,
+    /// Stride in bytes from an even pixel to the next even one, and from an even pixel to the odd one after it.
+    pub(super) pair_stride: usize,
     odd: isize,
-    /// Ones of 32 and of 16 bits, of which the compiler does not know that they are: it would make vectors of masks.
+    /// Vectors of 1 (32-bit and 16-bit), hidden from the compiler, which would turn known ones into mask arithmetic.
     one: __m512i,
     one_16: __m512i,
-    /// Largest pattern of a value as a signed integer, and as an unsigned one: positive and negative values order so.
+    /// Largest bit pattern as a signed and as an unsigned integer: these order positive and negative floats.
     high: __m512i,
     low: __m512i,
     zeros: __m512i,
@@ -43,29 +43,29 @@ pub(super) struct Coder<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, 
     terms: __m512i,
     groups: __m512i,
     negative: __m512i,
-    /// Leading zeros of 32-bit magnitudes of even and odd pixels, and how many of each there were.
+    /// Sum of the leading zeros of 32-bit magnitudes of even and odd pixels, and the number of pairs summed.
     unused: [__m512i; 2],
-    couples: u32,
-    /// Codes that are not zero, where values come as codes.
+    pairs: u32,
+    /// Non-zero codes, where the values are codes already.
     counted: u32,
-    pub(super) tally: Tally<'a>,
+    pub(super) histogram: HistogramWriter<'a>,
 }
 
 impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> Coder<'a, KIND, SUMS, KEEP, ENCODER> {
-    const SIGNED: bool = KIND == REALS;
+    const SIGNED: bool = KIND == FLOATS;
 
     #[inline(always)]
-    pub(super) unsafe fn new(scale: f32, values: Values<'_>, tally: Tally<'a>) -> Self {
-        let (couple, odd) = match values {
-            Values::Bytes(plane) => (plane.couple, plane.odd),
-            Values::Reals(Strided { pixel, .. }) => (2 * pixel, pixel as isize),
+    pub(super) unsafe fn new(scale: f32, values: Values<'_>, histogram: HistogramWriter<'a>) -> Self {
+        let (pair_stride, odd) = match values {
+            Values::Bytes(plane) => (plane.pair_stride, plane.odd),
+            Values::Floats(Strided { pixel, .. }) => (2 * pixel, pixel as isize),
         };
         // SAFETY: the caller vouches for the features.
         unsafe {
             let zero = _mm512_setzero_si512();
             Self {
-                // Reals and cells have four bytes each.
-                couple: couple * 4,
+                // Floats and packed words have four bytes each.
+                pair_stride: pair_stride * 4,
                 odd: odd * 4,
                 scale: _mm512_set1_ps(scale),
                 one: _mm512_set1_epi32(std::hint::black_box(1)),
@@ -78,14 +78,14 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
                 groups: zero,
                 negative: zero,
                 unused: [zero; 2],
-                couples: 0,
+                pairs: 0,
                 counted: 0,
-                tally,
+                histogram,
             }
         }
     }
 
-    /// Up to sixteen pixels. Loops have bodies of four, so that sums are not put off: for what waits there are no registers.
+    /// Up to sixteen pixels, in loops over four: sums are added at once, because no register is left to hold them back.
     #[inline(always)]
     pub(super) unsafe fn chunk(
         &mut self,
@@ -98,30 +98,30 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
         // SAFETY: the caller vouches for the features, the pixels to read and room to store sixteen.
         unsafe {
             let (whole, all) = (pixels / FOUR, pixels.div_ceil(FOUR));
-            // Codes that wait are counted a part beside each four: vectors leave room for scalar work.
-            // A table in place of a division by the fours.
-            let blocks = if KEEP { (self.tally.waiting() / BLOCK) as u32 * [0, 12, 6, 4, 3][all] / 12 } else { 0 };
+            // Some buffered codes are counted beside each four pixels: the vector code leaves room for scalar work.
+            // The table replaces a division by the number of fours.
+            let blocks = if KEEP { (self.histogram.buffered() / BLOCK) as u32 * [0, 12, 6, 4, 3][all] / 12 } else { 0 };
             let zero = _mm512_setzero_si512();
-            // The last of them, which move up.
+            // The last four results, shifted along.
             let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
             for four in 0..whole {
                 (a, b, c) = (b, c, d);
-                let x = x.add(four * FOUR / 2 * self.couple);
+                let x = x.add(four * FOUR / 2 * self.pair_stride);
                 if KIND != BYTES && self.odd == LINE as isize {
                     for line in (0..FOUR * LINE).step_by(LINE) {
                         prefetch::<_, NEAR>(x.wrapping_add(AHEAD + line));
                     }
                 }
-                d = self.four(x, FOUR, to.add(four * FOUR / 2));
+                d = self.code_four(x, FOUR, to.add(four * FOUR / 2));
                 if KEEP {
-                    self.tally.count_blocks(blocks);
+                    self.histogram.count_blocks(blocks);
                 }
             }
             if whole < all {
                 (a, b, c) = (b, c, d);
-                d = self.four(x.add(whole * FOUR / 2 * self.couple), pixels % FOUR, to.add(whole * FOUR / 2));
+                d = self.code_four(x.add(whole * FOUR / 2 * self.pair_stride), pixels % FOUR, to.add(whole * FOUR / 2));
                 if KEEP {
-                    self.tally.count_blocks(blocks);
+                    self.histogram.count_blocks(blocks);
                 }
             }
             for _ in all..FOLDED / FOUR {
@@ -129,14 +129,14 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
             }
             let (groups, signs) = fold([a, b, c, d], widths);
             if KEEP {
-                self.tally.make_room::<{ FOLDED * LANES + 2 * LANES }>();
+                self.histogram.make_room::<{ FOLDED * LANES + 2 * LANES }>();
             }
-            for couple in 0..pixels.div_ceil(2) {
-                self.see(_mm512_loadu_si512(to.add(couple)), *groups.as_ptr().add(couple));
+            for pair in 0..pixels.div_ceil(2) {
+                self.count_nonzero(_mm512_loadu_si512(to.add(pair)), *groups.as_ptr().add(pair));
             }
             if Self::SIGNED && SUMS && signs {
-                for couple in 0..pixels.div_ceil(2) {
-                    let negative = _mm512_srli_epi16::<15>(_mm512_loadu_si512(to.add(couple)));
+                for pair in 0..pixels.div_ceil(2) {
+                    let negative = _mm512_srli_epi16::<15>(_mm512_loadu_si512(to.add(pair)));
                     self.negative = _mm512_add_epi16(self.negative, negative);
                 }
             }
@@ -150,36 +150,36 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
         }
     }
 
-    /// Codes the first `pixels` of four pixels to `to`, and zeros for the rest. Returns the magnitudes with the signs, joined.
+    /// Codes the first `pixels` of four pixels to `to`, and zeros for the rest. Returns magnitudes or'ed with signs, joined.
     #[inline(always)]
-    unsafe fn four(&mut self, x: *const u8, pixels: usize, to: *mut __m512i) -> __m512i {
+    unsafe fn code_four(&mut self, x: *const u8, pixels: usize, to: *mut __m512i) -> __m512i {
         // SAFETY: the caller vouches for the features, the pixels to read and room for four.
         unsafe {
-            let first = self.coded(x, pixels, to);
-            join_32(first, self.coded(x.wrapping_add(self.couple), pixels.saturating_sub(2), to.add(1)))
+            let first = self.code_pair(x, pixels, to);
+            join_32(first, self.code_pair(x.wrapping_add(self.pair_stride), pixels.saturating_sub(2), to.add(1)))
         }
     }
 
-    /// Codes the first `pixels` of a couple to `to`. Returns the magnitudes with the signs.
+    /// Codes the first `pixels` of a pair to `to`. Returns the magnitudes or'ed with the signs.
     #[inline(always)]
-    unsafe fn coded(&mut self, x: *const u8, pixels: usize, to: *mut __m512i) -> __m512i {
+    unsafe fn code_pair(&mut self, x: *const u8, pixels: usize, to: *mut __m512i) -> __m512i {
         // SAFETY: the caller vouches for the features, the pixels to read and room for two.
         unsafe {
             let x = [x, x.wrapping_offset(self.odd)];
             let there: [__mmask16; 2] = [if pixels > 0 { !0 } else { 0 }, if pixels > 1 { !0 } else { 0 }];
             if KIND == BYTES {
                 let even = _mm_maskz_loadu_epi8(there[0], x[0].cast());
-                self.bytes(even, _mm_maskz_loadu_epi8(there[1], x[1].cast()), to)
+                self.code_bytes(even, _mm_maskz_loadu_epi8(there[1], x[1].cast()), to)
             } else {
                 let even = _mm512_maskz_loadu_ps(there[0], x[0].cast());
-                self.reals(even, _mm512_maskz_loadu_ps(there[1], x[1].cast()), to)
+                self.code_floats(even, _mm512_maskz_loadu_ps(there[1], x[1].cast()), to)
             }
         }
     }
 
-    /// Codes a couple of pixels to `to`. Returns the magnitudes with the signs.
+    /// Quantises a pair of float pixels to `to`. Returns the magnitudes or'ed with the signs.
     #[inline(always)]
-    unsafe fn reals(&mut self, a: __m512, b: __m512, to: *mut __m512i) -> __m512i {
+    unsafe fn code_floats(&mut self, a: __m512, b: __m512, to: *mut __m512i) -> __m512i {
         // SAFETY: the caller vouches for the features and for room.
         unsafe {
             let even = _mm512_cvtps_epi32(_mm512_mul_ps(a, self.scale));
@@ -201,9 +201,9 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
         }
     }
 
-    /// As [`Self::reals`], of codes.
+    /// As [`Self::code_floats`], for values that are codes.
     #[inline(always)]
-    unsafe fn bytes(&mut self, even: __m128i, odd: __m128i, to: *mut __m512i) -> __m512i {
+    unsafe fn code_bytes(&mut self, even: __m128i, odd: __m128i, to: *mut __m512i) -> __m512i {
         // SAFETY: the caller vouches for the features and for room.
         unsafe {
             let both = _mm256_set_m128i(_mm_unpackhi_epi8(even, odd), _mm_unpacklo_epi8(even, odd));
@@ -215,7 +215,7 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
         }
     }
 
-    /// Adds the magnitudes of a couple, which come split as well.
+    /// Adds the magnitudes of a pair; `halves` are those of its even and odd pixel, widened to 32 bits.
     #[inline(always)]
     unsafe fn add(&mut self, m: __m512i, halves: [__m512i; 2]) {
         if !SUMS {
@@ -226,17 +226,17 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
             for (unused, m) in self.unused.iter_mut().zip(halves) {
                 *unused = _mm512_add_epi32(*unused, _mm512_lzcnt_epi32(m));
             }
-            self.couples += 1;
+            self.pairs += 1;
             if ENCODER != NONE {
                 self.terms = _mm512_add_epi16(self.terms, terms::<ENCODER>(m));
             }
         }
     }
 
-    /// Adds what the codes of a couple, whose groups have the widths in the halves of `groups`, are.
+    /// Adds the non-zero statistics of a pair; the low and high half of `groups` are the widths of its pixels' groups of 16.
     #[inline(always)]
-    unsafe fn see(&mut self, codes: __m512i, groups: i32) {
-        // SAFETY: the caller vouches for the features and for room in the tally.
+    unsafe fn count_nonzero(&mut self, codes: __m512i, groups: i32) {
+        // SAFETY: the caller vouches for the features and for room in the histogram's buffer.
         unsafe {
             let nonzero = _mm512_test_epi16_mask(codes, codes);
             if KIND == BYTES {
@@ -248,15 +248,15 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
             }
             if KEEP {
                 let kept = _mm512_maskz_compress_epi16(nonzero, codes);
-                _mm512_storeu_si512(self.tally.end().cast(), kept);
-                self.tally.wait(nonzero.count_ones() as usize);
+                _mm512_storeu_si512(self.histogram.end().cast(), kept);
+                self.histogram.advance(nonzero.count_ones() as usize);
             }
         }
     }
 
-    /// Moves the sums on before they can overflow.
+    /// Moves the 16-bit sums to `to` before they can overflow.
     #[inline(always)]
-    pub(super) unsafe fn flush(&mut self, to: &mut Halves<'_>) {
+    pub(super) unsafe fn flush(&mut self, to: &mut ParitySums<'_>) {
         if !SUMS {
             return;
         }
@@ -264,7 +264,7 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
         unsafe {
             let (nonzero, terms, groups) = (split(self.nonzero), split(self.terms), split(self.groups));
             let negative = split(self.negative);
-            let all = _mm512_set1_epi32((self.couples * u32::BITS) as i32);
+            let all = _mm512_set1_epi32((self.pairs * u32::BITS) as i32);
             for half in 0..2 {
                 let width = _mm512_add_epi32(_mm512_sub_epi32(all, self.unused[half]), negative[half]);
                 let to = to.of(half);
@@ -275,12 +275,12 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
             }
             let zero = _mm512_setzero_si512();
             (self.nonzero, self.terms, self.groups, self.negative) = (zero, zero, zero, zero);
-            (self.unused, self.couples) = ([zero; 2], 0);
+            (self.unused, self.pairs) = ([zero; 2], 0);
         }
     }
 
-    /// Smallest and largest value and how many are 0.0, of the `lines` lines `from` that were coded; none if a value is not of
-    /// the kind, NaN or infinite.
+    /// Smallest and largest value and the number of 0.0, over the `lines` lines of `from` that were coded. `None` if a value is
+    /// not of the kind, NaN or infinite.
     #[inline(always)]
     pub(super) unsafe fn found(&self, from: Source<'_>, lines: usize) -> Option<([f32; 2], u32)> {
         let pixels = from.pixels;
@@ -296,7 +296,7 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
             return Some((extremes, zeros));
         }
         let used = ((1u32 << from.used.0) - 1) as __mmask16;
-        // What fills up lanes and couples is zero.
+        // Padding of lanes and pairs is zero, and was counted.
         let filled = lines * ((pixels.next_multiple_of(FOUR) - pixels) * from.used.0 + (from.used.0 - from.used.1));
         // SAFETY: as above.
         let (zeros, low, high) = unsafe {
@@ -309,7 +309,7 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
             return None;
         }
         let extremes = match (negative || zeros > 0, positive || zeros > 0) {
-            // Of values of one sign the patterns tell one extreme alone.
+            // If all values have one sign, the patterns hold only one of the extremes.
             (true, true) => [if negative { f32::from_bits(low) } else { 0.0 }, f32::from_bits(high.max(0) as u32)],
             _ => extremes(from, lines),
         };
@@ -317,7 +317,7 @@ impl<'a, const KIND: u8, const SUMS: bool, const KEEP: bool, const ENCODER: u8> 
     }
 }
 
-/// Smallest and largest value of lines, where vectors did not tell: few have no zero and one sign.
+/// Smallest and largest value of lines where the vector loop found only one: lines without a zero and of one sign are rare.
 fn extremes(from: Source<'_>, lines: usize) -> [f32; 2] {
     let Range { min, max } = from.range(lines);
     [min, max]

@@ -1,16 +1,16 @@
-//! The widths of the groups that sixteen pixels make, folded from what is known of each four.
+//! Group widths of sixteen pixels, reduced from the or'ed magnitudes of each four.
 
 use std::arch::x86_64::*;
 
 use super::super::lines::{PIXELS, SIGN};
 
-/// Pixels whose summaries are folded together: those of the largest group.
+/// Pixels that are reduced together: those of the largest group.
 pub(super) const FOLDED: usize = PIXELS[2];
 /// Pixels that are coded together: those of a group of 64.
 pub(super) const FOUR: usize = PIXELS[1];
 
-/// Stores the widths of the groups of sixteen pixels, whose summaries come joined by fours; returns those of 16 for each couple,
-/// in halves, and whether any code is negative.
+/// Stores the group widths of sixteen pixels, whose summaries (magnitudes or'ed with signs) come joined by fours. Returns the
+/// widths of the groups of 16, a pair of pixels to an integer, and whether any code is negative.
 #[inline(always)]
 pub(super) unsafe fn fold(
     [a, b, c, d]: [__m512i; FOLDED / FOUR],
@@ -18,13 +18,13 @@ pub(super) unsafe fn fold(
 ) -> ([i32; FOLDED / 2], bool) {
     // SAFETY: the caller vouches for the features and for room for sixteen widths of each.
     unsafe {
-        // Each step puts what remains of two registers into one.
+        // Each step merges what is left of two registers into one.
         let (low, high) = (join_64(a, b), join_64(c, d));
         let (even, odd) =
             (_mm512_shuffle_i64x2::<0b10_00_10_00>(low, high), _mm512_shuffle_i64x2::<0b11_01_11_01>(low, high));
         let v = _mm512_or_si512(even, odd);
         let v = _mm512_or_si512(v, _mm512_shuffle_i64x2::<0b10_11_00_01>(v, v));
-        // Pixels 0 to 7 are in the first quarter, the others in the third.
+        // Pixels 0 to 7 are in the first quarter, the rest in the third.
         let in_order = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
         let of_16 = _mm512_maskz_permutexvar_epi16(0x5555_5555, in_order, v);
         let of_64 = _mm512_or_si512(of_16, _mm512_shuffle_epi32::<0b10_11_00_01>(of_16));
@@ -41,21 +41,21 @@ pub(super) unsafe fn fold(
     }
 }
 
-/// Neighbouring pairs of 32 bits of each register or'ed, side by side.
+/// Neighbouring 32-bit elements of each register or'ed in pairs; `a` and `b` interleaved by 64 bits.
 #[inline(always)]
 pub(super) unsafe fn join_32(a: __m512i, b: __m512i) -> __m512i {
     // SAFETY: the caller vouches for the features.
     unsafe { _mm512_or_si512(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b)) }
 }
 
-/// Neighbouring pairs of 64 bits of each register or'ed, side by side.
+/// Neighbouring 64-bit elements of each register or'ed in pairs; `a` and `b` interleaved.
 #[inline(always)]
 unsafe fn join_64(a: __m512i, b: __m512i) -> __m512i {
     // SAFETY: the caller vouches for the features.
     unsafe { _mm512_or_si512(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b)) }
 }
 
-/// Widths of the groups that sixteen summaries are of.
+/// Group widths of sixteen summaries.
 #[inline(always)]
 pub(super) unsafe fn widths_of(summaries: __m512i) -> __m512i {
     // SAFETY: the caller vouches for the features.

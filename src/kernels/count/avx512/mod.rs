@@ -1,4 +1,4 @@
-//! The inner loops of the counting pass in AVX-512, two pixels a register (or sixteen columns); the portable loops are their oracle.
+//! The counting pass in AVX-512: two pixels (or sixteen columns) per register. The portable loops are its oracle.
 
 mod add;
 mod code;

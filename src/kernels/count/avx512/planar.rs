@@ -1,10 +1,10 @@
-//! Sixteen columns of channels that lie apart.
+//! Planar operands: sixteen columns per register.
 
 use std::arch::x86_64::*;
 
 use super::super::code::Encoder;
 use super::super::groups::GroupCounts;
-use super::super::histogram::Tally;
+use super::super::histogram::HistogramWriter;
 use super::super::lines::{Coding, PIXELS, SIGN};
 use super::super::planar::{Panel, PanelSums};
 use super::super::sums::{NONZERO, NONZERO_G16, TERMS, WIDTH};
@@ -12,7 +12,7 @@ use super::add::{BOOTH4, NAF, NONE, POPCOUNT, add_to, terms};
 use super::fold::widths_of;
 use crate::kernels::geometry::LANES;
 
-/// Smallest and largest value of the panel, and how many are 0.0; none where a value is NaN or infinite.
+/// Smallest and largest value of the panel and the number of 0.0; `None` if a value is NaN or infinite.
 ///
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
@@ -35,7 +35,7 @@ pub(in super::super) unsafe fn survey(panel: Panel<'_>) -> Option<([f32; 2], u32
     finite.then(|| ([_mm512_reduce_min_ps(low), _mm512_reduce_max_ps(high)], zeros))
 }
 
-/// Adds up columns whose values are all within the codes.
+/// Adds up columns whose values are all in the range of the codes.
 ///
 /// # Safety
 /// The CPU must have the features of the AVX-512 level.
@@ -44,16 +44,16 @@ pub(in super::super) unsafe fn add_up(
     panel: Panel<'_>,
     Coding { map, encoder }: Coding,
     counts: &mut GroupCounts,
-    tally: &mut Tally<'_>,
+    histogram: &mut HistogramWriter<'_>,
     sums: &mut PanelSums,
 ) {
     // SAFETY: the caller vouches for the features.
     unsafe {
         match encoder {
-            None => add_up_as::<false, { NONE }>(panel, map.scale, counts, tally, sums),
-            Some(Encoder::Naf) => add_up_as::<true, { NAF }>(panel, map.scale, counts, tally, sums),
-            Some(Encoder::Popcount) => add_up_as::<true, { POPCOUNT }>(panel, map.scale, counts, tally, sums),
-            Some(Encoder::Booth4) => add_up_as::<true, { BOOTH4 }>(panel, map.scale, counts, tally, sums),
+            None => add_up_as::<false, { NONE }>(panel, map.scale, counts, histogram, sums),
+            Some(Encoder::Naf) => add_up_as::<true, { NAF }>(panel, map.scale, counts, histogram, sums),
+            Some(Encoder::Popcount) => add_up_as::<true, { POPCOUNT }>(panel, map.scale, counts, histogram, sums),
+            Some(Encoder::Booth4) => add_up_as::<true, { BOOTH4 }>(panel, map.scale, counts, histogram, sums),
             Some(Encoder::Runs) => unreachable!("a table, which the portable loop looks up"),
         }
     }
@@ -65,7 +65,7 @@ unsafe fn add_up_as<const KEEP: bool, const ENCODER: u8>(
     panel: Panel<'_>,
     scale: f32,
     counts: &mut GroupCounts,
-    tally: &mut Tally<'_>,
+    histogram: &mut HistogramWriter<'_>,
     sums: &mut PanelSums,
 ) {
     let there = panel.mask();
@@ -87,7 +87,7 @@ unsafe fn add_up_as<const KEEP: bool, const ENCODER: u8>(
                     let mut each = [0; LANES];
                     _mm256_storeu_si256(each.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(*codes));
                     for &code in &each[..panel.used] {
-                        tally.add(code);
+                        histogram.add(code);
                     }
                 }
             }
@@ -104,7 +104,7 @@ unsafe fn add_up_as<const KEEP: bool, const ENCODER: u8>(
                 groups[size][1] = _mm512_mask_add_epi32(groups[size][1], none, groups[size][1], one);
                 _mm_storeu_si128(each[size].as_mut_ptr().cast(), _mm512_cvtepi32_epi8(widths));
             }
-            // No closures: they would not be inlined.
+            // No closures: they would not be inlined here.
             for column in 0..panel.used {
                 *counts.of_16(column, each[0][column]) += 1;
             }
