@@ -1,4 +1,4 @@
-//! The models that the program carries, and inputs for each; `models/demo/README.md` says what they are.
+//! The models embedded in the program, with inputs for each; see `models/demo/README.md`.
 
 use crate::input::{Cut, Dataset, Degradation, Preprocess, Vocabulary};
 use crate::{Error, Result};
@@ -13,9 +13,9 @@ pub struct Builtin {
 }
 
 enum Inputs {
-    /// Images with labels or maps of classes, a safetensors file.
+    /// Images with labels or class maps: a safetensors file.
     Images(&'static [u8]),
-    /// Clean images, to which noise of so much standard deviation (of 255) is added.
+    /// Clean images, to which noise of this standard deviation (of 255) is added.
     Noisy(&'static [u8], f64),
     Text {
         text: &'static str,
@@ -23,7 +23,7 @@ enum Inputs {
     },
 }
 
-/// All of them, one a class of networks.
+/// All of them, one per kind of network.
 pub static BUILTINS: [Builtin; 4] = [
     Builtin {
         name: "digits",
@@ -55,16 +55,16 @@ pub fn find(name: &str) -> Option<&'static Builtin> {
     BUILTINS.iter().find(|builtin| builtin.name == name)
 }
 
-/// Their names, in words.
+/// Their names, as a list in prose.
 pub fn names() -> String {
     BUILTINS.iter().map(|builtin| builtin.name).collect::<Vec<_>>().join(", ")
 }
 
 impl Builtin {
-    /// Its images, if it reads images.
+    /// Its images, if its input is images.
     ///
     /// # Errors
-    /// None that a released binary can meet.
+    /// None in a released binary.
     pub fn images(&self, preprocess: &Preprocess) -> Option<Result<Dataset>> {
         match self.inputs {
             Inputs::Images(bytes) => Some(Dataset::embedded(bytes, preprocess)),
@@ -76,10 +76,10 @@ impl Builtin {
         }
     }
 
-    /// Its text cut as `cut` says.
+    /// Its text, split as `cut` says.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it reads images.
+    /// [`Error::Invalid`] if its input is images.
     pub fn text(&self, cut: &Cut, preprocess: &Preprocess) -> Result<Dataset> {
         match self.inputs {
             Inputs::Text { text, .. } => Dataset::embedded_text(text, &self.vocabulary()?, cut, preprocess),
@@ -90,7 +90,7 @@ impl Builtin {
     /// Its vocabulary.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it reads images.
+    /// [`Error::Invalid`] if its input is images.
     pub fn vocabulary(&self) -> Result<Vocabulary> {
         match self.inputs {
             Inputs::Text { vocabulary, .. } => Vocabulary::parse("built-in", vocabulary),

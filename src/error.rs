@@ -1,4 +1,4 @@
-//! The one error type of the library: variants by who has to act, each with its mend and its exit code.
+//! The error type of the library: one variant per kind of remedy, each with its hint and its exit code.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub mod exit {
     pub const INTERRUPTED: u8 = 130;
 }
 
-/// What went wrong, told as: the thing, what was got, what was wanted.
+/// What went wrong: the thing, what was found, and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Something asked for does not exist where it was looked for.
@@ -39,7 +39,7 @@ pub enum Error {
     Unavailable {
         /// The hub id and file.
         what: String,
-        /// What stands in the way.
+        /// The obstacle.
         detail: String,
         /// What to do about it.
         hint: String,
@@ -57,10 +57,10 @@ pub enum Error {
     Mismatch {
         /// The weights file.
         file: String,
-        /// One line a parameter: missing, left over, or of the wrong shape.
+        /// One line per parameter: missing, left over, or of the wrong shape.
         problems: Vec<String>,
     },
-    /// Shapes or attributes that cannot be run, told with got and want.
+    /// Shapes or attributes that cannot be run, with found and expected.
     #[error("{what}: {detail}")]
     Shape {
         /// The layer or input.
@@ -116,7 +116,7 @@ impl Error {
         Self::Malformed { file: file.into(), detail: detail.into() }
     }
 
-    /// The same error of a shape, with the input that has it.
+    /// The same error, if it is one of a shape, with the input that caused it.
     pub fn of_input(self, id: &str) -> Self {
         match self {
             Self::Shape { what, detail } => Self::shape(id, format!("{what}: {detail}")),
@@ -134,12 +134,12 @@ impl Error {
         Self::Invalid { what: what.into(), detail: detail.into() }
     }
 
-    /// Something this program does not do, and the nearest thing it does.
+    /// Something this program does not support, and the nearest thing it does.
     pub fn unsupported(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Unsupported { what: what.into(), hint: hint.into() }
     }
 
-    /// How the user can mend it, where there is more to say than the message does.
+    /// How the user can fix it, if there is more to say than the message does.
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::NotFound { hint, .. } | Self::Unavailable { hint, .. } | Self::Unsupported { hint, .. }
@@ -148,7 +148,7 @@ impl Error {
                 Some(hint)
             }
             Self::NotFinite { .. } => {
-                Some("check the weights and the preprocessing; statistics of NaN or infinity mean nothing")
+                Some("check the weights and the preprocessing; statistics of NaN or infinity are meaningless")
             }
             _ => None,
         }

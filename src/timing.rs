@@ -1,10 +1,10 @@
-//! Comparing two ways to do one thing: interleaved rounds, so that what disturbs one disturbs the other.
+//! Comparison of two implementations in interleaved rounds, so that a disturbance affects both.
 
 use std::time::{Duration, Instant};
 
 use crate::Result;
 
-/// Times of two contestants, round by round.
+/// Times of both, round by round.
 #[derive(Clone, Debug, Default)]
 pub struct Comparison {
     /// Time of the first in each round.
@@ -14,7 +14,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Runs both once unmeasured, then `rounds` rounds of both; who goes first alternates.
+    /// Runs both once untimed, then `rounds` rounds of both; the order alternates.
     ///
     /// # Errors
     /// The first error of either.
@@ -55,7 +55,7 @@ fn time(f: &mut impl FnMut() -> Result<()>) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// Lower quartile, median, upper quartile, each interpolated between its neighbours; NaN where there are no values.
+/// Lower quartile, median, upper quartile, each interpolated between neighbours; NaN if there are no values.
 pub fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     [0.25, 0.5, 0.75].map(|q| {

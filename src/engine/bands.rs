@@ -1,5 +1,5 @@
-//! Large images in bands of rows: each band is run with the rows around it that its part of the output depends on, so
-//! that values, counts and memory are those of a small image, and every bit that of the whole one.
+//! Large images in bands of rows. Each band is run with the rows around it that its part of the output depends on, so that
+//! values, counts and memory are those of a small image, and every bit is that of the whole one.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use crate::layers::{Conv, Layer, Padding, Shape};
 use crate::probe::Probe;
 use crate::{Error, Result};
 
-/// Rows of output that a kernel may compute together, for a convolution whose whole output is `output`: bands start at
-/// multiples of them in every layer, so that a row is in the same place of its group in the band as in the whole image.
+/// Rows of output that a kernel may compute together in a tile, for a convolution whose whole output is `output`. In every
+/// layer, bands start at multiples of this, so that a row has the same position in its tile in the band as in the whole
+/// image.
 fn tile(conv: &Conv, output: Shape) -> usize {
     if conv.kernel == (3, 3) { conv.dilation.0 * winograd_tile((output.h, output.w), conv.dilation) } else { 1 }
 }
@@ -23,7 +24,7 @@ pub struct Banded {
     shapes: Vec<Shape>,
     output: Node,
     bands: Vec<Band>,
-    /// One for each height of bands.
+    /// One for each height of band.
     sessions: Vec<Session>,
 }
 
@@ -32,16 +33,16 @@ struct Band {
     rows: Range<usize>,
     session: usize,
     part: Part,
-    /// Rows of the whole output that it gives.
-    gives: Range<usize>,
+    /// Rows of the whole output that it computes.
+    output_rows: Range<usize>,
 }
 
-/// Rows of a value for `.0 / .1` rows of input.
+/// Rows of a value per rows of the input, as a fraction.
 type Scale = (usize, usize);
 
 impl Banded {
-    /// Plans `graph` for images of `input`, one at a time, in bands as high as `options.memory` allows. None where one
-    /// band would do, or where a layer needs all rows at once.
+    /// Plans `graph` for images of `input`, one at a time, in bands as high as `options.memory` allows. `None` if one band
+    /// would do, or if a layer needs all rows at once.
     ///
     /// # Errors
     /// [`Error::Shape`] naming the first layer that cannot take its input.
@@ -51,7 +52,7 @@ impl Banded {
             return Ok(None);
         }
         let Some(scales) = scales(graph) else { return Ok(None) };
-        // A band starts at a whole tile of every layer, also of those that have fewer rows than the input.
+        // A band starts at a whole tile of every layer, including those with fewer rows than the input.
         let tiles = graph.nodes.iter().zip(&shapes).filter_map(|(def, &output)| match &def.layer {
             Layer::Conv(conv) => Some(tile(conv, output)),
             _ => None,
@@ -64,7 +65,7 @@ impl Banded {
             Ok(highest == input.h
                 || Plan::new(graph, Shape { h: highest, ..input }, 1, false)?.bytes() <= options.memory)
         };
-        // The highest step that fits; the lowest is taken where none does.
+        // The highest step that fits; the lowest if none does.
         let (mut low, mut high) = (1, input.h.div_ceil(align));
         while low < high {
             let middle = (low + high).div_ceil(2);
@@ -98,7 +99,7 @@ impl Banded {
         self.sessions.iter().map(|session| session.plan().bytes()).sum()
     }
 
-    /// Runs `images`, `[N, C, H, W]` flat, one after the other: to watchers each is image 0. As [`Session::run`].
+    /// Runs `images`, `[N, C, H, W]` flat, one after the other; for watchers each is image 0. As [`Session::run`].
     ///
     /// # Errors
     /// [`Error::Shape`] if `images` is no whole number of images.
@@ -111,17 +112,17 @@ impl Banded {
         let mut result = vec![0.0; images.len() / input.elements() * output.elements()];
         let answers = result.chunks_mut(output.elements());
         for (image, answer) in images.chunks(input.elements()).zip(answers) {
-            for Band { rows, session, part, gives } in &self.bands {
+            for Band { rows, session, part, output_rows } in &self.bands {
                 let planes = image.chunks(input.h * input.w);
                 let band = planes.flat_map(|plane| &plane[rows.start * input.w..rows.end * input.w]).copied();
                 let band: Vec<f32> = band.collect();
                 let session = &mut self.sessions[*session];
                 let got = session.run_part(&band, probe, part)?;
                 let height = session.plan().shapes[self.output.index()].h;
-                let first = gives.start - part.first[self.output.index()];
+                let first = output_rows.start - part.first[self.output.index()];
                 for (channel, plane) in answer.chunks_mut(output.h * output.w).enumerate() {
-                    let from = &got[(channel * height + first) * output.w..][..gives.len() * output.w];
-                    plane[gives.start * output.w..gives.end * output.w].copy_from_slice(from);
+                    let from = &got[(channel * height + first) * output.w..][..output_rows.len() * output.w];
+                    plane[output_rows.start * output.w..output_rows.end * output.w].copy_from_slice(from);
                 }
             }
         }
@@ -129,7 +130,7 @@ impl Banded {
     }
 }
 
-/// How many rows each value has for those of the input; none where a layer needs all rows, or an unknown number.
+/// Rows of each value per rows of the input; `None` if a layer needs all rows, or an unknown number of them.
 fn scales(graph: &Graph) -> Option<Vec<Scale>> {
     let mut scales: Vec<Scale> = Vec::new();
     for def in &graph.nodes {
@@ -154,7 +155,7 @@ fn scales(graph: &Graph) -> Option<Vec<Scale>> {
     Some(scales)
 }
 
-/// Whether the padding of `conv` does not depend on the rows of its input.
+/// Whether the padding of `conv` does not depend on the number of rows of its input.
 fn padding_is_fixed(conv: &Conv) -> bool {
     matches!(conv.padding, Padding::Explicit(_)) || conv.stride.0 == 1
 }
@@ -177,7 +178,7 @@ fn lcm(a: usize, b: usize) -> usize {
     a / gcd(a, b) * b
 }
 
-/// Bands of `step` rows of input, without what is around them.
+/// Bands of `step` rows of input, without the rows around them.
 struct Layout<'a> {
     winograd: bool,
     graph: &'a Graph,
@@ -192,7 +193,7 @@ impl Layout<'_> {
         self.shapes[0].h.div_ceil(self.step)
     }
 
-    /// Rows of value `node` that belong to `band`: each row to one band.
+    /// Rows of value `node` that belong to `band`; each row belongs to one band.
     fn owned(&self, node: usize, band: usize) -> Range<usize> {
         let (up, down) = self.scales[node];
         let h = self.shapes[node].h;
@@ -200,7 +201,7 @@ impl Layout<'_> {
         border(band)..if band + 1 == self.bands() { h } else { border(band + 1) }
     }
 
-    /// Rows of the input that the rows which belong to `band`, of every value, depend on.
+    /// Rows of the input that the rows of every value in `band` depend on.
     fn needs(&self, band: usize) -> Range<usize> {
         let mut needs: Vec<Range<usize>> = (0..self.shapes.len()).map(|node| self.owned(node, band)).collect();
         for node in self.graph.handles().rev() {
@@ -212,10 +213,10 @@ impl Layout<'_> {
             for &input in &def.inputs {
                 let h = self.shapes[input.index()].h;
                 let first = def.inputs[0] == input;
-                // May reach beyond the tensor on either side.
+                // May reach beyond the tensor at either end.
                 let (from, to) = match &def.layer {
                     Layer::Conv(conv) if first => {
-                        // A row's bits depend on all rows of its tile.
+                        // The bits of a row depend on all rows of its tile.
                         let tile = if self.winograd { tile(conv, self.shapes[node.index()]) } else { 1 };
                         let start = start / tile * tile;
                         let end = end.next_multiple_of(tile).min(self.shapes[node.index()].h);
@@ -230,7 +231,7 @@ impl Layout<'_> {
                         let reach = conv.dilation.0 * (conv.kernel.0 - 1);
                         let top = conv.padding.top;
                         let from = (start + top).saturating_sub(reach) / conv.stride.0;
-                        // What is cut from the end must be there to be cut.
+                        // Rows that are cropped at the end must exist.
                         (from, (end + top + conv.padding.bottom).div_ceil(conv.stride.0) + 1)
                     }
                     Layer::Shuffle(shuffle) if shuffle.up => (start / shuffle.factor, end.div_ceil(shuffle.factor)),
@@ -246,7 +247,7 @@ impl Layout<'_> {
         needs[0].clone()
     }
 
-    /// Rows of the input that each band is run with; all but the last are of one height.
+    /// Rows of the input that each band is run with; all but the last have the same height.
     fn rows(&self) -> Vec<Range<usize>> {
         let h = self.shapes[0].h;
         let starts: Vec<Range<usize>> = (0..self.bands())
@@ -268,7 +269,7 @@ impl Layout<'_> {
         rows.collect()
     }
 
-    /// The band run with `rows`, whose values have the extents `shapes`.
+    /// The band that is run with `rows`, whose values have the extents `shapes`.
     fn band(&self, band: usize, rows: Range<usize>, session: usize, shapes: &[Shape]) -> Band {
         let first: Vec<usize> = self.scales.iter().map(|(up, down)| rows.start * up / down).collect();
         let owned = (0..shapes.len()).map(|node| {
@@ -279,7 +280,7 @@ impl Layout<'_> {
             );
             start - first[node]..end - first[node]
         });
-        let gives = self.owned(self.graph.output().index(), band);
-        Band { rows, session, gives, part: Part { owned: owned.collect(), first } }
+        let output_rows = self.owned(self.graph.output().index(), band);
+        Band { rows, session, output_rows, part: Part { owned: owned.collect(), first } }
     }
 }

@@ -1,4 +1,4 @@
-//! The same graph on candle's operations: any device candle has, and the second implementation of every layer.
+//! The same graph with candle's operations: runs on every candle device, and is a second implementation of every layer.
 
 use std::collections::HashMap;
 
@@ -79,7 +79,7 @@ impl CandleEngine {
                 }
                 if let Some(watch) = probe.and_then(|probe| probe.watch(node)) {
                     let shown = match &def.layer {
-                        // A recurrence reads what it gave at the step before.
+                        // A recurrence reads its own output of the step before.
                         Layer::Lstm(lstm) => before(&y, lstm.reverse).and_then(|hidden| show(&hidden, watch)),
                         _ => show(inputs[0], watch),
                     };
@@ -98,7 +98,7 @@ impl CandleEngine {
         output.flatten_all().and_then(|flat| flat.to_vec1()).map_err(|error| failed("output", error))
     }
 
-    /// Step by step from zeros, over `[N, 4·H, 1, T]`: the outputs, and what a projection is of.
+    /// Step by step from zeros, over `[N, 4·H, 1, T]`: the outputs, and the hidden values before the projection.
     fn recurrence(&self, node: Node, lstm: &Lstm, x: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
         let (n, _, _, steps) = x.dims4()?;
         let x = match self.param(node, "bias") {
@@ -207,7 +207,7 @@ impl CandleEngine {
                 shares.broadcast_div(&shares.sum_keepdim(1)?)
             }
             Layer::Rows => x.permute((0, 3, 1, 2))?.contiguous(),
-            Layer::Integer(_) => unreachable!("graphs of integers are refused"),
+            Layer::Integer(_) => unreachable!("integer graphs are refused"),
             Layer::Fill(value) => {
                 let (n, _, h, w) = x.dims4()?;
                 Tensor::full(*value, (n, 1, h, w), x.device())
@@ -241,14 +241,14 @@ fn learned(layer: &Layer) -> Vec<(&'static str, &Param)> {
     std::iter::once(("weight", weight)).chain(bias.as_ref().map(|bias| ("bias", bias))).collect()
 }
 
-/// For each node the last node that reads it (past the end for the output).
+/// For each node, the last node that reads it (one past the end for the output).
 fn last_reads(graph: &Graph) -> Vec<usize> {
     let readers = graph.readers();
     let last = |node: Node| readers[node.index()].iter().map(|reader| reader.index()).max().unwrap_or(node.index());
     graph.handles().map(|node| if node == graph.output() { graph.nodes.len() } else { last(node) }).collect()
 }
 
-/// Copies an operand to the host, image by image, and shows it to the watcher.
+/// Copies an operand to the host, image by image, and calls the watcher with it.
 fn show(x: &Tensor, watch: &dyn crate::probe::Watch) -> candle_core::Result<()> {
     let (n, c, h, w) = x.dims4()?;
     let geometry = Geometry::blocked(1, c, h, w);
@@ -261,7 +261,7 @@ fn show(x: &Tensor, watch: &dyn crate::probe::Watch) -> candle_core::Result<()> 
     Ok(())
 }
 
-/// The values of `[N, H, 1, T]` one step before; zeros at the first.
+/// The values of `[N, H, 1, T]` one step earlier; zeros at the first step.
 fn before(y: &Tensor, reverse: bool) -> CandleResult {
     let steps = y.dim(3)?;
     if reverse {
@@ -289,7 +289,7 @@ fn conv2d(conv: &Conv, x: &Tensor, weight: &Tensor) -> CandleResult {
     if conv.dilation.0 != conv.dilation.1 {
         candle_core::bail!("a dilation that differs between rows and columns");
     }
-    // candle has one stride for both directions: where they differ, compute all and drop.
+    // candle has one stride for both directions: if they differ, compute all and drop.
     if conv.stride.0 == conv.stride.1 {
         return x.conv2d(weight, 0, conv.stride.0, conv.dilation.0, conv.groups);
     }
@@ -311,18 +311,18 @@ fn conv_transpose2d(conv: &ConvTranspose, x: &Tensor, weight: &Tensor) -> Candle
     full.narrow(2, cut.top, h - cut.top - cut.bottom)?.narrow(3, cut.left, w - cut.left - cut.right)?.contiguous()
 }
 
-/// Pooling as an elementwise reduction over the taps of the window: candle's own has no padding.
+/// Pooling as an elementwise reduction over the taps of the window, since candle's own has no padding.
 fn pool2d(pool: &Pool, x: &Tensor) -> CandleResult {
     let (_, c, h, w) = x.dims4()?;
     let y = pool.output(Shape::new(c, h, w)).map_err(candle_core::Error::msg)?;
-    // Taps may lie beyond the padding where windows reach over the end (ceil).
+    // Taps may be beyond the padding if windows reach over the end (ceil).
     let reach = |size: usize, before: usize, outputs: usize| {
         ((outputs - 1) * pool.stride + pool.kernel).saturating_sub(size + before)
     };
     let halo =
         Halo { bottom: reach(h, pool.padding.top, y.h), right: reach(w, pool.padding.left, y.w), ..pool.padding };
     let framed = |fill: f64, halo: Halo, inner: &Tensor| -> CandleResult {
-        // pad(x - fill) + fill frames x by any finite value; for infinity, mask instead.
+        // pad(x - fill) + fill pads x with any finite value; for infinity, mask instead.
         let mask = pad(&inner.ones_like()?, halo)?;
         let zero_framed = pad(inner, halo)?;
         let outside = (mask.ones_like()? * fill)?;
@@ -348,7 +348,7 @@ fn pool2d(pool: &Pool, x: &Tensor) -> CandleResult {
         PoolKind::Max => fold(taps(&framed(f64::NEG_INFINITY, halo, x)?)?, &|a, b| a.maximum(b)),
         PoolKind::Average { count_padding } => {
             let sum = fold(taps(&pad(x, halo)?)?, &|a, b| a + b)?;
-            // The divisor of each window: its cells in the tensor, or in the tensor with its declared padding.
+            // The divisor of each window: its pixels in the tensor, or in the tensor with its declared padding.
             let counted = if count_padding { pad(&x.ones_like()?, pool.padding)?.ones_like()? } else { x.ones_like()? };
             let rest = if count_padding {
                 let over = |all: usize, declared: usize| all.saturating_sub(declared);

@@ -2,23 +2,23 @@
 
 use crate::graph::{Graph, Node};
 
-/// A partition of the nodes of a graph into groups, each of which runs as one when its last node would; the values of the
-/// others are read inside the group alone.
+/// A partition of the nodes of a graph into groups. A group runs as one when its last node would; the values of its other
+/// nodes are read inside the group alone.
 ///
-/// It is a map from nodes to the last ones of their groups: no node can be in two.
+/// It maps each node to the last one of its group, so that no node can be in two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Groups {
     last: Vec<Node>,
 }
 
 impl Groups {
-    /// Every node of `graph` by itself.
+    /// Every node of `graph` as a group of its own.
     pub fn single(graph: &Graph) -> Self {
         Self { last: graph.handles().collect() }
     }
 
-    /// Every node of `graph` by itself, but for the groups `wanted`, each in the order in which its nodes run. A group is not
-    /// made where one before it has one of its nodes, or where a node but its last is read outside it.
+    /// Every node of `graph` as a group of its own, except for the groups `wanted`, each with its nodes in running order. A
+    /// wanted group is skipped if an earlier one has one of its nodes, or if a node other than its last is read outside it.
     pub fn new(graph: &Graph, wanted: impl IntoIterator<Item = Vec<Node>>) -> Self {
         let readers = graph.readers();
         let mut groups = Self::single(graph);
@@ -40,17 +40,17 @@ impl Groups {
         groups
     }
 
-    /// The last node of the group of `node`: the one whose value others may read.
+    /// The last node of the group of `node`: the only one whose value others may read.
     pub fn last_of(&self, node: Node) -> Node {
         self.last[node.index()]
     }
 
-    /// Whether `node` runs when a later one does.
+    /// Whether `node` runs together with a later one.
     pub fn is_inner(&self, node: Node) -> bool {
         self.last_of(node) != node
     }
 
-    /// The nodes of the group that `last` ends, in the order in which they run; none if it is inside a group.
+    /// The nodes of the group that ends at `last`, in running order; empty if `last` is inside a group.
     pub fn ending_at(&self, last: Node) -> Vec<Node> {
         let nodes = (0..=last.0).map(Node);
         nodes.filter(|&node| self.last_of(node) == last).collect()
@@ -63,7 +63,7 @@ mod tests {
     use crate::graph::{Params, Scope};
     use crate::kernels::Activation;
 
-    /// Activations one after the other, the second of which is read by the last as well.
+    /// A chain of activations; the second is read by the last as well.
     fn graph() -> Graph {
         let net = Scope::new(Params::Random(0));
         let mut values = vec![net.input(16)];
@@ -90,7 +90,7 @@ mod tests {
     fn a_value_that_is_read_outside_ends_its_group() {
         assert_eq!(groups(&[&[2, 3]]), [0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(groups(&[&[2, 3, 4, 5, 6]]), [0, 1, 6, 6, 6, 6, 6]);
-        // Nothing runs after what reads it, nor is the output inside.
+        // No reader would run before the group, nor may the output be inside it.
         assert_eq!(groups(&[&[4, 3], &[6, 5], &[1, 1, 2], &[]]), [0, 1, 2, 3, 4, 5, 6]);
     }
 

@@ -1,4 +1,4 @@
-//! Running a graph: the native engine on our kernels, and the same graph on candle's operations.
+//! Running a graph: the native engine on our kernels, and the same graph with candle's operations.
 
 mod bands;
 mod candle;
@@ -21,7 +21,7 @@ use crate::{Error, Result};
 pub use bands::Banded;
 pub use candle::CandleEngine;
 pub use groups::Groups;
-pub use plan::{Home, Plan};
+pub use plan::{Plan, Storage};
 pub use session::{EngineOptions, Session};
 
 /// Which engine computes.
@@ -29,7 +29,7 @@ pub use session::{EngineOptions, Session};
 pub enum Backend {
     /// Our kernels, on the CPU.
     Native(EngineOptions),
-    /// candle's operations, on any device it has; the pool decodes inputs and counts weights.
+    /// candle's operations, on any candle device; the pool decodes inputs and counts weights.
     Candle(Device, Arc<Pool>),
 }
 
@@ -55,7 +55,7 @@ fn stateless() -> Error {
     Error::unsupported("a text longer than one segment by the candle engine", "give --backend native")
 }
 
-/// A graph on its engine, ready for images of one shape.
+/// A graph on its engine, prepared for images of one shape.
 pub enum Runner {
     /// On our kernels.
     Native(Box<Session>),
@@ -93,7 +93,7 @@ impl Runner {
         Ok(output)
     }
 
-    /// [`Runner::run`] into `output`, which takes the size of the output; runs of one size allocate it once.
+    /// [`Runner::run`] into `output`, which is resized to the output; runs of one size allocate it once.
     ///
     /// # Errors
     /// As [`Runner::run`].
@@ -106,11 +106,11 @@ impl Runner {
         Ok(())
     }
 
-    /// Lets each run go on from the states (of recurrent layers) that the last one left, the first from `states`, or from
-    /// zeros if there are none.
+    /// From now on each run continues from the states (of recurrent layers) after the run before; the first from `states`, or
+    /// from zeros if that is empty.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for engines that keep no states.
+    /// [`Error::Unsupported`] for engines without states.
     pub fn carry_states(&mut self, states: &[Vec<f32>]) -> Result<()> {
         let Self::Native(session) = self else { return Err(stateless()) };
         session.carry_states();
@@ -129,7 +129,7 @@ impl Runner {
         }
     }
 
-    /// [`Runner::run`] from candle tensor to candle tensor: `x` is `[N, C, H, W]` f32, the result lives on its device.
+    /// [`Runner::run`] with candle tensors: `x` is `[N, C, H, W]` f32, the result is on its device.
     ///
     /// # Errors
     /// As [`Runner::run`]; [`Error::Shape`] if `x` is not of that rank and type.

@@ -13,11 +13,11 @@ use crate::kernels::resize::Bilinear;
 use crate::kernels::{Activation, Exec, Geometry, Halo, Integer, LANES, copy, pointwise, pool, softmax};
 use crate::layers::{Conv, ConvTranspose, Layer, Linear, Lstm, PoolKind, Shuffle, Slice, Subsample};
 
-/// A node made ready: weights packed, tables built.
+/// A prepared node: weights packed, tables built.
 pub(super) enum Op {
     Input,
     Conv(PackedConv, Activation),
-    /// The last node of a group, and the others.
+    /// The last node of a fused group, and the others of it.
     Fused(Box<Fused>),
     Inner,
     ConvTranspose(PackedConvTranspose, Activation),
@@ -93,7 +93,7 @@ pub(super) fn halo(layer: &Layer, h: usize, w: usize) -> Halo {
 }
 
 impl Op {
-    /// Packs what `node` needs for the layouts of `plan`; `winograd` is as [`PackedConv::new`] has it.
+    /// Packs what `node` needs for the layouts of `plan`; `winograd` as in [`PackedConv::new`].
     pub(super) fn prepare(graph: &Graph, plan: &Plan, node: Node, winograd: Option<(usize, usize)>) -> Self {
         if plan.groups.is_inner(node) {
             return Self::Inner;
@@ -154,7 +154,7 @@ impl Op {
             }
             Layer::Linear(linear) => {
                 if let Some(integer) = &linear.integer {
-                    // One window that is the whole input.
+                    // One window over the whole input.
                     let shape = ConvShape { kernel: (x.h, x.w), in_channels: x.c, ..product(linear) };
                     let packed = PackedConv::integer(&shape, &linear.weight.data, &integer.requantize, x, y);
                     return Self::Conv(packed, Activation::Identity);
@@ -192,7 +192,7 @@ impl Op {
         }
     }
 
-    /// Floats of state that one image has from one run to the next.
+    /// Floats of state that an image keeps from one run to the next.
     pub(super) fn state_len(&self) -> usize {
         match self {
             Self::Lstm(lstm) => lstm.state_len(),
@@ -232,7 +232,7 @@ impl Op {
         }
     }
 
-    /// Computes the first `images` images of `y` from `inputs`, and from `states` to the next where it has such.
+    /// Computes the first `images` images of `y` from `inputs`; reads `states` and replaces them, if the layer has such.
     pub(super) fn run(
         &self,
         exec: &Exec<'_>,
@@ -245,7 +245,7 @@ impl Op {
         let Some(&x) = inputs.first() else { return };
         match self {
             Self::Input | Self::Inner => {}
-            Self::Fused(_) => unreachable!("a group runs on what its first node reads"),
+            Self::Fused(_) => unreachable!("a group runs on the input of its first node"),
             Self::Conv(conv, activation) => conv.run(exec, images, x.0, y, inputs.get(1).copied(), *activation),
             Self::ConvTranspose(conv, activation) => conv.run(exec, images, x, y, yg, *activation),
             Self::Linear(linear, activation) => linear.run(exec, images, x.0, y, yg, *activation),

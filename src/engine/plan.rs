@@ -1,4 +1,4 @@
-//! Shapes, layouts and buffers of one graph for one input size, settled before anything runs.
+//! Shapes, layouts and buffers of one graph for one input size, fixed before anything runs.
 
 use crate::Result;
 use crate::graph::{Graph, Node};
@@ -9,24 +9,24 @@ use super::fused::groups;
 use super::groups::Groups;
 use super::op;
 
-/// Inputs of at most this many channels stay planar when convolutions read them: blocks would be mostly filling.
+/// Inputs of at most this many channels stay planar if convolutions read them: blocks would be mostly padding.
 const PLANAR_CHANNELS: usize = 8;
 
-/// Where a value lives.
+/// Where a value is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Home {
-    /// In the buffer of this number.
+pub enum Storage {
+    /// In the buffer with this index.
     Buffer(usize),
-    /// Nowhere as a whole: it is made and read a few rows at a time while its group runs.
+    /// Never stored as a whole: its group computes and reads it a few rows at a time.
     Group,
-    /// In what the caller is handed, as which it is computed.
-    Caller,
+    /// In the caller's output slice, into which it is computed directly.
+    Output,
 }
 
-/// Where every value of a graph lives.
+/// Where every value of a graph is stored.
 ///
-/// A buffer is shared by values whose lives do not overlap: by those of *equal* geometry, so that its halo and filling lanes,
-/// zeroed once, are never written by anybody and stay zero for ever; or by those that have neither, of any extents.
+/// Values whose lifetimes do not overlap share a buffer, if they have *equal* geometries: its halo and padding lanes are
+/// zeroed once and never written after that. Values without halo and padding lanes share buffers whatever their extents.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Images at a time.
@@ -35,8 +35,8 @@ pub struct Plan {
     pub shapes: Vec<Shape>,
     /// Layout of each node's value.
     pub geometries: Vec<Geometry>,
-    /// Where each node's value lives.
-    pub homes: Vec<Home>,
+    /// Where each node's value is stored.
+    pub storage: Vec<Storage>,
     /// Layout of each buffer, or the largest of its layouts.
     pub buffers: Vec<Geometry>,
     /// Which nodes run together.
@@ -44,8 +44,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans `graph` for `batch` images of shape `input`; nodes run together where that pays, unless they are to run one
-    /// by one.
+    /// Plans `graph` for `batch` images of shape `input`; if `together`, nodes run as groups where that is faster.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] naming the first layer that cannot take its input.
@@ -72,23 +71,26 @@ impl Plan {
                 && c <= PLANAR_CHANNELS
                 && layers().any(|(_, layer)| pays(layer))
                 && layers().all(|(reader, layer)| reads_planar(layer, graph.def(reader).inputs[0] == node));
-            let handed = is_handed(graph, &readers, node, w);
-            let geometry =
-                if planar || handed { Geometry::planar(batch, c, h, w) } else { Geometry::blocked(batch, c, h, w) };
+            let written_to_output = is_written_to_output(graph, &readers, node, w);
+            let geometry = if planar || written_to_output {
+                Geometry::planar(batch, c, h, w)
+            } else {
+                Geometry::blocked(batch, c, h, w)
+            };
             geometries.push(geometry.with_halo(halo));
         }
-        let (homes, buffers) = share(graph, &readers, &geometries, &groups);
-        Ok(Self { batch, shapes, geometries, homes, buffers, groups })
+        let (storage, buffers) = share(graph, &readers, &geometries, &groups);
+        Ok(Self { batch, shapes, geometries, storage, buffers, groups })
     }
 
-    /// The number of the buffer that holds the value of `node`.
+    /// The index of the buffer that holds the value of `node`.
     ///
     /// # Panics
-    /// If none does.
+    /// If no buffer does.
     pub fn buffer(&self, node: Node) -> usize {
-        match self.homes[node.index()] {
-            Home::Buffer(buffer) => buffer,
-            home => panic!("the value of node {} is in no buffer: {home:?}", node.index()),
+        match self.storage[node.index()] {
+            Storage::Buffer(buffer) => buffer,
+            storage => panic!("the value of node {} is in no buffer: {storage:?}", node.index()),
         }
     }
 
@@ -98,12 +100,12 @@ impl Plan {
     }
 }
 
-/// Whether `layer` makes planes of planes.
+/// Whether `layer` turns planar tensors into planar ones.
 fn keeps_planes(layer: &Layer) -> bool {
     matches!(layer, Layer::Integer(Integer::Quantize(_, Rounding::Float32)))
 }
 
-/// Whether `layer` reads a planar tensor as well, as its first input or (else) as another one.
+/// Whether `layer` can read a planar tensor, as its first input or (if not `first`) as another one.
 fn reads_planar(layer: &Layer, first: bool) -> bool {
     match layer {
         Layer::Conv(conv) => first && conv.groups == 1,
@@ -114,21 +116,26 @@ fn reads_planar(layer: &Layer, first: bool) -> bool {
     }
 }
 
-/// Whether the value of `node`, `w` wide, is what the caller is handed and can be computed as it is handed out.
-fn is_handed(graph: &Graph, readers: &[Vec<Node>], node: Node, w: usize) -> bool {
+/// Whether the value of `node`, `w` wide, is the output and can be computed directly into the caller's slice.
+fn is_written_to_output(graph: &Graph, readers: &[Vec<Node>], node: Node, w: usize) -> bool {
     node == graph.output()
         && readers[node.index()].is_empty()
         && matches!(graph.def(node).layer, Layer::Resize(_))
         && w >= LANES
 }
 
-/// Whether every float of a buffer is a value: there is no halo and there are no filling lanes.
+/// Whether every float of a buffer is a value: no halo and no padding lanes.
 fn is_whole(geometry: &Geometry) -> bool {
     geometry.halo == Halo::default() && geometry.c.is_multiple_of(geometry.lanes)
 }
 
 /// Assigns a buffer to each value: a free one, or a new one.
-fn share(graph: &Graph, readers: &[Vec<Node>], geometries: &[Geometry], groups: &Groups) -> (Vec<Home>, Vec<Geometry>) {
+fn share(
+    graph: &Graph,
+    readers: &[Vec<Node>],
+    geometries: &[Geometry],
+    groups: &Groups,
+) -> (Vec<Storage>, Vec<Geometry>) {
     let end = graph.nodes.len();
     // A value lives until its last reader has run, with its group; the output, to the end.
     let last_use = |node: Node| {
@@ -137,20 +144,20 @@ fn share(graph: &Graph, readers: &[Vec<Node>], geometries: &[Geometry], groups: 
     };
     let mut buffers: Vec<Geometry> = Vec::new();
     let mut free_after: Vec<usize> = Vec::new();
-    let mut homes = Vec::with_capacity(end);
+    let mut storage = Vec::with_capacity(end);
     for node in graph.handles() {
         let geometry = geometries[node.index()];
         if groups.is_inner(node) {
-            homes.push(Home::Group);
+            storage.push(Storage::Group);
             continue;
         }
-        if is_handed(graph, readers, node, geometry.w) {
-            homes.push(Home::Caller);
+        if is_written_to_output(graph, readers, node, geometry.w) {
+            storage.push(Storage::Output);
             continue;
         }
-        // Of the free buffers that will do the one that is nearest in size.
-        let will_do = |buffer: &Geometry| *buffer == geometry || is_whole(buffer) && is_whole(&geometry);
-        let free = (0..buffers.len()).filter(|&slot| free_after[slot] < node.index() && will_do(&buffers[slot]));
+        // Of the free buffers that fit, the one nearest in size.
+        let fits = |buffer: &Geometry| *buffer == geometry || is_whole(buffer) && is_whole(&geometry);
+        let free = (0..buffers.len()).filter(|&slot| free_after[slot] < node.index() && fits(&buffers[slot]));
         let slot = free.min_by_key(|&slot| buffers[slot].len().abs_diff(geometry.len())).unwrap_or_else(|| {
             buffers.push(geometry);
             free_after.push(0);
@@ -160,9 +167,9 @@ fn share(graph: &Graph, readers: &[Vec<Node>], geometries: &[Geometry], groups: 
             buffers[slot] = geometry;
         }
         free_after[slot] = last_use(node);
-        homes.push(Home::Buffer(slot));
+        storage.push(Storage::Buffer(slot));
     }
-    (homes, buffers)
+    (storage, buffers)
 }
 
 #[cfg(test)]
@@ -201,7 +208,7 @@ mod tests {
         // Of the 16x9x9 values with halo 1: the skip, and two that alternate. The sum has no halo.
         let with_halo = plan.buffers.iter().filter(|buffer| buffer.halo.top == 1).count();
         assert_eq!(with_halo, 3);
-        let skip = plan.homes[start.index()];
-        assert!((start.index() + 1..graph.nodes.len()).all(|node| plan.homes[node] != skip));
+        let skip = plan.storage[start.index()];
+        assert!((start.index() + 1..graph.nodes.len()).all(|node| plan.storage[node] != skip));
     }
 }

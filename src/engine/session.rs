@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::op::Op;
-use super::plan::{Home, Plan};
+use super::plan::{Plan, Storage};
 use crate::graph::{Graph, Node};
 use crate::kernels::{Buffer, Exec, Geometry, Isa, Pool, Share, copy};
 use crate::layers::Shape;
@@ -18,14 +18,14 @@ pub struct EngineOptions {
     pub pool: Arc<Pool>,
     /// The instruction-set level. No output bit depends on it.
     pub isa: Isa,
-    /// Whether kernels that reorder arithmetic (Winograd) may be chosen; false is `--kernels direct`.
+    /// Whether kernels that reorder arithmetic (Winograd) may be chosen; `--kernels direct` makes it false.
     pub winograd: bool,
     /// Bytes that the buffers of one image may take before it is run in bands of rows. No output bit depends on it.
     pub memory: usize,
 }
 
 impl EngineOptions {
-    /// What [`EngineOptions::memory`] is unless it is said.
+    /// Default of [`EngineOptions::memory`].
     pub const MEMORY: usize = 1 << 30;
 
     /// `threads` threads at the best level, all kernels.
@@ -34,12 +34,12 @@ impl EngineOptions {
     }
 }
 
-/// Which rows of an image a run is of.
+/// The rows of an image that a run computes.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
-    /// For each value, the row of the whole image that its row 0 is.
+    /// For each value, the row of the whole image that is its row 0.
     pub first: Vec<usize>,
-    /// For each value, which of its rows are this part's own: the others are another part's as well.
+    /// For each value, the rows that belong to this part; its other rows belong to another part as well.
     pub owned: Vec<Range<usize>>,
 }
 
@@ -50,9 +50,9 @@ pub struct Session {
     ops: Vec<Op>,
     buffers: Vec<Buffer>,
     options: EngineOptions,
-    /// Of each node that has one: its state of each image of the batch.
+    /// For each node with a state: the states of all images of the batch.
     states: Vec<Buffer>,
-    /// Whether a run starts from the states that the last one left.
+    /// Whether a run starts from the states after the run before.
     carries: bool,
     times: Vec<std::time::Duration>,
 }
@@ -68,10 +68,10 @@ impl Session {
         Self::planned(graph, plan, &whole, options)
     }
 
-    /// [`Session::new`] for images that are parts of larger ones, whose values have the extents `whole`: these decide
-    /// on kernels.
+    /// [`Session::new`] for images that are parts of larger ones. The kernels are chosen by the extents `whole` of the larger
+    /// images' values.
     pub(super) fn of_whole(graph: Arc<Graph>, input: Shape, whole: &[Shape], options: EngineOptions) -> Result<Self> {
-        // Watchers are shown the rows that a part owns node by node.
+        // Watchers observe the rows that a part owns, so nodes must run one by one.
         let plan = Plan::new(&graph, input, 1, false)?;
         Self::planned(graph, plan, whole, options)
     }
@@ -103,8 +103,8 @@ impl Session {
         self.ops[node.index()].name()
     }
 
-    /// Lets each run start from the states (of recurrent layers) in which the last one left the sequence at the same place
-    /// of the batch; until this is asked for, every run starts from zeros.
+    /// From now on each run starts from the states (of recurrent layers) after the run before, sequence by sequence in the
+    /// same position of the batch; by default every run starts from zeros.
     pub fn carry_states(&mut self) {
         self.carries = true;
     }
@@ -114,18 +114,18 @@ impl Session {
         self.states.iter().map(|state| state.to_vec()).collect()
     }
 
-    /// Continues from `states`, as [`Session::states`] gave them for a session of the same graph and batch; from zeros if
-    /// there are none.
+    /// Continues from `states`, as returned by [`Session::states`] of a session with the same graph and batch; from zeros if
+    /// it is empty.
     ///
     /// # Panics
-    /// If they are of another one.
+    /// If they are from another graph or batch.
     pub fn set_states(&mut self, states: &[Vec<f32>]) {
         assert!(states.is_empty() || states.len() == self.states.len(), "states of this graph");
         self.states.iter_mut().for_each(|state| state.fill(0.0));
         self.states.iter_mut().zip(states).for_each(|(to, from)| to.copy_from_slice(from));
     }
 
-    /// Time each node took in the last run that was timed.
+    /// Time of each node in the last timed run.
     pub fn times(&self) -> &[std::time::Duration] {
         &self.times
     }
@@ -141,7 +141,7 @@ impl Session {
         Ok(output)
     }
 
-    /// [`Session::run`] into `output`, which takes the size of the output and is allocated only where it was smaller.
+    /// [`Session::run`] into `output`, which is resized to the output and reallocated only if it was smaller.
     ///
     /// # Errors
     /// As [`Session::run`].
@@ -149,7 +149,7 @@ impl Session {
         self.run_with(images, probe, None, false, output)
     }
 
-    /// [`Session::run_into`], each node timed ([`Session::times`]).
+    /// [`Session::run_into`] with each node timed ([`Session::times`]).
     ///
     /// # Errors
     /// As [`Session::run`].
@@ -157,7 +157,7 @@ impl Session {
         self.run_with(images, probe, None, true, output)
     }
 
-    /// [`Session::run`] on one image that is part of a larger one; watchers see the part's own rows.
+    /// [`Session::run`] on one image that is part of a larger one; watchers observe the part's own rows.
     pub(super) fn run_part(&mut self, image: &[f32], probe: Option<&dyn Probe>, part: &Part) -> Result<Vec<f32>> {
         let mut output = Vec::new();
         self.run_with(image, probe, Some(part), false, &mut output)?;
@@ -197,9 +197,9 @@ impl Session {
             let start = timed.then(std::time::Instant::now);
             let watch = probe.and_then(|probe| probe.watch(node));
             let inner = probe.and_then(|probe| probe.watch_inside(node));
-            match (&self.ops[node.index()], self.plan.homes[node.index()]) {
+            match (&self.ops[node.index()], self.plan.storage[node.index()]) {
                 (Op::Fused(_), _) => self.group(node, count, probe),
-                (_, Home::Caller) => self.hand(node, count, result),
+                (_, Storage::Output) => self.run_to_output(node, count, result),
                 _ => self.step(node, count, (watch, inner), part),
             }
             if let Some(start) = start {
@@ -207,28 +207,28 @@ impl Session {
             }
         }
         let output = self.graph.output();
-        if let Home::Buffer(buffer) = self.plan.homes[output.index()] {
+        if let Storage::Buffer(buffer) = self.plan.storage[output.index()] {
             copy::unpack(&exec, count, &self.buffers[buffer], &self.plan.geometries[output.index()], result);
         }
         Ok(())
     }
 
-    /// The value of `node`, which is in a buffer.
+    /// The value of `node`, which is stored in a buffer.
     fn value(&self, node: Node) -> (&[f32], &Geometry) {
         (&self.buffers[self.plan.buffer(node)], &self.plan.geometries[node.index()])
     }
 
-    /// Runs the last node on the first `images` images, into what the caller is handed.
-    fn hand(&self, node: Node, images: usize, y: &mut [f32]) {
+    /// Runs the last node on the first `images` images, directly into the caller's output.
+    fn run_to_output(&self, node: Node, images: usize, y: &mut [f32]) {
         let inputs: Vec<_> = self.graph.def(node).inputs.iter().map(|&input| self.value(input)).collect();
         let exec = Exec::new(&self.options.pool, self.options.isa);
         self.ops[node.index()].run(&exec, images, &inputs, y, &self.plan.geometries[node.index()], &mut []);
     }
 
-    /// Runs the group that `last` ends on the first `images` images.
+    /// Runs the group that ends at `last` on the first `images` images.
     fn group(&mut self, last: Node, images: usize, probe: Option<&dyn Probe>) {
         let buffer = self.plan.buffer(last);
-        // As in a step.
+        // As in `step`.
         let mut y = std::mem::take(&mut self.buffers[buffer]);
         let Op::Fused(fused) = &self.ops[last.index()] else { unreachable!("the last node of a group runs it") };
         let x = self.value(self.graph.def(fused.first()).inputs[0]);
@@ -238,8 +238,8 @@ impl Session {
         self.buffers[buffer] = y;
     }
 
-    /// Runs one node on the first `images` images, its first input watched by `watch`, what a projection inside it is of by
-    /// `inner`.
+    /// Runs one node on the first `images` images. `watch` observes its first input, `inner` the hidden values before a
+    /// projection inside it.
     fn step(
         &mut self,
         node: Node,
@@ -248,7 +248,7 @@ impl Session {
         part: Option<&Part>,
     ) {
         let buffer = self.plan.buffer(node);
-        // The output's buffer holds none of the inputs (the plan sees to it), so it can be lent out apart.
+        // The output's buffer holds none of the inputs (by the plan), so it can be borrowed apart from them.
         let mut y = std::mem::take(&mut self.buffers[buffer]);
         let mut states = std::mem::take(&mut self.states[node.index()]);
         let inputs: Vec<_> = self.graph.def(node).inputs.iter().map(|&input| self.value(input)).collect();
@@ -258,7 +258,7 @@ impl Session {
             (None, op) if inner.is_none() => op.run(&exec, images, &inputs, &mut y, geometry, &mut states),
             (_, Op::Lstm(lstm)) => {
                 let first = states.to_vec();
-                // What a projection is of, where somebody looks at it.
+                // The hidden values before the projection, if they are watched.
                 let inner = inner.map(|watch| (watch, lstm.unprojected_geometry(geometry)));
                 let mut unprojected = inner.as_ref().map(|(_, geometry)| vec![0.0; geometry.len()]);
                 let kept = unprojected.as_deref_mut().zip(inner.as_ref().map(|(_, geometry)| geometry));
@@ -294,8 +294,8 @@ impl Session {
     }
 }
 
-/// Shows a watcher the values that each step of a recurrence has read: `first` of the state that an image started from, at
-/// `column`, the first one or, in reverse, the last, and then those that all steps but the last have written.
+/// Calls the watcher with the hidden values that each step of a recurrence has read: `first` from the initial state of an
+/// image, at `column` (the first column or, in reverse, the last), then the outputs of all steps but the last.
 fn show_read(
     exec: &Exec<'_>,
     watch: &dyn Watch,
@@ -304,8 +304,8 @@ fn show_read(
     (y, geometry, images): (&[f32], &Geometry, usize),
 ) {
     let one = Geometry { n: 1, ..*geometry };
-    // The next step reads what one has written: the columns but the last, a column further on, or those but the first, a
-    // column back. Of one step there are none.
+    // Each step reads the output of the step before: the columns but the last, shifted one to the right; in reverse, the
+    // columns but the first, shifted to the left. A single step has none.
     let (written, next) = if column == 0 { (0, 1) } else { (1, 0) };
     exec.pool.for_each_task(images, |worker, image| {
         let mut read = vec![0.0; one.len()];
@@ -321,7 +321,7 @@ fn show_read(
     });
 }
 
-/// Shows a watcher this task's share of all images; of a part `(first, owned)` of the rows it owns.
+/// Calls the watcher with this task's share of all images; for a part `(first, owned)` with the rows it owns.
 pub(super) fn show(
     share: Share,
     watch: &dyn Watch,

@@ -1,4 +1,5 @@
-//! A network as data: nodes of a closed set of layer kinds. It knows channels; pixels are the plan's.
+//! A network as data: nodes from a closed set of layer kinds. The graph knows channels; rows and columns are known to the
+//! plan.
 
 mod params;
 pub mod passes;
@@ -26,32 +27,32 @@ impl Node {
     }
 }
 
-/// One layer and what it reads.
+/// One layer and its inputs.
 #[derive(Clone, Debug)]
 pub struct NodeDef {
-    /// Where its weights live in the checkpoint, or a path beside them: the name of the row in a report.
+    /// The path of its weights in the checkpoint, or one next to it: the name of its row in a report.
     pub name: String,
     /// Kind, attributes and parameters.
     pub layer: Layer,
-    /// What it reads; always earlier nodes.
+    /// Its inputs; always earlier nodes.
     pub inputs: Vec<Node>,
     /// Channels of its output.
     pub channels: usize,
-    /// Of a value of 8-bit integers `q - zero_point`, how they stand for reals.
+    /// For a value of 8-bit integers `q - zero_point`: its quantisation parameters.
     pub codes: Option<Codes>,
 }
 
-/// A network: definitions in an order in which each reads only earlier ones. Node 0 is the input.
+/// A network: definitions in topological order. Node 0 is the input.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     /// The definitions.
     pub nodes: Vec<NodeDef>,
-    /// The value that is the network's result.
+    /// The value that is the network's output.
     pub output: Option<Node>,
 }
 
 impl Graph {
-    /// The node that is the result.
+    /// The output node.
     ///
     /// # Panics
     /// If the graph was never finished.
@@ -69,7 +70,7 @@ impl Graph {
         (0..self.nodes.len() as u32).map(Node)
     }
 
-    /// For each node, which nodes read it (once for each reading).
+    /// For each node, the nodes that read it (a node that reads it twice is listed twice).
     pub fn readers(&self) -> Vec<Vec<Node>> {
         let mut readers = vec![Vec::new(); self.nodes.len()];
         for node in self.handles() {
@@ -80,7 +81,7 @@ impl Graph {
         readers
     }
 
-    /// Shape of every value for one image of `input`, each layer's rule checked.
+    /// Shape of every value for one image of `input`, with each layer's rule checked.
     ///
     /// # Errors
     /// [`Error::Shape`] naming the first layer that cannot take its input, with got and want.
@@ -101,12 +102,12 @@ impl Graph {
         Ok(shapes)
     }
 
-    /// How many learned values the layers hold (batch norm counts weight and bias, as PyTorch's `parameters()` does).
+    /// Number of learned values in the layers (batch norm counts weight and bias, as PyTorch's `parameters()` does).
     pub fn parameters(&self) -> usize {
         self.nodes.iter().map(|def| def.layer.parameters()).sum()
     }
 
-    /// Multiply-accumulates of one image of `input` in the layers METRICS section 1 counts.
+    /// Multiply-accumulates for one image of `input` in the layers that METRICS section 1 counts.
     ///
     /// # Errors
     /// As [`Graph::shapes`].

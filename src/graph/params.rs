@@ -8,22 +8,22 @@ use crate::weights::Weights;
 pub enum Params {
     /// A checkpoint.
     Stored(Weights),
-    /// Seeded random values of the shapes that the network asks for: for tests and benchmarks.
+    /// Seeded random values of the shapes that the network needs: for tests and benchmarks.
     Random(u64),
     /// Shapes only: for listing a network before a weight is read. Such a graph cannot be run.
     Declared,
 }
 
-/// A 1x1 convolution is at times stored as a linear layer and the reverse: `[O, I]` and `[O, I, 1, 1]` are the same.
+/// A 1x1 convolution is sometimes stored as a linear layer and vice versa: `[O, I]` and `[O, I, 1, 1]` are the same.
 pub(super) fn same_but_for_ones(a: &[usize], b: &[usize]) -> bool {
     let trim = |s: &[usize]| s.iter().rposition(|&d| d != 1).map_or(0, |last| last + 1);
     a[..trim(a)] == b[..trim(b)]
 }
 
-/// Uniform values of the parameter that a layer calls `name`, and its checkpoint `path`, scaled so that activations keep their
-/// size from layer to layer; variances in 0.5..1.5.
+/// Uniform values for the parameter that a layer calls `name`, at `path` in its checkpoint, scaled so that activations keep
+/// their magnitude from layer to layer; variances in 0.5..1.5.
 pub(super) fn random(seed: u64, (name, path): (&str, &str), shape: &[usize], count: usize) -> Arc<[f32]> {
-    // FNV-1a of the path, so that a parameter's values do not depend on the order of building.
+    // FNV-1a of the path, so that the values of a parameter do not depend on the order of construction.
     let mut state =
         path.bytes().fold(0xcbf2_9ce4_8422_2325 ^ seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
     let mut unit = move || {
@@ -34,7 +34,7 @@ pub(super) fn random(seed: u64, (name, path): (&str, &str), shape: &[usize], cou
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     };
-    // What it is for is in the layer's name for it, whatever the checkpoint's is.
+    // Its role follows from the layer's name for it, whatever the checkpoint calls it.
     let (center, spread) = match (name.rsplit('.').next(), shape.len()) {
         (Some("running_var"), _) => (1.0, 0.5),
         (Some("weight"), 1) => (1.0, 0.3),

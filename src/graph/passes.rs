@@ -1,4 +1,4 @@
-//! Rewrites `Graph -> Graph`, each of which can be left out: folding of batch norm, fusing of epilogues.
+//! Optional rewrites `Graph -> Graph`: folding of batch norm, fusion of epilogues.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use super::{Graph, Node, NodeDef};
 use crate::kernels::Activation;
 use crate::layers::{BatchNorm, Layer, Param};
 
-/// Folds every batch norm into the convolution before it, where nothing else reads that convolution.
+/// Folds every batch norm into the convolution before it, if nothing else reads that convolution.
 ///
-/// `w' = w * s`, `b' = b * s + t` with the norm's scale `s` and shift `t` of the output channel, in f64, rounded once.
+/// `w' = w * s`, `b' = b * s + t` with the norm's scale `s` and shift `t` per output channel, in f64, rounded once.
 /// A zero weight stays zero.
 pub fn fold_norm(graph: &Graph) -> Graph {
     let readers = graph.readers();
@@ -32,12 +32,12 @@ pub fn fold_norm(graph: &Graph) -> Graph {
     rewrite.finish(graph)
 }
 
-/// Folds `norm` into `layer` if it is a convolution that ends in no activation.
+/// Folds `norm` into `layer` if it is a convolution without activation.
 fn fold(layer: &mut Layer, norm: &BatchNorm) -> bool {
     let affine = norm.affine();
     let (weight, bias, out, outermost) = match layer {
         Layer::Conv(conv) if conv.activation == Activation::Identity => {
-            // Scaled, they are no longer what is stored.
+            // Scaled weights no longer equal the stored ones.
             conv.low_bits = None;
             (&mut conv.weight, &mut conv.bias_values, conv.out_channels, true)
         }
@@ -47,7 +47,7 @@ fn fold(layer: &mut Layer, norm: &BatchNorm) -> bool {
         _ => return false,
     };
     if weight.data.is_empty() {
-        // Only declared: the norm's parameters become the bias.
+        // Shapes only: the norm's parameters become the bias.
         *bias = Some(Param { shape: vec![out], data: Arc::default() });
         return true;
     }
@@ -57,7 +57,7 @@ fn fold(layer: &mut Layer, norm: &BatchNorm) -> bool {
         (old * scale + shift) as f32
     });
     *bias = Some(Param { shape: vec![out], data: shifted.collect() });
-    // Filters are the outermost extent of a convolution and the second of a transposed one.
+    // Filters are the first dimension of a convolution's weight and the second of a transposed one's.
     let taps: usize = weight.shape[2..].iter().product();
     let inner = if outermost { weight.shape[1] * taps } else { taps };
     for (i, part) in Arc::make_mut(&mut weight.data).chunks_mut(inner).enumerate() {
@@ -67,13 +67,13 @@ fn fold(layer: &mut Layer, norm: &BatchNorm) -> bool {
     true
 }
 
-/// Moves the activation that alone reads a convolution or a linear layer into it, and a sum of which one term is such
-/// a convolution as well: it then reads the other term as its residual.
+/// Fuses an activation into a convolution or linear layer that only it reads. Fuses a sum into a convolution that only the sum
+/// reads: the convolution then reads the other term as its residual.
 pub fn fuse_epilogue(graph: &Graph) -> Graph {
     fuse(graph, true)
 }
 
-/// [`fuse_epilogue`] of activations alone.
+/// [`fuse_epilogue`] for activations alone.
 pub fn fuse_activations(graph: &Graph) -> Graph {
     fuse(graph, false)
 }
@@ -81,7 +81,7 @@ pub fn fuse_activations(graph: &Graph) -> Graph {
 fn fuse(graph: &Graph, sums: bool) -> Graph {
     let readers = graph.readers();
     let alone = |node: Node| readers[node.index()].len() == 1 && graph.output != Some(node);
-    // Which convolution computes the sum at `node`: placed where the sum stands, it follows both terms.
+    // Which convolution computes the sum at `node`: placed at the sum, it comes after both terms.
     let summing = |node: Node| {
         let def = graph.def(node);
         let (Layer::Add, true) = (&def.layer, sums) else { return None };
@@ -112,7 +112,7 @@ fn fuse(graph: &Graph, sums: bool) -> Graph {
         {
             let before = rewrite.new_of(def.inputs[0]);
             let slot = match &mut rewrite.graph.nodes[before.index()].layer {
-                // Of integers, what comes out are codes already.
+                // With integers, the output consists of codes already.
                 Layer::Conv(conv) if conv.integer.is_none() => Some(&mut conv.activation),
                 Layer::ConvTranspose(conv) => Some(&mut conv.activation),
                 Layer::Linear(linear) if linear.integer.is_none() => Some(&mut linear.activation),
@@ -129,7 +129,7 @@ fn fuse(graph: &Graph, sums: bool) -> Graph {
     rewrite.finish(graph)
 }
 
-/// A graph under construction from another, and which new node stands for each old one.
+/// A graph under construction from another one, with the new node of each old one.
 #[derive(Default)]
 pub(super) struct Rewrite {
     graph: Graph,
@@ -145,7 +145,7 @@ impl Rewrite {
         self.map.insert(old, new);
     }
 
-    /// Adds `def`, whose inputs are old nodes, as what `old` is from here on.
+    /// Adds `def`, whose inputs are old nodes, as the replacement of `old`.
     pub(super) fn keep(&mut self, old: Node, def: &NodeDef) {
         let new = self.beside(def);
         self.replace(old, new);

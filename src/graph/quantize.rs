@@ -1,7 +1,7 @@
-//! Post-training quantisation: a graph of reals becomes one of 8-bit integers, given the range of every value.
+//! Post-training quantisation: turns a float graph into one of 8-bit integers, given the range of every value.
 //!
-//! Activations get one scale and zero point a value, `0..=255` over its range with 0 in it; weights one scale a filter,
-//! symmetric. What has no layer of integers stays real, between a dequantising and a quantising node.
+//! Activations have one scale and zero point per value, `0..=255` over its range extended to 0; weights have one symmetric
+//! scale per filter. Layers without an integer version stay float, between a dequantising and a quantising node.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::kernels::pool::PoolShape;
 use crate::kernels::{Activation, Codes, Integer, Requantize, Rounding};
 use crate::layers::{Conv, IntegerWeights, Layer, Param, PoolKind};
 
-/// Moves residuals, and activations that are more than bounds, out of the convolutions that they were fused into.
+/// Splits residuals, and activations that are more than bounds, off the convolutions that they were fused into.
 pub fn split_epilogue(graph: &Graph) -> Graph {
     let mut rewrite = Rewrite::default();
     for node in graph.handles() {
@@ -59,8 +59,8 @@ fn bounds_only(activation: Activation) -> bool {
     matches!(activation, Activation::Identity | Activation::Relu | Activation::Relu6)
 }
 
-/// `graph` with a node after each value that reads nothing else: what watches it sees every value. Also tells these
-/// nodes, in the order of the values.
+/// `graph` with an extra node after each value, so that watching these nodes observes every value. Also returns the nodes, in
+/// the order of the values.
 pub fn observed(graph: &Graph) -> (Graph, Vec<Node>) {
     let mut rewrite = Rewrite::default();
     let observer = |node: Node| {
@@ -73,17 +73,17 @@ pub fn observed(graph: &Graph) -> (Graph, Vec<Node>) {
     (rewrite.finish(graph), observers)
 }
 
-/// `graph`, whose epilogues are split, in 8-bit integers; `ranges` are the smallest and largest of each value.
+/// `graph`, whose epilogues must be split, in 8-bit integers; `ranges` are the smallest and largest of each value.
 ///
 /// # Panics
-/// If there is not a range a node.
+/// If there is not one range per node.
 pub fn quantize(graph: &Graph, ranges: &[(f32, f32)]) -> Graph {
-    assert_eq!(ranges.len(), graph.nodes.len(), "a range a value");
+    assert_eq!(ranges.len(), graph.nodes.len(), "one range per value");
     let codes = ranges.iter().map(|&range| codes(range)).collect();
     Builder::new(graph, codes, &|_| None).build()
 }
 
-/// The codes of values between `low` and `high`.
+/// Quantisation parameters for values between `low` and `high`.
 fn codes((low, high): (f32, f32)) -> Codes {
     let (low, high) = (low.min(0.0), high.max(0.0));
     let scale = (f64::from(high) - f64::from(low)) / 255.0;
@@ -91,36 +91,36 @@ fn codes((low, high): (f32, f32)) -> Codes {
     Codes { scale, zero_point: (-low / scale).round().clamp(0.0, 255.0) as i32, signed: false }
 }
 
-/// Makes a graph of integers.
+/// Builds an integer graph.
 pub(super) struct Builder<'a> {
     from: &'a Graph,
-    /// Of each value.
+    /// Quantisation parameters of each value.
     codes: Vec<Codes>,
-    /// The integers that a node's weights are stored as, where they are.
+    /// The integers that a node's weights are stored as, if they are.
     stored: &'a dyn Fn(&NodeDef) -> Option<Filters>,
     readers: Vec<Vec<Node>>,
     graph: Graph,
-    /// New nodes that hold old values as integers, and as reals.
+    /// New nodes that hold old values as integers, and as floats.
     integers: HashMap<Node, Node>,
-    reals: HashMap<Node, Node>,
+    floats: HashMap<Node, Node>,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(from: &'a Graph, codes: Vec<Codes>, stored: &'a dyn Fn(&NodeDef) -> Option<Filters>) -> Self {
-        let (integers, reals) = (HashMap::new(), HashMap::new());
-        Self { from, codes, stored, readers: from.readers(), graph: Graph::default(), integers, reals }
+        let (integers, floats) = (HashMap::new(), HashMap::new());
+        Self { from, codes, stored, readers: from.readers(), graph: Graph::default(), integers, floats }
     }
 
     pub(super) fn build(mut self) -> Graph {
         for node in self.from.handles() {
             if !self.integer(node) {
                 let def = self.from.def(node);
-                let inputs = def.inputs.iter().map(|&input| self.real(input)).collect();
+                let inputs = def.inputs.iter().map(|&input| self.float(input)).collect();
                 let made = self.push(NodeDef { inputs, ..def.clone() });
-                self.reals.insert(node, made);
+                self.floats.insert(node, made);
             }
         }
-        let output = self.real(self.from.output());
+        let output = self.float(self.from.output());
         self.graph.output = Some(output);
         self.graph
     }
@@ -130,36 +130,43 @@ impl<'a> Builder<'a> {
         Node(self.graph.nodes.len() as u32 - 1)
     }
 
-    /// The value of `node` as reals.
-    fn real(&mut self, node: Node) -> Node {
-        if let Some(&real) = self.reals.get(&node) {
-            return real;
+    /// The value of `node` as floats.
+    fn float(&mut self, node: Node) -> Node {
+        if let Some(&float) = self.floats.get(&node) {
+            return float;
         }
         let integer = self.integers[&node];
         let codes = self.graph.def(integer).codes.expect("integers have codes");
-        let real = self.beside(node, "dequantize", Integer::Dequantize(codes), integer, None);
-        self.reals.insert(node, real);
-        real
+        let float = self.push_converter(node, "dequantize", Integer::Dequantize(codes), integer, None);
+        self.floats.insert(node, float);
+        float
     }
 
-    /// The value of `node` as integers, and their codes.
+    /// The value of `node` as integers, with their quantisation parameters.
     fn codes_of(&mut self, node: Node) -> (Node, Codes) {
         if let Some(&integer) = self.integers.get(&node) {
             return (integer, self.graph.def(integer).codes.expect("integers have codes"));
         }
-        let (real, codes) = (self.reals[&node], self.codes[node.index()]);
-        let integer = self.beside(node, "quantize", Integer::Quantize(codes, ROUNDING), real, Some(codes));
+        let (float, codes) = (self.floats[&node], self.codes[node.index()]);
+        let integer = self.push_converter(node, "quantize", Integer::Quantize(codes, ROUNDING), float, Some(codes));
         self.integers.insert(node, integer);
         (integer, codes)
     }
 
-    fn beside(&mut self, node: Node, word: &str, integer: Integer, input: Node, codes: Option<Codes>) -> Node {
+    fn push_converter(
+        &mut self,
+        node: Node,
+        suffix: &str,
+        integer: Integer,
+        input: Node,
+        codes: Option<Codes>,
+    ) -> Node {
         let def = self.from.def(node);
-        let name = format!("{}.{word}", def.name);
+        let name = format!("{}.{suffix}", def.name);
         self.push(NodeDef { name, layer: Layer::Integer(integer), inputs: vec![input], channels: def.channels, codes })
     }
 
-    /// Makes `node` a layer of integers; false where there is none such.
+    /// Turns `node` into an integer layer; false if there is no such layer.
     fn integer(&mut self, node: Node) -> bool {
         let from = self.from;
         let def = from.def(node);
@@ -205,7 +212,7 @@ impl<'a> Builder<'a> {
                 (linear.activation, linear.low_bits) = (Activation::Identity, None);
                 (Layer::Linear(linear), vec![x], own)
             }
-            // The activation after it, if it alone reads the sum, makes both.
+            // If an activation alone reads the sum, sum and activation become one layer there.
             Layer::Add if self.bounded_after(node).is_some() => return true,
             Layer::Add => self.sum(def, own, bounds(Activation::Identity)),
             Layer::Activation(activation @ (Activation::Relu | Activation::Relu6)) => {
@@ -246,7 +253,11 @@ impl<'a> Builder<'a> {
                     let (x, codes) = self.codes_of(input);
                     let layer =
                         Integer::Rescale { scales: (codes.scale, own.scale), rounding: ROUNDING, bounds: own.bounds() };
-                    parts.push(if codes == own { x } else { self.beside(input, "rescale", layer, x, Some(own)) });
+                    parts.push(if codes == own {
+                        x
+                    } else {
+                        self.push_converter(input, "rescale", layer, x, Some(own))
+                    });
                 }
                 (Layer::Concat, parts, own)
             }
@@ -261,7 +272,7 @@ impl<'a> Builder<'a> {
         true
     }
 
-    /// The activation that alone reads the sum at `node` and only bounds it.
+    /// The activation that alone reads the sum at `node`, if it only clips.
     fn bounded_after(&self, node: Node) -> Option<Node> {
         let &[reader] = self.readers[node.index()].as_slice() else { return None };
         let bounds = matches!(self.from.def(reader).layer, Layer::Activation(Activation::Relu | Activation::Relu6));
@@ -275,12 +286,12 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Products of one sum by filters `[K, ...]`.
+/// Number of products in one sum, for filters `[K, ...]`.
 fn products(weight: &Param) -> usize {
     weight.shape[1..].iter().product()
 }
 
-/// Filters `[K, ...]` as integers, one scale each, and what makes codes `y` of their sums with codes `x`.
+/// Filters `[K, ...]` as integers with one scale each, and the requantisation from sums with codes `x` to codes `y`.
 fn filters(
     weight: &Param,
     bias: Option<&Param>,
@@ -299,8 +310,8 @@ fn filters(
     let data = integers.map(|(i, w)| (w / scales[i / each]).round_ties_even().clamp(-127.0, 127.0)).collect();
     let products = scales.iter().map(|&scale| f64::from(x.scale) * f64::from(scale));
     let bias = products.clone().enumerate().map(|(k, product)| {
-        let real = bias.map_or(0.0, |bias| f64::from(bias.data[k]));
-        (real / product).round_ties_even().clamp(f64::from(-BIAS), f64::from(BIAS)) as i32
+        let float = bias.map_or(0.0, |bias| f64::from(bias.data[k]));
+        (float / product).round_ties_even().clamp(f64::from(-BIAS), f64::from(BIAS)) as i32
     });
     let requantize = Requantize {
         bias: bias.collect(),
@@ -315,11 +326,11 @@ fn filters(
     (Param { shape: weight.shape.clone(), data }, IntegerWeights { scales, zero_point: 0, signed: true, requantize })
 }
 
-/// How every layer rounds.
+/// The rounding of every layer.
 pub(super) const ROUNDING: Rounding = Rounding::Float32;
 /// Largest bias.
 const BIAS: i32 = 1 << 30;
-/// Most products of a sum: of 8-bit weights and differences to a zero point, beside the largest bias, they stay in 32 bits.
+/// Most products in a sum: with 8-bit weights and differences to a zero point, plus the largest bias, they fit 32 bits.
 const PRODUCTS: usize = ((i32::MAX - BIAS) / (127 * 255)) as usize;
 
 #[cfg(test)]
@@ -344,7 +355,7 @@ mod tests {
         let (observed, observers) = observed(&split);
         assert_eq!((observed.nodes.len(), observers.len()), (12, 6));
         let graph = quantize(&split, &[(-1.0, 1.0); 6]);
-        // Only the hard swish, which has no layer of integers, is computed on reals.
+        // Only the hard swish, which has no integer version, is computed in floats.
         let want = ["input", "quantize", "conv", "dequantize", "hard_swish", "quantize", "conv", "add", "dequantize"];
         assert_eq!(kinds(&graph), want);
         assert_eq!(graph.def(Node(2)).codes, Some(codes((-1.0, 1.0))));

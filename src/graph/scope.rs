@@ -1,4 +1,4 @@
-//! The builder of graphs: a place in the checkpoint's name tree that makes layers of the parameters found there.
+//! The graph builder: a path in the checkpoint's name tree, which builds layers from the parameters found there.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -19,17 +19,17 @@ struct State {
     problems: Vec<String>,
 }
 
-/// A place in the name tree. Cloning is cheap; all scopes of one network add to the same graph.
+/// A path in the name tree. Cloning is cheap; all scopes of one network add to the same graph.
 ///
-/// Building never fails half-way: a missing or ill-shaped parameter is noted and building goes on, so that
+/// Building never stops half-way: a missing or ill-shaped parameter is recorded and building continues, so that
 /// [`Scope::finish`] can list every problem at once.
 #[derive(Clone)]
 pub struct Scope {
     state: Rc<RefCell<State>>,
     pub(super) path: String,
-    /// What the checkpoint calls the parameter that we call so.
+    /// Maps our parameter names to those of the checkpoint.
     stored: fn(&str) -> String,
-    /// Whether filters have three values.
+    /// Whether filters are ternary.
     ternary: bool,
 }
 
@@ -40,12 +40,12 @@ impl Scope {
         Self { state: Rc::new(RefCell::new(state)), path: String::new(), stored: str::to_owned, ternary: false }
     }
 
-    /// The same place in a checkpoint of other names: `stored` tells what it calls the parameter of our name.
+    /// The same path in a checkpoint with other names: `stored` maps our parameter names to those of the checkpoint.
     pub fn renamed(&self, stored: fn(&str) -> String) -> Self {
         Self { stored, ..self.clone() }
     }
 
-    /// The place `name` (which may hold dots) below this one.
+    /// The path `name` (which may contain dots) below this one.
     pub fn at(&self, name: impl Display) -> Self {
         let name = name.to_string();
         let path = match (self.path.is_empty(), name.is_empty()) {
@@ -56,7 +56,7 @@ impl Scope {
         Self { state: Rc::clone(&self.state), path, ..*self }
     }
 
-    /// The same place, where filters have three values: 0, one positive and one negative.
+    /// The same path with ternary filters: 0, one positive and one negative value.
     pub fn ternary(&self) -> Self {
         Self { ternary: true, ..self.clone() }
     }
@@ -114,7 +114,7 @@ impl Scope {
         let weight = self.param("weight", &shape);
         let bias = self.bias(conv.bias, conv.out_channels);
         let channels = conv.out_channels;
-        // Random weights have more values; they are not counted in codes.
+        // Random weights have more values, and are not counted as codes.
         let low_bits = if self.ternary { LowBits::ternary(&weight.data) } else { self.stored_bits() };
         if self.ternary && low_bits.is_none() && matches!(self.state.borrow().params, Params::Stored(_)) {
             self.problem(format!("{}.weight: has more than three values, the network is ternary", self.path));
@@ -126,7 +126,7 @@ impl Scope {
         )
     }
 
-    /// The integers that the parameter `weight` here is stored as, if it is.
+    /// The integers that the parameter `weight` here is stored as, if any.
     fn stored_bits(&self) -> Option<LowBits> {
         let Params::Stored(weights) = &self.state.borrow().params else { return None };
         weights.integers(&self.stored_name("weight")).map(|stored| LowBits::stored(stored.codes))
@@ -143,7 +143,7 @@ impl Scope {
         self.push(Layer::ConvTranspose(layer), vec![x], channels)
     }
 
-    /// `x W^T + b` by `weight` `[out, in]` and `bias` `[out]`; `in` is all features of `x`, `pixels` of them a channel.
+    /// `x W^T + b` with `weight` `[out, in]` and `bias` `[out]`; `in` is all features of `x`, `pixels` per channel.
     pub fn linear(&self, x: Node, out_features: usize, pixels: usize) -> Node {
         let in_features = self.channels(x) * pixels;
         let weight = self.param("weight", &[out_features, in_features]);
@@ -163,7 +163,7 @@ impl Scope {
         self.push(Layer::Linear(layer), vec![x], out_features)
     }
 
-    /// `weight` `[out, in]`, which may be `tied` to another layer's, times each step of a sequence, and `bias` `[out]`.
+    /// `weight` `[out, in]`, which may be `tied` to another layer's, times each step of a sequence, plus `bias` `[out]`.
     pub fn linear_steps(&self, x: Node, weight: Param, bias: Option<Param>, tied: bool) -> Node {
         let (in_features, out_features) = (self.channels(x), weight.shape[0]);
         if weight.shape != [out_features, in_features] {
@@ -184,19 +184,19 @@ impl Scope {
         self.push(Layer::Linear(layer), vec![x], out_features)
     }
 
-    /// Rows of `table` `[V, E]` by the numbers of a sequence.
+    /// Rows of `table` `[V, E]`, indexed by a sequence of token ids.
     pub fn embedding(&self, x: Node, table: Param) -> Node {
         let features = table.shape[1];
         self.push(Layer::Embedding(Embedding { table }), vec![x], features)
     }
 
-    /// The recurrence over `x`, four gates i, f, g, o a step, by the parameters of `lstm`.
+    /// The recurrence over `x`, with four gates i, f, g, o per step and the parameters of `lstm`.
     pub fn lstm(&self, x: Node, lstm: Lstm) -> Node {
         let (hidden, outputs) = (lstm.hidden(), lstm.outputs());
         let projected = lstm.projection.as_ref().map_or(outputs == hidden, |r| r.shape == [outputs, hidden]);
         let weight = &lstm.weight;
         if weight.shape[0] != 4 * hidden || self.channels(x) != 4 * hidden || !projected {
-            self.problem(format!("{}: is {:?} for {} gate values a step", self.path, weight.shape, self.channels(x)));
+            self.problem(format!("{}: is {:?} for {} gate values per step", self.path, weight.shape, self.channels(x)));
         }
         self.push(Layer::Lstm(lstm), vec![x], outputs)
     }
@@ -206,7 +206,7 @@ impl Scope {
         self.param(name, shape)
     }
 
-    /// Inference batch norm by `weight`, `bias`, `running_mean`, `running_var`, all `[C]`.
+    /// Batch norm at inference with `weight`, `bias`, `running_mean`, `running_var`, all `[C]`.
     pub fn batch_norm(&self, x: Node, eps: f64) -> Node {
         let c = self.channels(x);
         let [weight, bias, mean, variance] =
@@ -214,15 +214,15 @@ impl Scope {
         self.push(Layer::BatchNorm(BatchNorm { weight, bias, mean, variance, eps }), vec![x], c)
     }
 
-    /// `convolution` followed by the batch norm at `norm` (a path from this scope's parent-less `root`), which is left
-    /// out where the checkpoint has it folded already: no norm, but a bias at the convolution.
+    /// `convolution` followed by the batch norm at `norm` (another scope of the network). The norm is left out if the
+    /// checkpoint has it folded already: no norm, but a bias at the convolution.
     pub fn conv_norm(&self, x: Node, conv: Conv, norm: &Scope, eps: f64) -> Node {
         let folded = !norm.has("weight") && self.has("bias");
         let y = self.conv(x, if folded { conv.bias(true) } else { conv });
         if folded { y } else { norm.batch_norm(y, eps) }
     }
 
-    /// Ends building: the graph with `output` as its result, and the checkpoint it was read from.
+    /// Finishes the graph with output `output`; returns it with the checkpoint it was read from.
     ///
     /// # Errors
     /// [`Error::Mismatch`] listing every parameter that is missing, of the wrong shape or left over; the errors of
@@ -253,7 +253,7 @@ impl Scope {
         Ok((state.graph, state.params))
     }
 
-    /// Lets the checkpoint hold parameters below `name` that the network does not read.
+    /// Allows the checkpoint to hold parameters below `name` that the network does not read.
     pub fn skip(&self, name: &str) {
         let below = format!("{}.", self.at(name).path);
         let state = &mut *self.state.borrow_mut();
@@ -262,19 +262,19 @@ impl Scope {
         }
     }
 
-    /// Lets the checkpoint hold the parameter `name`, which the network does not read.
+    /// Allows the checkpoint to hold the parameter `name`, which the network does not read.
     pub fn ignore(&self, name: &str) {
         let name = self.stored_name(name);
         self.state.borrow_mut().used.insert(name);
     }
 
-    /// Notes something that makes the network impossible; [`Scope::finish`] will tell.
+    /// Records a problem that makes the network impossible; [`Scope::finish`] returns it.
     pub fn problem(&self, problem: String) {
         self.state.borrow_mut().problems.push(problem);
     }
 
     fn bias(&self, wanted: Option<bool>, channels: usize) -> Option<Param> {
-        // A checkpoint decides where the network does not say; without one, a layer has a bias if told so.
+        // If the network does not say, the checkpoint decides; without a checkpoint, a layer has a bias only if required.
         let take = match (wanted, &self.state.borrow().params) {
             (Some(wanted), _) => wanted,
             (None, Params::Stored(weights)) => weights.shape(&self.stored_name("bias")).is_some(),
@@ -306,7 +306,7 @@ impl Scope {
                     state.problems.push(format!("{path}: is {got:?}, the network needs {shape:?}"));
                     Arc::default()
                 }
-                // A read error is kept by the weights and told by `check_read` at the end.
+                // A read error is kept by the weights and returned by `check_read` at the end.
                 Some(_) => weights.read_or_note(&path),
             },
         };

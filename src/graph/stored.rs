@@ -1,4 +1,4 @@
-//! Graphs of checkpoints that store integers, of values and weights.
+//! Graphs of checkpoints whose values and weights are stored as integers.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::layers::{IntegerWeights, Layer, Param};
 use crate::weights::{Affine, IntegerTensor, Weights};
 use crate::{Error, Result};
 
-/// `graph` in the integers that `weights` holds of values and weights; none where it tells of weights alone.
+/// `graph` with the integer values and weights of `weights`; `None` if only weights are integers.
 ///
 /// # Errors
 /// [`Error::Malformed`] naming the layer whose values have no scale; [`Error::Unsupported`] for an activation that is
@@ -24,7 +24,7 @@ pub fn as_stored(graph: &Graph, weights: &Weights) -> Result<Option<Graph>> {
     let readers = graph.readers();
     for node in graph.handles() {
         let def = &mut graph.nodes[node.index()];
-        // The largest code bounds what a ReLU6 does, and PyTorch's makers put a ReLU in its place before they quantise.
+        // The largest code clips as a ReLU6 does, and PyTorch's quantised networks have a ReLU in its place.
         let bounded = |activation: &mut Activation| {
             if *activation == Activation::Relu6 {
                 *activation = Activation::Relu;
@@ -39,9 +39,9 @@ pub fn as_stored(graph: &Graph, weights: &Weights) -> Result<Option<Graph>> {
         };
         if !fits {
             let what = format!("{}: {}: its activation in integers", weights.source(), def.name);
-            return Err(Error::unsupported(what, "ResNets and MobileNetV2 of integers are read"));
+            return Err(Error::unsupported(what, "integer ResNets and MobileNetV2 can be read"));
         }
-        let told = match &def.layer {
+        let affine = match &def.layer {
             Layer::Input => {
                 let first = readers[0].first().map_or("", |&reader| graph.def(reader).name.as_str());
                 quantised.inputs.get("quant").or_else(|| quantised.inputs.get(first))
@@ -52,15 +52,15 @@ pub fn as_stored(graph: &Graph, weights: &Weights) -> Result<Option<Graph>> {
                 let names = [def.name.clone(), format!("{parent}.add_relu"), format!("{parent}.skip_add")];
                 names.iter().find_map(|name| quantised.outputs.get(name))
             }
-            // Everything else gives what it is given.
+            // Every other layer keeps the parameters of its input.
             _ => {
                 codes.push(codes[graph.def(node).inputs[0].index()]);
                 continue;
             }
         };
-        let Some(&Affine { scale, zero_point, signed }) = told else {
+        let Some(&Affine { scale, zero_point, signed }) = affine else {
             let place = format!("{}: {}", weights.source(), graph.def(node).name);
-            return Err(Error::malformed(place, "the checkpoint tells no scale of its values"));
+            return Err(Error::malformed(place, "the checkpoint has no scale for its values"));
         };
         codes.push(Codes { scale, zero_point, signed });
     }
@@ -72,7 +72,7 @@ pub fn as_stored(graph: &Graph, weights: &Weights) -> Result<Option<Graph>> {
         let place = || format!("{}: {}.weight", weights.source(), def.name);
         let filters = def.layer.filters();
         if stored(def).is_none_or(|stored| ![1, filters].contains(&stored.integers.scales.len())) {
-            return Err(Error::malformed(place(), "is not of 8-bit integers with one scale, or one a filter"));
+            return Err(Error::malformed(place(), "is not 8-bit integers with one scale, or one per filter"));
         }
     }
     Ok(Some(Builder::new(&graph, codes, &stored).build()))
@@ -81,11 +81,11 @@ pub fn as_stored(graph: &Graph, weights: &Weights) -> Result<Option<Graph>> {
 /// Weights as they are stored.
 pub(super) struct Filters {
     integers: IntegerTensor,
-    /// Bias in the scale of the sums, where it is stored so.
+    /// Bias in the scale of the sums, if stored so.
     sums: Option<Vec<i32>>,
 }
 
-/// The filters `weight` as `stored` has them, and what makes codes `y` of their sums with codes `x`.
+/// The filters of `weight` as `stored`, and the requantisation from sums with codes `x` to codes `y`.
 pub(super) fn filters(
     weight: &Param,
     stored: Filters,
@@ -95,9 +95,9 @@ pub(super) fn filters(
 ) -> (Param, IntegerWeights) {
     let IntegerTensor { codes, scales, zero_point, signed } = stored.integers;
     let scale = |k: usize| scales[if scales.len() == 1 { 0 } else { k }];
-    // Products in f32, as PyTorch has them.
+    // Products in f32, as in PyTorch.
     let products: Vec<f32> = (0..weight.shape[0]).map(|k| x.scale * scale(k)).collect();
-    // Any other bias stays real, as PyTorch has it; a filter of no scale has none.
+    // Any other bias stays float, as in PyTorch; a filter with scale 0 has none.
     let offset = products.iter().enumerate().map(|(k, &product)| match bias {
         Some(bias) if product > 0.0 && stored.sums.is_none() => bias.data[k] / product,
         _ => 0.0,

@@ -1,4 +1,4 @@
-//! Layers without parameters, added to a network under construction.
+//! Builder methods for layers without parameters.
 
 use super::{Node, Scope};
 use crate::kernels::Activation;
@@ -28,7 +28,7 @@ impl Scope {
         self.at("global_pool").push(Layer::GlobalAvgPool, vec![x], c)
     }
 
-    /// `a + b`, of one shape.
+    /// `a + b`, of equal shapes.
     pub fn add(&self, a: Node, b: Node) -> Node {
         let (c, other) = (self.channels(a), self.channels(b));
         if c != other {
@@ -46,13 +46,13 @@ impl Scope {
         self.at("mul").push(Layer::Mul, vec![x, gate], c)
     }
 
-    /// Channels of all, one after the other.
+    /// Concatenation along channels.
     pub fn concat(&self, parts: &[Node]) -> Node {
         let c = parts.iter().map(|&part| self.channels(part)).sum();
         self.at("concat").push(Layer::Concat, parts.to_vec(), c)
     }
 
-    /// `a - b`, of one shape.
+    /// `a - b`, of equal shapes.
     pub fn sub(&self, a: Node, b: Node) -> Node {
         let (c, other) = (self.channels(a), self.channels(b));
         if c != other {
@@ -79,7 +79,7 @@ impl Scope {
         self.at("pixel_unshuffle").push(Layer::Shuffle(Shuffle { factor, up: false }), vec![x], c)
     }
 
-    /// Some channels of `x`, its borders cut.
+    /// Some channels of `x`, with its borders cropped.
     pub fn slice(&self, x: Node, slice: Slice) -> Node {
         self.at("slice").push(Layer::Slice(slice), vec![x], slice.channels)
     }
@@ -90,7 +90,7 @@ impl Scope {
         self.at("mean").push(Layer::WeightedMean, vec![x, scores], c)
     }
 
-    /// A channel of `value` everywhere, of the size of `like`.
+    /// One channel of the constant `value`, of the size of `like`.
     pub fn fill(&self, like: Node, value: f32) -> Node {
         self.at("fill").push(Layer::Fill(value), vec![like], 1)
     }

@@ -27,7 +27,7 @@ pub struct Conv {
     pub dilation: (usize, usize),
     /// Zeros around the input.
     pub padding: Padding,
-    /// Groups of channels that do not see one another.
+    /// Groups of channels, each convolved on its own.
     pub groups: usize,
     /// Whether there is a bias; `None` lets the checkpoint decide.
     pub bias: Option<bool>,
@@ -39,7 +39,7 @@ pub struct Conv {
     pub activation: Activation,
     /// Of a convolution of 8-bit integers.
     pub integer: Option<IntegerWeights>,
-    /// What the weights are stored as, if in a few bits.
+    /// The integers that the weights are stored as, if in a few bits.
     pub low_bits: Option<LowBits>,
 }
 
@@ -93,7 +93,7 @@ impl Conv {
         Self { bias: Some(bias), ..self }
     }
 
-    /// True if each channel has filters of its own and as many come out as go in.
+    /// True if each channel has its own filter and there are as many outputs as inputs.
     pub fn is_depthwise(&self) -> bool {
         self.groups > 1 && self.groups == self.in_channels && self.groups == self.out_channels
     }
@@ -139,8 +139,8 @@ impl Conv {
     }
 }
 
-/// TensorFlow's rule: the total is what the last window lacks, the smaller half goes before.
-/// The dilation widens the filter (as Keras has it), not the pads after the fact.
+/// TensorFlow's rule: in total what the last window lacks, the smaller half before. The dilation widens the filter (as in
+/// Keras), not the padding afterwards.
 fn same(size: usize, kernel: usize, stride: usize, dilation: usize) -> (usize, usize) {
     let reach = dilation * (kernel - 1) + 1;
     let total = (size.div_ceil(stride).saturating_sub(1) * stride + reach).saturating_sub(size);

@@ -1,4 +1,4 @@
-//! Transposed convolution: each input pixel adds a filter's worth of output.
+//! Transposed convolution: each input pixel adds a filter-sized patch of output.
 
 use super::{Param, Shape};
 use crate::kernels::{Activation, Halo};
@@ -16,9 +16,9 @@ pub struct ConvTranspose {
     pub stride: (usize, usize),
     /// Rows and columns from one tap to the next.
     pub dilation: (usize, usize),
-    /// Rows and columns cut from the output.
+    /// Rows and columns cropped from the output.
     pub padding: Halo,
-    /// Groups of channels that do not see one another.
+    /// Groups of channels, each convolved on its own.
     pub groups: usize,
     /// Whether there is a bias; `None` lets the checkpoint decide.
     pub bias: Option<bool>,
@@ -72,12 +72,12 @@ impl ConvTranspose {
         let w = extent(x.w, self.kernel.1, self.stride.1, self.dilation.1, p.left + p.right);
         match (h, w) {
             (Some(h), Some(w)) => Ok(Shape::new(self.out_channels, h, w)),
-            _ => Err(format!("input {x} leaves no output once the padding is cut")),
+            _ => Err(format!("input {x} leaves no output once the padding is cropped")),
         }
     }
 
-    /// Dense count of the equivalent zero-inserted convolution would charge the inserted zeros; as a layer that
-    /// scatters, each input pixel meets each tap once: `C·H·W·(K/groups)·R·S`. `y` gives the input's extents back.
+    /// The dense count of the equivalent zero-inserted convolution would include the inserted zeros. Counted as a scatter,
+    /// each input pixel meets each tap once: `C·H·W·(K/groups)·R·S`. The input's extents are derived from `y`.
     pub(super) fn macs(&self, y: Shape) -> u64 {
         let back = |size: usize, kernel: usize, stride: usize, dilation: usize, cut: usize| {
             (size + cut - dilation * (kernel - 1) - 1) / stride + 1
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn filters_come_first() {
-        // Four channels to six in two groups; each weight tells its channel, its output within the group and its tap.
+        // Four channels to six in two groups; each weight encodes its channel, its output within the group and its tap.
         let data = (0..4 * 3 * 2).map(|i| (i / 6 * 100 + i / 2 % 3 * 10 + i % 2) as f32).collect();
         let weight = Param { shape: vec![4, 3, 1, 2], data };
         let conv = ConvTranspose { in_channels: 4, groups: 2, kernel: (1, 2), weight, ..ConvTranspose::new(6, 1, 1) };

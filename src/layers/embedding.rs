@@ -1,8 +1,8 @@
-//! Rows of a table, by number.
+//! Embedding lookup.
 
 use super::{Param, Shape};
 
-/// `y[:, t] = table[x[t]]` for a sequence of numbers `[1, 1, T]`.
+/// `y[:, t] = table[x[t]]` for a sequence of token ids `[1, 1, T]`.
 #[derive(Clone, Debug)]
 pub struct Embedding {
     /// `[V, E]`.
@@ -10,19 +10,19 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// Numbers there are rows for, V.
+    /// Number of rows, V.
     pub fn rows(&self) -> usize {
         self.table.shape[0]
     }
 
-    /// Values of a row, E.
+    /// Length of a row, E.
     pub fn features(&self) -> usize {
         self.table.shape[1]
     }
 
     pub(super) fn output(&self, x: Shape) -> Result<Shape, String> {
         if (x.c, x.h) != (1, 1) {
-            return Err(format!("input {x} is no sequence of numbers [1, 1, T]"));
+            return Err(format!("input {x} is no sequence of token ids [1, 1, T]"));
         }
         Ok(Shape { c: self.features(), ..x })
     }

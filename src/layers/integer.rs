@@ -1,4 +1,4 @@
-//! Layers of 8-bit networks that multiply no weights.
+//! Layers without weights in 8-bit networks.
 
 use super::{Pool, PoolKind, Shape};
 use crate::kernels::Integer;

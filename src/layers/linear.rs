@@ -15,7 +15,7 @@ pub struct Linear {
     pub in_features: usize,
     /// Features that leave.
     pub out_features: usize,
-    /// Whether the weight is another layer's as well.
+    /// Whether the weight is shared with another layer.
     pub tied: bool,
     /// Whether the input is a sequence.
     pub steps: bool,
@@ -23,10 +23,10 @@ pub struct Linear {
     pub activation: Activation,
     /// Of a layer of 8-bit integers.
     pub integer: Option<IntegerWeights>,
-    /// Channels of the input, where features are counted in the order row, column, channel, which is that of the network's
-    /// own format; none where in the order channel, row, column, in which [`Linear::weight`] always is.
+    /// Channels of the input, if features are counted in the order row, column, channel of a channels-last network. `None`
+    /// for the order channel, row, column, which [`Linear::weight`] always has.
     pub channels_last: Option<usize>,
-    /// What the weights are stored as, if in a few bits.
+    /// The integers that the weights are stored as, if in a few bits.
     pub low_bits: Option<LowBits>,
 }
 

@@ -1,4 +1,4 @@
-//! The recurrence of an LSTM (Hochreiter 1997): what its inputs contribute was computed before, for all steps at once.
+//! The recurrence of an LSTM (Hochreiter 1997); the contribution of the inputs was computed before, for all steps at once.
 
 use super::{IntegerWeights, Param, Shape};
 use crate::kernels::integer_lstm::IntegerLstm;
@@ -19,7 +19,7 @@ pub struct Lstm {
     pub reverse: bool,
     /// Bound of the cell's magnitude, if it has one.
     pub clip: Option<f32>,
-    /// Of a recurrence of 8-bit integers: its scales, and what its weights are stored as.
+    /// For an 8-bit recurrence: its scales, and the integers of its weights.
     pub integer: Option<(IntegerLstm, IntegerWeights)>,
 }
 
@@ -29,7 +29,7 @@ impl Lstm {
         self.weight.shape[0] / 4
     }
 
-    /// P, the values that one step gives to the next.
+    /// P, the number of values that one step passes to the next.
     pub fn outputs(&self) -> usize {
         self.weight.shape[1]
     }

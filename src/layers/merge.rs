@@ -1,4 +1,4 @@
-//! Layers of several inputs: sum, product, concatenation.
+//! Layers with several inputs: sum, product, concatenation.
 
 use super::Shape;
 

@@ -1,4 +1,4 @@
-//! Layer kinds: attributes, shape rules and MAC counts, one file a kind. A closed set.
+//! Layer kinds: attributes, shape rules and MAC counts, one file per kind. A closed set.
 
 mod batch_norm;
 mod conv;
@@ -65,35 +65,35 @@ impl std::fmt::Display for Shape {
 pub struct Param {
     /// Its extents, outermost first.
     pub shape: Vec<usize>,
-    /// Its values, innermost extent contiguous; empty where the network is only declared.
+    /// Its values, row-major; empty for a network of shapes only.
     pub data: Arc<[f32]>,
 }
 
-/// What makes a layer one of 8-bit integers: its weights are codes less their zero point, its bias is among the rest.
+/// Parameters of an 8-bit layer with weights. Weights are codes minus their zero point; the bias is part of `requantize`.
 #[derive(Clone, Debug)]
 pub struct IntegerWeights {
-    /// Reals a code, one or one a filter.
+    /// Step of the codes in real units: one for all, or one per filter.
     pub scales: Vec<f32>,
     /// Code of zero.
     pub zero_point: i32,
     /// Whether codes are -128..=127 or 0..=255.
     pub signed: bool,
-    /// From sums of products to the codes of the output.
+    /// From sums of products to codes of the output.
     pub requantize: Arc<Requantize>,
 }
 
-/// Weights that are computed with as reals and stored as integers of a few bits, one a weight.
+/// Weights that are computed with as floats and stored as low-bit integers.
 #[derive(Clone, Debug)]
 pub struct LowBits {
-    /// Bits of an integer, sign included.
+    /// Bits per integer, sign included.
     pub bits: u32,
-    /// In the order of the weights.
+    /// The integers, in the order of the weights.
     pub codes: Arc<[f32]>,
 }
 
 impl LowBits {
-    /// Weights stored as these codes less their zero point: of 4 bits if all fit in them, else of 8, or of 9 where the
-    /// zero point makes them wider.
+    /// Weights stored as these codes minus their zero point: 4 bits if all fit, else 8, or 9 if the zero point makes them
+    /// wider.
     pub fn stored(codes: Arc<[f32]>) -> Self {
         let fit = |bits: u32| {
             let most = (1 << (bits - 1)) as f32;
@@ -103,7 +103,7 @@ impl LowBits {
         Self { bits, codes }
     }
 
-    /// Ternary weights: none but 0, one positive and one negative value. None if there are others.
+    /// Ternary weights: 0, one positive and one negative value. `None` if there are others.
     pub fn ternary(weights: &[f32]) -> Option<Self> {
         let first = |positive: bool| weights.iter().copied().find(|w| if positive { *w > 0.0 } else { *w < 0.0 });
         let levels = [first(true), first(false)];
@@ -113,7 +113,7 @@ impl LowBits {
     }
 }
 
-/// A kind of layer with its attributes and parameters.
+/// A layer kind with its attributes and parameters.
 #[derive(Clone, Debug)]
 pub enum Layer {
     /// The network's input.
@@ -142,15 +142,15 @@ pub enum Layer {
     Sub,
     /// Product with a gate.
     Mul,
-    /// Channels side by side.
+    /// Concatenation along channels.
     Concat,
     /// Bilinear resize to the size of the second input.
     Resize(Resize),
-    /// Channels for pixels and the reverse.
+    /// Pixel shuffle or unshuffle.
     Shuffle(Shuffle),
-    /// Some channels, borders cut.
+    /// Some channels, with borders cropped.
     Slice(Slice),
-    /// One channel of one value, of the size of the input.
+    /// One channel with a constant value, of the size of the input.
     Fill(f32),
     /// Mean over steps, weighted by the softmax of scores.
     WeightedMean,
@@ -158,7 +158,7 @@ pub enum Layer {
     Rows,
     /// Softmax over channels, after multiplying by beta.
     Softmax(f32),
-    /// A layer of 8-bit integers that multiplies no weights.
+    /// A layer without weights in an 8-bit network.
     Integer(Integer),
     /// Strided copy framed by zero channels.
     Subsample(Subsample),
@@ -195,7 +195,7 @@ impl Layer {
         }
     }
 
-    /// Shape of the output for `inputs`; the text of the error says what was got and what is wanted.
+    /// Shape of the output for `inputs`; the error says what was found and what is expected.
     pub(crate) fn output(&self, inputs: &[Shape]) -> Result<Shape, String> {
         match self {
             Self::Input => unreachable!("the graph knows its input's shape"),
@@ -223,7 +223,7 @@ impl Layer {
         }
     }
 
-    /// MACs of one image whose output is `output` (METRICS section 1); 0 for kinds that are no MAC layer.
+    /// MACs of one image with output `output` (METRICS section 1); 0 for kinds without MACs.
     pub fn macs(&self, output: Shape) -> u64 {
         match self {
             Self::Conv(conv) => conv.macs(output),
@@ -234,7 +234,7 @@ impl Layer {
         }
     }
 
-    /// Filters of a layer with weights; 0 for others.
+    /// Number of filters of a layer with weights; 0 for others.
     pub fn filters(&self) -> usize {
         match self {
             Self::Conv(conv) => conv.out_channels,
@@ -244,7 +244,7 @@ impl Layer {
         }
     }
 
-    /// Learned values.
+    /// Number of learned values.
     pub fn parameters(&self) -> usize {
         let count = |param: &Param| param.shape.iter().product::<usize>();
         let codes = |codes: &Option<IntegerWeights>| codes.as_ref().map_or(0, |codes| codes.requantize.bias.len());

@@ -6,9 +6,9 @@ use crate::kernels::Halo;
 /// What a window is reduced to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolKind {
-    /// The largest; padding never wins.
+    /// The largest value; padding is never the largest.
     Max,
-    /// The mean; over the window's cells inside the tensor, or over the padded window.
+    /// The mean over the window's pixels inside the tensor, or over the padded window.
     Average {
         /// Whether padding counts as zeros in the mean.
         count_padding: bool,
@@ -32,11 +32,11 @@ pub struct Pool {
     pub kind: PoolKind,
     /// Rows and columns of a window.
     pub kernel: usize,
-    /// From one window to the next.
+    /// Stride of the windows.
     pub stride: usize,
     /// Around the input.
     pub padding: Halo,
-    /// Whether a last window that starts inside but reaches beyond the padding counts (PyTorch's and Caffe's ceil).
+    /// Whether a last window that starts inside but reaches beyond the padding counts (ceil mode of PyTorch and Caffe).
     pub ceil: bool,
 }
 

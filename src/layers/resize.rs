@@ -2,7 +2,7 @@
 
 use super::Shape;
 
-/// Where the corners lie. The second input gives the size.
+/// How the corners are aligned. The second input gives the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resize {
     /// True: the corner pixels' centres coincide (`align_corners`); false: the corners of the corner pixels do.

@@ -1,4 +1,4 @@
-//! Pixel shuffle and unshuffle: channels for pixels and the reverse (Shi 2016), in PyTorch's order of channels.
+//! Pixel shuffle and unshuffle: channels to pixels and back (Shi 2016), in PyTorch's order of channels.
 
 use super::Shape;
 

@@ -1,4 +1,4 @@
-//! A part of a tensor: some of its channels, its borders cut.
+//! A part of a tensor: some channels, with borders cropped.
 
 use super::Shape;
 use crate::kernels::Halo;
@@ -10,7 +10,7 @@ pub struct Slice {
     pub start: usize,
     /// How many channels.
     pub channels: usize,
-    /// Rows and columns that are left out.
+    /// Rows and columns cropped.
     pub cut: Halo,
 }
 

@@ -1,4 +1,4 @@
-//! The mean over a sequence's steps, weighted by how much attention each gets.
+//! The mean over the steps of a sequence, weighted by attention scores.
 
 use super::Shape;
 
