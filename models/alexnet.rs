@@ -18,7 +18,7 @@ pub(super) const FAMILY: Family = Family {
     from_config: None,
 };
 
-/// Place in the checkpoint, filters, kernel, stride and padding of each convolution, and whether pooling follows.
+/// Path in the checkpoint, filters, kernel, stride and padding of each convolution, and whether pooling follows.
 const CONVS: [(usize, usize, usize, usize, usize, bool); 5] = [
     (0, 64, 11, 4, 2, true),
     (3, 192, 5, 1, 2, true),

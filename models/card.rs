@@ -1,4 +1,4 @@
-//! Cards: what is known of one checkpoint or architecture, as one table of a TOML file.
+//! Cards: the description of one checkpoint or architecture, as a table of a TOML file.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -22,16 +22,16 @@ pub enum Task {
     Segment,
     /// An image.
     Restore,
-    /// Logits of the next token at each step of a text.
+    /// Logits of the next token at each step of a sequence.
     Language,
     /// Logits of each step, one a class.
     Tag,
-    /// Whether something is heard, a probability for each chunk of a recording.
+    /// A probability for each chunk of a recording: whether speech (or another sound) is present.
     Detect,
 }
 
 impl Task {
-    /// As cards spell it.
+    /// As spelt in cards.
     pub fn name(self) -> &'static str {
         match self {
             Self::Classify => "classify",
@@ -44,17 +44,17 @@ impl Task {
     }
 }
 
-/// One network: its family and shape, the checkpoint it stands for, and how images become its input.
+/// One network: its family and shape, its checkpoint, and the preprocessing of its input.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
-    /// What the command line calls it.
+    /// Name on the command line.
     pub name: String,
     /// One of [`super::FAMILIES`].
     pub family: String,
-    /// What it is for.
+    /// Its task.
     pub task: Task,
-    /// One line for people.
+    /// One line of description.
     pub description: String,
     /// Hub id `org/name` of its weights.
     pub repo: Option<String>,
@@ -72,25 +72,25 @@ pub struct Card {
     pub macs: Option<u64>,
     /// Names of the classes.
     pub labels: Option<Labels>,
-    /// Whose parameter names the checkpoint has; only networks without a checkpoint need it.
+    /// Whose parameter names the checkpoint uses; needed only for networks without a checkpoint.
     pub naming: Option<Naming>,
-    /// How images become inputs: the fields of the preprocessing.
+    /// The fields of the preprocessing.
     pub input: toml::Table,
-    /// Numbers of the architecture: the fields of the family.
+    /// Architecture: the fields of the family.
     pub arch: toml::Table,
-    /// Whether it was derived from a `config.json`; then the preprocessing is to be had beside that file.
+    /// Whether it was derived from a `config.json`; the preprocessing is then read from the files next to it.
     #[serde(skip)]
     pub from_config: bool,
-    /// Of a card from a `config.json`: how many classes that file says there are.
+    /// For a card from a `config.json`: the number of classes in that file.
     #[serde(skip)]
-    pub told_classes: Option<usize>,
-    /// Of a card from a `config.json`: what was chosen where the file leaves a choice, a sentence each.
+    pub config_classes: Option<usize>,
+    /// For a card from a `config.json`: the choices made where the file leaves one, a sentence each.
     #[serde(skip)]
     pub notes: Vec<String>,
 }
 
 impl Card {
-    /// A card that says nothing yet of preprocessing and architecture.
+    /// A card without preprocessing and architecture fields.
     pub(super) fn new(name: &str, family: &str, task: Task) -> Self {
         Self {
             name: name.to_owned(),
@@ -108,12 +108,12 @@ impl Card {
             input: toml::Table::new(),
             arch: toml::Table::new(),
             from_config: false,
-            told_classes: None,
+            config_classes: None,
             notes: vec![],
         }
     }
 
-    /// Reads a card of its own from `text`; `file` is how messages name it.
+    /// Parses a card from `text`; `file` is its name in messages.
     ///
     /// # Errors
     /// [`Error::Malformed`] with the file, the line and the field.
@@ -138,7 +138,7 @@ impl Card {
         Some(self.revision.as_ref().map_or_else(|| repo.clone(), |revision| format!("{repo}@{revision}")))
     }
 
-    /// The architecture's numbers in the terms of a family.
+    /// The architecture fields, deserialised for a family.
     pub(super) fn arch<T: DeserializeOwned>(&self) -> Result<T> {
         self.arch.clone().try_into().map_err(|error: toml::de::Error| self.wrong(one_line(&error)))
     }
@@ -146,7 +146,7 @@ impl Card {
     /// How integers are rounded, if the card says so: `requant = "float32"` or `"fixed31"`.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for another word.
+    /// [`Error::Malformed`] for any other value.
     pub fn rounding(&self) -> Result<Option<Rounding>> {
         match self.arch.get("requant").map(|word| word.as_str()) {
             None => Ok(None),
@@ -156,12 +156,12 @@ impl Card {
         }
     }
 
-    /// An error about the architecture's numbers.
+    /// An error about the architecture fields.
     pub(super) fn wrong(&self, detail: impl Into<String>) -> Error {
         Error::malformed(format!("card {}: [arch]", self.name), detail)
     }
 
-    /// Checks that an architecture's number is of a size that can be built.
+    /// Checks that an architecture field is in a range that can be built.
     pub(super) fn within<T: PartialOrd + Display>(&self, field: &str, got: T, want: RangeInclusive<T>) -> Result<()> {
         if want.contains(&got) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Cards from the `config.json` that hub repositories carry.
+//! Cards from the `config.json` of hub repositories.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -8,12 +8,12 @@ use super::naming::{Naming, Pad};
 use super::{Card, FAMILIES, FromConfig, Labels, Task, smp, timm};
 use crate::{Error, Result};
 
-/// What messages call the file.
+/// Name of the file in messages.
 pub(super) const FILE: &str = "config.json";
 
-/// The card of a network that a `config.json` describes: transformers' (`model_type`), timm's (`architecture`) or that of
-/// segmentation-models-pytorch (`_model_class`). Its `input` is empty where the preprocessing is to be read from the files
-/// beside it.
+/// The card of the network that a `config.json` describes: of transformers (`model_type`), timm (`architecture`) or
+/// segmentation-models-pytorch (`_model_class`). Its `input` is empty if the preprocessing has to be read from other files
+/// next to it.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for networks and options that this crate does not have, [`Error::Malformed`] for fields of
@@ -31,16 +31,16 @@ pub fn from_config(config: &Value) -> Result<Card> {
     }
 }
 
-/// Whether a `config.json` says anything of a network.
+/// Whether a `config.json` names a network.
 pub fn names_network(config: &Value) -> bool {
     ["model_type", "architecture", "_model_class"].iter().any(|field| config.get(field).is_some())
 }
 
-/// The backbone that transformers has a head for pixels for, and the family of that network.
+/// The backbone for which transformers has a segmentation head, and the family of that network.
 const PIXELS: (&str, &str) = ("mobilenet_v2", "deeplab");
 
 fn from_transformers(config: &Value, kind: &str) -> Result<Card> {
-    // One file may be of a backbone with its classifier or with a head for pixels.
+    // The same model_type is used for the classifier and for the segmentation network.
     let pixels = config["architectures"][0].as_str().is_some_and(|name| name.ends_with("ForSemanticSegmentation"));
     let readers = FAMILIES.iter().filter_map(|family| Some((family, family.from_config?)));
     let known: Vec<&str> = readers.clone().map(|(family, _)| family.name).filter(|name| *name != PIXELS.1).collect();
@@ -67,7 +67,7 @@ fn from_transformers(config: &Value, kind: &str) -> Result<Card> {
         labels: labels(config),
         naming: namings.clone().find(|naming| *naming == Naming::Transformers).or(namings.clone().next()),
         arch: read(config)?,
-        told_classes: stated_classes(config),
+        config_classes: stated_classes(config),
         from_config: true,
         ..Card::new(&text_or(config, "_name_or_path", kind), family.name, task)
     })
@@ -77,7 +77,7 @@ fn text_or(config: &Value, field: &str, default: &str) -> String {
     config.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).unwrap_or(default).to_owned()
 }
 
-/// Names of classes from `id2label`, if it numbers them from 0 without a gap and not just `LABEL_i`.
+/// Class names from `id2label`, if it numbers them from 0 without a gap and they are not just `LABEL_i`.
 fn labels(config: &Value) -> Option<Labels> {
     let names = config.get("id2label")?.as_object()?;
     let name = |class: usize| names.get(&class.to_string()).and_then(Value::as_str).map(str::to_owned);
@@ -85,29 +85,29 @@ fn labels(config: &Value) -> Option<Labels> {
     (!names.iter().enumerate().all(|(i, name)| *name == format!("LABEL_{i}"))).then_some(Labels::Names(names))
 }
 
-/// How many classes transformers' config tells of.
+/// Number of classes in transformers' config.
 pub(super) fn classes(config: &Value, default: usize) -> usize {
     stated_classes(config).unwrap_or(default)
 }
 
 fn stated_classes(config: &Value) -> Option<usize> {
     let listed = config.get("id2label").and_then(Value::as_object).map(serde_json::Map::len);
-    let told = || config.get("num_labels").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-    listed.or_else(told)
+    let num_labels = || config.get("num_labels").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+    listed.or_else(num_labels)
 }
 
-/// `value`, which `field` has, as a count.
+/// The value of `field` as a count.
 pub(super) fn count(field: &str, value: &Value) -> Result<usize> {
     let count = value.as_u64().and_then(|count| u32::try_from(count).ok()).map(|count| count as usize);
     count.ok_or_else(|| Error::malformed(FILE, format!("{field} is no count")))
 }
 
-/// The fields of `config` that a family knows.
+/// Deserialises the fields of `config` that a family knows.
 pub(super) fn read<T: DeserializeOwned>(config: &Value) -> Result<T> {
     T::deserialize(config).map_err(|error| Error::malformed(FILE, error.to_string()))
 }
 
-/// An error unless `field` has the one value that is supported.
+/// An error unless `fits`: `field` has only one supported value, `want`.
 pub(super) fn needs(fits: bool, field: &str, want: &str) -> Result<()> {
     let refuse = || {
         Error::unsupported(
@@ -123,7 +123,7 @@ pub(super) fn arch<T: Serialize>(arch: &T) -> Result<FromConfig> {
     toml::Table::try_from(arch).map_err(|error| Error::malformed(FILE, error.to_string()))
 }
 
-/// What transformers' `config.json` says of a MobileNet; absent fields have the library's defaults.
+/// transformers' `config.json` of a MobileNet; missing fields have the library's defaults.
 #[derive(Deserialize)]
 #[serde(default)]
 pub(super) struct Mobile {
@@ -166,12 +166,12 @@ impl Mobile {
     }
 }
 
-/// Channels of an image in colour.
+/// Channels of a colour image.
 pub(super) fn rgb() -> usize {
     3
 }
 
-/// The width of a network as published.
+/// Width multiplier of the published network.
 pub(super) fn one() -> f64 {
     1.0
 }
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn transformers_configs_give_the_networks_they_describe() {
-        // Counts as in torch's listing of the same configurations.
+        // Counts from torch's listing of the same configurations.
         let cases = [
             (json!({"model_type": "resnet"}), 25_557_032),
             (

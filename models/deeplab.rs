@@ -1,5 +1,5 @@
-//! Networks that classify pixels: DeepLabV3 (Chen 2017), DeepLabV3+ (Chen 2018), and FCN (Long 2015) as the plain
-//! contrast, on dilated ResNets and MobileNets.
+//! Semantic segmentation: DeepLabV3 (Chen 2017), DeepLabV3+ (Chen 2018), and FCN (Long 2015) as the plain baseline, on dilated
+//! ResNets and MobileNets.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub(super) const FAMILY: Family = Family {
     from_config: Some(from_config),
 };
 
-/// All norms of heads have PyTorch's default.
+/// All norms of the heads have PyTorch's default epsilon.
 const EPS: f64 = 1e-5;
 
 #[derive(Clone, Copy, PartialEq, Deserialize, Serialize)]
@@ -43,9 +43,9 @@ enum Backbone {
 enum Head {
     /// 3x3 convolution.
     Fcn,
-    /// Dilated convolutions side by side (the pyramid), 3x3 convolution.
+    /// Parallel dilated convolutions (the pyramid), then a 3x3 convolution.
     Pyramid,
-    /// The pyramid, then features of a quarter of the resolution (V3+).
+    /// The pyramid, then features at a quarter of the resolution (V3+).
     Decoder,
     /// Image pooling beside a 1x1 convolution: the mobile DeepLabV3.
     Pooling,
@@ -56,26 +56,26 @@ enum Head {
 struct Arch {
     backbone: Backbone,
     head: Head,
-    /// How far the backbone reduces rows and columns.
+    /// Total stride of the backbone.
     output_stride: usize,
     /// Dilations of the pyramid.
     #[serde(default)]
     rates: Vec<usize>,
-    /// Whether the pyramid's dilated convolutions see one channel at a time; those of a decoder do if not told.
+    /// Whether the pyramid's dilated convolutions are depthwise separable; by default only those of a decoder are.
     separable: Option<bool>,
-    /// Filters of the pyramid and of what follows it.
+    /// Filters of the pyramid and after it.
     #[serde(default = "head_channels")]
     head_channels: usize,
-    /// Factor on the widths of a MobileNetV2.
+    /// Width multiplier of a MobileNetV2.
     #[serde(default = "config::one")]
     width: f64,
-    /// What those widths are multiples of.
+    /// The widths are multiples of this.
     #[serde(default = "eight")]
     divisor: usize,
     /// Whether a MobileNetV2 keeps its last convolution (transformers' never does).
     #[serde(default = "yes")]
     last: bool,
-    /// Where the padding of a MobileNetV2 goes, and the epsilon of its norms.
+    /// Padding of a MobileNetV2, and the epsilon of its norms.
     padding: Option<Pad>,
     eps: Option<f64>,
     /// Whether logits are resized with aligned corners.
@@ -119,9 +119,9 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
         let what = format!("{}: its head in the names of {}", card.name, naming.name());
         return Err(Error::unsupported(what, format!("known are the names of {}", known.join(", "))));
     }
-    // Of the torchvision networks, a second classifier is for training.
+    // torchvision's networks have a second classifier for training.
     root.skip("aux_classifier");
-    // The same of segmentation-models-pytorch.
+    // So have those of segmentation-models-pytorch.
     root.skip("classification_head");
     let features = backbone(root, &arch, naming);
     let image = root.image();
@@ -157,7 +157,7 @@ fn backbone(root: &Scope, arch: &Arch, naming: Naming) -> Features {
                 _ => (Naming::Torchvision, Pad::Symmetric, 1e-5, arch.last.then_some(1280)),
             };
             let style = Style { pad: arch.padding.unwrap_or(pad), eps: arch.eps.unwrap_or(eps) };
-            // transformers keeps a last convolution that its head does not read.
+            // transformers has a last convolution that its head does not read.
             root.skip("mobilenet_v2.conv_1x1");
             mobilenet_v2::backbone(&at, names, arch.channels, (arch.width, arch.divisor), (style, atrous), head)
         }
@@ -176,7 +176,7 @@ struct Net<'a> {
 }
 
 impl Net<'_> {
-    /// Convolution and norm at two places, ReLU.
+    /// Convolution at one name and norm at another, then ReLU.
     fn unit(&self, at: &Scope, names: [&str; 2], x: Node, conv: Conv) -> Node {
         Unit::new(at, names[0], names[1]).apply(x, conv, EPS, Activation::Relu)
     }
@@ -199,7 +199,7 @@ impl Net<'_> {
         (self.unit(&at, ["1", "2"], x, three), at.at("4"))
     }
 
-    /// Convolutions of several dilations and the mean of the image, side by side.
+    /// Convolutions with several dilations and the mean of the image, in parallel.
     fn spatial_pyramid(&self, at: &Scope, x: Node) -> Node {
         let (convs, width) = (at.at("convs"), self.arch.head_channels);
         let separable = self.arch.separable.unwrap_or(self.arch.head == Head::Decoder);
@@ -221,7 +221,7 @@ impl Net<'_> {
         at.resize(mean, x, align_corners)
     }
 
-    /// `conv` one channel at a time at `at.0`, 1x1 at `at.1`, norm, ReLU.
+    /// Depthwise `conv` and pointwise 1x1 at `at`, norm at `norm`, ReLU.
     fn separable(&self, at: &Scope, norm: &Scope, x: Node, conv: Conv) -> Node {
         let inputs = self.root.channels(x);
         let out = conv.out_channels;

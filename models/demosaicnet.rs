@@ -35,7 +35,7 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     let main = root.at("main_processor");
     let mut x = main.at("pack_mosaic").conv(mosaic, Conv::new(4, 2).stride(2).bias(true));
     for i in 1..=depth {
-        // The last one gives as many filters as masks.
+        // The last convolution has as many filters as there are masks.
         let channels = if i == depth { 2 * width } else { width };
         let at = main.at(format!("conv{i}"));
         x = at.relu(at.conv(x, Conv::new(channels, 3).bias(true)));
@@ -46,7 +46,7 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     let x = root.at("residual_predictor").conv(x, Conv::new(12, 1).bias(true));
     let up = ConvTranspose { groups: 3, bias: Some(true), ..ConvTranspose::new(3, 2, 2) };
     let x = root.at("upsampler").conv_transpose(x, up);
-    // Each convolution took one pixel of half the resolution from every side.
+    // Each convolution removes one pixel of half the resolution on every side.
     let cut = Halo { top: 2 * depth, bottom: 2 * depth, left: 2 * depth, right: 2 * depth };
     let middle = root.at("mosaic").slice(mosaic, Slice { start: 0, channels: 3, cut });
     let x = root.concat(&[middle, x]);

@@ -1,5 +1,5 @@
-//! Plain chains of 3x3 convolutions that restore images: DnCNN and FDnCNN (Zhang 2017), IRCNN (Zhang 2017), FFDNet
-//! (Zhang 2018), VDSR (Kim 2016).
+//! Chains of 3x3 convolutions for image restoration: DnCNN and FDnCNN (Zhang 2017), IRCNN (Zhang 2017), FFDNet (Zhang 2018),
+//! VDSR (Kim 2016).
 
 use serde::Deserialize;
 
@@ -33,21 +33,21 @@ struct Arch {
     depth: usize,
     /// Channels between them.
     width: usize,
-    /// Dilation of each convolution; 1 if not given.
+    /// Dilation of each convolution; 1 by default.
     #[serde(default)]
     dilations: Vec<usize>,
-    /// Whether convolutions have biases; the checkpoint decides if not given.
+    /// Whether convolutions have biases; by default as in the checkpoint.
     bias: Option<bool>,
-    /// Epsilon of the batch norms after all convolutions but the first and the last, which a checkpoint may have merged.
+    /// Epsilon of the batch norms after all convolutions but the first and the last, which a checkpoint may have folded.
     norm_eps: Option<f64>,
-    /// What the chain's output is to the image.
+    /// How the image follows from the chain's output.
     output: Output,
-    /// Rows (and columns) of pixels that become channels before the chain, and pixels again after it.
+    /// Factor of the pixel unshuffle before the chain, and of the pixel shuffle after it.
     #[serde(default = "one")]
     shuffle: usize,
-    /// Standard deviation (of 255) in the noise map, which is the last channel of the chain's input.
+    /// Standard deviation (of 255) of the noise map, which is the last channel of the chain's input.
     sigma: Option<f64>,
-    /// Which of a checkpoint's many levels of noise, from 0.
+    /// Which of a checkpoint's noise levels, from 0.
     level: Option<usize>,
 }
 
@@ -56,9 +56,9 @@ struct Arch {
 enum Output {
     /// The image.
     Image,
-    /// What is to be subtracted from the input.
+    /// Subtracted from the input.
     Noise,
-    /// What is to be added to the input.
+    /// Added to the input.
     Detail,
 }
 
@@ -66,7 +66,7 @@ fn one() -> usize {
     1
 }
 
-/// Levels of noise in KAIR's IRCNN files.
+/// Noise levels in KAIR's IRCNN files.
 const LEVELS: usize = 25;
 
 fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
@@ -126,7 +126,7 @@ impl Chain {
         let mut root = root.clone();
         let normed = arch.norm_eps.is_some();
         let normed = match naming {
-            // A merged checkpoint has no norms, and counts its layers without them.
+            // A folded checkpoint has no norms, and numbers its layers without them.
             Naming::Kair => {
                 if let Some(level) =
                     arch.level.filter(|_| root.has("0.model.0.weight") && root.shape("0.model.0.weight").is_some())
@@ -145,7 +145,7 @@ impl Chain {
         Self { root, naming, depth: arch.depth, normed }
     }
 
-    /// The convolution `i` and the norm after it, if there is one.
+    /// Paths of convolution `i` and of the norm after it, if there is one.
     fn place(&self, i: usize) -> (Scope, Option<Scope>) {
         let Self { root, naming, depth, normed } = self;
         let last = i + 1 == *depth;

@@ -23,7 +23,7 @@ const EPS: f64 = 1e-5;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Arch {
-    /// Layers of each block.
+    /// Layers per block.
     depths: [usize; 4],
     /// Channels that each layer adds.
     growth: usize,
@@ -69,9 +69,9 @@ fn norm_relu(at: &Scope, x: Node) -> Node {
     at.relu(y)
 }
 
-/// Norm, ReLU, 1x1 to four times `growth`; norm, ReLU, 3x3 to `growth`; on all that came before.
+/// Norm, ReLU, 1x1 to four times `growth`; norm, ReLU, 3x3 to `growth`; on the concatenation of all outputs before.
 fn dense_layer(at: &Scope, parts: &[Node], growth: usize) -> Node {
-    // The files of torchvision's own weights are older than the dotless names.
+    // torchvision's own weight files are older than the names without a dot.
     let dot = if at.shape("norm.1.weight").is_some() { "." } else { "" };
     let place = |kind: &str, index: usize| at.at(format!("{kind}{dot}{index}"));
     let x = if let [single] = parts { *single } else { at.concat(parts) };

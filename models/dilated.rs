@@ -1,4 +1,4 @@
-//! A plain chain of dilated 3x3 convolutions that classes every pixel, as the context module of Yu and Koltun 2016.
+//! A chain of dilated 3x3 convolutions for semantic segmentation, after the context module of Yu and Koltun 2016.
 
 use serde::Deserialize;
 

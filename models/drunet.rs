@@ -23,9 +23,9 @@ struct Arch {
     channels: usize,
     /// Channels of each level, the finest first.
     widths: Vec<usize>,
-    /// Residual blocks of each level, on the way down and up.
+    /// Residual blocks per level, in the encoder and in the decoder.
     blocks: usize,
-    /// Standard deviation (of 255) in the noise map, the last channel of the input.
+    /// Standard deviation (of 255) of the noise map, the last channel of the input.
     sigma: f64,
 }
 

@@ -43,7 +43,7 @@ struct Arch {
 fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     let arch: Arch = card.arch()?;
     card.check_sizes("classes", &[arch.classes])?;
-    // Classifiers that only training uses.
+    // Auxiliary classifiers for training.
     ["aux1", "aux2"].into_iter().for_each(|name| root.skip(name));
     let x = unit(&root.at("conv1"), root.input(3), Conv::new(64, 7).stride(2).padding(3));
     let x = root.at("maxpool1").pool(x, Pool::max(3, 2).ceil());

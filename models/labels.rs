@@ -1,4 +1,4 @@
-//! Names of classes: the lists that many checkpoints share, or a card's own.
+//! Class names: the lists that many checkpoints share, or a card's own.
 
 use serde::Deserialize;
 
@@ -6,25 +6,25 @@ static IMAGENET1K: &str = include_str!("labels/imagenet1k.txt");
 static IMAGENET1K_IDS: &str = include_str!("labels/imagenet1k_ids.txt");
 static CIFAR10: &str = include_str!("labels/cifar10.txt");
 
-/// A list that is embedded.
+/// An embedded list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LabelList {
     /// The 1,000 classes of ILSVRC 2012, in the order of their WordNet ids.
     Imagenet1k,
-    /// The same after a class 0 that is called background.
+    /// The same after a background class 0.
     Imagenet1001,
     /// The ten classes of CIFAR-10.
     Cifar10,
 }
 
-/// Names of the classes of a network.
+/// Class names of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "names of classes must be imagenet1k, imagenet1001, cifar10 or an array of names")]
 pub enum Labels {
     /// An embedded list.
     List(LabelList),
-    /// These, class 0 first.
+    /// A list of names, class 0 first.
     Names(Vec<String>),
 }
 
@@ -42,7 +42,7 @@ impl Labels {
         }
     }
 
-    /// The WordNet id of `class`, as folders of ImageNet are called; none for other lists.
+    /// The WordNet id of `class`, the folder name in ImageNet; `None` for other lists.
     pub fn wordnet_id(&self, class: usize) -> Option<&str> {
         match self {
             Self::List(LabelList::Imagenet1k) => IMAGENET1K_IDS.lines().nth(class),
@@ -51,7 +51,7 @@ impl Labels {
         }
     }
 
-    /// How many classes have a name.
+    /// Number of classes with a name.
     pub fn count(&self) -> usize {
         match self {
             Self::List(LabelList::Imagenet1k) => 1000,

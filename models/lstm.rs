@@ -28,25 +28,25 @@ pub(super) const FAMILY: Family = Family {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Arch {
-    /// Tokens; as the checkpoint's embedding has it.
+    /// Vocabulary size; taken from the checkpoint's embedding.
     vocabulary: usize,
     embedding: usize,
-    /// Hidden values of each layer.
+    /// Hidden size of each layer.
     hidden: Vec<usize>,
-    /// Values that each layer's hidden ones are projected to.
+    /// Size of the projection of the hidden values.
     projection: Option<usize>,
     #[serde(default)]
     bidirectional: bool,
-    /// Hidden features between the layers and the classes, for taggers.
+    /// Size of the hidden layer between the LSTM and the classes, for taggers.
     tagger: Option<usize>,
-    /// What is told apart at each step; as many as tokens if not told.
+    /// Number of classes per step; by default the vocabulary size.
     classes: Option<usize>,
-    /// Tokens from which the next is predicted, where the state does not go on from one to the next.
+    /// Number of tokens from which the next one is predicted, for networks that keep no state between windows.
     window: Option<usize>,
-    /// Tokens before and after each text of a tagger, or of windows.
+    /// Tokens before and after each line, for taggers and for networks with windows.
     begin: Option<String>,
     end: Option<String>,
-    /// Whether the decoder's weight is the embedding's.
+    /// Whether the decoder shares the embedding's weight.
     #[serde(default)]
     tied: bool,
 }
@@ -69,7 +69,7 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     card.within("window", arch.window.unwrap_or(1), 1..=4096)?;
     if arch.window.is_some() != (naming == Naming::Textgenrnn) {
         let what = format!("{}: its windows in the names of {}", card.name, naming.name());
-        return Err(Error::unsupported(what, "networks that read windows have the names of textgenrnn"));
+        return Err(Error::unsupported(what, "networks with windows have the names of textgenrnn"));
     }
     if arch.tagger.is_some() != (naming == Naming::G2pm) {
         let what = format!("{}: its decoder in the names of {}", card.name, naming.name());
@@ -104,7 +104,7 @@ struct Net<'a> {
 }
 
 impl Net<'_> {
-    /// Where the embedding is, and its name there.
+    /// Path of the embedding, and its parameter name there.
     fn embedding(&self) -> (Scope, &'static str) {
         match self.naming {
             Naming::Pytorch => (self.root.at("encoder"), "weight"),
@@ -139,7 +139,7 @@ impl Net<'_> {
         let at = match self.naming {
             Naming::Clmbr => self.root.at("recurrent"),
             Naming::Pytorch => self.root.at("rnn"),
-            // The weight that dropout works on stands beside the module; the module's own is a copy.
+            // The weight before dropout is stored next to the module; the module's own is a copy.
             Naming::Fastai => {
                 let at = self.root.at(format!("0.rnns.{layer}.module"));
                 at.ignore("weight_hh_l0");
@@ -166,7 +166,7 @@ impl Net<'_> {
         row.lstm(x, Lstm { weight: recurrent, bias: Some(bias), projection, reverse, clip: None, integer: None })
     }
 
-    /// TensorFlow's BasicLSTMCell: one kernel `[in + H, 4·H]`, gates i, g, f, o, 1 added to the forget gate.
+    /// TensorFlow's BasicLSTMCell: one kernel `[in + H, 4·H]`, gates i, g, f, o, with 1 added to the forget gate.
     fn tensorflow_layer(&self, x: Node, layer: usize, hidden: usize, inputs: usize) -> Node {
         let at = self.root.at(format!("rnnlm/multi_rnn_cell/cell_{layer}/basic_lstm_cell"));
         let stored = self
@@ -175,7 +175,7 @@ impl Net<'_> {
             .at(format!("rnnlm/multi_rnn_cell/cell_{layer}/basic_lstm_cell"));
         let kernel = stored.parameter("weights", &[inputs + hidden, 4 * hidden]);
         let bias = stored.parameter("biases", &[4 * hidden]);
-        // Where our gate row comes from.
+        // Source row of each of our gate rows.
         let row = move |i: usize| [0, 2, 1, 3][i / hidden] * hidden + i % hidden;
         let rows = |from: usize, count: usize| {
             rearranged(&kernel, &[4 * hidden, count], |i| (from + i % count) * 4 * hidden + row(i / count))
@@ -212,7 +212,7 @@ impl Net<'_> {
         )
     }
 
-    /// textgenrnn's: embedding and all layers side by side, their mean over the window by attention, classes.
+    /// textgenrnn's head: embedding and all layers concatenated, their attention-weighted mean over the window, classes.
     fn attention(&self, parts: &[Node], classes: usize) -> Node {
         let x = self.root.at("attention").concat(parts);
         let features = self.root.channels(x);
@@ -251,7 +251,7 @@ impl Net<'_> {
             }
             _ => self.root.at("fc"),
         };
-        // A tied weight may be stored a second time.
+        // A tied weight may also be stored a second time.
         let tied = arch.tied && at.shape("weight").is_none();
         let weight = if tied { table } else { at.parameter("weight", &[classes, inputs]) };
         let bias = at.has("bias").then(|| at.parameter("bias", &[classes]));
@@ -259,7 +259,7 @@ impl Net<'_> {
     }
 }
 
-/// Element `i` of the result is element `from(i)` of `param`; nothing where that is only declared.
+/// Element `i` of the result is element `from(i)` of `param`; empty for a network of shapes only.
 fn rearranged(param: &Param, shape: &[usize], from: impl Fn(usize) -> usize) -> Param {
     let count = if param.data.is_empty() { 0 } else { shape.iter().product() };
     Param { shape: shape.to_vec(), data: (0..count).map(|i| param.data[from(i)]).collect() }
@@ -271,7 +271,7 @@ fn transposed(param: &Param) -> Param {
     rearranged(param, &[columns, rows], |i| i % rows * columns + i / rows)
 }
 
-/// What the `config.json` of such a repository says.
+/// The `config.json` of such repositories.
 #[derive(Deserialize)]
 struct Config {
     rnn_type: String,

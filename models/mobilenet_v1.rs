@@ -42,16 +42,16 @@ const BLOCKS: [(usize, usize, usize); 13] = [
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Arch {
-    /// Factor on all widths.
+    /// Width multiplier.
     #[serde(default = "config::one")]
     width: f64,
-    /// Filters of one more 1x1 convolution before the pooling (timm's "h" networks).
+    /// Filters of an additional 1x1 convolution before the pooling (timm's "h" networks).
     head: Option<usize>,
-    /// Slope of a leaky ReLU; ReLU6 if not told.
+    /// Slope of a leaky ReLU; by default the activation is ReLU6.
     leaky_slope: Option<f32>,
-    /// Where padding goes; as the naming's library does if not told.
+    /// Padding; by default that of the naming's library.
     padding: Option<Pad>,
-    /// Epsilon of the batch norms; as the naming's library has it if not told.
+    /// Epsilon of the batch norms; by default that of the naming's library.
     eps: Option<f64>,
     #[serde(default = "config::rgb")]
     channels: usize,
@@ -100,7 +100,7 @@ fn block_units(root: &Scope, naming: Naming, i: usize) -> (Unit, Unit) {
             (layer(2 * i), layer(2 * i + 1))
         }
         Naming::Retinaface => {
-            // The first stage holds the stem too, the third the last two blocks.
+            // The first stage includes the stem, the third the last two blocks.
             let at = root.at(match i {
                 0..5 => format!("stage1.{}", i + 1),
                 5..11 => format!("stage2.{}", i - 5),

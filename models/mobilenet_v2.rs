@@ -29,19 +29,19 @@ const STAGES: [(usize, usize, usize); 7] =
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Arch {
-    /// Factor on all widths.
+    /// Width multiplier.
     #[serde(default = "config::one")]
     width: f64,
-    /// Blocks of each stage.
+    /// Blocks per stage.
     #[serde(default = "depths")]
     depths: [usize; 7],
-    /// Filters of the first convolution; 32 times `width` if not told.
+    /// Filters of the first convolution; by default 32 times `width`.
     stem: Option<usize>,
-    /// Filters of the last convolution; 1280 times `width`, but at least 1280, if not told.
+    /// Filters of the last convolution; by default 1280 times `width`, but at least 1280.
     head: Option<usize>,
-    /// Where padding goes; as the naming's library does if not told.
+    /// Padding; by default that of the naming's library.
     padding: Option<Pad>,
-    /// Epsilon of the batch norms; as the naming's library has it if not told.
+    /// Epsilon of the batch norms; by default that of the naming's library.
     eps: Option<f64>,
     #[serde(default = "config::rgb")]
     channels: usize,
@@ -74,8 +74,8 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     Ok(classifier(&root.at(classes), pooled, arch.classes))
 }
 
-/// A MobileNetV2 without its classifier, as networks that classify pixels have it; with its last convolution (`head`
-/// filters) if there is one.
+/// A MobileNetV2 without its classifier, as a segmentation backbone; with its last convolution (`head` filters) if `head` is
+/// given.
 pub(super) fn backbone(
     root: &Scope,
     naming: Naming,
@@ -144,14 +144,14 @@ fn inverted_residual(
     if stride == 1 && input == out { block.at.add(y, x) } else { y }
 }
 
-/// `c` filters times `width`.
+/// `c` filters times `width`, rounded.
 fn scaled(naming: Naming, c: usize, width: f64) -> usize {
     let exact = c as f64 * width;
     // transformers rounds to whole channels first.
     make_divisible(if naming == Naming::Transformers { exact.round_ties_even() } else { exact })
 }
 
-/// The places of one block's layers.
+/// Paths of the layers of one block.
 struct Block {
     at: Scope,
     expand: Option<Unit>,
@@ -159,7 +159,7 @@ struct Block {
     project: Unit,
 }
 
-/// Which name each role has.
+/// Parameter names of each part.
 struct Names<'a> {
     root: &'a Scope,
     naming: Naming,
@@ -183,11 +183,11 @@ impl Names<'_> {
         }
     }
 
-    /// Block `index` of all, `i` of its `stage`; the first has nothing to expand.
+    /// Block `index` of all and `i` of its `stage`; the first has no expansion.
     fn block(&self, index: usize, (stage, i): (usize, usize), expands: bool) -> Block {
         match self.naming {
             Naming::Transformers => {
-                // The block that does not expand belongs to the stem.
+                // The block without expansion belongs to the stem.
                 let at = self.root.at(match index {
                     0 => "mobilenet_v2.conv_stem".to_owned(),
                     _ => format!("mobilenet_v2.layer.{}", index - 1),

@@ -19,12 +19,12 @@ pub(super) const FAMILY: Family = Family {
     from_config: None,
 };
 
-/// One block of the paper's tables 1 and 2.
+/// One block of tables 1 and 2 of the paper.
 struct Row {
     /// Stage in timm's names.
     stage: usize,
     kernel: usize,
-    /// Filters of the middle over those of the input.
+    /// Expansion ratio.
     expansion: f64,
     out: usize,
     squeeze: bool,
@@ -85,15 +85,15 @@ enum Size {
 #[serde(deny_unknown_fields)]
 struct Arch {
     size: Size,
-    /// Factor on all widths but the head's.
+    /// Width multiplier of everything but the head.
     #[serde(default = "config::one")]
     width: f64,
     /// Without squeeze-and-excite, hard-swish and 5x5 kernels.
     #[serde(default)]
     minimal: bool,
-    /// Where padding goes.
+    /// Padding.
     padding: Option<Pad>,
-    /// Epsilon of the batch norms; as the naming's library has it if not told.
+    /// Epsilon of the batch norms; by default that of the naming's library.
     eps: Option<f64>,
     #[serde(default = "config::rgb")]
     channels: usize,
@@ -119,7 +119,7 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     };
 
     let names = Names { root, naming, rows, prefix: "features." };
-    // Narrow networks keep the stem of the full one.
+    // Narrow networks keep the stem of the full-width one.
     let stem = if arch.width < 0.75 { 16 } else { channels(16) };
     let rows = rows.iter().map(|row| Row {
         kernel: if arch.minimal { 3 } else { row.kernel },
@@ -143,7 +143,7 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     Ok(classifier(&root.at(classes), hidden.activation(x, swish), arch.classes))
 }
 
-/// The large MobileNetV3 without its classifier in torchvision's names, which stand right below `root`.
+/// The large MobileNetV3 without its classifier, in torchvision's names right below `root`.
 pub(super) fn backbone(root: &Scope, channels: usize, atrous: Atrous) -> Node {
     let style = Style { pad: Pad::Symmetric, eps: 1e-3 };
     let names = Names { root, naming: Naming::Torchvision, rows: &LARGE, prefix: "" };
@@ -189,7 +189,7 @@ fn block(x: Node, row: &Row, dilation: usize, names: &Block, style: Style) -> No
     if row.stride == 1 && input == row.out { names.at.add(y, x) } else { y }
 }
 
-/// Scales each channel by a gate in 0..1 that is computed from the means of all channels (Hu 2018).
+/// Scales each channel by a gate in 0..1 computed from the means of all channels (Hu 2018).
 fn squeeze_excite(x: Node, channels: usize, names: &Block) -> Node {
     let [reduce, expand] = &names.squeeze;
     let mean = names.at.at("se").global_avg_pool(x); // [C, 1, 1]
@@ -198,7 +198,7 @@ fn squeeze_excite(x: Node, channels: usize, names: &Block) -> Node {
     names.at.at("se").mul(x, expand.activation(gate, Activation::HardSigmoid))
 }
 
-/// The places of one block's layers.
+/// Paths of the layers of one block.
 struct Block {
     at: Scope,
     expand: Option<Unit>,
@@ -207,12 +207,12 @@ struct Block {
     project: Unit,
 }
 
-/// Which name each role has.
+/// Parameter names of each part.
 struct Names<'a> {
     root: &'a Scope,
     naming: Naming,
     rows: &'a [Row],
-    /// What stands before the number of a layer in torchvision's names.
+    /// Prefix of the layer number in torchvision's names.
     prefix: &'static str,
 }
 
@@ -240,7 +240,7 @@ impl Names<'_> {
     fn block(&self, index: usize, row: &Row) -> Block {
         let expands = row.expansion > 1.0;
         if self.naming == Naming::Torchvision {
-            // torchvision numbers the layers that are there.
+            // torchvision numbers only the layers that exist.
             let at = self.root.at(format!("{}{}", self.prefix, index + 1));
             let place = |k: usize| at.at(format!("block.{k}"));
             let unit = |k: usize| Unit::new(&place(k), "0", "1");

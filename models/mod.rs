@@ -1,8 +1,7 @@
-//! The networks: one file and one file of cards a family. They know layers and names, no pixels, files or probes.
+//! The networks: one source file and one card file per family. They know layers and names; no pixels, files or probes.
 
 mod alexnet;
 mod card;
-mod carried;
 mod config;
 mod deeplab;
 mod demosaicnet;
@@ -11,6 +10,7 @@ mod densenet;
 mod dilated;
 mod drunet;
 mod googlenet;
+mod imported;
 pub mod labels;
 mod lstm;
 mod mobilenet_v1;
@@ -35,24 +35,24 @@ use crate::weights::Weights;
 use crate::{Error, Result};
 
 pub use card::{Card, Task};
-pub use carried::Carried;
 pub use config::{from_config, names_network};
+pub use imported::ImportedNetwork;
 pub use labels::Labels;
 pub use naming::Naming;
 pub use timm::preprocessing as timm_preprocessing;
 
-/// An architecture's numbers, read from a `config.json`.
+/// The architecture fields of a card, read from a `config.json`.
 type FromConfig = toml::Table;
 
-/// Networks of one build function.
+/// Networks that share a build function.
 pub struct Family {
     /// What cards and transformers' `model_type` call it.
     pub name: &'static str,
-    /// Name of the embedded file, for messages.
+    /// Name of the embedded file in messages.
     file: &'static str,
     /// The embedded file.
     cards: &'static str,
-    /// The namings it reads, each with a parameter that only it has. The first is taken where nothing tells.
+    /// The namings it supports, each with a parameter that only it has. The first is the default.
     pub namings: &'static [(Naming, &'static str)],
     build: fn(&Scope, &Card, Naming) -> Result<Node>,
     from_config: Option<fn(&serde_json::Value) -> Result<FromConfig>>,
@@ -80,7 +80,7 @@ pub const FAMILIES: &[Family] = &[
 ];
 
 impl Family {
-    /// Whose names a checkpoint has; `has` tells whether it holds a parameter.
+    /// Whose names a checkpoint uses; `has` says whether it holds a parameter.
     pub fn detect(&self, has: &dyn Fn(&str) -> bool) -> Option<Naming> {
         self.namings.iter().find(|(_, mark)| has(mark)).map(|(naming, _)| *naming)
     }
@@ -98,7 +98,7 @@ pub fn cards() -> &'static [Card] {
 /// The embedded card of that name.
 ///
 /// # Errors
-/// [`Error::NotFound`] with the names that come near.
+/// [`Error::NotFound`] with similar names.
 pub fn card(name: &str) -> Result<&'static Card> {
     if let Some(card) = cards().iter().find(|card| card.name == name) {
         return Ok(card);
@@ -116,12 +116,12 @@ pub fn card(name: &str) -> Result<&'static Card> {
     Err(Error::NotFound { what: format!("card {name}"), hint })
 }
 
-/// Builds the network of `card` with `params`; also tells whose parameter names it took.
+/// Builds the network of `card` with `params`; also returns the naming of its parameters.
 ///
 /// # Errors
 /// [`Error::Mismatch`] listing every parameter that is missing, left over or of the wrong shape;
-/// [`Error::Unsupported`] if the checkpoint's names are of no naming that the family reads; [`Error::Malformed`] if
-/// the card's numbers cannot be.
+/// [`Error::Unsupported`] if the checkpoint's names match no naming of the family; [`Error::Malformed`] if the card's numbers
+/// are impossible.
 pub fn build(card: &Card, params: Params) -> Result<(Graph, String)> {
     let Some(family) = FAMILIES.iter().find(|family| family.name == card.family) else {
         let known: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
@@ -144,14 +144,14 @@ pub fn build(card: &Card, params: Params) -> Result<(Graph, String)> {
     Ok((integers.unwrap_or(graph), naming.name().to_owned()))
 }
 
-/// Whose parameter names `weights` have, as far as the family of `card` knows them.
+/// Whose parameter names `weights` uses, if the family of `card` knows them.
 pub fn naming(card: &Card, weights: &Weights) -> Option<Naming> {
     let family = FAMILIES.iter().find(|family| family.name == card.family)?;
     family.detect(&|name| weights.shape(name).is_some())
 }
 
-/// In what two cards describe different networks, each difference as `field: of a, of b`; the number of classes aside,
-/// with the parameter names of `naming`.
+/// How two cards describe different networks, one `field: a's value, b's value` per difference, with the parameter names of
+/// `naming`. The number of classes is not compared.
 ///
 /// # Errors
 /// Those of [`build`] for either.
@@ -169,9 +169,9 @@ pub fn differences(a: &Card, b: &Card, naming: Naming) -> Result<Vec<String>> {
     if nodes(a)? == nodes(b)? {
         return Ok(vec![]);
     }
-    // One of them may tell what is the other's default.
+    // A field may be stated by one card and be the other's default.
     let fields: BTreeSet<&String> = a.arch.keys().chain(b.arch.keys()).filter(|field| *field != "classes").collect();
-    let of = |card: &Card, field: &str| card.arch.get(field).map_or("not told".to_owned(), toml::Value::to_string);
+    let of = |card: &Card, field: &str| card.arch.get(field).map_or("not stated".to_owned(), toml::Value::to_string);
     let apart = fields.into_iter().map(|field| (field, of(a, field), of(b, field))).filter(|(_, a, b)| a != b);
     Ok(apart.map(|(field, a, b)| format!("{field}: {a}, {b}")).collect())
 }

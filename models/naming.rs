@@ -1,4 +1,4 @@
-//! Whose parameter names a checkpoint has, and the pieces that every family makes of them.
+//! Whose parameter names a checkpoint uses, and building blocks that depend on it.
 
 use serde::Deserialize;
 
@@ -6,11 +6,11 @@ use crate::graph::{Node, Scope};
 use crate::kernels::Activation;
 use crate::layers::{Conv, Padding};
 
-/// A way of naming parameters.
+/// A parameter naming scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Naming {
-    /// torchvision, and all who kept its names (timm's plain ResNets, CIFAR ResNets).
+    /// torchvision, and all that kept its names (timm's plain ResNets, CIFAR ResNets).
     Torchvision,
     /// timm, where its names differ from torchvision's.
     Timm,
@@ -80,7 +80,7 @@ impl Naming {
     }
 }
 
-/// A convolution and its batch norm, by the places of their parameters.
+/// A convolution and its batch norm, by the paths of their parameters.
 pub(super) struct Unit {
     conv: Scope,
     norm: Scope,
@@ -92,7 +92,7 @@ impl Unit {
         Self { conv: at.at(conv), norm: at.at(norm) }
     }
 
-    /// As transformers name the two.
+    /// With transformers' names of the two.
     pub fn long(at: &Scope) -> Self {
         Self::new(at, "convolution", "normalization")
     }
@@ -104,48 +104,48 @@ impl Unit {
     }
 }
 
-/// The fully connected layer at the end, on pooled features; a checkpoint tells how many classes there are.
+/// The fully connected layer at the end, on pooled features; the number of classes comes from the checkpoint.
 pub(super) fn classifier(head: &Scope, x: Node, classes: usize) -> Node {
     head.linear(x, self::classes(head, classes), 1)
 }
 
-/// How many classes the last layer, at `head`, tells apart: as its checkpoint has it, else `classes`.
+/// Number of outputs of the last layer, at `head`: from the checkpoint, else `classes`.
 pub(super) fn classes(head: &Scope, classes: usize) -> usize {
     head.shape("weight").and_then(|shape| shape.first().copied()).unwrap_or(classes)
 }
 
-/// Where the padding of convolutions goes.
+/// Padding of the convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Pad {
-    /// Half the kernel on every side: PyTorch's habit.
+    /// Half the kernel on every side, as usual in PyTorch.
     Symmetric,
     /// TensorFlow's "same".
     Same,
 }
 
-/// How far a backbone reduces rows and columns; beyond it, strides become dilations of what follows (Chen 2017).
+/// Output stride of a backbone: beyond it, strides are replaced by dilations of the following layers (Chen 2017).
 #[derive(Clone, Copy)]
 pub(super) struct Atrous {
     output_stride: usize,
-    /// Whether the layer that gives up its stride is dilated itself.
+    /// Whether the layer that loses its stride is dilated itself.
     at_once: bool,
     stride: usize,
     dilation: usize,
 }
 
 impl Atrous {
-    /// All strides as they are.
+    /// Leaves all strides as they are.
     pub fn none() -> Self {
         Self::new(usize::MAX, false)
     }
 
-    /// Up to `output_stride`.
+    /// Limits the total stride to `output_stride`.
     pub fn new(output_stride: usize, at_once: bool) -> Self {
         Self { output_stride, at_once, stride: 1, dilation: 1 }
     }
 
-    /// Stride and dilation of the next layer, whose stride would be `stride`.
+    /// Stride and dilation of the next layer, whose own stride is `stride`.
     pub fn step(&mut self, stride: usize) -> (usize, usize) {
         if self.stride * stride <= self.output_stride {
             self.stride *= stride;
@@ -156,31 +156,31 @@ impl Atrous {
         (1, if self.at_once { self.dilation } else { before })
     }
 
-    /// How far rows and columns are reduced.
+    /// Total stride so far.
     pub fn stride(&self) -> usize {
         self.stride
     }
 }
 
-/// What a network that classifies pixels reads of a backbone.
+/// The outputs of a backbone that a segmentation head reads.
 pub(super) struct Features {
-    /// The last value of a quarter of the rows and columns.
+    /// The last value at a quarter of the rows and columns.
     pub low: Node,
     /// The last value.
     pub high: Node,
 }
 
-/// What MobileNets of different makers differ in besides names.
+/// Differences between the MobileNets of different libraries, besides names.
 #[derive(Clone, Copy)]
 pub(super) struct Style {
-    /// Where padding goes.
+    /// Padding.
     pub pad: Pad,
     /// Epsilon of the batch norms.
     pub eps: f64,
 }
 
 impl Style {
-    /// A dense convolution of that padding.
+    /// A dense convolution with this padding.
     pub fn conv(self, out: usize, kernel: usize, stride: usize) -> Conv {
         let conv = Conv::new(out, kernel).stride(stride);
         match self.pad {
@@ -189,7 +189,7 @@ impl Style {
         }
     }
 
-    /// `conv` with its taps apart; the padding grows as they do.
+    /// `conv` with a dilation; the padding grows with it.
     pub fn dilated(self, conv: Conv, dilation: usize) -> Conv {
         let padding = conv.kernel.0 / 2 * dilation;
         let conv = conv.dilation(dilation);
@@ -199,13 +199,13 @@ impl Style {
         }
     }
 
-    /// A convolution that sees one channel at a time.
+    /// A depthwise convolution.
     pub fn depthwise(self, channels: usize, kernel: usize, stride: usize) -> Conv {
         self.conv(channels, kernel, stride).groups(channels)
     }
 }
 
-/// The multiple of eight nearest to `channels` (at least 8), but not below nine tenths of it: the rule of MobileNetV2.
+/// The multiple of eight nearest to `channels` (at least 8), but not below 90 % of it: MobileNetV2's rule.
 pub(super) fn make_divisible(channels: f64) -> usize {
     let nearest = (((channels + 4.0) / 8.0).floor() * 8.0).max(8.0);
     let enough = if nearest < 0.9 * channels { nearest + 8.0 } else { nearest };

@@ -23,7 +23,7 @@ pub(super) const FAMILY: Family = Family {
     from_config: Some(from_config),
 };
 
-/// All batch norms of all namings have PyTorch's default.
+/// Batch norms of all namings have PyTorch's default epsilon.
 const EPS: f64 = 1e-5;
 
 #[derive(Deserialize, Serialize)]
@@ -37,24 +37,24 @@ enum Block {
 #[derive(PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Stem {
-    /// 7x7 of stride 2, max pool.
+    /// 7x7 with stride 2, max pool.
     Imagenet,
-    /// Three 3x3, the first of stride 2 and the first two of half the width; max pool (ResNet-C and -D).
+    /// Three 3x3, the first with stride 2 and the first two of half the width; max pool (ResNet-C and -D).
     Deep,
-    /// 3x3 of stride 1.
+    /// 3x3 with stride 1.
     Cifar,
 }
 
-/// The way around a block whose input and output differ in shape.
+/// The shortcut of a block whose input and output differ in shape.
 #[derive(Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Shortcut {
-    /// 1x1 convolution of the block's stride.
+    /// 1x1 convolution with the block's stride.
     #[default]
     Projection,
-    /// 2x2 average pool of the block's stride, then 1x1 convolution (ResNet-D).
+    /// 2x2 average pool with the block's stride, then 1x1 convolution (ResNet-D).
     Average,
-    /// Every second pixel, framed by zero channels (option A of the paper).
+    /// Every second pixel, with zero channels added (option A of the paper).
     Zeros,
 }
 
@@ -86,7 +86,7 @@ struct Arch {
     /// Filters of the 3x3 convolutions of each stage.
     widths: Vec<usize>,
     stem: Stem,
-    /// Filters of the stem; those of the first stage if not told.
+    /// Filters of the stem; by default those of the first stage.
     stem_width: Option<usize>,
     #[serde(default)]
     shortcut: Shortcut,
@@ -133,7 +133,7 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     Ok(classifier(&root.at(head), pooled, net.arch.classes))
 }
 
-/// A ResNet of `depths` in torchvision's names below `root`, without its classifier.
+/// A ResNet with `depths` and torchvision's names below `root`, without its classifier.
 pub(super) fn backbone(
     root: &Scope,
     channels: usize,
@@ -253,7 +253,7 @@ impl Net {
     }
 }
 
-/// What transformers' `config.json` says of a ResNet; absent fields have the library's defaults.
+/// transformers' `config.json` of a ResNet; missing fields have the library's defaults.
 #[derive(Deserialize)]
 #[serde(default)]
 struct Config {

@@ -1,7 +1,7 @@
 //! Silero's voice activity detector: a short Fourier transform as a convolution, four convolutions, an LSTM cell.
 //!
-//! A recording is an image of one channel: chunks are its columns, the samples of a chunk its rows. What a chunk hears of
-//! its neighbours is in its rows already, so that only the LSTM looks from chunk to chunk.
+//! A recording is an image of one channel: chunks are its columns, the samples of a chunk its rows. The rows of a chunk
+//! already include samples of its neighbours, so that only the LSTM reads across chunks.
 
 use serde::Deserialize;
 
@@ -24,9 +24,9 @@ pub(super) const FAMILY: Family = Family {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Arch {
-    /// Samples of a window of the transform; half of them and one are its frequencies.
+    /// Samples per window of the transform; it has half as many frequencies, plus one.
     window: usize,
-    /// Samples from window to window.
+    /// Stride of the windows in samples.
     hop: usize,
     /// Channels and steps of the convolutions.
     channels: [usize; 4],
@@ -34,7 +34,7 @@ struct Arch {
     hidden: usize,
 }
 
-/// Along rows alone.
+/// Convolves along rows alone.
 fn conv(out: usize, kernel: usize, stride: usize, pad: usize) -> Conv {
     let padding = Padding::Explicit(Halo { top: pad, bottom: pad, left: 0, right: 0 });
     Conv { kernel: (kernel, 1), stride: (stride, 1), padding, ..Conv::new(out, 1) }

@@ -1,4 +1,4 @@
-//! segmentation-models-pytorch's `config.json`: the arguments that its class was made with.
+//! segmentation-models-pytorch's `config.json`: the arguments of its model class.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -8,10 +8,10 @@ use super::config::{self, FILE};
 use super::{Card, Naming, Task};
 use crate::{Error, Result};
 
-/// Encoders that can be built; cards call them the same.
+/// Encoders that can be built, under the names of their cards.
 const ENCODERS: [&str; 5] = ["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"];
 
-/// The arguments; absent ones have the library's defaults, which may differ by class.
+/// The arguments; missing ones have the library's defaults, which may differ by class.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Arguments {
@@ -27,7 +27,7 @@ struct Arguments {
     upsampling: Option<usize>,
     #[serde(rename = "_model_class")]
     _class: IgnoredAny,
-    // What the logits do not depend on: the weights before the training, a dropout, a second output.
+    // Fields that the logits do not depend on: initial weights, a dropout, a second output.
     #[serde(rename = "encoder_weights")]
     _weights: IgnoredAny,
     #[serde(rename = "decoder_aspp_dropout")]
@@ -57,9 +57,9 @@ impl Default for Arguments {
     }
 }
 
-/// The card of the network of `class` that `value` describes, with the preprocessing of its encoder's weights.
+/// The card of the network that `value` describes, with the preprocessing of its encoder's weights.
 pub(super) fn card(value: &Value, class: &str) -> Result<Card> {
-    // A decoder's features are a quarter of the image, those of a pyramid alone as small as the backbone's.
+    // A decoder's features have a quarter of the resolution, those of a pyramid alone that of the backbone.
     let (head, stride) = match class {
         "DeepLabV3" => ("pyramid", 8),
         "DeepLabV3Plus" => ("decoder", 16),
@@ -68,59 +68,62 @@ pub(super) fn card(value: &Value, class: &str) -> Result<Card> {
             return Err(Error::unsupported(format!("{FILE}: _model_class {class}"), hint));
         }
     };
-    let told = Arguments::deserialize(value).map_err(|error| match error.to_string() {
+    let arguments = Arguments::deserialize(value).map_err(|error| match error.to_string() {
         text if text.starts_with("unknown field") => {
             let field = text.split(',').next().unwrap_or_default();
             Error::unsupported(format!("{FILE}: {field}"), "take it out if it does not change the network")
         }
         text => Error::malformed(FILE, text),
     })?;
-    if !ENCODERS.contains(&told.encoder_name.as_str()) {
+    if !ENCODERS.contains(&arguments.encoder_name.as_str()) {
         let hint = format!("known are {}", ENCODERS.join(", "));
-        return Err(Error::unsupported(format!("{FILE}: encoder_name {}", told.encoder_name), hint));
+        return Err(Error::unsupported(format!("{FILE}: encoder_name {}", arguments.encoder_name), hint));
     }
-    let output_stride = told.encoder_output_stride.unwrap_or(stride);
+    let output_stride = arguments.encoder_output_stride.unwrap_or(stride);
     let scale = if head == "decoder" { 4 } else { output_stride };
     config::needs(matches!(output_stride, 8 | 16), "encoder_output_stride", "8 or 16")?;
-    config::needs(told.encoder_depth == 5, "encoder_depth", "5")?;
-    config::needs(told.decoder_atrous_rates.len() == 3, "decoder_atrous_rates", "three numbers")?;
-    config::needs(told.in_channels == config::rgb(), "in_channels", "3")?;
-    config::needs(told.activation.as_deref().is_none_or(|name| name == "identity"), "activation", "null")?;
-    config::needs(told.upsampling.is_none_or(|factor| factor == scale), "upsampling", &scale.to_string())?;
+    config::needs(arguments.encoder_depth == 5, "encoder_depth", "5")?;
+    config::needs(arguments.decoder_atrous_rates.len() == 3, "decoder_atrous_rates", "three numbers")?;
+    config::needs(arguments.in_channels == config::rgb(), "in_channels", "3")?;
+    config::needs(arguments.activation.as_deref().is_none_or(|name| name == "identity"), "activation", "null")?;
+    config::needs(arguments.upsampling.is_none_or(|factor| factor == scale), "upsampling", &scale.to_string())?;
 
     let number = |number: usize| toml::Value::from(number as i64);
     let mut arch = toml::Table::new();
-    arch.insert("backbone".into(), told.encoder_name.as_str().into());
+    arch.insert("backbone".into(), arguments.encoder_name.as_str().into());
     arch.insert("head".into(), head.into());
     arch.insert("output_stride".into(), number(output_stride));
-    arch.insert("rates".into(), told.decoder_atrous_rates.iter().map(|rate| number(*rate)).collect::<Vec<_>>().into());
-    if let Some(separable) = told.decoder_aspp_separable {
+    arch.insert(
+        "rates".into(),
+        arguments.decoder_atrous_rates.iter().map(|rate| number(*rate)).collect::<Vec<_>>().into(),
+    );
+    if let Some(separable) = arguments.decoder_aspp_separable {
         arch.insert("separable".into(), separable.into());
     }
-    arch.insert("head_channels".into(), number(told.decoder_channels));
+    arch.insert("head_channels".into(), number(arguments.decoder_channels));
     arch.insert("align_corners".into(), true.into());
-    arch.insert("classes".into(), number(told.classes));
+    arch.insert("classes".into(), number(arguments.classes));
 
     let list = |values: [f64; 3]| toml::Value::from(values.to_vec());
     let mut input = toml::Table::new();
-    input.insert("channels".into(), number(told.in_channels));
+    input.insert("channels".into(), number(arguments.in_channels));
     input.insert("size".into(), vec![number(512), number(512)].into());
     input.insert("any_size".into(), true.into());
-    // The library takes images whose sides are multiples of the output stride.
+    // The library accepts images whose sides are multiples of the output stride.
     input.insert("multiple".into(), number(output_stride));
     input.insert("mean".into(), list([0.485, 0.456, 0.406]));
     input.insert("std".into(), list([0.229, 0.224, 0.225]));
 
-    let note = format!("{FILE}: tells no preprocessing: that of the encoder's ImageNet weights is taken");
+    let note = format!("{FILE}: has no preprocessing: that of the encoder's ImageNet weights is taken");
     Ok(Card {
-        description: format!("{class} on {} as its config.json describes it", told.encoder_name),
+        description: format!("{class} on {} as its config.json describes it", arguments.encoder_name),
         naming: Some(Naming::Smp),
         arch,
         input,
         from_config: true,
-        told_classes: Some(told.classes),
+        config_classes: Some(arguments.classes),
         notes: vec![note],
-        ..Card::new(&format!("smp_{}_{}", class.to_lowercase(), told.encoder_name), "deeplab", Task::Segment)
+        ..Card::new(&format!("smp_{}_{}", class.to_lowercase(), arguments.encoder_name), "deeplab", Task::Segment)
     })
 }
 
@@ -144,7 +147,7 @@ mod tests {
         config
     }
 
-    /// Dilation of the convolution of that name, and parameters of the network.
+    /// Dilation of the convolution with that name, and number of parameters of the network.
     fn built(config: &Value, name: &str) -> (usize, usize) {
         let (graph, naming) = models::build(&models::from_config(config).unwrap(), Params::Declared).unwrap();
         assert_eq!(naming, "smp");
@@ -161,12 +164,12 @@ mod tests {
         assert!(models::differences(published, &card, Naming::Smp).unwrap().is_empty());
         let at = "encoder.layer4.0.conv1";
         let (dilation, parameters) = built(&with("classes", json!(5)), at);
-        // 16 classes of 256 weights and a bias less than the card has.
+        // The card's classifier has 16 classes of 256 weights and a bias more.
         assert_eq!((dilation, parameters as u64), (2, published.parameters.unwrap() - 16 * 257));
         assert_eq!(built(&with("encoder_output_stride", json!(8)), at), (4, parameters));
         let rates = with("decoder_atrous_rates", json!([6, 12, 18]));
         assert_eq!(built(&rates, "decoder.aspp.0.convs.3.0.0"), (18, parameters));
-        // Three dense 3x3 convolutions of 512 to 256 in place of 3x3 of one channel and 1x1.
+        // Three dense 3x3 convolutions from 512 to 256 in place of depthwise 3x3 and 1x1.
         let dense = built(&with("decoder_aspp_separable", json!(false)), "decoder.aspp.0.convs.3.0").1;
         assert_eq!(dense - parameters, 3 * (512 * 256 * 9 - 512 * 9 - 512 * 256));
         assert!(built(&with("decoder_channels", json!(128)), at).1 < parameters);

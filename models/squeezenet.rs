@@ -18,7 +18,7 @@ pub(super) const FAMILY: Family = Family {
     from_config: None,
 };
 
-/// Filters of the squeezing convolution of each fire module; the expanding ones have four times as many each.
+/// Filters of the squeeze convolution of each fire module; its two expand convolutions have four times as many each.
 const SQUEEZES: [usize; 8] = [16, 16, 32, 32, 48, 48, 64, 64];
 
 #[derive(Deserialize)]
@@ -39,7 +39,7 @@ enum Version {
 fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     let arch: Arch = card.arch()?;
     card.check_sizes("classes", &[arch.classes])?;
-    // Pooling goes before these fire modules, and takes a place of its own.
+    // Pooling layers come before these fire modules, and are numbered too.
     let (stem, pooled) = match arch.version {
         Version::V1_0 => (Conv::new(96, 7), [0, 3, 7]),
         Version::V1_1 => (Conv::new(64, 3), [0, 2, 4]),
@@ -62,7 +62,7 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     Ok(root.global_avg_pool(x))
 }
 
-/// A squeezing 1x1, then 1x1 and 3x3 side by side.
+/// A 1x1 squeeze, then 1x1 and 3x3 expand in parallel.
 fn fire(at: &Scope, x: Node, squeeze: usize) -> Node {
     let conv = |name: &str, x: Node, conv: Conv| {
         let at = at.at(name);

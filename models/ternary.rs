@@ -1,4 +1,4 @@
-//! The SqueezeNet of trained ternary quantisation: batch norm before each convolution, residuals, filters of three values.
+//! The SqueezeNet of trained ternary quantisation: batch norm before each convolution, residuals, ternary filters.
 
 use serde::Deserialize;
 
@@ -23,7 +23,7 @@ struct Arch {
     classes: usize,
 }
 
-/// Places of the fire modules, filters of their squeezing convolutions, and whether their input is added to their output.
+/// Index of each fire module, filters of its squeeze convolution, and whether it has a residual connection.
 const FIRES: [(usize, usize, bool); 8] = [
     (4, 16, false),
     (5, 16, true),
@@ -55,7 +55,7 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     Ok(root.global_avg_pool(x))
 }
 
-/// A squeezing 1x1, then 1x1 and 3x3 side by side, each after a batch norm and a ReLU of its own.
+/// A 1x1 squeeze, then 1x1 and 3x3 expand in parallel, each after its own batch norm and ReLU.
 fn fire(at: &Scope, x: Node, squeeze: usize, residual: bool) -> Node {
     let conv = |name: &str, x: Node, conv: Conv| {
         let norm = at.at(format!("{name}_bn"));

@@ -1,4 +1,4 @@
-//! timm's `config.json`: every field is obeyed, or known to change nothing, or refused.
+//! timm's `config.json`: every field is obeyed, known to change nothing, or refused.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use super::config::{FILE, count};
 use super::{Card, Labels};
 use crate::{Error, Result};
 
-/// Fields at the top, besides those of [`PRETRAINED`], which older versions of timm have there.
+/// Top-level fields, besides those of [`PRETRAINED`], which older versions of timm have there.
 const TOP: [&str; 9] = [
     "architecture",
     "num_classes",
@@ -34,7 +34,7 @@ const PRETRAINED: [&str; 13] = [
     "label_names",
     "global_pool",
 ];
-/// Fields that only describe: where weights came from, which layers a fine-tuning replaces, sizes that follow from others.
+/// Purely descriptive fields: origin of the weights, which layers fine-tuning replaces, sizes that follow from others.
 const DESCRIPTIVE: [&str; 33] = [
     "url",
     "file",
@@ -70,7 +70,7 @@ const DESCRIPTIVE: [&str; 33] = [
     "pipeline_tag",
     "version",
 ];
-/// Arguments of a network that concern its training or how it is compiled.
+/// Arguments of a network that concern its training or compilation.
 const TRAINING: [&str; 11] = [
     "drop_rate",
     "drop_path_rate",
@@ -85,7 +85,7 @@ const TRAINING: [&str; 11] = [
     "checkpoint_path",
 ];
 
-/// The card of `architecture` with what `config` says of it.
+/// The card of `architecture` as described by `config`.
 pub(super) fn card(config: &Value, architecture: &str) -> Result<Card> {
     let known = super::card(architecture).map_err(|error| {
         Error::unsupported(format!("{FILE}: architecture {architecture}"), error.hint().unwrap_or_default())
@@ -97,7 +97,7 @@ pub(super) fn card(config: &Value, architecture: &str) -> Result<Card> {
         Some(_) => Err(Error::malformed(FILE, format!("{field} is no table"))),
     };
     let (top, args) = (table_of(config)?, table("model_args")?);
-    // Without a table of its own, its fields stand at the top.
+    // Without a `pretrained_cfg` table, its fields are at the top.
     let nested = config.get("pretrained_cfg").is_some_and(Value::is_object);
     let pretrained = if nested { table("pretrained_cfg")? } else { top };
     check_fields("", top, |field| TOP.contains(&field) || (!nested && PRETRAINED.contains(&field)))?;
@@ -132,7 +132,7 @@ pub(super) fn card(config: &Value, architecture: &str) -> Result<Card> {
             let hint = "networks are built with a classifier";
             return Err(Error::unsupported(format!("{FILE}: num_classes 0"), hint));
         }
-        card.told_classes = Some(classes);
+        card.config_classes = Some(classes);
         if card.arch.insert("classes".into(), (classes as i64).into()) != Some((classes as i64).into()) {
             card.labels = None;
             card.parameters = None;
@@ -156,8 +156,7 @@ pub(super) fn card(config: &Value, architecture: &str) -> Result<Card> {
     Ok(card)
 }
 
-/// What `config` says of preprocessing: `pretrained_cfg`, with the channels that the network was made with. None if it says
-/// nothing of it.
+/// The preprocessing in `config`: `pretrained_cfg`, with the channels that the network was made with. `None` if it has none.
 pub fn preprocessing(config: &Value) -> Result<Option<Value>> {
     let Some(top) = config.as_object() else { return Ok(None) };
     let pretrained = match config.get("pretrained_cfg") {
@@ -180,11 +179,11 @@ fn table_of(config: &Value) -> Result<&Map<String, Value>> {
     config.as_object().ok_or_else(|| Error::malformed(FILE, "is no table"))
 }
 
-/// Channels of the input: those that the network was made with before those of the weights it started from.
+/// Channels of the input: those that the network was made with, else those of its initial weights.
 fn channels(pretrained: &Map<String, Value>, args: &Map<String, Value>) -> Result<Option<usize>> {
-    let told = args.get("in_chans").filter(|channels| !channels.is_null());
+    let stated = args.get("in_chans").filter(|channels| !channels.is_null());
     let size = || pretrained.get("input_size").and_then(|size| size.get(0));
-    told.or_else(size).map(|channels| count("in_chans", channels)).transpose()
+    stated.or_else(size).map(|channels| count("in_chans", channels)).transpose()
 }
 
 fn check_fields(place: &str, fields: &Map<String, Value>, read: impl Fn(&str) -> bool) -> Result<()> {
@@ -214,11 +213,11 @@ fn check_arguments(args: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-/// Names of the classes: a list, or a table from numbers to names. Of another count than the classes they name none.
-fn read_labels(card: &mut Card, told: [Option<&Value>; 3]) {
-    let Some(told) = told.into_iter().flatten().find(|names| !names.is_null()) else { return };
+/// Class names: a list, or a table from numbers to names. Ignored if their number is not that of the classes.
+fn read_labels(card: &mut Card, stated: [Option<&Value>; 3]) {
+    let Some(stated) = stated.into_iter().flatten().find(|names| !names.is_null()) else { return };
     let text = |name: &Value| name.as_str().map(str::to_owned);
-    let names: Option<Vec<String>> = match told {
+    let names: Option<Vec<String>> = match stated {
         Value::Array(names) => names.iter().map(text).collect(),
         Value::Object(names) => (0..names.len()).map(|class| text(names.get(&class.to_string())?)).collect(),
         _ => None,
@@ -226,7 +225,7 @@ fn read_labels(card: &mut Card, told: [Option<&Value>; 3]) {
     let classes = card.arch.get("classes").and_then(toml::Value::as_integer).unwrap_or_default();
     card.labels = names.filter(|names| names.len() as i64 == classes).map(Labels::Names);
     if card.labels.is_none() {
-        let note = format!("{FILE}: label_names do not name each of the {classes} classes: these are told by number");
+        let note = format!("{FILE}: label_names do not name each of the {classes} classes: these are shown by number");
         card.notes.push(note);
     }
 }
@@ -261,7 +260,7 @@ mod tests {
     #[test]
     fn what_timm_writes_is_read() {
         let card = read(&with("num_features", json!(288))).unwrap();
-        assert_eq!((card.arch["classes"].as_integer(), card.told_classes, card.labels), (Some(10), Some(10), None));
+        assert_eq!((card.arch["classes"].as_integer(), card.config_classes, card.labels), (Some(10), Some(10), None));
         assert_eq!(card.notes, [""; 0]);
         for (field, value) in [
             ("model_args/drop_rate", json!(0.3)),
@@ -319,8 +318,8 @@ mod tests {
     fn labels_name_every_class_or_none() {
         let names: Vec<String> = (0..10).map(|class| format!("kind {class}")).collect();
         let table: Map<String, Value> = (0..10).map(|class| (class.to_string(), names[class].clone().into())).collect();
-        for told in [json!(names), json!(table)] {
-            let card = read(&with("label_names", told)).unwrap();
+        for stated in [json!(names), json!(table)] {
+            let card = read(&with("label_names", stated)).unwrap();
             assert_eq!((card.labels, card.notes.len()), (Some(Labels::Names(names.clone())), 0));
         }
         let card = read(&with("label_names", json!(["a", "b"]))).unwrap();

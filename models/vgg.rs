@@ -28,7 +28,7 @@ struct Arch {
     depths: [usize; 5],
     #[serde(default)]
     batch_norm: bool,
-    /// Rows (and columns) that the last pooling leaves: 7 of 224, 1 of 32.
+    /// Rows (and columns) after the last pooling: 7 for 224, 1 for 32.
     #[serde(default = "rows")]
     rows: usize,
     classes: usize,

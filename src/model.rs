@@ -1,9 +1,9 @@
-//! From what the command line calls a model to a network with its weights.
+//! From the name of a model on the command line to a network with its weights.
 
 mod answers;
+mod config_files;
 mod modules;
 mod names;
-mod told;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,38 +23,38 @@ use names::{card_or_file, fetch, looks_like_file, stem};
 pub struct LoadOptions {
     /// The card that describes a weights file.
     pub arch: Option<String>,
-    /// Read only what is on this machine.
+    /// Read only local files.
     pub offline: bool,
     /// Measure and run batch norm as layers of their own.
     pub no_fold: bool,
     /// Seeded random weights in place of a checkpoint.
     pub random: Option<u64>,
-    /// Standard deviation (of 255) of the noise that a network with a noise map is told of.
+    /// Standard deviation (of 255) of the noise, for networks with a noise map.
     pub sigma: Option<f64>,
 }
 
-/// A network with its weights, and how to feed it.
+/// A network with its weights and its preprocessing.
 #[derive(Clone)]
 pub struct Model {
     /// What it is.
     pub card: models::Card,
-    /// The network, folded (unless asked not to) and fused.
+    /// The network, folded (by default) and fused.
     pub graph: Arc<Graph>,
-    /// Whose parameter names the checkpoint has.
+    /// Whose parameter names the checkpoint uses.
     pub naming: String,
-    /// Where the weights come from, in words.
+    /// Where the weights come from, as text.
     pub source: String,
     /// The files they were read from.
     pub files: Vec<SourceFile>,
     /// How images become inputs.
     pub preprocess: Preprocess,
-    /// Learned values, before folding.
+    /// Number of learned values, before folding.
     pub parameters: usize,
     /// Whether batch norm was folded, if there is any.
     pub folded: Option<bool>,
-    /// What its graph was quantised to, if it was.
+    /// What the graph was quantised to, if it was.
     pub quantized: Option<&'static str>,
-    /// What was chosen or left out where its files leave a choice, a sentence each.
+    /// Choices made where its files leave one, and what was left out, a sentence each.
     pub notes: Vec<String>,
 }
 
@@ -63,12 +63,12 @@ impl Model {
     /// [`LoadOptions::arch`]) or a hub id `org/name[@revision]`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if nothing of that name can be had; the errors of reading and fitting the weights.
+    /// [`Error::NotFound`] if nothing of that name exists; the errors of reading and fitting the weights.
     pub fn load(spec: &str, options: &LoadOptions) -> Result<Self> {
         let path = Path::new(spec);
         let arch = options.arch.as_deref().map(card_or_file).transpose()?;
         let arch = arch.as_ref();
-        // What a card is of stands in it.
+        // A card may name its own repository.
         let alone = |card: &models::Card| match arch {
             Some(arch) if arch.name != card.name => {
                 Err(Error::invalid("--arch", format!("names {}, but {spec} is a card itself", arch.name)))
@@ -95,7 +95,7 @@ impl Model {
         }
         match models::card(spec) {
             Ok(card) => alone(card).and_then(|()| Self::from_card(card.clone(), options)),
-            // A hub id has one slash; what looks like a path but is not there is a missing file.
+            // A hub id has one slash; a path that does not exist is a missing file.
             Err(_) if spec.split('/').count() == 2 && !spec.starts_with(['.', '/']) && !looks_like_file(spec) => {
                 Self::from_weights(fetch(spec, options.offline)?, arch, options)
             }
@@ -107,7 +107,7 @@ impl Model {
         }
     }
 
-    /// The inputs that the program carries for it, if any: images, or a text in segments of 64 tokens.
+    /// The built-in inputs for it, if any: images, or a text in segments of 64 tokens.
     ///
     /// # Errors
     /// None that a released binary can meet.
@@ -117,7 +117,7 @@ impl Model {
         Some(builtin.images(&self.preprocess).unwrap_or_else(text))
     }
 
-    /// The text that the program carries for it, if any, cut as `cut` says.
+    /// The built-in text for it, if any, split as `cut` says.
     ///
     /// # Errors
     /// As [`Dataset::text`].
@@ -125,7 +125,7 @@ impl Model {
         builtin::find(&self.card.name).map(|builtin| builtin.text(cut, &self.preprocess))
     }
 
-    /// The vocabulary that the program carries for it, if any.
+    /// The built-in vocabulary for it, if any.
     ///
     /// # Errors
     /// None that a released binary can meet.
@@ -139,13 +139,13 @@ impl Model {
         Shape::new(self.preprocess.channels(), h, w)
     }
 
-    /// Tokens from which the next is predicted, if it reads windows of a text.
+    /// Number of tokens from which the next one is predicted, if it reads windows of a text.
     pub fn window(&self) -> Option<usize> {
         let window = self.card.arch.get("window").and_then(|window| window.as_integer());
         window.and_then(|window| usize::try_from(window).ok()).filter(|window| (1..=4096).contains(window))
     }
 
-    /// Tokens that its embedding has rows for, if it reads texts.
+    /// Number of rows of its embedding, if it reads tokens.
     pub fn embedding_rows(&self) -> Option<usize> {
         self.graph.nodes.iter().find_map(|def| match &def.layer {
             Layer::Embedding(embedding) => Some(embedding.rows()),
@@ -153,7 +153,7 @@ impl Model {
         })
     }
 
-    /// A file of that name beside the weights.
+    /// A file with that name next to the weights.
     pub fn beside(&self, name: &str) -> Option<PathBuf> {
         let path = Path::new(&self.source).join(name);
         path.is_file().then_some(path)
@@ -167,7 +167,7 @@ impl Model {
         self.graph.macs(self.input_shape())
     }
 
-    /// What reports say of it besides its name.
+    /// What reports say about it besides its name.
     pub fn note(&self) -> Option<&'static str> {
         let embedded = self.files.iter().any(|file| file.name == "embedded");
         (embedded && builtin::find(&self.card.name).is_some()).then_some("built-in demo")
@@ -187,22 +187,22 @@ impl Model {
             let hint = format!("give the weights file and --arch {}", card.name);
             return Err(Error::NotFound { what: format!("weights of {}", card.name), hint });
         };
-        // The card was made of this repository's own configuration.
+        // The card was made from this repository's own configuration.
         Self::stored(fetch(&repo, options.offline)?, card, options)
     }
 
-    /// A file that carries its network. A card tells how images become its input, what its classes are called and what
-    /// its task is; without one, pixels go in as the 8-bit integers they are, or as 0 to 1.
+    /// A file that holds a network. A card determines preprocessing, class names and task; without one, pixels are passed as
+    /// the 8-bit integers that they are, or as 0 to 1.
     fn from_network(file: &NetworkFile, card: Option<&models::Card>, options: &LoadOptions) -> Result<Self> {
         let rounding = card.map_or(Ok(None), models::Card::rounding)?;
-        let told = card.map(|card| Preprocess::from_table(&card.name, &card.input)).transpose()?;
+        let stated = card.map(|card| Preprocess::from_table(&card.name, &card.input)).transpose()?;
         let (source, file, family, network) = match file {
             NetworkFile::Tflite(tflite) => {
                 let network = models::tflite::build(tflite, rounding.unwrap_or(Rounding::Fixed31))?;
                 (&tflite.source, &tflite.file, "tflite", network)
             }
             NetworkFile::Onnx(onnx) => {
-                let size = told.as_ref().map(Preprocess::size);
+                let size = stated.as_ref().map(Preprocess::size);
                 let network = models::onnx::build(onnx, size, rounding.unwrap_or(Rounding::Float32))?;
                 (&onnx.source, &onnx.file, "onnx", network)
             }
@@ -210,18 +210,18 @@ impl Model {
         if let Some(card) = card {
             let pixels = network.task == Task::Segment;
             if matches!((card.task, pixels), (Task::Classify, true) | (Task::Segment | Task::Restore, false)) {
-                let output = if pixels { "an image" } else { "one value a class" };
+                let output = if pixels { "an image" } else { "one value per class" };
                 let detail = format!("is of a network to {}, {source} gives {output}", card.task.name());
                 return Err(Error::invalid(format!("--arch {}", card.name), detail));
             }
         }
         let (name, mut notes) = (stem(&file.name), vec![]);
-        let (card, preprocess) = match (card, told) {
-            (Some(card), Some(told)) => (models::Card { name, ..card.clone() }, told),
+        let (card, preprocess) = match (card, stated) {
+            (Some(card), Some(stated)) => (models::Card { name, ..card.clone() }, stated),
             _ => {
                 if network.input_codes.is_none() {
                     let detail =
-                        "does not tell how images become its input: pixels go in as 0 to 1, name a card with --arch";
+                        "does not say how images become its input: pixels go in as 0 to 1, name a card with --arch";
                     notes.push(format!("{source} {detail}"));
                 }
                 let card = network.card(&name, family);
@@ -255,12 +255,12 @@ impl Model {
         Ok(model)
     }
 
-    /// The same model, computed by `graph`.
+    /// The same model with another graph.
     pub fn with_graph(&self, graph: Graph) -> Self {
         Self { graph: Arc::new(graph), ..self.clone() }
     }
 
-    /// Whether the network stores integers: values and weights, or weights of a few bits alone.
+    /// Whether the network stores integers: values and weights, or only low-bit weights.
     pub fn stores_integers(&self) -> bool {
         let stored = |layer: &Layer| match layer {
             Layer::Conv(conv) => conv.low_bits.is_some(),
@@ -271,7 +271,7 @@ impl Model {
     }
 
     fn from_weights(weights: Weights, arch: Option<&models::Card>, options: &LoadOptions) -> Result<Self> {
-        let card = told::card(&weights, arch)?;
+        let card = config_files::card(&weights, arch)?;
         Self::stored(weights, card, options)
     }
 
@@ -287,18 +287,18 @@ impl Model {
         source: String,
         options: &LoadOptions,
     ) -> Result<Self> {
-        if let (Some(sigma), Some(told)) = (options.sigma, card.arch.get_mut("sigma")) {
-            *told = sigma.into();
+        if let (Some(sigma), Some(stated)) = (options.sigma, card.arch.get_mut("sigma")) {
+            *stated = sigma.into();
         }
         let mut notes = std::mem::take(&mut card.notes);
         let (mut preprocess, mut pickled) = (None, vec![]);
         if let Params::Stored(weights) = &params {
             notes.extend_from_slice(weights.notes());
             pickled = weights.modules().to_vec();
-            // What the checkpoint's makers say of their preprocessing stands beside it.
+            // The preprocessing of the checkpoint's authors is stored next to it.
             if card.from_config && card.task != Task::Language {
-                let detail = "tells no preprocessing: it has neither preprocessor_config.json nor pretrained_cfg";
-                preprocess = told::preprocessing(weights, &card)?;
+                let detail = "has no preprocessing: it has neither preprocessor_config.json nor pretrained_cfg";
+                preprocess = config_files::preprocessing(weights, &card)?;
                 preprocess.as_ref().ok_or_else(|| Error::malformed(&source, detail))?;
             }
         }
@@ -323,8 +323,8 @@ impl Model {
             ));
         }
         let classes = graph.def(graph.output()).channels;
-        if let Some(told) = card.told_classes.filter(|told| *told != classes) {
-            let detail = format!("is of {told} classes, the weights are of {classes}");
+        if let Some(stated) = card.config_classes.filter(|stated| *stated != classes) {
+            let detail = format!("is of {stated} classes, the weights are of {classes}");
             return Err(Error::malformed(format!("{source}/config.json"), detail));
         }
         let parameters = graph.parameters();
@@ -335,14 +335,14 @@ impl Model {
         Ok(model)
     }
 
-    /// The same model, which says so if its card's names are of another number of classes.
+    /// Adds a note if its card names another number of classes.
     fn with_class_note(mut self) -> Self {
         let classes = self.graph.def(self.graph.output()).channels;
         let count = self.card.labels.as_ref().map(models::Labels::count);
         if let Some(count) = count.filter(|count| *count != classes && *count + self.label_offset(classes) != classes) {
             let Self { source, card, .. } = &self;
             let note = format!(
-                "{source}: has {classes} classes, card {} names {count}: classes are told by number",
+                "{source}: has {classes} classes, card {} names {count}: classes are shown by number",
                 card.name
             );
             self.notes.push(note);

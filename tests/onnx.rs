@@ -8,7 +8,7 @@ use deadweight::graph::{Graph, passes};
 use deadweight::kernels::Rounding;
 use deadweight::layers::Layer;
 use deadweight::model::{LoadOptions, Model};
-use deadweight::models::{self, Carried};
+use deadweight::models::{self, ImportedNetwork};
 use deadweight::weights::onnx::Onnx;
 use proptest::prelude::*;
 use rten_onnx::onnx::{AttributeProto, DataLocation, DataType, GraphProto, ModelProto, NodeProto};
@@ -19,7 +19,7 @@ fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/onnx").join(name)
 }
 
-fn read(name: &str) -> Carried {
+fn read(name: &str) -> ImportedNetwork {
     let onnx = Onnx::from_bytes(name, &std::fs::read(file(name)).unwrap()).unwrap();
     models::onnx::build(&onnx, None, Rounding::Float32).unwrap()
 }
@@ -30,7 +30,7 @@ fn image(n: u32) -> Vec<f32> {
     (0..3 * 18 * 18).map(|i| (value(i) % 256) as f32 / 255.0).collect()
 }
 
-fn run(network: &Carried, image: &[f32]) -> Vec<f32> {
+fn run(network: &ImportedNetwork, image: &[f32]) -> Vec<f32> {
     let graph = passes::fuse_epilogue(&passes::fold_norm(&network.graph));
     Session::new(Arc::new(graph), network.input, 1, EngineOptions::new(2)).unwrap().run(image, None).unwrap()
 }

@@ -1,4 +1,4 @@
-//! Networks that come as ONNX files: their operators become our layers, float, QDQ and QLinear alike.
+//! Import of ONNX files: their operators become our layers; float, QDQ and QLinear alike.
 
 mod quantised;
 mod stated;
@@ -7,9 +7,9 @@ mod weightless;
 
 use std::collections::{HashMap, HashSet};
 
-use self::quantised::Coded;
+use self::quantised::QuantisedConstant;
 use super::Task;
-use super::carried::{Carried, Draft, Value};
+use super::imported::{Draft, ImportedNetwork, Value};
 use crate::graph::Node;
 use crate::kernels::{Codes, Halo, Integer, Rounding};
 use crate::layers::{Layer, Shape};
@@ -21,12 +21,12 @@ const LARGEST: usize = 1 << 16;
 
 /// A tensor of the file.
 #[derive(Clone)]
-enum Held<'a> {
-    /// A constant as it is stored.
+enum Tensor<'a> {
+    /// A constant as stored.
     Constant(&'a OnnxTensor),
-    /// A constant of integers that stand for reals.
-    Coded(Coded<'a>),
-    /// What a layer makes: reals, or the integers that stand for them.
+    /// A dequantised constant: its integers and quantisation parameters.
+    Quantised(QuantisedConstant<'a>),
+    /// A layer's output: floats, or integers with quantisation parameters.
     Value(Value),
 }
 
@@ -34,22 +34,23 @@ struct Lowering<'a> {
     file: &'a Onnx,
     rounding: Rounding,
     draft: Draft,
-    held: HashMap<&'a str, Held<'a>>,
+    tensors: HashMap<&'a str, Tensor<'a>>,
     /// Nodes that read each tensor.
     readers: HashMap<&'a str, Vec<usize>>,
-    /// Nodes that became part of one before them.
+    /// Nodes that were fused into an earlier one.
     done: HashSet<usize>,
-    /// The reals of integers that were asked for.
-    reals: HashMap<Node, Value>,
+    /// Dequantised versions of integer values.
+    floats: HashMap<Node, Value>,
     known: stated::Known<'a>,
 }
 
-/// Builds the network of `file`. Where it does not fix the rows and columns of its input, they are `size`; its layers
-/// of integers round as `rounding` says.
+/// Builds the network of `file`. If the file leaves the rows and columns of its input open, they are `size`. Integer layers
+/// round as `rounding`.
 ///
 /// # Errors
-/// [`Error::Unsupported`] naming the operator that is not read; [`Error::Malformed`] naming the tensor that does not fit.
-pub fn build(file: &Onnx, size: Option<(usize, usize)>, rounding: Rounding) -> Result<Carried> {
+/// [`Error::Unsupported`] naming the operator that cannot be imported; [`Error::Malformed`] naming the tensor that does not
+/// fit.
+pub fn build(file: &Onnx, size: Option<(usize, usize)>, rounding: Rounding) -> Result<ImportedNetwork> {
     stated::check_version(file)?;
     let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
     for (i, node) in file.nodes.iter().enumerate() {
@@ -57,10 +58,10 @@ pub fn build(file: &Onnx, size: Option<(usize, usize)>, rounding: Rounding) -> R
             readers.entry(input).or_default().push(i);
         }
     }
-    let held = file.constants.iter().map(|(name, tensor)| (name.as_str(), Held::Constant(tensor))).collect();
-    let (draft, done, reals) = (Draft::default(), HashSet::new(), HashMap::new());
+    let tensors = file.constants.iter().map(|(name, tensor)| (name.as_str(), Tensor::Constant(tensor))).collect();
+    let (draft, done, floats) = (Draft::default(), HashSet::new(), HashMap::new());
     let known = stated::Known::of(file);
-    let mut lowering = Lowering { file, rounding, draft, held, readers, done, reals, known };
+    let mut lowering = Lowering { file, rounding, draft, tensors, readers, done, floats, known };
     let input = lowering.input(size)?;
     for (i, node) in file.nodes.iter().enumerate() {
         lowering.check_stated(node)?;
@@ -70,16 +71,16 @@ pub fn build(file: &Onnx, size: Option<(usize, usize)>, rounding: Rounding) -> R
     }
     let [output] = file.outputs.as_slice() else {
         let what = format!("{}: {} outputs", file.source, file.outputs.len());
-        return Err(Error::unsupported(what, "networks of one output are read"));
+        return Err(Error::unsupported(what, "only networks with one output can be imported"));
     };
-    let Some(&Held::Value(output)) = lowering.held.get(output.as_str()) else {
+    let Some(&Tensor::Value(output)) = lowering.tensors.get(output.as_str()) else {
         return Err(Error::malformed(&file.source, format!("{output}: is the output, and no operator makes it")));
     };
-    let output = lowering.real(output);
+    let output = lowering.to_float(output);
     let task = if output.shape.h * output.shape.w > 1 { Task::Segment } else { Task::Classify };
     let mut graph = lowering.draft.graph;
     graph.output = Some(output.node);
-    Ok(Carried { graph, input, input_codes: None, task })
+    Ok(ImportedNetwork { graph, input, input_codes: None, task })
 }
 
 impl<'a> Lowering<'a> {
@@ -89,16 +90,16 @@ impl<'a> Lowering<'a> {
 
     fn refuse(&self, node: &OnnxNode, detail: impl std::fmt::Display) -> Error {
         let what = format!("{}: {} {detail}", self.file.source, title(node));
-        Error::unsupported(what, "ResNet and MobileNet classifiers are read, of reals, QDQ or QLinear")
+        Error::unsupported(what, "ResNet and MobileNet classifiers can be imported: float, QDQ or QLinear")
     }
 
     fn input(&mut self, size: Option<(usize, usize)>) -> Result<Shape> {
         let file = self.file;
         let [(name, extents)] = file.inputs.as_slice() else {
             let what = format!("{}: {} inputs", file.source, file.inputs.len());
-            return Err(Error::unsupported(what, "networks of one input are read"));
+            return Err(Error::unsupported(what, "only networks with one input can be imported"));
         };
-        // Where the first thing done is to put channels first, they come last.
+        // If the first operator moves channels to the front, they come last.
         let readers = self.readers.get(name.as_str()).map_or(&[][..], Vec::as_slice);
         let moves = |node: &OnnxNode| node.op == "Transpose" && node.ints("perm") == Some(&[0, 3, 1, 2]);
         let last = !readers.is_empty() && readers.iter().all(|&reader| moves(&file.nodes[reader]));
@@ -120,80 +121,80 @@ impl<'a> Lowering<'a> {
         }
         let shape = Shape::new(c, h, w);
         let value = self.draft.input(shape);
-        self.held.insert(name, Held::Value(value));
+        self.tensors.insert(name, Tensor::Value(value));
         Ok(shape)
     }
 
-    /// Makes a layer, named `name`.
+    /// Adds a layer with the given `name`.
     fn push(&mut self, name: &str, layer: Layer, inputs: &[Value], codes: Option<Codes>) -> Result<Value> {
         let shapes: Vec<Shape> = inputs.iter().map(|value| value.shape).collect();
         let shape = layer.output(&shapes).map_err(|detail| Error::shape(name, detail))?;
         Ok(self.draft.push(name, layer, inputs, shape, codes))
     }
 
-    /// Input `index` of `node`, if it is not left out.
-    fn input_of(&self, node: &'a OnnxNode, index: usize) -> Result<Option<&Held<'a>>> {
+    /// Input `index` of `node`, unless it is omitted.
+    fn input_of(&self, node: &'a OnnxNode, index: usize) -> Result<Option<&Tensor<'a>>> {
         let Some(name) = node.inputs.get(index).filter(|name| !name.is_empty()) else { return Ok(None) };
         let missing = || self.wrong(node, format!("reads {name}, and no operator before made it"));
-        self.held.get(name.as_str()).ok_or_else(missing).map(Some)
+        self.tensors.get(name.as_str()).ok_or_else(missing).map(Some)
     }
 
-    fn required(&self, node: &'a OnnxNode, index: usize) -> Result<&Held<'a>> {
+    fn required(&self, node: &'a OnnxNode, index: usize) -> Result<&Tensor<'a>> {
         self.input_of(node, index)?.ok_or_else(|| self.wrong(node, format!("has no input {index}")))
     }
 
-    /// Input `index`, which a layer makes; it may hold integers, and wait for its padding.
+    /// Input `index` as a layer's output; it may consist of integers and have pending padding.
     fn value(&self, node: &'a OnnxNode, index: usize) -> Result<Value> {
         match self.required(node, index)? {
-            Held::Value(value) => Ok(*value),
+            Tensor::Value(value) => Ok(*value),
             _ => Err(self.refuse(node, "of a constant")),
         }
     }
 
-    /// Input `index` without padding; it may hold integers.
+    /// Input `index` as a layer's output without pending padding; it may consist of integers.
     fn unpadded(&self, node: &'a OnnxNode, index: usize) -> Result<Value> {
         let value = self.value(node, index)?;
         if value.pad != Halo::default() { Err(self.refuse(node, "of a padded value")) } else { Ok(value) }
     }
 
-    /// Input `index` as reals without padding.
+    /// Input `index` as floats, without pending padding.
     fn read(&mut self, node: &'a OnnxNode, index: usize) -> Result<Value> {
         let value = self.unpadded(node, index)?;
-        Ok(self.real(value))
+        Ok(self.to_float(value))
     }
 
-    /// `value` as reals.
-    fn real(&mut self, value: Value) -> Value {
+    /// `value` as floats.
+    fn to_float(&mut self, value: Value) -> Value {
         let Some(codes) = self.draft.codes(value) else { return value };
         let plain = Value { pad: Halo::default(), ..value };
         let (draft, layer) = (&mut self.draft, Layer::Integer(Integer::Dequantize(codes)));
         let name = format!("{}.dequantize", draft.graph.def(value.node).name);
-        let real =
-            self.reals.entry(plain.node).or_insert_with(|| draft.push(&name, layer, &[plain], value.shape, None));
-        Value { pad: value.pad, ..*real }
+        let float =
+            self.floats.entry(plain.node).or_insert_with(|| draft.push(&name, layer, &[plain], value.shape, None));
+        Value { pad: value.pad, ..*float }
     }
 
-    /// A constant list of integers.
+    /// Input `index` as a constant list of integers.
     fn integers(&self, node: &'a OnnxNode, index: usize) -> Result<Option<&'a [i64]>> {
         match self.input_of(node, index)? {
             None => Ok(None),
-            Some(Held::Constant(OnnxTensor { values: Values::Integers(values), .. })) => Ok(Some(values)),
+            Some(Tensor::Constant(OnnxTensor { values: Values::Integers(values), .. })) => Ok(Some(values)),
             Some(_) => Err(self.refuse(node, format!("whose input {index} is no list of constant integers"))),
         }
     }
 
-    /// One constant real.
+    /// Input `index` as a constant float.
     fn scalar(&self, node: &'a OnnxNode, index: usize) -> Result<Option<f32>> {
         match self.input_of(node, index)? {
             None => Ok(None),
-            Some(Held::Constant(OnnxTensor { values: Values::Reals(values), .. })) if values.len() == 1 => {
+            Some(Tensor::Constant(OnnxTensor { values: Values::Floats(values), .. })) if values.len() == 1 => {
                 Ok(Some(values[0]))
             }
-            Some(_) => Err(self.refuse(node, format!("whose input {index} is not one constant real"))),
+            Some(_) => Err(self.refuse(node, format!("whose input {index} is not one constant float"))),
         }
     }
 
-    /// A pair of counts, of which none is 0.
+    /// A pair of counts, both positive.
     fn pair(&self, node: &OnnxNode, name: &str) -> Result<(usize, usize)> {
         let count = |&value: &i64| usize::try_from(value).ok().filter(|value| (1..1 << 16).contains(value));
         match node.ints(name).map(|values| values.iter().map(count).collect::<Option<Vec<usize>>>()) {
@@ -203,7 +204,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Zeros in the order top, left, bottom, right.
+    /// Padding from ONNX's order: top, left, bottom, right.
     fn halo(&self, node: &OnnxNode, pads: &[i64]) -> Result<Halo> {
         let count = |&pad: &i64| usize::try_from(pad).ok().filter(|&pad| pad < 1 << 16);
         match pads.iter().map(count).collect::<Option<Vec<usize>>>().as_deref() {
@@ -213,7 +214,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// The zeros that a convolution or a pooling states.
+    /// The padding of a convolution or pooling.
     fn pads(&self, node: &OnnxNode) -> Result<Halo> {
         let pads = node.ints("pads").unwrap_or_default();
         let own = matches!(node.text("auto_pad"), None | Some("NOTSET"));
@@ -225,49 +226,49 @@ impl<'a> Lowering<'a> {
 
     fn node(&mut self, node: &'a OnnxNode) -> Result<()> {
         let output = node.outputs.first().ok_or_else(|| self.wrong(node, "has no output"))?;
-        let held = match node.op.as_str() {
+        let tensor = match node.op.as_str() {
             "DequantizeLinear" => self.dequantize(node)?,
-            "QuantizeLinear" => Held::Value(self.quantize(node)?),
-            // What is written here belongs to the last of the nodes that were read with this one.
+            "QuantizeLinear" => Tensor::Value(self.quantize(node)?),
+            // The result is stored under the output of the last node that was fused into this one.
             "Conv" => return self.conv(node),
             "Gemm" | "MatMul" => return self.linear(node),
-            "QLinearConv" => Held::Value(self.integer_conv(node)?),
-            "QLinearMatMul" | "com.microsoft:QGemm" => Held::Value(self.integer_linear(node)?),
-            "com.microsoft:QLinearAdd" => Held::Value(self.integer_add(node)?),
-            "com.microsoft:QLinearMul" => Held::Value(self.integer_mul(node)?),
-            "com.microsoft:QLinearGlobalAveragePool" => Held::Value(self.integer_mean(node)?),
+            "QLinearConv" => Tensor::Value(self.integer_conv(node)?),
+            "QLinearMatMul" | "com.microsoft:QGemm" => Tensor::Value(self.integer_linear(node)?),
+            "com.microsoft:QLinearAdd" => Tensor::Value(self.integer_add(node)?),
+            "com.microsoft:QLinearMul" => Tensor::Value(self.integer_mul(node)?),
+            "com.microsoft:QLinearGlobalAveragePool" => Tensor::Value(self.integer_mean(node)?),
             "Add" | "Sub" | "Mul" | "Div" => return self.arithmetic(node),
             "GlobalAveragePool" | "ReduceMean" => return self.mean(node),
             "Relu" | "Clip" | "LeakyRelu" | "HardSwish" | "HardSigmoid" | "Sigmoid" | "Tanh" => {
                 return self.activation(node);
             }
-            "BatchNormalization" => Held::Value(self.batch_norm(node)?),
-            "MaxPool" | "AveragePool" => Held::Value(self.pool(node)?),
-            "Concat" => Held::Value(self.concat(node)?),
-            "Softmax" => Held::Value(self.softmax(node)?),
-            "Pad" => Held::Value(self.pad(node)?),
+            "BatchNormalization" => Tensor::Value(self.batch_norm(node)?),
+            "MaxPool" | "AveragePool" => Tensor::Value(self.pool(node)?),
+            "Concat" => Tensor::Value(self.concat(node)?),
+            "Softmax" => Tensor::Value(self.softmax(node)?),
+            "Pad" => Tensor::Value(self.pad(node)?),
             "Dropout"
                 if node.inputs.get(2).is_some_and(|mode| !mode.is_empty()) && self.integers(node, 2)? != Some(&[0]) =>
             {
                 return Err(self.refuse(node, "of training"));
             }
             "Identity" | "Dropout" => self.required(node, 0)?.clone(),
-            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => Held::Value(self.reshape(node)?),
-            "Transpose" => Held::Value(self.transpose(node)?),
+            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => Tensor::Value(self.reshape(node)?),
+            "Transpose" => Tensor::Value(self.transpose(node)?),
             _ => return Err(self.refuse(node, "as an operator")),
         };
-        self.held.insert(output, held);
+        self.tensors.insert(output, tensor);
         Ok(())
     }
 }
 
-/// How messages call `node`.
+/// Name of `node` in messages.
 fn title(node: &OnnxNode) -> String {
     let name = if node.name.is_empty() { node.outputs.first().map_or("", String::as_str) } else { &node.name };
     format!("{} {name}", node.op)
 }
 
-/// The name of the layer of `node`: where its weights live, if the file knows that, else the node's own.
+/// Name of the layer of `node`: that of its weights, if the file names them, else the node's own.
 fn layer_name(node: &OnnxNode, weight: Option<usize>) -> String {
     let weight = weight.and_then(|index| node.inputs.get(index)).filter(|name| !name.starts_with("onnx::"));
     let own = || node.outputs.first().filter(|_| node.name.is_empty()).unwrap_or(&node.name);

@@ -1,26 +1,26 @@
-//! Integers that stand for reals: QuantizeLinear and DequantizeLinear around operators of reals, and QLinear operators.
+//! Quantised ONNX operators: QuantizeLinear and DequantizeLinear around float operators (QDQ), and QLinear operators.
 //!
-//! An operator between both becomes one layer of integers. What is between them alone is computed on reals.
+//! A float operator between the two becomes one integer layer. An operator with only one of them is computed in floats.
 
 use super::weighted::{Bias, Filters};
-use super::{Held, Lowering, Value};
+use super::{Lowering, Tensor, Value};
 use crate::Result;
 use crate::kernels::{Codes, Integer, Requantize};
 use crate::layers::{IntegerWeights, Layer};
 use crate::weights::onnx::{OnnxNode, OnnxTensor, Values};
 
-/// A constant of integers that stand for reals.
+/// A quantised constant: integers with scales and zero point.
 #[derive(Clone)]
-pub(super) struct Coded<'a> {
+pub(super) struct QuantisedConstant<'a> {
     pub tensor: &'a OnnxTensor,
-    /// Reals a code, one or one a place along `axis`.
+    /// Scales: one, or one per index along `axis`.
     pub scales: &'a [f32],
     pub zero_point: i32,
     pub axis: usize,
 }
 
-impl Coded<'_> {
-    /// The integers less their zero point.
+impl QuantisedConstant<'_> {
+    /// The integers minus their zero point.
     pub fn differences(&self) -> Vec<f32> {
         let zero = self.zero_point;
         match &self.tensor.values {
@@ -29,36 +29,36 @@ impl Coded<'_> {
             }
             Values::Bytes { bytes, .. } => bytes.iter().map(|&code| (i32::from(code) - zero) as f32).collect(),
             Values::Integers(values) => values.iter().map(|&value| (value - i64::from(zero)) as f32).collect(),
-            Values::Reals(values) => values.clone(),
+            Values::Floats(values) => values.clone(),
         }
     }
 
-    /// The reals.
-    pub fn reals(&self) -> Vec<f32> {
+    /// The dequantised values.
+    pub fn dequantised(&self) -> Vec<f32> {
         let inner: usize = self.tensor.shape.iter().skip(self.axis.saturating_add(1)).product();
         let scale = |i: usize| self.scales[i / inner.max(1) % self.scales.len()];
         self.differences().into_iter().enumerate().map(|(i, value)| value * scale(i)).collect()
     }
 }
 
-/// Where the results of an operator go as integers.
+/// The quantised output of an operator.
 pub(super) struct Target<'a> {
-    /// The tensor that holds them.
+    /// Name of the quantised tensor.
     pub output: &'a str,
     pub codes: Codes,
-    /// Of `q - zero_point`, cut by an activation.
+    /// Bounds of `q - zero_point`, cut by an activation.
     pub bounds: (i32, i32),
-    /// Nodes that this takes the place of.
+    /// Nodes that are fused into the operator.
     nodes: Vec<usize>,
 }
 
 impl<'a> Lowering<'a> {
-    /// The scale and zero point at inputs `scale` and after it, of one value.
+    /// Scale and zero point of one value, at inputs `scale` and the one after it.
     pub(super) fn codes_at(&self, node: &'a OnnxNode, scale: usize) -> Result<Codes> {
         let value = self.scalar(node, scale)?.ok_or_else(|| self.wrong(node, "has no scale"))?;
         let (signed, zero_point) = match self.input_of(node, scale + 1)? {
             None => (false, 0),
-            Some(Held::Constant(OnnxTensor { values: Values::Bytes { signed, bytes }, .. })) if bytes.len() == 1 => {
+            Some(Tensor::Constant(OnnxTensor { values: Values::Bytes { signed, bytes }, .. })) if bytes.len() == 1 => {
                 (*signed, if *signed { i32::from(bytes[0] as i8) } else { i32::from(bytes[0]) })
             }
             Some(_) => return Err(self.refuse(node, "whose zero point is not one constant 8-bit integer")),
@@ -69,15 +69,22 @@ impl<'a> Lowering<'a> {
         Ok(Codes { scale: value, zero_point, signed })
     }
 
-    /// A constant with the scales and zero points at inputs `scale` and after it, if several then along `axis`.
-    fn coded(&self, node: &'a OnnxNode, tensor: &'a OnnxTensor, scale: usize, axis: i64) -> Result<Coded<'a>> {
-        let Some(Held::Constant(OnnxTensor { values: Values::Reals(scales), .. })) = self.input_of(node, scale)? else {
-            return Err(self.refuse(node, "whose scales are no constant reals"));
+    /// A constant with the scales and zero points at inputs `scale` and the one after it; if there are several, along `axis`.
+    fn quantised_constant(
+        &self,
+        node: &'a OnnxNode,
+        tensor: &'a OnnxTensor,
+        scale: usize,
+        axis: i64,
+    ) -> Result<QuantisedConstant<'a>> {
+        let Some(Tensor::Constant(OnnxTensor { values: Values::Floats(scales), .. })) = self.input_of(node, scale)?
+        else {
+            return Err(self.refuse(node, "whose scales are no constant floats"));
         };
         let zero_points = match self.input_of(node, scale + 1)? {
             None => vec![0],
-            Some(Held::Constant(tensor)) => {
-                let none = Coded { tensor, scales: &[1.0], zero_point: 0, axis: 0 };
+            Some(Tensor::Constant(tensor)) => {
+                let none = QuantisedConstant { tensor, scales: &[1.0], zero_point: 0, axis: 0 };
                 none.differences().iter().map(|&value| value as i32).collect()
             }
             Some(_) => return Err(self.refuse(node, "whose zero points are no constants")),
@@ -94,7 +101,7 @@ impl<'a> Lowering<'a> {
         if scales.iter().any(|scale| !(scale.is_finite() && *scale >= 0.0)) {
             return Err(self.wrong(node, "a scale is negative or not finite"));
         }
-        Ok(Coded { tensor, scales, zero_point, axis })
+        Ok(QuantisedConstant { tensor, scales, zero_point, axis })
     }
 
     fn check_blocks(&self, node: &OnnxNode) -> Result<()> {
@@ -104,11 +111,15 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    pub(super) fn dequantize(&self, node: &'a OnnxNode) -> Result<Held<'a>> {
+    pub(super) fn dequantize(&self, node: &'a OnnxNode) -> Result<Tensor<'a>> {
         self.check_blocks(node)?;
         match self.required(node, 0)? {
-            Held::Constant(tensor) => Ok(Held::Coded(self.coded(node, tensor, 1, node.int("axis").unwrap_or(1))?)),
-            Held::Value(value) if self.draft.codes(*value) == Some(self.codes_at(node, 1)?) => Ok(Held::Value(*value)),
+            Tensor::Constant(tensor) => {
+                Ok(Tensor::Quantised(self.quantised_constant(node, tensor, 1, node.int("axis").unwrap_or(1))?))
+            }
+            Tensor::Value(value) if self.draft.codes(*value) == Some(self.codes_at(node, 1)?) => {
+                Ok(Tensor::Value(*value))
+            }
             _ => Err(self.refuse(node, "of what was not quantised with its scale")),
         }
     }
@@ -116,7 +127,7 @@ impl<'a> Lowering<'a> {
     pub(super) fn quantize(&mut self, node: &'a OnnxNode) -> Result<Value> {
         let (x, codes) = (self.unpadded(node, 0)?, self.codes_at(node, 1)?);
         self.check_blocks(node)?;
-        // Types of the results, of divisions: numbers of ONNX's types.
+        // ONNX's numbers for the types of results and of divisions.
         let (own, kind) = (if codes.signed { 3 } else { 2 }, node.int("output_dtype").unwrap_or(0));
         if ![0, own].contains(&kind) || ![0, 1].contains(&node.int("precision").unwrap_or(0)) {
             return Err(self.refuse(node, "to another type than its zero point's, or by divisions of another than f32"));
@@ -131,7 +142,8 @@ impl<'a> Lowering<'a> {
         self.push(&super::layer_name(node, None), Layer::Integer(layer), &[x], Some(codes))
     }
 
-    /// Where tensor `name` goes if all that reads it is a QuantizeLinear, perhaps behind a ReLU or Clip.
+    /// The quantised output that tensor `name` is converted to, if its only reader is a QuantizeLinear, or a ReLU or Clip
+    /// before one.
     pub(super) fn target(&self, name: &'a str) -> Result<Option<Target<'a>>> {
         let (mut name, mut nodes, mut range) = (name, Vec::new(), (f32::NEG_INFINITY, f32::INFINITY));
         loop {
@@ -147,7 +159,8 @@ impl<'a> Lowering<'a> {
                 "QuantizeLinear" if node.inputs[0] == name => {
                     let codes = self.codes_at(node, 1)?;
                     let (low, high) = codes.bounds();
-                    let code = |real: f32| (real / codes.scale).round_ties_even().clamp(low as f32, high as f32) as i32;
+                    let code =
+                        |value: f32| (value / codes.scale).round_ties_even().clamp(low as f32, high as f32) as i32;
                     return Ok(Some(Target { output, codes, bounds: (code(range.0), code(range.1)), nodes }));
                 }
                 _ => return Ok(None),
@@ -156,13 +169,13 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Notes that `value` is what `target` tells of.
+    /// Records `value` as the output `target`.
     pub(super) fn reach(&mut self, target: Target<'a>, value: Value) {
         self.done.extend(target.nodes);
-        self.held.insert(target.output, Held::Value(value));
+        self.tensors.insert(target.output, Tensor::Value(value));
     }
 
-    /// What makes codes `y` within `bounds` of the sums of `filters` with codes `x`.
+    /// The requantisation from sums of `filters` with codes `x` to codes `y` within `bounds`.
     pub(super) fn requantize(
         &self,
         node: &'a OnnxNode,
@@ -170,28 +183,31 @@ impl<'a> Lowering<'a> {
         (x, y): (Codes, Codes),
         (low, high): (i32, i32),
     ) -> Result<IntegerWeights> {
-        let Some(coding) = &filters.coding else { return Err(self.refuse(node, "of integers with real weights")) };
+        let Some(quantisation) = &filters.quantisation else {
+            return Err(self.refuse(node, "of integers with float weights"));
+        };
         let count = filters.shape[0];
-        if ![1, count].contains(&coding.scales.len()) {
-            return Err(self.wrong(node, format!("{} scales for {count} filters", coding.scales.len())));
+        if ![1, count].contains(&quantisation.scales.len()) {
+            return Err(self.wrong(node, format!("{} scales for {count} filters", quantisation.scales.len())));
         }
-        // Products in f32, as ONNX Runtime has them.
-        let products: Vec<f32> =
-            (0..count).map(|k| x.scale * coding.scales[if coding.scales.len() == 1 { 0 } else { k }]).collect();
+        // Products in f32, as in ONNX Runtime.
+        let products: Vec<f32> = (0..count)
+            .map(|k| x.scale * quantisation.scales[if quantisation.scales.len() == 1 { 0 } else { k }])
+            .collect();
         let bias: Vec<i32> = match bias {
             Bias::None => vec![0; count],
             Bias::Sums(sums, scales) => {
-                let told = |k: usize| scales.get(if scales.len() == 1 { 0 } else { k });
+                let stated = |k: usize| scales.get(if scales.len() == 1 { 0 } else { k });
                 let apart =
-                    |(k, product): (usize, &f32)| told(k).is_some_and(|scale| (scale / product - 1.0).abs() > 1e-4);
+                    |(k, product): (usize, &f32)| stated(k).is_some_and(|scale| (scale / product - 1.0).abs() > 1e-4);
                 if products.iter().enumerate().any(apart) {
                     return Err(self.refuse(node, "whose bias is in another scale than its sums"));
                 }
                 sums.clone()
             }
-            Bias::Reals(reals) => {
-                let sum = |(real, product): (&f32, &f32)| (f64::from(*real) / f64::from(*product)).round_ties_even();
-                reals.iter().zip(&products).map(|pair| sum(pair) as i32).collect()
+            Bias::Floats(values) => {
+                let sum = |(value, product): (&f32, &f32)| (f64::from(*value) / f64::from(*product)).round_ties_even();
+                values.iter().zip(&products).map(|pair| sum(pair) as i32).collect()
             }
         };
         if bias.len() != count {
@@ -203,11 +219,11 @@ impl<'a> Lowering<'a> {
         let multipliers = products.iter().map(|product| f64::from(product / y.scale)).collect();
         let requantize =
             Requantize { bias, offset: Vec::new(), multipliers, rounding: self.rounding, input: x.bounds(), low, high };
-        let (scales, zero_point, signed) = (coding.scales.clone(), coding.zero_point, coding.signed);
+        let (scales, zero_point, signed) = (quantisation.scales.clone(), quantisation.zero_point, quantisation.signed);
         Ok(IntegerWeights { scales, zero_point, signed, requantize: requantize.into() })
     }
 
-    /// Input `index` of a QLinear operator, whose scale follows it.
+    /// Input `index` of a QLinear operator, whose scale is the next input.
     fn integers_at(&self, node: &'a OnnxNode, index: usize) -> Result<Value> {
         let value = self.value(node, index)?;
         match self.draft.codes(value) {
@@ -216,12 +232,12 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Constant input `index` of a QLinear operator, whose scale follows it.
+    /// Constant input `index` of a QLinear operator, whose scale is the next input.
     fn filters_at(&self, node: &'a OnnxNode, index: usize, transposed: bool) -> Result<Filters> {
-        let Held::Constant(tensor) = self.required(node, index)? else {
+        let Tensor::Constant(tensor) = self.required(node, index)? else {
             return Err(self.refuse(node, "whose weights are no constants"));
         };
-        Ok(Filters::coded(&self.coded(node, tensor, index + 1, i64::from(transposed))?, transposed))
+        Ok(Filters::quantised(&self.quantised_constant(node, tensor, index + 1, i64::from(transposed))?, transposed))
     }
 
     fn sums_at(&self, node: &'a OnnxNode, index: usize) -> Result<Bias> {
@@ -252,11 +268,11 @@ impl<'a> Lowering<'a> {
         self.sum(node, [a, b], (y, y.bounds()))
     }
 
-    /// The product of integers is exact; it is brought to the scale of the result.
+    /// Multiplies integers exactly, then rescales to the scale of the result.
     pub(super) fn integer_mul(&mut self, node: &'a OnnxNode) -> Result<Value> {
         let (mut a, mut b, y) = (self.integers_at(node, 0)?, self.integers_at(node, 3)?, self.codes_at(node, 6)?);
         let [first, second] = [a, b].map(|value| self.draft.codes(value).map_or(1.0, |codes| codes.scale));
-        // The gate is the second.
+        // The gate is the second input.
         if a.shape.h * a.shape.w < b.shape.h * b.shape.w {
             (a, b) = (b, a);
         }
@@ -267,7 +283,7 @@ impl<'a> Lowering<'a> {
         self.push(&format!("{name}.rescale"), Layer::Integer(layer), &[product], Some(y))
     }
 
-    /// The sum of two values of integers, as integers.
+    /// The sum of two integer values, as integers.
     pub(super) fn sum(
         &mut self,
         node: &OnnxNode,
@@ -287,7 +303,7 @@ impl<'a> Lowering<'a> {
         self.mean_of(node, x, (y, y.bounds()))
     }
 
-    /// The mean over all pixels of integers, as integers.
+    /// The mean over all pixels of an integer value, as integers.
     pub(super) fn mean_of(&mut self, node: &OnnxNode, x: Value, (codes, bounds): (Codes, (i32, i32))) -> Result<Value> {
         let from = self.draft.codes(x).map_or(1.0, |codes| codes.scale);
         let layer = Integer::Mean { scales: (from, codes.scale), bounds, rounding: self.rounding };

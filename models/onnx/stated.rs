@@ -1,18 +1,18 @@
-//! What a file states of its operators, held against what is read of them: versions, attributes, ranks and types.
+//! Checks that what a file states of its operators is what the importer implements: versions, attributes, ranks and types.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Held, Lowering};
+use super::{Lowering, Tensor};
 use crate::weights::onnx::{Onnx, OnnxNode, OnnxTensor, Values};
 use crate::{Error, Result};
 
-/// Versions of ONNX's own operators whose definitions are known: before them sums broadcast otherwise, and batch
-/// normalisation and dropout were those of training unless told.
+/// Supported versions of ONNX's own operators. Before them, sums broadcast differently, and batch normalisation and dropout
+/// were in training mode by default.
 const VERSIONS: std::ops::RangeInclusive<i64> = 7..=28;
 
-/// Most inputs of `op` in version `opset`, and its attributes; none for what is not read.
+/// Most inputs of `op` in version `opset`, and its attributes; `None` for unsupported operators.
 fn definition(op: &str, opset: i64) -> Option<(usize, &'static str)> {
-    // What became inputs of later versions.
+    // Attributes that later versions turned into inputs.
     let until = |version: i64, before: (usize, &'static str), since: (usize, &'static str)| {
         if opset < version { before } else { since }
     };
@@ -45,7 +45,7 @@ fn definition(op: &str, opset: i64) -> Option<(usize, &'static str)> {
     })
 }
 
-/// Whether the version of the operators of `file` is known.
+/// Checks the version of the operators of `file`.
 pub(super) fn check_version(file: &Onnx) -> Result<()> {
     match VERSIONS.contains(&file.opset) {
         true => Ok(()),
@@ -58,20 +58,20 @@ pub(super) fn check_version(file: &Onnx) -> Result<()> {
     }
 }
 
-/// What is known of tensors before anything is built.
+/// Facts about tensors, known before anything is built.
 #[derive(Default)]
 pub(super) struct Known<'a> {
     ranks: HashMap<&'a str, usize>,
-    /// Tensors of integers that stand for reals, as they are.
+    /// Quantised integer tensors that are used without dequantisation.
     integers: HashSet<&'a str>,
 }
 
-/// Operators that move integers as they are.
+/// Operators that move integers without computing on them.
 const MOVES: [&str; 9] =
     ["MaxPool", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Concat", "Pad"];
 
 impl<'a> Known<'a> {
-    /// Of all tensors of `file`.
+    /// Facts about all tensors of `file`.
     pub(super) fn of(file: &'a Onnx) -> Self {
         let mut known = Self::default();
         known.ranks.extend(file.inputs.iter().map(|(name, extents)| (name.as_str(), extents.len())));
@@ -111,7 +111,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Whether all that `op` makes are integers that stand for reals.
+/// Whether all outputs of `op` are quantised integers.
 fn is_of_integers(op: &str) -> bool {
     op == "QLinearConv"
         || op == "QLinearMatMul"
@@ -120,7 +120,7 @@ fn is_of_integers(op: &str) -> bool {
 }
 
 impl<'a> Lowering<'a> {
-    /// Whether `node` states nothing but what is read of it.
+    /// Checks that `node` states nothing that is not implemented.
     pub(super) fn check_stated(&self, node: &'a OnnxNode) -> Result<()> {
         let opset = self.file.opset;
         let Some((inputs, attributes)) = definition(&node.op, opset) else {
@@ -140,22 +140,22 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// Whether tensor `name` holds integers that stand for reals, not these.
+    /// Whether tensor `name` consists of quantised integers, not yet dequantised.
     pub(super) fn is_integer(&self, name: &str) -> bool {
         self.known.integers.contains(name)
     }
 
-    /// Extents of input `index` of `node`, that of the batch included.
+    /// Rank of input `index` of `node`, the batch dimension included.
     pub(super) fn rank(&self, node: &OnnxNode, index: usize) -> usize {
         node.inputs.get(index).and_then(|name| self.known.ranks.get(name.as_str())).copied().unwrap_or(2)
     }
 
-    /// `axis` of input 0 of `node`, counted from the first.
+    /// `axis` of input 0 of `node` as a non-negative index.
     pub(super) fn axis_of(&self, node: &OnnxNode, axis: i64) -> i64 {
         if axis < 0 { axis + self.rank(node, 0) as i64 } else { axis }
     }
 
-    /// The axes that `node` lists, as an attribute or as input 1, among `rank`, counted from the first and in order.
+    /// The axes of `node`, from its attribute or input 1, as sorted non-negative indices among `rank`.
     pub(super) fn axes(&self, node: &'a OnnxNode, rank: usize) -> Result<Option<Vec<i64>>> {
         let Some(axes) = self.integers(node, 1)?.or(node.ints("axes")) else { return Ok(None) };
         let mut axes: Vec<i64> = axes.iter().map(|&axis| if axis < 0 { axis + rank as i64 } else { axis }).collect();
@@ -163,16 +163,16 @@ impl<'a> Lowering<'a> {
         Ok(Some(axes))
     }
 
-    /// The zeros that `node` puts before and after each extent; none if it puts other values there.
+    /// Padding before and after each dimension; `None` if `node` pads with other values than zeros.
     pub(super) fn zeros(&self, node: &'a OnnxNode) -> Result<Option<Vec<i64>>> {
         let x = self.value(node, 0)?;
         let constant = self.input_of(node, 2)?;
         let is_zero = match (constant, self.draft.codes(x).filter(|_| self.is_integer(&node.inputs[0]))) {
-            (Some(Held::Coded(coded)), None) => coded.reals() == [0.0],
+            (Some(Tensor::Quantised(coded)), None) => coded.dequantised() == [0.0],
             (_, None) => self.scalar(node, 2)?.or(node.float("value")).unwrap_or(0.0) == 0.0,
-            // The zero of integers is their zero point.
+            // Zero, for integers, is their zero point.
             (None, Some(codes)) => codes.zero_point == 0,
-            (Some(Held::Constant(OnnxTensor { values: Values::Bytes { signed, bytes }, .. })), Some(codes)) => {
+            (Some(Tensor::Constant(OnnxTensor { values: Values::Bytes { signed, bytes }, .. })), Some(codes)) => {
                 let code = |&byte: &u8| if *signed { i32::from(byte as i8) } else { i32::from(byte) };
                 *signed == codes.signed && bytes.iter().map(code).eq([codes.zero_point])
             }
@@ -196,7 +196,7 @@ impl<'a> Lowering<'a> {
         Ok(Some(all))
     }
 
-    /// Whether a first extent `extent` is that of the batch.
+    /// Whether `extent` can be the batch dimension.
     pub(super) fn is_batch(&self, extent: i64) -> bool {
         let fixed = self.file.inputs.first().and_then(|(_, extents)| *extents.first()?);
         extent == 0 || extent == fixed.unwrap_or(1) as i64

@@ -1,59 +1,59 @@
-//! Operators with weights.
+//! ONNX operators with weights.
 
-use super::quantised::Coded;
-use super::{Held, Lowering, Value, layer_name};
+use super::quantised::QuantisedConstant;
+use super::{Lowering, Tensor, Value, layer_name};
 use crate::Result;
 use crate::kernels::{Activation, Codes, Halo};
 use crate::layers::{BatchNorm, Conv, IntegerWeights, Layer, Linear, Padding, Param};
 use crate::weights::onnx::{OnnxNode, OnnxTensor, Values};
 
-/// How integers stand for the reals of filters.
-pub(super) struct Coding {
-    /// Reals a code, one or one a filter.
+/// Quantisation parameters of filters.
+pub(super) struct Quantisation {
+    /// Scales: one, or one per filter.
     pub scales: Vec<f32>,
     pub zero_point: i32,
     pub signed: bool,
 }
 
-/// Filters, outermost: reals, or codes less their zero point.
+/// Filters, outermost dimension first: floats, or codes minus their zero point.
 pub(super) struct Filters {
     pub shape: Vec<usize>,
     pub data: Vec<f32>,
-    pub coding: Option<Coding>,
+    pub quantisation: Option<Quantisation>,
 }
 
 impl Filters {
-    /// Filters of integers; `transposed` if each is a column.
-    pub fn coded(coded: &Coded<'_>, transposed: bool) -> Self {
+    /// Integer filters; `transposed` if each is a column.
+    pub fn quantised(coded: &QuantisedConstant<'_>, transposed: bool) -> Self {
         let signed = !matches!(coded.tensor.values, Values::Bytes { signed: false, .. });
-        let coding = Coding { scales: coded.scales.to_vec(), zero_point: coded.zero_point, signed };
-        Self::laid(&coded.tensor.shape, coded.differences(), Some(coding), transposed)
+        let quantisation = Quantisation { scales: coded.scales.to_vec(), zero_point: coded.zero_point, signed };
+        Self::laid(&coded.tensor.shape, coded.differences(), Some(quantisation), transposed)
     }
 
-    fn laid(shape: &[usize], data: Vec<f32>, coding: Option<Coding>, transposed: bool) -> Self {
+    fn laid(shape: &[usize], data: Vec<f32>, quantisation: Option<Quantisation>, transposed: bool) -> Self {
         match (transposed, shape) {
             (true, &[rows, columns]) => {
                 let places = (0..columns).flat_map(|column| (0..rows).map(move |row| row * columns + column));
-                Self { shape: vec![columns, rows], data: places.map(|at| data[at]).collect(), coding }
+                Self { shape: vec![columns, rows], data: places.map(|at| data[at]).collect(), quantisation }
             }
-            _ => Self { shape: shape.to_vec(), data, coding },
+            _ => Self { shape: shape.to_vec(), data, quantisation },
         }
     }
 }
 
-/// What is added to each filter's results.
+/// Bias of the filters.
 pub(super) enum Bias {
     None,
-    Reals(Vec<f32>),
-    /// Integers in the scale of the sums, and what this is by the file: one scale or one a filter, none if it is not told.
+    Floats(Vec<f32>),
+    /// Integers in the scale of the sums, with the scales that the file states for them (one, or one per filter), if any.
     Sums(Vec<i32>, Vec<f32>),
 }
 
 impl Bias {
-    fn reals(self) -> Option<Vec<f32>> {
+    fn floats(self) -> Option<Vec<f32>> {
         match self {
             Self::None => None,
-            Self::Reals(reals) => Some(reals),
+            Self::Floats(floats) => Some(floats),
             Self::Sums(sums, scales) => {
                 let scale = |i: usize| scales.get(if scales.len() == 1 { 0 } else { i }).copied().unwrap_or(0.0);
                 Some(sums.iter().enumerate().map(|(i, &sum)| sum as f32 * scale(i)).collect())
@@ -63,25 +63,25 @@ impl Bias {
 }
 
 impl<'a> Lowering<'a> {
-    /// A constant as reals.
-    fn reals(&self, node: &'a OnnxNode, index: usize) -> Result<Vec<f32>> {
+    /// A constant as floats.
+    fn floats(&self, node: &'a OnnxNode, index: usize) -> Result<Vec<f32>> {
         match self.required(node, index)? {
-            Held::Constant(OnnxTensor { values: Values::Reals(values), .. }) => Ok(values.clone()),
-            Held::Coded(coded) => Ok(coded.reals()),
-            _ => Err(self.refuse(node, format!("whose input {index} is no constant of reals"))),
+            Tensor::Constant(OnnxTensor { values: Values::Floats(values), .. }) => Ok(values.clone()),
+            Tensor::Quantised(coded) => Ok(coded.dequantised()),
+            _ => Err(self.refuse(node, format!("whose input {index} is no float constant"))),
         }
     }
 
-    /// The filters at input 1, as integers only if `integer`.
+    /// The filters at input 1; as integers only if `integer`.
     fn filters(&self, node: &'a OnnxNode, integer: bool, transposed: bool) -> Result<Filters> {
         let (shape, coded) = match self.required(node, 1)? {
-            Held::Constant(tensor) => (&tensor.shape, None),
-            Held::Coded(coded) => (&coded.tensor.shape, Some(coded)),
-            Held::Value(_) => return Err(self.refuse(node, "of two values: one must be constant weights")),
+            Tensor::Constant(tensor) => (&tensor.shape, None),
+            Tensor::Quantised(coded) => (&coded.tensor.shape, Some(coded)),
+            Tensor::Value(_) => return Err(self.refuse(node, "of two values: one must be constant weights")),
         };
         let filters = match coded {
-            Some(coded) if integer => Filters::coded(coded, transposed),
-            _ => Filters::laid(shape, self.reals(node, 1)?, None, transposed),
+            Some(coded) if integer => Filters::quantised(coded, transposed),
+            _ => Filters::laid(shape, self.floats(node, 1)?, None, transposed),
         };
         match filters.data.iter().all(|weight| weight.is_finite()) {
             true => Ok(filters),
@@ -90,24 +90,24 @@ impl<'a> Lowering<'a> {
     }
 
     fn bias(&self, node: &'a OnnxNode, index: usize) -> Result<Bias> {
-        let held = self.input_of(node, index)?;
-        if let Some(Held::Constant(tensor) | Held::Coded(Coded { tensor, .. })) = held
+        let input = self.input_of(node, index)?;
+        if let Some(Tensor::Constant(tensor) | Tensor::Quantised(QuantisedConstant { tensor, .. })) = input
             && tensor.shape.last().copied() != Some(tensor.shape.iter().product())
         {
-            return Err(self.refuse(node, format!("with a bias {:?}: one a filter is read", tensor.shape)));
+            return Err(self.refuse(node, format!("with a bias {:?}: one value per filter can be read", tensor.shape)));
         }
-        Ok(match held {
+        Ok(match input {
             None => Bias::None,
-            Some(Held::Coded(coded @ Coded { tensor: OnnxTensor { values: Values::Integers(sums), .. }, .. })) => {
-                Bias::Sums(sums.iter().map(|&sum| sum as i32).collect(), coded.scales.to_vec())
-            }
-            Some(_) => Bias::Reals(self.reals(node, index)?),
+            Some(Tensor::Quantised(
+                coded @ QuantisedConstant { tensor: OnnxTensor { values: Values::Integers(sums), .. }, .. },
+            )) => Bias::Sums(sums.iter().map(|&sum| sum as i32).collect(), coded.scales.to_vec()),
+            Some(_) => Bias::Floats(self.floats(node, index)?),
         })
     }
 
-    /// Whether the weights of `node` are constants of 8-bit integers along whose outermost extent scales may differ.
+    /// Whether the weights of `node` are constant 8-bit integers whose scales may differ along dimension `outermost`.
     fn has_codes(&self, node: &'a OnnxNode, outermost: usize) -> Result<bool> {
-        let Held::Coded(coded) = self.required(node, 1)? else { return Ok(false) };
+        let Tensor::Quantised(coded) = self.required(node, 1)? else { return Ok(false) };
         let bytes = matches!(coded.tensor.values, Values::Bytes { .. });
         Ok(bytes && (coded.scales.len() == 1 || coded.axis == outermost))
     }
@@ -126,15 +126,15 @@ impl<'a> Lowering<'a> {
                 self.reach(target, y);
             }
             None => {
-                let x = self.real(x);
+                let x = self.to_float(x);
                 let y = self.convolve(node, (x, 1), filters, bias, None)?;
-                self.held.insert(&node.outputs[0], Held::Value(y));
+                self.tensors.insert(&node.outputs[0], Tensor::Value(y));
             }
         }
         Ok(())
     }
 
-    /// Convolves `x`, whose filters are input `weight`; of integers, `to` tells what the results become.
+    /// Convolves `x` with the filters at input `weight`; for integers, `to` is the quantised output.
     pub(super) fn convolve(
         &mut self,
         node: &'a OnnxNode,
@@ -144,7 +144,7 @@ impl<'a> Lowering<'a> {
         to: Option<(Codes, (i32, i32))>,
     ) -> Result<Value> {
         let &[k, inner, r, s] = filters.shape.as_slice() else {
-            return Err(self.refuse(node, format!("by filters {:?}: images are convolved", filters.shape)));
+            return Err(self.refuse(node, format!("by filters {:?}: only images can be convolved", filters.shape)));
         };
         let groups = usize::try_from(node.int("group").unwrap_or(1)).unwrap_or(0);
         if groups == 0 || k == 0 || r * s == 0 || inner * groups != x.shape.c || !k.is_multiple_of(groups) {
@@ -156,19 +156,19 @@ impl<'a> Lowering<'a> {
             return Err(self.wrong(node, format!("its kernel_shape is {shape:?}, its filters {:?}", filters.shape)));
         }
         let pads = self.pads(node)?;
-        let waiting = x.pad;
+        let pending = x.pad;
         let padding = match node.text("auto_pad") {
             None | Some("NOTSET" | "VALID") => Padding::Explicit(Halo {
-                top: pads.top + waiting.top,
-                bottom: pads.bottom + waiting.bottom,
-                left: pads.left + waiting.left,
-                right: pads.right + waiting.right,
+                top: pads.top + pending.top,
+                bottom: pads.bottom + pending.bottom,
+                left: pads.left + pending.left,
+                right: pads.right + pending.right,
             }),
-            Some("SAME_UPPER") if waiting == Halo::default() => Padding::Same,
+            Some("SAME_UPPER") if pending == Halo::default() => Padding::Same,
             Some(other) => return Err(self.refuse(node, format!("with auto_pad {other}"))),
         };
         let integer = self.integer(node, x, &filters, &bias, to)?;
-        let bias_values = bias.reals().filter(|_| integer.is_none());
+        let bias_values = bias.floats().filter(|_| integer.is_none());
         if bias_values.as_ref().is_some_and(|bias| bias.len() != k) {
             return Err(self.wrong(node, format!("a bias that is not of {k} filters")));
         }
@@ -199,17 +199,17 @@ impl<'a> Lowering<'a> {
         self.requantize(node, (filters, bias), (from, codes), bounds).map(Some)
     }
 
-    /// Whether input `index` of `node`, a constant, is one row.
+    /// Whether input `index` of `node` is a constant with a single row.
     fn is_row(&self, node: &'a OnnxNode, index: usize) -> Result<bool> {
         Ok(match self.required(node, index)? {
-            Held::Constant(tensor) | Held::Coded(Coded { tensor, .. }) => {
+            Tensor::Constant(tensor) | Tensor::Quantised(QuantisedConstant { tensor, .. }) => {
                 tensor.shape.last().copied() == Some(tensor.shape.iter().product())
             }
-            Held::Value(_) => false,
+            Tensor::Value(_) => false,
         })
     }
 
-    /// Whether `node` multiplies plainly: by 1, the first operand as it is.
+    /// Checks that `node` is a plain product: factors of 1, the first operand not transposed.
     pub(super) fn check_gemm(&self, node: &OnnxNode) -> Result<()> {
         let one = |name: &str| node.float(name).unwrap_or(1.0) == 1.0;
         match one("alpha") && one("beta") && node.int("transA").unwrap_or(0) == 0 {
@@ -234,25 +234,25 @@ impl<'a> Lowering<'a> {
             self.reach(target, y);
             return Ok(());
         }
-        // A product and a sum with a constant are one layer.
+        // A product followed by a sum with a constant becomes one layer.
         if let (Bias::None, Some(&[reader])) = (&bias, self.readers.get(output.as_str()).map(Vec::as_slice)) {
             let next = &self.file.nodes[reader];
             let other = usize::from(next.inputs.first() == Some(output));
-            let constant = next.op == "Add" && !matches!(self.input_of(next, other), Ok(Some(Held::Value(_))) | Err(_));
-            let reals = if constant && self.is_row(next, other)? { self.reals(next, other)? } else { Vec::new() };
-            if reals.len() == filters.shape[0] && !self.file.outputs.contains(output) && !next.outputs.is_empty() {
-                (bias, output) = (Bias::Reals(reals), &next.outputs[0]);
+            let constant =
+                next.op == "Add" && !matches!(self.input_of(next, other), Ok(Some(Tensor::Value(_))) | Err(_));
+            let floats = if constant && self.is_row(next, other)? { self.floats(next, other)? } else { Vec::new() };
+            if floats.len() == filters.shape[0] && !self.file.outputs.contains(output) && !next.outputs.is_empty() {
+                (bias, output) = (Bias::Floats(floats), &next.outputs[0]);
                 self.done.insert(reader);
             }
         }
-        let x = self.real(x);
+        let x = self.to_float(x);
         let y = self.multiply(node, (x, 1), filters, bias, None)?;
-        self.held.insert(output, Held::Value(y));
+        self.tensors.insert(output, Tensor::Value(y));
         Ok(())
     }
 
-    /// Multiplies all features of `x` by `filters`, which are input `weight`; of integers, `to` tells what the results
-    /// become.
+    /// Multiplies all features of `x` by `filters`, which are input `weight`; for integers, `to` is the quantised output.
     pub(super) fn multiply(
         &mut self,
         node: &'a OnnxNode,
@@ -262,16 +262,16 @@ impl<'a> Lowering<'a> {
         to: Option<(Codes, (i32, i32))>,
     ) -> Result<Value> {
         let &[out_features, in_features] = filters.shape.as_slice() else {
-            return Err(self.refuse(node, format!("by {:?}: matrices are multiplied", filters.shape)));
+            return Err(self.refuse(node, format!("by {:?}: only matrices can be multiplied", filters.shape)));
         };
         if self.rank(node, 0) > 2 && x.shape.w != x.shape.elements() {
-            return Err(self.refuse(node, format!("of {}: vectors of all features are read", x.shape)));
+            return Err(self.refuse(node, format!("of {}: only vectors of all features can be imported", x.shape)));
         }
         if in_features != x.shape.elements() || out_features == 0 {
             return Err(self.wrong(node, format!("weights {:?} over {}", filters.shape, x.shape)));
         }
         let integer = self.integer(node, x, &filters, &bias, to)?;
-        let bias = bias.reals().filter(|_| integer.is_none());
+        let bias = bias.floats().filter(|_| integer.is_none());
         if bias.as_ref().is_some_and(|bias| bias.len() != out_features) {
             return Err(self.wrong(node, format!("a bias that is not of {out_features} features")));
         }
@@ -296,7 +296,7 @@ impl<'a> Lowering<'a> {
         }
         let x = self.read(node, 0)?;
         let param = |index: usize| {
-            let data = self.reals(node, index)?;
+            let data = self.floats(node, index)?;
             match data.len() == x.shape.c && data.iter().all(|value| value.is_finite()) {
                 true => Ok(Param { shape: vec![data.len()], data: data.into() }),
                 false => Err(self.wrong(node, format!("input {index} is not of {} finite values", x.shape.c))),
@@ -308,15 +308,15 @@ impl<'a> Lowering<'a> {
         self.push(&layer_name(node, None), layer, &[x], None)
     }
 
-    /// `x` times a constant plus another, one for all channels or one a channel.
+    /// `x` times one constant plus another, each a scalar or one value per channel.
     pub(super) fn affine(&mut self, node: &'a OnnxNode, x: Value, constant: usize, first: bool) -> Result<Value> {
-        let values = self.reals(node, constant)?;
+        let values = self.floats(node, constant)?;
         let rank = match self.required(node, constant)? {
-            Held::Constant(tensor) => tensor.shape.clone(),
-            Held::Coded(coded) => coded.tensor.shape.clone(),
-            Held::Value(_) => Vec::new(),
+            Tensor::Constant(tensor) => tensor.shape.clone(),
+            Tensor::Quantised(coded) => coded.tensor.shape.clone(),
+            Tensor::Value(_) => Vec::new(),
         };
-        // Extents are matched from the last: those of a vector are features, those of an image columns.
+        // Dimensions are aligned at the last one: features of a vector, columns of an image.
         let trailing = rank.iter().rev().take_while(|&&extent| extent == 1).count();
         let vector = x.shape.h * x.shape.w == 1;
         let c = x.shape.c;

@@ -1,18 +1,18 @@
-//! Operators without weights.
+//! ONNX operators without weights.
 
-use super::{Held, Lowering, Value, layer_name};
+use super::{Lowering, Tensor, Value, layer_name};
 use crate::Result;
 use crate::kernels::{Activation, Halo, Integer};
 use crate::layers::{Conv, Layer, Padding, Pool, PoolKind};
 use crate::weights::onnx::{OnnxNode, OnnxTensor, Values};
 
 impl<'a> Lowering<'a> {
-    /// What a ReLU or a Clip leaves.
+    /// The bounds of a ReLU or Clip.
     pub(super) fn bounds(&self, node: &'a OnnxNode) -> Result<(f32, f32)> {
         if node.op == "Relu" {
             return Ok((0.0, f32::INFINITY));
         }
-        // Before opset 11 they were attributes.
+        // They were attributes before opset 11.
         let low = self.scalar(node, 1)?.or(node.float("min")).unwrap_or(f32::NEG_INFINITY);
         let high = self.scalar(node, 2)?.or(node.float("max")).unwrap_or(f32::INFINITY);
         let low = if low == f32::MIN { f32::NEG_INFINITY } else { low };
@@ -44,14 +44,14 @@ impl<'a> Lowering<'a> {
             "Tanh" => Activation::Tanh,
             _ => return Err(self.refuse(node, "of another slope than MobileNetV3's")),
         };
-        let x = self.real(x);
+        let x = self.to_float(x);
         let y = self.push(&layer_name(node, None), Layer::Activation(activation), &[x], None)?;
-        self.held.insert(&node.outputs[0], Held::Value(y));
+        self.tensors.insert(&node.outputs[0], Tensor::Value(y));
         Ok(())
     }
 
     pub(super) fn arithmetic(&mut self, node: &'a OnnxNode) -> Result<()> {
-        let constant = |held: &Held<'a>| !matches!(held, Held::Value(_));
+        let constant = |tensor: &Tensor<'a>| !matches!(tensor, Tensor::Value(_));
         let (first, second) = (constant(self.required(node, 0)?), constant(self.required(node, 1)?));
         let y = match (first, second) {
             (true, true) => return Err(self.refuse(node, "of two constants")),
@@ -61,13 +61,13 @@ impl<'a> Lowering<'a> {
                 self.affine(node, x, usize::from(second), first)?
             }
         };
-        self.held.insert(&node.outputs[0], Held::Value(y));
+        self.tensors.insert(&node.outputs[0], Tensor::Value(y));
         Ok(())
     }
 
     fn pairwise(&mut self, node: &'a OnnxNode) -> Result<()> {
         let (a, b) = (self.unpadded(node, 0)?, self.unpadded(node, 1)?);
-        // Extents meet from the last on.
+        // Dimensions are aligned at the last one.
         if self.rank(node, 0) != self.rank(node, 1) {
             return Err(self.refuse(node, "of values of several ranks"));
         }
@@ -80,12 +80,12 @@ impl<'a> Lowering<'a> {
             self.reach(target, y);
             return Ok(());
         }
-        let (mut a, mut b) = (self.real(a), self.real(b));
+        let (mut a, mut b) = (self.to_float(a), self.to_float(b));
         let layer = match node.op.as_str() {
             "Add" => Layer::Add,
             "Sub" => Layer::Sub,
             "Mul" => {
-                // The gate is the second.
+                // The gate is the second input.
                 if a.shape.h * a.shape.w < b.shape.h * b.shape.w {
                     (a, b) = (b, a);
                 }
@@ -94,7 +94,7 @@ impl<'a> Lowering<'a> {
             _ => return Err(self.refuse(node, "of two values")),
         };
         let y = self.push(&layer_name(node, None), layer, &[a, b], None)?;
-        self.held.insert(&node.outputs[0], Held::Value(y));
+        self.tensors.insert(&node.outputs[0], Tensor::Value(y));
         Ok(())
     }
 
@@ -105,7 +105,10 @@ impl<'a> Lowering<'a> {
         }
         let (kernel, stride) = (self.pair(node, "kernel_shape")?, self.pair(node, "strides")?);
         if kernel.0 != kernel.1 || stride.0 != stride.1 || self.pair(node, "dilations")? != (1, 1) {
-            return Err(self.refuse(node, format!("of windows {kernel:?}, steps {stride:?}: squares are read")));
+            return Err(self.refuse(
+                node,
+                format!("of windows {kernel:?}, steps {stride:?}: only square windows can be imported"),
+            ));
         }
         let pads = self.pads(node)?;
         let padding = match node.text("auto_pad") {
@@ -119,9 +122,9 @@ impl<'a> Lowering<'a> {
             "MaxPool" => PoolKind::Max,
             _ => PoolKind::Average { count_padding: node.int("count_include_pad").unwrap_or(0) == 1 },
         };
-        // The largest code is that of the largest real.
+        // The largest code is that of the largest value.
         if kind != PoolKind::Max {
-            x = self.real(x);
+            x = self.to_float(x);
         }
         let ceil = node.int("ceil_mode").unwrap_or(0) == 1;
         let pool = Pool { kind, kernel: kernel.0, stride: stride.0, padding, ceil };
@@ -133,7 +136,7 @@ impl<'a> Lowering<'a> {
         if node.op == "ReduceMean" {
             let axes = self.axes(node, self.rank(node, 0))?.unwrap_or_default();
             if axes != [2, 3] || self.rank(node, 0) != 4 {
-                return Err(self.refuse(node, format!("over axes {axes:?}: rows and columns are read")));
+                return Err(self.refuse(node, format!("over axes {axes:?}: only rows and columns can be imported")));
             }
         }
         if self.draft.codes(x).is_some()
@@ -143,9 +146,9 @@ impl<'a> Lowering<'a> {
             self.reach(target, y);
             return Ok(());
         }
-        let x = self.real(x);
+        let x = self.to_float(x);
         let y = self.push(&layer_name(node, None), Layer::GlobalAvgPool, &[x], None)?;
-        self.held.insert(&node.outputs[0], Held::Value(y));
+        self.tensors.insert(&node.outputs[0], Tensor::Value(y));
         Ok(())
     }
 
@@ -158,7 +161,7 @@ impl<'a> Lowering<'a> {
         let codes = parts.first().and_then(|&part| self.draft.codes(part));
         let (parts, codes) = match parts.iter().all(|&part| self.draft.codes(part) == codes) {
             true => (parts, codes),
-            false => (parts.into_iter().map(|part| self.real(part)).collect(), None),
+            false => (parts.into_iter().map(|part| self.to_float(part)).collect(), None),
         };
         self.push(&layer_name(node, None), Layer::Concat, &parts, codes)
     }
@@ -167,27 +170,28 @@ impl<'a> Lowering<'a> {
         let x = self.read(node, 0)?;
         let old = self.file.opset < 13;
         let axis = self.axis_of(node, node.int("axis").unwrap_or(if old { 1 } else { -1 }));
-        // Old ones go over all values from their axis on.
+        // Old versions normalise over all values from their axis on.
         let over_all = old || self.rank(node, 0) == 2;
         if axis != 1 || over_all && x.shape.h * x.shape.w != 1 {
-            let detail = format!("along axis {axis} of {}, version {}: channels are read", x.shape, self.file.opset);
+            let detail =
+                format!("along axis {axis} of {}, version {}: only channels can be imported", x.shape, self.file.opset);
             return Err(self.refuse(node, detail));
         }
         self.push(&layer_name(node, None), Layer::Softmax(1.0), &[x], None)
     }
 
-    /// Zeros around an image wait for the next window.
+    /// Zero padding of an image stays pending until the next window reads it.
     pub(super) fn pad(&mut self, node: &'a OnnxNode) -> Result<Value> {
         let x = self.unpadded(node, 0)?;
         match self.zeros(node)?.as_deref() {
             Some(&[0, 0, top, left, 0, 0, bottom, right]) => {
                 Ok(Value { pad: self.halo(node, &[top, left, bottom, right])?, ..x })
             }
-            pads => Err(self.refuse(node, format!("by {pads:?}: zeros around rows and columns are read"))),
+            pads => Err(self.refuse(node, format!("by {pads:?}: only zeros around rows and columns can be imported"))),
         }
     }
 
-    /// Our values have no order of channels and pixels: all features in their order are the same value.
+    /// Our values have no fixed order of channels and pixels: flattening all features keeps the value.
     pub(super) fn reshape(&mut self, node: &'a OnnxNode) -> Result<Value> {
         let x = self.unpadded(node, 0)?;
         let all = x.shape.elements();
@@ -196,7 +200,7 @@ impl<'a> Lowering<'a> {
             "Flatten" => self.axis_of(node, node.int("axis").unwrap_or(1)) == 1,
             "Reshape" if node.int("allowzero").unwrap_or(0) != 0 => false,
             "Reshape" => match self.required(node, 1)? {
-                Held::Constant(OnnxTensor { values: Values::Integers(to), .. }) => match *to.as_slice() {
+                Tensor::Constant(OnnxTensor { values: Values::Integers(to), .. }) => match *to.as_slice() {
                     [first, -1] => self.is_batch(first),
                     [first, features] => (first == -1 || self.is_batch(first)) && features == all as i64,
                     [first, c, 1, 1] => {
@@ -207,13 +211,17 @@ impl<'a> Lowering<'a> {
                 },
                 _ => return Err(self.refuse(node, "to a shape that the graph computes; simplify it first (onnxsim)")),
             },
-            // An extent of 1 comes or goes, after that of the channels.
+            // A dimension of 1 after the channels is added or removed.
             _ => {
                 let added = if node.op == "Unsqueeze" { self.axes(node, 0)?.map_or(0, |axes| axes.len()) } else { 0 };
                 all == x.shape.c && self.axes(node, rank + added)?.is_none_or(|axes| axes.iter().all(|&axis| axis > 1))
             }
         };
-        if same { Ok(x) } else { Err(self.refuse(node, format!("of {}: vectors of all features are read", x.shape))) }
+        if same {
+            Ok(x)
+        } else {
+            Err(self.refuse(node, format!("of {}: only vectors of all features can be imported", x.shape)))
+        }
     }
 
     pub(super) fn transpose(&mut self, node: &'a OnnxNode) -> Result<Value> {

@@ -1,4 +1,4 @@
-//! The recurrence: two layers of ours, the product of the inputs of all steps and that of the hidden values.
+//! The recurrence as two of our layers: the product of the inputs over all steps, and that of the hidden values.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::Lowering;
 use crate::kernels::integer_lstm::IntegerLstm;
 use crate::kernels::{Activation, Codes, Requantize, Rounding};
 use crate::layers::{IntegerWeights, Layer, Linear, Lstm, Param, Shape};
-use crate::models::carried::Value;
+use crate::models::imported::Value;
 use crate::weights::tflite::{Element, Operator};
 use crate::{Error, Result};
 
@@ -18,10 +18,10 @@ impl Lowering<'_> {
         let x = self.read(operator, 0)?;
         let options = operator.options;
         // Peepholes, projections, layer norms.
-        let told = |i: usize| matches!(operator.inputs.get(i), Some(Some(_)));
-        let more = [9, 10, 11, 16, 17, 20, 21, 22, 23].into_iter().any(told);
-        // A gate of inputs may be made of that which forgets.
-        let fewer = ![1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 14, 15].into_iter().all(told);
+        let present = |i: usize| matches!(operator.inputs.get(i), Some(Some(_)));
+        let more = [9, 10, 11, 16, 17, 20, 21, 22, 23].into_iter().any(present);
+        // With coupled input and forget gates the input gate is omitted.
+        let fewer = ![1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 14, 15].into_iter().all(present);
         if more || fewer || options.time_major || options.activation != TANH {
             return Err(self.refuse(operator, "with other than four gates of inputs and hidden values"));
         }
@@ -30,7 +30,7 @@ impl Lowering<'_> {
         if rows != 1 || hidden == 0 {
             return Err(self.refuse(operator, &format!("of {hidden} hidden values over {}", x.shape)));
         }
-        // States start at zero.
+        // States must start at zero.
         for index in [18, 19] {
             let state = &self.file.tensors[self.tensor_index(operator, index)?];
             if !(state.variable && state.data.is_empty()) {
@@ -38,7 +38,7 @@ impl Lowering<'_> {
             }
         }
         let is_integer = self.draft.codes(x).is_some();
-        // Gates of both are in the order i, f, g, o.
+        // Both have gates in the order i, f, g, o.
         let input = self.gates(operator, 1, &[hidden, features], is_integer)?;
         let recurrent = self.gates(operator, 5, &[hidden, hidden], is_integer)?;
         let (_, output) = self.output(operator)?;
@@ -49,7 +49,7 @@ impl Lowering<'_> {
                 let (products, recurrence) = self.integers_of(operator, (from, to), hidden)?;
                 (None, Some(products), Some(recurrence))
             }
-            _ => return Err(self.refuse(operator, "from reals to integers or back")),
+            _ => return Err(self.refuse(operator, "from floats to integers or back")),
         };
         let linear = Linear {
             weight: input,
@@ -71,7 +71,7 @@ impl Lowering<'_> {
         Ok(self.push(&format!("{name}.hidden"), Layer::Lstm(lstm), &[product], shape, codes))
     }
 
-    /// What makes integers of both products. Gates have 16 bits, 3 of them integer.
+    /// The requantisation of both products. Gates have 16 bits, 3 of them integer.
     fn integers_of(
         &self,
         operator: &Operator,

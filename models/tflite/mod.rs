@@ -1,4 +1,4 @@
-//! Networks that come as TFLite files: their operators become our layers, float and 8-bit alike.
+//! Import of TFLite files: their operators become our layers, float and 8-bit alike.
 
 mod lstm;
 mod stated;
@@ -8,7 +8,7 @@ mod weightless;
 use std::collections::HashMap;
 
 use super::Task;
-use super::carried::{Carried, Draft, Value};
+use super::imported::{Draft, ImportedNetwork, Value};
 use crate::kernels::integer::Codes;
 use crate::kernels::{Activation, Halo, Integer, Rounding};
 use crate::layers::{Layer, Shape};
@@ -20,15 +20,16 @@ struct Lowering<'a> {
     rounding: Rounding,
     draft: Draft,
     values: HashMap<usize, Value>,
-    /// Constants of reals that the file stores as halves or integers.
+    /// Float constants that the file stores as half floats or integers.
     constants: HashMap<usize, TfliteTensor>,
 }
 
-/// Builds the network of `file`; its convolutions and linear layers of integers round as `rounding` says.
+/// Builds the network of `file`; its integer convolutions and linear layers round as `rounding`.
 ///
 /// # Errors
-/// [`Error::Unsupported`] naming the operator that is not read; [`Error::Malformed`] naming the tensor that does not fit.
-pub fn build(file: &Tflite, rounding: Rounding) -> Result<Carried> {
+/// [`Error::Unsupported`] naming the operator that cannot be imported; [`Error::Malformed`] naming the tensor that does not
+/// fit.
+pub fn build(file: &Tflite, rounding: Rounding) -> Result<ImportedNetwork> {
     let mut lowering =
         Lowering { file, rounding, draft: Draft::default(), values: HashMap::new(), constants: HashMap::new() };
     let (input, input_codes) = lowering.input()?;
@@ -36,7 +37,11 @@ pub fn build(file: &Tflite, rounding: Rounding) -> Result<Carried> {
         lowering.operator(operator)?;
     }
     let &[output] = file.outputs.as_slice() else {
-        return Err(unsupported(file, format!("{} outputs", file.outputs.len()), "networks of one output are read"));
+        return Err(unsupported(
+            file,
+            format!("{} outputs", file.outputs.len()),
+            "only networks with one output can be imported",
+        ));
     };
     let mut output = lowering.output_of_all(output)?;
     if let Some(codes) = lowering.draft.codes(output) {
@@ -44,7 +49,7 @@ pub fn build(file: &Tflite, rounding: Rounding) -> Result<Carried> {
     }
     let task = if output.shape.h * output.shape.w > 1 { Task::Segment } else { Task::Classify };
     lowering.draft.graph.output = Some(output.node);
-    Ok(Carried { graph: lowering.draft.graph, input, input_codes, task })
+    Ok(ImportedNetwork { graph: lowering.draft.graph, input, input_codes, task })
 }
 
 fn unsupported(file: &Tflite, what: String, hint: &str) -> Error {
@@ -57,26 +62,30 @@ impl Lowering<'_> {
     }
 
     fn refuse(&self, operator: &Operator, detail: &str) -> Error {
-        unsupported(self.file, format!("{} {detail}", operator.name), "see `deadweight models` for what is read")
+        unsupported(self.file, format!("{} {detail}", operator.name), "see `deadweight models` for supported networks")
     }
 
-    /// The input, and the codes it is stored as.
+    /// The input, and its quantisation parameters.
     fn input(&mut self) -> Result<(Shape, Option<Codes>)> {
         let file = self.file;
         let &[input] = file.inputs.as_slice() else {
-            return Err(unsupported(file, format!("{} inputs", file.inputs.len()), "networks of one input are read"));
+            return Err(unsupported(
+                file,
+                format!("{} inputs", file.inputs.len()),
+                "only networks with one input can be imported",
+            ));
         };
         let tensor = &file.tensors[input];
         if tensor.open {
             let what = format!("{}: an input whose rows and columns the file leaves open", tensor.name);
             return Err(unsupported(file, what, "convert the network for inputs of one size"));
         }
-        // Where the first thing done is to put channels last, they come first.
+        // If the first operator moves channels to the end, they come first.
         let channels_first = file.operators.first().is_some_and(|first| first.name == "TRANSPOSE");
         let sequence = tensor.shape.len() == 3;
         let shape = match (tensor.shape.as_slice(), channels_first) {
             (&[1, c, h, w], true) | (&[1, h, w, c], false) => Shape::new(c, h, w),
-            // Steps of features, which come as the rows of an image.
+            // Steps of features, as the rows of an image.
             (&[1, steps, features], false) => Shape::new(1, steps, features),
             (shape, _) => {
                 return Err(self.wrong(tensor, format!("an input of shape {shape:?}, images are [1, H, W, C]")));
@@ -110,12 +119,12 @@ impl Lowering<'_> {
         self.values.get(&tensor).copied().ok_or_else(missing)
     }
 
-    /// Input `index` of `operator` as a value that no padding waits on.
+    /// Input `index` of `operator`, without pending padding.
     fn read(&self, operator: &Operator, index: usize) -> Result<Value> {
         self.without_padding(operator, self.laid(operator, index)?)
     }
 
-    /// The same of whatever extents the file tells, for what goes by values one by one or by all of them.
+    /// The same with any extents in the file, for operators on single values or on all of them.
     fn read_all(&self, operator: &Operator, index: usize) -> Result<Value> {
         self.without_padding(operator, self.value(self.tensor_index(operator, index)?)?)
     }
@@ -145,7 +154,7 @@ impl Lowering<'_> {
         Ok((index, &self.file.tensors[index]))
     }
 
-    /// How the 8-bit integers of `tensor` stand for reals.
+    /// Quantisation parameters of the 8-bit tensor `tensor`.
     fn codes(&self, tensor: &TfliteTensor) -> Result<Codes> {
         self.codes_if_any(tensor)?.ok_or_else(|| self.wrong(tensor, "is no tensor of 8-bit integers"))
     }
@@ -206,7 +215,7 @@ impl Lowering<'_> {
                 let layer = match (self.draft.codes(x), codes()?) {
                     (None, None) => Layer::Softmax(beta),
                     (Some(from), Some(to)) => Layer::Integer(Integer::Softmax { scale: from.scale * beta, to }),
-                    _ => return Err(self.refuse(operator, "from reals to integers or back")),
+                    _ => return Err(self.refuse(operator, "from floats to integers or back")),
                 };
                 let codes = codes()?;
                 self.push(&name, layer, &[x], x.shape, codes)
@@ -223,16 +232,16 @@ impl Lowering<'_> {
                 };
                 self.push(&name, Layer::Integer(integer), &[x], x.shape, Some(to))
             }
-            "DEQUANTIZE" if self.is_constant(operator, 0)? => return self.reals_of_constant(operator),
+            "DEQUANTIZE" if self.is_constant(operator, 0)? => return self.dequantise_constant(operator),
             "DEQUANTIZE" => {
                 let x = self.read_all(operator, 0)?;
-                let codes = self.draft.codes(x).ok_or_else(|| self.refuse(operator, "of reals"))?;
+                let codes = self.draft.codes(x).ok_or_else(|| self.refuse(operator, "of floats"))?;
                 self.push(&name, Layer::Integer(Integer::Dequantize(codes)), &[x], x.shape, None)
             }
             "CONCATENATION" => self.concat(operator)?,
             "RESIZE_BILINEAR" => self.resize(operator)?,
             "PAD" => self.pad(operator)?,
-            // Our values have no order of channels and pixels: what remains the same value is the same node.
+            // Our values have no fixed order of channels and pixels: an operator that keeps the value adds no node.
             "RESHAPE" | "SQUEEZE" => {
                 let x = self.read_all(operator, 0)?;
                 if tensor.shape.iter().product::<usize>() != x.shape.elements() {
@@ -241,9 +250,10 @@ impl Lowering<'_> {
                 if tensor.shape.iter().filter(|&&extent| extent > 1).count() > 1
                     && tensor.shape.last() != Some(&x.shape.c)
                 {
-                    return Err(
-                        self.refuse(operator, &format!("to {:?}: vectors of all features are read", tensor.shape))
-                    );
+                    return Err(self.refuse(
+                        operator,
+                        &format!("to {:?}: only vectors of all features can be imported", tensor.shape),
+                    ));
                 }
                 x
             }
@@ -254,7 +264,7 @@ impl Lowering<'_> {
                 }
                 self.read_all(operator, 0)?
             }
-            // The task takes the largest itself.
+            // The task takes the maximum itself.
             "ARG_MAX" if self.file.outputs == operator.outputs => self.largest(operator)?,
             _ => return Err(self.refuse(operator, "as an operator")),
         };

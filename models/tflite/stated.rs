@@ -1,15 +1,15 @@
-//! What the file states of tensors, held against what is made of them; and the reals that it stores in fewer bits.
+//! Checks that what the file states of tensors is what the importer makes of them; float constants stored in fewer bits.
 
 use half::f16;
 
 use super::{Lowering, unsupported};
 use crate::kernels::Halo;
 use crate::layers::Shape;
-use crate::models::carried::Value;
+use crate::models::imported::Value;
 use crate::weights::tflite::{Element, Operator, TfliteTensor};
 use crate::{Error, Result};
 
-/// Whether `tensor` has the extents of `value`, channels last; one whose extents are open may have any.
+/// Whether `tensor` has the extents of `value`, channels last; open extents match any.
 fn has_extents_of(tensor: &TfliteTensor, value: Value) -> bool {
     let (Shape { c, h, w }, Halo { top, bottom, left, right }) = (value.shape, value.pad);
     let (h, w) = (top + h + bottom, left + w + right);
@@ -24,7 +24,7 @@ fn has_extents_of(tensor: &TfliteTensor, value: Value) -> bool {
 }
 
 impl Lowering<'_> {
-    /// Input `index` of `operator` as a value of the extents that the file tells: one that was reshaped no longer has them.
+    /// Input `index` of `operator` with the extents that the file states; a reshaped value no longer has them.
     pub(super) fn laid(&self, operator: &Operator, index: usize) -> Result<Value> {
         let index = self.tensor_index(operator, index)?;
         let (value, tensor) = (self.value(index)?, &self.file.tensors[index]);
@@ -36,7 +36,7 @@ impl Lowering<'_> {
         Ok(value)
     }
 
-    /// The value that goes out.
+    /// The output value.
     pub(super) fn output_of_all(&self, index: usize) -> Result<Value> {
         let (value, tensor) = (self.value(index)?, &self.file.tensors[index]);
         let largest = self.file.operators.iter().any(|last| last.name == "ARG_MAX" && last.outputs == [index]);
@@ -44,18 +44,22 @@ impl Lowering<'_> {
             true => Ok(value),
             false => {
                 let what = format!("{}: an output {:?} of {}", tensor.name, tensor.shape, value.shape);
-                Err(unsupported(self.file, what, "outputs that are neither reshaped nor padded last are read"))
+                Err(unsupported(
+                    self.file,
+                    what,
+                    "only outputs that are neither reshaped nor padded last can be imported",
+                ))
             }
         }
     }
 
-    /// Holds the extents and the scale that the file states of what `operator` makes against `value`, which is made.
+    /// Checks `value`, the result of `operator`, against the extents and the scale that the file states.
     pub(super) fn check(&self, operator: &Operator, value: Value) -> Result<()> {
         let (_, tensor) = self.output(operator)?;
         let fits = match operator.name {
             "ARG_MAX" => return Ok(()),
             "RESHAPE" | "SQUEEZE" => true,
-            // Value by value.
+            // Compared element by element.
             "QUANTIZE" | "DEQUANTIZE" | "ADD" => {
                 let input = &self.file.tensors[self.tensor_index(operator, 0)?];
                 input.shape == tensor.shape || input.open || tensor.open
@@ -73,14 +77,14 @@ impl Lowering<'_> {
         }
     }
 
-    /// The value whose largest channel goes out.
+    /// The value whose argmax over channels is the output.
     pub(super) fn largest(&self, operator: &Operator) -> Result<Value> {
         let value = self.read(operator, 0)?;
         let rank = self.file.tensors[self.tensor_index(operator, 0)?].shape.len();
         let axis = self.integers(self.constant(operator, 1)?)?;
         match axis == [-1] || axis == [rank as i32 - 1] {
             true => Ok(value),
-            false => Err(self.refuse(operator, &format!("along axis {axis:?}: channels are read"))),
+            false => Err(self.refuse(operator, &format!("along axis {axis:?}: only channels can be imported"))),
         }
     }
 
@@ -89,8 +93,8 @@ impl Lowering<'_> {
         Ok(!self.file.tensors[self.tensor_index(operator, index)?].data.is_empty())
     }
 
-    /// Keeps the reals of the constant that `operator` reads, under the constant's name.
-    pub(super) fn reals_of_constant(&mut self, operator: &Operator) -> Result<()> {
+    /// Stores the dequantised constant that `operator` reads, under the constant's name.
+    pub(super) fn dequantise_constant(&mut self, operator: &Operator) -> Result<()> {
         let (stored, (output, _)) = (self.constant(operator, 0)?, self.output(operator)?);
         let inner: usize = stored.shape.iter().skip(stored.axis + 1).product();
         let several = stored.scales.len() > 1;
@@ -98,30 +102,30 @@ impl Lowering<'_> {
             return Err(self.wrong(stored, format!("{} scales along dimension {}", stored.scales.len(), stored.axis)));
         }
         let place = |i: usize| if several { i / inner.max(1) % stored.scales.len() } else { 0 };
-        let real = |(i, code): (usize, i32)| {
+        let float = |(i, code): (usize, i32)| {
             let place = place(i);
             (i64::from(code) - stored.zero_points[place]) as f32 * stored.scales[place]
         };
-        let reals: Vec<f32> = match stored.element {
+        let floats: Vec<f32> = match stored.element {
             Element::F16 => stored.data.as_chunks().0.iter().map(|&half| f16::from_le_bytes(half).to_f32()).collect(),
             Element::I8 if !stored.scales.is_empty() => {
-                stored.data.iter().map(|&code| i32::from(code as i8)).enumerate().map(real).collect()
+                stored.data.iter().map(|&code| i32::from(code as i8)).enumerate().map(float).collect()
             }
             Element::U8 if !stored.scales.is_empty() => {
-                stored.data.iter().map(|&code| i32::from(code)).enumerate().map(real).collect()
+                stored.data.iter().map(|&code| i32::from(code)).enumerate().map(float).collect()
             }
             other => return Err(self.refuse(operator, &format!("of {}, a constant of {other:?}", stored.name))),
         };
-        let data = reals.iter().flat_map(|real| real.to_le_bytes()).collect();
+        let data = floats.iter().flat_map(|float| float.to_le_bytes()).collect();
         let (scales, zero_points) = (Vec::new(), Vec::new());
         let tensor = TfliteTensor { element: Element::F32, data, scales, zero_points, ..stored.clone() };
         self.constants.insert(output, tensor);
         Ok(())
     }
 
-    /// A constant's reals, which multiply or are added to reals.
-    pub(super) fn reals(&self, operator: &Operator, tensor: &TfliteTensor) -> Result<Vec<f32>> {
-        let reals: Vec<f32> = match tensor.element {
+    /// The float values of a constant that is multiplied with or added to floats.
+    pub(super) fn floats(&self, operator: &Operator, tensor: &TfliteTensor) -> Result<Vec<f32>> {
+        let floats: Vec<f32> = match tensor.element {
             Element::F32 => tensor.data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
             other => {
                 let what =
@@ -131,8 +135,8 @@ impl Lowering<'_> {
                 return Err(unsupported(self.file, what, hint));
             }
         };
-        match reals.iter().all(|real| real.is_finite()) {
-            true => Ok(reals),
+        match floats.iter().all(|float| float.is_finite()) {
+            true => Ok(floats),
             false => {
                 let place = format!("{}: {}", self.file.source, tensor.name);
                 Err(Error::NotFinite { place, detail: String::new() })

@@ -1,4 +1,4 @@
-//! Operators with weights: what is stored becomes filters first, and 8-bit integers get their requantising.
+//! TFLite operators with weights; for 8-bit integers, with their requantisation.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use super::Lowering;
 use crate::kernels::integer::Codes;
 use crate::kernels::{Activation, Halo, Requantize, Rounding};
 use crate::layers::{Conv, IntegerWeights, Layer, Linear, Padding, Param, Shape};
-use crate::models::carried::Value;
+use crate::models::imported::Value;
 use crate::weights::tflite::{Element, Operator, TfliteTensor};
 use crate::{Error, Result};
 
 impl Lowering<'_> {
-    /// The numbers of a constant of 32-bit integers.
+    /// The values of a constant of 32-bit integers.
     pub(super) fn integers(&self, tensor: &TfliteTensor) -> Result<Vec<i32>> {
         if tensor.element != Element::I32 {
             return Err(self.wrong(tensor, format!("is {:?}, must be I32", tensor.element)));
@@ -19,10 +19,10 @@ impl Lowering<'_> {
         Ok(tensor.data.as_chunks().0.iter().map(|&bytes| i32::from_le_bytes(bytes)).collect())
     }
 
-    /// Weights `tensor`, read by `operator`: reals where it reads such, else integers less their zero point.
+    /// Weights `tensor`, read by `operator`: integers minus their zero point if `integer`, else floats.
     pub(super) fn weights(&self, operator: &Operator, tensor: &TfliteTensor, integer: bool) -> Result<Vec<f32>> {
         if !integer {
-            return self.reals(operator, tensor);
+            return self.floats(operator, tensor);
         }
         if tensor.zero_points.iter().any(|zero_point| *zero_point != tensor.zero_points[0]) {
             return Err(self.wrong(tensor, "its channels have zero points of their own"));
@@ -37,10 +37,10 @@ impl Lowering<'_> {
         }
     }
 
-    /// The bias of sums of products of integers `x` and weights, whose scale is that of the sums.
+    /// The bias in the scale of the sums, for integer inputs with parameters `x`.
     fn bias_of_sums(&self, operator: &Operator, x: Codes, y: Codes) -> Result<Vec<i32>> {
         let (weights, bias) = (self.constant(operator, 1)?, self.constant(operator, 2)?);
-        // As the interpreter checks it: of one scale alone.
+        // The interpreter checks this for a single scale only.
         if let (&[of_weights], &[of_bias]) = (weights.scales.as_slice(), bias.scales.as_slice())
             && ((f64::from(x.scale * of_weights) - f64::from(of_bias)) / f64::from(y.scale)).abs() > 0.02
         {
@@ -52,7 +52,7 @@ impl Lowering<'_> {
         self.integers(bias)
     }
 
-    /// Whether the interpreter runs weights of such scales with integers `x`.
+    /// Checks that the interpreter supports weights with these scales for integer inputs `x`.
     fn check_scales(&self, operator: &Operator, x: Codes) -> Result<()> {
         let tensor = self.constant(operator, 1)?;
         let axis = if operator.name == "DEPTHWISE_CONV_2D" { 3 } else { 0 };
@@ -64,7 +64,7 @@ impl Lowering<'_> {
             let detail = format!("of signed and unsigned integers ({})", tensor.name);
             return Err(self.refuse(operator, &detail));
         }
-        // Its kernels of signed integers take no zero point from filters, but for matrices of one scale.
+        // Its kernels for signed integers support no zero point of filters, except for matrices with one scale.
         let symmetric = x.signed && (several || operator.name != "FULLY_CONNECTED");
         if symmetric && tensor.zero_points.iter().any(|&zero_point| zero_point != 0) {
             return Err(self.wrong(tensor, "signed filters have zero point 0"));
@@ -72,7 +72,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// What makes integers of the sums of `filters` filters of integers `x`.
+    /// The requantisation of the sums of `filters` filters with integer inputs `x`.
     pub(super) fn requantize(&self, operator: &Operator, x: Codes, filters: usize) -> Result<IntegerWeights> {
         let tensor = self.constant(operator, 1)?;
         let (_, output) = self.output(operator)?;
@@ -89,7 +89,7 @@ impl Lowering<'_> {
         let each = tensor.scales.len() > 1 || operator.name != "FULLY_CONNECTED";
         let multiplier = |filter: usize| {
             let scale = tensor.scales[if tensor.scales.len() == 1 { 0 } else { filter }];
-            // As TFLite has it: the product of two scales is rounded to f32 where there is one for all filters.
+            // As in TFLite: with one scale for all filters, the product of two scales is rounded to f32.
             let product = match each && x.signed {
                 true => f64::from(x.scale) * f64::from(scale),
                 false => f64::from(x.scale * scale),
@@ -99,7 +99,7 @@ impl Lowering<'_> {
         let (low, high) = self.bounds(operator, y)?;
         let multipliers: Vec<f64> = (0..filters).map(multiplier).collect();
         let zero_point = tensor.zero_points.first().map_or(0, |&zero_point| zero_point as i32);
-        // Signed matrices go another way through TFLite, even by its reference kernels.
+        // TFLite has other kernels for signed matrices, even among its reference kernels.
         let rounding = match self.rounding {
             Rounding::Fixed31 if operator.name == "FULLY_CONNECTED" && x.signed => Rounding::Fixed31Once,
             rounding => rounding,
@@ -168,18 +168,18 @@ impl Lowering<'_> {
         Ok(self.push(&name, layer, &[x], shape, codes))
     }
 
-    /// Bias of reals.
+    /// Float bias.
     pub(super) fn bias(&self, operator: &Operator, filters: usize) -> Result<Option<Param>> {
         let Some(Some(_)) = operator.inputs.get(2) else { return Ok(None) };
         let tensor = self.constant(operator, 2)?;
-        let data = self.reals(operator, tensor)?;
+        let data = self.floats(operator, tensor)?;
         if data.len() != filters {
             return Err(self.wrong(tensor, format!("{} biases for {filters} filters", data.len())));
         }
         Ok(Some(Param { shape: vec![filters], data: data.into() }))
     }
 
-    /// Name of a layer with weights, and the codes of what it makes.
+    /// Name of a layer with weights, and the quantisation parameters of its output.
     pub(super) fn made(&self, operator: &Operator, integer: Option<Codes>) -> Result<(String, Option<Codes>)> {
         let (_, output) = self.output(operator)?;
         let codes = integer.map(|_| self.codes(output)).transpose()?;

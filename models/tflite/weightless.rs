@@ -1,10 +1,10 @@
-//! Operators without weights.
+//! TFLite operators without weights.
 
 use super::Lowering;
 use crate::kernels::pool::PoolShape;
 use crate::kernels::{Activation, Halo, Integer, Rounding};
 use crate::layers::{Conv, Layer, Padding, Pool, Resize, Shape};
-use crate::models::carried::Value;
+use crate::models::imported::Value;
 use crate::weights::tflite::Operator;
 use crate::{Error, Result};
 
@@ -65,7 +65,7 @@ impl Lowering<'_> {
         let mut axes = self.integers(self.constant(operator, 1)?)?;
         axes.sort_unstable();
         if axes != [1, 2] {
-            return Err(self.refuse(operator, &format!("over axes {axes:?}: rows and columns are read")));
+            return Err(self.refuse(operator, &format!("over axes {axes:?}: only rows and columns can be imported")));
         }
         let (_, output) = self.output(operator)?;
         let (name, shape) = (output.name.clone(), Shape::new(x.shape.c, 1, 1));
@@ -87,7 +87,9 @@ impl Lowering<'_> {
         let (name, codes) = (output.name.clone(), self.codes_if_any(output)?);
         let last = output.shape.len() as i32 - 1;
         if ![last, -1].contains(&operator.options.axis) || operator.options.activation != 0 {
-            return Err(self.refuse(operator, &format!("along axis {}: channels are read", operator.options.axis)));
+            return Err(
+                self.refuse(operator, &format!("along axis {}: only channels can be imported", operator.options.axis))
+            );
         }
         if parts.iter().any(|&part| self.draft.codes(part) != codes) {
             return Err(self.refuse(operator, "of integers of several scales"));
@@ -102,7 +104,7 @@ impl Lowering<'_> {
         let size = self.integers(self.constant(operator, 1)?)?;
         let options = operator.options;
         let name = self.output(operator)?.1.name.clone();
-        // Resizing to the size that is there changes nothing.
+        // Resizing to the same size changes nothing.
         if size == [x.shape.h as i32, x.shape.w as i32] {
             return Ok(x);
         }

@@ -1,4 +1,4 @@
-//! What a network's output means: how many classes it tells, what they are called, and whether it tells probabilities.
+//! What a network's output means: the number of classes, their names, and whether it consists of probabilities.
 
 use std::borrow::Cow;
 
@@ -9,26 +9,26 @@ use crate::kernels::{Activation, Integer};
 use crate::layers::Layer;
 use crate::models::Task;
 
-/// Classes of the networks for ImageNet that have one for the background, which labels do not number.
+/// Number of classes of ImageNet networks with a background class, which labels do not number.
 const WITH_BACKGROUND: usize = 1001;
 
 impl Model {
-    /// How many classes it tells: a channel each, or two by the sign of one channel.
+    /// Number of classes: one per channel, or two by the sign of one channel.
     pub fn classes(&self) -> usize {
         self.graph.def(self.graph.output()).channels.max(2)
     }
 
-    /// Whether it tells two classes by one channel: something, and what is not.
+    /// Whether it distinguishes two classes by one channel: an object, and everything else.
     pub fn is_binary(&self) -> bool {
         matches!(self.card.task, Task::Classify | Task::Segment) && self.graph.def(self.graph.output()).channels == 1
     }
 
-    /// Above which value of one channel it tells class 1: where the probability is more than a half.
+    /// Threshold of the one channel above which the class is 1: where the probability is a half.
     pub fn threshold(&self) -> f32 {
         if self.gives_probabilities() { 0.5 } else { 0.0 }
     }
 
-    /// `output` with a value a class: that of one channel stands against the value that is as likely as not.
+    /// `output` with one value per class; the output of a single channel is compared with the value at probability a half.
     pub fn class_values<'a>(&self, output: &'a [f32]) -> Cow<'a, [f32]> {
         match *output {
             [share] if self.gives_probabilities() => vec![1.0 - share, share].into(),
@@ -37,7 +37,7 @@ impl Model {
         }
     }
 
-    /// Name of class `class`: the card's where it names as many classes as the network has.
+    /// Name of class `class`: the card's, if it names as many classes as the network has.
     pub fn class_name(&self, class: usize) -> String {
         let number = || format!("class {class}");
         let named = self.card.labels.as_ref().and_then(|labels| match self.classes().checked_sub(labels.count())? {
@@ -57,14 +57,14 @@ impl Model {
         }
     }
 
-    /// Which of the network's `classes` classes label 0 of a data set is: 1 where the network has a background class.
+    /// Which of the network's `classes` classes is label 0 of a data set: 1 if the network has a background class.
     pub fn label_offset(&self, classes: usize) -> usize {
         let own = self.card.labels.as_ref().filter(|labels| labels.count() == classes);
         let background = own.is_none_or(|labels| labels.get(0) == Some("background"));
         usize::from(classes == WITH_BACKGROUND && background)
     }
 
-    /// What labels of its inputs number, if it classifies them.
+    /// What the labels of its inputs number, if it classifies them.
     pub fn labels(&self) -> Option<Classes> {
         if self.card.task != Task::Classify {
             return None;
@@ -82,7 +82,7 @@ impl Model {
         Some(Classes { count, names: names.unwrap_or_default() })
     }
 
-    /// Whether its output are probabilities: a softmax's, or each channel's own.
+    /// Whether its outputs are probabilities: of a softmax, or of each channel by itself.
     pub fn gives_probabilities(&self) -> bool {
         self.ends_in_probabilities(self.graph.output())
     }
@@ -96,7 +96,7 @@ impl Model {
             Layer::Conv(conv) => squashes(conv.activation),
             Layer::ConvTranspose(conv) => squashes(conv.activation),
             Layer::Linear(linear) => squashes(linear.activation),
-            // The same values: stored in another way, resized, or some of them.
+            // Layers that keep the values: stored in another way, resized, or a part of them.
             Layer::Integer(Integer::Dequantize(_) | Integer::Quantize(..) | Integer::Rescale { .. })
             | Layer::Resize(_)
             | Layer::Slice(_) => self.ends_in_probabilities(def.inputs[0]),

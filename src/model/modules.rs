@@ -1,4 +1,4 @@
-//! Whether the modules of a network that was pickled whole are those that its card describes.
+//! Checks the modules of a fully pickled network against its card.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::kernels::{Activation, Halo};
 use crate::layers::{Conv, Layer, Padding, Pool, PoolKind};
 use crate::weights::{Module, Setting};
 
-/// Attributes of modules that are not as `graph` has them, a line each.
+/// Attributes of modules that differ from `graph`, one line each.
 pub(super) fn contradictions(graph: &Graph, modules: &[(String, Module)]) -> Vec<String> {
     let layers: HashMap<&str, &Layer> = graph.nodes.iter().map(|def| (def.name.as_str(), &def.layer)).collect();
     let of = |(path, module): &(String, Module)| {
@@ -27,7 +27,7 @@ pub(super) fn contradictions(graph: &Graph, modules: &[(String, Module)]) -> Vec
     modules.iter().flat_map(of).collect()
 }
 
-/// Classes of activations that the file has modules of and `graph` has none of.
+/// Classes of activation modules in the file that `graph` has none of.
 pub(super) fn other_activations(graph: &Graph, modules: &[(String, Module)]) -> Vec<String> {
     let has = |kind: fn(&Activation) -> bool| {
         graph.nodes.iter().any(|def| matches!(&def.layer, Layer::Activation(activation) if kind(activation)))
@@ -39,7 +39,7 @@ pub(super) fn other_activations(graph: &Graph, modules: &[(String, Module)]) -> 
         "Hardswish" => has(|kind| *kind == Activation::HardSwish),
         "Hardsigmoid" => has(|kind| *kind == Activation::HardSigmoid),
         "SiLU" | "GELU" | "ELU" | "SELU" | "CELU" | "PReLU" | "Mish" | "Softplus" | "Hardtanh" | "RReLU" => false,
-        // Gates, losses and answers have these outside the network.
+        // Gates, losses and outputs use these outside the network.
         _ => true,
     };
     let mut other: Vec<String> = modules.iter().map(|(_, module)| module.class.clone()).collect();
@@ -56,7 +56,7 @@ fn of_conv(conv: &Conv, module: &Module) -> Vec<Option<String>> {
         number(module, "groups", [conv.groups; 2]),
         padding(module, conv),
         match module.setting("padding_mode") {
-            Some(Setting::Word(mode)) if mode != "zeros" => Some(told("padding_mode", mode, "zeros")),
+            Some(Setting::Word(mode)) if mode != "zeros" => Some(mismatch("padding_mode", mode, "zeros")),
             _ => None,
         },
     ]
@@ -70,7 +70,7 @@ fn of_pool(pool: &Pool, module: &Module) -> Vec<Option<String>> {
         number(module, "stride", [pool.stride; 2]),
         number(module, "ceil_mode", [usize::from(pool.ceil); 2]),
     ];
-    // Uneven padding is put there by something else than the pooling.
+    // Uneven padding comes from another layer than the pooling.
     if even {
         attributes.push(number(module, "padding", [top, left]));
     }
@@ -80,7 +80,7 @@ fn of_pool(pool: &Pool, module: &Module) -> Vec<Option<String>> {
     attributes
 }
 
-/// Numbers of rows and columns; one number is of both.
+/// Values for rows and columns; a single number is for both.
 fn numbers(module: &Module, name: &str) -> Option<[f64; 2]> {
     match module.setting(name)? {
         Setting::Numbers(numbers) => match numbers[..] {
@@ -95,12 +95,12 @@ fn numbers(module: &Module, name: &str) -> Option<[f64; 2]> {
 fn number(module: &Module, name: &str, want: [usize; 2]) -> Option<String> {
     let got = numbers(module, name)?;
     let want = want.map(|value| value as f64);
-    (got != want).then(|| told(name, &format!("{got:?}"), &format!("{want:?}")))
+    (got != want).then(|| mismatch(name, &format!("{got:?}"), &format!("{want:?}")))
 }
 
 fn eps(module: &Module, want: f64) -> Option<String> {
     let [got, _] = numbers(module, "eps")?;
-    ((got - want).abs() > 1e-6 * want.abs()).then(|| told("eps", &got.to_string(), &want.to_string()))
+    ((got - want).abs() > 1e-6 * want.abs()).then(|| mismatch("eps", &got.to_string(), &want.to_string()))
 }
 
 fn padding(module: &Module, conv: &Conv) -> Option<String> {
@@ -116,7 +116,7 @@ fn padding(module: &Module, conv: &Conv) -> Option<String> {
         Padding::Explicit(Halo { top, bottom, left, right }) if top == bottom && left == right => {
             Some([top as f64, left as f64])
         }
-        // Put there by something else than the convolution.
+        // Padded by another layer than the convolution.
         Padding::Explicit(_) => return None,
         Padding::Same => same(true).zip(same(false)).map(|(rows, columns)| [rows, columns]),
     };
@@ -133,11 +133,11 @@ fn padding(module: &Module, conv: &Conv) -> Option<String> {
     let outside = conv.padding == Padding::Same && got == Some([0.0; 2]);
     (got != want && !outside).then(|| {
         let text = |padding: Option<[f64; 2]>| padding.map_or("\"same\"".to_owned(), |padding| format!("{padding:?}"));
-        told("padding", &text(got), &text(want))
+        mismatch("padding", &text(got), &text(want))
     })
 }
 
-fn told(name: &str, got: &str, want: &str) -> String {
+fn mismatch(name: &str, got: &str, want: &str) -> String {
     format!("{name}: is {got}, the network has {want}")
 }
 
@@ -173,11 +173,11 @@ mod tests {
 
     #[test]
     fn poolings_are_compared() {
-        let told = module(
+        let stored = module(
             "MaxPool2d",
             &[("kernel_size", &[3.0]), ("stride", &[2.0]), ("padding", &[1.0]), ("ceil_mode", &[0.0])],
         );
-        let faults = |pool: Pool| of_pool(&pool, &told).into_iter().flatten().count();
+        let faults = |pool: Pool| of_pool(&pool, &stored).into_iter().flatten().count();
         assert_eq!(faults(Pool::max(3, 2).padding(1)), 0);
         assert_eq!(faults(Pool::max(3, 2).padding(1).ceil()), 1);
         assert_eq!(faults(Pool::max(2, 1)), 3);

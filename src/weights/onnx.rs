@@ -13,7 +13,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
     /// Floats of any width.
-    Reals(Vec<f32>),
+    Floats(Vec<f32>),
     /// 8-bit integers, as bytes.
     Bytes {
         /// Whether they are two's complement.
@@ -174,13 +174,13 @@ fn literal(source: &str, node: NodeProto) -> Result<(String, OnnxTensor)> {
     let constant = match (attribute.name.as_deref(), attribute.t) {
         (_, Some(tensor)) => constant(&place, tensor)?,
         (Some("value_float"), _) => {
-            OnnxTensor { shape: vec![], values: Values::Reals(attribute.f.into_iter().collect()) }
+            OnnxTensor { shape: vec![], values: Values::Floats(attribute.f.into_iter().collect()) }
         }
         (Some("value_int"), _) => {
             OnnxTensor { shape: vec![], values: Values::Integers(attribute.i.into_iter().collect()) }
         }
         (Some("value_ints"), _) => list(Values::Integers(attribute.ints.clone()), attribute.ints.len()),
-        (Some("value_floats"), _) => list(Values::Reals(attribute.floats.clone()), attribute.floats.len()),
+        (Some("value_floats"), _) => list(Values::Floats(attribute.floats.clone()), attribute.floats.len()),
         _ => return Err(other()),
     };
     Ok((name, constant))
@@ -196,15 +196,15 @@ fn constant(place: &str, tensor: TensorProto) -> Result<OnnxTensor> {
     let raw = tensor.raw_data.map(std::cell::RefCell::into_inner);
     let raw = raw.as_deref();
     let values = match tensor.data_type {
-        Some(DataType::FLOAT) => Values::Reals(match raw {
+        Some(DataType::FLOAT) => Values::Floats(match raw {
             Some(raw) => raw.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
             None => tensor.float_data,
         }),
-        Some(DataType::DOUBLE) => Values::Reals(match raw {
+        Some(DataType::DOUBLE) => Values::Floats(match raw {
             Some(raw) => raw.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes) as f32).collect(),
             None => tensor.double_data.iter().map(|&value| value as f32).collect(),
         }),
-        Some(DataType::FLOAT16) => Values::Reals(match raw {
+        Some(DataType::FLOAT16) => Values::Floats(match raw {
             Some(raw) => raw.as_chunks().0.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
             None => tensor.int32_data.iter().map(|&bits| f16::from_bits(bits as u16).to_f32()).collect(),
         }),
@@ -233,7 +233,7 @@ fn constant(place: &str, tensor: TensorProto) -> Result<OnnxTensor> {
         }
     };
     let count = match &values {
-        Values::Reals(values) => values.len(),
+        Values::Floats(values) => values.len(),
         Values::Bytes { bytes, .. } => bytes.len(),
         Values::Integers(values) => values.len(),
     };
@@ -241,7 +241,7 @@ fn constant(place: &str, tensor: TensorProto) -> Result<OnnxTensor> {
     if wanted != Some(count) {
         return Err(Error::malformed(place, format!("{count} values, its shape is {shape:?}")));
     }
-    if let Values::Reals(values) = &values
+    if let Values::Floats(values) = &values
         && values.iter().any(|value| value.is_nan())
     {
         return Err(Error::NotFinite { place: place.to_owned(), detail: String::new() });

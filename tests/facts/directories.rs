@@ -94,7 +94,7 @@ fn a_card_agrees_with_the_directory_or_is_an_error() {
     let photo = image(folder.path(), (70, 80));
     let (code, _, said) = deadweight(&["run", text(folder.path()), text(&photo), "--arch", "mobilenetv3_small_075"]);
     assert!(code == 2 && said.contains("which is of tf_mobilenetv3_small_075"), "{code}: {said}");
-    assert!(said.contains("padding: not told, \"same\"") && said.contains("name the weights file itself"), "{said}");
+    assert!(said.contains("padding: not stated, \"same\"") && said.contains("name the weights file itself"), "{said}");
     // The mend that it names.
     let weights = folder.path().join("model.safetensors");
     assert_eq!(deadweight(&["run", text(&weights), text(&photo), "--arch", "mobilenetv3_small_075"]).0, 0);
@@ -111,7 +111,7 @@ fn a_card_agrees_with_the_directory_or_is_an_error() {
     // A file that carries its network.
     let onnx = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/onnx/mobile.onnx");
     let error = load(Path::new(onnx), Some("scenes")).err().unwrap();
-    assert!(error.exit_code() == 2 && error.to_string().contains("gives one value a class"), "{error}");
+    assert!(error.exit_code() == 2 && error.to_string().contains("gives one value per class"), "{error}");
 
     // What cannot be built is not followed, which is said.
     std::fs::write(folder.path().join("config.json"), r#"{"architecture": "convnext_atto"}"#).unwrap();
@@ -156,7 +156,7 @@ fn segmentation_models_are_built_as_their_arguments_say() {
         std::fs::write(folder.path().join("config.json"), config(stride, rates).to_string()).unwrap();
         let model = load(folder.path(), None).unwrap();
         assert_eq!(model.card.name, published.name);
-        assert!(model.notes.len() == 1 && model.notes[0].contains("tells no preprocessing"), "{:?}", model.notes);
+        assert!(model.notes.len() == 1 && model.notes[0].contains("has no preprocessing"), "{:?}", model.notes);
         assert_eq!(model.class_name(3), "class 3");
         let got = logits(&model);
         assert_eq!(got, logits(&by_card(stride as i64, rates.map(|rate| rate as i64))), "{stride} {rates:?}");
@@ -178,7 +178,7 @@ fn names_of_another_number_of_classes_are_not_told() {
         write(&weights, &digits_of(classes));
         write_card(&card, "digits", &labels.to_string(), &[]);
         let model = load(&weights, card.to_str()).unwrap();
-        let told = model.notes.iter().any(|note| note.contains("classes are told by number"));
+        let told = model.notes.iter().any(|note| note.contains("classes are shown by number"));
         ([0, 1, 2].map(|class| model.class_name(class)), told)
     };
     let number = [0, 1, 2].map(|class| format!("class {class}"));

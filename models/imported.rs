@@ -1,4 +1,4 @@
-//! Networks that a file carries with its weights: what the readers of such formats have in common.
+//! Networks imported from a file that holds graph and weights: what the importers of such formats share.
 
 use std::collections::HashSet;
 
@@ -7,21 +7,21 @@ use crate::graph::{Graph, Node, NodeDef};
 use crate::kernels::{Codes, Halo};
 use crate::layers::{Layer, Shape};
 
-/// A network that a file carries.
-pub struct Carried {
+/// A network imported from a file.
+pub struct ImportedNetwork {
     /// The network.
     pub graph: Graph,
     /// `[C, H, W]` of its input.
     pub input: Shape,
-    /// How the file stores its input, if as integers.
+    /// Quantisation parameters of its input, if the file stores it as integers.
     pub input_codes: Option<Codes>,
-    /// What its output is.
+    /// What its output means.
     pub task: Task,
 }
 
-impl Carried {
-    /// A card for it, called `name`, of the format `family`: pixels go in as the integers that the file stores, or as
-    /// 0 to 1 where it stores reals.
+impl ImportedNetwork {
+    /// A card for it with the given `name`, of the format `family`. Pixels are passed as the integers that the file stores,
+    /// or as 0 to 1 if its input is float.
     pub fn card(&self, name: &str, family: &str) -> Card {
         let Shape { c, h, w } = self.input;
         // Pixel p is the code p, or p - 128: its real value is (p / 255 - mean) / std.
@@ -41,16 +41,16 @@ impl Carried {
     }
 }
 
-/// A tensor of the file in our graph.
+/// A tensor of the file, as a value of our graph.
 #[derive(Clone, Copy)]
 pub(super) struct Value {
     pub node: Node,
     pub shape: Shape,
-    /// Zeros around it that a layer of the file put there and that the next window reads.
+    /// Zero padding that a layer of the file has put around it and that the next window reads.
     pub pad: Halo,
 }
 
-/// A graph under construction, whose layers have the names of the file, each once.
+/// A graph under construction, with the layer names of the file made unique.
 #[derive(Default)]
 pub(super) struct Draft {
     pub graph: Graph,
@@ -63,7 +63,7 @@ impl Draft {
         self.push("input", Layer::Input, &[], shape, None)
     }
 
-    /// A layer that makes `shape` of `inputs`.
+    /// Adds a layer that computes a value of `shape` from `inputs`.
     pub fn push(&mut self, name: &str, layer: Layer, inputs: &[Value], shape: Shape, codes: Option<Codes>) -> Value {
         let mut unique = name.to_owned();
         let mut count = 1;
@@ -76,7 +76,7 @@ impl Draft {
         Value { node: Node(self.graph.nodes.len() as u32 - 1), shape, pad: Halo::default() }
     }
 
-    /// How the integers of `value` stand for reals, if it holds such.
+    /// Quantisation parameters of `value`, if it consists of integers.
     pub fn codes(&self, value: Value) -> Option<Codes> {
         self.graph.def(value.node).codes
     }
