@@ -132,7 +132,7 @@ fn what_does_not_fit_is_told_with_its_name() {
             1,
             "input: the checkpoint has no scale for its values",
         ),
-        (&[&named("weight")], &[], 1, "features.9.0.weight_scale: there is no weight beside it"),
+        (&[&named("weight")], &[], 1, "features.9.0.weight_scale: there is no weight for it"),
         (&[], &[(&named("weight_scale"), Dtype::F32, &[7], &ones(7))], 1, "7 scales do not cut [1280, 32, 1, 1]"),
         (&[], &[(&named("weight_scale"), Dtype::F32, &[2560], &ones(2560))], 1, "one scale, or one per filter"),
         (&[], &[(&named("output_scale"), Dtype::F32, &[], &(-1f32).to_le_bytes())], 1, "scale [-1.0]"),

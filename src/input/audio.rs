@@ -1,4 +1,4 @@
-//! Recordings: WAV files cut into chunks that overlap.
+//! Recordings: WAV files as overlapping chunks.
 
 use std::io::Cursor;
 
@@ -7,21 +7,26 @@ use serde::Deserialize;
 
 use crate::{Error, Result};
 
-/// Longest recording, in chunks: half an hour of 32 ms.
+/// Longest recording in chunks: half an hour at 32 ms.
 const LONGEST: usize = 56_250;
 
-/// How a recording becomes an image of one channel: a column is a chunk with the last samples before it and, behind it,
-/// its own last ones reversed.
+/// How a recording becomes an image of one channel. A column is a chunk, preceded by the samples before it and followed by its
+/// own last samples in reverse.
+///
+/// ```text
+/// column:   [ context ][        chunk        ][ reflect ]      of the samples:   ... s6 s7 | s8 s9 s10 s11 | s12 ...
+///             s6  s7      s8  s9  s10  s11      s10  s9                         context 2, chunk 4, reflect 2
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Framing {
-    /// Samples a second.
+    /// Sample rate in Hz.
     pub rate: u32,
-    /// Samples from chunk to chunk.
+    /// Stride between chunks in samples.
     pub chunk: usize,
-    /// Samples before a chunk; zeros before the first.
+    /// Samples before the chunk; zeros before the first chunk.
     pub context: usize,
-    /// Samples behind it, in reverse, without the last.
+    /// Samples after the chunk: its own in reverse, without the last.
     pub reflect: usize,
 }
 
@@ -39,7 +44,7 @@ impl Framing {
         }
     }
 
-    /// Rows of a column.
+    /// Length of a column.
     pub fn rows(&self) -> usize {
         self.context + self.chunk + self.reflect
     }
@@ -49,7 +54,7 @@ impl Framing {
         self.chunk as f64 / f64::from(self.rate)
     }
 
-    /// `[rows, chunks]` of `samples`, the last chunk filled with silence.
+    /// `[rows, chunks]` for `samples`, the last chunk padded with silence.
     pub fn frames(&self, samples: &[f32]) -> (Vec<f32>, usize) {
         let chunks = samples.len().div_ceil(self.chunk);
         let sample = |at: Option<usize>| at.and_then(|at| samples.get(at)).copied().unwrap_or(0.0);
@@ -65,8 +70,8 @@ impl Framing {
     /// The samples of the WAV file `bytes`, from -1 to 1.
     ///
     /// # Errors
-    /// [`Error::Malformed`] naming `file` for what is no whole WAV file, has no sample or too many;
-    /// [`Error::Unsupported`] for another rate or several channels.
+    /// [`Error::Malformed`] naming `file` if it is no complete WAV file, has no samples or too many; [`Error::Unsupported`]
+    /// for another sample rate or several channels.
     pub fn decode(&self, file: &str, bytes: &[u8]) -> Result<Vec<f32>> {
         let broken = |error: hound::Error| Error::malformed(file, format!("is no WAV file that can be read: {error}"));
         let mut reader = WavReader::new(Cursor::new(bytes)).map_err(broken)?;
@@ -80,8 +85,8 @@ impl Framing {
             SampleFormat::Float => reader.samples::<f32>().collect::<std::result::Result<_, _>>().map_err(broken)?,
             SampleFormat::Int => {
                 let unit = (1u64 << (spec.bits_per_sample.clamp(1, 32) - 1)) as f32;
-                let reals = reader.samples::<i32>().map(|sample| sample.map(|sample| sample as f32 / unit));
-                reals.collect::<std::result::Result<_, _>>().map_err(broken)?
+                let floats = reader.samples::<i32>().map(|sample| sample.map(|sample| sample as f32 / unit));
+                floats.collect::<std::result::Result<_, _>>().map_err(broken)?
             }
         };
         if samples.is_empty() {
@@ -105,7 +110,7 @@ mod tests {
     const FRAMING: Framing = Framing { rate: 8000, chunk: 4, context: 2, reflect: 3 };
 
     #[test]
-    fn a_chunk_hears_what_was_before_and_its_own_end_reversed() {
+    fn a_column_has_the_samples_before_its_chunk_and_its_end_reversed() {
         let samples: Vec<f32> = (1..=6).map(|v| v as f32).collect();
         let (values, chunks) = FRAMING.frames(&samples);
         assert_eq!((chunks, FRAMING.rows()), (2, 9));
@@ -137,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_fit_recording_is_told() {
+    fn unsuitable_recordings_are_errors() {
         let spec =
             hound::WavSpec { channels: 1, sample_rate: 8000, bits_per_sample: 32, sample_format: SampleFormat::Float };
         let of = |spec: hound::WavSpec, samples: &[f32]| {

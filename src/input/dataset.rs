@@ -1,4 +1,4 @@
-//! Streams of inputs: listed cheaply, loaded one by one from any thread, never held.
+//! Data sets: inputs are listed cheaply, loaded one by one from any thread, and never kept.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -11,36 +11,36 @@ use super::degrade::Degradation;
 use super::folders::{self, Classes};
 use super::preprocess::Preprocess;
 use super::stack::{Bytes, Stack};
-use super::text::{Cut, Text};
+use super::tokens::{Cut, TokenInputs};
 use super::truth::{IGNORE, Truth, TruthSource, object_value, of_object};
 use super::vocabulary::Vocabulary;
 use crate::{Error, Result};
 
-/// Extensions that make a file of a directory an image.
+/// Extensions of image files in a directory.
 const IMAGES: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "jpe"];
 
 /// One input.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// What messages and tables call it: a path, or a file and an index.
+    /// Its name in messages and tables: a path, or a file and an index.
     pub id: String,
     /// SHA-256 of the encoded file, or of the extents and raw pixels of a stored image.
     pub digest: [u8; 32],
-    /// Its class, where known.
+    /// Its class, if known.
     pub label: Option<u32>,
     /// `[C, H, W]`, preprocessed.
     pub values: Vec<f32>,
     /// Extents of the values.
     pub shape: [usize; 3],
-    /// Rows and columns of the image; what is beyond them is frame.
+    /// Rows and columns of the image; the rest is padding.
     pub size: [usize; 2],
-    /// What the answer should be, where it is an image and known.
+    /// The expected output, if known.
     pub truth: Option<Truth>,
-    /// Whether it was turned upright as its orientation tag says.
+    /// Whether it was rotated upright by its orientation tag.
     pub turned: bool,
 }
 
-/// How many images an orientation tag turned, in words; nothing for none.
+/// A note on the number of images rotated by an orientation tag; `None` for zero.
 pub fn turned_note(turned: u64) -> Option<String> {
     match turned {
         0 => None,
@@ -50,7 +50,7 @@ pub fn turned_note(turned: u64) -> Option<String> {
 }
 
 impl Sample {
-    /// A number made of its content and of the last two parts of its name: the same wherever a folder is mounted.
+    /// A number from its content and the last two components of its name: the same wherever a folder is mounted.
     pub fn key(&self) -> u64 {
         let mut parts = self.id.rsplit(['/', '\\']);
         let (name, folder) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -72,28 +72,28 @@ pub struct Dataset {
     preprocess: Preprocess,
     degradation: Degradation,
     truths: Option<TruthSource>,
-    /// The value of the object in masks, where the network tells only that.
+    /// The value of the object in masks, for networks that distinguish one object from background.
     object: Option<u8>,
-    text: Option<Text>,
+    tokens: Option<TokenInputs>,
     notes: Vec<String>,
 }
 
 impl Dataset {
-    /// Lists the inputs of `paths`: image files, directories of them (with sub-directories as classes, or a
-    /// `labels.tsv` of `name<TAB>class`), and safetensors files holding `images` and perhaps `labels` or `masks`.
+    /// Lists the inputs of `paths`: image files, directories of them (with sub-directories as classes, or a `labels.tsv` of
+    /// `name<TAB>class`), and safetensors files with `images` and optionally `labels` or `masks`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a path that does not exist, [`Error::Malformed`] for a directory without images and for
-    /// a stored stack that is none.
+    /// [`Error::NotFound`] for a path that does not exist, [`Error::Malformed`] for a directory without images and for an
+    /// invalid safetensors file.
     pub fn open(paths: &[PathBuf], preprocess: &Preprocess) -> Result<Self> {
         Self::labelled(paths, preprocess, None)
     }
 
-    /// The same, with labels read as numbers or names of `classes`; how is said in the log and kept in
+    /// The same, with labels read as numbers or names of `classes`; how they were read is logged and kept in
     /// [`Dataset::notes`].
     ///
     /// # Errors
-    /// As [`Dataset::open`]; [`Error::Malformed`] naming the folder or line whose class there is not.
+    /// As [`Dataset::open`]; [`Error::Malformed`] naming the folder or line whose class does not exist.
     pub fn labelled(paths: &[PathBuf], preprocess: &Preprocess, classes: Option<&Classes>) -> Result<Self> {
         let mut dataset = Self::empty(preprocess);
         for path in paths {
@@ -140,52 +140,52 @@ impl Dataset {
             degradation,
             truths: None,
             object: None,
-            text: None,
+            tokens: None,
             notes: Vec::new(),
         }
     }
 
-    /// The texts of `paths`, cut as `cut` says.
+    /// The text files `paths`, split into inputs as `cut` says.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a path that does not exist, [`Error::Malformed`] for what is no text, is in no vocabulary,
-    /// or is too short.
+    /// [`Error::NotFound`] for a path that does not exist, [`Error::Malformed`] for a file that is no text, has a token
+    /// outside the vocabulary, or is too short.
     pub fn text(paths: &[PathBuf], vocabulary: &Vocabulary, cut: &Cut, preprocess: &Preprocess) -> Result<Self> {
-        Ok(Self { text: Some(Text::open(paths, vocabulary, cut)?), ..Self::empty(preprocess) })
+        Ok(Self { tokens: Some(TokenInputs::open(paths, vocabulary, cut)?), ..Self::empty(preprocess) })
     }
 
-    /// The text `text`, cut as `cut` says.
+    /// The text `text`, split into inputs as `cut` says.
     ///
     /// # Errors
     /// As [`Dataset::text`].
     pub fn embedded_text(text: &str, vocabulary: &Vocabulary, cut: &Cut, preprocess: &Preprocess) -> Result<Self> {
         let texts = [("built-in".to_owned(), text.to_owned())];
-        Ok(Self { text: Some(Text::new(&texts, vocabulary, cut)?), ..Self::empty(preprocess) })
+        Ok(Self { tokens: Some(TokenInputs::new(&texts, vocabulary, cut)?), ..Self::empty(preprocess) })
     }
 
-    /// `count` seeded random inputs of the size that a network is listed with: numbers below `rows` for one that looks them
-    /// up in so many, else images.
+    /// `count` seeded random inputs of the size that a network is listed with: token ids below `rows` for a network with an
+    /// embedding of that many rows, else images.
     pub fn random(rows: Option<usize>, count: usize, seed: u64, preprocess: &Preprocess) -> Self {
         let (h, w) = preprocess.size();
         let mut dataset = Self::empty(preprocess);
         match rows {
-            Some(rows) => dataset.text = Some(Text::random(rows, w, count, seed)),
+            Some(rows) => dataset.tokens = Some(TokenInputs::random(rows, w, count, seed)),
             None => dataset.add_images(Stack::random(count, [h, w, preprocess.channels()], seed), count),
         }
         dataset
     }
 
-    /// How inputs are made, in words.
+    /// Description of the preprocessing.
     pub fn describe(&self) -> String {
-        self.text.as_ref().map_or_else(|| self.preprocess.describe(), |text| text.description.clone())
+        self.tokens.as_ref().map_or_else(|| self.preprocess.describe(), |tokens| tokens.description.clone())
     }
 
-    /// What was chosen where inputs left a choice, in words.
+    /// Choices made where the inputs left one, a sentence each.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// The files that it reads as images.
+    /// The image files it reads.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.items.iter().filter_map(|item| match item {
             Item::File { path, .. } => Some(path.as_path()),
@@ -193,54 +193,54 @@ impl Dataset {
         })
     }
 
-    /// Options of the inputs that can change a number, by name.
+    /// Options of the inputs that can change a result, by name.
     pub fn options(&self) -> Vec<(&'static str, String)> {
         let degraded = match self.degradation {
             Degradation::Noise { sigma, seed } => vec![("sigma", sigma.to_string()), ("seed", seed.to_string())],
             Degradation::Bicubic(factor) => vec![("scale", factor.to_string())],
             Degradation::None | Degradation::Bayer => Vec::new(),
         };
-        self.text.iter().flat_map(|text| text.options.clone()).chain(degraded).collect()
+        self.tokens.iter().flat_map(|tokens| tokens.options.clone()).chain(degraded).collect()
     }
 
-    /// How many inputs of one size run together, if it matters: each stream of a text goes on from its last segment, and
-    /// large images may be run in bands.
+    /// Number of inputs of one size that run together, if it matters: the streams of a text run side by side, each with its
+    /// own state, and large images may be run in bands.
     pub fn together(&self) -> Option<usize> {
-        match &self.text {
-            Some(text) => text.together,
+        match &self.tokens {
+            Some(tokens) => tokens.together,
             None => self.preprocess.any_size().then_some(1),
         }
     }
 
-    /// How many streams of segments stand side by side, if the inputs are segments of running texts: neighbours are alike.
+    /// Number of streams, if the inputs are segments of continuous text: neighbouring inputs are then correlated.
     pub fn streams(&self) -> Option<usize> {
-        self.text.as_ref().and_then(|text| text.streams)
+        self.tokens.as_ref().and_then(|tokens| tokens.streams)
     }
 
-    /// Whether each input goes on with the state in which the one before left the network.
+    /// Whether each input continues from the network's state after the one before.
     pub fn goes_on(&self) -> bool {
-        self.text.as_ref().is_some_and(|text| text.together.is_some())
+        self.tokens.as_ref().is_some_and(|tokens| tokens.together.is_some())
     }
 
-    /// The inputs degraded; each image is then the truth of its input.
+    /// The inputs degraded; each original image becomes the truth of its input.
     pub fn degraded(self, degradation: Degradation) -> Self {
         Self { degradation, ..self }
     }
 
-    /// The inputs with their truths from `source`.
+    /// The inputs with the truths of `source`.
     pub fn with_truths(self, source: TruthSource) -> Self {
         Self { truths: Some(source), ..self }
     }
 
-    /// The inputs for a network that tells one object from what is none. What the object's value is in their masks is
-    /// found by all of them.
+    /// The inputs for a network that distinguishes one object from background. The object's value in the masks is found from
+    /// all of them.
     pub fn of_objects(mut self) -> Self {
         let mask = |item: &Item| match (item, &self.truths) {
             (Item::File { path, .. }, Some(source)) => source.mask(path).ok(),
             (Item::File { .. }, None) => None,
             (Item::Stacked { stack, index }, _) => self.stacks[*stack].read_mask(*index).ok().flatten(),
         };
-        // Masks that cannot be read are told of when their input is loaded.
+        // Masks that cannot be read are reported when their input is loaded.
         let value = object_value(self.items.iter().filter_map(mask));
         if value == IGNORE {
             self.note("the masks hold 0 and 255 and no 1: 255 is the object".into());
@@ -248,9 +248,9 @@ impl Dataset {
         Self { object: Some(value), ..self }
     }
 
-    /// How many inputs there are.
+    /// Number of inputs.
     pub fn len(&self) -> usize {
-        self.text.as_ref().map_or(self.items.len(), Text::len)
+        self.tokens.as_ref().map_or(self.items.len(), TokenInputs::len)
     }
 
     /// True if there are none.
@@ -270,7 +270,7 @@ impl Dataset {
         self
     }
 
-    /// Reads, decodes and preprocesses one input.
+    /// Loads, decodes and preprocesses one input.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Malformed`] or [`Error::Shape`] naming the input.
@@ -278,8 +278,8 @@ impl Dataset {
     /// # Panics
     /// If `index` is not below [`Dataset::len`].
     pub fn load(&self, index: usize) -> Result<Sample> {
-        if let Some(text) = &self.text {
-            return Ok(text.sample(index));
+        if let Some(tokens) = &self.tokens {
+            return Ok(tokens.sample(index));
         }
         match &self.items[index] {
             Item::File { path, label } => {
@@ -315,7 +315,7 @@ impl Dataset {
         }
     }
 
-    /// The sample made of `image`, read from `path`.
+    /// The sample made from `image`, read from `path`.
     fn sample(
         &self,
         id: String,
@@ -376,7 +376,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// Says what was chosen, and keeps it for reports.
+    /// Logs a choice, and keeps it for reports.
     fn note(&mut self, note: String) {
         tracing::warn!("{note}");
         self.notes.push(note);

@@ -58,7 +58,7 @@ fn bad_stacks_and_folders_are_errors_that_name_them() {
     huge[..8].copy_from_slice(&(1u64 << 60).to_le_bytes());
     assert!(open(&huge).unwrap_err().to_string().contains("claims 1152921504606846976 bytes"));
     assert!(open(&stack(&[2, 2, 4, 5], &[])).unwrap_err().to_string().contains("must be [N, H, W, C]"));
-    assert!(open(&stack(&[2, 2, 4, 3], &[1])).unwrap_err().to_string().contains("one a image"));
+    assert!(open(&stack(&[2, 2, 4, 3], &[1])).unwrap_err().to_string().contains("one per image"));
     let empty = tempfile::tempdir().unwrap();
     let error = Dataset::open(&[empty.path().to_owned()], &plain(3)).err().unwrap();
     assert!(error.to_string().contains("holds no image"), "{error}");
@@ -98,7 +98,7 @@ fn folders_are_classes() {
     let dataset = Dataset::open(&[folder.path().to_owned()], &plain(3)).unwrap();
     let labels: Vec<_> = (0..dataset.len()).map(|i| dataset.load(i).unwrap().label).collect();
     assert_eq!(labels, [Some(0), Some(0), Some(1)]);
-    assert_eq!(dataset.notes(), [""; 0], "nothing is known of classes");
+    assert_eq!(dataset.notes(), [""; 0], "the classes are not known");
     let picked = dataset.select(&[2, 0]);
     assert_eq!((picked.len(), picked.load(0).unwrap().label), (2, Some(1)));
 }

@@ -1,4 +1,4 @@
-//! Decoding of image files to 8-bit pixels.
+//! Decodes image files to 8-bit pixels.
 
 use std::io::Cursor;
 
@@ -8,7 +8,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use super::jpeg;
 use crate::{Error, Result};
 
-/// Decoded images may take at most this much memory: a photograph of 100 megapixels.
+/// Most memory that a decoded image may take: a photograph of 100 megapixels.
 pub(super) const LARGEST: u64 = 400 << 20;
 
 /// An 8-bit image, `[H, W, C]` in one slice.
@@ -25,21 +25,21 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// The rows and columns up to `h` and `w`.
+    /// The first `h` rows and `w` columns.
     pub fn cut(&self, h: usize, w: usize) -> Self {
         let rows = self.data.chunks(self.w * self.c).take(h);
         let data = rows.flat_map(|row| &row[..w * self.c]).copied().collect();
         Self { h, w, c: self.c, data }
     }
 
-    /// The image continued below and to the right by its last row and column.
+    /// The image padded below and to the right by repeating its last row and column.
     pub(super) fn framed(&self, [h, w]: [usize; 2]) -> Self {
         let at = |y: usize, x: usize| (y.min(self.h - 1) * self.w + x.min(self.w - 1)) * self.c;
         let places = (0..h).flat_map(|y| (0..w).map(move |x| at(y, x)));
         Self { h, w, c: self.c, data: places.flat_map(|at| &self.data[at..at + self.c]).copied().collect() }
     }
 
-    /// Grey by the ITU-R 601 weights between black at 16 and white at 235, as MATLAB's `rgb2ycbcr` has it.
+    /// Grey by the ITU-R 601 weights with black at 16 and white at 235, as MATLAB's `rgb2ycbcr`.
     pub(super) fn studio_luma(&self) -> Self {
         let luma = |p: &[u8]| {
             let [r, g, b] = [0, 1, 2].map(|i| f64::from(p[i.min(p.len() - 1)]));
@@ -48,8 +48,8 @@ impl Pixels {
         Self { c: 1, data: self.data.chunks(self.c).map(luma).collect(), ..*self }
     }
 
-    /// The image with `c` channels: grey from colours by the ITU-R 601 weights as Pillow rounds them, colours from grey
-    /// by repetition.
+    /// The image with `c` channels: colour to grey by the ITU-R 601 weights with Pillow's rounding, grey to colour by
+    /// repetition.
     pub fn with_channels(self, c: usize) -> Self {
         let data = match (self.c, c) {
             (3, 1) => {
@@ -63,23 +63,23 @@ impl Pixels {
     }
 }
 
-/// What an image may take while it is decoded.
+/// Limits for the decoder.
 fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.max_alloc = Some(LARGEST);
     limits
 }
 
-/// Decodes a jpeg, png, webp or bmp, told apart by content, and turns it upright as its orientation tag says.
-/// Transparency is dropped (as Pillow does on its own).
+/// Decodes a JPEG, PNG, WebP or BMP, recognised by content, and rotates it upright by its orientation tag. Transparency is
+/// dropped (as Pillow does by default).
 ///
 /// # Errors
-/// [`Error::Malformed`] naming `file`, also where a part of the image is missing.
+/// [`Error::Malformed`] naming `file`, also if a part of the image is missing.
 pub fn decode(file: &str, bytes: &[u8]) -> Result<Pixels> {
     decode_upright(file, bytes).map(|(pixels, _)| pixels)
 }
 
-/// What [`decode`] gives, and whether an orientation tag turned it.
+/// The result of [`decode`], and whether an orientation tag rotated it.
 pub(super) fn decode_upright(file: &str, bytes: &[u8]) -> Result<(Pixels, bool)> {
     let (image, turned) = read(bytes).map_err(|detail| Error::malformed(file, detail))?;
     let (h, w) = (image.height() as usize, image.width() as usize);
@@ -91,7 +91,7 @@ pub(super) fn decode_upright(file: &str, bytes: &[u8]) -> Result<(Pixels, bool)>
     Ok((Pixels { h, w, c, data }, turned))
 }
 
-/// The image in `bytes`, whole and upright, and whether it was turned for that.
+/// The image in `bytes`, complete and upright, and whether it was rotated for that.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -103,7 +103,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(DynamicImage, bool), String> {
     check_whole(reader.format(), bytes)?;
     let mut decoder = reader.into_decoder().map_err(broken)?;
     limits().reserve(decoder.total_bytes()).map_err(broken)?;
-    // Metadata that cannot be read turn nothing.
+    // Metadata that cannot be read rotates nothing.
     let orientation =
         decoder.exif_metadata().ok().flatten().map_or(Orientation::NoTransforms, |exif| orientation(&exif));
     let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
@@ -111,14 +111,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<(DynamicImage, bool), String> {
     Ok((image, orientation != Orientation::NoTransforms))
 }
 
-/// How an image with the metadata `exif` is to be turned.
+/// The orientation in the metadata `exif`.
 pub(super) fn orientation(exif: &[u8]) -> Orientation {
-    // Some writers put in front what stands there in a JPEG.
+    // Some writers put the prefix of a JPEG segment in front.
     let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
     Orientation::from_exif_chunk(exif).unwrap_or(Orientation::NoTransforms)
 }
 
-/// Checks that nothing of a file is missing, where its decoder would not tell.
+/// Checks that no part of a file is missing, for formats whose decoder does not report it.
 ///
 /// # Errors
 /// What is missing.
@@ -132,11 +132,11 @@ pub(super) fn check_whole(format: Option<ImageFormat>, bytes: &[u8]) -> Result<(
     if whole { Ok(()) } else { Err("ends before the end of its image: it was cut off".into()) }
 }
 
-/// Whether the chunks of a PNG come to the last one.
+/// Whether the chunks of a PNG reach the final one.
 fn png_ends(bytes: &[u8]) -> bool {
     let mut rest = bytes.get(8..).unwrap_or_default();
     while let Some((&[a, b, c, d, ref name @ ..], after)) = rest.split_first_chunk::<8>() {
-        // Four bytes of checksum follow the chunk.
+        // Each chunk ends with a checksum of four bytes.
         let Some(next) = after.get(u32::from_be_bytes([a, b, c, d]) as usize + 4..) else { return false };
         if name == b"IEND" {
             return true;
@@ -146,7 +146,7 @@ fn png_ends(bytes: &[u8]) -> bool {
     false
 }
 
-/// Whether a WebP is as long as it says.
+/// Whether a WebP is as long as its header says.
 fn riff_ends(bytes: &[u8]) -> bool {
     bytes.get(4..8).is_some_and(|size| {
         let size = u32::from_le_bytes([size[0], size[1], size[2], size[3]]);

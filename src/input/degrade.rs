@@ -1,4 +1,4 @@
-//! What makes a good image a bad one, for networks that mend it: noise, a colour filter, a smaller size.
+//! Degradation of clean images, as input for restoration networks: noise, a colour filter, a smaller size.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -7,34 +7,34 @@ use rand_distr::{Distribution, Normal};
 use super::decode::Pixels;
 use super::resize::{Interpolation, resize};
 
-/// What is done to an image before a network sees it; the image itself is then the truth.
+/// What is done to an image before it becomes the network's input; the original is then the truth.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Degradation {
-    /// Nothing: the image is bad already.
+    /// Nothing: the image is degraded already.
     #[default]
     None,
-    /// Gaussian noise of standard deviation `sigma` (of 255), drawn for `seed` and the image's content: the same in any
-    /// order and split.
+    /// Gaussian noise of standard deviation `sigma` (of 255), seeded by `seed` and the image's content: the same in any order
+    /// and split.
     Noise {
         /// Standard deviation, of 255.
         sigma: f64,
         /// Seed.
         seed: u64,
     },
-    /// Of each pixel only the colour that the Bayer filter (green red, blue green) lets through.
+    /// Only the colour that the Bayer filter (green red, blue green) passes, for each pixel.
     Bayer,
-    /// Made smaller by this factor and enlarged again, both bicubic.
+    /// Downscaled by this factor and upscaled again, both bicubic.
     Bicubic(usize),
 }
 
 impl Degradation {
-    /// Whether it leaves the image as it is.
+    /// Whether it leaves images as they are.
     pub fn is_none(self) -> bool {
         self == Self::None
     }
 
-    /// The image cut so that it can be made smaller by a whole factor; and that image degraded, where this is a matter
-    /// of 8-bit pixels.
+    /// The image cropped to a multiple of the downscaling factor; and the degraded image, if the degradation works on 8-bit
+    /// pixels.
     pub(super) fn pixels(self, image: Pixels) -> (Pixels, Option<Pixels>) {
         let Self::Bicubic(factor) = self else { return (image, None) };
         let cut = image.cut(image.h / factor * factor, image.w / factor * factor);
@@ -46,8 +46,8 @@ impl Degradation {
         (cut, Some(bad))
     }
 
-    /// `values` `[C, H, W]` of `unit` a grey level of 255, degraded, where this is a matter of real values. The noise is
-    /// that of `digest`.
+    /// Degrades `values` `[C, H, W]`, with `unit` per 255 grey levels, if the degradation works on floats. The noise is
+    /// seeded by `digest`.
     pub(super) fn values(self, values: &mut [f32], [c, h, w]: [usize; 3], unit: f64, digest: &[u8; 32]) {
         match self {
             Self::None | Self::Bicubic(_) => {}

@@ -1,4 +1,4 @@
-//! One number for a set of inputs, whatever their order and however they were split.
+//! One number for a set of inputs, independent of their order and of how they were split.
 
 use std::fmt;
 
@@ -17,14 +17,14 @@ impl InputDigest {
         }
     }
 
-    /// Adds another set's.
+    /// Adds the digest of another set.
     pub fn merge(&mut self, other: &Self) {
         self.add(&other.0);
     }
 }
 
 impl InputDigest {
-    /// Reads what [`fmt::Display`] writes.
+    /// Parses the output of [`fmt::Display`].
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut digest = [0; 32];
         let pairs = text.as_bytes().chunks(2);

@@ -1,16 +1,16 @@
-//! Directories of inputs, and what they tell of classes: folders that are numbers, names of classes, or only an order.
+//! Directories of inputs, and their classes: folders named by class numbers, by class names, or in class order.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-/// What is known of the classes that labels number.
+/// The classes that labels number.
 #[derive(Clone, Debug, Default)]
 pub struct Classes {
     /// How many there are.
     pub count: usize,
-    /// What each is called, label 0 first; none where names are not known.
+    /// Names of each class, label 0 first; empty if unknown.
     pub names: Vec<Vec<String>>,
 }
 
@@ -18,22 +18,21 @@ pub struct Classes {
 pub(super) struct Listing {
     /// Files with their labels.
     pub(super) files: Vec<(PathBuf, Option<u32>)>,
-    /// How labels were read, in words.
+    /// How labels were read, a sentence each.
     pub(super) notes: Vec<String>,
 }
 
-/// A folder of a directory, with its files.
+/// A sub-directory with its files.
 struct Folder {
     name: String,
     path: PathBuf,
     files: Vec<PathBuf>,
 }
 
-/// Lists the files of `path` that end in one of `endings`, and those of its folders, which are classes.
+/// Lists the files of `path` that end in one of `endings`, and those of its sub-directories, which are classes.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Malformed`] for a `labels.tsv` that is none, and for folders that number other classes than
-/// `classes`.
+/// [`Error::Io`]; [`Error::Malformed`] for an invalid `labels.tsv`, and for folders whose numbers are not among `classes`.
 pub(super) fn list(path: &Path, endings: &[&str], classes: Option<&Classes>) -> Result<Listing> {
     let entries = entries(path)?;
     let fits = |path: &PathBuf| {
@@ -67,7 +66,7 @@ pub(super) fn list(path: &Path, endings: &[&str], classes: Option<&Classes>) -> 
     Ok(listing)
 }
 
-/// What is in `path`, in the order of names.
+/// The entries of `path`, sorted by name.
 fn entries(path: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(path).map_err(|source| Error::io(path, source))?;
     let mut paths = entries
@@ -77,7 +76,7 @@ fn entries(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The label of each folder, and how it was found.
+/// The label of each folder, and how it was determined.
 fn labels_of(folders: &[Folder], classes: Option<&Classes>) -> Result<(Vec<Option<u32>>, String)> {
     let filled = || folders.iter().filter(|folder| !folder.files.is_empty());
     let named = classes.map(Names::new).unwrap_or_default();
@@ -114,14 +113,14 @@ fn labels_of(folders: &[Folder], classes: Option<&Classes>) -> Result<(Vec<Optio
     }
     let count = folders.len();
     let odds = match classes.filter(|classes| classes.count != count) {
-        Some(classes) => format!(", but the network has {}: labels are hardly its classes", classes.count),
+        Some(classes) => format!(", but the network has {}: labels are probably not its classes", classes.count),
         None => String::new(),
     };
     let how = format!("its {count} folders are classes 0 to {} in the order of their names{odds}", count - 1);
     Ok(((0..count as u32).map(Some).collect(), how))
 }
 
-/// Whether there is a class `class`.
+/// Checks that `class` exists.
 fn check(class: u32, classes: Option<&Classes>, place: &str) -> Result<()> {
     match classes {
         Some(classes) if class as usize >= classes.count => Err(no_class(class, classes, place)),
@@ -129,17 +128,17 @@ fn check(class: u32, classes: Option<&Classes>, place: &str) -> Result<()> {
     }
 }
 
-/// The error of a label beyond `classes`.
+/// The error for a label that is not among `classes`.
 pub(super) fn no_class(class: u32, classes: &Classes, place: &str) -> Error {
     let detail = format!("is of class {class}, the network has classes 0 to {}", classes.count.max(1) - 1);
     Error::malformed(place, detail)
 }
 
-/// Labels by name; none where two classes have one.
+/// Labels by class name; `None` if two classes share the name.
 #[derive(Default)]
 struct Names {
     exact: HashMap<String, Option<u32>>,
-    /// In small letters, words separated by single spaces.
+    /// In lower case, words separated by single spaces.
     plain: HashMap<String, Option<u32>>,
 }
 
@@ -167,7 +166,7 @@ fn plain(name: &str) -> String {
     words.map(str::to_lowercase).collect::<Vec<_>>().join(" ")
 }
 
-/// Labels by file name, from a `labels.tsv`; nothing where there is none.
+/// Labels by file name from a `labels.tsv`; empty if there is none.
 fn read_table(path: &Path, classes: Option<&Classes>) -> Result<HashMap<String, u32>> {
     if !path.exists() {
         return Ok(HashMap::new());
@@ -179,7 +178,7 @@ fn read_table(path: &Path, classes: Option<&Classes>) -> Result<HashMap<String, 
             let fields =
                 line.split_once('\t').and_then(|(name, class)| Some((name.to_owned(), class.trim().parse().ok()?)));
             let (name, class) = fields.ok_or_else(|| {
-                let detail = format!("line {}: wants a file name, a tab and a class number", number + 1);
+                let detail = format!("line {}: needs a file name, a tab and a class number", number + 1);
                 Error::malformed(path.display().to_string(), detail)
             })?;
             check(class, classes, &format!("{}: line {}", path.display(), number + 1))?;
@@ -192,7 +191,7 @@ fn read_table(path: &Path, classes: Option<&Classes>) -> Result<HashMap<String, 
 mod tests {
     use super::*;
 
-    /// Labels of folders with one file each, and how they were read.
+    /// Labels of folders with one file each, and how they were determined.
     fn read(names: &[&str], classes: Option<&Classes>) -> Result<(Vec<Option<u32>>, String)> {
         let folder = |name: &&str| Folder {
             name: (*name).to_owned(),
@@ -219,7 +218,7 @@ mod tests {
         let error = labels(&["1", "01"]).unwrap_err().to_string();
         assert_eq!(error, "data/01: is class 1, which 1 is as well");
         assert!(labels(&["99999999999999999999"]).is_err());
-        // Names of classes that are numbers come before the numbers.
+        // Class names that are numbers take precedence over class numbers.
         let odd = classes(&[&["7"], &["3"]]);
         assert_eq!(read(&["3", "7"], Some(&odd)).unwrap().0, [Some(1), Some(0)]);
         assert_eq!(read(&["12", "3"], None).unwrap().0, [Some(12), Some(3)]);
@@ -231,7 +230,7 @@ mod tests {
         let labels = |names: &[&str]| read(names, Some(&animals)).unwrap();
         assert_eq!(labels(&["Great_White-Shark", "tench"]).0, [Some(1), Some(0)]);
         assert_eq!(labels(&["n01484850"]).0, [Some(1)]);
-        // Two classes differ by their letters' size alone.
+        // Two classes differ by letter case alone.
         assert_eq!(labels(&["cat", "Cat"]).0, [Some(2), Some(3)]);
         let (some, how) = labels(&["CAT", "dog", "tench"]);
         assert_eq!(some, [None, None, Some(0)]);
@@ -239,11 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn other_folders_are_classes_in_their_order_and_doubts_are_told() {
+    fn other_folders_are_classes_in_their_order_and_doubts_are_noted() {
         let (labels, how) = read(&["a", "b"], Some(&classes(&[&["x"], &["y"]]))).unwrap();
         assert_eq!(labels, [Some(0), Some(1)]);
         assert_eq!(how, "its 2 folders are classes 0 to 1 in the order of their names");
         let (_, how) = read(&["a", "b"], Some(&Classes { count: 12, names: vec![] })).unwrap();
-        assert!(how.ends_with("but the network has 12: labels are hardly its classes"), "{how}");
+        assert!(how.ends_with("but the network has 12: labels are probably not its classes"), "{how}");
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the coded data of a JPEG are whole. Decoders fill in what is missing and say nothing, so the Huffman codes of
+//! Checks that the coded data of a JPEG are complete. Decoders silently fill in what is missing, so the Huffman codes of
 //! every scan are walked first: each block must be there, and nothing else.
 
 mod bits;
@@ -13,7 +13,7 @@ type Fault = &'static str;
 const CUT: Fault = "ends before the end of its image: it was cut off";
 const WRONG: Fault = "is damaged: it does not keep to its format";
 
-/// Why a check ends: a fault, or coding that only the decoder can judge.
+/// Why a check ends: a fault, or a coding that only the decoder can check.
 enum End {
     Fault(Fault),
     Unknown,
@@ -25,20 +25,20 @@ impl From<Fault> for End {
     }
 }
 
-/// One colour of the image.
+/// One colour component of the image.
 struct Component {
     id: u8,
-    /// Blocks of it in a unit: columns, rows.
+    /// Its blocks per minimum coded unit (MCU): columns, rows.
     sampling: [usize; 2],
-    /// Blocks in a row of units.
+    /// Its blocks in a row of MCUs.
     stride: usize,
-    /// Of each block, the coefficients that are not zero; only progressive images need it.
+    /// For each block, a bit set of its non-zero coefficients; only used for progressive images.
     set: Vec<u64>,
-    /// Of each coefficient, the lowest bit that was read.
+    /// For each coefficient, the lowest bit read so far.
     low: [Option<u8>; 64],
 }
 
-/// The image as its header tells.
+/// The image as described by its header.
 struct Frame {
     progressive: bool,
     /// Columns, rows.
@@ -47,7 +47,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// Units of all components: columns, rows.
+    /// Number of MCUs: columns, rows.
     fn units(&self) -> [usize; 2] {
         let most = self.most();
         [0, 1].map(|axis| self.size[axis].div_ceil(8 * most[axis]))
@@ -60,7 +60,7 @@ impl Frame {
     fn read(progressive: bool, body: &[u8]) -> Result<Self, End> {
         let [bits, h1, h0, w1, w0, count, parts @ ..] = body else { return Err(WRONG.into()) };
         let [w, h] = [[*w1, *w0], [*h1, *h0]].map(|bytes| usize::from(u16::from_be_bytes(bytes)));
-        // More bits a sample, a height that comes later, more than the decoder may hold: it refuses them.
+        // More bits per sample, a height given later, or a size beyond the decoder's limits: the decoder refuses these.
         if *bits != 8 || w * h == 0 || w * h * usize::from(*count) > super::decode::LARGEST as usize {
             return Err(End::Unknown);
         }
@@ -89,27 +89,27 @@ impl Frame {
         Ok(frame)
     }
 
-    /// Whether all coefficients were told to their last bit.
+    /// Whether every coefficient was coded to its last bit.
     fn is_complete(&self) -> bool {
-        let told = |part: &Component| part.low[0].is_some() && part.low.iter().flatten().all(|&low| low == 0);
-        self.components.iter().all(told)
+        let is_complete = |part: &Component| part.low[0].is_some() && part.low.iter().flatten().all(|&low| low == 0);
+        self.components.iter().all(is_complete)
     }
 }
 
-/// What is read of a file so far.
+/// What has been read of a file so far.
 #[derive(Default)]
 struct State {
     frame: Option<Frame>,
-    /// Tables of first coefficients, and of the others.
+    /// Huffman tables of DC and of AC coefficients.
     tables: [[Option<Codes>; 4]; 2],
-    /// Units between two restarts; 0 for none.
+    /// MCUs between two restart markers; 0 for none.
     interval: usize,
 }
 
-/// Checks that `bytes`, a JPEG, hold all blocks of their image and its end; what follows that is no matter.
+/// Checks that `bytes`, a JPEG, hold all blocks of the image and its end; anything after that is ignored.
 ///
 /// # Errors
-/// What is wrong, for "the file ...". Codings that are not checked here (arithmetic ones, lossless) pass.
+/// What is wrong, as a predicate of "the file ...". Codings that are not checked here (arithmetic, lossless) pass.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Fault> {
     match walk(bytes) {
         Err(End::Fault(fault)) => Err(fault),
@@ -147,7 +147,7 @@ fn walk(bytes: &[u8]) -> Result<(), End> {
     }
 }
 
-/// The next marker from `at` on, which moves behind it.
+/// The next marker from `at` on; moves `at` behind it.
 fn next_marker(bytes: &[u8], at: &mut usize) -> Option<u8> {
     loop {
         *at += bytes.get(*at..)?.iter().position(|&byte| byte == 0xff)?;
@@ -185,7 +185,7 @@ impl State {
             let place = frame.components.iter().position(|component| component.id == part[0]).ok_or(WRONG)?;
             chosen.push((place, [part[1] >> 4, part[1] & 15].map(usize::from)));
         }
-        // Baseline scans hold all coefficients to the last bit.
+        // Baseline scans code all coefficients to the last bit.
         let (first, last, bits) = if frame.progressive { (first, last, bits) } else { (0, 63, 0) };
         let range = [first, last].map(usize::from);
         let mixed = frame.progressive && (range[0] == 0) != (range[1] == 0);

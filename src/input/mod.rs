@@ -1,4 +1,4 @@
-//! From files to inputs: decoding, Pillow's resampling, normalisation, and streams of samples.
+//! From files to inputs: decoding, Pillow's resampling, normalisation, data sets.
 
 mod audio;
 mod dataset;
@@ -10,7 +10,7 @@ mod jpeg;
 mod preprocess;
 mod resize;
 mod stack;
-mod text;
+mod tokens;
 mod truth;
 mod vocabulary;
 
@@ -22,6 +22,6 @@ pub use digest::InputDigest;
 pub use folders::Classes;
 pub use preprocess::{Input, Preprocess};
 pub use resize::{Interpolation, resize};
-pub use text::Cut;
+pub use tokens::Cut;
 pub use truth::{IGNORE, Truth, TruthSource};
 pub use vocabulary::{Token, Vocabulary};

@@ -1,14 +1,14 @@
-//! Resampling of 8-bit images with the arithmetic of Pillow, bit for bit.
+//! Resampling of 8-bit images, bit-exact with Pillow.
 //!
-//! Two passes, along rows and along columns: each output value is a fixed-point sum of the input values under a filter that widens with
-//! the reduction. Coefficients have 22 fraction bits; values are rounded to 8 bits after each pass; a pass that would
-//! not change the size is left out.
+//! Two passes, along rows and along columns. Each output value is a fixed-point sum of input values, with a filter that
+//! widens when downscaling. Coefficients have 22 fraction bits; values are rounded to 8 bits after each pass; a pass that
+//! would not change the size is skipped.
 
 use serde::Deserialize;
 
 use super::decode::Pixels;
 
-/// Fraction bits of a coefficient: 32 less the 8 of a value and 2 that keep sums of overshooting filters in range.
+/// Fraction bits of a coefficient: 32 minus the 8 of a value and 2 that keep overshooting filters in range.
 const PRECISION: u32 = 32 - 8 - 2;
 
 /// The filter.
@@ -61,7 +61,7 @@ fn sinc(x: f64) -> f64 {
     x.sin() / x
 }
 
-/// For each output place: the first input place it sums over, and its coefficients.
+/// For each output index: the first input index of its sum, and its coefficients.
 fn coefficients(from: usize, to: usize, filter: Interpolation) -> Vec<(usize, Vec<i32>)> {
     let scale = from as f64 / to as f64;
     let widening = scale.max(1.0);
@@ -77,7 +77,7 @@ fn coefficients(from: usize, to: usize, filter: Interpolation) -> Vec<(usize, Ve
             let total: f64 = weights.iter().sum();
             let fixed = |weight: &f64| {
                 let scaled = (if total == 0.0 { *weight } else { weight / total }) * f64::from(1 << PRECISION);
-                // Half away from zero.
+                // Rounds half away from zero.
                 if scaled < 0.0 { (scaled - 0.5) as i32 } else { (scaled + 0.5) as i32 }
             };
             (first, weights.iter().map(fixed).collect())
@@ -91,9 +91,9 @@ fn narrow(sum: i32) -> u8 {
 
 const HALF: i32 = 1 << (PRECISION - 1);
 
-/// `image` at `h` rows and `w` columns.
+/// `image` resized to `h` rows and `w` columns.
 pub fn resize(image: &Pixels, h: usize, w: usize, filter: Interpolation) -> Pixels {
-    // Rows are resampled first where they lose more than twice what columns do (Pillow 13).
+    // Rows are resampled first if they shrink more than twice as much as columns (Pillow 13).
     let [rows_lost, columns_lost] = [(image.h, h), (image.w, w)].map(|(from, to)| from as i64 - to as i64);
     if rows_lost > 0 && rows_lost > 2 * columns_lost {
         columns(&rows(image, h, filter), w, filter)
@@ -102,7 +102,7 @@ pub fn resize(image: &Pixels, h: usize, w: usize, filter: Interpolation) -> Pixe
     }
 }
 
-/// Every row of `image` at `w` columns.
+/// Resamples every row of `image` to `w` columns.
 fn columns(image: &Pixels, w: usize, filter: Interpolation) -> Pixels {
     let c = image.c;
     if w == image.w {
@@ -124,7 +124,7 @@ fn columns(image: &Pixels, w: usize, filter: Interpolation) -> Pixels {
     Pixels { w, data, ..*image }
 }
 
-/// Every column of `image` at `h` rows.
+/// Resamples every column of `image` to `h` rows.
 fn rows(image: &Pixels, h: usize, filter: Interpolation) -> Pixels {
     if h == image.h {
         return image.clone();
@@ -159,7 +159,7 @@ mod tests {
         sha256: String,
     }
 
-    /// The image the reference script makes: a few waves and edges, each channel its own.
+    /// The test image of the reference script: some waves and edges, different in each channel.
     pub(crate) fn picture(h: usize, w: usize, c: usize) -> Pixels {
         let value = |i: usize| {
             let (y, x, k) = (i / (w * c), i / c % w, i % c);

@@ -1,4 +1,5 @@
-//! Images of one size: a safetensors file, of which the header is read at once and each image when it is asked for, or random ones.
+//! Image stacks: images of one size in a safetensors file, whose header is read at once and each image on demand; or random
+//! ones.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -12,13 +13,13 @@ use safetensors::tensor::{Dtype, Metadata};
 use super::decode::Pixels;
 use crate::{Error, Result};
 
-/// A header above this is hostile.
+/// Headers above this are refused as hostile.
 const LARGEST_HEADER: u64 = 100 << 20;
 
 /// Rows and columns of a tile of random images.
 const TILE: usize = 8;
 
-/// Where the bytes of a stored stack of images are.
+/// Where the bytes of a stored image stack are.
 pub(super) enum Bytes {
     File(PathBuf),
     Memory(Cow<'static, [u8]>),
@@ -35,7 +36,7 @@ pub(super) struct Stack {
     pub(super) c: usize,
     channels_first: bool,
     pub(super) labels: Vec<u32>,
-    /// Offset of the first map of classes, if there are any.
+    /// Offset of the first class map, if there are any.
     masks: Option<u64>,
 }
 
@@ -62,8 +63,8 @@ impl Stack {
         Ok(Self { name: name.to_owned(), bytes, start, h, w, c, channels_first, labels: Vec::new(), masks: None })
     }
 
-    /// `count` seeded random images `[h, w, c]` of tiles with noise on them: of large and small structure, so that neither
-    /// resizing nor a network sees plain noise.
+    /// `count` seeded random images `[h, w, c]` of tiles with noise: with large and small structure, so that no resizing
+    /// turns them into plain noise.
     pub(super) fn random(count: usize, [h, w, c]: [usize; 3], seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut pixels = Vec::with_capacity(count * h * w * c);
@@ -79,7 +80,7 @@ impl Stack {
         Self { name: "random".into(), bytes, start: 0, h, w, c, channels_first: false, labels: Vec::new(), masks: None }
     }
 
-    /// Reads the labels and finds the maps of classes, if there are any, and tells how many images there are.
+    /// Reads the labels and finds the class maps, if there are any; returns the number of images.
     pub(super) fn read_labels(&mut self, source: &mut (impl Read + Seek)) -> Result<usize> {
         let (metadata, start) = read_header(&self.name, source)?;
         let count = metadata.info("images").map_or(0, |info| info.shape[0]);
@@ -94,7 +95,7 @@ impl Stack {
         let place = format!("{}: labels", self.name);
         let wrong = |detail: String| Error::malformed(&place, detail);
         if info.shape != [count] {
-            return Err(wrong(format!("is {:?}, must be [{count}], one a image", info.shape)));
+            return Err(wrong(format!("is {:?}, must be [{count}], one per image", info.shape)));
         }
         let size = match info.dtype {
             Dtype::U8 => 1,
@@ -118,12 +119,12 @@ impl Stack {
         self.read_part(self.start, index, self.h * self.w * self.c)
     }
 
-    /// The map of classes of image `index`, if there are such.
+    /// The class map of image `index`, if there are any.
     pub(super) fn read_mask(&self, index: usize) -> Result<Option<Vec<u8>>> {
         self.masks.map(|start| self.read_part(start, index, self.h * self.w)).transpose()
     }
 
-    /// Part `index` of those of `len` bytes that begin at `start`.
+    /// Item `index` of items of `len` bytes that begin at `start`.
     fn read_part(&self, start: u64, index: usize, len: usize) -> Result<Vec<u8>> {
         let offset = start + (index * len) as u64;
         let mut raw = vec![0; len];

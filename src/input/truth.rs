@@ -1,4 +1,4 @@
-//! What the answer to an input should be: a clean image or a map of classes, found by the input's file name.
+//! Ground truth: clean images or class maps, found by the input's file name.
 
 use std::path::{Path, PathBuf};
 
@@ -10,34 +10,34 @@ use super::preprocess::Preprocess;
 use super::vocabulary::Token;
 use crate::{Error, Result};
 
-/// Pixels of this class count for nothing.
+/// Pixels of this class are ignored.
 pub const IGNORE: u8 = 255;
 
-/// What the answer should be.
+/// The expected output.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Truth {
     /// The clean image, `[C, H, W]`, preprocessed as the input.
     Image(Vec<f32>),
-    /// Class of each pixel of the input, `[H, W]`; [`IGNORE`] for none.
+    /// Class of each pixel of the input, `[H, W]`; [`IGNORE`] for pixels without one.
     Classes(Vec<u8>),
     /// The next token at each step.
     Tokens(Vec<Token>),
 }
 
-/// Where the truths of inputs are, and what they are.
+/// Where the truths of inputs are read from, and their kind.
 #[derive(Clone, Debug)]
 pub enum TruthSource {
     /// Clean images.
     Images(PathBuf),
-    /// Images whose pixels are classes.
+    /// Images whose pixel values are classes.
     Classes(PathBuf),
 }
 
 impl TruthSource {
-    /// The truth of the input read from `path`, an image of `h` x `w`; `object` is as in [`of_object`].
+    /// The truth of the input read from `path`, an image of `h` x `w`; `object` as in [`of_object`].
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is none; [`Error::Shape`] if it is of another size; those of decoding.
+    /// [`Error::NotFound`] if there is none; [`Error::Shape`] if its size differs; those of decoding.
     pub(super) fn load(
         &self,
         path: &Path,
@@ -69,7 +69,7 @@ impl TruthSource {
         }
     }
 
-    /// The classes of the input read from `path`.
+    /// The class map of the input read from `path`.
     pub(super) fn mask(&self, path: &Path) -> Result<Vec<u8>> {
         let (name, bytes) = self.read(path)?;
         Ok(decode_classes(&name, &bytes)?.1)
@@ -84,8 +84,8 @@ impl TruthSource {
     }
 }
 
-/// The value that is the object in masks of a network that tells one: 255 where some hold that and none a 1, as programs
-/// that draw masks write them; else 1, and pixels of 255 count for nothing.
+/// The value of the object in the masks of a network with one object class: 255 if some masks hold 255 and none holds 1, as
+/// drawing programs write them; else 1, and pixels of 255 are ignored.
 pub(super) fn object_value(masks: impl Iterator<Item = Vec<u8>>) -> u8 {
     let mut value = 1;
     for mask in masks {
@@ -99,42 +99,43 @@ pub(super) fn object_value(masks: impl Iterator<Item = Vec<u8>>) -> u8 {
     value
 }
 
-/// Makes `classes`, a mask in which the object has the value `object`, one of classes 0 and 1.
+/// Maps `classes`, a mask in which the object has the value `object`, to the classes 0 and 1.
 ///
 /// # Errors
-/// [`Error::Malformed`] naming the mask for other classes.
+/// [`Error::Malformed`] naming the mask if it has other values.
 pub(super) fn of_object(name: &str, classes: &mut [u8], object: u8) -> Result<()> {
     classes.iter_mut().filter(|class| **class == object).for_each(|class| *class = 1);
     match classes.iter().find(|class| !matches!(**class, 0 | 1 | IGNORE)) {
         Some(class) => {
-            let detail = format!("holds class {class}; the network tells an object (1, or 255) from what is none (0)");
+            let detail =
+                format!("holds class {class}; the network distinguishes an object (1, or 255) from background (0)");
             Err(Error::malformed(name, detail))
         }
         None => Ok(()),
     }
 }
 
-/// The file of `folder` that is named as `path` is: the same name, the same stem with another extension, or the stem
-/// followed by `_mask`.
+/// The file of `folder` that belongs to `path`: the same name, the same stem with another extension, or the stem followed by
+/// `_mask`.
 fn find(folder: &Path, path: &Path) -> Result<PathBuf> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let same = path.file_name().map(|name| folder.join(name));
     let names = [format!("{stem}.png"), format!("{stem}_mask.png"), format!("{stem}.bmp"), format!("{stem}.jpg")];
-    // A folder of both images and masks: the image is not its own truth.
+    // In a folder with both images and masks, an image is not its own truth.
     let mut candidates = same.into_iter().chain(names.iter().map(|name| folder.join(name)));
     let is_itself = |file: &Path| match (file.canonicalize(), path.canonicalize()) {
         (Ok(file), Ok(path)) => file == path,
         _ => false,
     };
     candidates.find(|file| file.is_file() && !is_itself(file)).ok_or_else(|| {
-        let hint = format!("it must be named as its image is: {}", names.join(", "));
+        let hint = format!("it must be named after its image: {}", names.join(", "));
         Error::NotFound { what: format!("the truth of {} in {}", path.display(), folder.display()), hint }
     })
 }
 
-/// Size and classes of an image of classes: indices of a palette, or grey levels.
+/// Size and classes of a class map: palette indices, or grey levels.
 fn decode_classes(name: &str, bytes: &[u8]) -> Result<([usize; 2], Vec<u8>)> {
-    let broken = |detail: String| Error::malformed(name, format!("is no image of classes: {detail}"));
+    let broken = |detail: String| Error::malformed(name, format!("is no class map: {detail}"));
     let plain = || -> Result<GrayImage> {
         let (image, _) = decode::read(bytes).map_err(broken)?;
         if image.color().has_color() {
@@ -146,10 +147,10 @@ fn decode_classes(name: &str, bytes: &[u8]) -> Result<([usize; 2], Vec<u8>)> {
     Ok(([image.height() as usize, image.width() as usize], image.into_raw()))
 }
 
-/// The indices of a PNG's palette, or its grey levels, upright.
+/// The palette indices of a PNG, or its grey levels, upright.
 fn indices(bytes: &[u8]) -> Result<GrayImage, String> {
     decode::check_whole(Some(ImageFormat::Png), bytes)?;
-    // The decoder of images expands palettes to colours; here the indices are wanted.
+    // The image decoder expands palettes to colours; here the indices are needed.
     let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::IDENTITY);
     decoder.set_limits(png::Limits { bytes: 400 << 20 });
@@ -199,7 +200,7 @@ mod tests {
         let grey = png(png::ColorType::Grayscale, png::BitDepth::Eight, &[5; 6]);
         assert_eq!(decode_classes("x", &grey).unwrap().1, [5; 6]);
         let colours = png(png::ColorType::Rgb, png::BitDepth::Eight, &[5; 18]);
-        assert!(decode_classes("x.png", &colours).unwrap_err().to_string().contains("x.png: is no image of classes"));
+        assert!(decode_classes("x.png", &colours).unwrap_err().to_string().contains("x.png: is no class map"));
         for cut in 0..eight.len() {
             assert!(decode_classes("x", &eight[..cut]).is_err(), "{cut}");
         }

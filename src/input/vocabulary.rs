@@ -1,4 +1,4 @@
-//! Vocabularies: from text to the numbers that a language model reads, and back.
+//! Vocabularies: from text to the token ids that a language model reads, and back.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use tokenizers::Tokenizer;
 
 use crate::{Error, Result};
 
-/// Names of the token for what is in no vocabulary, and of that for the end of a line.
+/// Names of the unknown token, and of the end-of-line token.
 const UNKNOWN: [&str; 4] = ["<unk>", "<UNK>", "[UNK]", "xxunk"];
 const LINE_END: [&str; 3] = ["<eos>", "</s>", "[EOS]"];
 
@@ -17,24 +17,24 @@ const LINE_END: [&str; 3] = ["<eos>", "</s>", "[EOS]"];
 pub struct Token {
     /// Its number.
     pub id: u32,
-    /// Characters of the text that it stands for, what separates it from the next among them.
+    /// Characters of the text that it covers, including the separator to the next token.
     pub chars: u32,
 }
 
-/// What tokens are.
+/// The kind of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// Every character.
     Characters,
-    /// What white space separates; a token of its own ends each line, where the vocabulary has one.
+    /// Separated by white space; if the vocabulary has an end-of-line token, it ends each line.
     Words,
 }
 
-/// Tokens and their numbers.
+/// Tokens and their ids.
 #[derive(Clone, Debug)]
 pub struct Vocabulary {
     kind: Kind,
-    /// Who cuts texts, where neither characters nor white space do.
+    /// The tokenizer, for tokens that are neither characters nor separated by white space.
     tokenizer: Option<Box<Tokenizer>>,
     ids: HashMap<String, u32>,
     names: HashMap<u32, String>,
@@ -44,11 +44,12 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Reads `path`: a `tokenizer.json` of Hugging Face, a JSON object from tokens to numbers (itself, or the first of its values that is one), a JSON list of
-    /// tokens, or one token a line. Where no token but such in brackets has more than one character, tokens are characters.
+    /// Reads `path`: a `tokenizer.json` of Hugging Face, a JSON object from tokens to ids (or the first of its values that is
+    /// one), a JSON list of tokens, or a text file with one token per line. If every token of several characters is in
+    /// brackets, tokens are characters.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read; [`Error::Malformed`] if it is none of these.
+    /// [`Error::Io`] if it cannot be read; [`Error::Malformed`] if it has none of these forms.
     pub fn open(path: &Path) -> Result<Self> {
         let file = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
@@ -56,10 +57,10 @@ impl Vocabulary {
         Self::parse(&file, &text)
     }
 
-    /// The vocabulary in `text`, which messages call `file`.
+    /// Parses the vocabulary in `text`; `file` is its name in messages.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for what is no vocabulary.
+    /// [`Error::Malformed`] if it is no vocabulary.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let wrong = |detail: &str| Error::malformed(file, format!("is no vocabulary: {detail}"));
         if serde_json::from_str::<Value>(text).is_ok_and(|value| value["model"].is_object()) {
@@ -99,29 +100,29 @@ impl Vocabulary {
         Ok(Self { kind, tokenizer: None, unknown, line_end, ids, names, file: file.to_owned() })
     }
 
-    /// The largest number and one: the rows that an embedding must have.
+    /// The largest id plus one: the number of rows of the embedding.
     pub fn rows(&self) -> usize {
         self.names.keys().max().map_or(0, |&id| id as usize + 1)
     }
 
-    /// The number of `token`.
+    /// The id of `token`.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if it is not there.
+    /// [`Error::Malformed`] if it does not exist.
     pub fn id(&self, token: &str) -> Result<u32> {
         let missing = || Error::malformed(&self.file, format!("has no token {token:?}"));
         self.ids.get(token).copied().ok_or_else(missing)
     }
 
-    /// The tokens of `text`, which `source` is the name of.
+    /// The tokens of `text`, from the file `source`.
     ///
     /// # Errors
-    /// [`Error::Malformed`] naming the first character or word that is in no vocabulary without a token for such.
+    /// [`Error::Malformed`] naming the first character or word that is not in a vocabulary without an unknown token.
     pub fn encode(&self, source: &str, text: &str) -> Result<Vec<Token>> {
         self.encode_from(source, 1, text)
     }
 
-    /// The same for `text` that begins with line `first` of `source`.
+    /// The same for `text` that starts at line `first` of `source`.
     ///
     /// # Errors
     /// As [`Vocabulary::encode`].
@@ -129,7 +130,7 @@ impl Vocabulary {
         if let Some(tokenizer) = &self.tokenizer {
             let failed = |error: tokenizers::Error| Error::malformed(source, format!("by {}: {error}", self.file));
             let encoding = tokenizer.encode(text, false).map_err(failed)?;
-            // What separates a token from the one before belongs to it.
+            // The separator before a token belongs to that token.
             let mut end = 0;
             let tokens = encoding.get_ids().iter().zip(encoding.get_offsets()).map(|(&id, &(_, to))| {
                 let chars = text.get(end..to.max(end)).map_or(0, |part| part.chars().count() as u32);
@@ -162,17 +163,17 @@ impl Vocabulary {
                 tokens.push(Token { id: id(word, number)?, chars: word.chars().count() as u32 + 1 });
             }
             if let Some(id) = self.line_end {
-                // The last word's separator is the end of the line.
+                // The separator of the last word is the end of the line.
                 tokens.push(Token { id, chars: u32::from(line.trim().is_empty()) });
             }
         }
         Ok(tokens)
     }
 
-    /// How `id` continues a text; a number that is no token's is shown as one.
+    /// The text that `id` appends; an id without a token is shown as a number.
     pub fn decode(&self, id: u32) -> String {
         if let Some(tokenizer) = &self.tokenizer {
-            // A token that cannot be shown alone is shown by its name.
+            // A token that is no text by itself is shown by its name.
             let shown = tokenizer.decode(&[id], false).ok().filter(|text| !text.is_empty());
             return shown.map_or_else(|| format!("<{id}>"), |text| format!("{text} "));
         }
@@ -184,7 +185,7 @@ impl Vocabulary {
         }
     }
 
-    /// What its tokens are, in words.
+    /// Description of its tokens.
     pub fn describe(&self) -> String {
         let what = match (&self.tokenizer, self.kind) {
             (Some(_), _) => "tokens",
@@ -252,10 +253,10 @@ mod tests {
         assert!(error(r#"{"a": -1}"#).contains("neither"), "{}", error(r#"{"a": -1}"#));
         assert!(error("a\nb\na").contains("\"a\" twice"));
         let letters = Vocabulary::parse("v.json", r#"{"a": 0, "\n": 1}"#).unwrap();
-        let told = letters.encode("t.txt", "aa\na?").unwrap_err().to_string();
-        assert!(told.starts_with("t.txt: line 2: \"?\" is not in v.json"), "{told}");
-        let told = letters.encode_from("t.txt", 7, "aa\na?").unwrap_err().to_string();
-        assert!(told.starts_with("t.txt: line 8: "), "{told}");
+        let error = letters.encode("t.txt", "aa\na?").unwrap_err().to_string();
+        assert!(error.starts_with("t.txt: line 2: \"?\" is not in v.json"), "{error}");
+        let error = letters.encode_from("t.txt", 7, "aa\na?").unwrap_err().to_string();
+        assert!(error.starts_with("t.txt: line 8: "), "{error}");
         assert!(letters.id("<s>").unwrap_err().to_string().contains("no token \"<s>\""));
     }
 }

@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::models::Task;
 use crate::task::classify::Accuracy;
 use crate::task::language::Likelihood;
-use crate::task::restore::{Fidelity, middle, psnr, ssim};
+use crate::task::restore::{Fidelity, centre, psnr, ssim};
 use crate::task::segment::{Areas, class_map, object_map};
 use crate::task::{Quality, answer};
 
@@ -44,9 +44,9 @@ pub fn add(quality: &mut Quality, model: &Model, sample: &Sample, output: &[f32]
             let (answer, size) = restored(sample, output, shape);
             let [h, w] = sample.size;
             let channels = sample.shape[0];
-            let truth = middle(truth, [channels, h, w], size);
+            let truth = centre(truth, [channels, h, w], size);
             let input = answer::crop(&sample.values, sample.shape, sample.size);
-            let input = middle(&input, [channels, h, w], size);
+            let input = centre(&input, [channels, h, w], size);
             let [h, w] = size;
             fidelity.add(psnr(&answer, &truth), psnr(&input, &truth), ssim(&answer, &truth, [channels, h, w]));
         }

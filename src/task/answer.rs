@@ -1,4 +1,4 @@
-//! Answers that are images: what belongs to the image and what to its frame.
+//! Outputs that are images: separating the image from its padding.
 
 /// The first rows and columns, `size`, of a `[C, H, W]` image.
 pub fn crop<T: Copy>(image: &[T], [_, h, w]: [usize; 3], [rows, columns]: [usize; 2]) -> Vec<T> {

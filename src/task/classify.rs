@@ -1,8 +1,8 @@
-//! Classification: the likeliest classes, and how often the label is among them.
+//! Classification: the most likely classes, and top-1 and top-5 accuracy.
 
 use serde::{Deserialize, Serialize};
 
-/// The `k` highest logits with their classes and probabilities, highest first; equal ones by class.
+/// The `k` highest logits with their classes and probabilities, highest first; ties by class.
 pub fn top_k(logits: &[f32], k: usize) -> Vec<(usize, f32, f64)> {
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weight = |logit: f32| (f64::from(logit) - f64::from(highest)).exp();
@@ -12,10 +12,10 @@ pub fn top_k(logits: &[f32], k: usize) -> Vec<(usize, f32, f64)> {
     classes.into_iter().take(k).map(|class| (class, logits[class], weight(logits[class]) / total)).collect()
 }
 
-/// How often the label was the likeliest class, and among the five likeliest.
+/// Top-1 and top-5 accuracy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accuracy {
-    /// Answers with a label.
+    /// Number of outputs with a label.
     pub labelled: u64,
     /// Label is the highest logit.
     pub top1: u64,
@@ -24,7 +24,7 @@ pub struct Accuracy {
 }
 
 impl Accuracy {
-    /// Adds one answer; class `offset` of the network is label 0 (networks with a background class have offset 1).
+    /// Adds one output; class `offset` of the network is label 0 (networks with a background class have offset 1).
     pub fn add(&mut self, logits: &[f32], label: u32, offset: usize) {
         let place = top_k(logits, 5).iter().position(|(class, ..)| *class == label as usize + offset);
         self.labelled += 1;
@@ -32,7 +32,7 @@ impl Accuracy {
         self.top5 += u64::from(place.is_some());
     }
 
-    /// Adds the answers of another part of the data.
+    /// Adds another part of the data.
     pub fn merge(&mut self, other: &Self) {
         self.labelled += other.labelled;
         self.top1 += other.top1;

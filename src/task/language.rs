@@ -1,22 +1,22 @@
-//! Language: how likely a text is to a network that predicts its next token.
+//! Language: likelihood of a token sequence under a network that predicts the next token.
 
 use serde::{Deserialize, Serialize};
 
-/// Sums over tokens; whole numbers, so that no order of adding shows.
+/// Sums over tokens, in integers so that the order of addition does not matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Likelihood {
     /// Tokens predicted.
     pub tokens: u64,
-    /// Tokens that were the likeliest.
+    /// Tokens that were the most likely.
     pub correct: u64,
-    /// Characters that the tokens stand for.
+    /// Characters covered by the tokens.
     pub chars: u64,
-    /// Negative logarithms of the probabilities, in thousand-millionths of a nat.
+    /// Negative log-likelihood (surprisal) in units of 1e-9 nat.
     pub surprise: u128,
 }
 
 impl Likelihood {
-    /// Adds the token `token`, which stands for `chars` characters, predicted by `logits`.
+    /// Adds the token `token`, which covers `chars` characters, predicted by `logits`.
     pub fn add(&mut self, logits: &[f32], token: usize, chars: u64) {
         self.tokens += 1;
         self.chars += chars;
@@ -33,35 +33,35 @@ impl Likelihood {
         self.surprise += other.surprise;
     }
 
-    /// `exp` of the mean negative logarithm of a token's probability.
+    /// `exp` of the mean negative log-likelihood per token.
     pub fn perplexity(&self) -> f64 {
         (self.surprise as f64 / 1e9 / self.tokens as f64).exp()
     }
 
-    /// Bits that a character takes; none where tokens stand for no characters.
+    /// Bits per character; `None` if tokens cover no characters.
     pub fn bits_per_character(&self) -> Option<f64> {
         (self.chars > 0).then(|| self.surprise as f64 / 1e9 / std::f64::consts::LN_2 / self.chars as f64)
     }
 }
 
-/// `-log softmax(logits)[token]`, in nats.
+/// Surprisal of `token`: its negative log-likelihood `-log softmax(logits)[token]`, in nats.
 pub fn surprise(logits: &[f32], token: usize) -> f64 {
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - f64::from(highest)).exp()).sum();
     sum.ln() + f64::from(highest) - f64::from(logits[token])
 }
 
-/// Draws tokens.
+/// Samples tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampler {
-    /// Divides the logits; 0 takes the likeliest token.
+    /// Divides the logits; 0 takes the most likely token.
     pub temperature: f64,
-    /// Only so many of the likeliest; all if none.
+    /// Only this many of the most likely tokens; all if `None`.
     pub top_k: Option<usize>,
 }
 
 impl Sampler {
-    /// The token that `draw`, a number of 0..1, falls on.
+    /// The token for `draw`, a uniform random number in 0..1.
     pub fn token(&self, logits: &[f32], draw: f64) -> usize {
         let mut order: Vec<usize> = (0..logits.len()).collect();
         order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));

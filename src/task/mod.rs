@@ -1,4 +1,4 @@
-//! What an output means, and how good it is.
+//! What an output means, and its quality.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,23 +13,23 @@ use language::Likelihood;
 use restore::Fidelity;
 use segment::Areas;
 
-/// How good the answers to some inputs were, by what was asked. Parts add in any order.
+/// Quality of the outputs for some inputs, by task. Parts add in any order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Quality {
-    /// Of classes of images.
+    /// Classification of images.
     Classify(Accuracy),
-    /// Of classes of pixels.
+    /// Classification of pixels.
     Segment(Areas),
-    /// Of images.
+    /// Restoration of images.
     Restore(Fidelity),
-    /// Of the next tokens of texts.
+    /// Prediction of the next token.
     Language(Likelihood),
-    /// Of what has no truths.
+    /// Without truths.
     None,
 }
 
 impl Quality {
-    /// Adds the answers of another part of the data.
+    /// Adds another part of the data.
     ///
     /// # Panics
     /// If the two are of different tasks.

@@ -1,24 +1,24 @@
-//! Restoration: how near an image is to the clean one.
+//! Restoration: distance of an image from the clean one.
 
 use serde::{Deserialize, Serialize};
 
-/// Sums over images of how near answers came to the truth; whole numbers, so that no order of adding shows.
+/// Sums over images of PSNR and SSIM, in integers so that the order of addition does not matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fidelity {
     /// Images with a truth.
     pub images: u64,
-    /// PSNR of the answers, in millionths of a dB.
+    /// PSNR of the outputs, in millionths of a dB.
     pub psnr: i64,
     /// PSNR of the inputs, in millionths of a dB.
     pub input_psnr: i64,
-    /// Images large enough for a window of SSIM.
+    /// Images at least as large as an SSIM window.
     pub ssim_images: u64,
-    /// SSIM of the answers, in thousand-millionths.
+    /// SSIM of the outputs, in units of 1e-9.
     pub ssim: i64,
 }
 
 impl Fidelity {
-    /// Adds one answer, by its PSNR, its input's and its SSIM.
+    /// Adds one output, by its PSNR, that of its input, and its SSIM.
     pub fn add(&mut self, psnr: f64, input_psnr: f64, ssim: Option<f64>) {
         self.images += 1;
         self.psnr += (psnr * 1e6).round() as i64;
@@ -29,7 +29,7 @@ impl Fidelity {
         }
     }
 
-    /// Adds the answers of another part of the data.
+    /// Adds another part of the data.
     pub fn merge(&mut self, other: &Self) {
         self.images += other.images;
         self.psnr += other.psnr;
@@ -38,18 +38,18 @@ impl Fidelity {
         self.ssim += other.ssim;
     }
 
-    /// Mean PSNR of answers and of inputs, in dB.
+    /// Mean PSNR of outputs and of inputs, in dB.
     pub fn mean_psnr(&self) -> [f64; 2] {
         [self.psnr, self.input_psnr].map(|sum| sum as f64 / 1e6 / self.images as f64)
     }
 
-    /// Mean SSIM; none if no image was large enough.
+    /// Mean SSIM; `None` if no image was large enough.
     pub fn mean_ssim(&self) -> Option<f64> {
         (self.ssim_images > 0).then(|| self.ssim as f64 / 1e9 / self.ssim_images as f64)
     }
 }
 
-/// Mean squared error below which images count as the same: 200 dB.
+/// Mean squared error below which images count as equal: 200 dB.
 const SAME: f64 = 1e-20;
 
 /// Peak signal-to-noise ratio, `10·log10(1 / mean((a - b)²))` in dB, of values clipped to 0..1.
@@ -79,7 +79,7 @@ pub fn ssim(a: &[f32], b: &[f32], [c, h, w]: [usize; 3]) -> Option<f64> {
     let mut window: [f64; TAPS] = std::array::from_fn(|i| (-(i as f64 - 5.0).powi(2) / (2.0 * 1.5 * 1.5)).exp());
     let total: f64 = window.iter().sum();
     window.iter_mut().for_each(|tap| *tap /= total);
-    // One row of five moments after another, filtered along columns; the last eleven make a row of windows.
+    // Row by row of five moments, filtered along columns; the last eleven rows give a row of windows.
     let (rows, columns) = (h - TAPS + 1, w - TAPS + 1);
     let mut sum = 0.0;
     for (a, b) in a.chunks(h * w).zip(b.chunks(h * w)) {
@@ -110,8 +110,8 @@ fn weighted<'a>(window: &[f64; TAPS], at: impl Fn(usize) -> &'a [f64; 5]) -> [f6
     sums
 }
 
-/// The middle of `image` `[C, H, W]`, of `h` x `w`: what a network without padding gives an answer for.
-pub fn middle(image: &[f32], [c, rows, columns]: [usize; 3], [h, w]: [usize; 2]) -> Vec<f32> {
+/// The centre of `image` `[C, H, W]`, of `h` x `w`: the part for which a network without padding has an output.
+pub fn centre(image: &[f32], [c, rows, columns]: [usize; 3], [h, w]: [usize; 2]) -> Vec<f32> {
     let (top, left) = ((rows - h) / 2, (columns - w) / 2);
     let row = |channel: usize, y: usize| &image[(channel * rows + top + y) * columns + left..][..w];
     (0..c).flat_map(|channel| (0..h).flat_map(move |y| row(channel, y))).copied().collect()
@@ -153,6 +153,6 @@ mod tests {
     #[test]
     fn the_middle_is_cut_out() {
         let image: Vec<f32> = (0..12).map(|v| v as f32).collect();
-        assert_eq!(middle(&image, [1, 3, 4], [1, 2]), [5.0, 6.0]);
+        assert_eq!(centre(&image, [1, 3, 4], [1, 2]), [5.0, 6.0]);
     }
 }

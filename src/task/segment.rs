@@ -1,4 +1,4 @@
-//! Segmentation: the class of each pixel, and how well the classes' areas meet the truth's.
+//! Segmentation: the class of each pixel, and intersection over union with the truth.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,35 +21,35 @@ pub fn object_map(values: &[f32], threshold: f32) -> Vec<u8> {
     values.iter().map(|&value| u8::from(value > threshold)).collect()
 }
 
-/// Pixels of one class.
+/// Pixel counts of one class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Area {
-    /// Where answer and truth agree.
+    /// Where output and truth agree.
     pub intersection: u64,
-    /// In the answer.
+    /// In the output.
     pub answer: u64,
     /// In the truth.
     pub truth: u64,
 }
 
 impl Area {
-    /// Pixels of the class in the answer or in the truth.
+    /// Pixels of the class in the output or in the truth.
     pub fn union(self) -> u64 {
         self.answer + self.truth - self.intersection
     }
 }
 
-/// Areas of all classes over some images.
+/// Pixel counts of all classes over some images.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Areas {
     /// Images with a truth.
     pub images: u64,
-    /// By class; as many as were met.
+    /// By class, up to the highest one that occurred.
     pub classes: Vec<Area>,
 }
 
 impl Areas {
-    /// Adds one answer; pixels whose truth is `ignore` count for nothing.
+    /// Adds one output; pixels whose truth is `ignore` are ignored.
     pub fn add(&mut self, answer: &[u8], truth: &[u8], ignore: u8) {
         self.images += 1;
         for (&answer, &truth) in answer.iter().zip(truth).filter(|(_, truth)| **truth != ignore) {
@@ -63,7 +63,7 @@ impl Areas {
         }
     }
 
-    /// Adds the answers of another part of the data.
+    /// Adds another part of the data.
     pub fn merge(&mut self, other: &Self) {
         self.images += other.images;
         if self.classes.len() < other.classes.len() {
@@ -76,12 +76,12 @@ impl Areas {
         }
     }
 
-    /// Pixels that agree, and all that have a truth.
+    /// Pixels that agree, and all pixels with a truth.
     pub fn pixels(&self) -> [u64; 2] {
         [self.classes.iter().map(|area| area.intersection).sum(), self.classes.iter().map(|area| area.truth).sum()]
     }
 
-    /// Mean over the classes that occur of intersection over union; none where no class occurs.
+    /// Mean over the classes that occur of intersection over union; `None` if none occurs.
     pub fn mean_iou(&self) -> Option<f64> {
         let of = |area: &Area| area.intersection as f64 / area.union() as f64;
         let ratios: Vec<f64> = self.classes.iter().filter(|area| area.union() > 0).map(of).collect();

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
-/// Names looked for, the best first.
+/// Names searched for, in order of preference.
 pub(super) const KNOWN: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 const EXTENSIONS: [&str; 8] = ["safetensors", "bin", "pt", "pth", "th", "tar", "ckpt", "pkl"];
-/// What training programs leave beside the weights.
+/// Words in the names of other files that training programs write.
 const OTHERS: [&str; 4] = ["optimizer", "scheduler", "training_args", "rng_state"];
 
-/// The weights file (or index of shards) among `names`; `place` is what a message calls them.
+/// The weights file (or index of shards) among `names`; `place` is their directory or repository in messages.
 pub(super) fn choose<'a>(place: &str, names: &'a [String]) -> Result<&'a str> {
     if let Some(known) = KNOWN.iter().find_map(|known| names.iter().find(|name| name == known)) {
         return Ok(known);
@@ -37,7 +37,7 @@ pub(super) fn choose<'a>(place: &str, names: &'a [String]) -> Result<&'a str> {
     }
 }
 
-/// The first names, and how many more there are.
+/// The first names, and the number of further ones.
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 12;
     match names.len() {
@@ -47,7 +47,7 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// The shards that an index names, each with the tensors it must hold.
+/// The shards in an index, each with the tensors it must hold.
 pub(super) fn shards(index: &str, json: &serde_json::Value) -> Result<BTreeMap<String, Vec<String>>> {
     let map = json.get("weight_map").and_then(|map| map.as_object());
     let map = map.ok_or_else(|| Error::malformed(index, "JSON without `weight_map`: no index of shards"))?;
@@ -61,7 +61,7 @@ pub(super) fn shards(index: &str, json: &serde_json::Value) -> Result<BTreeMap<S
     if shards.is_empty() { Err(Error::malformed(index, "an index of no shards")) } else { Ok(shards) }
 }
 
-/// A name that stays within its directory.
+/// Whether a name stays within its directory.
 pub(super) fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
 }

@@ -1,4 +1,4 @@
-//! Reading files whole, hashed on the way, and telling by content what they are.
+//! Reads whole files, hashed on the way, and recognises their kind by content.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 
 /// Largest JSON file that is read: parsed, it takes many times its size.
 const MAX_JSON: u64 = 4 << 20;
-/// Bytes from the start that tell what a file is.
+/// Number of leading bytes by which a file's kind is recognised.
 const HEAD: usize = 512;
 
 /// A file that weights were read from.
@@ -27,7 +27,7 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
-    /// Describes `bytes` held in memory.
+    /// The description of `bytes` in memory.
     pub(super) fn of_bytes(name: &str, bytes: &[u8]) -> Self {
         Self { name: name.to_owned(), bytes: bytes.len() as u64, sha256: hex(Sha256::digest(bytes)) }
     }
@@ -38,8 +38,8 @@ pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// Reads a regular file whole, if its start is that of a kind that is known. Its size is taken first: a file that grows
-/// meanwhile is read up to there.
+/// Reads a regular file whole, if its first bytes are of a known kind. Its size is taken first: a file that grows meanwhile
+/// is read up to that size.
 pub(super) fn read(path: &Path) -> Result<(Kind, Blob, SourceFile)> {
     let (mut file, length) = open(path)?;
     let shown = path.display().to_string();
@@ -48,7 +48,7 @@ pub(super) fn read(path: &Path) -> Result<(Kind, Blob, SourceFile)> {
     let mut bytes = Vec::with_capacity(head);
     (&mut file).take(head as u64).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
     let kind = kind(&shown, &bytes)?;
-    // A sparse file can claim any size; refusal is an error, not an abort.
+    // A sparse file can claim any size; failing to allocate it is an error, not an abort.
     bytes
         .try_reserve_exact(length.saturating_sub(bytes.len()))
         .map_err(|_| Error::malformed(&shown, format!("{length} bytes do not fit memory")))?;
@@ -66,7 +66,7 @@ pub(super) fn read(path: &Path) -> Result<(Kind, Blob, SourceFile)> {
     Ok((kind, Blob::new(bytes.into()), source))
 }
 
-/// Reads a JSON file of a bounded size, or `None` where there is no such file.
+/// Reads a JSON file of a bounded size; `None` if it does not exist.
 pub(super) fn read_json(path: &Path) -> Result<Option<serde_json::Value>> {
     let (file, length) = match open(path) {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -81,8 +81,8 @@ pub(super) fn read_json(path: &Path) -> Result<Option<serde_json::Value>> {
     serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::malformed(shown, format!("no valid JSON: {e}")))
 }
 
-/// Whether a file starts as those do that carry a network, or at least is called so; false if it cannot be read.
-pub(super) fn carries_network(path: &Path) -> bool {
+/// Whether a file holds a network, by its first bytes or else its name; false if it cannot be read.
+pub(super) fn holds_network(path: &Path) -> bool {
     let mut head = Vec::new();
     let read = open(path).is_ok_and(|(file, _)| file.take(HEAD as u64).read_to_end(&mut head).is_ok());
     let called = ["tflite", "onnx"].iter().any(|ending| path.extension().is_some_and(|e| e == *ending));
@@ -109,21 +109,21 @@ fn hex(digest: impl AsRef<[u8]>) -> String {
     })
 }
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     Safetensors,
-    /// JSON that may name the shards of a checkpoint.
+    /// JSON that may be the index of a checkpoint's shards.
     Index,
     ZipPickle,
     Pickle,
     /// A network with its weights.
     Tflite,
-    /// Another.
+    /// Another kind of file.
     Onnx,
 }
 
-/// Tells by its first bytes what a file is.
+/// Recognises the kind of a file by its first bytes.
 pub(super) fn kind(name: &str, bytes: &[u8]) -> Result<Kind> {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
     let wanted = "weights come as safetensors or PyTorch checkpoints (.safetensors, .bin, .pt, .pth)";
@@ -143,7 +143,7 @@ pub(super) fn kind(name: &str, bytes: &[u8]) -> Result<Kind> {
     if starts(b"version https://git-lfs") {
         return Err(Error::malformed(name, "a Git LFS pointer, not the weights themselves: run `git lfs pull`"));
     }
-    // A protocol buffer has no mark; ONNX's start with a version in practice.
+    // A protocol buffer has no magic number; in practice ONNX files start with a version.
     let versioned = bytes.len() > 2 && bytes[0] == 8 && (1..32).contains(&bytes[1]) && bytes.get(8) != Some(&b'{');
     if versioned || name.ends_with(".onnx") {
         return Ok(Kind::Onnx);
@@ -166,7 +166,7 @@ pub(super) fn kind(name: &str, bytes: &[u8]) -> Result<Kind> {
     if starts(b"\x1f\x8b") {
         return refuse("a gzip archive", "unpack it first");
     }
-    // Protocol 2 and later say so; older ones start with a text opcode.
+    // Protocol 2 and later is declared; older pickles start with a text opcode.
     if starts(b"\x80") || starts(b"(") || starts(b"c") || starts(b"L") || starts(b"}") || starts(b"]") {
         return Ok(Kind::Pickle);
     }

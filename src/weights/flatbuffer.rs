@@ -1,11 +1,11 @@
-//! FlatBuffers, read with every offset checked: the few shapes that TFLite's schema is made of.
+//! FlatBuffers with every offset checked: the subset that TFLite's schema uses.
 
 use crate::{Error, Result};
 
 /// A whole buffer.
 #[derive(Clone, Copy)]
 pub(super) struct Bytes<'a> {
-    /// How messages name it.
+    /// Its name in messages.
     file: &'a str,
     bytes: &'a [u8],
 }
@@ -41,12 +41,12 @@ impl<'a> Bytes<'a> {
         self.array(at).map(|bytes| u32::from_le_bytes(bytes) as usize)
     }
 
-    /// Where the offset at `at` points to.
+    /// The target of the offset at `at`.
     fn follow(&self, at: usize) -> Result<usize> {
         at.checked_add(self.u32(at)?).ok_or_else(|| self.broken())
     }
 
-    /// The table that the offset at `at` points to; 0 is where the root's is.
+    /// The table that the offset at `at` points to; 0 for the root.
     pub(super) fn table(self, at: usize) -> Result<Table<'a>> {
         let at = self.follow(at)?;
         let back = i64::from(i32::from_le_bytes(self.array(at)?));
@@ -56,7 +56,7 @@ impl<'a> Bytes<'a> {
         Ok(Table { of: self, at, fields })
     }
 
-    /// Elements of `size` bytes that the offset at `at` points to: their place and how many.
+    /// The vector of elements of `size` bytes that the offset at `at` points to.
     fn vector(self, at: usize, size: usize) -> Result<&'a [u8]> {
         let at = self.follow(at)?;
         let len = self.u32(at)?.checked_mul(size).ok_or_else(|| self.broken())?;
@@ -65,14 +65,14 @@ impl<'a> Bytes<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Where field `number` is; `None` if it is left at its default.
+    /// Position of field `number`; `None` if it has its default.
     fn field(&self, number: usize) -> Option<usize> {
         let offset = self.fields.get(2 * number..2 * number + 2)?;
         let offset = usize::from(u16::from_le_bytes([offset[0], offset[1]]));
         (offset != 0).then_some(self.at + offset)
     }
 
-    /// Numbers of the fields that are stated, rather than left at their defaults.
+    /// Numbers of the fields that are stored rather than left at their defaults.
     pub(super) fn stated(&self) -> impl Iterator<Item = usize> {
         (0..self.fields.len() / 2).filter(|&number| self.field(number).is_some())
     }
@@ -101,7 +101,7 @@ impl<'a> Table<'a> {
         self.field(number).map(|at| self.of.table(at)).transpose()
     }
 
-    /// All tables of a vector; none if it is not there.
+    /// All tables of a vector; empty if it is missing.
     pub(super) fn tables(&self, number: usize) -> Result<Vec<Table<'a>>> {
         let Some(at) = self.field(number) else { return Ok(Vec::new()) };
         let count = self.of.vector(at, 4)?.len() / 4;
@@ -118,7 +118,7 @@ impl<'a> Table<'a> {
         self.bytes(number).and_then(|bytes| std::str::from_utf8(bytes).map_err(wrong))
     }
 
-    /// All numbers of a vector, made of `N` bytes each.
+    /// All numbers of a vector, of `N` bytes each.
     pub(super) fn numbers<T, const N: usize>(&self, number: usize, make: fn([u8; N]) -> T) -> Result<Vec<T>> {
         let Some(at) = self.field(number) else { return Ok(Vec::new()) };
         Ok(self.of.vector(at, N)?.as_chunks().0.iter().map(|&bytes| make(bytes)).collect())

@@ -1,4 +1,4 @@
-//! Snapshots of repositories on the Hugging Face hub, in the cache that its other programs share.
+//! Snapshots of repositories on the Hugging Face hub, in the cache that its other clients share.
 
 use std::path::{Path, PathBuf};
 
@@ -12,14 +12,15 @@ use crate::{Error, Result};
 const ENDPOINT: &str = "https://huggingface.co";
 const CONFIGS: [&str; 3] = ["config.json", "preprocessor_config.json", "tokenizer.json"];
 
-/// The snapshot of `id`, `org/name[@revision]`: a directory with the weights and, where the repository has them, `config.json`,
+/// The snapshot of `id`, `org/name[@revision]`: a directory with the weights and, if the repository has them, `config.json`,
 /// `preprocessor_config.json` and `tokenizer.json`.
 ///
-/// Files in the cache are not downloaded again. With `offline`, or `HF_HUB_OFFLINE` set to 1, true, yes or on, only the cache is looked at.
+/// Cached files are not downloaded again. With `offline`, or `HF_HUB_OFFLINE` set to 1, true, yes or on, only the cache is
+/// used.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an id that is none, [`Error::NotFound`] for what the cache (offline) or the hub does not have,
-/// [`Error::Unavailable`] where the hub cannot be reached or refuses.
+/// [`Error::Invalid`] for an invalid id, [`Error::NotFound`] for what the cache (offline) or the hub does not have,
+/// [`Error::Unavailable`] if the hub cannot be reached or refuses.
 pub fn fetch(id: &str, offline: bool) -> Result<PathBuf> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let mut hub = Hub::new(variable)?;
@@ -71,7 +72,7 @@ impl std::fmt::Display for Id<'_> {
 }
 
 impl Hub {
-    /// Settings from environment variables, which `variable` looks up.
+    /// Settings from environment variables; `variable` looks one up.
     fn new(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let path = |name: &str| variable(name).map(PathBuf::from);
         let home = path("HF_HOME")
@@ -105,7 +106,7 @@ impl Hub {
         }
     }
 
-    /// The snapshot in the cache, if its weights are complete.
+    /// The cached snapshot, if its weights are complete.
     fn cached(&self, id: &Id<'_>) -> Result<PathBuf> {
         let missing = |what: &str| Error::NotFound {
             what: format!("{id}: {what} in the cache {}", self.cache.display()),
@@ -154,7 +155,7 @@ impl Hub {
         if !is_plain(chosen) {
             return Err(self.refused(id, chosen, "no plain file name"));
         }
-        // Every file comes from the commit that was listed, also if the branch moves meanwhile.
+        // Every file comes from the commit that was listed, even if the branch moves meanwhile.
         let repo = api.repo(id.at(&info.sha));
         let snapshot = cache.repo(id.at(&info.sha)).pointer_path(&info.sha);
         let get = |file: &str| self.download_file(id, &api, &repo, &snapshot, file);
@@ -167,7 +168,7 @@ impl Hub {
                 get(&shard)?;
             }
         }
-        // Last, so that the branch never points to a snapshot without its files.
+        // Last, so that the branch never points to an incomplete snapshot.
         let reference = cache.repo(id.at(id.revision)).create_ref(&info.sha);
         reference.map_err(|e| Error::io(&snapshot, e))?;
         Ok(snapshot)
@@ -187,7 +188,7 @@ impl Hub {
         tracing::info!("downloading {id}: {file}");
         let failed = |e: ApiError| self.explain(id, file, &e);
         let metadata = api.metadata(&repo.url(file)).map_err(failed)?;
-        // The crate makes paths of both without looking at them.
+        // The crate builds paths of both without checking them.
         let is_name =
             |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
         if !is_name(metadata.etag()) || !snapshot.ends_with(metadata.commit_hash()) {
@@ -196,7 +197,7 @@ impl Hub {
         let path = repo.download(file).map_err(failed)?;
         let length = std::fs::metadata(&path).map_err(|e| Error::io(&path, e))?.len();
         if length != metadata.size() as u64 {
-            // What is left in the cache would be taken for the file next time.
+            // A partial file in the cache would be taken for the whole one next time.
             for part in [std::fs::canonicalize(&path).unwrap_or_default(), path] {
                 drop(std::fs::remove_file(part));
             }
@@ -210,7 +211,7 @@ impl Hub {
         Error::Unavailable { what: format!("{id}: {what}"), detail: detail.to_owned(), hint: hint.into() }
     }
 
-    /// What a failed request means to the user. The token never shows.
+    /// Error message for a failed request. The token is never shown.
     fn explain(&self, id: &Id<'_>, what: &str, error: &ApiError) -> Error {
         let mut detail = error.to_string();
         if let Some(token) = &self.token {
@@ -244,7 +245,7 @@ fn shards_of(index: &Path) -> Result<Vec<String>> {
     Ok(shards(&shown, &json)?.into_keys().collect())
 }
 
-/// Names of the files in a snapshot whose content is there too.
+/// Names of the files in a snapshot whose content exists.
 fn listed(snapshot: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(snapshot).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries

@@ -1,4 +1,4 @@
-//! The hub's client against a server on the loopback interface, and against caches made by hand.
+//! The hub client against a server on the loopback interface, and against caches made by hand.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -13,14 +13,14 @@ use crate::weights::Weights;
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const TOKEN: &str = "hf_secretsecret";
 
-/// What the server answers to every request for a file.
+/// How the server answers every request for a file.
 #[derive(Clone, Copy, PartialEq)]
-enum Mood {
+enum Behaviour {
     Well,
     Status(u16),
     /// Closes the connection in the middle of a file.
     Cut,
-    /// Names a path outside the cache as etag.
+    /// Sends a path outside the cache as etag.
     Escape,
 }
 
@@ -30,7 +30,7 @@ struct Server {
 }
 
 /// Serves `files` of `org/net` as the hub does, each connection once.
-fn serve(files: &[(&str, Vec<u8>)], mood: Mood) -> Server {
+fn serve(files: &[(&str, Vec<u8>)], behaviour: Behaviour) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let files: HashMap<String, Vec<u8>> =
@@ -39,13 +39,13 @@ fn serve(files: &[(&str, Vec<u8>)], mood: Mood) -> Server {
     let log = Arc::clone(&requests);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            answer(stream.unwrap(), &files, mood, &log);
+            answer(stream.unwrap(), &files, behaviour, &log);
         }
     });
     Server { endpoint, requests }
 }
 
-fn answer(mut stream: TcpStream, files: &HashMap<String, Vec<u8>>, mood: Mood, log: &Mutex<Vec<String>>) {
+fn answer(mut stream: TcpStream, files: &HashMap<String, Vec<u8>>, behaviour: Behaviour, log: &Mutex<Vec<String>>) {
     let mut head = Vec::new();
     for line in BufReader::new(&stream).lines() {
         match line {
@@ -63,7 +63,7 @@ fn answer(mut stream: TcpStream, files: &HashMap<String, Vec<u8>>, mood: Mood, l
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{more}\r\n");
         drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)));
     };
-    if let Mood::Status(status) = mood {
+    if let Behaviour::Status(status) = behaviour {
         return reply(&format!("{status} No"), "", 0, b"");
     }
     if path.starts_with("/api/models/org/net/revision/") {
@@ -77,13 +77,17 @@ fn answer(mut stream: TcpStream, files: &HashMap<String, Vec<u8>>, mood: Mood, l
     let (start, end) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
     let start: usize = start.parse().unwrap();
     let end = end.parse().map_or(bytes.len(), |end: usize| (end + 1).min(bytes.len()));
-    let etag = if mood == Mood::Escape { "../../escaped".into() } else { format!("etag-{}", name.replace('.', "-")) };
+    let etag = if behaviour == Behaviour::Escape {
+        "../../escaped".into()
+    } else {
+        format!("etag-{}", name.replace('.', "-"))
+    };
     let more = format!(
         "ETag: \"{etag}\"\r\nx-repo-commit: {COMMIT}\r\nContent-Range: bytes {start}-{}/{}\r\n",
         end - 1,
         bytes.len()
     );
-    let sent = if mood == Mood::Cut && end - start > 1 { start + 1 } else { end };
+    let sent = if behaviour == Behaviour::Cut && end - start > 1 { start + 1 } else { end };
     reply("206 Partial Content", &more, end - start, &bytes[start..sent]);
 }
 
@@ -110,7 +114,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn downloads_once_and_reads_offline() {
     let cache = tempfile::tempdir().unwrap();
-    let server = serve(&files(), Mood::Well);
+    let server = serve(&files(), Behaviour::Well);
     let snapshot = hub(cache.path(), &server.endpoint, false).fetch("org/net").unwrap();
     let weights = Weights::open(&snapshot).unwrap();
     assert_eq!(&*weights.read_f32("w").unwrap(), [1.5]);
@@ -120,15 +124,15 @@ fn downloads_once_and_reads_offline() {
     assert!(requests.iter().all(|request| request.ends_with(&format!("Bearer {TOKEN}"))), "{requests:?}");
     assert!(!requests.iter().any(|request| request.contains("README") || request.contains("pytorch")), "{requests:?}");
 
-    // A branch is listed again, its files are not fetched again.
+    // A branch is listed again, but its files are not downloaded again.
     assert_eq!(hub(cache.path(), &server.endpoint, false).fetch("org/net@main").unwrap(), snapshot);
     assert_eq!(server.requests.lock().unwrap().len(), requests.len() + 1);
-    // A commit is not even asked for; offline nothing is.
+    // A commit is not even listed; offline nothing is requested.
     for (id, offline) in [(format!("org/net@{COMMIT}"), false), ("org/net".into(), true)] {
         assert_eq!(hub(cache.path(), &server.endpoint, offline).fetch(&id).unwrap(), snapshot);
     }
     assert_eq!(server.requests.lock().unwrap().len(), requests.len() + 1);
-    // Nobody listens: the cache will do.
+    // No server is listening: the cache is used.
     assert_eq!(hub(cache.path(), "http://127.0.0.1:1", false).fetch("org/net").unwrap(), snapshot);
 }
 
@@ -141,7 +145,7 @@ fn downloads_shards() {
         ("model-1.safetensors", safetensors("a", 1.0)),
         ("model-2.safetensors", safetensors("b", 2.0)),
     ];
-    let server = serve(&shards, Mood::Well);
+    let server = serve(&shards, Behaviour::Well);
     let snapshot = hub(cache.path(), &server.endpoint, false).fetch("org/net@refs/pr/5").unwrap();
     let weights = Weights::open(&snapshot).unwrap();
     assert_eq!(weights.names().collect::<Vec<_>>(), ["a", "b"]);
@@ -154,23 +158,23 @@ fn downloads_shards() {
 #[test]
 fn failures_say_what_to_do() {
     let cases = [
-        (Mood::Status(404), "not found", "check the id"),
-        (Mood::Status(401), "401", "HF_TOKEN"),
-        (Mood::Status(403), "403", "HF_TOKEN"),
-        (Mood::Status(429), "429", "wait"),
-        (Mood::Status(503), "503", "later"),
-        (Mood::Cut, "model.safetensors", "network"),
-        (Mood::Escape, "unusable etag", "later"),
+        (Behaviour::Status(404), "not found", "check the id"),
+        (Behaviour::Status(401), "401", "HF_TOKEN"),
+        (Behaviour::Status(403), "403", "HF_TOKEN"),
+        (Behaviour::Status(429), "429", "wait"),
+        (Behaviour::Status(503), "503", "later"),
+        (Behaviour::Cut, "model.safetensors", "network"),
+        (Behaviour::Escape, "unusable etag", "later"),
     ];
     let mut failures = Vec::new();
-    for (mood, message, hint) in cases {
+    for (behaviour, message, hint) in cases {
         let cache = tempfile::tempdir().unwrap();
         let files = [("model.safetensors", safetensors("w", 1.0))];
-        let server = serve(&files, mood);
+        let server = serve(&files, behaviour);
         let error = hub(cache.path(), &server.endpoint, false).fetch("org/net").unwrap_err();
-        let told = error.hint().unwrap_or_default();
-        let text = format!("{error}; {told}; {error:?}");
-        if error.exit_code() != exit::UNAVAILABLE || !text.contains(message) || !told.contains(hint) {
+        let given_hint = error.hint().unwrap_or_default();
+        let text = format!("{error}; {given_hint}; {error:?}");
+        if error.exit_code() != exit::UNAVAILABLE || !text.contains(message) || !given_hint.contains(hint) {
             failures.push(text.clone());
         }
         assert!(!text.contains(TOKEN), "{text}");
@@ -223,7 +227,7 @@ fn settings_come_from_the_environment_in_order() {
 }
 
 #[test]
-fn ids_that_are_none_are_refused() {
+fn invalid_ids_are_refused() {
     for id in [
         "net",
         "a/b/c",

@@ -1,15 +1,15 @@
-//! Tensors of integers that stand for reals, as integers.
+//! Quantised integer tensors, as integers.
 
 use std::sync::Arc;
 
 use super::tensor::{Content, Dtype, Quantisation, Stored, Tensor, elements, integers};
 
-/// Integers that stand for reals, of which the outermost extent are filters.
+/// Quantised weights whose first dimension is the filters.
 #[derive(Clone, Debug)]
 pub struct IntegerTensor {
-    /// Codes less their zero point.
+    /// Codes minus their zero point.
     pub codes: Arc<[f32]>,
-    /// Reals a code: one, one a filter, or one for each of equal parts of filters.
+    /// Scales: one, one per filter, or one for each of equal parts of filters.
     pub scales: Vec<f32>,
     /// Code of zero.
     pub zero_point: i32,
@@ -25,7 +25,7 @@ impl Tensor {
         Some(bytes.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect())
     }
 
-    /// The same 8-bit integers, standing for reals by `scales`: one, or one for each of equal parts of filters.
+    /// The same 8-bit integers with `scales`: one, or one for each of equal parts of filters.
     pub(super) fn scaled(mut self, scales: &[f32], zero_point: i32) -> Result<Self, String> {
         let filters = self.shape.first().copied().unwrap_or(0);
         let count = elements(&self.shape).unwrap_or(0);
@@ -42,12 +42,12 @@ impl Tensor {
         }
     }
 
-    /// Whether it is integers that stand for reals.
+    /// Whether it consists of quantised integers.
     pub(super) fn is_quantised(&self) -> bool {
         matches!(&self.content, Content::Stored(Stored { quantisation: Some(_), .. }))
     }
 
-    /// The integers, if they are of 8 bits, their zero points all one and their scales those of filters.
+    /// The integers, if they have 8 bits, a common zero point, and scales per filter.
     pub(super) fn integers(&self) -> Option<IntegerTensor> {
         let Content::Stored(stored) = &self.content else { return None };
         let signed = match stored.dtype {

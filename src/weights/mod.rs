@@ -1,12 +1,12 @@
-//! Named tensors of one checkpoint, whatever file they come in.
+//! Named tensors of one checkpoint, in any supported file format.
 //!
-//! A file is read whole and hashed; tensors are views into its bytes and become `f32` when they are asked for.
-//! Nothing in a file is executed, and what a file claims is checked against its size before memory is taken for it.
+//! A file is read whole and hashed; tensors are views into its bytes and are converted to `f32` on demand. Nothing in a file
+//! is executed, and every size in it is checked against the file's own size before memory is allocated.
 
+mod contents;
 mod directory;
 mod file;
 mod flatbuffer;
-mod found;
 #[cfg(feature = "hub")]
 mod hub;
 mod integers;
@@ -25,10 +25,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use self::contents::FileContents;
+pub use self::contents::{Module, Setting};
 use self::file::Kind;
 pub use self::file::SourceFile;
-use self::found::Found;
-pub use self::found::{Module, Setting};
 #[cfg(feature = "hub")]
 pub use self::hub::fetch;
 pub use self::integers::IntegerTensor;
@@ -40,23 +40,24 @@ use crate::{Error, Result};
 /// The tensors of one checkpoint.
 pub struct Weights {
     source: String,
-    /// What was stripped from every name.
+    /// The prefix stripped from every name.
     prefix: String,
     tensors: BTreeMap<String, Tensor>,
     files: Vec<SourceFile>,
     config: Option<serde_json::Value>,
     preprocessor: Option<serde_json::Value>,
     quantised: Option<Box<Quantised>>,
-    /// Its modules and notes; the tensors are elsewhere.
-    beside: Box<Found>,
+    /// Modules and notes of the file; its tensors are in `tensors`.
+    beside: Box<FileContents>,
     failed: Mutex<Option<Box<Error>>>,
 }
 
 impl Weights {
-    /// Opens a weights file, an index of shards, or a directory that has one of them.
+    /// Opens a weights file, an index of shards, or a directory with one of them.
     ///
-    /// A file is recognised by its content: safetensors, or a PyTorch checkpoint (zip or legacy). In a directory it is `model.safetensors`, else
-    /// `model.safetensors.index.json`, `pytorch_model.bin`, `pytorch_model.bin.index.json`, else the only weights file.
+    /// The kind of a file is recognised by its content: safetensors, or a PyTorch checkpoint (zip or legacy). In a directory
+    /// it is `model.safetensors`, else `model.safetensors.index.json`, `pytorch_model.bin`, `pytorch_model.bin.index.json`,
+    /// else the only weights file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
@@ -76,15 +77,15 @@ impl Weights {
         Ok(weights)
     }
 
-    /// A file held in memory, embedded in the program for one; `name` is what messages call it.
+    /// A file in memory, for example embedded in the program; `name` is its name in messages.
     pub fn from_bytes(name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
         let blob = Blob::new(bytes.into());
-        let found = parse(file::kind(name, &blob)?, name, &blob)?;
-        let signed = safetensors::values_are_signed(&found.tensors, &blob);
-        Self::new(name.to_owned(), found, vec![SourceFile::of_bytes(name, &blob)], signed)
+        let contents = parse(file::kind(name, &blob)?, name, &blob)?;
+        let signed = safetensors::values_are_signed(&contents.tensors, &blob);
+        Self::new(name.to_owned(), contents, vec![SourceFile::of_bytes(name, &blob)], signed)
     }
 
-    /// Tensors made in memory: name, extents, values.
+    /// Tensors from memory: name, extents, values.
     pub fn from_tensors(
         source: &str,
         tensors: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>,
@@ -108,9 +109,9 @@ impl Weights {
                 Self::open_shards(path, source, file)
             }
             kind => {
-                let found = parse(kind, &path.display().to_string(), &blob)?;
-                let signed = safetensors::values_are_signed(&found.tensors, &blob);
-                Self::new(source, found, vec![file], signed)
+                let contents = parse(kind, &path.display().to_string(), &blob)?;
+                let signed = safetensors::values_are_signed(&contents.tensors, &blob);
+                Self::new(source, contents, vec![file], signed)
             }
         }
     }
@@ -118,27 +119,27 @@ impl Weights {
     fn open_shards(index: &Path, source: String, file: SourceFile) -> Result<Self> {
         let shown = index.display().to_string();
         let json = file::read_json(index)?.ok_or_else(|| Error::malformed(&shown, "vanished while it was read"))?;
-        let (mut all, mut files) = (Found::default(), vec![file]);
+        let (mut all, mut files) = (FileContents::default(), vec![file]);
         for (shard, wanted) in directory::shards(&shown, &json)? {
             let path = index.with_file_name(&shard);
             let (kind, blob, file) = file::read(&path)?;
             let shown = path.display().to_string();
-            let found = parse(kind, &shown, &blob)?;
-            let held: HashSet<&str> = found.tensors.iter().map(|(name, _)| name.as_str()).collect();
+            let contents = parse(kind, &shown, &blob)?;
+            let held: HashSet<&str> = contents.tensors.iter().map(|(name, _)| name.as_str()).collect();
             if let Some(missing) = wanted.iter().find(|name| !held.contains(name.as_str())) {
                 return Err(Error::malformed(shown, format!("{missing}: the index says it is here, it is not")));
             }
-            all.tensors.extend(found.tensors);
-            all.modules.extend(found.modules);
-            all.notes.extend(found.notes);
+            all.tensors.extend(contents.tensors);
+            all.modules.extend(contents.modules);
+            all.notes.extend(contents.notes);
             files.push(file);
         }
         Self::new(source, all, files, false)
     }
 
-    /// `signed` tells whether values of a network of integers are.
-    fn new(source: String, found: Found, files: Vec<SourceFile>, signed: bool) -> Result<Self> {
-        let Found { tensors, modules, mut notes } = found;
+    /// `signed` says whether the activations of an integer network are signed.
+    fn new(source: String, contents: FileContents, files: Vec<SourceFile>, signed: bool) -> Result<Self> {
+        let FileContents { tensors, modules, mut notes } = contents;
         if tensors.is_empty() {
             return Err(Error::malformed(source, "holds no tensors"));
         }
@@ -153,7 +154,7 @@ impl Weights {
             named.insert(name, tensor);
         }
         let below = |(path, module): (String, Module)| Some((path.strip_prefix(&prefix)?.to_owned(), module));
-        let beside = Box::new(Found {
+        let beside = Box::new(FileContents {
             modules: modules.into_iter().filter_map(below).collect(),
             notes: notes.into_iter().map(|note| format!("{source}: {note}")).collect(),
             tensors: vec![],
@@ -165,23 +166,23 @@ impl Weights {
         Ok(Self { source, prefix, tensors: named, files, config, preprocessor, quantised, beside, failed })
     }
 
-    /// Names of all tensors, sorted; the prefixes `module.`, `model.` and `_orig_mod.` are stripped where every name has them,
-    /// and what training programs add to a network's tensors is left out.
+    /// Names of all tensors, sorted. The prefixes `module.`, `model.` and `_orig_mod.` are stripped if every name has them,
+    /// and tensors that training programs add are left out.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Extents of the tensor of that name.
+    /// Extents of the tensor with that name.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.tensors.get(name).map(|tensor| tensor.shape.as_slice())
     }
 
-    /// How the tensor of that name is stored, as safetensors calls it: `F32`, `BF16`, `I8`.
+    /// The stored type of the tensor with that name, in safetensors' notation: `F32`, `BF16`, `I8`.
     pub fn dtype(&self, name: &str) -> Option<&str> {
         self.tensors.get(name).map(Tensor::dtype)
     }
 
-    /// The file or directory, as messages name it.
+    /// The file or directory, as in messages.
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -191,30 +192,30 @@ impl Weights {
         &self.files
     }
 
-    /// The modules of a network that was pickled whole, by the names of their places.
+    /// The modules of a fully pickled network, by their path in it.
     pub fn modules(&self) -> &[(String, Module)] {
         &self.beside.modules
     }
 
-    /// What was chosen or left out while the file was read, a sentence each.
+    /// Choices made while the file was read, and what was left out, a sentence each.
     pub fn notes(&self) -> &[String] {
         &self.beside.notes
     }
 
-    /// `config.json` beside the weights, if a directory was opened and has one.
+    /// `config.json` next to the weights, if a directory was opened and has one.
     pub fn config(&self) -> Option<&serde_json::Value> {
         self.config.as_ref()
     }
 
-    /// `preprocessor_config.json` beside the weights, if a directory was opened and has one.
+    /// `preprocessor_config.json` next to the weights, if a directory was opened and has one.
     pub fn preprocessor(&self) -> Option<&serde_json::Value> {
         self.preprocessor.as_ref()
     }
 
-    /// The values of a tensor, innermost extent contiguous; integers and halves converted, quantised ones multiplied out.
+    /// The values of a tensor, row-major; integers and half floats converted, quantised tensors dequantised.
     ///
     /// # Errors
-    /// No tensor of that name, a dtype that is not read, NaN or infinity among the values.
+    /// No tensor with that name, an unsupported dtype, NaN or infinity among the values.
     pub fn read_f32(&self, name: &str) -> Result<Arc<[f32]>> {
         let place = || format!("{}: {}{name}", self.source, self.prefix);
         let tensor =
@@ -225,7 +226,7 @@ impl Weights {
         })
     }
 
-    /// The values of a tensor as `f32`; on an error an empty slice, and the error is kept for [`Weights::check_read`].
+    /// The values of a tensor as `f32`; on an error an empty slice, with the error kept for [`Weights::check_read`].
     pub fn read_or_note(&self, name: &str) -> Arc<[f32]> {
         self.read_f32(name).unwrap_or_else(|error| {
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Box::new(error));
@@ -233,7 +234,7 @@ impl Weights {
         })
     }
 
-    /// The first error that [`Weights::read_or_note`] met since the last check.
+    /// The first error of [`Weights::read_or_note`] since the last check.
     pub fn check_read(&self) -> Result<()> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), |error| Err(*error))
     }
@@ -245,7 +246,7 @@ impl std::fmt::Debug for Weights {
     }
 }
 
-/// A file that carries its network.
+/// A file that holds a network.
 pub enum NetworkFile {
     /// A flatbuffer of TFLite.
     Tflite(tflite::Tflite),
@@ -253,12 +254,12 @@ pub enum NetworkFile {
     Onnx(onnx::Onnx),
 }
 
-/// The network in the file at `path`, if it is of a kind that carries one.
+/// The network in the file at `path`, if it is of a kind that holds one.
 ///
 /// # Errors
 /// Those of reading it; none for files of another kind.
 pub fn open_network(path: &Path) -> Result<Option<NetworkFile>> {
-    if !file::carries_network(path) {
+    if !file::holds_network(path) {
         return Ok(None);
     }
     let (kind, blob, file) = file::read(path)?;
@@ -270,14 +271,14 @@ pub fn open_network(path: &Path) -> Result<Option<NetworkFile>> {
     })
 }
 
-fn parse(kind: Kind, name: &str, blob: &Blob) -> Result<Found> {
+fn parse(kind: Kind, name: &str, blob: &Blob) -> Result<FileContents> {
     match kind {
-        Kind::Safetensors => safetensors::read(name, blob).map(Found::from),
+        Kind::Safetensors => safetensors::read(name, blob).map(FileContents::from),
         Kind::ZipPickle => pickle::read_zip(name, blob),
         Kind::Pickle => pickle::read_legacy(name, blob),
         Kind::Index => Err(Error::malformed(name, "an index of shards where weights should be")),
         Kind::Tflite | Kind::Onnx => {
-            let hint = "give the file itself as the model: it carries its network";
+            let hint = "give the file itself as the model: it holds its network";
             let format = if matches!(kind, Kind::Tflite) { "a TFLite" } else { "an ONNX" };
             Err(Error::unsupported(format!("{name}: {format} network as weights of another"), hint))
         }

@@ -1,30 +1,30 @@
-//! What training programs and wrappers add to a network's names: prefixes, counters, losses, a second copy.
+//! What training programs and wrappers add to a network's parameter names: prefixes, counters, losses, a second copy.
 
-/// `DataParallel`, a wrapper's attribute, and `torch.compile`.
+/// Added by `DataParallel`, by a wrapper's attribute, and by `torch.compile`.
 const PREFIXES: [&str; 3] = ["module.", "model.", "_orig_mod."];
-/// What `torch.optim.swa_utils.AveragedModel` counts its updates in, beside the network under `module.`.
+/// The update counter of `torch.optim.swa_utils.AveragedModel`, next to the network under `module.`.
 const AVERAGED: &str = "n_averaged";
-/// Words of the names of averaged copies.
+/// Words in the names of averaged copies.
 const AVERAGED_WORDS: [&str; 5] = ["ema", "swa", "averaged", "average", "avg"];
-/// Words of the names of losses and of metrics that have parameters or buffers.
+/// Words in the names of losses and metrics that have parameters or buffers.
 const LOSS_WORDS: [&str; 6] = ["loss", "losses", "criterion", "criterions", "criteria", "metrics"];
 
-/// Wrappers do not nest deeper in practice, and each costs a pass over all names.
+/// Wrappers do not nest deeper in practice, and each takes a pass over all names.
 const MAX_WRAPPERS: usize = 16;
 
 /// The network's names among those of a file.
 #[derive(Default)]
 pub(super) struct Cleaned {
-    /// For each name of the file what is left of it; nothing where it does not belong to the network.
+    /// For each name in the file its cleaned name; `None` if it does not belong to the network.
     pub names: Vec<Option<String>>,
-    /// What was stripped from every name that is left.
+    /// The prefix stripped from every remaining name.
     pub prefix: String,
-    /// What was left out, in words.
+    /// What was left out, a sentence each.
     pub notes: Vec<String>,
 }
 
 impl Cleaned {
-    /// Strips what wrappers put before every name, and leaves out what is not of the network.
+    /// Strips the prefixes of wrappers, and leaves out what is not part of the network.
     pub fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let mut cleaned = Self { names: names.map(|name| Some(name.to_owned())).collect(), ..Self::default() };
         for _ in 0..MAX_WRAPPERS {
@@ -50,7 +50,7 @@ impl Cleaned {
         !prefix.is_empty()
     }
 
-    /// Leaves out the names for which `unwanted` holds, unless it holds for all; tells which those were.
+    /// Leaves out the names for which `unwanted` holds, unless it holds for all; returns them.
     fn drop_names(&mut self, unwanted: impl Fn(&str) -> bool) -> Vec<String> {
         let (out, kept): (Vec<&str>, Vec<&str>) = self.left().partition(|name| unwanted(name));
         if kept.is_empty() {
@@ -72,7 +72,7 @@ impl Cleaned {
         }
         let dropped = !self.drop_names(|name| name == AVERAGED).is_empty();
         if dropped {
-            self.notes.push(format!("an averaged model ({AVERAGED} is beside it): its averaged weights are read"));
+            self.notes.push(format!("an averaged model (next to {AVERAGED}): its averaged weights are read"));
         }
         dropped
     }
@@ -106,7 +106,7 @@ impl Cleaned {
             Some((format!("{averaged}."), format!("{plain}.")))
         });
         let Some((averaged, plain)) = pair else { return false };
-        // Counters and switches of the averaging stand beside the two.
+        // Counters and switches of the averaging are next to the two.
         self.drop_names(|name| name.starts_with(&plain) || !name.contains('.'));
         self.notes.push(format!("the averaged weights {}{averaged}* are read, not {plain}*", self.prefix));
         if self.left().all(|name| name.starts_with(&averaged)) {
@@ -116,7 +116,7 @@ impl Cleaned {
     }
 }
 
-/// Whether a key is of averaged weights.
+/// Whether a key belongs to averaged weights.
 pub(super) fn is_averaged(key: &str) -> bool {
     has_word(key, &AVERAGED_WORDS)
 }
@@ -130,7 +130,7 @@ fn has_word(text: &str, words: &[&str]) -> bool {
     parts.any(|part| words.iter().any(|word| part.eq_ignore_ascii_case(word)))
 }
 
-/// The first names, and how many more there are.
+/// The first names, and the number of further ones.
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 3;
     match names.len() {
@@ -139,8 +139,8 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// The longest sequence of [`PREFIXES`] that every name starts with, something being left of each name. A `model` whose
-/// children are numbered is a sequence of layers and no wrapper.
+/// The longest sequence of [`PREFIXES`] that every name starts with, leaving something of each name. A `model` with numbered
+/// children is a sequence of layers and no wrapper.
 fn common_prefix<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String {
     let mut common = String::new();
     let Some(first) = names.clone().next() else { return common };
@@ -183,12 +183,12 @@ mod tests {
         let cases: [(&[&str], &[&str], &str); 9] = [
             (&["n_averaged", "module.a.w", "module.b.w"], &["a.w", "b.w"], "averaged model"),
             (&["module.n_averaged", "module.module.a.w"], &["a.w"], "averaged model"),
-            // Without a wrapper it is a name like others.
+            // Without a wrapper it is an ordinary name.
             (&["n_averaged", "a.w"], &["n_averaged", "a.w"], ""),
             (&["model.a.w", "model.b.w", "criterion.weight"], &["a.w", "b.w"], "left out: criterion.weight"),
             (&["a.w", "train_loss.x.y", "loss_fn.z"], &["a.w"], "left out: train_loss.x.y, loss_fn.z"),
             (&["module.model.a.w", "module.criterion.w"], &["a.w"], "left out: module.criterion.w"),
-            // A name that only sounds like a loss, and a file of nothing but a loss.
+            // A name that only resembles a loss, and a file with nothing but a loss.
             (&["a.w", "lossless.w"], &["a.w", "lossless.w"], ""),
             (&["loss.w"], &["loss.w"], ""),
             (&["a.w", "glossary.loss.w"], &["a.w", "glossary.loss.w"], ""),
@@ -211,7 +211,7 @@ mod tests {
                 &["a.w", "b.w"],
                 true,
             ),
-            // Other names are no copy.
+            // Networks with different names are no copies.
             (
                 &["model.a.w", "model.b.w", "ema.a.w", "ema.c.w"],
                 &["model.a.w", "model.b.w", "ema.a.w", "ema.c.w"],
@@ -219,10 +219,10 @@ mod tests {
             ),
             (&["a.w", "b.w"], &["a.w", "b.w"], false),
         ];
-        for (names, want, told) in cases {
+        for (names, want, noted) in cases {
             let cleaned = Cleaned::new(names.iter().copied());
             assert_eq!(cleaned.left().collect::<Vec<_>>(), want, "{names:?}");
-            assert_eq!(!cleaned.notes.is_empty(), told, "{names:?}: {:?}", cleaned.notes);
+            assert_eq!(!cleaned.notes.is_empty(), noted, "{names:?}: {:?}", cleaned.notes);
         }
         let copies = Cleaned::new(["model.a.w", "model.b.w", "ema_model.a.w", "ema_model.b.w"].into_iter());
         assert_eq!(copies.notes, ["the averaged weights ema_model.* are read, not model.*"]);

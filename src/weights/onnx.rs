@@ -1,4 +1,4 @@
-//! ONNX files: operators, their attributes and constants, as the file has them.
+//! ONNX files: operators, their attributes and constants, as stored.
 
 use std::collections::HashMap;
 
@@ -9,16 +9,16 @@ use super::SourceFile;
 use super::protobuf;
 use crate::{Error, Result};
 
-/// Numbers of a constant.
+/// Values of a constant.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
     /// Floats of any width.
     Floats(Vec<f32>),
     /// 8-bit integers, as bytes.
     Bytes {
-        /// Whether they are two's complement.
+        /// Whether they are signed (two's complement).
         signed: bool,
-        /// Themselves.
+        /// The bytes.
         bytes: Vec<u8>,
     },
     /// Wider integers.
@@ -30,20 +30,20 @@ pub enum Values {
 pub struct OnnxTensor {
     /// Extents, outermost first; none for a scalar.
     pub shape: Vec<usize>,
-    /// Its numbers, innermost extent contiguous.
+    /// Its values, row-major.
     pub values: Values,
 }
 
 /// One operator.
 #[derive(Clone, Debug)]
 pub struct OnnxNode {
-    /// Its kind; those of other domains than ONNX's own as `domain:kind`.
+    /// Its type; with the prefix `domain:` for domains other than ONNX's own.
     pub op: String,
     /// Its name, which may be empty.
     pub name: String,
-    /// Names of what it reads; empty where an optional input is left out.
+    /// Names of its inputs; empty for an omitted optional input.
     pub inputs: Vec<String>,
-    /// Names of what it makes.
+    /// Names of its outputs.
     pub outputs: Vec<String>,
     attributes: HashMap<String, AttributeProto>,
 }
@@ -59,7 +59,7 @@ impl OnnxNode {
         self.attributes.get(name)?.i
     }
 
-    /// A real attribute.
+    /// A float attribute.
     pub fn float(&self, name: &str) -> Option<f32> {
         self.attributes.get(name)?.f
     }
@@ -69,7 +69,7 @@ impl OnnxNode {
         Some(&self.attributes.get(name)?.ints)
     }
 
-    /// A word.
+    /// A string attribute.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.attributes.get(name)?.s.as_deref()
     }
@@ -78,19 +78,19 @@ impl OnnxNode {
 /// A network and its constants.
 #[derive(Debug)]
 pub struct Onnx {
-    /// The file, as messages name it.
+    /// The file, as in messages.
     pub source: String,
     /// The file itself.
     pub file: SourceFile,
     /// Version of ONNX's own operators.
     pub opset: i64,
-    /// Operators, each after those whose results it reads.
+    /// Operators in topological order.
     pub nodes: Vec<OnnxNode>,
     /// Constants by name.
     pub constants: HashMap<String, OnnxTensor>,
-    /// What it reads: name and extents, `None` for those that are not fixed.
+    /// Its inputs: name and extents, `None` for open ones.
     pub inputs: Vec<(String, Vec<Option<usize>>)>,
-    /// Names of what it makes.
+    /// Names of its outputs.
     pub outputs: Vec<String>,
 }
 
@@ -98,23 +98,23 @@ pub struct Onnx {
 const MICROSOFT: &str = "com.microsoft";
 
 impl Onnx {
-    /// Reads a network held in memory; `name` is how messages name it.
+    /// Parses a network in memory; `name` is its name in messages.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for bytes that are no whole ONNX file; [`Error::Unsupported`] for constants that are stored
-    /// elsewhere or in types that are not read.
+    /// [`Error::Malformed`] if the bytes are no complete ONNX file; [`Error::Unsupported`] for constants in external files or
+    /// of unsupported types.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
         Self::parse(name, bytes, SourceFile::of_bytes(name, bytes))
     }
 
-    /// Reads `bytes`, the content of `file`.
+    /// Parses `bytes`, the content of `file`.
     ///
     /// # Errors
     /// As [`Onnx::from_bytes`].
     pub(super) fn parse(source: &str, bytes: &[u8], file: SourceFile) -> Result<Self> {
         let damaged =
             |detail: String| Error::malformed(source, format!("truncated, damaged or no ONNX file: {detail}"));
-        // The reader trusts lengths and nests without a bound.
+        // The parser trusts lengths and recurses without a bound.
         protobuf::check(bytes).map_err(damaged)?;
         let model = ModelProto::parse_buf(bytes).map_err(|error| damaged(error.to_string()))?;
         let graph = model.graph.ok_or_else(|| damaged("it holds no graph".to_owned()))?;
@@ -125,7 +125,7 @@ impl Onnx {
             && graph.node.iter().any(|node| node.domain.as_deref() == Some(MICROSOFT))
         {
             let what = format!("{source}: version {version} of the operators of {MICROSOFT}");
-            return Err(Error::unsupported(what, "version 1 is read"));
+            return Err(Error::unsupported(what, "only version 1 can be read"));
         }
         let mut constants = HashMap::new();
         for tensor in graph.initializer {
@@ -229,7 +229,10 @@ fn constant(place: &str, tensor: TensorProto) -> Result<OnnxTensor> {
         }),
         other => {
             let kind = other.map_or("no type".to_owned(), |kind| kind.to_string());
-            return Err(Error::unsupported(format!("{place}: values of {kind}"), "floats and integers are read"));
+            return Err(Error::unsupported(
+                format!("{place}: values of {kind}"),
+                "only floats and integers can be read",
+            ));
         }
     };
     let count = match &values {

@@ -1,6 +1,6 @@
-//! Looks through the wire form of an ONNX file before it is parsed: every length fits, no graph holds another.
+//! Scans the wire format of an ONNX file before it is parsed: every length fits, and no graph contains another.
 
-/// The messages that are parsed, by what they hold.
+/// The messages that are parsed, by their content.
 #[derive(Clone, Copy)]
 enum Message {
     Model,
@@ -12,16 +12,16 @@ enum Message {
     Type,
     TensorType,
     Shape,
-    /// Holds no further message that is parsed.
+    /// Contains no further message that is parsed.
     Leaf,
 }
 
 /// What field `number` of `message` is.
 enum Child {
     Parsed(Message),
-    /// A message that would hold its own kind.
+    /// A message that could contain its own kind.
     Nested(&'static str),
-    /// A number, bytes or a message that is skipped.
+    /// A number, bytes, or a message that is skipped.
     Other,
 }
 
@@ -43,10 +43,10 @@ fn child(message: Message, number: u64) -> Child {
     }
 }
 
-/// Most messages of a file: parsed, each takes many times its bytes.
+/// Most messages in a file: parsed, each takes many times its bytes.
 const MESSAGES: usize = 1 << 20;
 
-/// Whether `bytes` can be parsed as an ONNX model without harm; the text of the error says what is wrong.
+/// Checks that `bytes` can safely be parsed as an ONNX model; the error says what is wrong.
 pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
     message(Message::Model, bytes, &mut 0)
 }
@@ -68,9 +68,9 @@ fn message(kind: Message, mut bytes: &[u8], count: &mut usize) -> Result<(), Str
                 let inner = bytes;
                 skip(&mut bytes, length)?;
                 match child(kind, key >> 3) {
-                    // The bytes up to where the rest starts.
+                    // The bytes up to the start of the rest.
                     Child::Parsed(kind) => message(kind, &inner[..inner.len() - bytes.len()], count)?,
-                    Child::Nested(what) => return Err(format!("{what} is not read")),
+                    Child::Nested(what) => return Err(format!("{what} is not supported")),
                     Child::Other => {}
                 }
             }

@@ -1,9 +1,10 @@
-//! Checkpoints that store integers: PyTorch's quantised modules, and weights with `weight_scale` beside them.
+//! Quantised checkpoints: PyTorch's quantised modules, and weights with a `weight_scale`.
 //!
-//! Of our own layout, `<layer>.weight` is I8, `[K, ...]`; `<layer>.weight_scale` is one scale, one a filter, or `[K, G]`: one
-//! for each of G equal parts of a filter; `<layer>.weight_zero_point` one integer, 0 where it is left out. A network whose
-//! values are integers as well has `<layer>.input_scale`, `.input_zero_point`, `.output_scale` and `.output_zero_point`, and
-//! may have `<layer>.bias` as I32, in the scale of its sums. The header's `quant.act_dtype` says whether values are `u8` or `i8`.
+//! In our own layout `<layer>.weight` is I8, `[K, ...]`. `<layer>.weight_scale` is one scale, one per filter, or `[K, G]`:
+//! one for each of G equal parts of a filter. `<layer>.weight_zero_point` is one integer, 0 by default. A network with
+//! integer activations also has `<layer>.input_scale`, `.input_zero_point`, `.output_scale` and `.output_zero_point`, and may
+//! have `<layer>.bias` as I32, in the scale of its sums. The header's `quant.act_dtype` says whether activations are `u8` or
+//! `i8`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +13,10 @@ use super::IntegerTensor;
 use super::tensor::{Content, Tensor};
 use crate::{Error, Result};
 
-/// How 8-bit integers stand for the reals of a value.
+/// Quantisation parameters of an 8-bit activation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affine {
-    /// Reals a code.
+    /// The real value of one step of the code.
     pub scale: f32,
     /// Code of zero.
     pub zero_point: i32,
@@ -23,18 +24,18 @@ pub struct Affine {
     pub signed: bool,
 }
 
-/// What a checkpoint tells of the values of a network of integers.
+/// Quantisation parameters of the activations in a checkpoint.
 #[derive(Clone, Debug, Default)]
 pub struct Quantised {
-    /// Of what each layer makes, by its name.
+    /// Of the output of each layer, by its name.
     pub outputs: BTreeMap<String, Affine>,
-    /// Of what each layer reads, by its name; PyTorch tells that of the network's input alone, as `quant`.
+    /// Of the input of each layer, by its name; PyTorch stores only that of the network's input, as `quant`.
     pub inputs: BTreeMap<String, Affine>,
-    /// Biases that are integers in the scale of their sums, by layer.
+    /// Integer biases in the scale of their sums, by layer.
     pub sums: BTreeMap<String, Vec<i32>>,
 }
 
-/// Takes what tells of integers out of `tensors`; none if they are reals.
+/// Takes the quantisation parameters out of `tensors`; `None` if the network is float.
 pub(super) fn take(tensors: &mut BTreeMap<String, Tensor>, source: &str, signed: bool) -> Result<Option<Quantised>> {
     let torch = tensors.values().any(Tensor::is_quantised);
     let scaled = tensors.keys().filter(|name| name.ends_with(".weight_scale"));
@@ -63,8 +64,8 @@ pub(super) fn take(tensors: &mut BTreeMap<String, Tensor>, source: &str, signed:
     let wrong = |name: &str, detail: String| Error::malformed(format!("{source}: {name}"), detail);
     for name in scaled {
         let layer = name.strip_suffix(".weight").unwrap_or_default().to_owned();
-        for (word, to) in [("input", &mut quantised.inputs), ("output", &mut quantised.outputs)] {
-            let (scale, zero) = (format!("{layer}.{word}_scale"), format!("{layer}.{word}_zero_point"));
+        for (operand, to) in [("input", &mut quantised.inputs), ("output", &mut quantised.outputs)] {
+            let (scale, zero) = (format!("{layer}.{operand}_scale"), format!("{layer}.{operand}_zero_point"));
             if let Some(affine) = affine(tensors, source, &scale, &zero, signed)? {
                 to.insert(layer.clone(), affine);
             }
@@ -74,10 +75,10 @@ pub(super) fn take(tensors: &mut BTreeMap<String, Tensor>, source: &str, signed:
         let zero_point = numbers(tensors, source, &format!("{name}_zero_point"))?.unwrap_or_else(|| vec![0.0]);
         let zero = zero_point.first().copied().unwrap_or(0.0);
         if zero_point.iter().any(|&other| other != zero) || zero.abs() > 128.0 {
-            return Err(wrong(&name, format!("zero points {zero_point:?}, one of 8 bits is read")));
+            return Err(wrong(&name, format!("zero points {zero_point:?}: only one of 8 bits can be read")));
         }
         let Some(weight) = tensors.remove(&name) else {
-            return Err(wrong(&scale, "there is no weight beside it".to_owned()));
+            return Err(wrong(&scale, "there is no weight for it".to_owned()));
         };
         let weight = weight.scaled(&scales, zero as i32).map_err(|detail| wrong(&name, detail))?;
         if let (Some(input), Some(bias)) = (quantised.inputs.get(&layer), tensors.get(&format!("{layer}.bias")))
@@ -89,13 +90,13 @@ pub(super) fn take(tensors: &mut BTreeMap<String, Tensor>, source: &str, signed:
                 return Err(wrong(&name, format!("{} integers for {} scales", sums.len(), scales.len())));
             }
             let scale = |i: usize| input.scale * scales[if scales.len() == 1 { 0 } else { i }];
-            let reals: Arc<[f32]> = sums.iter().enumerate().map(|(i, sum)| sum * scale(i)).collect();
+            let floats: Arc<[f32]> = sums.iter().enumerate().map(|(i, sum)| sum * scale(i)).collect();
             quantised.sums.insert(layer.clone(), sums.iter().map(|&sum| sum as i32).collect());
-            tensors.insert(name, Tensor { shape: vec![reals.len()], content: Content::Values(reals) });
+            tensors.insert(name, Tensor { shape: vec![floats.len()], content: Content::Values(floats) });
         }
         tensors.insert(name, weight);
     }
-    // Sums of values have no weights.
+    // Sums of two activations have no weights.
     let rest: Vec<String> =
         tensors.keys().filter_map(|name| name.strip_suffix(".output_scale")).map(String::from).collect();
     for layer in rest {
@@ -107,7 +108,7 @@ pub(super) fn take(tensors: &mut BTreeMap<String, Tensor>, source: &str, signed:
     Ok(Some(quantised))
 }
 
-/// PyTorch keeps weight and bias of a linear layer as a pair.
+/// PyTorch stores weight and bias of a linear layer as a pair.
 fn unpack(tensors: &mut BTreeMap<String, Tensor>) {
     for (part, name) in [("0", "weight"), ("1", "bias")] {
         let packed = format!("._packed_params._packed_params.{part}");
@@ -120,14 +121,14 @@ fn unpack(tensors: &mut BTreeMap<String, Tensor>) {
     }
 }
 
-/// Takes the numbers of a tensor, if it is there.
+/// Takes the values of a tensor, if it exists.
 fn numbers(tensors: &mut BTreeMap<String, Tensor>, source: &str, name: &str) -> Result<Option<Vec<f32>>> {
     let Some(tensor) = tensors.remove(name) else { return Ok(None) };
-    let values = tensor.read().map_err(|_| Error::malformed(format!("{source}: {name}"), "is no finite number"))?;
+    let values = tensor.read().map_err(|_| Error::malformed(format!("{source}: {name}"), "is not finite"))?;
     Ok(Some(values.to_vec()))
 }
 
-/// Takes a scale and its zero point, if there is one.
+/// Takes a scale and its zero point, if they exist.
 fn affine(
     tensors: &mut BTreeMap<String, Tensor>,
     source: &str,
@@ -150,12 +151,12 @@ fn affine(
 }
 
 impl super::Weights {
-    /// What the checkpoint tells of the values of a network of integers, if it is of one.
+    /// Quantisation parameters of the activations, if the network is an integer one.
     pub fn quantised(&self) -> Option<&Quantised> {
         self.quantised.as_deref()
     }
 
-    /// The integers that the tensor `name` is stored as, if it stands for reals by scales.
+    /// The integers that the tensor `name` is stored as, if it has scales.
     pub fn integers(&self, name: &str) -> Option<IntegerTensor> {
         self.tensors.get(name)?.integers()
     }

@@ -5,12 +5,12 @@ use safetensors::{Dtype as Stored, SafeTensors};
 use super::tensor::{Blob, Content, Dtype, Storage, Tensor};
 use crate::{Error, Result};
 
-/// Largest header that is parsed; that of a network with 100,000 tensors is about this long.
+/// Largest header that is parsed; a network with 100,000 tensors has about that much.
 const MAX_HEADER: usize = 16 << 20;
-/// Most commas in a header: each stands for a value that takes tens of bytes while it is parsed.
+/// Most commas in a header: each separates values that take tens of bytes when parsed.
 const MAX_VALUES: usize = 1 << 20;
 
-/// All tensors of a file; the crate has checked that they cover its data without gap or overlap.
+/// All tensors of a file; the crate has checked that they cover its data without gaps or overlaps.
 pub(super) fn read(name: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {
     let bytes: &[u8] = blob;
     let broken = |detail: String| Error::malformed(name, detail);
@@ -41,13 +41,13 @@ pub(super) fn read(name: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {
     Ok(tensors)
 }
 
-/// Whether the header of a file of integers says that values are signed: `quant.act_dtype` is `i8`.
+/// Whether the header of a quantised file declares signed activations: `quant.act_dtype` is `i8`.
 pub(super) fn values_are_signed(tensors: &[(String, Tensor)], bytes: &[u8]) -> bool {
-    // Pickles have no such header; that of a file that was read is sound.
+    // Pickles have no such header; the header of a file that was read is valid.
     let scaled = tensors.iter().any(|(name, _)| name.ends_with("_scale"));
     let metadata = if scaled { SafeTensors::read_metadata(bytes).ok() } else { None };
-    let told = metadata.as_ref().and_then(|(_, metadata)| metadata.metadata().as_ref()?.get("quant.act_dtype"));
-    told.is_some_and(|kind| kind == "i8")
+    let dtype = metadata.as_ref().and_then(|(_, metadata)| metadata.metadata().as_ref()?.get("quant.act_dtype"));
+    dtype.is_some_and(|kind| kind == "i8")
 }
 
 fn dtype(stored: Stored) -> Option<Dtype> {

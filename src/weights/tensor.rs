@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use half::{bf16, f16};
 
-/// A file's content, shared by the tensors that lie in it.
+/// A file's content, shared by the tensors in it.
 pub(super) type Blob = Arc<Cow<'static, [u8]>>;
 
-/// A view may repeat elements of its storage (stride 0), but not without bound: a small file must not ask for all memory.
+/// A view may repeat elements of its storage (stride 0), but only up to a bound: a small file must not claim all memory.
 const MAX_REPEATED: usize = 1 << 20;
 const MAX_RANK: usize = 16;
 
-/// Element types that are read.
+/// Supported element types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dtype {
     Bool,
@@ -33,7 +33,7 @@ pub(super) enum Dtype {
 }
 
 impl Dtype {
-    /// The name safetensors gives it.
+    /// Its name in safetensors.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Bool => "BOOL",
@@ -65,7 +65,7 @@ impl Dtype {
     }
 }
 
-/// A run of bytes in a file.
+/// A range of bytes in a file.
 #[derive(Clone)]
 pub(super) struct Storage {
     pub(super) blob: Blob,
@@ -74,7 +74,7 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    /// `bytes` bytes of `blob` from `start`; `None` where they do not lie in it.
+    /// `bytes` bytes of `blob` from `start` on; `None` if they are not in it.
     pub(super) fn new(blob: &Blob, start: usize, bytes: usize) -> Option<Self> {
         blob.get(start..start.checked_add(bytes)?)?;
         Some(Self { blob: Arc::clone(blob), start, bytes })
@@ -85,13 +85,13 @@ impl Storage {
     }
 }
 
-/// How integers stand for reals: `(q - zero point) * scale`.
+/// Dequantisation: `(q - zero point) * scale`.
 pub(super) enum Quantisation {
     Whole {
         scale: f64,
         zero_point: i64,
     },
-    /// A filter, which is outermost, is cut in equal parts with scales of their own.
+    /// A filter, the first dimension, is divided into equal parts with separate scales.
     Parts {
         scales: Vec<f32>,
         zero_point: i32,
@@ -108,35 +108,36 @@ pub(super) enum Quantisation {
 pub(super) struct Stored {
     storage: Storage,
     pub(super) dtype: Dtype,
-    /// Of the first element, in elements.
+    /// Offset of the first element, in elements.
     offset: usize,
-    /// In elements; `None` where the elements lie side by side, innermost extent fastest.
+    /// In elements; `None` if the elements are contiguous and row-major.
     strides: Option<Vec<usize>>,
     pub(super) quantisation: Option<Quantisation>,
 }
 
-/// Where a tensor's values are.
+/// Where the values of a tensor are.
 pub(super) enum Content {
     Values(Arc<[f32]>),
     Stored(Stored),
-    /// Of a dtype that is not read; its name.
+    /// Of an unsupported dtype; its name.
     Unread(String),
 }
 
-/// Extents and where the values are.
+/// Extents and values of a tensor.
 pub(super) struct Tensor {
     pub(super) shape: Vec<usize>,
     pub(super) content: Content,
 }
 
-/// Why a tensor has no values.
+/// Why a tensor cannot be read.
 pub(super) enum ReadFault {
     Dtype(String),
     NotFinite,
 }
 
 impl Tensor {
-    /// A view of `shape` and `strides` (in elements) that starts `offset` elements into `storage`; the error says what is out of bounds.
+    /// A view with `shape` and `strides` (in elements), `offset` elements into `storage`; the error says what is out of
+    /// bounds.
     pub(super) fn view(
         storage: Storage,
         dtype: Dtype,
@@ -171,7 +172,7 @@ impl Tensor {
         Ok(Self { shape, content: Content::Stored(stored) })
     }
 
-    /// The whole of `storage`, elements side by side.
+    /// The whole of `storage`, with contiguous elements.
     pub(super) fn dense(storage: Storage, dtype: Dtype, shape: Vec<usize>) -> Result<Self, String> {
         let mut strides = vec![1_usize; shape.len()];
         for i in (1..shape.len()).rev() {
@@ -180,7 +181,7 @@ impl Tensor {
         Self::view(storage, dtype, 0, shape, strides)
     }
 
-    /// The same integers, standing for reals.
+    /// The same integers with quantisation parameters.
     pub(super) fn quantised(mut self, quantisation: Quantisation) -> Result<Self, String> {
         if let Quantisation::Channels { scales, zero_points, axis } = &quantisation {
             let channels = self.shape.get(*axis).ok_or_else(|| format!("has no axis {axis} to quantise along"))?;
@@ -195,7 +196,7 @@ impl Tensor {
         Ok(self)
     }
 
-    /// The dtype's name as safetensors has it.
+    /// The dtype's name in safetensors.
     pub(super) fn dtype(&self) -> &str {
         match &self.content {
             Content::Values(_) => Dtype::F32.name(),
@@ -204,14 +205,14 @@ impl Tensor {
         }
     }
 
-    /// The values, innermost extent contiguous.
+    /// The values, row-major.
     pub(super) fn read(&self) -> Result<Arc<[f32]>, ReadFault> {
         let values = match &self.content {
             Content::Values(values) => Arc::clone(values),
             Content::Stored(stored) => stored.read(&self.shape)?,
             Content::Unread(name) => return Err(ReadFault::Dtype(name.clone())),
         };
-        // Stops at a part, not at a value: so each part is tested by vectors.
+        // Stops at a chunk, not at a value, so that the test of each chunk is vectorised.
         let finite = |part: &[f32]| part.iter().fold(true, |finite, value| finite & value.is_finite());
         if values.chunks(1024).all(finite) { Ok(values) } else { Err(ReadFault::NotFinite) }
     }
@@ -235,7 +236,7 @@ impl Stored {
 }
 
 impl Stored {
-    /// The elements side by side.
+    /// The elements, contiguous.
     pub(super) fn bytes(&self, shape: &[usize]) -> Cow<'_, [u8]> {
         let (size, count) = (self.dtype.size(), shape.iter().product::<usize>());
         if count == 0 {
@@ -254,7 +255,7 @@ pub(super) fn elements(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |count, extent| count.checked_mul(*extent))
 }
 
-/// Whether the elements of a view with at least one element lie side by side.
+/// Whether the elements of a non-empty view are contiguous.
 fn contiguous(shape: &[usize], strides: &[usize]) -> bool {
     let mut expected = 1;
     shape.iter().zip(strides).rev().all(|(&extent, &stride)| {
@@ -264,7 +265,7 @@ fn contiguous(shape: &[usize], strides: &[usize]) -> bool {
     })
 }
 
-/// Copies a strided view side by side. The view must lie in `from`.
+/// Copies a strided view to contiguous bytes. The view must be within `from`.
 fn gather(from: &[u8], size: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
     let count: usize = shape.iter().product();
     let mut bytes = Vec::with_capacity(count * size);
@@ -289,17 +290,17 @@ fn map<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> 
     bytes.as_chunks::<N>().0.iter().map(|element| value(*element)).collect()
 }
 
-/// [`map`] to where tensors are held.
+/// [`map`] into the shared slice of a tensor.
 fn shared<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Arc<[f32]> {
     let elements = bytes.as_chunks::<N>().0;
     let mut values: Arc<[f32]> = std::iter::repeat_n(0.0, elements.len()).collect();
-    // Filled when it is there: only then the loop is one of vectors.
+    // Allocated first and filled then, so that the loop is vectorised.
     let places = Arc::get_mut(&mut values).expect("nobody else holds it");
     places.iter_mut().zip(elements).for_each(|(place, element)| *place = value(*element));
     values
 }
 
-/// Little-endian elements as `f32`, rounded to nearest where `f32` is narrower.
+/// Little-endian elements as `f32`, rounded to nearest if `f32` is narrower.
 fn decode(dtype: Dtype, bytes: &[u8]) -> Arc<[f32]> {
     match dtype {
         Dtype::Bool => shared(bytes, |[b]| if b == 0 { 0.0 } else { 1.0 }),
@@ -312,7 +313,7 @@ fn decode(dtype: Dtype, bytes: &[u8]) -> Arc<[f32]> {
         Dtype::U64 => shared(bytes, |b| u64::from_le_bytes(b) as f32),
         Dtype::I64 => shared(bytes, |b| i64::from_le_bytes(b) as f32),
         Dtype::F8E4M3 => shared(bytes, |[b]| f8_e4m3(b)),
-        // The upper byte of a half.
+        // The upper byte of a half float.
         Dtype::F8E5M2 => shared(bytes, |[b]| f16::from_bits(u16::from(b) << 8).to_f32()),
         Dtype::F16 => shared(bytes, |b| f16::from_le_bytes(b).to_f32()),
         Dtype::BF16 => shared(bytes, |b| bf16::from_le_bytes(b).to_f32()),
@@ -321,7 +322,7 @@ fn decode(dtype: Dtype, bytes: &[u8]) -> Arc<[f32]> {
     }
 }
 
-/// The finite E4M3 of arXiv 2209.05433: bias 7, no infinity, NaN where all bits but the sign are set.
+/// The finite E4M3 of arXiv 2209.05433: bias 7, no infinity, NaN if all bits but the sign are set.
 fn f8_e4m3(bits: u8) -> f32 {
     let (exponent, mantissa) = (i32::from(bits >> 3 & 15), f32::from(bits & 7));
     let magnitude = match (exponent, bits & 7) {
@@ -332,7 +333,7 @@ fn f8_e4m3(bits: u8) -> f32 {
     if bits & 128 == 0 { magnitude } else { -magnitude }
 }
 
-/// Codes of the three integer types that quantised tensors have.
+/// Codes of the three integer types of quantised tensors.
 pub(super) fn integers(dtype: Dtype, bytes: &[u8]) -> Option<Vec<i32>> {
     match dtype {
         Dtype::I8 => Some(map(bytes, |[b]| i32::from(b.cast_signed()))),

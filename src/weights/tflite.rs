@@ -1,10 +1,10 @@
-//! TFLite files: tensors, operators and their options, as the file has them.
+//! TFLite files: tensors, operators and their options, as stored.
 
 use super::SourceFile;
 use super::flatbuffer::{Bytes, Table};
 use crate::{Error, Result};
 
-/// What a tensor's bytes are.
+/// Element type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element {
     /// IEEE single.
@@ -23,7 +23,7 @@ pub enum Element {
     I64,
 }
 
-/// A value of the network, or a constant.
+/// An activation of the network, or a constant.
 #[derive(Clone, Debug)]
 pub struct TfliteTensor {
     /// Its name in the file.
@@ -32,21 +32,21 @@ pub struct TfliteTensor {
     pub shape: Vec<usize>,
     /// Type of its elements.
     pub element: Element,
-    /// Bytes of a constant; empty for a value.
+    /// Bytes of a constant; empty for an activation.
     pub data: Vec<u8>,
-    /// Reals a code, one or one a channel; empty where it is not quantised.
+    /// Scales: one, or one per channel; empty if it is not quantised.
     pub scales: Vec<f32>,
-    /// Codes of zero, as many as scales.
+    /// Zero points, as many as scales.
     pub zero_points: Vec<i64>,
-    /// The dimension along which scales differ, where there are several.
+    /// The dimension of the scales, if there are several.
     pub axis: usize,
-    /// Whether it is a state, zero at first, that operators change.
+    /// Whether it is a state, initially zero, that operators update.
     pub variable: bool,
-    /// Whether the file leaves an extent other than the first open; [`TfliteTensor::shape`] then has 1 in its place.
+    /// Whether an extent other than the first is open in the file; [`TfliteTensor::shape`] then has 1 in its place.
     pub open: bool,
 }
 
-/// Numbers of an operator; what it does not have is at its default.
+/// Options of an operator; those that it does not have are at their defaults.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// `SAME` (else `VALID`) padding.
@@ -63,17 +63,17 @@ pub struct Options {
     pub beta: f32,
     /// Of concatenation.
     pub axis: i32,
-    /// Filters of each channel of a depthwise convolution.
+    /// Filters per channel of a depthwise convolution.
     pub multiplier: usize,
-    /// Of a fully connected layer: only the last extent changes, those before it stay.
+    /// For a fully connected layer: only the last dimension changes.
     pub keep_dims: bool,
     /// Of bilinear resizing.
     pub align_corners: bool,
     /// Of bilinear resizing.
     pub half_pixel_centers: bool,
-    /// Of a recurrence: steps outermost, before the batch.
+    /// For a recurrence: the dimensions are steps, batch, features.
     pub time_major: bool,
-    /// Of a recurrence: bound of the cell, 0 for none.
+    /// For a recurrence: bound of the cell, 0 for none.
     pub cell_clip: f32,
 }
 
@@ -85,58 +85,58 @@ const VERSION: i32 = 3;
 pub struct Operator {
     /// Its name in TFLite's schema.
     pub name: &'static str,
-    /// Tensors it reads; `None` where an optional one is left out.
+    /// Its input tensors; `None` for an omitted optional one.
     pub inputs: Vec<Option<usize>>,
-    /// Tensors it makes.
+    /// Its output tensors.
     pub outputs: Vec<usize>,
-    /// Its numbers.
+    /// Its options.
     pub options: Options,
 }
 
-/// A network as its file has it.
+/// A network as stored.
 #[derive(Clone, Debug)]
 pub struct Tflite {
     /// The file.
     pub file: SourceFile,
-    /// How messages name it.
+    /// Its name in messages.
     pub source: String,
     /// All tensors.
     pub tensors: Vec<TfliteTensor>,
-    /// All operators, in an order in which each reads only what is there.
+    /// All operators, in topological order.
     pub operators: Vec<Operator>,
-    /// What comes in.
+    /// The network's inputs.
     pub inputs: Vec<usize>,
-    /// What goes out.
+    /// The network's outputs.
     pub outputs: Vec<usize>,
 }
 
 impl Tflite {
-    /// The network in `bytes`, a file held in memory; `name` is what messages call it.
+    /// Parses the network in `bytes`, a file in memory; `name` is its name in messages.
     ///
     /// # Errors
-    /// As for one that is read.
+    /// As for a file on disk.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
         Self::parse(name, bytes, SourceFile::of_bytes(name, bytes))
     }
 
-    /// Reads the network in `bytes`.
+    /// Parses the network in `bytes`.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if an offset, a number or a name cannot be; [`Error::Unsupported`] naming an operator or type
-    /// that no version of the format we know has.
+    /// [`Error::Malformed`] if an offset, a number or a name is invalid; [`Error::Unsupported`] naming an operator or type
+    /// that is in no known version of the format.
     pub(super) fn parse(source: &str, bytes: &[u8], file: SourceFile) -> Result<Self> {
         let wrong = |detail: String| Error::malformed(source, detail);
         let root = Bytes::new(source, bytes).table(0)?;
         let version = root.i32(0, 0)?;
         if version != VERSION {
             let what = format!("{source}: version {version} of the format");
-            return Err(Error::unsupported(what, "files of version 3 are read: convert the network anew"));
+            return Err(Error::unsupported(what, "only version 3 can be read: convert the network again"));
         }
         let codes = root.tables(1)?.iter().map(|code| operator(source, code)).collect::<Result<Vec<_>>>()?;
         let buffers = root.tables(4)?;
         let graphs = root.tables(2)?;
         let [graph] = graphs.as_slice() else {
-            let hint = "networks of one graph, without control flow, are read";
+            let hint = "only networks with one graph, without control flow, can be read";
             return Err(Error::unsupported(format!("{source}: {} subgraphs", graphs.len()), hint));
         };
         let tensors = graph.tables(0)?;
@@ -144,12 +144,12 @@ impl Tflite {
         let all = |table: &Table<'_>, field: usize| -> Result<Vec<usize>> {
             let indices = table.numbers(field, i32::from_le_bytes)?;
             let known = indices.iter().map(|&index| known(index).ok_or(index)).collect::<Result<_, i32>>();
-            known.map_err(|index| wrong(format!("tensor {index} of {} is asked for", tensors.len())))
+            known.map_err(|index| wrong(format!("refers to tensor {index} of {}", tensors.len())))
         };
         let operator = |table: &Table<'_>| {
             let code = table.i32(0, 0)?;
             let name = usize::try_from(code).ok().and_then(|code| codes.get(code).copied());
-            let name = name.ok_or_else(|| wrong(format!("operator {code} of {} is asked for", codes.len())))?;
+            let name = name.ok_or_else(|| wrong(format!("refers to operator {code} of {}", codes.len())))?;
             let inputs = table.numbers(1, i32::from_le_bytes)?.into_iter().map(|index| match index {
                 -1 => Ok(None),
                 _ => known(index).map(Some).ok_or_else(|| wrong(format!("{name} reads tensor {index}"))),
@@ -169,13 +169,16 @@ impl Tflite {
 }
 
 fn operator(source: &str, code: &Table<'_>) -> Result<&'static str> {
-    // Codes above 127 are in a field of their own.
+    // Codes above 127 are in another field.
     let number = code.i32(3, 0)?.max(i32::from(code.i8(0, 0)?));
     let name = usize::try_from(number).ok().and_then(|number| OPERATORS.split_whitespace().nth(number));
     match name {
         Some("CUSTOM") => {
             let name = code.text(1)?;
-            Err(Error::unsupported(format!("{source}: custom operator {name}"), "only TFLite's own operators are read"))
+            Err(Error::unsupported(
+                format!("{source}: custom operator {name}"),
+                "only TFLite's own operators can be read",
+            ))
         }
         Some(name) => Ok(name),
         None => {
@@ -199,16 +202,16 @@ fn tensor(source: &str, table: &Table<'_>, buffers: &[Table<'_>]) -> Result<Tfli
         7 => (Element::I16, 2),
         9 => (Element::I8, 1),
         other => {
-            let hint = "tensors of f32, f16, 8, 16, 32 and 64 bit integers are read";
+            let hint = "only tensors of f32, f16 and of 8, 16, 32 and 64 bit integers can be read";
             return Err(Error::unsupported(format!("{source}: {name}: type number {other}"), hint));
         }
     };
     let buffer = table.i32(2, 0)?;
     let data = usize::try_from(buffer).ok().and_then(|buffer| buffers.get(buffer));
-    let data = data.ok_or_else(|| wrong(format!("buffer {buffer} of {} is asked for", buffers.len())))?;
+    let data = data.ok_or_else(|| wrong(format!("refers to buffer {buffer} of {}", buffers.len())))?;
     let refuse = |what: &str, hint: &str| Err(Error::unsupported(format!("{source}: {name}: {what}"), hint));
     if data.stated().any(|field| field > 0) {
-        return refuse("its values are behind the network's own bytes", "files of up to 2 GiB are read");
+        return refuse("its values are behind the network's own bytes", "only files of up to 2 GiB can be read");
     }
     if table.table(6)?.is_some() {
         return refuse("a sparse tensor", "convert the network without sparse tensors: zeros are found where they lie");
@@ -223,7 +226,7 @@ fn tensor(source: &str, table: &Table<'_>, buffers: &[Table<'_>]) -> Result<Tfli
     if details != 0 {
         return refuse(
             "scales of blocks, or of a kind of their own",
-            "integers of one scale, or one a channel, are read",
+            "only integers with one scale, or one per channel, can be read",
         );
     }
     let axis = usize::try_from(axis).map_err(|_| wrong(format!("its scales are of dimension {axis}")))?;
@@ -238,7 +241,7 @@ fn tensor(source: &str, table: &Table<'_>, buffers: &[Table<'_>]) -> Result<Tfli
     Ok(TfliteTensor { data: data.to_vec(), shape, element, scales, zero_points, axis, variable, open, name })
 }
 
-/// How many options the schema has for `operator`, of those that are read.
+/// Number of options in the schema for `operator`, if it is supported.
 fn known_options(operator: &str) -> usize {
     match operator {
         "CONV_2D" | "DEPTHWISE_CONV_2D" => 7,
@@ -248,14 +251,14 @@ fn known_options(operator: &str) -> usize {
         "ADD" | "CONCATENATION" => 2,
         "SOFTMAX" | "MEAN" | "RESHAPE" | "SQUEEZE" | "ARG_MAX" => 1,
         "QUANTIZE" | "DEQUANTIZE" | "PAD" | "TRANSPOSE" => 0,
-        // Refused by its name.
+        // Refused by its name later.
         _ => usize::MAX,
     }
 }
 
 fn options(source: &str, operator: &str, table: &Table<'_>) -> Result<Options> {
     let refuse = |what: String| {
-        let hint = "operators of TFLite's schema up to 2025, as its converter writes them, are read";
+        let hint = "only operators of TFLite's schema up to 2025, as its converter writes them, can be read";
         Error::unsupported(format!("{source}: {operator} with {what}"), hint)
     };
     if let Some(unknown) = table.stated().find(|&field| field >= known_options(operator)) {
@@ -300,7 +303,7 @@ fn options(source: &str, operator: &str, table: &Table<'_>) -> Result<Options> {
             0 => Options { activation: table.i8(0, 0)?, keep_dims: table.bool(2)?, ..none },
             _ => return Err(refuse("shuffled weights".to_owned())),
         },
-        // What a sum of 16-bit integers is scaled by is of no sum that is read.
+        // The scale of 16-bit sums; these sums are not supported.
         "ADD" => Options { activation: table.i8(0, 0)?, ..none },
         "SOFTMAX" => Options { beta: table.f32(0)?, ..none },
         "CONCATENATION" => Options { axis: table.i32(0, 0)?, activation: table.i8(1, 0)?, ..none },
@@ -315,7 +318,7 @@ fn options(source: &str, operator: &str, table: &Table<'_>) -> Result<Options> {
     })
 }
 
-/// TFLite's operators by their numbers in its schema.
+/// TFLite's operators by their number in its schema.
 const OPERATORS: &str = "
     ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE EMBEDDING_LOOKUP FLOOR
     FULLY_CONNECTED HASHTABLE_LOOKUP L2_NORMALIZATION L2_POOL_2D LOCAL_RESPONSE_NORMALIZATION LOGISTIC

@@ -4,7 +4,7 @@ use deadweight::engine::{CandleEngine, EngineOptions, Session};
 use deadweight::input::Dataset;
 use deadweight::layers::Shape;
 use deadweight::model::Model;
-use deadweight::task::restore::{middle, psnr};
+use deadweight::task::restore::{centre, psnr};
 
 use super::{asset, json, load, stored};
 
@@ -64,7 +64,7 @@ fn colours_and_mosaics_are_restored_as_by_pytorch() {
         let (input, shape) = tensor("in");
         let (output, size) = restore(&model, &input, &shape);
         close(name, &output, &tensor("out").0);
-        let clean = middle(&tensor("gt").0, [shape[1], shape[2], shape[3]], [size.h, size.w]);
+        let clean = centre(&tensor("gt").0, [shape[1], shape[2], shape[3]], [size.h, size.w]);
         let figures = json(&format!("denoise/{name}.ref.json"));
         let figure = &figures["psnr_db"][image];
         let want = figure.as_f64().or_else(|| figure["out"].as_f64()).unwrap();
@@ -86,7 +86,7 @@ fn enlarged_images_are_sharpened_as_by_pytorch() {
         let (input, shape) = tensor("in");
         let (output, size) = restore(&model, &input, &shape);
         close(image, &output, &tensor("out").0);
-        let inner = |image: &[f32]| middle(image, [1, size.h, size.w], [size.h - 2 * border, size.w - 2 * border]);
+        let inner = |image: &[f32]| centre(image, [1, size.h, size.w], [size.h - 2 * border, size.w - 2 * border]);
         let [got, before] = [&output, &input].map(|image| psnr(&inner(image), &inner(&tensor("gt").0)));
         let [want, bicubic] = ["vdsr", "bicubic"].map(|name| figures["psnr_db"][image][name].as_f64().unwrap());
         assert!((got - want).abs() < 0.01, "{image}: {got} dB, PyTorch {want}");

@@ -1,23 +1,23 @@
-//! The bits of a scan, and the Huffman codes in them.
+//! The bits of a scan, and its Huffman codes.
 
 use super::{End, Fault};
 
 const SHORT: Fault = "is damaged or cut off: some of its blocks are missing";
-const BAD: Fault = "is damaged: it has a code that is none";
+const BAD: Fault = "is damaged: it has an invalid code";
 
-/// A table of Huffman codes.
+/// A Huffman table.
 pub(super) struct Codes {
-    /// Length and value of the code that eight bits begin with; length 0 where it is longer.
+    /// Length and value of the code at the start of eight bits; length 0 if the code is longer.
     short: Box<[(u8, u8); 256]>,
-    /// By length, from which sixteen bits on codes are longer.
+    /// By length, the 16-bit value from which codes are longer.
     limit: [u32; 17],
-    /// By length, what leads from a code to the place of its value.
+    /// By length, the offset from a code to the index of its value.
     offset: [i32; 17],
     values: Vec<u8>,
 }
 
 impl Codes {
-    /// The table of `counts` codes by length with their `values`; none where there cannot be so many.
+    /// The table with `counts` codes of each length and their `values`; `None` if that is no prefix code.
     pub(super) fn new(counts: &[u8], values: &[u8]) -> Option<Self> {
         let mut codes =
             Self { short: Box::new([(0, 0); 256]), limit: [0; 17], offset: [0; 17], values: values.to_vec() };
@@ -42,7 +42,7 @@ impl Codes {
     }
 }
 
-/// Bits up to the next marker.
+/// Reads bits up to the next marker.
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -56,7 +56,7 @@ impl<'a> Bits<'a> {
         Self { bytes, at, held: 0, count: 0 }
     }
 
-    /// Holds `count` bits (at most 16) if there are so many.
+    /// Buffers at least `count` bits (at most 16) if there are that many.
     fn fill(&mut self, count: u32) {
         while self.count < count {
             let (byte, length) = match self.bytes.get(self.at..) {
@@ -80,10 +80,10 @@ impl<'a> Bits<'a> {
         Ok((self.held >> self.count) as u32 & ((1 << count) - 1))
     }
 
-    /// The value of the next code.
+    /// Decodes the value of the next code.
     pub(super) fn code(&mut self, codes: &Codes) -> Result<u8, End> {
         self.fill(16);
-        // Beyond the last bit zeros are seen; they cannot be taken.
+        // Zeros are read beyond the last bit; they cannot be consumed.
         let next = match self.count {
             16.. => (self.held >> (self.count - 16)) as u32 & 0xffff,
             count => (self.held << (16 - count)) as u32 & 0xffff,
@@ -99,7 +99,7 @@ impl<'a> Bits<'a> {
         Ok(value)
     }
 
-    /// Ends at a marker; returns where it is. Bytes before it may only be filling.
+    /// Ends at a marker and returns its position. Bytes before it may only be fill bytes.
     pub(super) fn end(mut self) -> Result<usize, End> {
         self.count -= self.count % 8;
         while let Ok(byte) = self.take(8) {

@@ -1,28 +1,28 @@
-//! One scan: its blocks in their order, each read as far as its codes tell where it ends.
+//! One scan: walks its blocks in order, decoding only as much as is needed to find their ends.
 
 use super::bits::{Bits, Codes};
 use super::{End, Frame, WRONG};
 
-/// What a scan holds.
+/// The parameters of a scan.
 pub(super) struct Scan<'a> {
-    /// First and last coefficient.
+    /// First and last coefficient (spectral selection).
     pub(super) range: [usize; 2],
-    /// Whether these are further bits of coefficients that were read before.
+    /// Whether it refines coefficients that were coded before (successive approximation).
     pub(super) refines: bool,
-    /// Units between two restarts; 0 for none.
+    /// MCUs between two restart markers; 0 for none.
     pub(super) interval: usize,
     pub(super) tables: &'a [[Option<Codes>; 4]; 2],
 }
 
-/// The bits, and how many blocks that end at once are still to come.
+/// The bits, and the number of blocks still to come that end at once (end-of-band run).
 struct Reader<'a> {
     bits: Bits<'a>,
     ended: u32,
 }
 
 impl Scan<'_> {
-    /// Walks the blocks of the components `chosen` (with the numbers of their tables), whose data start at `at`; returns
-    /// where they end.
+    /// Walks the blocks of the components `chosen` (with their table numbers), whose data start at `at`; returns where they
+    /// end.
     pub(super) fn walk(
         &self,
         frame: &mut Frame,
@@ -31,7 +31,7 @@ impl Scan<'_> {
         at: usize,
     ) -> Result<usize, End> {
         let most = frame.most();
-        // A component alone comes block by block, and without those that only fill up units.
+        // A single component is coded block by block, without the blocks that only pad MCUs.
         let (units, alone) = match chosen {
             [(only, _)] => {
                 let sampling = frame.components[*only].sampling;
@@ -68,7 +68,7 @@ impl Scan<'_> {
         reader.bits.end()
     }
 
-    /// A table; where a file has none, decoders may take the one of the standard, and no block can be told from the next.
+    /// A table. If a file has none, decoders may use a standard one, and block ends cannot be found.
     fn table(&self, kind: usize, number: usize) -> Result<&Codes, End> {
         self.tables[kind].get(number).ok_or(WRONG)?.as_ref().ok_or(End::Unknown)
     }
@@ -142,7 +142,7 @@ impl Scan<'_> {
             if size > 0 {
                 reader.bits.take(1)?;
             }
-            // Coefficients that are not zero have a bit each here; zeros are counted.
+            // Non-zero coefficients have one bit each here; zeros are counted.
             while at <= last {
                 if *set >> at & 1 == 1 {
                     reader.bits.take(1)?;

@@ -1,4 +1,4 @@
-//! JPEGs of all codings: whole, cut at every length, and damaged.
+//! JPEGs of all codings: complete, truncated at every length, and damaged.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The files that tests/reference/make_inputs.py made, with their names.
+/// The files made by tests/reference/make_inputs.py, with their names.
 fn files() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/inputs");
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -31,7 +31,7 @@ fn what_is_cut_off_is_missed() {
         for cut in 0..bytes.len() {
             assert!(check(&bytes[..cut]).is_err(), "{name}: {cut}");
         }
-        // An end was put where the file was cut, as some programs do that mend such.
+        // With an end marker where the file is cut, as some repair programs write.
         let data = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
         for cut in data + 2..bytes.len() - 2 {
             let ended = [&bytes[..cut], &[0xff, 0xd9]].concat();

@@ -1,16 +1,16 @@
-//! Preprocessing in words.
+//! Description of a preprocessing.
 
-use super::{ChannelOrder, Grey, Preprocess, Reads, Resize};
+use super::{ChannelOrder, Grey, InputKind, Preprocess, Resize};
 use crate::input::Framing;
 
 impl Preprocess {
-    /// All steps in words.
+    /// All steps, as text.
     pub fn describe(&self) -> String {
         let [h, w] = self.size;
-        match self.reads {
-            Reads::Images => {}
-            Reads::Numbers => return "numbers of tokens".into(),
-            Reads::Audio(Framing { rate, chunk, context, .. }) => {
+        match self.kind {
+            InputKind::Images => {}
+            InputKind::Tokens => return "numbers of tokens".into(),
+            InputKind::Audio(Framing { rate, chunk, context, .. }) => {
                 return format!("{rate} Hz, chunks of {chunk} samples behind {context}");
             }
         }

@@ -1,8 +1,8 @@
-//! Preprocessing as transformers' `preprocessor_config.json` tells it.
+//! Preprocessing from transformers' `preprocessor_config.json`.
 
 use serde_json::Value;
 
-use super::{ChannelOrder, CropRounding, Grey, Preprocess, Reads, Resize};
+use super::{ChannelOrder, CropRounding, Grey, InputKind, Preprocess, Resize};
 use crate::input::resize::Interpolation;
 use crate::{Error, Result};
 
@@ -23,7 +23,7 @@ impl Preprocess {
         let size = |name: &str| -> Option<Size> {
             let value = config.get(name)?;
             let both = || Some(Size::Both([number(value.get("height")?)?, number(value.get("width")?)?]));
-            // A bound on the longer side is no part of what classifiers' processors do.
+            // Classifiers' processors have no bound on the longer side.
             let edge = || match value.get("longest_edge") {
                 None => Some(Size::Edge(number(value.get("shortest_edge")?)?)),
                 Some(_) => None,
@@ -55,7 +55,7 @@ impl Preprocess {
         let next = config.get("image_processor_type").or_else(|| config.get("feature_extractor_type"));
         let conv_next = next.and_then(Value::as_str).is_some_and(|name| name.starts_with("ConvNext"));
         let resize = match resized {
-            // ConvNext's processor resizes to size / crop_pct and crops, below 384; above, it resizes exactly.
+            // ConvNext's processor resizes to size / crop_pct and crops, below 384; from there on it resizes exactly.
             Some(Size::Edge(edge)) if conv_next => {
                 let share = config.get("crop_pct").and_then(Value::as_f64).unwrap_or(224.0 / 256.0);
                 crop = Some([edge, edge]);
@@ -92,7 +92,7 @@ impl Preprocess {
                 .ok_or_else(|| wrong(name)),
             _ => Ok(vec![default; 3]),
         };
-        // Ours is (v / 255 - mean) / std: another factor moves into both.
+        // Ours is (v / 255 - mean) / std: another factor is folded into both.
         let unit = 1.0 / (255.0 * factor);
         let mean: Vec<f64> = list("image_mean", 0.0)?.into_iter().map(|v| v * unit).collect();
         let std = list("image_std", 1.0)?.into_iter().map(|v| v * unit).collect();
@@ -103,7 +103,7 @@ impl Preprocess {
         };
         let order = if flag("do_flip_channel_order", false) { ChannelOrder::Bgr } else { ChannelOrder::Rgb };
         let read = Self {
-            reads: Reads::Images,
+            kind: InputKind::Images,
             channels: mean.len(),
             size,
             any_size: false,

@@ -1,4 +1,4 @@
-//! Preprocessing: how an image becomes a network's input.
+//! Preprocessing: from an image to a network's input.
 
 mod describe;
 mod makers;
@@ -12,7 +12,7 @@ use super::decode::Pixels;
 use super::resize::{Interpolation, resize};
 use crate::{Error, Result};
 
-/// Which size an image is brought to before it is cropped.
+/// The size to which an image is resized before it is cropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Resize {
@@ -26,14 +26,14 @@ pub enum Resize {
     Within([usize; 2]),
 }
 
-/// Where the middle of an odd margin lies; images smaller than the crop are framed with zeros by the same maker's rule.
+/// How odd margins of a crop are rounded; images smaller than the crop are zero-padded by the same library's rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CropRounding {
-    /// Half to even, odd frames larger after (torchvision, timm).
+    /// Half to even, odd padding larger after (torchvision, timm).
     #[default]
     RoundHalfEven,
-    /// Down, odd frames larger before (transformers).
+    /// Down, odd padding larger before (transformers).
     Floor,
 }
 
@@ -53,14 +53,14 @@ pub enum ChannelOrder {
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
     #[serde(skip)]
-    reads: Reads,
+    kind: InputKind,
     channels: usize,
-    /// Rows and columns of the input; where any size goes, what networks are listed and timed with.
+    /// Rows and columns of the input; for networks of any size, those that they are listed and timed with.
     size: [usize; 2],
-    /// Whether images keep their own size (after `resize`, if there is one).
+    /// Whether images keep their own size (after `resize`, if given).
     #[serde(default)]
     any_size: bool,
-    /// Images of any size are framed to multiples of this, their last row and column repeated.
+    /// Images of any size are padded to multiples of this, repeating their last row and column.
     #[serde(default = "one")]
     multiple: usize,
     #[serde(default)]
@@ -73,31 +73,31 @@ pub struct Preprocess {
     crop: Option<[usize; 2]>,
     #[serde(default)]
     crop_rounding: CropRounding,
-    /// What frames an image that is smaller than the crop: a level a channel; black if none are told.
+    /// Padding of images smaller than the crop: a level per channel; black by default.
     #[serde(default)]
     fill: Vec<u8>,
     #[serde(default = "bilinear")]
     interpolation: Interpolation,
     /// Subtracted from `value / 255`, in the network's channel order.
     mean: Vec<f64>,
-    /// Divides what is left.
+    /// Divides the difference.
     std: Vec<f64>,
     #[serde(default)]
     channel_order: ChannelOrder,
 }
 
-/// What inputs are made of.
+/// The kind of input.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Reads {
+enum InputKind {
     #[default]
     Images,
-    /// Numbers of tokens.
-    Numbers,
+    /// Token ids.
+    Tokens,
     /// Recordings.
     Audio(Framing),
 }
 
-/// How colours become grey.
+/// How colour becomes grey.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Grey {
@@ -108,7 +108,7 @@ enum Grey {
     Studio,
 }
 
-/// What a network's inputs always go through.
+/// A degradation that is part of the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum CardDegradation {
@@ -116,19 +116,19 @@ enum CardDegradation {
     Bayer,
 }
 
-/// A network's input, made of an image.
+/// A network's input, made from an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Input {
     /// `[C, H, W]`.
     pub values: Vec<f32>,
     /// Its extents.
     pub shape: [usize; 3],
-    /// Rows and columns of the image; what is beyond them is frame.
+    /// Rows and columns of the image; the rest is padding.
     pub size: [usize; 2],
 }
 
 impl Input {
-    /// The values without the frame.
+    /// The values without the padding.
     pub fn cropped(&self) -> Vec<f32> {
         let ([_, h, w], [rows, columns]) = (self.shape, self.size);
         let planes = self.values.chunks(h * w);
@@ -171,11 +171,11 @@ impl Preprocess {
         read.check(&place)
     }
 
-    /// Of networks that read sequences of numbers: nothing is done; `steps` are what they are listed and timed with.
+    /// For networks that read token ids: nothing is done; `steps` is the length they are listed and timed with.
     pub fn numbers(steps: usize) -> Self {
         Self {
             channels: 1,
-            reads: Reads::Numbers,
+            kind: InputKind::Tokens,
             size: [1, steps],
             any_size: false,
             multiple: 1,
@@ -192,14 +192,14 @@ impl Preprocess {
         }
     }
 
-    /// Of networks that hear recordings.
+    /// For networks that read recordings.
     fn recordings(framing: Framing) -> Self {
-        Self { reads: Reads::Audio(framing), size: [framing.rows(), 64], any_size: true, ..Self::numbers(64) }
+        Self { kind: InputKind::Audio(framing), size: [framing.rows(), 64], any_size: true, ..Self::numbers(64) }
     }
 
-    /// How recordings are cut, if it reads such.
+    /// How recordings are split into chunks, if it reads such.
     pub fn framing(&self) -> Option<Framing> {
-        if let Reads::Audio(framing) = self.reads { Some(framing) } else { None }
+        if let InputKind::Audio(framing) = self.kind { Some(framing) } else { None }
     }
 
     fn check(self, place: &str) -> Result<Self> {
@@ -214,10 +214,10 @@ impl Preprocess {
             return wrong("channels must be 1 or 3");
         }
         if self.mean.len() != self.channels || self.std.len() != self.channels {
-            return wrong("mean and std need one value a channel");
+            return wrong("mean and std need one value per channel");
         }
         if !(self.fill.is_empty() || (self.fill.len() == self.channels && self.crop.is_some())) {
-            return wrong("fill needs one level a channel, and is of inputs that are cropped");
+            return wrong("fill needs one level per channel, and a crop");
         }
         if self.std.iter().any(|&std| !(std.is_finite() && std > 0.0)) || !self.mean.iter().all(|v| v.is_finite()) {
             return wrong("std must be positive and mean finite");
@@ -226,10 +226,10 @@ impl Preprocess {
             return wrong("sizes must be 1 to 16384");
         }
         if !(1..=256).contains(&self.multiple) || (self.multiple > 1 && !self.any_size) {
-            return wrong("multiple must be 1 to 256, and is of inputs of any size");
+            return wrong("multiple must be 1 to 256, and needs inputs of any size");
         }
         if self.any_size && self.crop.is_some() {
-            return wrong("crop is of inputs of one size");
+            return wrong("crop needs inputs of one size");
         }
         if self.crop.is_some_and(|crop| crop != self.size) {
             return wrong("crop must be the size of the network's input");
@@ -247,17 +247,17 @@ impl Preprocess {
         self.any_size
     }
 
-    /// Whether every input is seen through the colour filter of a camera.
+    /// Whether every input passes the colour filter of a camera.
     pub fn bayer(&self) -> bool {
         self.degradation == Some(CardDegradation::Bayer)
     }
 
-    /// What a grey level of 255 is worth in the input.
+    /// The input difference that corresponds to 255 grey levels.
     pub(super) fn unit(&self) -> f64 {
         1.0 / (255.0 * self.std[0])
     }
 
-    /// 8-bit pixels of what a network gave for an input: `[C, H, W]` values undone to grey levels and clipped.
+    /// 8-bit pixels of a network's output: `[C, H, W]` values, denormalised and clipped.
     pub fn pixels(&self, values: &[f32], [h, w]: [usize; 2]) -> Pixels {
         let c = self.channels;
         let level = |i: usize| {
@@ -274,7 +274,7 @@ impl Preprocess {
         self.channels
     }
 
-    /// The input `[C, H, W]` made of `image`.
+    /// The input `[C, H, W]` made from `image`.
     ///
     /// # Errors
     /// [`Error::Shape`] naming `id` if, without resizing or cropping, the image is not of the input's size.
@@ -370,7 +370,7 @@ mod tests {
             ("channels = 2\nsize = [2, 2]\nmean = [0.0]\nstd = [1.0]", "channels"),
             ("channels = 1\nsize = [2, 2]\nmean = [0.0]\nstd = [0.0]", "std"),
             ("channels = 1\nsize = [0, 2]\nmean = [0.0]\nstd = [1.0]", "sizes"),
-            ("channels = 3\nsize = [2, 2]\nmean = [0.0]\nstd = [1.0]", "one value a channel"),
+            ("channels = 3\nsize = [2, 2]\nmean = [0.0]\nstd = [1.0]", "one value per channel"),
         ] {
             let error = card(text).unwrap_err().to_string();
             assert!(error.starts_with("card t: [input]") && error.contains(word), "{error}");

@@ -1,32 +1,31 @@
-//! Preprocessing as timm's `pretrained_cfg` tells it, by the rules of `timm.data.create_transform` for evaluation.
+//! Preprocessing from timm's `pretrained_cfg`, by the rules of `timm.data.create_transform` for evaluation.
 
 use serde_json::Value;
 
-use super::{ChannelOrder, CropRounding, Grey, Preprocess, Reads, Resize};
+use super::{ChannelOrder, CropRounding, Grey, InputKind, Preprocess, Resize};
 use crate::input::resize::Interpolation;
 use crate::{Error, Result};
 
 impl Preprocess {
-    /// Reads timm's `pretrained_cfg`, the inner table of its `config.json`.
+    /// Parses timm's `pretrained_cfg`, the inner table of its `config.json`.
     ///
     /// # Errors
-    /// [`Error::Malformed`] naming `file` and the field, [`Error::Unsupported`] for an interpolation or a crop mode that is
-    /// not known.
+    /// [`Error::Malformed`] naming `file` and the field, [`Error::Unsupported`] for an unknown interpolation or crop mode.
     pub fn from_timm(file: &str, config: &Value) -> Result<Self> {
         let wrong = |name: &str| Error::malformed(file, format!("pretrained_cfg.{name} is missing or not understood"));
-        let told = |name: &str| config.get(name).filter(|value| !value.is_null());
+        let stated = |name: &str| config.get(name).filter(|value| !value.is_null());
         let list = |name: &str| -> Result<Vec<f64>> {
-            let values = told(name).and_then(Value::as_array).ok_or_else(|| wrong(name))?;
+            let values = stated(name).and_then(Value::as_array).ok_or_else(|| wrong(name))?;
             values.iter().map(|v| v.as_f64().ok_or_else(|| wrong(name))).collect()
         };
-        let word = |name: &str, default: &'static str| match told(name) {
+        let word = |name: &str, default: &'static str| match stated(name) {
             None => Ok(default.to_owned()),
             Some(word) => word.as_str().map(str::to_owned).ok_or_else(|| wrong(name)),
         };
-        let input = told("input_size").and_then(Value::as_array).ok_or_else(|| wrong("input_size"))?;
+        let input = stated("input_size").and_then(Value::as_array).ok_or_else(|| wrong("input_size"))?;
         let input: Option<Vec<usize>> = input.iter().map(|v| v.as_u64().and_then(|v| v.try_into().ok())).collect();
         let Some(&[channels, h, w]) = input.as_deref() else { return Err(wrong("input_size")) };
-        let share = match told("crop_pct") {
+        let share = match stated("crop_pct") {
             None => 0.875,
             Some(share) => share.as_f64().filter(|share| *share > 0.0).ok_or_else(|| wrong("crop_pct"))?,
         };
@@ -39,9 +38,9 @@ impl Preprocess {
                 return Err(Error::unsupported(what, "known are bicubic, bilinear, lanczos"));
             }
         };
-        // One value is of all channels.
+        // A single value is for all channels.
         let levels = |name: &str| {
-            let values = told(name).and_then(Value::as_f64).map_or_else(|| list(name), |value| Ok(vec![value]))?;
+            let values = stated(name).and_then(Value::as_f64).map_or_else(|| list(name), |value| Ok(vec![value]))?;
             Ok(if let [value] = values[..] { vec![value; channels.min(3)] } else { values })
         };
         let (mean, std): (Vec<f64>, Vec<f64>) = (levels("mean")?, levels("std")?);
@@ -61,7 +60,7 @@ impl Preprocess {
             }
         };
         let read = Self {
-            reads: Reads::Images,
+            kind: InputKind::Images,
             channels,
             size: [h, w],
             any_size: false,
@@ -108,7 +107,7 @@ mod tests {
             (json!({"crop_mode": "squash"}), "resize 235x235 bicubic, center crop 224x224"),
             (json!({"crop_mode": "border"}), "within 235x235 bicubic, center crop 224x224 on [124, 116, 104]"),
             (json!({"input_size": [3, 160, 256]}), "cover 168x269 bicubic, center crop 160x256"),
-            // Scaled sizes that are alike count as a square.
+            // Sizes that are equal after scaling count as a square.
             (json!({"input_size": [3, 19, 18], "crop_pct": 10.0}), "shortest edge 1 bicubic, center crop 19x18"),
             (json!({"interpolation": "lanczos"}), "shortest edge 235 lanczos, center crop 224x224"),
         ] {
@@ -129,7 +128,7 @@ mod tests {
             (json!({"input_size": [3, 224]}), 1, "input_size"),
             (json!({"input_size": [3, 224.5, 224]}), 1, "input_size"),
             (json!({"input_size": [4, 224, 224]}), 1, "channels must be 1 or 3"),
-            (json!({"input_size": [1, 224, 224]}), 1, "one value a channel"),
+            (json!({"input_size": [1, 224, 224]}), 1, "one value per channel"),
             (json!({"mean": null}), 1, "mean"),
             (json!({"crop_pct": 0}), 1, "crop_pct"),
             (json!({"crop_pct": "all"}), 1, "crop_pct"),
@@ -167,7 +166,7 @@ mod tests {
             let mut config = case.config.clone();
             config["std"] = config["mean"].clone();
             let read = Preprocess::from_timm("c.json", &config).unwrap();
-            // Without the normalisation: levels.
+            // Pixel levels, without the normalisation.
             let c = read.channels;
             let plain = Preprocess { mean: vec![0.0; c], std: vec![1.0; c], ..read };
             let [h, w] = case.picture;

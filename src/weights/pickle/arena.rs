@@ -1,4 +1,4 @@
-//! Unpickled values. They live in one list and name each other by index, so cycles and deep nesting cost nothing to drop.
+//! Unpickled values. They are in one list and refer to each other by index, so cycles and deep nesting cost nothing to drop.
 
 use super::Id;
 
@@ -12,26 +12,26 @@ pub(super) enum Node<'a> {
     Text(&'a str),
     /// Text that had escapes.
     Unescaped(Box<str>),
-    /// Bytes, text that is no UTF-8, or an integer beyond 64 bits (little-endian).
+    /// Bytes, a string that is no UTF-8, or an integer beyond 64 bits (little-endian).
     Bytes(&'a [u8]),
     /// List, tuple, set or frozenset.
     Seq(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     /// Module and name of a class or function.
     Global(Id, Id),
-    /// What a persistent id stands for, in torch a storage.
+    /// A persistent id; in torch a storage.
     Persistent(Id),
-    /// What a call would have made.
+    /// The result of a call, which was not made.
     Object(Box<Object>),
 }
 
-/// A call that was not made.
+/// A recorded call.
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) callable: Id,
     pub(super) args: Id,
     pub(super) state: Option<Id>,
-    /// What was appended, as a dict or as a list is.
+    /// Items set or appended later, for a dict and for a list.
     pub(super) dict: Vec<(Id, Id)>,
     pub(super) list: Vec<Id>,
 }
@@ -87,7 +87,7 @@ impl<'a> Arena<'a> {
         }
     }
 
-    /// What was called, and with what.
+    /// The callee and its arguments.
     pub(super) fn call(&self, id: Id) -> Option<((&str, &str), &[Id])> {
         match self.get(id) {
             Node::Object(object) => Some((self.global(object.callable)?, self.seq(object.args)?)),
@@ -95,7 +95,7 @@ impl<'a> Arena<'a> {
         }
     }
 
-    /// The value under a text key.
+    /// The value under a string key.
     pub(super) fn entry(&self, dict: Id, key: &str) -> Option<Id> {
         self.dict(dict)?.iter().find(|(name, _)| self.text(*name) == Some(key)).map(|(_, value)| *value)
     }

@@ -1,4 +1,4 @@
-//! Which of a pickle's values are the network's parameters, and what they are called.
+//! Finds the network's parameters among the values of a pickle, with their names.
 
 use std::collections::HashSet;
 
@@ -6,10 +6,10 @@ use super::Id;
 use super::arena::Node;
 use super::rebuild::{Fault, Source};
 use super::{choose, modules};
-use crate::weights::found::Found;
+use crate::weights::contents::FileContents;
 use crate::{Error, Result};
 
-/// Parts of the keys that training programs put other tensors under.
+/// Words in the keys of other tensors that training programs store.
 const OTHERS: [&str; 4] = ["optim", "sched", "scaler", "rng_state"];
 
 const MAX_DEPTH: usize = 128;
@@ -17,19 +17,19 @@ const MAX_TENSORS: usize = 1 << 17;
 const MAX_NAMES: usize = 16 << 20;
 const MAX_STEPS: usize = 1 << 21;
 
-/// A walk through the values. Shared values are met once for each name they have, so the steps are counted.
+/// A walk through the values. Shared values are visited once for each name they have, so the steps are counted.
 pub(super) struct Walk<'a> {
     pub(super) source: &'a Source<'a>,
     file: &'a str,
     path: Vec<Id>,
     steps: usize,
     name_bytes: usize,
-    found: Found,
+    found: FileContents,
 }
 
 /// Every tensor of the checkpoint below `root` with its dotted name.
-pub(super) fn collect(file: &str, source: &Source<'_>, root: Id) -> Result<Found> {
-    let mut walk = Walk { source, file, path: Vec::new(), steps: 0, name_bytes: 0, found: Found::default() };
+pub(super) fn collect(file: &str, source: &Source<'_>, root: Id) -> Result<FileContents> {
+    let mut walk = Walk { source, file, path: Vec::new(), steps: 0, name_bytes: 0, found: FileContents::default() };
     choose::network(&mut walk, root)
 }
 
@@ -48,7 +48,7 @@ impl Walk<'_> {
     }
 
     /// Every tensor below `root` with its dotted name, and the modules that hold them.
-    pub(super) fn gather(&mut self, root: Id) -> Result<Found> {
+    pub(super) fn gather(&mut self, root: Id) -> Result<FileContents> {
         match self.source.arena.dict(root) {
             Some(items) => {
                 for (key, value) in items {
@@ -105,7 +105,7 @@ impl Walk<'_> {
         arena.text(id).map(str::to_owned).or_else(|| arena.int(id).map(|index| index.to_string()))
     }
 
-    /// Visits what is called `name` within `path`; a key that is neither text nor integer names nothing.
+    /// Visits the entry `name` within `path`; a key that is neither string nor integer is skipped.
     fn entry(&mut self, path: &str, name: Option<String>, id: Id) -> Result<()> {
         let Some(name) = name else { return Ok(()) };
         let name = if path.is_empty() { name } else { format!("{path}.{name}") };
@@ -118,7 +118,7 @@ impl Walk<'_> {
         if source.is_tensor(id) {
             return self.keep(id, path);
         }
-        // A value within itself names nothing new.
+        // A value within itself adds no new name.
         if self.path.contains(&id) {
             return Ok(());
         }
@@ -130,7 +130,7 @@ impl Walk<'_> {
             Node::Dict(items) => self.dict(items, path)?,
             Node::Seq(items) => self.seq(items, path)?,
             Node::Object(object) => {
-                // With slots, the state is a pair whose first is the dict of attributes.
+                // With slots, the state is a pair whose first element is the dict of attributes.
                 let state = object.state.map(|state| match source.arena.seq(state) {
                     Some([first, ..]) => *first,
                     _ => state,
@@ -160,7 +160,7 @@ impl Walk<'_> {
         items.iter().enumerate().try_for_each(|(index, item)| self.entry(path, Some(index.to_string()), *item))
     }
 
-    /// The attributes of an object; of a module what its `state_dict()` would give.
+    /// The attributes of an object; for a module, what its `state_dict()` would return.
     fn attributes(&mut self, class: Id, attributes: &[(Id, Id)], path: &str) -> Result<()> {
         let arena = self.source.arena;
         self.spend(attributes.len())?;
@@ -169,7 +169,7 @@ impl Walk<'_> {
         if groups == [None; 3] {
             return self.dict(attributes, path);
         }
-        if let Some(module) = modules::told(arena, class, attributes) {
+        if let Some(module) = modules::module(arena, class, attributes) {
             self.name_bytes += path.len();
             self.found.modules.push((path.to_owned(), module));
         }

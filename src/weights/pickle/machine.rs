@@ -1,4 +1,4 @@
-//! The pickle machine, protocols 0 to 5: it builds plain values and notes calls, it makes none.
+//! The pickle machine, protocols 0 to 5: it builds plain values, and records calls instead of making them.
 
 use std::collections::HashMap;
 
@@ -6,14 +6,14 @@ use super::Id;
 use super::arena::{Arena, Node, Object};
 use super::reader::{Reader, unescape_bytes, unescape_unicode};
 
-/// Limits far above what checkpoints need (a thousand layers with optimiser state: 100,000 values), so that
-/// a hostile file cannot take more than some tens of megabytes.
+/// Limits far above what checkpoints need (a thousand layers with optimiser state have 100,000 values), so that a hostile
+/// file cannot take more than some tens of megabytes.
 const MAX_NODES: usize = 1 << 20;
 const MAX_STEPS: usize = 1 << 23;
 const MAX_STACK: usize = 1 << 21;
 const MAX_MARKS: usize = 1 << 12;
 
-/// A value, and what is left of the input behind it.
+/// A value, and the rest of the input after it.
 pub(super) struct Loaded<'a> {
     pub(super) arena: Arena<'a>,
     pub(super) root: Id,
@@ -26,13 +26,13 @@ struct Machine<'a> {
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
-    /// Pairs copied into dicts so far: one list may be named by many calls.
+    /// Number of pairs copied into dicts so far: many calls may refer to one list.
     copied: usize,
 }
 
 type Step<T = ()> = Result<T, String>;
 
-/// Reads one pickle from the start of `input`; the error says what is wrong with it.
+/// Loads one pickle from the start of `input`; the error says what is wrong with it.
 pub(super) fn load(input: &[u8]) -> Result<Loaded<'_>, String> {
     let mut reader = Reader::new(input);
     let mut machine = Machine::default();
@@ -225,7 +225,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Values below the last mark belong to what is not finished yet.
+    /// Values below the last mark belong to an unfinished container.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -301,7 +301,7 @@ impl<'a> Machine<'a> {
         self.push_id(id)
     }
 
-    /// Python 2 has binary data in strings, which is kept as bytes.
+    /// Python 2 stores binary data in strings, which is kept as bytes.
     fn text(&mut self, bytes: &'a [u8]) -> Step<Id> {
         self.add(std::str::from_utf8(bytes).map_or(Node::Bytes(bytes), Node::Text))
     }
@@ -315,7 +315,7 @@ impl<'a> Machine<'a> {
             return self.string(true, inner);
         }
         let text = unescape_bytes(inner).ok_or("a string with a broken escape")?;
-        // Bytes that are no text name nothing here; their value is not needed.
+        // Strings with invalid bytes name nothing here, so their value is not needed.
         self.push(String::from_utf8(text).map_or(Node::Bytes(inner), |text| Node::Unescaped(text.into())))
     }
 

@@ -18,22 +18,22 @@ use zip::result::ZipError;
 
 use self::arena::{Arena, Node};
 use self::rebuild::{Reference, Source, Storages};
-use super::found::Found;
+use super::contents::FileContents;
 use super::tensor::{Blob, Storage};
 use crate::{Error, Result};
 
 /// Index of a value in its arena.
 type Id = u32;
 
-/// What a legacy file starts with, `0x1950a86a20f9469cfc6c`, as little-endian bytes.
+/// Magic number of legacy files, `0x1950a86a20f9469cfc6c`, as little-endian bytes.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const VERSION: i64 = 1001;
 
-/// The tensors of a checkpoint in a zip archive: `data.pkl`, and one stored member a storage.
-pub(super) fn read_zip(file: &str, blob: &Blob) -> Result<Found> {
+/// The tensors of a checkpoint in a zip archive: `data.pkl`, and one stored member per storage.
+pub(super) fn read_zip(file: &str, blob: &Blob) -> Result<FileContents> {
     let bytes: &[u8] = blob;
-    // The file starts with the archive. To search for its start goes wrong where the directory's first entry is as long as
-    // the records that `torch.save` writes behind the directory.
+    // The file starts with the archive. Searching for its start would fail if the directory's first entry is as long as the
+    // records that `torch.save` writes after the directory.
     let config = Config { archive_offset: ArchiveOffset::Known(0) };
     let mut archive = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(|e| broken_zip(file, e))?;
     let mut prefix = None;
@@ -63,7 +63,7 @@ pub(super) fn read_zip(file: &str, blob: &Blob) -> Result<Found> {
         let start = member.data_start().and_then(|start| usize::try_from(start).ok()).ok_or_else(outside)?;
         let length = usize::try_from(member.size()).map_err(|_| outside())?;
         let storage = Storage::new(blob, start, length).ok_or_else(outside)?;
-        // Members that overlap could make a small file cost much time to check.
+        // Overlapping members could make a small file expensive to check.
         total = total.saturating_add(length);
         if total > bytes.len() {
             return Err(Error::malformed(file, format!("{name}: overlaps with another member")));
@@ -82,7 +82,7 @@ pub(super) fn read_zip(file: &str, blob: &Blob) -> Result<Found> {
     collect::collect(file, &Source { arena: &loaded.arena, storages: &storages }, loaded.root)
 }
 
-/// Reads a member through once, which compares its checksum.
+/// Reads a member once, which verifies its checksum.
 fn check(member: impl Read, length: usize) -> Result<(), String> {
     let read = std::io::copy(&mut { member }, &mut std::io::sink()).map_err(|e| format!("damaged: {e}"))?;
     if read == length as u64 { Ok(()) } else { Err(format!("has {read} bytes of {length}")) }
@@ -103,8 +103,8 @@ fn big_endian(file: &str) -> Error {
 }
 
 /// The tensors of a checkpoint by PyTorch before 1.6: five pickles (magic number, version, system, data, storage keys), then
-/// the storages, each behind its element count.
-pub(super) fn read_legacy(file: &str, blob: &Blob) -> Result<Found> {
+/// the storages, each after its element count.
+pub(super) fn read_legacy(file: &str, blob: &Blob) -> Result<FileContents> {
     let broken = |detail: String| Error::malformed(file, detail);
     let magic = machine::load(blob).map_err(broken)?;
     if !matches!(magic.arena.get(magic.root), Node::Bytes(bytes) if *bytes == MAGIC) {
@@ -143,7 +143,7 @@ pub(super) fn read_legacy(file: &str, blob: &Blob) -> Result<Found> {
     collect::collect(file, &Source { arena: &data.arena, storages: &storages }, data.root)
 }
 
-/// Bytes of an element of every storage that the data refer to.
+/// Element size in bytes of every storage that the data refer to.
 fn element_sizes<'a>(arena: &'a Arena<'_>) -> Result<HashMap<&'a str, usize>, String> {
     let mut sizes = HashMap::new();
     for node in &arena.0 {

@@ -1,10 +1,10 @@
-//! What modules that were pickled whole say of themselves besides their parameters.
+//! Settings of fully pickled modules, besides their parameters.
 
 use super::Id;
 use super::arena::{Arena, Node};
-use crate::weights::found::{Module, Setting};
+use crate::weights::contents::{Module, Setting};
 
-/// Attributes of PyTorch's modules that change what they compute.
+/// Attributes of PyTorch's modules that affect what they compute.
 const SETTINGS: [&str; 10] = [
     "eps",
     "kernel_size",
@@ -18,8 +18,8 @@ const SETTINGS: [&str; 10] = [
     "negative_slope",
 ];
 
-/// The module of `class` with those `attributes`, if it has any of [`SETTINGS`] or is an activation of PyTorch.
-pub(super) fn told(arena: &Arena<'_>, class: Id, attributes: &[(Id, Id)]) -> Option<Module> {
+/// The module of `class` with those `attributes`, if it has any of [`SETTINGS`] or is a PyTorch activation.
+pub(super) fn module(arena: &Arena<'_>, class: Id, attributes: &[(Id, Id)]) -> Option<Module> {
     let (package, class) = arena.global(class)?;
     let setting = |name: &str| {
         let (_, value) = attributes.iter().find(|(key, _)| arena.text(*key) == Some(name))?;

@@ -1,6 +1,6 @@
 //! Bounds-checked reading of a pickle's operands, and the escapes of its text strings.
 
-/// A place in the input.
+/// A position in the input.
 pub(super) struct Reader<'a> {
     input: &'a [u8],
     position: usize,
@@ -35,7 +35,7 @@ impl<'a> Reader<'a> {
         Ok(*self.take(N as u64)?.first_chunk().expect("N bytes were taken"))
     }
 
-    /// Up to the next line feed, which is left out.
+    /// The bytes up to the next line feed, exclusive.
     pub(super) fn line(&mut self) -> Result<&'a [u8], String> {
         let length = self.rest().iter().position(|byte| *byte == b'\n').ok_or("a line without an end")?;
         let line = self.take(length as u64 + 1)?;

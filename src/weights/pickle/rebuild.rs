@@ -1,4 +1,4 @@
-//! Tensors from the calls that a pickle notes in their place.
+//! Rebuilds tensors from the calls that a pickle records.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ const MAX_RANK: usize = 16;
 /// Why a tensor could not be rebuilt.
 pub(super) enum Fault {
     Broken(String),
-    /// Meta, complex, sparse in another way: what it is.
+    /// Meta, complex, or sparse in an unsupported layout: what it is.
     Unsupported(String),
 }
 
@@ -29,7 +29,7 @@ impl From<&str> for Fault {
     }
 }
 
-/// A storage's dtype as its class names it.
+/// The dtype of a storage by its class.
 enum Class {
     Typed(Dtype),
     /// Bytes; the tensor names the dtype.
@@ -40,21 +40,21 @@ enum Class {
 /// Storages by key.
 pub(super) type Storages = HashMap<String, Storage>;
 
-/// A pickle and the storages it names.
+/// A pickle and its storages.
 pub(super) struct Source<'a> {
     pub(super) arena: &'a Arena<'a>,
     pub(super) storages: &'a Storages,
 }
 
 impl Source<'_> {
-    /// Whether the value stands for a tensor (which may still be broken).
+    /// Whether the value represents a tensor (which may still be broken).
     pub(super) fn is_tensor(&self, id: Id) -> bool {
         self.arena.call(id).is_some_and(|((module, name), _)| {
             module.starts_with("torch") && (name.starts_with("_rebuild_") || is_wrapper(name))
         })
     }
 
-    /// The tensor that the call `id` would have made.
+    /// The tensor that the call `id` would have created.
     pub(super) fn tensor(&self, mut id: Id) -> Result<Tensor, Fault> {
         for _ in 0..MAX_WRAPPERS {
             let ((_, name), args) = self.arena.call(id).ok_or("a tensor that is no call")?;
@@ -129,7 +129,7 @@ impl Source<'_> {
         let Node::Persistent(id) = self.arena.get(id) else {
             return Err(Fault::Unsupported("a storage inside the pickle (by pickle.dump, not torch.save)".into()));
         };
-        let reference = Reference::parse(self.arena, *id).ok_or("a storage reference that is none")?;
+        let reference = Reference::parse(self.arena, *id).ok_or("an invalid storage reference")?;
         let whole =
             self.storages.get(reference.key).ok_or_else(|| format!("storage {:?} is missing", reference.key))?;
         let class = storage_class(reference.class);
@@ -142,9 +142,9 @@ impl Source<'_> {
             None => (0, claimed),
             Some([_, offset, elements]) => {
                 let bytes = |id: &Id| self.arena.size(*id).and_then(|elements| elements.checked_mul(size));
-                bytes(offset).zip(bytes(elements)).ok_or("a storage view that is none")?
+                bytes(offset).zip(bytes(elements)).ok_or("an invalid storage view")?
             }
-            Some(_) => return Err("a storage view that is none".into()),
+            Some(_) => return Err("an invalid storage view".into()),
         };
         let fits = start.checked_add(bytes).is_some_and(|end| end <= claimed);
         let storage = whole.start.checked_add(start).filter(|_| fits);
@@ -174,7 +174,7 @@ impl Source<'_> {
         }
     }
 
-    /// A tensor that is not itself quantised: quantisation does not nest.
+    /// A tensor that is not quantised itself: quantisation does not nest.
     pub(super) fn plain(&self, id: Id) -> Result<Tensor, Fault> {
         match self.arena.call(id) {
             Some(((_, "_rebuild_tensor" | "_rebuild_tensor_v2"), [storage, offset, size, stride, ..])) => {
@@ -185,7 +185,7 @@ impl Source<'_> {
     }
 }
 
-/// What a persistent id says of a storage.
+/// The contents of a storage's persistent id.
 pub(super) struct Reference<'a> {
     pub(super) class: &'a str,
     pub(super) key: &'a str,
@@ -206,7 +206,7 @@ impl<'a> Reference<'a> {
         Some(Self { class, key, elements: arena.size(*elements)?, view })
     }
 
-    /// Bytes of an element, for what is not read too: legacy files have storages one behind the other.
+    /// Element size in bytes, also for unsupported types: legacy files have the storages one after the other.
     pub(super) fn element_size(&self) -> Option<usize> {
         match self.class {
             "ComplexFloatStorage" => Some(8),

@@ -1,4 +1,4 @@
-//! Sparse tensors, made dense: pruned weights that are stored as places and values.
+//! Sparse tensors, made dense: pruned weights that are stored as indices and values.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use super::Id;
 use super::rebuild::{Fault, Source};
 use crate::weights::tensor::{Content, Tensor};
 
-/// A dense tensor may be this many times what a sparse one stores: of 4,096 values one is left.
+/// Largest ratio of the elements of a dense tensor to those of its sparse form: one value in 4,096.
 const MAX_SPARSITY: usize = 4096;
-/// Elements that any tensor may have.
+/// Number of elements that any tensor may have.
 const MAX_FREE: usize = 1 << 20;
 
 impl Source<'_> {
@@ -44,7 +44,7 @@ impl Source<'_> {
                 let index = usize::try_from(places[axis * stored + n]).ok().filter(|&index| index < extent)?;
                 Some(place * extent + index)
             });
-            // What is stored twice adds up.
+            // Values at duplicate indices are summed.
             dense[place.ok_or_else(|| format!("an index outside {shape:?}"))?] += value;
         }
         Ok(Tensor { shape, content: Content::Values(Arc::from(dense)) })

@@ -1,39 +1,39 @@
-//! What a file of weights holds: tensors, and what it says besides.
+//! The contents of a weights file: tensors, and other information.
 
 use super::tensor::Tensor;
 
-/// Everything that was found in one file.
+/// Everything read from one file.
 #[derive(Default)]
-pub(super) struct Found {
-    /// Names as they are stored, and tensors.
+pub(super) struct FileContents {
+    /// Tensors with their stored names.
     pub tensors: Vec<(String, Tensor)>,
-    /// Modules that were pickled whole, by the names of their places.
+    /// Fully pickled modules, by their path in the network.
     pub modules: Vec<(String, Module)>,
-    /// What was chosen among several things, for the user.
+    /// Choices made among several possibilities, for the user.
     pub notes: Vec<String>,
 }
 
-impl From<Vec<(String, Tensor)>> for Found {
+impl From<Vec<(String, Tensor)>> for FileContents {
     fn from(tensors: Vec<(String, Tensor)>) -> Self {
         Self { tensors, ..Self::default() }
     }
 }
 
-/// A module of PyTorch that was pickled whole: what it says of itself besides its parameters.
+/// A fully pickled PyTorch module: what it stores besides its parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Module {
     /// Name of its class, without the package.
     pub class: String,
-    /// Its attributes that change what it computes, by name.
+    /// Its attributes that affect what it computes, by name.
     pub settings: Vec<(String, Setting)>,
 }
 
 /// An attribute of a module.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Setting {
-    /// A number, or several (of rows and columns).
+    /// A number, or one each for rows and columns.
     Numbers(Vec<f64>),
-    /// A word, as `padding="same"`.
+    /// A string, as in `padding="same"`.
     Word(String),
 }
 

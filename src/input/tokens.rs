@@ -1,4 +1,4 @@
-//! Texts as inputs: segments of continuous streams for language models, lines for taggers.
+//! Token inputs: segments of continuous streams for language models, lines for taggers.
 
 use std::path::PathBuf;
 
@@ -11,62 +11,69 @@ use super::truth::Truth;
 use super::vocabulary::{Token, Vocabulary};
 use crate::{Error, Result};
 
-/// How a text is cut.
+/// How a text is split into inputs.
+///
+/// ```text
+/// Streams { streams: 2, steps: 3 }:   t0 t1 t2 | t3 t4 t5 | ...    stream 0, its state carried from segment to segment
+///                                     tn ..    |          | ...    stream 1, from the middle of the text
+/// Windows { length: 4 }:              0 0 0 ^    0 0 ^ a    0 ^ a b    ^ a b c    a b c $    one input for each next token
+/// Lines:                              one input per line
+/// ```
 #[derive(Clone, Debug)]
 pub enum Cut {
-    /// Into `streams` equal streams (what is left over is dropped), each read in segments of `steps` tokens: what comes
-    /// before a segment is in the network's state.
+    /// Into `streams` streams of equal length (the remainder is dropped), each read in segments of `steps` tokens. The
+    /// network's state carries over from one segment to the next.
     Streams {
-        /// How many run side by side.
+        /// Number of streams that run side by side.
         streams: usize,
-        /// Tokens of a segment.
+        /// Tokens per segment.
         steps: usize,
     },
-    /// Into lines between two marks, of which each token but the first is predicted from the `length` before it, with
-    /// number 0 where there are fewer.
+    /// Into lines between two marks. Each token but the first is predicted from the `length` tokens before it, padded with id
+    /// 0 at the start.
     Windows {
-        /// Tokens that the network sees.
+        /// Number of tokens that the network reads.
         length: usize,
-        /// Before and after each line.
+        /// Token before and after each line.
         mark: String,
     },
-    /// Into lines, each for itself, between two tokens if there are such.
+    /// Into independent lines, between two tokens if given.
     Lines {
-        /// Before each line.
+        /// Token before each line.
         begin: Option<String>,
-        /// After it.
+        /// Token after each line.
         end: Option<String>,
     },
 }
 
-/// Tokens in the order in which they are read.
-pub(super) struct Text {
+/// A token sequence, and the inputs that it is split into.
+pub(super) struct TokenInputs {
     tokens: Vec<Token>,
-    /// First token and number of tokens of each input; inputs of one step of all streams stand side by side.
+    /// First token and number of tokens of each input; for streams, the segments at one step are adjacent.
     inputs: Vec<(usize, usize)>,
-    /// What is the truth of an input.
-    truth: Next,
-    /// Inputs that run together, each place of which goes on with what it had before.
+    /// The prediction target of an input.
+    truth: Target,
+    /// Number of inputs that run together, each continuing from the state after the last input in its position.
     pub(super) together: Option<usize>,
-    /// Streams that inputs which follow one another are segments or windows of; none of lines that stand alone.
+    /// Number of streams, if consecutive inputs are segments or windows of continuous text; `None` for independent lines.
     pub(super) streams: Option<usize>,
     pub(super) description: String,
-    /// How it was cut: what can change a number.
+    /// The options of the split that can change a result.
     pub(super) options: Vec<(&'static str, String)>,
 }
 
-/// Which tokens an input is to predict.
+/// Which tokens an input predicts.
 #[derive(Clone, Copy)]
-enum Next {
+enum Target {
     Nothing,
-    /// The one after each of its tokens.
+    /// The token after each of its tokens.
     Each,
-    /// The one after its last, from a window of so many tokens.
+    /// The token after its last, from a window of this length.
     Last(usize),
 }
 
-impl Text {
-    /// The texts of `paths`, one after the other.
+impl TokenInputs {
+    /// The text files `paths`, concatenated.
     pub(super) fn open(paths: &[PathBuf], vocabulary: &Vocabulary, cut: &Cut) -> Result<Self> {
         let read = |path: &PathBuf| {
             let name = path.display().to_string();
@@ -80,7 +87,7 @@ impl Text {
         Self::new(&paths.iter().map(read).collect::<Result<Vec<_>>>()?, vocabulary, cut)
     }
 
-    /// `texts` with their names, one after the other.
+    /// `texts` with their names, concatenated.
     pub(super) fn new(texts: &[(String, String)], vocabulary: &Vocabulary, cut: &Cut) -> Result<Self> {
         let mut tokens = Vec::new();
         let mut inputs = Vec::new();
@@ -113,11 +120,11 @@ impl Text {
         }
         let of = vocabulary.describe();
         let (truth, together, description) = match *cut {
-            Cut::Lines { .. } => (Next::Nothing, None, format!("lines of {of}")),
-            Cut::Windows { length, .. } => (Next::Last(length), None, format!("windows of {length} of {of}")),
+            Cut::Lines { .. } => (Target::Nothing, None, format!("lines of {of}")),
+            Cut::Windows { length, .. } => (Target::Last(length), None, format!("windows of {length} of {of}")),
             Cut::Streams { streams, steps } => {
                 let length = tokens.len() / streams;
-                // The last token of a stream is only a truth.
+                // The last token of a stream is only a target.
                 let segments = (0..length.saturating_sub(1)).step_by(steps);
                 inputs = segments
                     .flat_map(|start| {
@@ -125,13 +132,13 @@ impl Text {
                     })
                     .collect();
                 let side_by_side = if streams > 1 { format!(" in {streams} streams") } else { String::new() };
-                (Next::Each, Some(streams), format!("segments of {steps} of {of}{side_by_side}"))
+                (Target::Each, Some(streams), format!("segments of {steps} of {of}{side_by_side}"))
             }
         };
         if inputs.is_empty() {
             let names: Vec<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
-            let least = if matches!(truth, Next::Each) { "a text of two tokens a stream" } else { "a line" };
-            return Err(Error::malformed(names.join(", "), format!("is too short: {least} is the least")));
+            let least = if matches!(truth, Target::Each) { "a text of two tokens per stream" } else { "a line" };
+            return Err(Error::malformed(names.join(", "), format!("is too short: {least} is the minimum")));
         }
         let options = match *cut {
             Cut::Streams { streams, steps } => vec![("streams", streams.to_string()), ("steps", steps.to_string())],
@@ -145,14 +152,14 @@ impl Text {
         Ok(Self { tokens, inputs, truth, together, streams, description, options })
     }
 
-    /// `count` inputs of `steps` seeded random numbers below `rows`.
+    /// `count` inputs of `steps` seeded random ids below `rows`.
     pub(super) fn random(rows: usize, steps: usize, count: usize, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut token = || Token { id: random.random_range(0..rows.max(1) as u32), chars: 0 };
         Self {
             tokens: (0..count * steps).map(|_| token()).collect(),
             inputs: (0..count).map(|input| (input * steps, steps)).collect(),
-            truth: Next::Nothing,
+            truth: Target::Nothing,
             together: None,
             streams: None,
             description: "random numbers".into(),
@@ -171,11 +178,11 @@ impl Text {
         hasher.update((start as u64).to_le_bytes());
         part.iter().for_each(|token| hasher.update(token.id.to_le_bytes()));
         let (seen, next) = match self.truth {
-            Next::Nothing => (len, None),
-            Next::Each => (len, Some(&self.tokens[start + 1..][..len])),
-            Next::Last(length) => (length, Some(&self.tokens[start + len..][..1])),
+            Target::Nothing => (len, None),
+            Target::Each => (len, Some(&self.tokens[start + 1..][..len])),
+            Target::Last(length) => (length, Some(&self.tokens[start + len..][..1])),
         };
-        // A window is filled up with zeros before its first token, and sees no more than the last of them.
+        // A window is padded with zeros before its first token, and keeps only its last tokens.
         let values = std::iter::repeat_n(0.0, seen.saturating_sub(len))
             .chain(part[len.saturating_sub(seen)..].iter().map(|token| token.id as f32));
         Sample {
@@ -196,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_no_vocabulary_is_told_with_its_line_however_texts_are_cut() {
+    fn tokens_outside_the_vocabulary_are_errors_with_their_line_for_every_split() {
         let vocabulary = Vocabulary::parse("v.json", r#"{"a": 0, "b": 1, "\n": 2}"#).unwrap();
         let cuts = [
             Cut::Streams { streams: 1, steps: 2 },
@@ -205,7 +212,7 @@ mod tests {
         ];
         for cut in cuts {
             let texts = [("t.txt".to_owned(), "ab\n\nba\na?\n".to_owned())];
-            let error = Text::new(&texts, &vocabulary, &cut).err().unwrap().to_string();
+            let error = TokenInputs::new(&texts, &vocabulary, &cut).err().unwrap().to_string();
             assert!(error.starts_with("t.txt: line 4: \"?\""), "{cut:?}: {error}");
         }
     }
