@@ -1,9 +1,9 @@
-//! How fast convolutions, linear layers and the counting of operands are, on the layers of real networks at every
-//! instruction-set level.
+//! Speed of convolutions, linear layers and the counting of operands, on layers of real networks at every instruction-set
+//! level.
 //!
 //! `cargo bench --bench kernels -- ' 56px/avx512'` runs the layers on maps of 56 pixels at one level. The rate counts two
-//! operations for each multiply-add of the definition, padding included, so Winograd and skipped taps read above the
-//! peak. Every kernel's result is checked before it is timed. One thread; post-ReLU-like inputs, half of them zero.
+//! operations per multiply-add of the definition, padding included, so Winograd and skipped taps can exceed the peak. Every
+//! kernel's result is checked before it is timed. One thread; inputs as after a ReLU, half of them zero.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ fn main() {
     divan::main();
 }
 
-/// A convolution of a network, on a square map.
+/// A convolution layer of a network, on a square map.
 #[derive(Clone, Copy)]
 struct Layer {
     channels: usize,
@@ -30,7 +30,7 @@ struct Layer {
     size: usize,
     /// Filters of one channel each.
     depthwise: bool,
-    /// The network's input: not in blocks of channels.
+    /// The network's input, which is planar.
     planar: bool,
 }
 
@@ -102,7 +102,7 @@ impl Layer {
         }
     }
 
-    /// Two for each multiply-add.
+    /// Two per multiply-add.
     fn operations(self) -> usize {
         let (h, w) = self.shape().output(self.size, self.size);
         let inputs = if self.depthwise { 1 } else { self.channels };
@@ -137,7 +137,7 @@ impl fmt::Display for Case {
     }
 }
 
-/// The scalar level is an oracle and would take minutes: it is timed on small layers only.
+/// The scalar level is a reference and would take minutes, so only small layers are timed on it.
 const SCALAR_OPERATIONS: usize = 30_000_000;
 
 fn cases() -> impl Iterator<Item = Case> {
@@ -247,13 +247,13 @@ fn linear(bencher: Bencher<'_, '_>, &(inputs, outputs, images): &(usize, usize, 
     bencher.counter(ItemsCount::new(2 * inputs * outputs * images)).bench_local(|| run(&mut y));
 }
 
-/// A map that is counted, as a layer with filters of so many taps a side reads it.
+/// A map that is counted as the input of a layer with filters of `taps` x `taps`.
 #[derive(Clone, Copy)]
 struct Counted {
     channels: usize,
     size: usize,
     taps: usize,
-    /// Terms and codes too.
+    /// With terms and codes.
     full: bool,
     isa: Isa,
 }
@@ -274,7 +274,7 @@ fn counted() -> impl Iterator<Item = Counted> {
     })
 }
 
-/// The rate counts values.
+/// The rate is in values.
 #[divan::bench(args = counted(), max_time = 0.5)]
 fn counting(bencher: Bencher<'_, '_>, &Counted { channels, size, taps, full, isa }: &Counted) {
     let geometry = Geometry::blocked(1, channels, size, size);
@@ -298,7 +298,7 @@ fn counting(bencher: Bencher<'_, '_>, &Counted { channels, size, taps, full, isa
     bencher.counter(ItemsCount::new(inputs.len())).bench_local(|| count(&mut counter));
 }
 
-/// What counting codes cannot be quicker than: a byte read, counted up and stored for each, of so many different ones.
+/// Lower bound for counting codes: for each of them one byte is loaded, incremented and stored; `codes` different ones.
 #[divan::bench(args = [100, 32_767], max_time = 0.5)]
 fn bytes_counted_up(bencher: Bencher<'_, '_>, codes: usize) {
     let list: Vec<u16> = values(100_000, 1).map(|value| (value.abs() * codes as f32) as u16).collect();

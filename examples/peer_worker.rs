@@ -1,8 +1,9 @@
-//! One network, held ready and timed when asked: the side of deadweight in `benches/peers`.
+//! One network, loaded once and timed on request: the deadweight side of `benches/peers`.
 //!
-//! `peer_worker NETWORK@BATCH THREADS DIR [off|values|full|candle]` loads what `benches/peers/export.py` wrote, runs it once,
-//! prints `{"version", "mean_abs", "n"}`, and then answers each count on stdin with that many run times in milliseconds, as
-//! a JSON list. `values` counts zeros and widths, `full` all statistics; `candle` runs the same graph on candle's operations.
+//! `peer_worker NETWORK@BATCH THREADS DIR [off|values|full|candle]` loads the output of `benches/peers/export.py`, runs it
+//! once and prints `{"version", "mean_abs", "n"}`. Then it answers each count on stdin with the times of that many runs in
+//! milliseconds, as a JSON list. `values` counts zeros and widths, `full` all statistics; `candle` runs the same graph with
+//! candle's operations.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -60,10 +61,10 @@ fn main() -> Result<()> {
     runner.run_into(&x, probe, &mut y)?;
     ensure!(y.iter().all(|v| v.is_finite()), "{job}: outputs that are not finite");
     let bytes: Vec<u8> = match extents[..] {
-        // Peers give the words of each step; we give the steps of each word.
+        // The other engines' outputs have the token dimension first, ours the steps.
         [batch, steps] => {
-            let words = y.len() / batch / steps;
-            let at = |i: usize| (i / words / steps * words + i % words) * steps + i / words % steps;
+            let tokens = y.len() / batch / steps;
+            let at = |i: usize| (i / tokens / steps * tokens + i % tokens) * steps + i / tokens % steps;
             (0..y.len()).flat_map(|i| y[at(i)].to_le_bytes()).collect()
         }
         _ => y.iter().flat_map(|v| v.to_le_bytes()).collect(),
@@ -90,7 +91,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The network of `job`: of a card, or, without one, an ONNX file that says itself what it is.
+/// The network of `job`: from a card, or without one from an ONNX file.
 fn load(folder: &Path, job: &str, card: Option<&str>) -> Result<Model> {
     let Some(card) = card else {
         let file = folder.join(format!("{job}.onnx"));
@@ -104,10 +105,10 @@ fn load(folder: &Path, job: &str, card: Option<&str>) -> Result<Model> {
     Ok(Model::load(&file, &LoadOptions { arch: Some(card), ..LoadOptions::default() })?)
 }
 
-/// The same inputs as `inputs.py` makes: a hash of each index, as reals in [-1, 1) or as numbers of words.
-fn inputs(count: usize, words: bool) -> Vec<f32> {
+/// The inputs of `inputs.py`: a hash of each index, as floats in [-1, 1) or as token ids.
+fn inputs(count: usize, tokens: bool) -> Vec<f32> {
     let hash = |index: u64| index.wrapping_mul(2_654_435_761) % (1 << 32);
-    let real = |index: u64| (hash(index) as f64 / f64::from(1u32 << 31) - 1.0) as f32;
-    let word = |index: u64| (hash(index) % 10_000) as f32;
-    (0..count as u64).map(|index| if words { word(index) } else { real(index) }).collect()
+    let float = |index: u64| (hash(index) as f64 / f64::from(1u32 << 31) - 1.0) as f32;
+    let token_id = |index: u64| (hash(index) % 10_000) as f32;
+    (0..count as u64).map(|index| if tokens { token_id(index) } else { float(index) }).collect()
 }

@@ -138,7 +138,7 @@ fn errors_have_their_exit_code_and_their_mend() {
         (&["measure", "digits", "--layers", "("], 2, "regex"),
         (&["measure", "digits", "--layers", "nowhere"], 2, "layer1.0.conv1"),
         (&["measure", "digits", "-o", folder], 2, "is a directory"),
-        (&["measure", "digits", "-o", "/nonexistent/out"], 2, "no directory that exists"),
+        (&["measure", "digits", "-o", "/nonexistent/out"], 2, "not in an existing directory"),
         (&["measure", WEIGHTS, INPUTS], 2, "--arch"),
         (&["measure", "resnet18", "--arch", "resnet18"], 3, "hint: "),
         (&["measure", "digits", "--arch", "resnet18"], 2, "names resnet18, but digits is a card itself"),

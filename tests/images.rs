@@ -192,7 +192,7 @@ fn what_does_not_fit_is_refused() {
     refused(&place, "measure", &["--truth", "truth"], 4, &["truth/a.png", "6x5", "40x33"]);
     // A mask that is a photograph.
     image::RgbImage::new(33, 40).save(place.path("truth/a.png")).unwrap();
-    refused(&place, "measure", &["--truth", "truth"], 1, &["truth/a.png", "no image of classes"]);
+    refused(&place, "measure", &["--truth", "truth"], 1, &["truth/a.png", "no class map"]);
     let place = Place::new(DENOISE);
     refused(&place, "run", &["--save", "out", "--overlay"], 2, &["--overlay", "segment"]);
     refused(&place, "run", &["--save", "out", "--sigma=-1"], 2, &["--sigma"]);

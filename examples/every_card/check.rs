@@ -1,4 +1,4 @@
-//! One card at its own size, with random weights: native against candle, plain against measured, reals and 8-bit integers.
+//! One card at its own size with random weights: native against candle, plain against measured, floats and 8-bit integers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,35 +16,35 @@ use deadweight::models::Card;
 use deadweight::probe::Probe;
 use deadweight::report::{Report, Scope};
 
-/// Largest difference of two engines' outputs, relative to their root mean square.
+/// Largest difference between the engines' outputs, relative to their root mean square.
 const ENGINES: f64 = 2e-3;
-/// Largest difference of the shares that two engines' counts give: values beside a rounding edge fall on either side of it.
+/// Largest difference between the engines' counts as shares: values near a rounding edge may fall on either side of it.
 const SHARES: f64 = 5e-3;
-/// Inputs.
+/// Number of inputs.
 const INPUTS: usize = 2;
-/// MACs above which candle, which takes up to ten times as long, runs once and counts nothing.
+/// MACs above which candle, up to ten times slower, runs once and counts nothing.
 const LARGE: u64 = 3_000_000_000;
 
-/// What was found of one card.
+/// Results for one card.
 pub struct Outcome {
     /// MACs of one input.
     pub macs: u64,
-    /// A plain run of one input by the native engine.
+    /// Time of a plain run of one input by the native engine.
     pub plain: Duration,
-    /// A measured one.
+    /// Time of a measured run.
     pub measured: Duration,
-    /// A plain run by candle.
+    /// Time of a plain run by candle.
     pub candle: Duration,
-    /// A plain run in 8-bit integers, where the network can be quantised.
+    /// Time of a plain run in 8-bit integers, if the network can be quantised.
     pub integers: Option<Duration>,
     /// Largest difference between the engines.
     pub difference: f64,
 }
 
-/// Runs the card's network every way there is and compares.
+/// Runs the card's network in every way and compares.
 ///
 /// # Errors
-/// What cannot be run, and what differs.
+/// What cannot be run, or what differs.
 pub fn check(card: &Card) -> Result<Outcome> {
     let model = Model::load(&card.name, &LoadOptions { random: Some(1), ..LoadOptions::default() })?;
     let data = Dataset::random(model.embedding_rows(), INPUTS, 1, &model.preprocess);
@@ -73,8 +73,8 @@ pub fn check(card: &Card) -> Result<Outcome> {
     Ok(Outcome { macs: model.macs()?, plain, measured, candle: on_candle, integers, difference })
 }
 
-/// The network in 8-bit integers: the same bits on other instructions and when it is watched, and answers like those of reals.
-fn integers(model: &Model, data: &Dataset, settings: &Settings, reals: &[f32]) -> Result<Duration> {
+/// The network in 8-bit integers: the same bits on other levels and when watched, and outputs close to those in floats.
+fn integers(model: &Model, data: &Dataset, settings: &Settings, floats: &[f32]) -> Result<Duration> {
     let native = Backend::Native(EngineOptions::new(2));
     let model = quantized(model, &native, data, settings, &Quiet)?;
     let sample = data.load(0)?;
@@ -85,12 +85,12 @@ fn integers(model: &Model, data: &Dataset, settings: &Settings, reals: &[f32]) -
         let (got, _) = run(&model, &Backend::Native(EngineOptions { isa, ..EngineOptions::new(1) }), &sample, None)?;
         ensure!(got == want, "{} gives other codes", isa.name());
     }
-    let likeness = correlation(&want, reals);
-    ensure!(likeness > 0.7, "the answers' correlation with those of reals is {likeness:.3}");
+    let likeness = correlation(&want, floats);
+    ensure!(likeness > 0.7, "the answers' correlation with those of floats is {likeness:.3}");
     Ok(time)
 }
 
-/// The output for `sample`, and the time of the only run.
+/// The output for `sample`, and the time of this single run.
 fn once(model: &Model, backend: &Backend, sample: &Sample) -> Result<(Vec<f32>, Duration)> {
     let [c, h, w] = sample.shape;
     let mut runner = Runner::new(&model.graph, Shape::new(c, h, w), backend, 1)?;
@@ -111,7 +111,7 @@ fn run(model: &Model, backend: &Backend, sample: &Sample, probe: Option<&dyn Pro
     Ok((output, time))
 }
 
-/// Watches everything, and finds the output `want` unchanged.
+/// Watches every layer, and checks that the output is still `want`.
 fn same_when_watched(
     model: &Model,
     backend: &Backend,
@@ -129,9 +129,9 @@ fn same_when_watched(
     Ok(time)
 }
 
-/// Both engines' counts: all the work exactly, and shares of it nearly.
+/// Compares both engines' counts: the total work exactly, shares of it nearly.
 fn compare_counts(model: &Model, backends: [&Backend; 2], data: &Dataset, settings: &Settings) -> Result<()> {
-    // candle keeps no state from one segment of a text to the next.
+    // candle keeps no state between the segments of a text.
     if data.goes_on() {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Every card at its own size with random weights, each in a process of its own so that memory is the card's alone:
+//! Every card at its own size with random weights, each in a process of its own so that peak memory is the card's alone:
 //!
 //! `cargo run --release --example every_card [PART OF A NAME]`
 //!
@@ -61,7 +61,7 @@ fn cells(outcome: &Outcome) -> Result<[String; 7]> {
     ])
 }
 
-/// Most memory that this process has held, in KiB.
+/// Peak memory of this process, in KiB.
 fn peak_memory() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("peak memory is read from Linux's /proc")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;

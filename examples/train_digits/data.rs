@@ -1,11 +1,11 @@
-//! The digits: reading and checking the csv, enlarging the images, scaling them, shifting them.
+//! The digits: parses and checks the csv, enlarges, scales and shifts the images.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Height and width of a digit as the data set has it: ink in 4x4 cells, 0..=16.
+/// Height and width of a digit in the data set: ink in 4x4 cells, 0..=16.
 const CELLS: usize = 8;
 /// Height and width of the images the network sees.
 pub const SIZE: usize = 32;
@@ -25,7 +25,7 @@ pub struct Digits {
 }
 
 impl Digits {
-    /// Reads the csv; every line is checked, so that a wrong file is told by its first wrong line.
+    /// Parses the csv; every line is checked, and an error names the first wrong line.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
         ensure!(!bytes.starts_with(&[0x1f, 0x8b]), "{0}: still compressed; gunzip -k {0}", path.display());
@@ -70,7 +70,7 @@ impl Digits {
     }
 }
 
-/// Bilinear enlargement by four with half-pixel centres and repeated edges, in integers: all weights are eighths.
+/// Bilinear enlargement by four with half-pixel centres and edges repeated, in integers: all weights are multiples of 1/8.
 fn enlarge(cells: &[u8]) -> Vec<u8> {
     // Along one axis output pixel x lies at (2x - 3) / 8 cells; the result is (left cell, right cell, right cell's eighths).
     let taps = |x: usize| {
@@ -91,7 +91,7 @@ fn enlarge(cells: &[u8]) -> Vec<u8> {
     pixels
 }
 
-/// How pixels become the network's input, rounded to the four digits that a card states.
+/// Normalisation of the pixels, rounded to the four digits of a card.
 pub struct Scale {
     /// Mean of the training pixels, in 0..1.
     pub mean: f32,
@@ -114,13 +114,13 @@ impl Scale {
         Self { mean: round(mean), std: round(std) }
     }
 
-    /// A pixel as the network sees it.
+    /// A pixel as the network's input.
     pub fn apply(&self, pixel: u8) -> f32 {
         (f32::from(pixel) / 255.0 - self.mean) / self.std
     }
 }
 
-/// The image moved down and right by `shift`; paper (0) comes in from outside.
+/// The image shifted down and right by `shift`, filled with paper (0).
 pub fn shifted(pixels: &[u8], shift: [i64; 2]) -> impl Iterator<Item = u8> {
     let inside = |at: i64| usize::try_from(at).ok().filter(|&at| at < SIZE);
     (0..PIXELS).map(move |at| {

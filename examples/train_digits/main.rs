@@ -76,7 +76,7 @@ fn main() -> Result<()> {
     store::write(&path, &store::variables(&by_name(&variables))?, &card)?;
     store::write(&args.out.join("digits_inputs.safetensors"), &store::images(&test, STORED), &card[3..])?;
 
-    // The file is what counts: read back, running statistics included, it must classify as the network just did.
+    // Only the file matters: read back, running statistics included, it must classify as the network just did.
     let read = candle_core::safetensors::load(&path, &Device::Cpu)?;
     let again = Net::new(&VarBuilder::from_tensors(read, DType::F32, &Device::Cpu))?.correct(&test, &scale)?;
     ensure!(again == correct, "{}: read back it gets {again} right, not {correct}", path.display());
@@ -85,7 +85,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// AdamW over shuffled, shifted samples; the learning rate rises over the first epoch and falls along a cosine.
+/// AdamW over shuffled, shifted samples; the learning rate warms up over the first epoch and follows a cosine after that.
 fn fit(
     net: &Net,
     variables: &VarMap,

@@ -22,7 +22,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// Takes the parameters from `root`, or makes them there.
+    /// Takes the parameters from `root`, or creates them there.
     pub fn new(root: &VarBuilder) -> Result<Self> {
         let stem = Unit::new(root, ["conv1", "bn1"], [1, WIDTHS[0]], 3, 1)?;
         let mut blocks = Vec::new();
@@ -35,7 +35,7 @@ impl Net {
         Ok(Self { stem, blocks, fc: candle_nn::linear(channels, CLASSES, root.pp("fc"))? })
     }
 
-    /// Logits `[N, 10]` of scaled pixels `[N, 32, 32]`; with `train`, batch norms use and follow the batch's statistics.
+    /// Logits `[N, 10]` of scaled pixels `[N, 32, 32]`; with `train`, batch norms use and update the batch statistics.
     pub fn forward(&self, pixels: Vec<f32>, train: bool) -> Result<Tensor> {
         let images = pixels.len() / PIXELS;
         let mut x = Tensor::from_vec(pixels, (1, images, SIZE, SIZE), &Device::Cpu)?;
@@ -46,7 +46,7 @@ impl Net {
         Ok(self.fc.forward(&x.mean((2, 3))?.t()?)?)
     }
 
-    /// How many samples the network classifies rightly.
+    /// Number of correctly classified samples.
     pub fn correct(&self, digits: &Digits, scale: &Scale) -> Result<usize> {
         let mut correct = 0;
         for (pixels, labels) in digits.pixels.chunks(64 * PIXELS).zip(digits.labels.chunks(64)) {
@@ -79,7 +79,7 @@ impl Unit {
     }
 }
 
-/// Two 3x3 convolutions and the way around them.
+/// Two 3x3 convolutions and a shortcut.
 struct Block {
     first: Unit,
     second: Unit,
@@ -105,7 +105,7 @@ impl Block {
     }
 }
 
-/// He-normal weights and a zero bias of the classifier; batch norms keep candle's 1 and 0. candle's own initial values cannot
+/// He-normal weights and a zero bias of the classifier; batch norms keep candle's 1 and 0. candle's own initialisation cannot
 /// be seeded on the CPU.
 pub fn initialise(variables: &VarMap, random: &mut SplitMix64) -> Result<()> {
     for (name, variable) in by_name(variables) {

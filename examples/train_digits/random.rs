@@ -1,4 +1,4 @@
-//! The one source of everything random.
+//! The single source of randomness.
 
 /// SplitMix64 (Steele, Lea and Flood 2014): tiny, seeded by any number, good enough to shuffle and to draw weights.
 pub struct SplitMix64(u64);
@@ -22,13 +22,13 @@ impl SplitMix64 {
         ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64
     }
 
-    /// Standard normal, by Box and Muller; the second value is let go.
+    /// Standard normal by Box and Muller; the second value is discarded.
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * self.uniform().ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
-    /// Uniform in 0..n; the bias of at most n / 2^64 is of no account here.
+    /// Uniform in 0..n; the bias of at most n / 2^64 does not matter here.
     fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.next()) * n as u128) >> 64) as usize
     }
@@ -38,7 +38,7 @@ impl SplitMix64 {
         low + self.below((high - low + 1) as usize) as i64
     }
 
-    /// Fisher and Yates.
+    /// Fisher-Yates shuffle.
     pub fn shuffle(&mut self, items: &mut [usize]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::data::{Digits, SIZE};
 
-/// A tensor as it goes to a file.
+/// A tensor as it is written to a file.
 pub struct Stored {
     dtype: &'static str,
     shape: Vec<usize>,
@@ -35,7 +35,8 @@ pub fn images(digits: &Digits, len: usize) -> BTreeMap<String, Stored> {
     BTreeMap::from([("images".into(), images), ("labels".into(), labels)])
 }
 
-/// Writes the file. The safetensors crate keeps metadata in a hash map: the same run would give other bytes each time.
+/// Writes the file. The safetensors crate keeps metadata in a hash map, so that the same run would write different bytes each
+/// time.
 pub fn write(path: &Path, tensors: &BTreeMap<String, Stored>, card: &[(&str, String)]) -> Result<()> {
     let card = card.iter().map(|(key, text)| ((*key).to_owned(), Value::from(text.as_str()))).collect::<Map<_, _>>();
     let mut header = Map::from_iter([("__metadata__".to_owned(), Value::from(card))]);

@@ -1,4 +1,4 @@
-//! Convolution as a matrix product. candle's own gradient of a convolution is a plain loop, ten times slower than this.
+//! Convolution as a matrix product; candle's own gradient of a convolution is a plain loop, ten times slower.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 

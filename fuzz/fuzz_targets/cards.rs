@@ -1,4 +1,4 @@
-//! Any text as a card file: an error or a card that builds or says why not, never a panic.
+//! Any text as a card file: an error, or a card that builds or returns an error, never a panic.
 //!
 //! `RUSTC_BOOTSTRAP=1 cargo fuzz run cards -- -max_total_time=60 -rss_limit_mb=2048`
 #![no_main]

@@ -1,5 +1,5 @@
-//! Any bytes as a file of counts: an error, or a measurement every number of which can be printed and that is written as it was
-//! read. Checksums are not compared here: what is behind them is to be reached.
+//! Any bytes as a file of counts: an error, or a measurement that can be printed in every format and written back unchanged.
+//! Checksums are not compared here, so that the code behind them is reached.
 //!
 //! `RUSTC_BOOTSTRAP=1 cargo fuzz run counts -- -max_total_time=60 -rss_limit_mb=2048`
 #![no_main]

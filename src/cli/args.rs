@@ -1,6 +1,6 @@
-//! What can be typed: verbs and flags. What they mean is the verbs' own business.
+//! The command line: verbs and flags. Their meaning is implemented by the verbs.
 
-// The doc comments of flags are their help, which is plain text.
+// The doc comments of flags are their help texts, which are plain text.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
 use std::path::PathBuf;
@@ -43,10 +43,10 @@ pub struct Common {
     /// Read only what is on this machine, download nothing
     #[arg(long, global = true)]
     pub offline: bool,
-    /// No progress, no warnings
+    /// No progress bar, no warnings
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// More of what happens on stderr (-vv: all; RUST_LOG chooses finer)
+    /// More log messages on stderr (-vv: all; RUST_LOG for finer control)
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
 }
@@ -56,7 +56,7 @@ pub struct Common {
 pub enum Verb {
     /// List the networks, or show the layers of one
     Models(ModelsArgs),
-    /// Answer inputs: the likeliest classes of images, their maps of classes, or the images restored
+    /// Run the network on inputs: the most likely classes of images, class maps, restored images, or the score of texts
     #[command(after_help = "\
 Examples:
   deadweight run digits
@@ -84,7 +84,7 @@ Examples:
     Report(Box<ReportArgs>),
     /// Add the counts of parts of a run
     Merge(MergeArgs),
-    /// Say what the metrics mean
+    /// Explain what the metrics mean
     Explain(ExplainArgs),
     /// Print the JSON Schema of `measure --format json`
     Schema,
@@ -110,7 +110,7 @@ pub enum Show {
         /// Card name, card file, directory, weights file with --arch, .tflite or .onnx file, or hub id
         #[arg(value_name = "MODEL")]
         model: String,
-        /// Card (or card file) of the network that a weights file is of
+        /// Card (or card file) of the network in a weights file
         #[arg(long, value_name = "CARD")]
         arch: Option<String>,
         /// table or json
@@ -119,7 +119,7 @@ pub enum Show {
     },
 }
 
-/// Formats of what is no measurement.
+/// Formats of verbs that print no measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Plain {
     /// For people
@@ -135,15 +135,15 @@ pub struct ModelArgs {
     /// Card name, directory, weights file with --arch, card file, .tflite or .onnx file, or hub id org/name[@revision]
     #[arg(value_name = "MODEL")]
     pub model: String,
-    /// Card (or card file) of the network that a weights file is of
+    /// Card (or card file) of the network in a weights file
     #[arg(long, value_name = "CARD")]
     pub arch: Option<String>,
-    /// Quantise the network first: one scale a filter, one scale and zero point a value, of the first inputs' ranges
+    /// Quantise the network first: one scale per filter, one scale and zero point per value, by the ranges of the first inputs
     #[arg(long, value_enum, value_name = "TYPE")]
     pub quantize: Option<Quantize>,
 }
 
-/// What a network of reals is quantised to.
+/// What a float network is quantised to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Quantize {
     /// 8-bit integers
@@ -159,29 +159,29 @@ pub struct InputArgs {
     /// Only the first N inputs
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
-    /// Add noise of standard deviation S (of 255) to the images first; networks with a noise map are told S
+    /// Add noise of standard deviation S (of 255) to the images first; S is also the noise level of networks with a noise map
     #[arg(long, value_name = "S", value_parser = up_to_thousand)]
     pub sigma: Option<f64>,
-    /// Seed of what is drawn: the noise, and tokens after a prompt
+    /// Seed of the noise, and of sampling after a prompt
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Make the images N times smaller and enlarge them again first
+    /// Downscale the images by N and upscale them again first
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(2..=8), conflicts_with = "sigma")]
     pub scale: Option<u8>,
-    /// Directory of what the answers should be, files named as the inputs: clean images, or images of classes
+    /// Directory of the expected outputs, files named as the inputs: clean images, or class maps
     #[arg(long, value_name = "DIR", conflicts_with_all = ["sigma", "scale"])]
     pub truth: Option<PathBuf>,
-    /// Vocabulary of a network that reads texts: tokenizer.json, JSON from tokens to numbers, or one token a line
-    /// [default: tokenizer.json, vocab.json or vocab.txt beside the weights]
+    /// Vocabulary of a network that reads texts: tokenizer.json, JSON from tokens to ids, or one token per line
+    /// [default: tokenizer.json, vocab.json or vocab.txt next to the weights]
     #[arg(long, value_name = "FILE")]
     pub vocab: Option<PathBuf>,
-    /// Cut texts into N streams that run side by side; each starts from a state of zeros
+    /// Split texts into N streams that run side by side; each starts from a state of zeros
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=4096))]
     pub streams: u16,
-    /// Read streams in segments of N tokens; the state goes on from one to the next
+    /// Read streams in segments of N tokens; the state carries over from one to the next
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u16).range(1..=4096))]
     pub steps: u16,
-    /// Leave out inputs that cannot be decoded, and name them, rather than fail
+    /// Skip inputs that cannot be decoded, with a warning for each, instead of failing
     #[arg(long)]
     pub skip_bad: bool,
 }
@@ -195,13 +195,13 @@ pub struct EngineArgs {
     /// Instruction-set level of the native engine [default: the best of this CPU]
     #[arg(long, value_parser = PossibleValuesParser::new(["scalar", "avx2", "avx512"]))]
     pub isa: Option<String>,
-    /// Kernels of the native engine: direct leaves out those that reorder arithmetic (Winograd)
+    /// Kernels of the native engine: direct excludes those that reorder arithmetic (Winograd)
     #[arg(long, value_enum)]
     pub kernels: Option<Kernels>,
     /// MiB that the buffers of one image may take before the native engine runs it in bands of rows
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = value_parser!(u32).range(1..))]
     pub memory: u32,
-    /// Inputs that are read and run together, but for large ones; no count depends on it
+    /// Inputs that are read and run together, except large ones; no count depends on it
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u16).range(1..=4096))]
     pub batch_size: u16,
 }
@@ -218,7 +218,7 @@ pub enum Kernels {
 /// Which engine, on which device, and how it computes.
 #[derive(Args, Debug)]
 pub struct BackendArgs {
-    /// How.
+    /// The native engine's options.
     #[command(flatten)]
     pub engine: EngineArgs,
     /// Engine
@@ -235,7 +235,7 @@ pub enum BackendName {
     /// Our kernels, on the CPU
     #[default]
     Native,
-    /// candle's operations, on any device candle has
+    /// candle's operations, on any candle device
     Candle,
 }
 
@@ -251,7 +251,7 @@ pub enum DeviceName {
     Metal,
 }
 
-/// In which numbers.
+/// Number format.
 #[derive(Args, Debug)]
 pub struct NumberArgs {
     /// fixed16, fixed<B> with 2 to 16 bits, int8, or stored: the integers of a quantised network [default: stored for
@@ -289,38 +289,38 @@ pub struct RunArgs {
     /// Which inputs.
     #[command(flatten)]
     pub inputs: InputArgs,
-    /// How many classes to tell [default: 5]
+    /// Number of classes to print [default: 5]
     #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..))]
     pub top: Option<u32>,
-    /// Where restored images and maps of classes are saved [default: the current directory]. Files of an earlier run are
-    /// replaced, which is said
+    /// Directory for restored images and class maps [default: the current directory]. Files of an earlier run are
+    /// replaced, with a warning
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
-    /// Save the image with its classes over it, instead of the classes
+    /// Save the image with its class map drawn over it, instead of the class map
     #[arg(long)]
     pub overlay: bool,
-    /// Go on with this text instead of scoring texts
+    /// Continue this text instead of scoring texts
     #[arg(long, value_name = "TEXT", conflicts_with = "inputs")]
     pub prompt: Option<String>,
-    /// Tokens to go on for [default: 200]
+    /// Number of tokens to generate [default: 200]
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<u32>,
-    /// Divides the logits before a token is drawn; 0 takes the likeliest [default: 1]
+    /// Divides the logits before sampling; 0 takes the most likely token [default: 1]
     #[arg(long, value_name = "T", value_parser = up_to_thousand)]
     pub temperature: Option<f64>,
-    /// Draw from the K likeliest tokens only
+    /// Sample from the K most likely tokens only
     #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..))]
     pub top_k: Option<u32>,
     /// table or json
     #[arg(long, value_enum, default_value_t)]
     pub format: Plain,
-    /// Where to.
+    /// Output.
     #[command(flatten)]
     pub out: OutArgs,
-    /// By which engine.
+    /// Engine and device.
     #[command(flatten)]
     pub backend: BackendArgs,
-    /// Compute batch norm as layers of their own
+    /// Run batch norm as separate layers, not folded into convolutions
     #[arg(long)]
     pub no_fold: bool,
 }
@@ -340,16 +340,16 @@ pub struct BenchArgs {
     /// Seeded random weights in place of a checkpoint
     #[arg(long)]
     pub random_weights: bool,
-    /// In which numbers.
+    /// Number format.
     #[command(flatten)]
     pub numbers: NumberArgs,
     /// table or json
     #[arg(long, value_enum, default_value_t)]
     pub format: Plain,
-    /// Where to.
+    /// Output.
     #[command(flatten)]
     pub out: OutArgs,
-    /// How.
+    /// The native engine's options.
     #[command(flatten)]
     pub engine: EngineArgs,
 }

@@ -1,4 +1,4 @@
-//! Tests of what can be typed.
+//! Tests of the command line.
 
 use clap::CommandFactory;
 

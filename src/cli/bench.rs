@@ -1,4 +1,4 @@
-//! `deadweight bench`: what measuring costs.
+//! `deadweight bench`: the overhead of measuring.
 
 use serde::Serialize;
 
@@ -23,7 +23,10 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     let random = args.inputs.is_empty() && model.builtin_data().is_none();
     let rows = model.embedding_rows();
     if rows.is_some() && !args.inputs.is_empty() {
-        return Err(Error::invalid("INPUT", "is of networks that read images; texts are timed on random tokens"));
+        return Err(Error::invalid(
+            "INPUT",
+            "is for networks that read images; language models are timed on random tokens",
+        ));
     }
     let data = match rows.is_some() || random {
         true => Dataset::random(rows, batch, SEED, &model.preprocess),
@@ -39,22 +42,22 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     let settings = setup::in_numbers(&args.numbers, &model, settings)?;
     let calibration = calibrate(&model, &backend, &data, &settings, &progress)?;
     let result = bench(&model, &options, &images, args.rounds as usize, &calibration, &progress)?;
-    let told = Told {
+    let timing = Timing {
         schema: "deadweight/bench/1",
         random_inputs: random,
         random_weights: args.random_weights,
         bench: &result,
     };
     out.write(&match args.format {
-        Plain::Json => to_json(&told),
-        Plain::Table => told.table(out.width()),
+        Plain::Json => to_json(&timing),
+        Plain::Table => timing.table(out.width()),
     })?;
     out.finish()
 }
 
-/// The timing and what it was of.
+/// The timing, and of what.
 #[derive(Serialize)]
-struct Told<'a> {
+struct Timing<'a> {
     schema: &'static str,
     random_inputs: bool,
     random_weights: bool,
@@ -62,7 +65,7 @@ struct Told<'a> {
     bench: &'a Bench,
 }
 
-impl Told<'_> {
+impl Timing<'_> {
     fn table(&self, width: Option<u16>) -> String {
         let bench = self.bench;
         let random = match (self.random_weights, self.random_inputs) {
@@ -137,7 +140,7 @@ mod tests {
     use crate::measure::BenchLayer;
 
     #[test]
-    fn times_are_told_with_ratio_and_rate() {
+    fn times_are_printed_with_ratio_and_rate() {
         let layer = |name: &str, macs, plain_s| BenchLayer {
             name: name.into(),
             kind: "conv",
@@ -161,8 +164,8 @@ mod tests {
             ratio: [1.05, 1.1, 1.2],
             layers: vec![layer("conv1", 2_000_000, 0.0009), layer("pool", 0, 0.00001)],
         };
-        let told = Told { schema: "deadweight/bench/1", random_inputs: true, random_weights: false, bench: &bench };
-        insta::assert_snapshot!(told.table(None), @r"
+        let timing = Timing { schema: "deadweight/bench/1", random_inputs: true, random_weights: false, bench: &bench };
+        insta::assert_snapshot!(timing.table(None), @r"
         model     tiny, random inputs
         run       inputs: 8, threads: 2, avx2
         plain     1.000 ms (900.0 us to 1.200 ms), 2.000 G MAC/s
@@ -177,7 +180,7 @@ mod tests {
         conv1  conv  direct  2.000 M  900.0 us  1.125 ms   1.25  2.222 G    55.6%
         pool   conv  direct           10.00 us  12.50 us   1.25
         ");
-        let json: serde_json::Value = serde_json::from_str(&to_json(&told)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&to_json(&timing)).unwrap();
         assert_eq!((json["ratio"][1].as_f64(), json["layers"][0]["macs"].as_u64()), (Some(1.1), Some(2_000_000)));
     }
 }

@@ -15,7 +15,7 @@ pub struct ExplainArgs {
     pub metric: Option<String>,
 }
 
-/// Prints one metric's words, or the list.
+/// Prints the explanation of one metric, or the list.
 pub(super) fn run(args: &ExplainArgs) -> Result<()> {
     let mut out = Out::open(None)?;
     match &args.metric {
@@ -28,7 +28,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
             out.write(&grid.render(None))?;
         }
         Some(name) => {
-            // As a column names it, with the operand's letter and a parameter, or without.
+            // Accepts a column's name, with the operand's letter and a parameter, or without.
             let plain = name.split(':').next().unwrap_or_default();
             let without = plain.strip_prefix("a.").or_else(|| plain.strip_prefix("w."));
             let metric = metrics::find(plain).or_else(|| without.and_then(metrics::find));
@@ -47,7 +47,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
     out.finish()
 }
 
-/// What a metric is of.
+/// The scope of a metric.
 fn of(metric: &Metric) -> &'static str {
     match metric.compute {
         Compute::Operand(_) => "operand",

@@ -1,4 +1,4 @@
-//! `deadweight run --prompt`: a language model goes on with a text, told token by token.
+//! `deadweight run --prompt`: text generation, printed token by token.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use crate::model::Model;
 use crate::task::language::Sampler;
 use crate::{Error, Result};
 
-/// Goes on with `prompt`.
+/// Continues `prompt`.
 pub(super) fn run(
     args: &RunArgs,
     prompt: &str,
@@ -26,7 +26,7 @@ pub(super) fn run(
     if args.format == Plain::Json {
         return Err(Error::invalid(
             "--format json",
-            "is of texts that are scored; with --prompt the text is told as it is",
+            "is for scoring texts; with --prompt the generated text is printed as it is",
         ));
     }
     let tokens = vocabulary.encode("--prompt", prompt)?;
@@ -58,7 +58,7 @@ pub(super) fn run(
     out.write("\n")
 }
 
-/// A model that reads one token after the other.
+/// A model that is run token by token.
 struct Reader {
     runner: Runner,
     /// The last tokens, for a network that reads windows; zeros before the first.
@@ -75,7 +75,7 @@ impl Reader {
         Ok(Self { runner, window: window.map(|length| VecDeque::from(vec![0.0; length])) })
     }
 
-    /// Logits of what follows `token`.
+    /// Logits of the token after `token`.
     fn read(&mut self, token: u32) -> Result<Vec<f32>> {
         let Some(window) = &mut self.window else { return self.runner.run(&[token as f32], None) };
         window.pop_front();

@@ -1,4 +1,4 @@
-//! The command line: one file a verb. The only room that prints.
+//! The command line: one file per verb. The only room that prints.
 
 mod answers;
 pub mod args;
@@ -29,10 +29,10 @@ use crate::report::{schema as schema_of, to_json};
 use crate::{Error, Result};
 use args::{Cli, Verb};
 
-/// Reads the command line; an answer that is no work (help, version, a usage error) is given here.
+/// Parses the command line; help, version and usage errors are printed here.
 ///
 /// # Errors
-/// The exit code, where everything is said.
+/// The exit code, once everything is printed.
 pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
     Cli::try_parse_from(line).map_err(|answer| match answer.print() {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => exit::FAILED,
@@ -41,10 +41,10 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
     })
 }
 
-/// Does what was asked for.
+/// Runs the verb.
 ///
 /// # Errors
-/// What stopped it; [`explain()`] tells it.
+/// What stopped it; [`explain()`] prints it.
 pub fn run(cli: Cli) -> Result<()> {
     progress::start_log(cli.common);
     progress::watch_for_interrupts();
@@ -68,7 +68,7 @@ fn schema() -> Result<()> {
     out.finish()
 }
 
-/// Tells on stderr what went wrong and how it can be mended; returns the exit code.
+/// Prints on stderr what went wrong and how to fix it; returns the exit code.
 pub fn explain(error: &Error) -> u8 {
     if out::is_reader_gone(error) {
         return exit::DONE;
@@ -77,7 +77,7 @@ pub fn explain(error: &Error) -> u8 {
     if let Some(hint) = error.hint() {
         text += &format!("hint: {hint}\n");
     }
-    // If stderr is gone too, the exit code still tells.
+    // If stderr is gone too, the exit code remains.
     let _ = io::stderr().write_all(out::printable(&text).as_bytes());
     error.exit_code()
 }

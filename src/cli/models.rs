@@ -1,4 +1,4 @@
-//! `deadweight models`: the cards, and the layers of one network: a card's before a weight is read, or those of a file.
+//! `deadweight models`: the cards, and the layers of one network, from a card without weights or from a file.
 
 use std::path::Path;
 
@@ -36,13 +36,13 @@ pub(super) fn run(args: &ModelsArgs, common: Common) -> Result<()> {
     out.finish()
 }
 
-/// The card that `name` is, or is the file of; none for a file or directory of weights, or a hub id.
+/// The card named `name`, or in the file `name`; `None` for a file or directory of weights, or a hub id.
 fn card_of(name: &str, with_arch: bool) -> Result<Option<Card>> {
     let path = Path::new(name);
     let found = match path.exists() {
         true if path.is_file() && name.ends_with(".toml") => Some(Card::from_file(path)?),
         true => None,
-        // What has a slash or another card's name beside it is no card's name.
+        // A name with a slash, or given with --arch, is no card's name.
         false if name.contains('/') || with_arch => card(name).ok().cloned(),
         false => Some(card(name)?.clone()),
     };
@@ -52,7 +52,7 @@ fn card_of(name: &str, with_arch: bool) -> Result<Option<Card>> {
     }
 }
 
-/// One card as it is listed.
+/// A card in the list.
 #[derive(Serialize)]
 struct Listed<'a> {
     name: &'a str,
@@ -68,7 +68,7 @@ struct Listed<'a> {
 
 impl<'a> Listed<'a> {
     fn new(card: &'a Card) -> Self {
-        // Where its weights are to be had.
+        // Where its weights can be found.
         let weights = match card.hub_id() {
             _ if builtin::find(&card.name).is_some() => "built in".to_owned(),
             Some(id) => id,
@@ -106,7 +106,7 @@ fn list(format: Plain, width: Option<u16>) -> String {
     grid.render(width)
 }
 
-/// One network as it is shown.
+/// A network shown layer by layer.
 #[derive(Serialize)]
 struct Shown<'a> {
     schema: &'static str,
@@ -120,13 +120,13 @@ struct Shown<'a> {
     layers: Vec<ShownLayer>,
 }
 
-/// One layer as it is shown.
+/// A layer in the list.
 #[derive(Serialize)]
 struct ShownLayer {
     name: String,
     kind: &'static str,
     output: [usize; 3],
-    /// `[K, C/groups, R, S]` or `[K, C]`; empty for layers without.
+    /// `[K, C/groups, R, S]` or `[K, C]`; empty for layers without weights.
     weight: Vec<usize>,
     parameters: u64,
     macs: u64,
@@ -135,16 +135,16 @@ struct ShownLayer {
 fn show(card: &Card, format: Plain, width: Option<u16>) -> Result<String> {
     let preprocess = Preprocess::from_table(&card.name, &card.input)?;
     let (graph, naming) = build(card, Params::Declared)?;
-    told(Listed::new(card), &graph, naming, &preprocess, format, width)
+    describe(Listed::new(card), &graph, naming, &preprocess, format, width)
 }
 
 fn show_model(model: &Model, format: Plain, width: Option<u16>) -> Result<String> {
     let listed = Listed { weights: model.source.clone(), ..Listed::new(&model.card) };
-    told(listed, &model.graph, model.naming.clone(), &model.preprocess, format, width)
+    describe(listed, &model.graph, model.naming.clone(), &model.preprocess, format, width)
 }
 
-/// The layers of `graph`, which is what `listed` says.
-fn told(
+/// The layers of `graph`, after the card `listed`.
+fn describe(
     mut listed: Listed,
     graph: &Graph,
     naming: String,
@@ -168,7 +168,7 @@ fn told(
     });
     listed.parameters = Some(graph.parameters() as u64);
     listed.macs = Some(graph.macs(input)?);
-    // What the native engine holds for one image: the fused graph's buffers, shared by lifetime.
+    // The native engine's memory for one image: the buffers of the fused graph, shared by lifetime.
     let plan = Plan::new(&passes::fuse_epilogue(&passes::fold_norm(graph)), input, 1, true)?;
     let shown = Shown {
         schema: "deadweight/model/1",
@@ -201,7 +201,7 @@ impl Shown<'_> {
     fn table(&self, width: Option<u16>) -> String {
         let Listed { name, task, description, weights, source, licence, parameters, macs, .. } = &self.card;
         let count = |count: &Option<u64>| count.map_or("-".into(), units::count);
-        // A file says nothing of itself in words.
+        // A file has no description of itself.
         let all = |facts: &[&str], between| {
             let said: Vec<&str> = facts.iter().copied().filter(|fact| !fact.is_empty()).collect();
             said.join(between)
@@ -243,7 +243,7 @@ fn extents(extents: &[usize]) -> String {
     extents.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
 }
 
-/// Like [`units::count`], with the space before the unit that a count without prefix lacks.
+/// As [`units::count`], with a space before the unit of counts without prefix.
 fn bytes(bytes: u64) -> String {
     let count = units::count(bytes);
     if count.contains(' ') { count } else { count + " " }

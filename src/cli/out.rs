@@ -1,4 +1,4 @@
-//! Where data goes: standard output, or a file that appears only when it is complete.
+//! Output: standard output, or a file that appears only when it is complete.
 
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
@@ -10,21 +10,21 @@ use tempfile::{NamedTempFile, SpooledTempFile};
 
 use crate::{Error, Result};
 
-/// What messages call the standard output.
+/// Name of the standard output in messages.
 const STDOUT: &str = "standard output";
 
-/// The unfinished files, for those who end the process without unwinding.
+/// Unfinished files, to be deleted by code that ends the process without unwinding.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Deletes the unfinished files.
 pub fn discard_unfinished() {
     for path in UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-        // The process is about to end; nobody is left to tell.
+        // The process is about to end; nobody is left to report to.
         let _ = std::fs::remove_file(path);
     }
 }
 
-/// A file in `folder` that is deleted unless it gets its name.
+/// A file in `folder` that is deleted unless it is persisted.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -38,32 +38,32 @@ pub(super) fn temporary(folder: &Path) -> Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Gives a temporary file, which is complete, its name.
+/// Renames a complete temporary file to `path`.
 ///
 /// # Errors
 /// [`Error::Io`]; then no file is left.
 pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
     let name = file.path().to_owned();
-    // Some file systems tell of a full disk only here.
+    // Some file systems report a full disk only here.
     file.as_file().sync_all().map_err(|error| Error::io(path, error))?;
     file.persist(path).map_err(|error| Error::io(path, error.error))?;
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).retain(|unfinished| *unfinished != name);
     Ok(())
 }
 
-/// Bytes of a document that are held in memory before they are held in a file.
+/// Size in bytes from which a buffered document is moved from memory to a file.
 const HELD: usize = 1 << 20;
 
-/// An open output. What is written to a file is seen under its name only after [`Out::finish`].
+/// An open output. A file appears under its name only after [`Out::finish`].
 pub struct Out {
     target: Target,
-    /// What is told when it is whole.
+    /// The buffered document, if it is written only when complete.
     held: Option<SpooledTempFile>,
 }
 
 enum Target {
     Stdout,
-    /// A terminal, pipe or device: nothing that could be renamed over.
+    /// A terminal, pipe or device, which must not be replaced by a file.
     Special(PathBuf, File),
     File(PathBuf, NamedTempFile),
 }
@@ -77,7 +77,8 @@ impl Out {
         Ok(Self { target: Target::open(path)?, held: None })
     }
 
-    /// The same for a document of which a half is none: nothing is told before [`Out::finish`], anywhere.
+    /// The same for a document that is useless if incomplete: nothing is written before [`Out::finish`], not even to standard
+    /// output.
     ///
     /// # Errors
     /// As [`Out::open`].
@@ -87,7 +88,7 @@ impl Out {
         Ok(Self { target, held })
     }
 
-    /// Columns of the terminal that reads it, if one does.
+    /// Width of the terminal in columns, if the output is one.
     pub fn width(&self) -> Option<u16> {
         if !matches!(self.target, Target::Stdout) || !io::stdout().is_terminal() {
             return None;
@@ -111,28 +112,28 @@ impl Out {
     pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         match &mut self.held {
             Some(held) => held.write_all(bytes).map_err(|error| Error::io(std::env::temp_dir(), error)),
-            None => self.target.told(|to| to.write_all(bytes)),
+            None => self.target.apply(|to| to.write_all(bytes)),
         }
     }
 
-    /// Lets whoever reads see what was written.
+    /// Makes what was written visible to readers.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn flush(&mut self) -> Result<()> {
-        self.target.told(|to| to.flush())
+        self.target.apply(|to| to.flush())
     }
 
-    /// Ends the output; a file gets its name.
+    /// Finishes the output; a file gets its name.
     ///
     /// # Errors
     /// [`Error::Io`] if the last bytes cannot be written; then no file is left.
     pub fn finish(mut self) -> Result<()> {
         if let Some(mut held) = self.held {
             held.rewind().map_err(|error| Error::io(std::env::temp_dir(), error))?;
-            self.target.told(|to| io::copy(&mut held, to).map(|_| ()))?;
+            self.target.apply(|to| io::copy(&mut held, to).map(|_| ()))?;
         }
-        self.target.told(|to| to.flush())?;
+        self.target.apply(|to| to.flush())?;
         match self.target {
             Target::File(path, file) => persist(file, &path),
             Target::Stdout | Target::Special(..) => Ok(()),
@@ -148,7 +149,7 @@ impl Target {
         let existing = match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => return Err(wrong("is a directory, must be a file")),
             Ok(metadata) => {
-                // Renaming over a file needs no right to write to it: ask for that right here.
+                // Renaming over a file needs no permission to write to it, so that permission is checked here.
                 let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
                 if !metadata.is_file() {
                     return Ok(Self::Special(path.into(), file));
@@ -158,14 +159,14 @@ impl Target {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };
-        // A link stays a link: what it points to is replaced.
+        // A symbolic link stays one: its target is replaced.
         let target = if existing.is_some() { path.canonicalize().map_err(failed)? } else { path.to_owned() };
         let folder = match target.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
         if target.file_name().is_none() || !folder.is_dir() {
-            return Err(wrong("is in no directory that exists"));
+            return Err(wrong("is not in an existing directory"));
         }
         let file = temporary(folder)?;
         if let Some(permissions) = existing {
@@ -174,23 +175,23 @@ impl Target {
         Ok(Self::File(target, file))
     }
 
-    /// What `tell` does with it; its error names it.
-    fn told(&mut self, tell: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    /// Applies `write` to the destination; an error names the destination.
+    fn apply(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         match self {
-            Self::Stdout => tell(&mut io::stdout()).map_err(|error| Error::io(STDOUT, error)),
-            Self::Special(path, file) => tell(file).map_err(|error| Error::io(path.as_path(), error)),
-            Self::File(path, file) => tell(file).map_err(|error| Error::io(path.as_path(), error)),
+            Self::Stdout => write(&mut io::stdout()).map_err(|error| Error::io(STDOUT, error)),
+            Self::Special(path, file) => write(file).map_err(|error| Error::io(path.as_path(), error)),
+            Self::File(path, file) => write(file).map_err(|error| Error::io(path.as_path(), error)),
         }
     }
 }
 
-/// Whether `error` means that whoever read the standard output has read enough.
+/// Whether `error` means that the reader of the standard output has closed it.
 pub fn is_reader_gone(error: &Error) -> bool {
     matches!(error, Error::Io { path, source }
         if path == Path::new(STDOUT) && source.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// `text` with control characters escaped: names in files must not steer a terminal.
+/// `text` with control characters escaped: names from files must not control a terminal.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let steers = |c: char| c.is_control() && c != '\n';
     if !text.contains(steers) {
@@ -234,12 +235,12 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_whole_document_is_told_at_its_end() {
+    fn a_whole_document_is_written_at_its_end() {
         let folder = tempfile::tempdir().unwrap();
-        let told = |finish: bool| {
+        let written = |finish: bool| {
             let path = folder.path().join("pipe");
             assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-            // A pipe that is open for reading too is written without waiting.
+            // A pipe that is also open for reading can be written without blocking.
             let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
             let mut out = Out::whole(Some(&path)).unwrap();
             out.write("half").unwrap();
@@ -253,7 +254,7 @@ mod tests {
             io::BufRead::read_line(&mut io::BufReader::new(reader), &mut line).unwrap();
             line
         };
-        assert_eq!([told(false), told(true)], [".\n", "half and half.\n"]);
+        assert_eq!([written(false), written(true)], [".\n", "half and half.\n"]);
     }
 
     #[test]
@@ -263,7 +264,7 @@ mod tests {
         let (code, text) = message(folder.path()).unwrap();
         assert!(code == 2 && text.ends_with("is a directory, must be a file"), "{text}");
         let (code, text) = message(&folder.path().join("no/out.csv")).unwrap();
-        assert!(code == 2 && text.ends_with("is in no directory that exists"), "{text}");
+        assert!(code == 2 && text.ends_with("is not in an existing directory"), "{text}");
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
         assert!(message(&file.join("out")).is_some());

@@ -1,4 +1,4 @@
-//! `deadweight` alone: every built-in model measured, one of each class and the classifier in 8-bit integers.
+//! `deadweight` alone: measures every built-in model, one per task, and the classifier in 8-bit integers as well.
 
 use super::args::{Common, Quantize};
 use super::out::Out;
@@ -11,7 +11,7 @@ use crate::measure::{Settings, calibrate_and_measure, quantized};
 use crate::model::{LoadOptions, Model};
 use crate::report::{self, Report};
 
-/// Measures them and tells one table.
+/// Measures them and prints one table.
 pub(super) fn run(common: Common) -> Result<()> {
     let mut out = Out::open(None)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -1,4 +1,4 @@
-//! Parts of runs and runs that survive: shards, shared ranges, checkpoints.
+//! Parts of runs and resumable runs: shards, shared ranges, checkpoints.
 
 use std::path::{Path, PathBuf};
 
@@ -18,16 +18,16 @@ pub struct PartArgs {
     /// Measure part I of N of the inputs; `deadweight merge` adds the parts. Ranges are those of the whole run
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(usize, usize)>,
-    /// Take the ranges from a measurement of the same model and format, in place of learning them again
+    /// Take the ranges from a measurement of the same model and format, instead of learning them again
     #[arg(long, value_name = "FILE.dwm")]
     pub calibration: Option<PathBuf>,
-    /// Save the counts to FILE on the way, and where the run is interrupted; FILE is removed when the run has ended
+    /// Save the counts to FILE during the run, and when it is interrupted; FILE is removed when the run has ended
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
     /// Inputs between checkpoints
     #[arg(long, value_name = "M", default_value_t = 256, value_parser = value_parser!(u32).range(1..), requires = "checkpoint")]
     pub checkpoint_every: u32,
-    /// Go on from the checkpoint, if there is one
+    /// Resume from the checkpoint, if there is one
     #[arg(long, requires = "checkpoint")]
     pub resume: bool,
 }
@@ -41,7 +41,7 @@ fn shard(text: &str) -> Result<(usize, usize), &'static str> {
 }
 
 impl PartArgs {
-    /// Calibrates and measures as the flags say.
+    /// Calibrates and measures according to the flags.
     pub(super) fn measure(
         &self,
         model: &Model,
@@ -69,7 +69,7 @@ impl PartArgs {
             return measure_saving(model, backend, data, &calibration, (from, None), monitor);
         };
         let save = |checkpoint: &Checkpoint| match save(path, &checkpoint.to_bytes()) {
-            // The run can still end well; the last checkpoint that could be saved stays.
+            // The run can still end well; the last checkpoint that could be saved remains.
             Err(error) if !monitor.stop() => {
                 tracing::warn!("no checkpoint was saved: {error}");
                 Ok(())
@@ -84,7 +84,7 @@ impl PartArgs {
         measured
     }
 
-    /// The checkpoint to go on from, with its path.
+    /// The checkpoint to resume from, with its path.
     fn checkpoint(&self) -> Result<Option<(PathBuf, Checkpoint)>> {
         let Some(path) = &self.checkpoint else { return Ok(None) };
         let file = path.display().to_string();
@@ -98,14 +98,14 @@ impl PartArgs {
             }
             Ok(bytes) => Ok(Some((path.clone(), Checkpoint::from_bytes(&file, &bytes)?))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                // A place that cannot be written fails now, not after an hour.
+                // A path that cannot be written fails now, not after an hour.
                 temporary(folder(path)).map(|_| None)
             }
             Err(error) => Err(Error::io(path, error)),
         }
     }
 
-    /// Removes the checkpoint of a run that has ended and whose results are kept.
+    /// Removes the checkpoint of a run that has ended with its results saved.
     pub(super) fn end(&self) -> Result<()> {
         match &self.checkpoint {
             Some(path) if path.exists() => std::fs::remove_file(path).map_err(|error| Error::io(path, error)),
@@ -114,7 +114,7 @@ impl PartArgs {
     }
 }
 
-/// The folder that `path` is in.
+/// The directory of `path`.
 fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -122,7 +122,7 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Writes `bytes` under a temporary name and gives it that of `path` when all of it is on the disk.
+/// Writes `bytes` to a temporary file and renames it to `path` when everything is on the disk.
 fn save(path: &Path, bytes: &[u8]) -> Result<()> {
     use std::io::Write;
 

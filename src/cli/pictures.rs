@@ -1,4 +1,4 @@
-//! Answers that are pictures: PNG files that appear when they are complete.
+//! Saving pictures: PNG files that appear when they are complete.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -8,7 +8,7 @@ use super::out;
 use crate::input::Pixels;
 use crate::{Error, Result};
 
-/// What can be saved.
+/// A picture to save.
 pub(super) enum Picture {
     /// An image.
     Image(Pixels),
@@ -21,7 +21,8 @@ pub(super) enum Picture {
     },
 }
 
-/// The colour of a class in the palette of Pascal VOC: the bits of the class, dealt to red, green and blue from the top.
+/// The colour of a class in the Pascal VOC palette: the bits of the class are distributed to red, green and blue, from the
+/// top bit on.
 fn colour(class: u8) -> [u8; 3] {
     let mut colour = [0; 3];
     for bit in 0..8 {
@@ -31,7 +32,7 @@ fn colour(class: u8) -> [u8; 3] {
 }
 
 impl Picture {
-    /// `image` (RGB) with its classes over it, half and half; class 0 leaves it as it is.
+    /// `image` (RGB) blended half and half with its class colours; class 0 leaves it unchanged.
     pub(super) fn overlay(mut image: Pixels, classes: &[u8]) -> Self {
         for (pixel, &class) in image.data.chunks_exact_mut(3).zip(classes).filter(|(_, class)| **class != 0) {
             let mix = |(value, colour): (&mut u8, u8)| *value = ((u16::from(*value) + u16::from(colour)) / 2) as u8;
@@ -63,19 +64,19 @@ impl Picture {
     }
 }
 
-/// Where pictures go.
+/// The pictures of a run.
 pub(super) struct Pictures {
     folder: PathBuf,
     suffix: String,
     taken: BTreeSet<String>,
     /// Files that may not be replaced, by their full paths.
     inputs: BTreeSet<PathBuf>,
-    /// How many files were there before, and the first of them.
+    /// Number of replaced files, and the first of them.
     replaced: (usize, PathBuf),
 }
 
 impl Drop for Pictures {
-    /// However the run ends, what it replaced is said.
+    /// Logs what was replaced, however the run ends.
     fn drop(&mut self) {
         match &self.replaced {
             (0, _) => {}
@@ -86,12 +87,12 @@ impl Drop for Pictures {
 }
 
 impl Pictures {
-    /// Pictures of the network `card`, to `folder` (the current one if none is given), which must exist if there
-    /// `will_be` any. They replace none of the files `inputs`.
+    /// Pictures of the network `card` in `folder` (by default the current directory), which must exist if `will_be` says that
+    /// there will be any. None of the files `inputs` is replaced.
     pub(super) fn new(folder: Option<&Path>, card: &str, will_be: bool, inputs: &[&Path]) -> Result<Self> {
         let folder = folder.unwrap_or(Path::new("."));
         if will_be && !folder.is_dir() {
-            return Err(Error::invalid(format!("--save {}", folder.display()), "is no directory that exists"));
+            return Err(Error::invalid(format!("--save {}", folder.display()), "is not an existing directory"));
         }
         Ok(Self {
             folder: folder.to_owned(),
@@ -102,7 +103,7 @@ impl Pictures {
         })
     }
 
-    /// Saves the answer to input `id`; tells where.
+    /// Saves the answer to input `id`; returns the path.
     pub(super) fn save(&mut self, id: &str, picture: &Picture) -> Result<PathBuf> {
         let name = self.name(id);
         let path = self.folder.join(name);
@@ -125,8 +126,8 @@ impl Pictures {
         Ok(path)
     }
 
-    /// `photo-dncnn_gray.png` for `some/photo.jpg`, `stack-3-dncnn_gray.png` for `stack.safetensors[3]`; numbered where
-    /// that name was taken in this run.
+    /// `photo-dncnn_gray.png` for `some/photo.jpg`, `stack-3-dncnn_gray.png` for `stack.safetensors[3]`; with a number if
+    /// that name was used before in this run.
     fn name(&mut self, id: &str) -> String {
         let (file, index) = match id.strip_suffix(']').and_then(|id| id.rsplit_once('[')) {
             Some((file, index)) if index.bytes().all(|digit| digit.is_ascii_digit()) => (file, format!("-{index}")),
@@ -168,7 +169,7 @@ mod tests {
         assert_eq!(image.into_raw(), [0, 0, 0, 192, 128, 128]);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
         assert_eq!(pictures.replaced.0, 0);
-        // Another run: what is there is replaced and counted, unless it is an input of that run.
+        // Another run: existing files are replaced and counted, except the inputs of that run.
         let input = folder.path().join("cat-net-2.png");
         let mut again = Pictures::new(Some(folder.path()), "net", true, &[&input]).unwrap();
         again.save("cat.jpg", &classes).unwrap();

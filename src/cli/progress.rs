@@ -1,4 +1,4 @@
-//! What goes to stderr while the work is done, and Ctrl-C.
+//! Log and progress on stderr, and Ctrl-C.
 
 use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
@@ -15,14 +15,14 @@ use crate::measure::{Monitor, Stage};
 /// Whether Ctrl-C was pressed.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// The first Ctrl-C asks the work to stop, the second ends the process.
+/// The first Ctrl-C asks the run to stop, the second ends the process.
 pub fn watch_for_interrupts() {
     let handler = || {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             out::discard_unfinished();
             std::process::exit(exit::INTERRUPTED.into());
         }
-        // If stderr is gone there is nobody to tell.
+        // If stderr is gone there is nobody to report to.
         let _ = writeln!(io::stderr(), "stopping after this batch; Ctrl-C again ends at once");
     };
     if let Err(error) = ctrlc::set_handler(handler) {
@@ -30,7 +30,7 @@ pub fn watch_for_interrupts() {
     }
 }
 
-/// Sends the log to stderr: warnings; none if quiet, more if verbose; `RUST_LOG` overrides both.
+/// Sends the log to stderr: warnings; nothing if quiet, more if verbose; `RUST_LOG` overrides both.
 pub fn start_log(common: Common) {
     let level = match (common.quiet, common.verbose) {
         (true, _) => "error",
@@ -40,13 +40,13 @@ pub fn start_log(common: Common) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("deadweight={level}")));
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    // Messages that nobody can read must not end the work.
+    // A log that cannot be written must not end the run.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
-    // A log that is already there, as in tests, stays.
+    // An existing logger, as in tests, is kept.
     let _ = log.with_ansi(colour).without_time().with_target(false).try_init();
 }
 
-/// A progress bar, if somebody sees it, and the wish to stop.
+/// A progress bar, if it can be seen, and the check for Ctrl-C.
 pub struct Progress {
     visible: bool,
     bar: RefCell<Option<(Stage, ProgressBar)>>,

@@ -1,4 +1,4 @@
-//! `deadweight run`: the answer to each input, told (and, where it is an image, saved) as it is known.
+//! `deadweight run`: prints the answer to each input (and saves it, if it is an image) as soon as it is known.
 
 use serde_json::{Map, Value, json};
 
@@ -17,7 +17,7 @@ use crate::report;
 /// Name and version of the JSON document's layout.
 const SCHEMA: &str = "deadweight/run/1";
 
-/// Answers the inputs.
+/// Runs the network on the inputs.
 pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let mut out = match args.format {
         Plain::Json => Out::whole(args.out.output.as_deref())?,
@@ -39,7 +39,7 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let inputs = if answers.pictures() { data.files().collect() } else { Vec::new() };
     let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures(), &inputs)?;
     let mut quality = start_score(model.card.task);
-    let (mut told, mut turned) = (0, 0);
+    let (mut printed, mut turned) = (0, 0);
     if args.format == Plain::Json {
         out.write(&json_start(&model, backend.name()))?;
     }
@@ -57,20 +57,20 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
                 let saved = saved.map(|path| ("saved".to_owned(), json!(path.display().to_string())));
                 let fields = answers.json(sample, output, shape);
                 let fields: Map<String, Value> = std::iter::once(id).chain(fields).chain(saved).collect();
-                format!("{}\n    {}", if told > 0 { "," } else { "" }, Value::Object(fields))
+                format!("{}\n    {}", if printed > 0 { "," } else { "" }, Value::Object(fields))
             }
         };
-        told += 1;
+        printed += 1;
         out.write(&text)
     })?;
     let turned = turned_note(turned);
     turned.iter().for_each(|note| tracing::warn!("{note}"));
-    if told == 0 {
+    if printed == 0 {
         return Err(setup::none_decoded(&args.inputs.inputs));
     }
     let quality = report::quality(&quality, &|class| model.class_name(class));
     out.write(&match args.format {
-        Plain::Table => quality.map(|quality| format!("\n{}\n", report::told(&quality))).unwrap_or_default(),
+        Plain::Table => quality.map(|quality| format!("\n{}\n", report::quality_text(&quality))).unwrap_or_default(),
         Plain::Json => {
             let notes: Vec<&String> = data.notes().iter().chain(&turned).collect();
             let notes = if notes.is_empty() { String::new() } else { format!("  \"notes\": {},\n", json!(notes)) };

@@ -73,7 +73,7 @@ pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
     };
     let data = match &args.truth {
         Some(folder) if !folder.is_dir() => {
-            return Err(Error::invalid(format!("--truth {}", folder.display()), "is no directory that exists"));
+            return Err(Error::invalid(format!("--truth {}", folder.display()), "is not an existing directory"));
         }
         Some(folder) if task == Task::Segment => data.with_truths(TruthSource::Classes(folder.clone())),
         Some(folder) => data.with_truths(TruthSource::Images(folder.clone())),

@@ -1,4 +1,4 @@
-//! Ending a run when enough is known.
+//! Stopping a run at a given confidence interval.
 
 use clap::Args;
 
@@ -8,10 +8,10 @@ use crate::metrics::{self, Which};
 use crate::report::columns;
 use crate::{Error, Result};
 
-/// Decides unless another metric is chosen.
+/// The default metric.
 const METRIC: &str = "potential.W+A";
 
-/// Flags of when a run ends.
+/// Flags of the stopping rule.
 #[derive(Args, Debug)]
 pub struct UntilArgs {
     /// End the run when the 95 % interval of the network's value of --metric is within P of it on either side, after 30 inputs at
@@ -23,7 +23,7 @@ pub struct UntilArgs {
     pub metric: Option<String>,
 }
 
-/// A percentage as a share.
+/// Parses a percentage as a fraction.
 fn percent(text: &str) -> Result<f64, &'static str> {
     let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     let share = number.filter(|number| *number > 0.0 && *number <= 100.0).map(|number| number / 100.0);
@@ -31,10 +31,10 @@ fn percent(text: &str) -> Result<f64, &'static str> {
 }
 
 impl UntilArgs {
-    /// What the flags say, of a run that counts terms or does not.
+    /// The stopping rule of the flags; `has_terms` says whether the run counts terms.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for what is no metric, or none that is kept by input.
+    /// [`Error::Invalid`] for an unknown metric, or one that is not kept per input.
     pub(super) fn until(&self, encoder: Encoder, has_terms: bool) -> Result<Option<Until>> {
         let Some(share) = self.until_ci else { return Ok(None) };
         let name = self.metric.as_deref().unwrap_or(METRIC);

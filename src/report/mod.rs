@@ -26,7 +26,7 @@ use columns::Column;
 pub use document::{SCHEMA, document};
 pub use json::to_json;
 pub use overview::overview;
-pub use quality::{quality, told};
+pub use quality::{quality, quality_text};
 pub use rows::{Row, rows};
 pub use schema::{reference, schema, words};
 pub use scopes::{Extents, Part, Report, Scope};
@@ -85,7 +85,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         data += &format!(", {skipped} skipped");
     }
     if let Some(quality) = quality {
-        data += &format!("; {}", told(quality));
+        data += &format!("; {}", quality_text(quality));
     }
     let quantized = model.quantized.as_ref().map(|to| format!(", quantised to {to}")).unwrap_or_default();
     let ranges = match format.calibration_inputs {

@@ -3,7 +3,7 @@
 use super::columns::{Column, default};
 use super::scopes::Report;
 use super::table::Grid;
-use super::{told, units};
+use super::{quality_text, units};
 
 /// What `report` is of.
 fn name(report: &Report) -> String {
@@ -18,7 +18,7 @@ pub fn overview(reports: &[Report], width: Option<u16>) -> String {
     let mut text = String::new();
     for report in reports {
         let model = &report.provenance.model;
-        let quality = report.quality.as_ref().map(|quality| format!(": {}", told(quality))).unwrap_or_default();
+        let quality = report.quality.as_ref().map(|quality| format!(": {}", quality_text(quality))).unwrap_or_default();
         let parameters = units::count(model.parameters);
         text += &format!(
             "{:longest$}  {}, {parameters} parameters, {} inputs{quality}\n",

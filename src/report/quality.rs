@@ -128,7 +128,7 @@ pub fn quality(quality: &task::Quality, class_name: &dyn Fn(usize) -> String) ->
 }
 
 /// How good the answers were, in words.
-pub fn told(quality: &Quality) -> String {
+pub fn quality_text(quality: &Quality) -> String {
     let share = |count: u64, of: u64| units::share(Some(count as f64 / of as f64));
     match quality {
         Quality::Classify(Accuracy { labelled, top1, top5 }) => {

@@ -1,4 +1,4 @@
-//! The likeliest classes.
+//! Printing the most likely classes.
 
 use std::path::Path;
 
@@ -13,13 +13,13 @@ use crate::task::classify::top_k;
 
 pub(super) struct Classify<'a> {
     pub(super) model: &'a Model,
-    /// How many classes are told.
+    /// Number of classes to print.
     pub(super) top: usize,
 }
 
 impl Classify<'_> {
-    /// The likeliest classes, with logits and probabilities. Where the network gives probabilities they are told as they
-    /// are, and their logarithms are the logits.
+    /// The most likely classes, with logits and probabilities. If the network outputs probabilities, they are printed
+    /// unchanged, and their logarithms are the logits.
     fn likeliest(&self, output: &[f32]) -> Vec<(usize, f32, f64)> {
         let mut top = top_k(&self.model.class_values(output), self.top);
         if self.model.gives_probabilities() {
@@ -31,7 +31,7 @@ impl Classify<'_> {
 
 impl Answers for Classify<'_> {
     fn text(&self, sample: &Sample, logits: &[f32], _: Shape, _: Option<&Path>) -> String {
-        // A data set may call 0 what the network calls 1.
+        // Class 0 of a data set may be class 1 of the network.
         let offset = self.model.label_offset(self.model.classes());
         let label = sample.label.map(|label| format!("  (label: {})", self.model.class_name(label as usize + offset)));
         let mut text = format!("{}{}\n", printable(&sample.id), printable(&label.unwrap_or_default()));

@@ -1,4 +1,4 @@
-//! How likely a text is; classes of a text's tokens.
+//! Printing the likelihood of a text, and classes of its tokens.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::measure::{add_score, start_score};
 use crate::model::Model;
 use crate::report::quality;
 
-/// A text as a whole is what counts: nothing is told of a segment but in JSON.
+/// Only the whole text is scored; single segments are printed in JSON alone.
 pub(super) struct Language<'a> {
     pub(super) model: &'a Model,
 }
@@ -28,14 +28,14 @@ impl Answers for Language<'_> {
     }
 }
 
-/// The likeliest class of each token.
+/// The most likely class of each token.
 pub(super) struct Tag<'a> {
     pub(super) model: &'a Model,
 }
 
 impl Tag<'_> {
     fn classes(output: &[f32], shape: Shape) -> Vec<usize> {
-        // More classes than a byte holds: each step for itself.
+        // More classes than a byte holds: argmax at each step.
         let best = |step: usize| {
             let logit = |class: usize| output[class * shape.w + step];
             (1..shape.c).fold(0, |best, class| if logit(class) > logit(best) { class } else { best })

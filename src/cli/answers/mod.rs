@@ -1,4 +1,4 @@
-//! Telling answers one by one, a file a task: nothing of an input is kept after it was told.
+//! Printing the answers one by one, one file per task; nothing of an input is kept after that.
 
 mod classify;
 mod detect;
@@ -18,12 +18,12 @@ use crate::model::Model;
 use crate::models::Task;
 use crate::{Error, Result};
 
-/// How answers of one task are told.
+/// How the answers of a task are printed.
 pub(super) trait Answers {
-    /// Lines for people, with where the picture was saved.
+    /// Lines for people; `saved` is the file of the picture.
     fn text(&self, sample: &Sample, output: &[f32], shape: Shape, saved: Option<&Path>) -> String;
 
-    /// Fields of the input's object.
+    /// Fields of the input's JSON object.
     fn json(&self, sample: &Sample, output: &[f32], shape: Shape) -> Map<String, Value>;
 
     /// Whether answers are pictures.
@@ -41,7 +41,7 @@ pub(super) trait Answers {
 pub(super) fn of<'a>(model: &'a Model, args: &RunArgs) -> Result<Box<dyn Answers + 'a>> {
     let task = model.card.task;
     let wrong = |flag: &str, of: &str| {
-        Err(Error::invalid(flag, format!("is of networks that {of}, and {} is to {}", model.card.name, task.name())))
+        Err(Error::invalid(flag, format!("is for networks that {of}, and {} is to {}", model.card.name, task.name())))
     };
     let drawn = [
         ("--max-tokens", args.max_tokens.is_some()),
@@ -49,7 +49,7 @@ pub(super) fn of<'a>(model: &'a Model, args: &RunArgs) -> Result<Box<dyn Answers
         ("--top-k", args.top_k.is_some()),
     ];
     if let (None, Some((flag, _))) = (&args.prompt, drawn.iter().find(|(_, given)| *given)) {
-        return Err(Error::invalid(*flag, "is of texts that are gone on with; give --prompt"));
+        return Err(Error::invalid(*flag, "is for text generation; give --prompt"));
     }
     match task {
         _ if args.top.is_some() && task != Task::Classify => wrong("--top", "classify"),

@@ -1,4 +1,4 @@
-//! Restored images.
+//! Printing and saving restored images.
 
 use std::path::Path;
 
@@ -12,14 +12,14 @@ use crate::layers::Shape;
 use crate::measure::{add_score, restored, start_score};
 use crate::model::Model;
 use crate::report::quality::Quality;
-use crate::report::{quality, told};
+use crate::report::{quality, quality_text};
 
 pub(super) struct Restore<'a> {
     pub(super) model: &'a Model,
 }
 
 impl Restore<'_> {
-    /// How good this one answer is, if the truth is known.
+    /// Quality of this one answer, if the truth is known.
     fn quality(&self, sample: &Sample, output: &[f32], shape: Shape) -> Option<Quality> {
         let mut one = start_score(self.model.card.task);
         add_score(&mut one, self.model, sample, output, shape);
@@ -30,10 +30,10 @@ impl Restore<'_> {
 impl Answers for Restore<'_> {
     fn text(&self, sample: &Sample, output: &[f32], shape: Shape, saved: Option<&Path>) -> String {
         let [h, w] = sample.size;
-        let told = self.quality(sample, output, shape).map(|one| told(&one).replace(" of 1 with a truth", ""));
-        let told = told.map(|told| format!("  {told}")).unwrap_or_default();
+        let text = self.quality(sample, output, shape).map(|one| quality_text(&one).replace(" of 1 with a truth", ""));
+        let text = text.map(|text| format!("  {text}")).unwrap_or_default();
         let saved = saved.map(|path| format!("  -> {}", path.display())).unwrap_or_default();
-        format!("{}  {h}x{w}{told}{}\n", printable(&sample.id), printable(&saved))
+        format!("{}  {h}x{w}{text}{}\n", printable(&sample.id), printable(&saved))
     }
 
     fn json(&self, sample: &Sample, output: &[f32], shape: Shape) -> Map<String, Value> {

@@ -1,4 +1,4 @@
-//! Maps of classes.
+//! Printing and saving class maps.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::task::answer::crop;
 
 pub(super) struct Segment<'a> {
     pub(super) model: &'a Model,
-    /// Whether the classes are laid over the image.
+    /// Whether the classes are drawn over the image.
     pub(super) overlay: bool,
 }
 
@@ -25,7 +25,7 @@ impl Segment<'_> {
         pixel_classes(self.model, sample, output, shape)
     }
 
-    /// Classes that occur, with their pixels, most first.
+    /// Classes that occur, with their numbers of pixels, largest first.
     fn shares(classes: &[u8]) -> Vec<(usize, u64)> {
         let mut counts = [0; 256];
         classes.iter().for_each(|&class| counts[usize::from(class)] += 1);
@@ -49,11 +49,11 @@ impl Answers for Segment<'_> {
 
     fn json(&self, sample: &Sample, logits: &[f32], shape: Shape) -> Map<String, Value> {
         let classes = self.classes(sample, logits, shape);
-        let told = |(class, count): (usize, u64)| {
+        let entry = |(class, count): (usize, u64)| {
             let share = count as f64 / classes.len() as f64;
             json!({ "class": class, "name": self.model.class_name(class), "pixels": count, "share": share })
         };
-        let shares: Vec<Value> = Self::shares(&classes).into_iter().map(told).collect();
+        let shares: Vec<Value> = Self::shares(&classes).into_iter().map(entry).collect();
         object(json!({ "size": sample.size, "classes": shares }))
     }
 

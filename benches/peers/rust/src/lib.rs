@@ -1,10 +1,10 @@
-//! What the workers share: the job, its input, and the conversation of `worker.py`.
+//! What the workers share: the job, its input, and the protocol of `worker.py`.
 
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// What the command line asks for: `WORKER NETWORK@BATCH THREADS DIR`.
+/// The command line: `WORKER NETWORK@BATCH THREADS DIR`.
 pub struct Job {
     name: String,
     folder: PathBuf,
@@ -27,8 +27,8 @@ impl Job {
         self.folder.join(format!("{}.onnx", self.name))
     }
 
-    /// Whether it reads numbers of words.
-    pub fn words(&self) -> bool {
+    /// Whether its input is token ids.
+    pub fn reads_tokens(&self) -> bool {
         self.shape.len() == 2
     }
 
@@ -36,15 +36,15 @@ impl Job {
         (0..self.shape.iter().product::<usize>() as u64).map(|index| index.wrapping_mul(2_654_435_761) % (1 << 32))
     }
 
-    pub fn reals(&self) -> Vec<f32> {
+    pub fn floats(&self) -> Vec<f32> {
         self.hashes().map(|hash| (hash as f64 / f64::from(1u32 << 31) - 1.0) as f32).collect()
     }
 
-    pub fn numbers(&self) -> Vec<i32> {
+    pub fn token_ids(&self) -> Vec<i32> {
         self.hashes().map(|hash| (hash % 10_000) as i32).collect()
     }
 
-    /// Runs once, says what came of it, and then times as often as it is asked to.
+    /// Runs once, prints a summary of the output, and then times as many runs as it is asked for.
     pub fn serve(&self, engine: &str, version: &str, mut run: impl FnMut() -> Vec<f32>) {
         let y = run();
         let bytes: Vec<u8> = y.iter().flat_map(|v| v.to_le_bytes()).collect();
