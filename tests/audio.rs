@@ -1,4 +1,4 @@
-//! Recordings: heard alike by both engines, whatever their length, and told when they are none.
+//! Recordings: the same probabilities by both engines for any length, and errors for invalid files.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ fn probabilities(model: &Model, backend: &Backend, folder: &Path, batch: usize) 
 }
 
 #[test]
-fn recordings_of_any_length_are_heard_alike_by_both_engines() {
+fn recordings_of_any_length_have_equal_probabilities_by_both_engines() {
     let folder = tempfile::tempdir().unwrap();
     for (name, samples) in [("a.wav", 512 * 9), ("b.wav", 512 * 9), ("c.wav", 700), ("d.wav", 1)] {
         write(&folder.path().join(name), samples);
@@ -55,7 +55,7 @@ fn recordings_of_any_length_are_heard_alike_by_both_engines() {
 }
 
 #[test]
-fn what_is_no_recording_is_told() {
+fn invalid_recordings_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("text.wav"), "hello").unwrap();
     std::fs::create_dir(folder.path().join("empty")).unwrap();

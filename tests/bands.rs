@@ -1,4 +1,4 @@
-//! Images in bands of rows: the bits of the whole image, every row shown once, less memory.
+//! Images in bands of rows: the bits of the whole image, every row observed once, less memory.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn bands_give_the_bits_of_the_whole_and_show_each_row_once(
+    fn bands_have_the_bits_of_the_whole_and_show_each_row_once(
         (graph, multiple) in networks(), rows in 180usize..400, columns in 20usize..29, part in 2usize..9, winograd in any::<bool>(),
         threads in 1usize..3,
     ) {
@@ -91,7 +91,7 @@ fn networks_that_need_all_rows_are_run_whole() {
     assert!(Banded::new(&graph, Shape::new(3, 32, 32), &options).unwrap().is_none());
 }
 
-/// The whole way: ranges, counts and quality of a measurement do not depend on the memory either.
+/// End to end: ranges, counts and quality of a measurement do not depend on the memory limit.
 #[test]
 fn a_measurement_is_the_same_in_bands() {
     use deadweight::input::{Dataset, Degradation};

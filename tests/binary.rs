@@ -1,9 +1,9 @@
-//! The program as the tests start it: off the hub, and without what the surroundings would change.
+//! The program as the tests start it: offline, and independent of the environment.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The program, to be given its arguments.
+/// The program, without arguments.
 pub fn deadweight() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_deadweight"));
     for variable in ["RUST_LOG", "COLUMNS", "NO_COLOR", "CLICOLOR_FORCE"] {
@@ -13,14 +13,14 @@ pub fn deadweight() -> Command {
     command
 }
 
-/// Standard output of what must succeed.
+/// Standard output of a run that must succeed.
 pub fn succeed(args: &[&str]) -> Vec<u8> {
     let output = deadweight().args(args).output().unwrap();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
-/// Exit code and message of what must fail.
+/// Exit code and message of a run that must fail.
 pub fn fail(args: &[&str]) -> (i32, String) {
     let output = deadweight().args(args).output().unwrap();
     assert!(!output.status.success(), "{args:?} did not fail");

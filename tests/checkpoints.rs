@@ -1,4 +1,4 @@
-//! Checkpoints of safetensors, shards and directories, told by names, shapes, values and provenance.
+//! Safetensors checkpoints, shards and directories: names, shapes, values and provenance.
 
 use std::path::Path;
 
@@ -61,7 +61,7 @@ fn a_file_in_memory_and_one_on_disk_are_the_same() {
     std::fs::write(&path, &bytes).unwrap();
     let on_disk = Weights::open(&path).unwrap();
     assert_eq!(on_disk.source(), path.display().to_string());
-    // By Python's hashlib on the same bytes.
+    // Computed by Python's hashlib on the same bytes.
     let sha256 = "c447497bfc68ef952fee78d8df82b4f6e979c8566ad4a22964be72478d537ec7";
     let file = |name: &str| SourceFile { name: name.into(), bytes: bytes.len() as u64, sha256: sha256.into() };
     assert_eq!(on_disk.files(), [file("any.name")]);
@@ -82,7 +82,7 @@ fn a_file_of_megabytes_is_read_and_hashed_whole() {
     std::fs::write(&path, safetensors(&[("a", "U8", "[3000000]", &[5; 3_000_000])])).unwrap();
     let weights = Weights::open(&path).unwrap();
     assert!(weights.read_f32("a").unwrap().iter().all(|value| *value == 5.0));
-    // By Python's hashlib on the same bytes.
+    // Computed by Python's hashlib on the same bytes.
     assert_eq!(weights.files()[0].sha256, "f90ff201ac2980a7a1849594bfa76e9122cecd10f0f0a409ed2bb37061e55d55");
 }
 
@@ -101,7 +101,7 @@ fn tensors_made_in_memory() {
 /// Names and contents.
 type Files<'a> = &'a [(&'a str, &'a [u8])];
 
-/// Opens a directory of those files; names of the tensors, or exit code and message.
+/// Opens a directory with those files; the names of the tensors, or exit code and message.
 fn open(files: Files<'_>) -> Result<Vec<String>, (u8, String)> {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in files {
@@ -195,7 +195,7 @@ fn assets_have_the_tensors_that_are_listed() {
     let mut read = 0;
     for (file, mut tensors) in files {
         for prefix in ["module.", "model.", "module.", "model."] {
-            // A `model` of numbered layers is the network, not what wraps it.
+            // A `model` of numbered layers is the network, not a wrapper.
             let numbered = tensors[0][0].starts_with("model.0.");
             if !numbered && tensors.iter().all(|[name, ..]| name.starts_with(prefix)) {
                 tensors.iter_mut().for_each(|[name, ..]| *name = &name[prefix.len()..]);

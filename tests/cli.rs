@@ -1,4 +1,4 @@
-//! The binary as its users meet it: streams, files, exit codes.
+//! The program from the outside: streams, files, exit codes.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn output(line: &[&str]) -> Output {
     deadweight(line).output().unwrap()
 }
 
-/// Standard output of a run that must succeed and say nothing else.
+/// Standard output of a run that must succeed without log messages.
 fn succeed(line: &[&str]) -> String {
     let Output { status, stdout, stderr } = output(line);
     assert_eq!((status.code(), text(&stderr)), (Some(0), ""), "{line:?}");
@@ -40,7 +40,7 @@ fn names(folder: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into()).collect()
 }
 
-/// A folder with one image that is one and one that is none.
+/// A folder with one valid and one invalid image.
 fn images() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let image = image::GrayImage::from_fn(16, 16, |x, y| image::Luma([(16 * x + y) as u8]));
@@ -59,7 +59,7 @@ fn without_arguments_the_built_in_models_are_measured() {
     for figure in ["top-1 100.0%", "mean IoU 72.0%", "PSNR 29.17 dB (inputs 20.53)", "1.842 bits a character"] {
         assert!(all.contains(figure), "{figure}: {all}");
     }
-    // Each row is the last of the model's own table.
+    // Each row is the last one of the model's own table.
     let numbers = |row: &str| row.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let table = succeed(&["measure", "digits"]);
     assert!(table.starts_with("model       digits (built-in demo): classify"), "{table}");
@@ -69,7 +69,7 @@ fn without_arguments_the_built_in_models_are_measured() {
 }
 
 #[test]
-fn every_format_tells_the_same_document() {
+fn every_format_has_the_same_document() {
     let document = json(&["measure", "digits", "--limit", "3", "--format", "json"]);
     assert_eq!(document["schema"], "deadweight/measure/2");
     assert_eq!((&document["data"]["inputs"], &document["model"]["note"]), (&3.into(), &"built-in demo".into()));
@@ -120,7 +120,7 @@ fn a_file_is_written_whole_or_not_at_all() {
 }
 
 #[test]
-fn errors_have_their_exit_code_and_their_mend() {
+fn errors_have_their_exit_code_and_their_hint() {
     let images = images();
     let bad = images.path().join("bad.png");
     let folder = images.path().to_str().unwrap();
@@ -171,7 +171,7 @@ fn errors_have_their_exit_code_and_their_mend() {
 }
 
 #[test]
-fn a_document_is_told_whole_or_not_at_all() {
+fn a_document_is_printed_whole_or_not_at_all() {
     let images = images();
     std::fs::rename(images.path().join("bad.png"), images.path().join("later.png")).unwrap();
     let folder = images.path().to_str().unwrap();
@@ -218,7 +218,7 @@ fn models_are_listed_shown_and_timed() {
     assert!(succeed(&["models"]).contains("mobilenet_v2"));
     let shown = json(&["models", "show", "digits", "--format", "json"]);
     assert_eq!(shown["layers"][0]["kind"], "input");
-    // A file's layers as a card's, and those of a file that carries its network.
+    // Layers of a weights file with a card, and of a file that holds a network.
     let file = json(&["models", "show", WEIGHTS, "--arch", "digits", "--format", "json"]);
     assert_eq!((&file["weights"], &file["parameters"]), (&WEIGHTS.into(), &shown["parameters"]));
     assert_eq!((&file["macs"], &file["activation_bytes"]), (&shown["macs"], &shown["activation_bytes"]));
@@ -262,12 +262,12 @@ fn a_reader_that_leaves_is_no_error_and_a_full_disk_is() {
 fn an_interrupt_ends_the_run_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.json");
-    // Minutes of work.
+    // A run of minutes.
     let inputs = [INPUTS; 4000];
     let line =
         [&["measure", "digits", "--threads", "1", "--batch-size", "1", "-o", path.to_str().unwrap()], &inputs[..]];
     let mut child = deadweight(&line.concat()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    // The output is opened after Ctrl-C is watched for.
+    // The output is opened after the Ctrl-C handler is set.
     while names(folder.path()).is_empty() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }

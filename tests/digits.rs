@@ -1,4 +1,4 @@
-//! The built-in model: its stored images give PyTorch's logits (`reference/digits.py`) on both engines, folded or not.
+//! The built-in model: its stored images have PyTorch's logits (`reference/digits.py`) on both engines, folded or not.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ struct Reference {
 }
 
 #[test]
-fn both_engines_give_the_logits_of_pytorch() {
+fn both_engines_have_the_logits_of_pytorch() {
     let reference: Reference = serde_json::from_str(include_str!("reference/digits.json")).unwrap();
     let candle = Backend::Candle(candle_core::Device::Cpu, Arc::new(Pool::new(1)));
     let mut wrong = Vec::new();
@@ -34,7 +34,7 @@ fn both_engines_give_the_logits_of_pytorch() {
                 let class = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
                 correct += usize::from(class == sample.label.map(|label| label as usize));
                 for (class, (got, want)) in logits.iter().zip(&reference.logits[row]).enumerate() {
-                    // Written so that NaN is apart from everything.
+                    // Written so that NaN differs from everything.
                     if (got - want).abs().partial_cmp(&TOLERANCE) != Some(Ordering::Less) {
                         apart.push(format!("{what}: image {row}, logit {class}: {got}, PyTorch's is {want}"));
                     }
@@ -56,7 +56,7 @@ fn both_engines_give_the_logits_of_pytorch() {
 #[test]
 fn the_card_is_the_trained_network() {
     let model = Model::load("digits", &LoadOptions::default()).unwrap();
-    // By hand: 147,456 + 4,718,592 + 2 * (1,179,648 + 2,359,296 + 131,072) + 640.
+    // Computed by hand: 147,456 + 4,718,592 + 2 * (1,179,648 + 2,359,296 + 131,072) + 640.
     assert_eq!(model.macs().unwrap(), 12_206_720);
     assert_eq!(model.parameters, 77_754);
     assert_eq!(model.builtin_data().unwrap().unwrap().len(), 32);

@@ -105,7 +105,7 @@ fn block() -> impl Strategy<Value = Graph> {
     })
 }
 
-fn odds_and_ends() -> impl Strategy<Value = Graph> {
+fn other_layers() -> impl Strategy<Value = Graph> {
     let pooling = (2usize..4, 1usize..4, halos(1), any::<bool>(), 0usize..3);
     (1usize..34, pooling, 1usize..4, any::<bool>(), 0usize..2, any::<u64>()).prop_map(
         |(c, (kernel, stride, padding, ceil, kind), up, align_corners, h_cut, seed)| {
@@ -199,7 +199,7 @@ proptest! {
     }
 
     #[test]
-    fn pools_norms_and_resizes_agree(graph in odds_and_ends(), h in 1usize..18, w in 1usize..18) {
+    fn pools_norms_and_resizes_agree(graph in other_layers(), h in 1usize..18, w in 1usize..18) {
         check(&graph, h, w)?;
     }
 }
@@ -213,7 +213,7 @@ proptest! {
     }
 }
 
-/// Notes which rows of which blocks it was shown, and what it saw there.
+/// Records which rows of which blocks it was called with, and their values.
 struct Rows(Mutex<Vec<Row>>);
 
 /// Image, row of the whole image, block of channels, and the bits of the values there.
@@ -238,7 +238,7 @@ impl WatchAll {
         Self(graph.handles().map(|_| Rows(Mutex::new(Vec::new()))).collect())
     }
 
-    /// For each node, what was seen of its first input, in order.
+    /// For each node, the observed rows of its first input, in order.
     pub fn seen(self) -> Vec<Vec<Row>> {
         let sorted = |rows: Rows| {
             let mut rows = rows.0.into_inner().unwrap();

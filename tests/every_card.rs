@@ -1,4 +1,4 @@
-//! Every card of up to 1 GMAC at its own size: what `examples/every_card` does for all of them.
+//! Every card of up to 1 GMAC at its own size, by the check of `examples/every_card`.
 
 // What a card took is for the example's table.
 #[allow(dead_code)]

@@ -1,4 +1,4 @@
-//! One result on every machine: each family's smallest network, on every level, thread count and batch, bit for bit.
+//! The same bits on every machine: the smallest network of each family, on every level, thread count and batch size.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn extent(card: &Card, name: &str) -> Option<usize> {
     card.input.get(name)?.as_integer().map(|value| value as usize)
 }
 
-/// The smallest input of some that `graph` takes, and what its values are: reals, or numbers below a bound.
+/// The smallest of some inputs that `graph` accepts, and its values: floats, or token ids below a bound.
 fn input(card: &Card, graph: &Graph) -> (Shape, Option<usize>) {
     let rows = graph.nodes.iter().find_map(|def| match &def.layer {
         Layer::Embedding(embedding) => Some(embedding.rows()),

@@ -1,4 +1,4 @@
-//! Weight files that are damaged or made to do harm: each is an error, in little time and memory, and never a panic.
+//! Damaged or malicious weight files: each is an error, in little time and memory, and never a panic.
 
 pub mod build;
 mod damage;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use deadweight::error::exit;
 use deadweight::weights::Weights;
 
-/// What is wrong with a file, its content, and a part of the message that it must get.
+/// What is wrong with a file, its content, and a part of the expected message.
 type Case = (&'static str, Vec<u8>, &'static str);
 
-/// Most time that a file may take.
+/// Time limit per file.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// Opens a file and reads all its tensors; the message of the first error.
@@ -38,7 +38,7 @@ fn refused(cases: impl IntoIterator<Item = Case>) {
             (read_all(&bytes), start.elapsed())
         };
         let (got, mut time) = timed();
-        // On a busy machine one slow reading means nothing, three do.
+        // On a busy machine one slow read means nothing, three do.
         for _ in 0..2 {
             if time > LIMIT {
                 time = time.min(timed().1);
@@ -54,11 +54,11 @@ fn refused(cases: impl IntoIterator<Item = Case>) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Runs the tests that open hostile files once more in a process that may not take much memory.
+/// Runs the tests that open hostile files again in a process with little memory.
 #[cfg(target_os = "linux")]
 #[test]
 fn hostile_files_take_little_memory() {
-    // Of address space: the program with its libraries takes 50 MB of it, the hostile files themselves as much.
+    // Limit of address space: the program with its libraries takes 50 MB of it, the hostile files as much again.
     const LIMIT_KB: usize = 220_000;
     let command = format!("ulimit -v {LIMIT_KB} && exec \"$0\" --test-threads=1 refused::");
     let program = std::env::current_exe().unwrap();

@@ -1,8 +1,8 @@
-//! The house keeps its order: who imports whom, where printing and threads live, how long a file may be.
+//! The structure of the code: which modules import which, where printing and threads are allowed, how long a file may be.
 
 use std::path::{Path, PathBuf};
 
-/// Each room and the rooms it may import.
+/// Each room (top-level module) and the rooms it may import.
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("kernels", &["error"]),
@@ -45,15 +45,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("report", &["error", "input", "kernels", "measurement", "metrics", "tally", "task"]),
 ];
 
-/// What knows every room, and is no room itself.
+/// What may import every room, and is no room itself.
 const ABOVE: &[&str] = &["cli", "lib", "main"];
 
 /// Files that may be longer than [`LONGEST`], and how long.
 const LONGER: &[(&str, usize)] = &[];
 const LONGEST: usize = 400;
 
-/// Where the tally reads real values (it keeps none).
-const READS_REALS: &[&str] = &["src/tally/weights.rs"];
+/// Files of the tally that read floats (they store none).
+const READS_FLOATS: &[&str] = &["src/tally/weights.rs"];
 
 /// A source file by its path in the project.
 struct Source {
@@ -62,13 +62,13 @@ struct Source {
 }
 
 impl Source {
-    /// The room it belongs to: what is between `src/` (or the project) and the next slash or dot.
+    /// The room it belongs to: the path component after `src/` (or of the project), up to the next slash or dot.
     fn room(&self) -> &str {
         let inner = self.path.strip_prefix("src/").unwrap_or(&self.path);
         inner.split(['/', '.']).next().unwrap_or_default()
     }
 
-    /// Lines of code before the unit tests, without comments, numbered from 1; none of a file that is all tests.
+    /// Numbered lines of code before the unit tests, without comments; empty for a file of tests.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let whole = if self.path.ends_with("tests.rs") { 0 } else { self.text.len() };
         let tests = self.text.find("#[cfg(test)]\nmod tests {").unwrap_or(whole);
@@ -106,7 +106,7 @@ fn imports(source: &Source) -> Vec<String> {
         };
     };
     let mut wrong = Vec::new();
-    // Levels from the file's own module up to the crate: `super::` as often leaves the room.
+    // Levels from the file's own module up to the crate: that many `super::` leave the room.
     let inner = source.path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
     let depth = inner.split('/').count();
     for (number, line) in source.code() {
@@ -133,7 +133,7 @@ fn imports(source: &Source) -> Vec<String> {
     wrong
 }
 
-/// Lines of files outside `homes` that hold one of `words`.
+/// Lines of files outside `homes` that contain one of `words`.
 fn strays(source: &Source, words: &[&str], homes: &[&str]) -> Vec<String> {
     if homes.iter().any(|home| source.path.starts_with(home)) {
         return vec![];
@@ -147,8 +147,8 @@ fn faults(source: &Source) -> Vec<String> {
     wrong.extend(strays(source, &["println!", "print!(", "eprintln!", "io::stdout"], &["src/cli/", "src/main.rs"]));
     wrong.extend(strays(source, &["thread::spawn", "thread::Builder"], &["src/kernels/threads.rs"]));
     if source.path.starts_with("src/tally/") {
-        let reals = strays(source, &["f32", "f64"], READS_REALS);
-        wrong.extend(reals.into_iter().map(|line| format!("{line} (integers only)")));
+        let floats = strays(source, &["f32", "f64"], READS_FLOATS);
+        wrong.extend(floats.into_iter().map(|line| format!("{line} (integers only)")));
     }
     if !source.text.starts_with("//! ") {
         wrong.push(format!("{}: does not begin by saying what it is for", source.path));
@@ -168,11 +168,11 @@ fn faults(source: &Source) -> Vec<String> {
 #[test]
 fn the_house_is_in_order() {
     let sources = sources();
-    assert!(sources.len() > 50, "{} files are not the whole house", sources.len());
+    assert!(sources.len() > 50, "{} files are not all", sources.len());
     let mut wrong: Vec<String> = sources.iter().flat_map(faults).collect();
-    for exception in LONGER.iter().map(|(path, _)| path).chain(READS_REALS) {
+    for exception in LONGER.iter().map(|(path, _)| path).chain(READS_FLOATS) {
         if !sources.iter().any(|source| source.path == *exception) {
-            wrong.push(format!("{exception}: is excepted but not there"));
+            wrong.push(format!("{exception}: is an exception but does not exist"));
         }
     }
     for (path, _) in LONGER {

@@ -1,4 +1,4 @@
-//! The measurement as a whole: the same bytes for any batch, thread count, level, order and split; the same from candle.
+//! Measurements as a whole: the same bytes for any batch, thread count, level, order and split; the same counts from candle.
 
 use std::sync::Arc;
 
@@ -61,13 +61,13 @@ fn one_preparation_serves_calibration_and_measurement() {
         assert!(measurement == counts && json(&measurement) == json(&counts));
     };
     check(&model(), &data(&model()));
-    // A text goes on with states: those that calibration left are not those that counting starts from.
+    // A text carries states: those left by calibration are not the initial ones of counting.
     let verses = Model::load("verses", &LoadOptions::default()).unwrap();
     check(&verses, &verses.builtin_text(&Cut::Streams { streams: 2, steps: 16 }).unwrap().unwrap());
 }
 
 #[test]
-fn values_alone_tell_less_and_nothing_else() {
+fn level_values_has_fewer_fields_and_the_same_values() {
     let model = model();
     let document = |statistics: Statistics, isa: Isa| -> serde_json::Value {
         let (backend, settings) = (native(2, isa), Settings { statistics, ..settings(8) });
@@ -81,16 +81,16 @@ fn values_alone_tell_less_and_nothing_else() {
         assert_eq!(values["format"].as_object_mut().unwrap().remove("statistics"), Some("values".into()));
         assert!(values["network"]["metrics"].get("potential.Ae").is_none());
         assert!(values["network"]["activations"].get("terms").is_none());
-        told_by(&values, &full, "document");
+        is_part_of(&values, &full, "document");
     }
 }
 
-/// Asserts that all of `part` is in `whole`, but for means that only the codes tell.
-fn told_by(part: &serde_json::Value, whole: &serde_json::Value, place: &str) {
+/// Asserts that all of `part` is in `whole`, except means that need the codes.
+fn is_part_of(part: &serde_json::Value, whole: &serde_json::Value, place: &str) {
     use serde_json::Value;
     match (part, whole) {
         (Value::Object(parts), Value::Object(_)) => {
-            parts.iter().for_each(|(name, part)| told_by(part, &whole[name], &format!("{place}.{name}")));
+            parts.iter().for_each(|(name, part)| is_part_of(part, &whole[name], &format!("{place}.{name}")));
         }
         (Value::Array(parts), Value::Array(all)) => {
             assert_eq!(parts.len(), all.len(), "{place}");
@@ -98,7 +98,7 @@ fn told_by(part: &serde_json::Value, whole: &serde_json::Value, place: &str) {
                 .iter()
                 .zip(all)
                 .enumerate()
-                .for_each(|(i, (part, whole))| told_by(part, whole, &format!("{place}[{i}]")));
+                .for_each(|(i, (part, whole))| is_part_of(part, whole, &format!("{place}[{i}]")));
         }
         _ => assert_eq!(part, whole, "{place}"),
     }
@@ -132,7 +132,7 @@ fn inputs_that_do_not_fit_run_in_parts_and_give_the_same_document() {
         let pixel = |x: u32, y: u32| image::Rgb([x, y, x * y].map(|value| ((value * (i + 1)) >> 3) as u8));
         image::RgbImage::from_fn(224, 224, pixel).save(folder.path().join(format!("{i}.png"))).unwrap();
     }
-    // What is planned for all of them at once is more than runs together.
+    // Planned for all of them at once, which is more than run together.
     let all = Plan::new(&model.graph, model.input_shape(), 9, true).unwrap();
     assert!(all.bytes() > 32 << 20, "{} bytes", all.bytes());
     let data = Dataset::open(&[folder.path().to_owned()], &model.preprocess).unwrap();
@@ -166,7 +166,7 @@ fn candle_measures_what_the_native_engine_measures() {
             cells.map(|cell| (cell.metric.name, cell.value.clone())).collect::<Vec<_>>()
         };
         assert_eq!(weights(a), weights(b), "{}", a.layer);
-        // Sums in another order round to a neighbouring code here and there.
+        // Sums in another order sometimes round to a neighbouring code.
         let effectual = |scope: &Scope| scope.cells.get("macs.effectual", None).unwrap().number().unwrap();
         let apart = (effectual(a) - effectual(b)).abs();
         assert!(apart < 1e-3, "{}: effectual MACs are {apart} of all apart", a.layer);
@@ -189,9 +189,9 @@ fn a_limit_and_a_choice_of_layers_are_kept() {
     assert!(error.to_string().contains("layer2.0.conv1"), "{error}");
 }
 
-/// Layers that read one tensor share its counts: what is told of each is what it is told when it is measured alone.
+/// Layers that read one tensor share its counts: each is reported as if it were measured alone.
 #[test]
-fn layers_that_read_one_tensor_are_told_as_if_alone() {
+fn layers_that_read_one_tensor_are_reported_as_if_alone() {
     let model = model();
     let tallies = |layers: Option<&str>| {
         let layers = layers.map(|layers| regex::Regex::new(layers).unwrap());
@@ -209,7 +209,7 @@ fn layers_that_read_one_tensor_are_told_as_if_alone() {
     }
 }
 
-/// Unfolded, the layers before a norm are measured as the checkpoint has them; the answers stay the same.
+/// Without folding, the layers before a norm are measured as stored; the outputs stay the same.
 #[test]
 fn unfolded_networks_answer_the_same() {
     let folded = model();
@@ -226,13 +226,13 @@ fn unfolded_networks_answer_the_same() {
 }
 
 #[test]
-fn an_lstm_is_told_by_gate_and_step_whatever_the_segments() {
+fn an_lstm_is_reported_by_gate_and_step_for_any_segments() {
     let model = Model::load("verses", &LoadOptions::default()).unwrap();
     let backend = native(2, Isa::best());
     let of = |steps: usize, streams: usize| {
         let cut = Cut::Streams { streams, steps };
         let data = model.builtin_text(&cut).unwrap().unwrap();
-        // Ranges of all segments: how many a text has depends on their length.
+        // Ranges over all segments: how many a text has depends on their length.
         let settings = Settings { calibrate: 100_000, ..Settings::default() };
         let calibration = calibrate(&model, &backend, &data, &settings, &Quiet).unwrap();
         let measurement = measure(&model, &backend, &data, &calibration, &Quiet).unwrap();
@@ -242,7 +242,7 @@ fn an_lstm_is_told_by_gate_and_step_whatever_the_segments() {
     let number = |scope: &Scope, name: &str, operand: Option<Which>| match scope.cells.get(name, operand) {
         Some(Value::Count(count)) => *count,
         Some(Value::Ratio(ratio)) => ratio.numerator,
-        // MACs by class, and the work of potentials.
+        // MACs by class, and the work of the potentials.
         Some(Value::Work([with, _])) if name.starts_with("potential") => with.denominator,
         Some(Value::Work([with, _])) => with.numerator,
         other => panic!("{name}: {other:?}"),
@@ -264,12 +264,12 @@ fn an_lstm_is_told_by_gate_and_step_whatever_the_segments() {
         }
         let weights = Some(Which::Weights);
         assert_eq!(sum(&gates, "zeros", weights), number(layer, "zeros", weights));
-        // The layer's width is that of its widest gate, other costs add.
+        // The width of the layer is that of its widest gate; other costs add.
         let potentials = layer.cells.iter().map(|cell| cell.metric.name).filter(|name| name.starts_with("potential."));
         for name in potentials.filter(|name| !["potential.Wp.layer", "potential.Wp+Ap"].contains(name)) {
             assert_eq!(sum(&gates, name, None), number(layer, name, None), "{}: {name}", layer.layer);
         }
-        // All gates read the layer's activations.
+        // All gates read the same activations.
         for gate in &gates {
             assert_eq!(gate.cells.get("zeros", activations), layer.cells.get("zeros", activations));
         }
@@ -288,13 +288,13 @@ fn an_lstm_is_told_by_gate_and_step_whatever_the_segments() {
         assert_eq!(sum(&steps, "temporal", None), equal);
         assert!(equal > 0 && equal < compared(layer));
     }
-    // Hidden values begin with zeros.
+    // Hidden values start as zeros.
     let first = of_layer(recurrent[1]).find(|scope| scope.part == Part::Steps(0, 0)).unwrap();
     assert_eq!(number(first, "zeros", activations), number(first, "elements", activations));
     let other = |steps: usize| {
         let report = of(steps, 2);
         let parts = report.scopes.iter().filter(|scope| matches!(scope.part, Part::Gate(_) | Part::Steps(..)));
-        // How many inputs a text is depends on the segments.
+        // The number of inputs in a text depends on the segments.
         let cells = parts.flat_map(|scope| scope.cells.iter()).filter(|cell| cell.metric.name != "macs.per_input");
         cells.map(|cell| (cell.metric.name, cell.operand, cell.value.clone())).collect::<Vec<_>>()
     };

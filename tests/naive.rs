@@ -1,4 +1,4 @@
-//! A third implementation of the layers: plain loops in NCHW order, sums in f64, which hold those of integers exactly.
+//! A third implementation of the layers: plain loops in NCHW order, with sums in f64, which hold integer sums exactly.
 
 use deadweight::graph::Graph;
 use deadweight::kernels::pool::PoolShape;
@@ -22,12 +22,12 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
                 let (x, shape) = read(0);
                 let step = |t: usize| (0..shape.c).map(|c| x[c * shape.w + t]).collect::<Vec<f64>>();
                 let columns: Vec<Vec<f64>> = (0..shape.w).map(|t| linear(layer, &step(t))).collect();
-                places(y).map(|(c, _, t)| columns[t][c]).collect()
+                indices(y).map(|(c, _, t)| columns[t][c]).collect()
             }
             Layer::Linear(layer) => linear(layer, read(0).0),
             Layer::Embedding(layer) => {
                 let ids = read(0).0;
-                places(y).map(|(c, _, t)| f64::from(layer.table.data[ids[t] as usize * y.c + c])).collect()
+                indices(y).map(|(c, _, t)| f64::from(layer.table.data[ids[t] as usize * y.c + c])).collect()
             }
             Layer::Lstm(layer) => lstm(layer, read(0), y),
             Layer::BatchNorm(layer) => batch_norm(layer, read(0)),
@@ -55,7 +55,7 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
                 let at = |c: usize, h: usize, w: usize| {
                     x[((layer.start + c) * shape.h + h + layer.cut.top) * shape.w + w + layer.cut.left]
                 };
-                places(y).map(|(c, h, w)| at(c, h, w)).collect()
+                indices(y).map(|(c, h, w)| at(c, h, w)).collect()
             }
             Layer::WeightedMean => {
                 let ((x, shape), (scores, _)) = (read(0), read(1));
@@ -67,7 +67,7 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
             }
             Layer::Rows => {
                 let (x, shape) = read(0);
-                places(y).map(|(c, _, t)| x[t * shape.w + c]).collect()
+                indices(y).map(|(c, _, t)| x[t * shape.w + c]).collect()
             }
             Layer::Softmax(beta) => {
                 let (x, shape) = read(0);
@@ -117,31 +117,31 @@ fn conv(layer: &Conv, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
     out
 }
 
-/// The code that filter `k` makes of a sum of products of integers: in f32, ties to even.
+/// The requantised code of filter `k` for an integer sum: in f32, ties to even.
 fn requantized(sum: f64, k: usize, by: &Requantize) -> f64 {
     assert!(by.rounding == Rounding::Float32 && by.offset.is_empty(), "what quantising makes");
-    let real = (sum + f64::from(by.bias[k])) as f32 * by.multipliers[k] as f32;
-    even(real, (by.low, by.high))
+    let float = (sum + f64::from(by.bias[k])) as f32 * by.multipliers[k] as f32;
+    even(float, (by.low, by.high))
 }
 
 /// The nearest integer within bounds, ties to even.
 fn even(x: f32, (low, high): (i32, i32)) -> f64 {
-    // Adding zero makes -0 into +0.
+    // Adding zero turns -0 into +0.
     f64::from(x.round_ties_even()).clamp(low.into(), high.into()) + 0.0
 }
 
-/// A layer of integers that multiplies no weights, as ONNX defines it.
+/// An integer layer without weights, as ONNX defines it.
 fn integer(layer: &Integer, inputs: &[(&[f64], Shape)], y: Shape) -> Vec<f64> {
     let (x, shape) = inputs[0];
-    let reals = x.iter().map(|&v| v as f32);
+    let floats = x.iter().map(|&v| v as f32);
     match layer {
-        Integer::Quantize(codes, Rounding::Float32) => reals.map(|x| even(x / codes.scale, codes.bounds())).collect(),
+        Integer::Quantize(codes, Rounding::Float32) => floats.map(|x| even(x / codes.scale, codes.bounds())).collect(),
         Integer::Dequantize(codes) => x.iter().map(|v| v * f64::from(codes.scale)).collect(),
         &Integer::Rescale { scales: (from, to), bounds, rounding: Rounding::Float32 } => {
-            reals.map(|x| even(x * from / to, bounds)).collect()
+            floats.map(|x| even(x * from / to, bounds)).collect()
         }
         &Integer::Add { scales: ([first, second], sum), bounds, rounding: Rounding::Float32 } => {
-            let terms = reals.zip(inputs[1].0.iter().map(|&v| v as f32));
+            let terms = floats.zip(inputs[1].0.iter().map(|&v| v as f32));
             terms.map(|(a, b)| even((a * first + b * second) / sum, bounds)).collect()
         }
         &Integer::Mean { scales: (from, to), bounds, rounding: Rounding::Float32 } => {
@@ -153,24 +153,24 @@ fn integer(layer: &Integer, inputs: &[(&[f64], Shape)], y: Shape) -> Vec<f64> {
             let kind = PoolKind::Average { count_padding: false };
             let means = pool(&Pool { kind, kernel, stride, padding, ceil: false }, (x, shape), y);
             let zero = f64::from(codes.zero_point);
-            // Of the codes as they are, ties away from zero.
+            // Over the codes themselves, ties away from zero.
             means.iter().map(|mean| ((mean + zero).round() - zero).clamp(low.into(), high.into())).collect()
         }
         other => panic!("{}: not made by quantising", other.name()),
     }
 }
 
-/// Every place of `shape` in order.
-fn places(shape: Shape) -> impl Iterator<Item = (usize, usize, usize)> {
+/// Every index of `shape` in order.
+fn indices(shape: Shape) -> impl Iterator<Item = (usize, usize, usize)> {
     (0..shape.elements()).map(move |i| (i / (shape.h * shape.w), i / shape.w % shape.h, i % shape.w))
 }
 
 fn conv_transpose(layer: &ConvTranspose, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
     let mut out: Vec<f64> =
-        places(y).map(|(k, ..)| layer.bias_values.as_ref().map_or(0.0, |bias| f64::from(bias.data[k]))).collect();
+        indices(y).map(|(k, ..)| layer.bias_values.as_ref().map_or(0.0, |bias| f64::from(bias.data[k]))).collect();
     let (inputs, outputs) = (shape.c / layer.groups, y.c / layer.groups);
     let (r, s) = layer.kernel;
-    for (i, (c, h, w)) in places(shape).enumerate() {
+    for (i, (c, h, w)) in indices(shape).enumerate() {
         for tap in 0..outputs * r * s {
             let (k, a, b) = (tap / (r * s), tap / s % r, tap % s);
             let row = (h * layer.stride.0 + a * layer.dilation.0).checked_sub(layer.padding.top);
@@ -185,7 +185,7 @@ fn conv_transpose(layer: &ConvTranspose, (x, shape): (&[f64], Shape), y: Shape) 
 }
 
 fn resize(layer: &Resize, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
-    // The two neighbours of an output's place, and how far it is towards the second.
+    // The two neighbours of an output pixel, and the weight of the second.
     let between = |i: usize, input: usize, output: usize| {
         let at = if layer.align_corners {
             if output > 1 { i as f64 * (input - 1) as f64 / (output - 1) as f64 } else { 0.0 }
@@ -202,22 +202,22 @@ fn resize(layer: &Resize, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
         let row = |h: usize| cell(h, left) * (1.0 - across) + cell(h, right) * across;
         row(top) * (1.0 - down) + row(bottom) * down
     };
-    places(y).map(at).collect()
+    indices(y).map(at).collect()
 }
 
 fn shuffle(layer: Shuffle, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
     let f = layer.factor;
     let (few, many) = if layer.up { (y, shape) } else { (shape, y) };
     let mut out = vec![0.0; y.elements()];
-    // Pixel (h, w) of channel c on the one side is a channel of its own on the other.
-    for (pixel, (c, h, w)) in places(few).enumerate() {
+    // Pixel (h, w) of channel c on one side is a channel of its own on the other.
+    for (pixel, (c, h, w)) in indices(few).enumerate() {
         let channel = ((c * f + h % f) * f + w % f) * many.h * many.w + h / f * many.w + w / f;
         if layer.up { out[pixel] = x[channel] } else { out[channel] = x[pixel] }
     }
     out
 }
 
-/// Which row (or column) of the input a tap of output `p` reads; none if it is padding.
+/// The row (or column) of the input that a tap of output `p` reads; `None` in the padding.
 fn inside(p: usize, stride: usize, tap: usize, before: usize, size: usize) -> Option<usize> {
     (p * stride + tap).checked_sub(before).filter(|&h| h < size)
 }

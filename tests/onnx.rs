@@ -1,4 +1,4 @@
-//! ONNX files: ONNX Runtime's results of small networks, and how what cannot be read is told.
+//! ONNX files: ONNX Runtime's results for small networks, and the errors for unsupported ones.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ fn kinds(graph: &Graph) -> Vec<&'static str> {
 }
 
 #[test]
-fn small_networks_give_what_onnx_runtime_gives() {
+fn small_networks_have_the_outputs_of_onnx_runtime() {
     let stored: serde_json::Value = serde_json::from_str(include_str!("reference/onnx.json")).unwrap();
     let stored = stored.as_object().unwrap();
     assert_eq!(stored.len(), 9);
@@ -51,7 +51,7 @@ fn small_networks_give_what_onnx_runtime_gives() {
             let want: Vec<f32> = want.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
             let got = run(&network, &image(n as u32));
             let apart = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            // Integers are those of ONNX Runtime to the last one, and so are the reals they stand for.
+            // Integers equal those of ONNX Runtime, and so do the floats they are dequantised to.
             let allowed = if name.contains("_q") { 0.0 } else { 1e-5 };
             if apart > allowed || got.len() != want.len() {
                 wrong.push(format!("{name} image {n}: {apart} apart, {got:?} and {want:?}"));
@@ -62,8 +62,8 @@ fn small_networks_give_what_onnx_runtime_gives() {
 }
 
 #[test]
-fn what_stands_between_integers_is_a_layer_of_integers() {
-    // Nothing but the input is quantised, nothing but the output multiplied out.
+fn operators_between_integers_become_integer_layers() {
+    // Only the input is quantised, only the output dequantised.
     for name in ["residual_qdq", "residual_qlinear"] {
         let network = read(&format!("{name}.onnx"));
         let want =
@@ -76,7 +76,7 @@ fn what_stands_between_integers_is_a_layer_of_integers() {
         };
         assert!(network.graph.nodes.iter().all(|def| integer(&def.layer)), "{name}");
     }
-    // A hard sigmoid and a product have no layers of integers.
+    // A hard sigmoid and a product have no integer layers.
     let reals = read("mobile_hard_qdq.onnx").graph;
     let count = |kind: &str| kinds(&reals).iter().filter(|k| **k == kind).count();
     assert_eq!((count("conv"), count("hard_sigmoid"), count("mul")), (7, 5, 5));
@@ -112,7 +112,7 @@ fn a_quantised_network_is_measured_in_the_codes_it_stores() {
     assert_eq!(document["model"]["folded"], true);
 }
 
-/// The residual network, changed, as bytes.
+/// The residual network with a change, as bytes.
 fn changed(change: impl FnOnce(&mut GraphProto)) -> Vec<u8> {
     let mut model = ModelProto::parse_buf(&std::fs::read(file("residual_qdq.onnx")).unwrap()).unwrap();
     change(model.graph.as_mut().unwrap());
@@ -128,7 +128,7 @@ fn attribute<'a>(node: &'a mut NodeProto, name: &str) -> &'a mut AttributeProto 
 }
 
 #[test]
-fn what_cannot_be_read_is_told_with_its_name() {
+fn what_cannot_be_imported_is_named_in_the_error() {
     let whole = changed(|_| {});
     let deep = (0..60).fold(vec![], |inner: Vec<u8>, _| [&[0x32, inner.len() as u8][..], &inner].concat());
     let attribute_in = |message: Vec<u8>| {
@@ -160,17 +160,17 @@ fn what_cannot_be_read_is_told_with_its_name() {
     ];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.onnx");
-    for (bytes, want, words) in cases {
+    for (bytes, want, part) in cases {
         std::fs::write(&path, bytes).unwrap();
         let error = match Model::load(path.to_str().unwrap(), &LoadOptions::default()) {
             Err(error) => error,
-            Ok(_) => panic!("{words}: is read"),
+            Ok(_) => panic!("{part}: is read"),
         };
         let said = format!("{error} {}", error.hint().unwrap_or_default());
-        assert!(i32::from(error.exit_code()) == want && said.contains(words), "{words}: {} {said}", error.exit_code());
-        assert!(said.contains("net.onnx"), "{words}: {said}");
+        assert!(i32::from(error.exit_code()) == want && said.contains(part), "{part}: {} {said}", error.exit_code());
+        assert!(said.contains("net.onnx"), "{part}: {said}");
     }
-    // A card whose input is of another size.
+    // A card with another input size.
     std::fs::write(&path, whole).unwrap();
     let options = LoadOptions { arch: Some("resnet18".into()), ..LoadOptions::default() };
     let error = Model::load(path.to_str().unwrap(), &options).err().unwrap().to_string();
@@ -188,7 +188,7 @@ proptest! {
         if cuts {
             bytes.truncate(cut.index(bytes.len()));
         }
-        // What still is a network may be large; any other is an error.
+        // A damaged file may still be a network, possibly a large one; anything else is an error.
         if let Ok(onnx) = Onnx::from_bytes("damaged", &bytes) {
             let _ = models::onnx::build(&onnx, None, Rounding::Float32);
         }

@@ -1,4 +1,4 @@
-//! ONNX files of one fact each: what an operator states is obeyed as ONNX Runtime obeys it, or refused.
+//! ONNX files with one fact each: what an operator states is obeyed as in ONNX Runtime, or refused.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,11 +10,11 @@ use deadweight::kernels::Rounding;
 use deadweight::models;
 use deadweight::weights::onnx::Onnx;
 
-/// What make_onnx_stated.py wrote.
+/// The output of make_onnx_stated.py.
 #[derive(serde::Deserialize)]
 struct Stored {
     x: Vec<f32>,
-    /// Outputs by file; none where it is to be refused.
+    /// Outputs by file; `None` if it must be refused.
     cases: BTreeMap<String, Option<Vec<f32>>>,
 }
 
@@ -42,7 +42,7 @@ fn what_an_operator_states_is_obeyed_or_refused() {
             (Err(error), Some(_)) => wrong.push(format!("{name}: is refused: {error}")),
             (Err(error), None) => {
                 let said = error.to_string();
-                // What contradicts itself is damaged.
+                // A contradiction within the file counts as damage.
                 let damaged = ["conv_kernel_shape"].contains(&name.as_str());
                 if i32::from(error.exit_code()) != if damaged { 1 } else { 4 } || !said.contains(name.as_str()) {
                     wrong.push(format!("{name}: exit {}: {said}", error.exit_code()));

@@ -20,10 +20,10 @@ const TOLERANCE: f64 = 1e-4;
 /// Runs a graph on one image.
 type Executor = fn(&Graph, Shape, &[f32]) -> Vec<f32>;
 
-/// Every way there is to do so.
+/// All implementations.
 const EXECUTORS: &[(&str, Executor)] = &[("plain loops", naive::run), ("native", native), ("candle", candle)];
 
-/// Our kernels, as the program runs them: folded and fused.
+/// The native engine, as the program runs it: folded and fused.
 fn native(graph: &Graph, shape: Shape, image: &[f32]) -> Vec<f32> {
     let graph = passes::fuse_epilogue(&passes::fold_norm(graph));
     Session::new(Arc::new(graph), shape, 1, EngineOptions::new(2)).unwrap().run(image, None).unwrap()
@@ -42,7 +42,7 @@ struct Reference {
     /// Tokens of a network that reads numbers; 0 for one that reads images.
     #[serde(default)]
     vocabulary: usize,
-    /// Which of the outputs are stored: every so many-th.
+    /// Which outputs are stored: every `step`-th.
     step: usize,
     tensors: usize,
     names_sha256: String,
@@ -95,7 +95,7 @@ fn distance(got: &[f32], want: &[f32]) -> f64 {
     got.iter().zip(want).map(|(&g, &w)| (f64::from(g) - f64::from(w)).abs() / rms).fold(0.0, f64::max)
 }
 
-/// The tensors of a layer named after its weight; fastai's stands beside the module that has the bias.
+/// The tensors of a layer named after its weight; fastai's is next to the module that has the bias.
 fn named(tensors: &mut Vec<(String, Vec<usize>)>, name: &str, weight: &Param, bias: Option<&Param>) {
     tensors.push((name.to_owned(), weight.shape.clone()));
     let bias_name = name.replace("weight", "bias").replace(".bias_hh_l0_raw", ".module.bias_hh_l0");
@@ -110,7 +110,7 @@ fn tensors(graph: &Graph) -> Vec<(String, Vec<usize>)> {
         let (weight, bias) = match &def.layer {
             Layer::Conv(conv) => (Some(&conv.weight), conv.bias_values.as_ref()),
             Layer::ConvTranspose(conv) => (Some(&conv.weight), conv.bias_values.as_ref()),
-            // A sequence's layer is named after its weight, unless it is the decoder.
+            // A sequence layer is named after its weight, unless it is the decoder.
             Layer::Lstm(lstm) => {
                 named(&mut tensors, &def.name, &lstm.weight, lstm.bias.as_ref());
                 let projection =
@@ -138,7 +138,7 @@ fn tensors(graph: &Graph) -> Vec<(String, Vec<usize>)> {
     tensors
 }
 
-/// The part of the network that ends with the pooled features.
+/// The part of the network up to the pooled features.
 fn cut_at_features(graph: &Graph) -> Graph {
     let pool = |&node: &Node| matches!(graph.def(node).layer, Layer::GlobalAvgPool);
     let output = graph.handles().rev().find(pool).expect("a network with features pools");

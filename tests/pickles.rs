@@ -1,4 +1,4 @@
-//! PyTorch checkpoints of every kind, read and compared bit for bit with what PyTorch reads from them.
+//! PyTorch checkpoints of every kind, compared bit for bit with what PyTorch reads from them.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ fn expected() -> serde_json::Map<String, Value> {
     serde_json::from_str(&text).unwrap()
 }
 
-/// What PyTorch reads, as lines `name shape bits`.
+/// PyTorch's result, as lines `name shape bits`.
 fn wanted(all: &serde_json::Map<String, Value>, file: &str) -> Vec<String> {
     match &all[file] {
         Value::String(same) => wanted(all, same),
@@ -61,7 +61,7 @@ fn every_checkpoint_reads_as_in_pytorch() {
 }
 
 #[test]
-fn dtypes_are_told_as_safetensors_names_them() {
+fn dtypes_have_the_names_of_safetensors() {
     let weights = Weights::open(folder().join("dtypes-legacy.pt")).unwrap();
     let cases = [("f32", "F32"), ("f64", "F64"), ("f16", "F16"), ("bf16", "BF16"), ("i8", "I8"), ("u8", "U8")];
     for (name, dtype) in cases.into_iter().chain([("i16", "I16"), ("i32", "I32"), ("i64", "I64"), ("bool", "BOOL")]) {

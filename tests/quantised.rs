@@ -1,4 +1,4 @@
-//! Checkpoints of integers: PyTorch's quantised modules and our own layout, and weights of 4 bits, as PyTorch computes them.
+//! Quantised checkpoints against PyTorch: its quantised modules, our own layout, and 4-bit weights.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ fn load(path: &Path) -> deadweight::Result<Model> {
     Model::load(path.to_str().unwrap(), &options)
 }
 
-/// Tensors that are put in a file: name, type, extents, bytes.
+/// Tensors to add to a file: name, type, extents, bytes.
 type With<'a> = &'a [(&'a str, Dtype, &'a [usize], &'a [u8])];
 
 /// Image `n` of make_quantised.py.
@@ -39,7 +39,7 @@ fn image(n: u32) -> Vec<f32> {
     (0..3 * 32 * 32).map(|i| (value(i) % 256) as f32 / 255.0).collect()
 }
 
-/// How far the outputs for the four images are from those stored as `reference`.
+/// Largest difference of the outputs for the four images from those stored as `reference`.
 fn apart(model: &Model, reference: &str) -> f32 {
     let stored: serde_json::Value = serde_json::from_str(include_str!("reference/quantised.json")).unwrap();
     let native = Backend::Native(EngineOptions::new(2));
@@ -54,7 +54,7 @@ fn apart(model: &Model, reference: &str) -> f32 {
     apart
 }
 
-fn reals(model: &Model) -> Vec<&str> {
+fn float_layers(model: &Model) -> Vec<&str> {
     let real = |layer: &Layer| match layer {
         Layer::Conv(conv) => conv.integer.is_none(),
         Layer::Linear(linear) => linear.integer.is_none(),
@@ -64,16 +64,16 @@ fn reals(model: &Model) -> Vec<&str> {
 }
 
 #[test]
-fn integers_of_pytorch_and_of_our_layout_give_the_codes_of_pytorch() {
+fn integers_of_pytorch_and_of_our_layout_have_the_codes_of_pytorch() {
     for name in ["torch.pth", "ours.safetensors"] {
         let model = load(&file(name)).unwrap();
-        assert!(model.stores_integers() && reals(&model).is_empty(), "{name}: {:?}", reals(&model));
+        assert!(model.stores_integers() && float_layers(&model).is_empty(), "{name}: {:?}", float_layers(&model));
         assert_eq!(apart(&model, "torch"), 0.0, "{name}");
     }
 }
 
 #[test]
-fn weights_of_4_bits_are_computed_with_as_reals_and_counted_as_codes() {
+fn weights_of_4_bits_are_computed_with_as_floats_and_counted_as_codes() {
     let model = load(&file("bits4.safetensors")).unwrap();
     assert!(model.stores_integers());
     let of = apart(&model, "bits4");
@@ -98,12 +98,12 @@ fn weights_of_4_bits_are_computed_with_as_reals_and_counted_as_codes() {
 }
 
 #[test]
-fn what_does_not_fit_is_told_with_its_name() {
+fn what_does_not_fit_is_named_in_the_error() {
     let bytes = std::fs::read(file("ours.safetensors")).unwrap();
     let whole = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("changed.safetensors");
-    // The file without what is named, and with what is given.
+    // The file without the named tensors, and with the given ones.
     let changed = |without: &[&str], with: With<'_>| {
         let kept = whole.iter().filter(|(name, _)| !without.contains(name) && with.iter().all(|w| w.0 != *name));
         let mut tensors: Vec<(String, TensorView)> = kept.map(|(name, view)| (name.to_owned(), view)).collect();
@@ -142,7 +142,7 @@ fn what_does_not_fit_is_told_with_its_name() {
         let (code, said) = changed(without, with);
         assert!(code == want && said.contains(words) && said.contains("changed.safetensors"), "{words}: {code} {said}");
     }
-    // Sums of 32 bits wrap: no file is refused for what an input could make of it.
+    // 32-bit sums wrap: no file is refused because some input could overflow them.
     let most = i32::MAX.to_le_bytes().repeat(8);
     assert_eq!(changed(&[], &[("features.0.0.bias", Dtype::I32, &[8], &most)]).0, 0);
 }

@@ -1,4 +1,4 @@
-//! The README's commands can be typed, and its table is what the program prints.
+//! The README's commands are valid, and its tables are what the program prints.
 
 use clap::Parser;
 use deadweight::cli::args::Cli;
@@ -7,7 +7,7 @@ use crate::binary;
 
 const README: &str = include_str!("../README.md");
 
-/// The bodies of the README's blocks of kind `kind`.
+/// The README's code blocks of kind `kind`.
 fn blocks(kind: &str) -> Vec<&'static str> {
     let open = format!("```{kind}\n");
     README.split(open.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()

@@ -38,7 +38,7 @@ fn a_convolution_of_integers_gives_the_codes_of_pytorch() {
     let packed = PackedConv::integer(&shape, &weight, &requantize, &xg, &yg);
     let want: Vec<f32> = list("y").into_iter().map(|v| (v - number("y_zero")) as f32).collect();
     assert_eq!(want.len(), yg.elements());
-    // Few are at a bound, or the test would tell little.
+    // Few codes may be at a bound, or the test would show little.
     let bounds = [requantize.low as f32, requantize.high as f32];
     assert!(want.iter().filter(|v| bounds.contains(v)).count() * 2 < want.len());
     for isa in Isa::available() {

@@ -1,4 +1,4 @@
-//! All integration tests in one binary: one link instead of many.
+//! All integration tests in one binary, to link once.
 
 #[cfg(deadweight_assets)]
 mod assets;

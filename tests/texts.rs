@@ -1,4 +1,4 @@
-//! Language models and taggers through the program: scores, continuations, wrong vocabularies and texts.
+//! Language models and taggers through the program: scores, generation, wrong vocabularies and texts.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -29,13 +29,13 @@ input = { steps = 8 }
 arch = { vocabulary = 5, embedding = 6, hidden = [9], bidirectional = true, tagger = 4, classes = 3, begin = "a" }
 "#;
 
-/// A folder with a card, random weights for it, a vocabulary of five letters and a text.
-struct Place(tempfile::TempDir);
+/// A temporary folder with a card, random weights for it, a vocabulary of five letters and a text.
+struct Workspace(tempfile::TempDir);
 
-impl Place {
+impl Workspace {
     fn new(card: &str) -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        place.write("card.toml", card);
+        let workspace = Self(tempfile::tempdir().unwrap());
+        workspace.write("card.toml", card);
         let (graph, _) = models::build(&Card::parse("card.toml", card).unwrap(), Params::Random(2)).unwrap();
         let mut tensors = HashMap::new();
         for def in &graph.nodes {
@@ -64,10 +64,10 @@ impl Place {
         let views = tensors
             .iter()
             .map(|(name, (shape, bytes))| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
-        std::fs::write(place.path("w.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
-        place.write("v.json", r#"{"a": 0, "b": 1, "c": 2, " ": 3, "\n": 4}"#);
-        place.write("t.txt", &"abc cab\nbca ".repeat(20));
-        place
+        std::fs::write(workspace.path("w.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+        workspace.write("v.json", r#"{"a": 0, "b": 1, "c": 2, " ": 3, "\n": 4}"#);
+        workspace.write("t.txt", &"abc cab\nbca ".repeat(20));
+        workspace
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -84,17 +84,17 @@ impl Place {
         command.args(more).output().unwrap()
     }
 
-    fn told(&self, verb: &str, more: &[&str]) -> String {
+    fn printed(&self, verb: &str, more: &[&str]) -> String {
         let output = self.run(verb, more);
         assert!(output.status.success(), "{more:?}: {}", text(&output.stderr));
         text(&output.stdout)
     }
 
-    fn refused(&self, verb: &str, more: &[&str], code: i32, words: &[&str]) {
+    fn refused(&self, verb: &str, more: &[&str], code: i32, parts: &[&str]) {
         let output = self.run(verb, more);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{more:?}: {said}");
-        assert!(words.iter().all(|word| said.contains(word)), "{more:?}: {said}");
+        assert!(parts.iter().all(|word| said.contains(word)), "{more:?}: {said}");
         assert!(!said.contains("panicked"), "{said}");
     }
 }
@@ -104,18 +104,20 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn texts_are_scored_measured_and_gone_on_with() {
-    let place = Place::new(LANGUAGE);
-    let scored = place.told("run", &["t.txt", "--vocab", "v.json"]);
+fn texts_are_scored_measured_and_continued() {
+    let workspace = Workspace::new(LANGUAGE);
+    let scored = workspace.printed("run", &["t.txt", "--vocab", "v.json"]);
     assert!(scored.contains("perplexity") && scored.contains("bits a character") && scored.contains("of 239 tokens"));
     let json: serde_json::Value =
-        serde_json::from_str(&place.told("run", &["t.txt", "--vocab", "v.json", "--format", "json"])).unwrap();
+        serde_json::from_str(&workspace.printed("run", &["t.txt", "--vocab", "v.json", "--format", "json"])).unwrap();
     assert_eq!(json["quality"]["characters"], 239);
     assert_eq!(json["inputs"].as_array().unwrap().len(), 4);
-    let measured: serde_json::Value = serde_json::from_str(
-        &place.told("measure", &["t.txt", "--vocab", "v.json", "--format", "json", "--steps", "100", "--streams", "2"]),
-    )
-    .unwrap();
+    let measured: serde_json::Value =
+        serde_json::from_str(&workspace.printed(
+            "measure",
+            &["t.txt", "--vocab", "v.json", "--format", "json", "--steps", "100", "--streams", "2"],
+        ))
+        .unwrap();
     assert_eq!(measured["data"]["preprocessing"], "segments of 100 of 5 characters in 2 streams");
     let names: Vec<&str> =
         measured["layers"].as_array().unwrap().iter().map(|layer| layer["name"].as_str().unwrap()).collect();
@@ -123,7 +125,7 @@ fn texts_are_scored_measured_and_gone_on_with() {
     assert_eq!(measured["layers"][1]["metrics"]["macs"]["value"], 2 * 119 * 36 * 9);
     assert_eq!(measured["layers"][1]["kind"], "lstm");
     let go_on = |more: &[&str]| {
-        place.told("run", &[&["--vocab", "v.json", "--prompt", "ab", "--max-tokens", "30"], more].concat())
+        workspace.printed("run", &[&["--vocab", "v.json", "--prompt", "ab", "--max-tokens", "30"], more].concat())
     };
     let first = go_on(&["--seed", "1"]);
     assert!(first.starts_with("ab") && first.ends_with('\n') && first.chars().count() == 33, "{first:?}");
@@ -131,45 +133,45 @@ fn texts_are_scored_measured_and_gone_on_with() {
     assert_ne!(first, go_on(&["--seed", "2"]));
     assert_eq!(go_on(&["--temperature", "0"]), go_on(&["--top-k", "1", "--seed", "9"]));
     // Words, and one that is unknown.
-    place.write("v.txt", "abc\nbca\n<unk>\n<eos>\n");
-    let words = place.told("run", &["t.txt", "--vocab", "v.txt"]);
-    assert!(words.contains("perplexity"), "{words}");
+    workspace.write("v.txt", "abc\nbca\n<unk>\n<eos>\n");
+    let parts = workspace.printed("run", &["t.txt", "--vocab", "v.txt"]);
+    assert!(parts.contains("perplexity"), "{parts}");
 }
 
 #[test]
 fn lines_are_tagged() {
-    let place = Place::new(TAG);
-    place.write("t.txt", "abc\n\nca\n");
-    let told = place.told("run", &["t.txt", "--vocab", "v.json"]);
-    let lines: Vec<usize> = told.lines().map(|line| line.split(": ").nth(1).unwrap().split(' ').count()).collect();
-    assert_eq!(lines, [4, 3], "{told}");
-    assert!(place.told("measure", &["t.txt", "--vocab", "v.json"]).contains("2 inputs\n"));
-    place.write("t.txt", "abc\n\nca\nc?\n");
-    place.refused("run", &["t.txt", "--vocab", "v.json"], 1, &["t.txt: line 4", "\"?\""]);
+    let workspace = Workspace::new(TAG);
+    workspace.write("t.txt", "abc\n\nca\n");
+    let printed = workspace.printed("run", &["t.txt", "--vocab", "v.json"]);
+    let lines: Vec<usize> = printed.lines().map(|line| line.split(": ").nth(1).unwrap().split(' ').count()).collect();
+    assert_eq!(lines, [4, 3], "{printed}");
+    assert!(workspace.printed("measure", &["t.txt", "--vocab", "v.json"]).contains("2 inputs\n"));
+    workspace.write("t.txt", "abc\n\nca\nc?\n");
+    workspace.refused("run", &["t.txt", "--vocab", "v.json"], 1, &["t.txt: line 4", "\"?\""]);
 }
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let place = Place::new(LANGUAGE);
-    place.refused("run", &["t.txt"], 2, &["--vocab", "is missing"]);
-    place.refused("run", &["--vocab", "v.json"], 2, &["INPUT", "give files of text"]);
-    place.write("large.json", r#"{"a": 0, "b": 7}"#);
-    place.refused("measure", &["t.txt", "--vocab", "large.json"], 4, &["large.json", "8 tokens", "has 5"]);
-    place.write("other.json", r#"{"a": 0, "b": 1}"#);
-    place.refused("measure", &["t.txt", "--vocab", "other.json"], 1, &["t.txt: line 1", "\"c\"", "<unk>"]);
-    place.write("broken.json", "{\"a\": -3}");
-    place.refused("measure", &["t.txt", "--vocab", "broken.json"], 1, &["broken.json", "no vocabulary"]);
-    place.write("empty.txt", "");
-    place.refused("measure", &["empty.txt", "--vocab", "v.json"], 1, &["empty.txt", "too short"]);
-    place.refused("run", &["empty.txt", "--vocab", "v.json"], 1, &["empty.txt", "too short"]);
-    std::fs::write(place.path("latin.txt"), [0xe9, 0x20]).unwrap();
-    place.refused("run", &["latin.txt", "--vocab", "v.json"], 1, &["latin.txt", "UTF-8"]);
-    place.refused("run", &["none.txt", "--vocab", "v.json"], 3, &["none.txt", "not found"]);
-    place.refused("run", &["--vocab", "v.json", "--prompt", ""], 2, &["--prompt", "at least one"]);
-    place.refused("run", &["--vocab", "v.json", "--prompt", "xyz"], 1, &["--prompt", "\"x\""]);
-    place.refused("run", &["t.txt", "--vocab", "v.json", "--temperature", "0.5"], 2, &["--prompt"]);
-    place.refused("measure", &["t.txt", "--vocab", "v.json", "--backend", "candle"], 4, &["candle", "native"]);
-    place.refused("run", &["t.txt", "--vocab", "v.json", "--sigma", "5"], 2, &["--sigma", "restore"]);
+    let workspace = Workspace::new(LANGUAGE);
+    workspace.refused("run", &["t.txt"], 2, &["--vocab", "is missing"]);
+    workspace.refused("run", &["--vocab", "v.json"], 2, &["INPUT", "give files of text"]);
+    workspace.write("large.json", r#"{"a": 0, "b": 7}"#);
+    workspace.refused("measure", &["t.txt", "--vocab", "large.json"], 4, &["large.json", "8 tokens", "has 5"]);
+    workspace.write("other.json", r#"{"a": 0, "b": 1}"#);
+    workspace.refused("measure", &["t.txt", "--vocab", "other.json"], 1, &["t.txt: line 1", "\"c\"", "<unk>"]);
+    workspace.write("broken.json", "{\"a\": -3}");
+    workspace.refused("measure", &["t.txt", "--vocab", "broken.json"], 1, &["broken.json", "no vocabulary"]);
+    workspace.write("empty.txt", "");
+    workspace.refused("measure", &["empty.txt", "--vocab", "v.json"], 1, &["empty.txt", "too short"]);
+    workspace.refused("run", &["empty.txt", "--vocab", "v.json"], 1, &["empty.txt", "too short"]);
+    std::fs::write(workspace.path("latin.txt"), [0xe9, 0x20]).unwrap();
+    workspace.refused("run", &["latin.txt", "--vocab", "v.json"], 1, &["latin.txt", "UTF-8"]);
+    workspace.refused("run", &["none.txt", "--vocab", "v.json"], 3, &["none.txt", "not found"]);
+    workspace.refused("run", &["--vocab", "v.json", "--prompt", ""], 2, &["--prompt", "at least one"]);
+    workspace.refused("run", &["--vocab", "v.json", "--prompt", "xyz"], 1, &["--prompt", "\"x\""]);
+    workspace.refused("run", &["t.txt", "--vocab", "v.json", "--temperature", "0.5"], 2, &["--prompt"]);
+    workspace.refused("measure", &["t.txt", "--vocab", "v.json", "--backend", "candle"], 4, &["candle", "native"]);
+    workspace.refused("run", &["t.txt", "--vocab", "v.json", "--sigma", "5"], 2, &["--sigma", "restore"]);
     let digits = binary::deadweight().args(["run", "digits", "--prompt", "a"]).output().unwrap();
     assert_eq!(digits.status.code(), Some(2), "{}", text(&digits.stderr));
 }

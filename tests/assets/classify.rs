@@ -38,7 +38,7 @@ fn best(logits: &[f32]) -> usize {
     top_k(logits, 1)[0].0
 }
 
-/// Each row within the tolerance, with the same best class.
+/// Each row within the tolerance, with the same argmax.
 fn compare(what: &str, got: &[Vec<f32>], want: &[f32], classes: usize) {
     assert_eq!(got.len() * classes, want.len(), "{what}");
     let mut wrong = Vec::new();
@@ -96,7 +96,7 @@ fn imagenet_networks_equal_pytorch_and_reach_their_accuracy() {
         ("mobilenetv2-1.0-imagenet-folded", "mobilenet_v2", [82, 98]),
     ] {
         let mut model = load(&format!("classify/{name}.safetensors"), card);
-        // The images are already cut to size, and the references were made of them as they are.
+        // The images are already cropped, and the references were computed on them as they are.
         model.card.input.remove("resize");
         model.preprocess = Preprocess::from_table(card, &model.card.input).unwrap();
         let reference = format!("classify/{name}.ref.safetensors");

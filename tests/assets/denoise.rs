@@ -1,4 +1,4 @@
-//! Image restoration: outputs within 1e-3 of PyTorch's, PSNR within 0.01 dB of what was verified.
+//! Image restoration: outputs within 1e-3 of PyTorch's, PSNR within 0.01 dB of the verified figures.
 
 use deadweight::engine::{CandleEngine, EngineOptions, Session};
 use deadweight::input::Dataset;
@@ -70,7 +70,7 @@ fn colours_and_mosaics_are_restored_as_by_pytorch() {
         let want = figure.as_f64().or_else(|| figure["out"].as_f64()).unwrap();
         let got = psnr(&output, &clean);
         assert!((got - want).abs() < 0.01, "{name}: {got} dB, PyTorch {want}");
-        // The second engine, on its own operations.
+        // The candle engine, with its own operations.
         let candle = CandleEngine::new(&model.graph, candle_core::Device::Cpu).unwrap();
         let input_shape = Shape::new(shape[1], shape[2], shape[3]);
         close(&format!("{name} by candle"), &candle.run(&input, input_shape, None).unwrap(), &tensor("out").0);

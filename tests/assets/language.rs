@@ -1,4 +1,4 @@
-//! Language: log-probabilities within 1e-3 of PyTorch's, bits a character within 0.1 %, the tagger's classes all equal.
+//! Language: log-probabilities within 1e-3 of PyTorch's, bits per character within 0.1 %, the tagger's classes all equal.
 
 use deadweight::engine::{Backend, CandleEngine, EngineOptions, Session};
 use deadweight::input::{Cut, Dataset, Vocabulary};
@@ -46,7 +46,7 @@ fn shakespeare_is_as_likely_as_to_pytorch() {
     assert!(apart < 1e-3, "candle's logits are {apart} apart");
 }
 
-/// Takes out what depends on how many inputs a text is cut into: means of inputs, and what is known of their spread.
+/// Removes what depends on the number of inputs of a text: means per input, and intervals.
 fn strip(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(fields) => {
@@ -59,7 +59,7 @@ fn strip(value: &mut serde_json::Value) {
 }
 
 #[test]
-fn a_measurement_tells_the_bits_of_a_character_whatever_the_segments() {
+fn a_measurement_has_the_bits_per_character_for_any_segments() {
     let model = load("lstm/charrnn-shakespeare.safetensors", "charrnn");
     let vocabulary = Vocabulary::open(&asset("lstm/charrnn-shakespeare.vocab.json")).unwrap();
     let figures = json("lstm/charrnn-shakespeare.ref.json");
@@ -68,7 +68,7 @@ fn a_measurement_tells_the_bits_of_a_character_whatever_the_segments() {
         let data =
             Dataset::text(&[asset("data/text/shakespeare-10k.txt")], &vocabulary, &cut, &model.preprocess).unwrap();
         let backend = Backend::Native(EngineOptions { isa, ..EngineOptions::new(threads) });
-        // Ranges of the whole text, so that no format depends on the segments.
+        // Ranges over the whole text, so that the formats do not depend on the segments.
         let settings = Settings { calibrate: usize::MAX, ..Settings::default() };
         let calibration = calibrate(&model, &backend, &data, &settings, &Quiet).unwrap();
         let measurement = measure(&model, &backend, &data, &calibration, &Quiet).unwrap();
@@ -90,7 +90,7 @@ fn a_measurement_tells_the_bits_of_a_character_whatever_the_segments() {
     for (steps, threads, isa) in [(1000, 1, Isa::best()), (64, 1, Isa::SCALAR), (64, 3, Isa::best())] {
         let (other, again) = measured(steps, 1, threads, isa);
         assert_eq!(quality, other, "{steps} steps");
-        // Extents are those of the segments; everything else is of the text.
+        // Extents are those of the segments; everything else is of the whole text.
         let plain = |text: &str| of_segments.replace_all(text, "").into_owned();
         assert!(plain(&counts) == plain(&again), "{steps} steps, {threads} threads, {}: other counts", isa.name());
     }
@@ -164,8 +164,8 @@ fn windows_of_a_text_are_as_likely_as_to_pytorch() {
     assert!((sum.bits_per_character().unwrap() / want - 1.0).abs() < 1e-3);
     let right = sum.correct as f64 / sum.tokens as f64;
     assert!((right - figures["next_char_accuracy"].as_f64().unwrap()).abs() < 4e-4, "{right} right");
-    // The windows as the program cuts them: the first line's, told back from its targets, up to a character that its
-    // makers had no number for: they read it as 0, and left out its prediction.
+    // The windows as the program splits the text: the first line's, reconstructed from its targets, up to a character that
+    // the model's authors had no id for: they read it as 0, and left out its prediction.
     let vocabulary = Vocabulary::open(&asset("lstm/textgenrnn-vocab.json")).unwrap();
     let end = all.chunks(40).position(|window| window[39] == 0.0).unwrap() - 1;
     assert!(end > 45, "the line is longer than a window");

@@ -1,4 +1,4 @@
-//! Real weights on real data, against the outputs of PyTorch and others: built in only where the assets are named.
+//! Real weights on real data, against the outputs of PyTorch and others; built only if the assets are given.
 
 mod classify;
 mod denoise;

@@ -1,4 +1,4 @@
-//! Chains of depthwise and pointwise convolutions, large enough to run together: the answers of ONNX Runtime.
+//! Chains of depthwise and pointwise convolutions, large enough to be fused, against ONNX Runtime.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::engines::distance;
 
 /// Largest difference of an output, relative to their root mean square.
 const TOLERANCE: f64 = 1e-4;
-/// The same for integers of 8 bits in place of reals: what rounding takes.
+/// The same for 8-bit integers in place of floats: the effect of rounding.
 const ROUNDED: f64 = 0.1;
 
-/// A file of `cases/wrong`, beside the assets.
+/// A file of `cases/wrong`, next to the assets.
 fn case(name: &str) -> PathBuf {
     Path::new(env!("DEADWEIGHT_ASSETS_DIR")).join("../cases/wrong/panic-mobilenetv1").join(name)
 }

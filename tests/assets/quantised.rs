@@ -28,7 +28,7 @@ fn native() -> Backend {
     Backend::Native(EngineOptions::new(2))
 }
 
-/// How the output is stored.
+/// Quantisation parameters of the output.
 fn output_codes(model: &Model) -> Codes {
     match &model.graph.def(model.graph.output()).layer {
         Layer::Integer(Integer::Dequantize(codes)) => *codes,
@@ -48,7 +48,7 @@ fn codes(model: &Model, data: &Dataset) -> Vec<Vec<f32>> {
     all
 }
 
-/// Runs a network of reals over the first `limit` inputs: its outputs are `want`, within 1e-3.
+/// Runs a float network over the first `limit` inputs: its outputs are `want`, within 1e-3.
 fn answered(model: &Model, backend: &Backend, data: &Dataset, limit: usize, want: &[f32]) -> Accuracy {
     let (mut all, mut accuracy) = (Vec::new(), Accuracy::default());
     let settings = Settings { limit: Some(limit), ..Settings::default() };
@@ -101,12 +101,12 @@ fn classifiers_of_tflite_give_the_codes_of_its_reference_kernels() {
             stored(&format!("quant/{name}.ref.safetensors"), &format!("output_reference_kernels_{reference}"));
         compare(name, &all, &want);
         let mut accuracy = Accuracy::default();
-        // The figures of CIFAR-10 are of its first 500 images.
+        // The figures of CIFAR-10 are for its first 500 images.
         for (i, output) in all.iter().enumerate().take(500) {
             let label = data.load(i).unwrap().label.unwrap_or(labels[i.min(99)]);
             accuracy.add(output, label, model.label_offset(output.len()));
         }
-        // Of MobileNetV1 the optimised kernels, of which the assets' figures are, give the same codes.
+        // For MobileNetV1 the optimised kernels, which the assets' figures are from, have the same codes.
         let figures = json(&format!("quant/{name}.ref.json"));
         let share = figures["top1"].as_f64().unwrap() * accuracy.labelled as f64;
         let want = litert["top1"][name].as_u64().unwrap_or(share.round() as u64);
@@ -134,7 +134,7 @@ fn maps_of_classes_are_those_of_tflites_reference_kernels() {
         for (class, want) in figures[image]["iou_quant"].as_object().unwrap() {
             let area = areas.classes[class.parse::<usize>().unwrap()];
             let (got, want) = (area.intersection as f64 / area.union() as f64, want.as_f64().unwrap());
-            // The stored figures are of the optimised kernels.
+            // The stored figures are from the optimised kernels.
             assert!((got - want).abs() < 0.04, "{image}: IoU of class {class} is {got}, stored {want}");
         }
     }
@@ -159,7 +159,7 @@ fn a_float_network_of_tflite_gives_its_probabilities() {
     }
 }
 
-/// The file that `name.graph.json` and `name.weights.safetensors` were taken from.
+/// The file that `name.graph.json` and `name.weights.safetensors` were extracted from.
 fn rebuilt(name: &str) -> Vec<u8> {
     let graph = json(&format!("quant/{name}.graph.json"));
     let bytes = std::fs::read(asset(&format!("quant/{name}.weights.safetensors"))).unwrap();
@@ -224,7 +224,7 @@ fn a_network_exported_from_pytorch_gives_the_codes_of_tflites_reference_kernels(
     let path = folder.path().join("net.tflite");
     std::fs::write(&path, rebuilt(name)).unwrap();
     let mut model = load(&path, Some("mobilenet_v2"));
-    // The images are already cut to size, and the references were made of them as they are.
+    // The images are already cropped, and the references were computed on them as they are.
     model.card.input.remove("resize");
     model.preprocess = Preprocess::from_table(name, &model.card.input).unwrap();
     let (paths, labels) = imagenet224();
@@ -233,7 +233,7 @@ fn a_network_exported_from_pytorch_gives_the_codes_of_tflites_reference_kernels(
     compare(name, &all, &stored(&format!("quant/{name}.ref.safetensors"), "output_reference_kernels_first8").0);
     let mut accuracy = Accuracy::default();
     all.iter().zip(&labels).for_each(|(output, &label)| accuracy.add(output, label, 0));
-    // As LiteRT 2.3.0 by its reference kernels; the 77 that the assets store are XNNPACK's.
+    // From LiteRT 2.3.0 with its reference kernels; the 77 in the assets are XNNPACK's.
     assert_eq!((accuracy.top1, accuracy.top5), (73, 95), "{name}");
 }
 
@@ -241,7 +241,7 @@ fn a_network_exported_from_pytorch_gives_the_codes_of_tflites_reference_kernels(
 fn a_ternary_network_is_counted_in_its_three_values() {
     let name = "squeezenet-ternary-tinyimagenet";
     let mut model = load(&asset(&format!("quant/{name}.safetensors")), Some("squeezenet_ternary"));
-    // The images are already cut to size.
+    // The images are already cropped.
     model.card.input.remove("resize");
     model.preprocess = Preprocess::from_table(name, &model.card.input).unwrap();
     let data = Dataset::open(&[asset("data/tinyimagenet-val.safetensors")], &model.preprocess).unwrap();
@@ -261,7 +261,7 @@ fn a_ternary_network_is_counted_in_its_three_values() {
         let weights = &layer["weights"];
         let zeros = weights["zeros"]["value"].as_f64().unwrap();
         assert!((zeros - share.as_f64().unwrap()).abs() < 1e-6, "{tensor}");
-        // A non-zero weight is one term and at most two bits wide; activations are reals.
+        // A non-zero weight is one term and at most two bits wide; activations are floats.
         assert_eq!(weights["bits"]["value"], 2.0, "{tensor}");
         assert_eq!(weights["terms.naf.nonzero"]["value"], 1.0, "{tensor}");
         let widths = weights["width.histogram"]["counts"].as_array().unwrap();
@@ -291,7 +291,7 @@ fn an_lstm_of_integers_gives_the_codes_of_tflite() {
     let mut accuracy = Accuracy::default();
     all.iter().enumerate().for_each(|(i, output)| accuracy.add(output, data.load(i).unwrap().label.unwrap(), 0));
     assert_eq!(accuracy.top1, 488, "97.6 % of 500");
-    // Both products are counted, the hidden one in the codes of the step before.
+    // Both products are counted, the hidden one by the codes of the step before.
     let settings = Settings { format: NumberFormat::Stored, limit: Some(20), ..Settings::default() };
     let calibration = calibrate(&model, &native(), &data, &settings, &Quiet).unwrap();
     let measurement = measure(&model, &native(), &data, &calibration, &Quiet).unwrap();

@@ -1,5 +1,5 @@
-//! Segmentation: the mobile DeepLabV3 of TensorFlow, its weights under the names of transformers, against PyTorch's run
-//! of the original graph.
+//! Segmentation: the mobile DeepLabV3 of TensorFlow, its weights with transformers' names, against PyTorch's run of the
+//! original graph.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,10 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::{asset, json, stored};
 
-/// transformers' name of a tensor that TensorFlow's converter named by all that it folded into it.
+/// transformers' name of a tensor; TensorFlow's converter concatenated the names of all that it folded into it.
 fn renamed(name: &str) -> String {
     let bias = name.ends_with("ias") || name.ends_with("biases") || name.starts_with("logits/semantic/BiasAdd");
-    // A weight is named after its operation first, a bias after its own at last.
+    // A weight has the name of its operation first, a bias its own name last.
     let own = if bias { name.rsplit(';').next() } else { name.split(';').next() }.unwrap();
     let place = match own.split('/').collect::<Vec<_>>()[..] {
         ["MobilenetV2", "Conv", ..] => "mobilenet_v2.conv_stem.first_conv".to_owned(),
@@ -67,7 +67,7 @@ fn maps_and_logits_are_those_of_the_original_graph() {
     let model = model(folder.path());
     let reference = "segment/deeplabv3-mnv2-0.5-pascal.ref.safetensors";
     let figures = json("segment/deeplabv3-mnv2-0.5-pascal.ref.json");
-    // The network up to its last resize gives the logits that are stored.
+    // The network up to its last resize has the stored logits.
     let last = model.graph.def(model.graph.output());
     let before =
         Graph { nodes: model.graph.nodes[..model.graph.output().index()].to_vec(), output: Some(last.inputs[0]) };
@@ -80,7 +80,7 @@ fn maps_and_logits_are_those_of_the_original_graph() {
         let sample = data.load(0).unwrap();
         let logits = low.run(&sample.values, None).unwrap();
         let (want, _) = stored(reference, &format!("{image}.logits_float_lowres"));
-        // Stored with classes innermost.
+        // Stored channels-last.
         let apart = (0..want.len()).map(|i| (logits[i % 21 * 33 * 33 + i / 21] - want[i]).abs()).fold(0.0, f32::max);
         assert!(apart < 1e-3, "{image}: logits are {apart} apart");
         let map = class_map(&whole.run(&sample.values, None).unwrap(), 21);
@@ -103,7 +103,7 @@ fn maps_and_logits_are_those_of_the_original_graph() {
 }
 
 #[test]
-fn a_measurement_tells_the_mean_iou() {
+fn a_measurement_has_the_mean_iou() {
     let folder = tempfile::tempdir().unwrap();
     let model = model(folder.path());
     let files = ["bird", "voc1"].map(|image| asset(&format!("data/segment/{image}.png")));
@@ -113,7 +113,7 @@ fn a_measurement_tells_the_mean_iou() {
     let calibration = calibrate(&model, &backend, &data, &Settings::default(), &Quiet).unwrap();
     let measurement = measure(&model, &backend, &data, &calibration, &Quiet).unwrap();
     let Quality::Segment(areas) = &measurement.quality else { panic!("it segments") };
-    // Classes 0, 1 and 3 are there; 2, 12 and 13 are answered and are not: 0.
+    // Classes 0, 1 and 3 occur; 2, 12 and 13 are predicted and do not: 0.
     let figures = json("segment/deeplabv3-mnv2-0.5-pascal.ref.json");
     let iou = |image: &str, class: &str| figures[image]["iou_float"][class].as_f64().unwrap();
     let of = |class: usize| areas.classes[class].intersection as f64 / areas.classes[class].union() as f64;

@@ -1,4 +1,4 @@
-//! Winograd's transforms lose little: layers of real weights, on what they really read, against direct sums in f64.
+//! Accuracy of Winograd's transforms: layers with real weights, on their real inputs, against direct sums in f64.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use crate::naive;
 /// Largest error of a value, relative to the root mean square of the layer's output.
 const TOLERANCE: f64 = 1e-5;
 
-/// `conv` on a map of `h` x `w`, and the same filters so far apart that the phases of the map have three rows and columns, and two.
+/// `conv` on a map of `h` x `w`, and the same filters so dilated that the phases of the map have three rows and columns, and
+/// two.
 fn spread(conv: &Conv, h: usize, w: usize) -> [Conv; 3] {
     [h.max(w), 3, 2].map(|phase| {
         let (down, across) = (h.div_ceil(phase), w.div_ceil(phase));
@@ -23,7 +24,7 @@ fn spread(conv: &Conv, h: usize, w: usize) -> [Conv; 3] {
     })
 }
 
-/// `node` of `graph` alone, without what follows the sums.
+/// `node` of `graph` alone, without bias, activation or residual.
 fn alone(graph: &Graph, node: Node, conv: &Conv) -> Graph {
     let channels = conv.in_channels;
     let input = NodeDef { name: "input".into(), layer: Layer::Input, inputs: vec![], channels, codes: None };
@@ -52,7 +53,7 @@ fn winograd_is_within_1e_5_of_sums_in_f64() {
         let (image, shape) = stored(&format!("{reference}.safetensors"), tensor);
         let [c, h, w] = shape[shape.len() - 3..] else { panic!("{shape:?}") };
         let side = cut.unwrap_or(h);
-        // The first image, or its upper left corner.
+        // The first image, or its top left corner.
         let at = |c: usize, y: usize, x: usize| image[(c * h + y) * w + x];
         let places = (0..c).flat_map(|c| (0..side).flat_map(move |y| (0..side).map(move |x| (c, y, x))));
         let x: Vec<f32> = places.map(|(c, y, x)| at(c, y, x)).collect();

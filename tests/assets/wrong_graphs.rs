@@ -1,4 +1,4 @@
-//! The TFLite files of `cases/wrong`: what the interpreter answers, or a refusal.
+//! The TFLite files of `cases/wrong`: the interpreter's output, or a refusal.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ fn floats_and_halves_give_what_the_interpreter_gives_and_bytes_among_floats_are_
     let data = Dataset::open(&[case("input.png")], &model.preprocess).unwrap();
     let got = outputs(&model, &data.load(0).unwrap().values);
     assert_near(&got, &expected("float"), 1e-6);
-    // The bytes of the other file are near, but other numbers.
+    // The bytes of the other file are near, but different numbers.
     let apart = got.iter().zip(expected("dynamic")).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(apart > 1e-4, "{apart}");
     let Err(error) = read(&case("dynamic.tflite")) else { panic!("bytes among floats are read") };
@@ -53,7 +53,7 @@ fn floats_and_halves_give_what_the_interpreter_gives_and_bytes_among_floats_are_
     assert_eq!(error.exit_code(), 4, "{said}");
     assert!(said.contains("dynamic.tflite: CONV_2D") && said.contains("representative data set"), "{said}");
 
-    // It reads 64 x 64 pixels: what LiteRT 2.3.0 makes of pixel values i * 37 % 256, by its reference kernels.
+    // Input of 64 x 64 pixels: LiteRT 2.3.0's output for pixel values i * 37 % 256, with its reference kernels.
     let model = read(&case("float16.tflite")).unwrap();
     let pixel = |c: usize, place: usize| ((place * 3 + c) * 37 % 256) as f32 / 255.0;
     let image: Vec<f32> = (0..3).flat_map(|c| (0..64 * 64).map(move |place| pixel(c, place))).collect();
@@ -81,7 +81,7 @@ fn groups_of_features_are_those_of_the_file() {
     let calibration = calibrate(&model, &native(), &data, &settings, &Quiet).unwrap();
     let measurement = measure(&model, &native(), &data, &calibration, &Quiet).unwrap();
     let report = Report::new(&measurement);
-    // The codes that the layer reads, from a run that ends before it.
+    // The layer's input codes, from a run that ends before it.
     let last = report.layers().last().unwrap();
     let def = model.graph.nodes.iter().position(|def| def.name == last.layer).unwrap();
     let mut graph = (*model.graph).clone();

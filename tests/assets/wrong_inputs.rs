@@ -1,4 +1,4 @@
-//! Files that people brought, of inputs that once gave a wrong answer without a word: `cases/wrong` beside the assets.
+//! Files from users whose inputs once gave a wrong answer without a warning: `cases/wrong` next to the assets.
 
 use std::path::PathBuf;
 use std::process::Output;
@@ -17,7 +17,7 @@ fn run(line: &[&str], folder: &str) -> Output {
     command.current_dir(case(folder)).args(line).output().unwrap()
 }
 
-fn told(line: &[&str], folder: &str) -> (Value, String) {
+fn json(line: &[&str], folder: &str) -> (Value, String) {
     let output = run(&[line, &["--format", "json"]].concat(), folder);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{line:?}: {said}");
@@ -29,14 +29,14 @@ fn an_object_is_found_by_one_channel() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().to_str().unwrap();
     let line = ["run", "tiny.onnx", "tiny.png", "--truth", "tinytruth", "--save", out];
-    let (run, _) = told(&line, "binary-segmentation");
+    let (run, _) = json(&line, "binary-segmentation");
     assert_eq!(run["quality"]["mean_iou"], 1.0);
     let classes = json!([
         { "class": 0, "name": "background", "pixels": 32, "share": 0.5 },
         { "class": 1, "name": "object", "pixels": 32, "share": 0.5 },
     ]);
     assert_eq!(run["inputs"][0]["classes"], classes);
-    let (measured, _) = told(&["measure", "tiny.onnx", "tiny.png", "--truth", "tinytruth"], "binary-segmentation");
+    let (measured, _) = json(&["measure", "tiny.onnx", "tiny.png", "--truth", "tinytruth"], "binary-segmentation");
     assert_eq!(measured["data"]["quality"]["mean_iou"], 1.0);
 }
 
@@ -57,7 +57,7 @@ fn parts_of_images_are_errors() {
         assert!(output.status.code() == Some(1) && said.contains(&format!("error: {name}: ")), "{name}: {said}");
         assert!(output.stdout.is_empty(), "{name}");
     }
-    let (measured, said) = told(&["measure", network, "photos", "--skip-bad"], "truncated-jpeg");
+    let (measured, said) = json(&["measure", network, "photos", "--skip-bad"], "truncated-jpeg");
     assert_eq!((&measured["data"]["inputs"], &measured["data"]["skipped"]), (&json!(1), &json!(1)));
     assert!(said.contains("skipped: photos/cut50.jpg"), "{said}");
 }
@@ -76,9 +76,9 @@ fn photographs_are_whole() {
 }
 
 #[test]
-fn folders_tell_classes_by_their_numbers() {
+fn folders_are_classes_by_their_numbers() {
     for (folder, count) in [("numbers", 12), ("two-digits", 12), ("tsv", 1)] {
-        let (run, said) = told(&["run", "brightness.onnx", folder], "class-folders");
+        let (run, said) = json(&["run", "brightness.onnx", folder], "class-folders");
         assert_eq!(run["quality"], json!({ "labelled": count, "top1": count, "top5": count }), "{folder}");
         assert_eq!(said.contains("named by the numbers of classes"), count == 12, "{said}");
     }
@@ -89,15 +89,15 @@ fn folders_tell_classes_by_their_numbers() {
         let image = case("class-folders/numbers").join(class).join("a.png");
         std::fs::copy(image, folder.path().join(class).join("a.png")).unwrap();
     }
-    let (run, _) = told(&["run", "brightness.onnx", folder.path().to_str().unwrap()], "class-folders");
+    let (run, _) = json(&["run", "brightness.onnx", folder.path().to_str().unwrap()], "class-folders");
     assert_eq!(run["quality"], json!({ "labelled": 3, "top1": 3, "top5": 3 }));
 }
 
 #[test]
-fn shares_of_256_are_told_as_they_are() {
+fn probabilities_in_256ths_are_printed_unchanged() {
     let network = asset("quant/mobilenet_v1_0.25_128_quant.tflite");
     let photo = asset("data/photos/cat_720p.jpg");
-    let (run, _) = told(&["run", network.to_str().unwrap(), photo.to_str().unwrap(), "--top", "1001"], ".");
+    let (run, _) = json(&["run", network.to_str().unwrap(), photo.to_str().unwrap(), "--top", "1001"], ".");
     let top = run["inputs"][0]["top"].as_array().unwrap();
     let shares: Vec<f64> = top.iter().map(|answer| answer["probability"].as_f64().unwrap() * 256.0).collect();
     assert_eq!(shares.len(), 1001);

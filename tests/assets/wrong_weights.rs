@@ -1,5 +1,5 @@
-//! Files whose weights, `config.json` or names once gave a wrong answer without a sign: each against what PyTorch, timm or
-//! torchvision answers, or refused.
+//! Files whose weights, `config.json` or names once gave a wrong answer without a warning: each against the output of
+//! PyTorch, timm or torchvision, or refused.
 
 use std::path::PathBuf;
 
@@ -100,7 +100,7 @@ fn networks_of_segmentation_models_pytorch_are_those_of_their_arguments() {
 }
 
 #[test]
-fn averaged_weights_are_taken_and_told() {
+fn averaged_weights_are_taken_with_a_note() {
     for file in ["averaged-model.pth", "tv-reference-ema.pth"] {
         let model = load(&format!("checkpoint-wrappers/{file}"), Some("resnet20-cifar")).unwrap();
         assert!(model.notes.iter().any(|note| note.contains("averaged")), "{file}: {:?}", model.notes);
@@ -139,7 +139,7 @@ fn what_is_not_supported_keeps_its_exit_code_and_hint() {
 }
 
 #[test]
-fn classes_of_another_number_are_told_by_number() {
+fn classes_are_shown_by_number_if_names_do_not_match() {
     let model = load("finetuned-head/three.pth", Some("resnet20-cifar")).unwrap();
     assert_eq!([0, 1, 2].map(|class| model.class_name(class)), ["class 0", "class 1", "class 2"]);
     assert!(model.notes.iter().any(|note| note.contains("3 classes")), "{:?}", model.notes);

@@ -1,4 +1,4 @@
-//! Files that say something of a network besides its weights, made small.
+//! Builds small files that state facts about a network besides its weights.
 
 use std::path::Path;
 
@@ -63,7 +63,7 @@ pub fn dict<K: AsRef<str>>(items: &[(K, Vec<u8>)]) -> Vec<u8> {
     [b"}".to_vec(), items.iter().flat_map(item).collect()].concat()
 }
 
-/// A legacy PyTorch file of that pickle (without its stop), whose storage `0` has those values.
+/// A legacy PyTorch file with that pickle (without its stop opcode); its storage `0` has those values.
 pub fn legacy(pickle: &[u8], values: &[f32]) -> Vec<u8> {
     let count = (values.len() as u64).to_le_bytes();
     let values: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -80,13 +80,13 @@ pub fn tensor(count: usize, offset: usize, shape: &[usize]) -> Vec<u8> {
     format!("ctorch._utils\n_rebuild_tensor\n({storage}I{offset}\n{shape}{strides}tR").into_bytes()
 }
 
-/// An object of PyTorch's class with that state.
+/// An object of a PyTorch class with that state.
 pub fn object(class: &str, state: &[u8]) -> Vec<u8> {
     let (package, class) = class.rsplit_once('.').unwrap();
     [format!("(i{package}\n{class}\n").as_bytes(), state, b"b"].concat()
 }
 
-/// An archive as `torch.save` writes it to a file called `stem`: stored members, zip64 records behind the directory.
+/// An archive as `torch.save` writes it to a file called `stem`: stored members, zip64 records after the directory.
 pub fn torch_zip(stem: &str, members: &[(&str, &[u8])]) -> Vec<u8> {
     let (mut bytes, mut directory) = (Vec::new(), Vec::new());
     let words = |words: &[u16]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();

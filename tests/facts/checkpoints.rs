@@ -1,10 +1,11 @@
-//! Which tensors of a checkpoint are the network's: averaged before raw, no loss's, whatever the archive's members are called.
+//! Which tensors of a checkpoint are the network's: averaged before raw, none of a loss, whatever the archive's members are
+//! called.
 
 use deadweight::weights::Weights;
 
 use super::build::{dict, legacy, tensor, torch_zip};
 
-/// Values of the tensors that are read, by name, and what is said.
+/// Values of the tensors that are read, by name, and the notes.
 fn read(pickle: &[u8]) -> (Vec<(String, f32)>, Vec<String>) {
     let weights = Weights::from_bytes("file.pth", legacy(pickle, &[1.0, 2.0])).unwrap();
     let values = weights.names().map(|name| (name.to_owned(), weights.read_f32(name).unwrap()[0])).collect();
@@ -19,13 +20,13 @@ fn averaged() -> Vec<u8> {
     tensor(2, 1, &[1])
 }
 
-/// A state dict of those names, all of one tensor.
+/// A state dict with those names, all for one tensor.
 fn state(names: &[&str], value: &[u8]) -> Vec<u8> {
     dict(&names.iter().map(|name| (name, value.to_vec())).collect::<Vec<_>>())
 }
 
 #[test]
-fn averaged_weights_are_read_before_raw_ones_and_told() {
+fn averaged_weights_are_read_before_raw_ones_with_a_note() {
     let plain = || state(&["a", "b"], &raw());
     let ema = || state(&["a", "b"], &averaged());
     let module = || state(&["module.a", "module.b"], &averaged());
@@ -48,7 +49,7 @@ fn averaged_weights_are_read_before_raw_ones_and_told() {
             dict(&[("state_dict", [&state(&["model.a", "model.b"], &raw())[..], &ema_named("ema_model.")].concat())]),
             "ema_model.*",
         ),
-        // MMEngine and Lightning exchange the two before they write.
+        // MMEngine and Lightning swap the two before they save.
         (
             dict(&[
                 ("meta", dict(&[("mmengine_version", text("0.10"))])),
@@ -73,7 +74,7 @@ fn averaged_weights_are_read_before_raw_ones_and_told() {
     }
 }
 
-/// Items to add to a dict: names under a prefix, averaged.
+/// Averaged items for a dict, with prefixed names.
 fn ema_named(prefix: &str) -> Vec<u8> {
     let item = |name: &str| [format!("S'{prefix}{name}'\n").as_bytes(), &averaged(), b"s"].concat();
     [item("a"), item("b")].concat()
@@ -89,7 +90,7 @@ fn what_was_not_averaged_comes_from_the_raw_weights() {
 }
 
 #[test]
-fn averages_that_name_nothing_are_not_passed_over_in_silence() {
+fn averages_with_other_names_are_noted() {
     let list = [b"(".to_vec(), averaged(), averaged(), b"l".to_vec()].concat();
     let pickle = dict(&[("model", state(&["a", "b"], &raw())), ("ema", dict(&[("shadow_params", list)]))]);
     let (values, notes) = read(&pickle);
@@ -98,7 +99,7 @@ fn averages_that_name_nothing_are_not_passed_over_in_silence() {
 }
 
 #[test]
-fn a_loss_beside_the_network_is_left_out_and_told() {
+fn a_loss_is_left_out_with_a_note() {
     for (names, left_out) in [
         (&["model.a", "model.b", "criterion.weight"][..], "criterion.weight"),
         (&["model.a", "model.b", "loss_fn.vgg.weight", "loss_fn.vgg.bias"], "loss_fn.vgg.weight, loss_fn.vgg.bias"),

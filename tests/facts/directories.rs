@@ -1,4 +1,4 @@
-//! Directories with a `config.json`, and cards whose names are of another number of classes.
+//! Directories with a `config.json`, and cards whose class names do not match the number of classes.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ fn directory(config: &Value, weights: &[super::Tensor]) -> tempfile::TempDir {
     folder
 }
 
-/// timm's configuration of the built-in classifier's network.
+/// timm's config of the built-in classifier's network.
 fn timm(changes: &[(&str, Value)]) -> Value {
     let mut config = json!({
         "architecture": "digits", "num_classes": 10, "global_pool": "avg",
@@ -35,7 +35,7 @@ fn timm(changes: &[(&str, Value)]) -> Value {
     config
 }
 
-/// Fields that are set, exit code, what is said.
+/// Fields that are set, exit code, message.
 type Case<'a> = (&'a [(&'a str, Value)], i32, &'a str);
 
 #[test]
@@ -85,44 +85,44 @@ fn what_a_directory_says_is_obeyed_or_refused() {
 
 #[test]
 fn a_card_agrees_with_the_directory_or_is_an_error() {
-    let told = models::card("tf_mobilenetv3_small_075").unwrap();
+    let card = models::card("tf_mobilenetv3_small_075").unwrap();
     let config = json!({
-        "architecture": told.name, "num_classes": 1000,
+        "architecture": card.name, "num_classes": 1000,
         "pretrained_cfg": {"input_size": [3, 64, 64], "interpolation": "bilinear", "crop_pct": 0.875, "mean": [0.5], "std": [0.5]},
     });
-    let folder = directory(&config, &tensors(&network(told)));
+    let folder = directory(&config, &tensors(&network(card)));
     let photo = image(folder.path(), (70, 80));
     let (code, _, said) = deadweight(&["run", text(folder.path()), text(&photo), "--arch", "mobilenetv3_small_075"]);
     assert!(code == 2 && said.contains("which is of tf_mobilenetv3_small_075"), "{code}: {said}");
     assert!(said.contains("padding: not stated, \"same\"") && said.contains("name the weights file itself"), "{said}");
-    // The mend that it names.
+    // The remedy that the error names.
     let weights = folder.path().join("model.safetensors");
     assert_eq!(deadweight(&["run", text(&weights), text(&photo), "--arch", "mobilenetv3_small_075"]).0, 0);
 
-    // The same network: the directory's own input counts, and that is said and reported.
+    // The same network: the directory's preprocessing counts, which is logged and reported.
     let line = ["run", text(folder.path()), text(&photo), "--format", "json"];
     let (_, alone, _) = deadweight(&line);
-    let (code, both, said) = deadweight(&[&line[..], &["--arch", &told.name]].concat());
+    let (code, both, said) = deadweight(&[&line[..], &["--arch", &card.name]].concat());
     assert!(code == 0 && said.contains("center crop 64x64") && said.contains("center crop 224x224"), "{code}: {said}");
     let [alone, both]: [Value; 2] = [alone, both].map(|text| serde_json::from_str(&text).unwrap());
     assert_eq!(alone["inputs"], both["inputs"]);
     assert!(both["model"]["notes"][0].as_str().unwrap().contains("not as --arch"), "{}", both["model"]);
 
-    // A file that carries its network.
+    // A file that holds its network.
     let onnx = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/onnx/mobile.onnx");
     let error = load(Path::new(onnx), Some("scenes")).err().unwrap();
     assert!(error.exit_code() == 2 && error.to_string().contains("gives one value per class"), "{error}");
 
-    // What cannot be built is not followed, which is said.
+    // What cannot be built is ignored, with a note.
     std::fs::write(folder.path().join("config.json"), r#"{"architecture": "convnext_atto"}"#).unwrap();
-    let (code, _, said) = deadweight(&["run", text(folder.path()), text(&photo), "--arch", &told.name]);
+    let (code, _, said) = deadweight(&["run", text(folder.path()), text(&photo), "--arch", &card.name]);
     assert!(
         code == 0 && said.contains("convnext_atto is not supported; the network and its input are those of"),
         "{said}"
     );
 }
 
-/// The logits of `model` for an image of a formula.
+/// The logits of `model` for a computed image.
 fn logits(model: &Model) -> Vec<f32> {
     let shape = Shape::new(3, 64, 48);
     let value = |i: usize| ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0;
@@ -171,21 +171,21 @@ fn segmentation_models_are_built_as_their_arguments_say() {
 }
 
 #[test]
-fn names_of_another_number_of_classes_are_not_told() {
+fn names_for_another_number_of_classes_are_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     let (weights, card) = (folder.path().join("w.safetensors"), folder.path().join("card.toml"));
     let names = |classes: usize, labels: Value| {
         write(&weights, &digits_of(classes));
         write_card(&card, "digits", &labels.to_string(), &[]);
         let model = load(&weights, card.to_str()).unwrap();
-        let told = model.notes.iter().any(|note| note.contains("classes are shown by number"));
-        ([0, 1, 2].map(|class| model.class_name(class)), told)
+        let noted = model.notes.iter().any(|note| note.contains("classes are shown by number"));
+        ([0, 1, 2].map(|class| model.class_name(class)), noted)
     };
     let number = [0, 1, 2].map(|class| format!("class {class}"));
     let named = |names: [&str; 3]| names.map(str::to_owned);
     assert_eq!(names(3, json!(["cat", "dog", "cow"])), (named(["cat", "dog", "cow"]), false));
     assert_eq!(names(3, json!("cifar10")), (number.clone(), true));
-    // One more than the names is a background class of ImageNet's alone.
+    // Only for ImageNet is one class more than the names a background class.
     assert_eq!(names(11, json!("cifar10")), (number.clone(), true));
     assert_eq!(names(1001, json!("imagenet1k")), (named(["background", "tench", "goldfish"]), false));
     assert_eq!(names(1000, json!("imagenet1k")).0[0], "tench");

@@ -1,4 +1,4 @@
-//! What files say of a network besides its weights is obeyed or refused, and what was chosen is told.
+//! What files state of a network besides its weights is obeyed or refused, and choices are noted.
 
 pub mod build;
 mod checkpoints;
@@ -16,10 +16,10 @@ use build::Tensor;
 
 use crate::binary;
 
-/// The network of the built-in classifier, and one of its inputs' kind.
+/// The weights of the built-in classifier.
 const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/digits.safetensors");
 
-/// Its weights.
+/// Its tensors.
 fn digits() -> Vec<Tensor> {
     let weights = Weights::open(DIGITS).unwrap();
     let tensor =
@@ -27,7 +27,7 @@ fn digits() -> Vec<Tensor> {
     weights.names().map(tensor).collect()
 }
 
-/// The same with a classifier of so many classes.
+/// The same with a classifier of that many classes.
 fn digits_of(classes: usize) -> Vec<Tensor> {
     let resized = |(name, mut shape, values): Tensor| match name.starts_with("fc.") {
         true => {
@@ -51,7 +51,7 @@ fn load(path: &Path, arch: Option<&str>) -> Result<Model, deadweight::Error> {
     Model::load(path.to_str().unwrap(), &options)
 }
 
-/// Writes a card of its own: the one of that name with other labels and other numbers of its architecture.
+/// Writes a card: the card `name` with other labels and other architecture fields.
 fn write_card(path: &Path, name: &str, labels: &str, arch: &[(&str, toml::Value)]) {
     let mut card = models::card(name).unwrap().clone();
     card.arch.extend(arch.iter().map(|(field, value)| ((*field).to_owned(), value.clone())));
@@ -63,7 +63,7 @@ fn write_card(path: &Path, name: &str, labels: &str, arch: &[(&str, toml::Value)
     std::fs::write(path, text).unwrap();
 }
 
-/// A colourful image of some pixels.
+/// A small colour image.
 fn image(folder: &Path, (w, h): (u32, u32)) -> std::path::PathBuf {
     let path = folder.join("image.png");
     image::RgbImage::from_fn(w, h, |x, y| image::Rgb([(7 * x) as u8, (5 * y) as u8, (x * y) as u8]))

@@ -1,4 +1,4 @@
-//! Networks that were pickled whole: the numbers of their modules against those of the card.
+//! Fully pickled networks: the attributes of their modules against the card.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::load;
 /// Attributes of a module: name and text opcodes.
 type Attributes = Vec<(&'static str, Vec<u8>)>;
 
-/// A module in the making.
+/// A module under construction.
 #[derive(Default)]
 struct Module {
     class: &'static str,
@@ -45,7 +45,7 @@ fn pair(value: usize) -> Vec<u8> {
     format!("(I{value}\nI{value}\nt").into_bytes()
 }
 
-/// The built-in classifier's network, pickled whole after `change`.
+/// The built-in classifier's network, fully pickled after `change`.
 fn pickled(change: impl Fn(&mut Module)) -> tempfile::TempDir {
     let graph = network(models::card("digits").unwrap());
     let mut root = Module::default();
@@ -106,7 +106,7 @@ fn numbers_of_modules_that_contradict_the_card_are_an_error() {
 }
 
 #[test]
-fn activations_that_the_card_has_none_of_are_told() {
+fn activations_that_the_card_has_none_of_are_noted() {
     let folder = pickled(|root| root.at("relu").class = "torch.nn.modules.activation.GELU");
     let model = load(&folder.path().join("whole.pt"), Some("digits")).unwrap();
     assert!(model.notes.len() == 1 && model.notes[0].contains("holds modules of GELU"), "{:?}", model.notes);

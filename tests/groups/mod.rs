@@ -1,4 +1,4 @@
-//! Nodes that run together: networks at sizes on both sides of what decides on it, by every engine, to the bit as node by
+//! Fused groups: networks at sizes on both sides of the fusion thresholds, by every engine, with the same bits as node by
 //! node.
 
 mod network;
@@ -20,7 +20,7 @@ use self::network::{Kind, Network, Part, networks};
 use crate::engines::{WatchAll, distance, images};
 use crate::naive;
 
-/// Images that run together.
+/// Number of images that run together.
 const IMAGES: usize = 2;
 
 fn session(graph: &Graph, shape: Shape, threads: usize) -> Session {
@@ -31,7 +31,7 @@ fn is_same(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
 }
 
-/// `graph` with one reader more of each value but the input's, after all others: none can run together.
+/// `graph` with an additional reader of each value but the input's, after all other nodes: no nodes can be fused.
 fn apart(graph: &Graph, shape: Shape) -> Graph {
     let mut apart = graph.clone();
     for node in graph.handles().skip(1) {
@@ -43,7 +43,7 @@ fn apart(graph: &Graph, shape: Shape) -> Graph {
     apart
 }
 
-/// `graph` in integers, by the ranges of its values for `x`.
+/// `graph` in integers, with the ranges of its values for `x`.
 fn in_integers(graph: &Graph, shape: Shape, x: &[f32]) -> Graph {
     let split = split_epilogue(graph);
     let (observing, observers) = observed(&split);
@@ -57,7 +57,7 @@ fn in_integers(graph: &Graph, shape: Shape, x: &[f32]) -> Graph {
     quantize(&split, &observers.iter().map(range).collect::<Vec<_>>())
 }
 
-/// Counts what enters one layer: all that a full measurement does.
+/// Counts the input of one layer, as a full measurement does.
 struct Count(Mutex<Counter>);
 
 impl Watch for Count {
@@ -74,11 +74,11 @@ impl Watch for Count {
     }
 }
 
-/// Counts what enters each convolution.
+/// Counts the input of each convolution.
 struct Counts(Vec<Option<Count>>);
 
 impl Counts {
-    /// Codes in `map` of what the convolutions of `graph` read.
+    /// Codes by `map` of the inputs of the convolutions of `graph`.
     fn new(graph: &Graph, input: Shape, map: CodeMap) -> Self {
         let shapes = graph.shapes(input).unwrap();
         let count = |node: Node| {
@@ -114,7 +114,7 @@ impl Probe for Counts {
     }
 }
 
-/// Whether `groups` are a partition of `graph`, and no value but that of a last node is read outside its group.
+/// Whether `groups` is a partition of `graph`, with only the values of last nodes read outside their groups.
 fn is_partition(graph: &Graph, groups: &Groups) -> bool {
     let mut seen = vec![0; graph.nodes.len()];
     for last in graph.handles() {
@@ -132,7 +132,7 @@ fn is_partition(graph: &Graph, groups: &Groups) -> bool {
         && reads.all(|(read, reader)| groups.last_of(read) == groups.last_of(reader))
 }
 
-/// All that holds of `graph` on our engine alone. Returns what it gives for `x`.
+/// Checks all properties of `graph` on the native engine alone. Returns the output for `x`.
 fn check(graph: &Graph, shape: Shape, x: &[f32], map: CodeMap) -> Result<Vec<f32>, TestCaseError> {
     let plan = Plan::new(graph, shape, IMAGES, true).unwrap();
     prop_assert!(is_partition(graph, &plan.groups));
@@ -169,7 +169,7 @@ fn check(graph: &Graph, shape: Shape, x: &[f32], map: CodeMap) -> Result<Vec<f32
     Ok(want)
 }
 
-/// What plain loops give for each of the images `x`.
+/// The output of plain loops for each of the images `x`.
 fn plain(graph: &Graph, shape: Shape, x: &[f32]) -> Vec<f32> {
     x.chunks(shape.elements()).flat_map(|image| naive::run(graph, shape, image)).collect()
 }
@@ -178,7 +178,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn reals_are_those_of_plain_loops_and_candle_and_of_node_by_node(network in networks(false)) {
+    fn floats_are_those_of_plain_loops_and_candle_and_of_node_by_node(network in networks(false)) {
         let (graph, shape) = network.graph();
         let x = images(IMAGES * shape.elements());
         let want = plain(&graph, shape, &x);
@@ -200,7 +200,7 @@ proptest! {
     }
 }
 
-/// Each pointwise convolution of MobileNetV1 could end one group and begin the next.
+/// Each pointwise convolution of MobileNetV1 could end one group and start the next.
 #[test]
 fn mobilenet_v1_runs_together_at_its_own_sizes() {
     let card = models::card("mobilenet_v1_1.0_224").unwrap();
@@ -222,7 +222,7 @@ fn mobilenet_v1_runs_together_at_its_own_sizes() {
     }
 }
 
-/// A filter of one pixel that reads padding makes more rows than it reads, and none of the bands has them.
+/// A pointwise convolution with padding has more rows than its input, which no band provides.
 #[test]
 fn padded_pointwise_convolutions_run_together_with_nothing() {
     let part = |kind| Part { kind, activation: Activation::Relu6, back: 0 };
@@ -250,14 +250,14 @@ proptest! {
         let nodes: Vec<Node> = graph.handles().collect();
         let mut wanted: Vec<Vec<Node>> =
             wanted.iter().map(|group| group.iter().map(|index| nodes[index.index(nodes.len())]).collect()).collect();
-        // Groups that can be made, too.
+        // Some groups that can be made, too.
         for (first, count) in neighbours {
             let first = first.index(nodes.len());
             wanted.push(nodes[first..(first + count).min(nodes.len())].to_vec());
         }
         let groups = Groups::new(&graph, wanted.clone());
         prop_assert!(is_partition(&graph, &groups));
-        // Nothing was made that nobody wanted.
+        // No group was made that was not wanted.
         let made = graph.handles().map(|last| groups.ending_at(last)).filter(|nodes| nodes.len() > 1);
         prop_assert!(made.into_iter().all(|nodes| wanted.contains(&nodes)));
     }

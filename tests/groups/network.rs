@@ -1,14 +1,14 @@
-//! Random networks of the layers that may run together, at sizes on both sides of what decides on it.
+//! Random networks of fusable layers, at sizes on both sides of the fusion thresholds.
 
 use deadweight::graph::{Graph, Node, Params, Scope};
 use deadweight::kernels::Activation;
 use deadweight::layers::{Conv, Padding, Pool, PoolKind, Shape};
 use proptest::prelude::*;
 
-/// A layer of a random network. Where numbers contradict what it reads, it is left out.
+/// A layer of a random network; left out if its numbers contradict its input.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// Of the `width`-th of some widths.
+    /// With the `width`-th of some widths.
     Pointwise {
         width: usize,
         padding: usize,
@@ -18,12 +18,12 @@ pub enum Kind {
         stride: usize,
         padding: usize,
     },
-    /// 3 x 3, of all channels.
+    /// 3 x 3, over all channels.
     Mixing {
         width: usize,
         stride: usize,
     },
-    /// To the `other`-th value before it of the same shape.
+    /// With the `other`-th earlier value of the same shape.
     Add {
         other: usize,
     },
@@ -37,9 +37,9 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Part {
     pub kind: Kind,
-    /// What follows it.
+    /// Its activation.
     pub activation: Activation,
-    /// Which value it reads, counted back from the last one.
+    /// The value it reads, counted back from the last one.
     pub back: usize,
 }
 
@@ -54,7 +54,7 @@ pub struct Network {
     pub parts: Vec<Part>,
     /// Whether it ends in pooling and a fully connected layer.
     pub classifies: bool,
-    /// The value that is its result, counted back from the last one.
+    /// The output value, counted back from the last one.
     pub output: usize,
     pub seed: u64,
 }
@@ -80,7 +80,7 @@ impl Network {
             };
             let made = match part.kind {
                 Kind::Pointwise { width, padding } => {
-                    // The last two are just within and beyond what outweighs its weights.
+                    // The last two are just below and above the threshold by weights.
                     let edge = (shape.h * shape.w / 4).saturating_sub(shape.c).clamp(1, 200);
                     let channels = [15, 16, 17, 24, self.wide, self.wide, edge, edge + 1][width];
                     conv(Conv::new(channels, 1).padding(padding))
@@ -165,7 +165,7 @@ fn parts(bounds: bool) -> impl Strategy<Value = Vec<Part>> {
     prop_oneof![1 => pattern, 2 => prop::collection::vec(part(bounds), 2..8)]
 }
 
-/// Values of `wide` channels just within and beyond the bytes that are left to the caches, or few rows.
+/// Values of `wide` channels just below and above the threshold by bytes, or few rows.
 fn sizes() -> impl Strategy<Value = (usize, (usize, usize))> {
     let cached = (prop::sample::select(vec![16usize, 17, 48, 64, 128, 256]), 0usize..2, 0usize..4).prop_map(
         |(wide, beyond, narrower)| {
@@ -180,7 +180,7 @@ fn sizes() -> impl Strategy<Value = (usize, (usize, usize))> {
 }
 
 pub fn networks(bounds: bool) -> impl Strategy<Value = Network> {
-    // More than are kept in planes.
+    // More channels than stay planar.
     let input = prop::sample::select(vec![9usize, 15, 16, 17, 24]);
     let output = prop_oneof![3 => Just(0usize), 1 => 1usize..4];
     (input, sizes(), parts(bounds), any::<bool>(), output, any::<u64>()).prop_map(

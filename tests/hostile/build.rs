@@ -5,11 +5,11 @@ pub fn safetensors(header: &str, data: usize) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; data]].concat()
 }
 
-/// What a legacy PyTorch file starts with: magic number, version, system.
+/// The start of a legacy PyTorch file: magic number, version, system.
 pub const LEGACY: &[u8] =
     b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}q\x00X\x0d\x00\x00\x00little_endianq\x01\x88s.";
 
-/// A legacy file of that pickle (without its stop) and one storage `0` of two floats, which the pickle need not use.
+/// A legacy file with that pickle (without its stop opcode) and one storage `0` of two floats, which the pickle need not use.
 pub fn legacy(pickle: &[u8]) -> Vec<u8> {
     [
         LEGACY,
@@ -23,7 +23,8 @@ pub fn legacy(pickle: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// Text opcodes for a tensor: `size`, `stride` and `offset` as Python writes them, of storage `0` that claims `count` elements.
+/// Text opcodes for a tensor in storage `0` with `count` claimed elements; `size`, `stride` and `offset` as Python writes
+/// them.
 pub fn tensor(count: &str, offset: &str, size: &[&str], stride: &[&str]) -> Vec<u8> {
     let tuple = |items: &[&str]| format!("({}t", items.iter().map(|item| format!("I{item}\n")).collect::<String>());
     let storage = format!("(S'storage'\nctorch\nFloatStorage\nS'0'\nS'cpu'\nI{count}\ntQ");
@@ -47,7 +48,7 @@ pub struct Member<'a> {
     pub offset: u32,
 }
 
-/// A zip archive: the bytes that come first, then a directory of those members.
+/// A zip archive: `bytes`, then a directory of those members.
 pub fn zip(mut bytes: Vec<u8>, members: &[Member<'_>]) -> Vec<u8> {
     let start = bytes.len();
     for m in members {
@@ -66,7 +67,7 @@ pub fn zip(mut bytes: Vec<u8>, members: &[Member<'_>]) -> Vec<u8> {
     bytes
 }
 
-/// A local header and the data behind it.
+/// A local header with its data.
 pub fn local(name: &str, method: u16, flags: u16, crc: u32, data: &[u8]) -> Vec<u8> {
     let size = (data.len() as u32).to_le_bytes();
     let head = [b"PK\x03\x04\x14\0".to_vec(), [flags, method, 0, 0].map(u16::to_le_bytes).concat()].concat();

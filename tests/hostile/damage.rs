@@ -1,4 +1,4 @@
-//! Good files, truncated and with flipped bits, and bytes at random.
+//! Valid files, truncated and with flipped bits, and random bytes.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::build::{LEGACY, legacy, safetensors};
 use super::read_all;
 
-/// The PyTorch checkpoints of the references, and one file of safetensors.
+/// The PyTorch checkpoints of the references, and one safetensors file.
 fn good_files() -> Vec<(PathBuf, Vec<u8>)> {
     let entries = std::fs::read_dir(crate::pickles::folder()).unwrap().map(|entry| entry.unwrap().path());
     let pickles = entries.filter(|path| path.extension().is_none_or(|extension| extension != "json"));
@@ -33,7 +33,7 @@ fn truncated_at_every_length() {
     }
 }
 
-/// Where a zip checkpoint has bytes that matter: none outside a zip archive.
+/// The byte ranges that matter in a zip checkpoint; empty for other files.
 fn checked(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let Ok(mut archive) = zip::ZipArchive::new(std::io::Cursor::new(bytes)) else { return Vec::new() };
     let members = (0..archive.len()).filter_map(|index| {
@@ -61,12 +61,12 @@ fn a_bit_flipped_in_every_byte() {
             damaged[at] = bytes[at];
         }
     }
-    // Legacy files and safetensors have no checksum: there it is enough that nothing panics.
+    // Legacy files and safetensors have no checksum: it is enough that nothing panics.
     assert!(missed.is_empty(), "{}", missed.join("\n"));
     assert!(noticed > 5000, "only {noticed} bytes were under a checksum");
 }
 
-/// Instructions with operands, mostly in good order, so that values get built.
+/// Instructions with operands, mostly in a valid order, so that values are built.
 fn instruction() -> impl Strategy<Value = Vec<u8>> {
     let plain = b"N0122(]})atesuldRbQo\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94";
     prop_oneof![

@@ -1,8 +1,8 @@
-//! Hostile PyTorch checkpoints: bombs for the unpickler, tensors outside their storages, archives that lie.
+//! Malicious PyTorch checkpoints: pickle bombs, tensors outside their storages, inconsistent archives.
 
 use super::build::{LEGACY, Member, crc, legacy, local, named, tensor, zip};
 
-/// Lists of lists, each level naming the one below twice.
+/// Nested lists, each referring twice to the one below (billion laughs).
 fn laughs(levels: usize, leaf: &[u8]) -> Vec<u8> {
     let mut pickle = leaf.to_vec();
     pickle.extend(b"p0\n");
@@ -12,7 +12,7 @@ fn laughs(levels: usize, leaf: &[u8]) -> Vec<u8> {
     pickle
 }
 
-/// A zip checkpoint of one pickle and a storage `0` of two floats.
+/// A zip checkpoint with one pickle and a storage `0` of two floats.
 fn archive(pickle: &[u8], change: impl Fn(&mut Member<'_>)) -> Vec<u8> {
     let (mut bytes, mut members) = (Vec::new(), Vec::new());
     for (name, data) in [("a/data.pkl", pickle), ("a/data/0", &[0; 8]), ("a/byteorder", b"little")] {
@@ -190,7 +190,7 @@ mod refused {
                 }
             })
         };
-        // A thousand members that are the same megabyte.
+        // A thousand members that share one megabyte.
         let data = vec![0; 1 << 20];
         let pickled = local("a/data.pkl", 0, 0, crc(&pickle), &pickle);
         let start = pickled.len() as u32;

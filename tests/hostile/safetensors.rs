@@ -1,4 +1,4 @@
-//! Hostile safetensors, and files that are no weights at all.
+//! Malicious safetensors files, and files that hold no weights.
 
 use super::build::safetensors;
 

@@ -1,4 +1,4 @@
-//! TFLite files made by hand, by the library that the format's makers publish.
+//! Builds TFLite files with the library that the format's authors publish.
 
 use flatbuffers::{FlatBufferBuilder, TableFinishedWIPOffset, UnionWIPOffset, WIPOffset};
 
@@ -19,17 +19,17 @@ pub struct Tensor {
     pub data: Vec<u8>,
     pub scales: Vec<f32>,
     pub zero_points: Vec<i64>,
-    /// The dimension of the scales, where it is not that of the filters.
+    /// The dimension of the scales, if it is not that of the filters.
     pub axis: Option<i32>,
     pub variable: bool,
-    /// Extents, -1 where they are open.
+    /// Extents, -1 for open ones.
     pub signature: Vec<i32>,
     pub sparse: bool,
-    /// Whether scales are of a kind of their own.
+    /// Whether the scales have an extension table.
     pub details: bool,
 }
 
-/// An operator: its number in the schema, what it reads and makes, and its options by field.
+/// An operator: its number in the schema, inputs, outputs, and options by field.
 #[derive(Clone, Default)]
 pub struct Operator {
     pub code: i32,
@@ -45,7 +45,7 @@ pub struct File {
     pub operators: Vec<Operator>,
     pub inputs: Vec<i32>,
     pub outputs: Vec<i32>,
-    /// Version of the format, where it is not 3.
+    /// Version of the format, if it is not 3.
     pub version: Option<u32>,
 }
 
@@ -73,7 +73,7 @@ fn options_type(code: i32) -> u8 {
     }
 }
 
-/// Where field `number` stands in a table's list of fields.
+/// Slot of field `number` in a table's vtable.
 fn slot(number: u16) -> u16 {
     4 + 2 * number
 }
@@ -154,7 +154,7 @@ fn write_tensor(b: &mut FlatBufferBuilder<'_>, tensor: &Tensor, buffer: u32) -> 
     let quantisation = b.start_table();
     b.push_slot_always(slot(2), scales);
     b.push_slot_always(slot(3), zero_points);
-    // Filters are outermost, but for depthwise ones.
+    // Filters are the first dimension, except in depthwise weights.
     let depthwise = tensor.shape.first() == Some(&1) && tensor.shape.len() == 4;
     b.push_slot_always(slot(6), tensor.axis.unwrap_or(if depthwise { 3i32 } else { 0 }));
     if tensor.details {

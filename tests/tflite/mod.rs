@@ -1,4 +1,4 @@
-//! TFLite files: what is read, and how what is not is told.
+//! TFLite files: supported ones, and the errors for unsupported ones.
 
 pub mod build;
 mod oracle;
@@ -41,7 +41,7 @@ fn integers(name: &str, values: &[i32]) -> Tensor {
     Tensor { name: name.into(), shape: vec![values.len() as i32], element: I32, data, ..Tensor::default() }
 }
 
-/// A 3x3 convolution, padded, of [1, 4, 4, 3] to two channels; then ReLU6 in the code.
+/// A padded 3x3 convolution from [1, 4, 4, 3] to two channels, with a fused ReLU6.
 fn small() -> File {
     let weights: Vec<i8> = (0..54).map(|i| (i * 37 % 255 - 127) as i8).collect();
     File {
@@ -67,7 +67,7 @@ fn deadweight(folder: &Path, args: &[&str]) -> Output {
     binary::deadweight().args(args).current_dir(folder).output().unwrap()
 }
 
-/// Writes the file and a picture beside it, runs, and returns the exit code and what was said.
+/// Writes the file and a picture next to it, runs, and returns the exit code, the output and the log.
 fn run(bytes: &[u8], args: &[&str]) -> (Option<i32>, String, String) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("net.tflite"), bytes).unwrap();
@@ -85,7 +85,7 @@ fn a_small_network_is_measured_in_the_codes_it_stores() {
     let document: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(document["format"]["name"], "stored");
     let layer = &document["layers"][0];
-    // Codes are pixels - 128: less the zero point, pixels; what a memory holds is 0 where the pixel is 128.
+    // Codes are pixels - 128: minus the zero point they are pixels; a stored code is 0 if the pixel is 128.
     let a = &layer["activations"];
     assert_eq!((a["elements"]["value"].as_u64(), a["bits"]["value"].as_f64()), (Some(48), Some(8.0)));
     assert_eq!(a["zeros"]["numerator"], 8, "x = 0 in one channel, y = 0 in another, four each");
@@ -101,7 +101,7 @@ fn a_small_network_is_measured_in_the_codes_it_stores() {
     let columns = ["measure", "net.tflite", "image.png", "--columns", "a.zeros,a.raw.zeros"];
     let (_, table, _) = run(&small().bytes(), &columns);
     assert!(table.contains("16.7%") && table.contains("33.3%"), "{table}");
-    // Other numbers are of the reals that the codes stand for.
+    // Other figures are of the dequantised values.
     let args = ["measure", "net.tflite", "image.png", "--format", "json", "--number-format", "fixed16"];
     let (code, out, err) = run(&small().bytes(), &args);
     assert_eq!(code, Some(0), "{err}");
@@ -112,7 +112,7 @@ fn a_small_network_is_measured_in_the_codes_it_stores() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_with_its_name() {
+fn what_cannot_be_imported_is_named_in_the_error() {
     let changed = |change: fn(&mut File)| {
         let mut file = small();
         change(&mut file);
@@ -165,7 +165,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("net.tflite");
         std::fs::write(&path, &bytes).unwrap();
-        // What still is a network may be large; any other is an error.
+        // A damaged file may still be a network, possibly a large one; anything else is an error.
         let _ = deadweight::model::Model::load(path.to_str().unwrap(), &Default::default());
     }
 }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::build::{File, I8, I32, Number, Operator, Tensor, U8};
 
-/// A convolution of 8-bit integers with zero points of their own, padded as TensorFlow's "same".
+/// A convolution of 8-bit integers with zero points, padded as TensorFlow's "same".
 #[derive(Clone, Debug)]
 struct Problem {
     depthwise: bool,
@@ -34,7 +34,7 @@ impl Problem {
         if self.depthwise { self.c } else { self.k }
     }
 
-    /// Few values, so that zeros are many: bytes for images and weights.
+    /// Few different values, so that many are zero: codes of images and weights.
     fn byte(&self, i: usize, zero: i32) -> i32 {
         let mixed = (i as u32 ^ self.seed).wrapping_mul(2_654_435_761);
         let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x846c_a68b) >> 8;
@@ -59,7 +59,7 @@ impl Problem {
         self.byte(k + 104_729, 0) * 50
     }
 
-    /// Channels that a filter reads.
+    /// Number of channels that a filter reads.
     fn inner(&self) -> usize {
         if self.depthwise { 1 } else { self.c }
     }
@@ -111,7 +111,7 @@ impl Problem {
         }
     }
 
-    /// Every MAC: its window and filter, and the two codes less their zero points; no activation where it is padding.
+    /// Every MAC: its window and filter, and the two codes minus their zero points; `None` for padding.
     fn macs(&self) -> Vec<(usize, usize, Option<i32>, i32)> {
         let pad = |size: usize| {
             let reach = self.dilation * (self.side - 1) + 1;
@@ -141,7 +141,7 @@ fn problems() -> impl Strategy<Value = Problem> {
     let attributes = (1usize..5, 1usize..4, 1usize..4, any::<bool>(), any::<bool>());
     (extents, attributes, 0i32..256, 0i32..256, any::<u32>()).prop_map(
         |((c, h, w, k), (side, stride, dilation, depthwise, signed), a, b, seed)| Problem {
-            // One channel is not depthwise but plain.
+            // With one channel it is not depthwise but ordinary.
             depthwise: depthwise && c > 1,
             signed,
             c,
@@ -151,7 +151,7 @@ fn problems() -> impl Strategy<Value = Problem> {
             side,
             stride,
             dilation,
-            // Filters of signed codes have their zero at 0.
+            // Filters of signed codes have zero point 0.
             zero_points: if signed { [a - 128, 0] } else { [a, b] },
             seed,
         },
@@ -167,7 +167,7 @@ proptest! {
         let path = folder.path().join("net.tflite");
         std::fs::write(&path, problem.file().bytes()).unwrap();
         let model = Model::load(path.to_str().unwrap(), &Default::default()).unwrap();
-        // The pixels are the codes, as a file of them stores bytes.
+        // The pixels are the codes, as in a file.
         let low = if problem.signed { -128 } else { 0 };
         let places = (0..problem.h * problem.w).flat_map(|pixel| (0..problem.c).map(move |c| (pixel, c)));
         let pixels: Vec<u8> =
@@ -204,7 +204,7 @@ proptest! {
         prop_assert_eq!(raw("raw.zeros", "numerator"), codes().filter(|code| *code == 0).count() as u64);
         let ones: u64 = codes().map(|code| u64::from((code as u8).count_ones())).sum();
         prop_assert_eq!(raw("raw.zero_bits", "numerator"), raw("raw.zero_bits", "denominator") - ones);
-        // The output, summed over all MACs and rounded once.
+        // The output: summed over all MACs and rounded once.
         let mut session = Session::new(model.graph.clone(), model.input_shape(), 1, options).unwrap();
         let output = session.run(&data.load(0).unwrap().values, None).unwrap();
         let windows = all.iter().map(|mac| mac.0).max().unwrap() + 1;
@@ -219,7 +219,7 @@ proptest! {
         for (i, (&got, &sum)) in output.iter().zip(&sums).enumerate() {
             let exact = sum as f64 * requantize.multipliers[i / windows];
             let exact = exact.clamp(f64::from(requantize.low), f64::from(requantize.high));
-            // Rounded twice, a code is at most three quarters off.
+            // With two roundings, a code is at most three quarters off.
             prop_assert!((f64::from(got) / 0.05f32 as f64 - exact).abs() < 0.7501, "{i}: {got}, {exact}");
         }
     }

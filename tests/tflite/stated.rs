@@ -27,20 +27,20 @@ fn run(file: &File, x: &[f32]) -> deadweight::Result<Vec<f32>> {
     Session::new(Arc::new(network.graph), network.input, 1, EngineOptions::new(2))?.run(x, None)
 }
 
-/// Runs on an image of such a kind.
+/// Runs `file` on a test image.
 fn answer(file: &File) -> deadweight::Result<Vec<f32>> {
     let elements: i32 = file.tensors[file.inputs[0] as usize].shape.iter().product();
     run(file, &(0..elements).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect::<Vec<_>>())
 }
 
-/// What is refused is told with its file and words, and the exit code of what is not supported.
-fn assert_refused(file: &File, words: &str) {
-    let error = answer(file).expect_err(words);
+/// Asserts that the file is refused as unsupported, with its name and `part` in the message.
+fn assert_refused(file: &File, part: &str) {
+    let error = answer(file).expect_err(part);
     let said = format!("{error}; {}", error.hint().unwrap_or_default());
-    assert!(error.exit_code() == 4 && said.contains(words) && said.contains("net.tflite"), "{words}: {said}");
+    assert!(error.exit_code() == 4 && said.contains(part) && said.contains("net.tflite"), "{part}: {said}");
 }
 
-/// A layer of reals over `[1, 4, 4, 3]` that makes `output`; its weights are tensor 1.
+/// A float layer over `[1, 4, 4, 3]` with the output `output`; its weights are tensor 1.
 fn layer(code: i32, weights: Tensor, output: &[i32], options: Vec<(u16, Number)>) -> File {
     let filters = *output.last().unwrap();
     let bias = floats("bias", &[filters], &(0..filters).map(|i| i as f32 / 8.0).collect::<Vec<_>>());
@@ -53,7 +53,7 @@ fn layer(code: i32, weights: Tensor, output: &[i32], options: Vec<(u16, Number)>
     }
 }
 
-/// Layers of reals of each kind, with weights made of bytes.
+/// Float layers of each kind, with weights made of bytes.
 fn layers(weights: impl Fn(&[i32]) -> Tensor) -> Vec<File> {
     let one = |field| (field, Number::I32(1));
     vec![
@@ -71,7 +71,7 @@ fn codes(shape: &[i32]) -> Vec<i8> {
     (0..shape.iter().product()).map(code).collect()
 }
 
-/// An LSTM of two hidden values over four steps of three features, whose matrices `weights` makes.
+/// An LSTM with two hidden values over four steps of three features; `weights` makes its matrices.
 fn lstm(weights: impl Fn(&str, &[i32]) -> Tensor) -> File {
     let mut tensors = vec![floats("steps", &[1, 4, 3], &[])];
     tensors.extend((0..4).map(|gate| weights(&format!("input{gate}"), &[2, 3])));
@@ -86,7 +86,7 @@ fn lstm(weights: impl Fn(&str, &[i32]) -> Tensor) -> File {
 }
 
 #[test]
-fn bytes_that_multiply_reals_are_refused_in_every_operator() {
+fn bytes_that_multiply_floats_are_refused_in_every_operator() {
     for file in layers(|shape| constant("weights", shape, &codes(shape), &[0.01])) {
         assert_refused(&file, "dynamic range, weights");
         assert_refused(&file, "representative data set");
@@ -102,18 +102,18 @@ fn bytes_that_multiply_reals_are_refused_in_every_operator() {
 }
 
 #[test]
-fn halves_and_integers_made_reals_are_the_reals_they_stand_for() {
-    let real = |i: i32| f16::from_f32(f32::from(code(i)) / 97.0);
+fn half_floats_and_dequantised_integers_are_the_floats_they_stand_for() {
+    let float = |i: i32| f16::from_f32(f32::from(code(i)) / 97.0);
     let plain = layers(|shape| {
-        let reals: Vec<f32> = (0..shape.iter().product()).map(|i| real(i).to_f32()).collect();
-        floats("weights", shape, &reals)
+        let values: Vec<f32> = (0..shape.iter().product()).map(|i| float(i).to_f32()).collect();
+        floats("weights", shape, &values)
     });
     let halves = layers(|shape| Tensor {
         element: F16,
-        data: (0..shape.iter().product()).flat_map(|i| real(i).to_le_bytes()).collect(),
+        data: (0..shape.iter().product()).flat_map(|i| float(i).to_le_bytes()).collect(),
         ..floats("weights", shape, &[])
     });
-    // One scale a filter, zero points of their own.
+    // One scale per filter, several zero points.
     let filters = |shape: &[i32]| if shape[0] == 1 { shape[3] } else { shape[0] };
     let scale = |filter: i32| (filter + 1) as f32 / 64.0;
     let stored = layers(|shape| Tensor {
@@ -124,14 +124,14 @@ fn halves_and_integers_made_reals_are_the_reals_they_stand_for() {
     let multiplied = layers(|shape| {
         let elements: i32 = shape.iter().product();
         let filter = |i: i32| if shape[0] == 1 { i % shape[3] } else { i / (elements / shape[0]) };
-        let real = |i: i32| (i32::from(code(i)) - filter(i)) as f32 * scale(filter(i));
-        floats("weights", shape, &(0..elements).map(real).collect::<Vec<_>>())
+        let float = |i: i32| (i32::from(code(i)) - filter(i)) as f32 * scale(filter(i));
+        floats("weights", shape, &(0..elements).map(float).collect::<Vec<_>>())
     });
     for (made, want) in halves.into_iter().zip(&plain).chain(stored.into_iter().zip(&multiplied)) {
         let mut made = made;
-        // Tensor 1 is made of tensor 4.
+        // Tensor 1 is computed from tensor 4.
         made.tensors.push(made.tensors[1].clone());
-        made.tensors[1] = floats("reals", &made.tensors[4].shape, &[]);
+        made.tensors[1] = floats("floats", &made.tensors[4].shape, &[]);
         made.operators.insert(0, Operator { code: 6, inputs: vec![4], outputs: vec![1], options: vec![] });
         let (got, want) = (answer(&made).unwrap(), answer(want).unwrap());
         assert!(got.len() > 4 && got.iter().any(|&v| v != 0.0));
@@ -166,7 +166,7 @@ fn what_an_operator_or_a_tensor_states_is_refused_where_it_is_not_obeyed() {
         ..File::default()
     };
     answer(&pooled).unwrap();
-    // Reshaped to a vector first, and then read otherwise than by a fully connected layer.
+    // Reshaped to a vector first, and then read by another layer than a fully connected one.
     let reshaped = |code: i32, inputs: &[i32], shape: &[i32]| File {
         tensors: vec![
             floats("image", &[1, 4, 4, 3], &[]),
@@ -216,8 +216,8 @@ fn what_an_operator_or_a_tensor_states_is_refused_where_it_is_not_obeyed() {
         ),
         (largest(1), "ARG_MAX along axis [1]"),
     ];
-    for (file, words) in &refused {
-        assert_refused(file, words);
+    for (file, part) in &refused {
+        assert_refused(file, part);
     }
     let damaged = [
         (with(&depthwise, &|f| f.operators[0].options[2].1 = Number::I32(1)), "6 filters, 1 for each of 3 channels"),
@@ -228,9 +228,9 @@ fn what_an_operator_or_a_tensor_states_is_refused_where_it_is_not_obeyed() {
         (with(&small, &|f| f.tensors[1].axis = Some(3)), "has scales along dimension 3"),
         (with(&small, &|f| f.tensors[1].zero_points = vec![3, 3]), "signed filters have zero point 0"),
     ];
-    for (file, words) in &damaged {
-        let error = answer(file).expect_err(words);
-        assert!(error.exit_code() == 1 && error.to_string().contains(words), "{words}: {error}");
+    for (file, part) in &damaged {
+        let error = answer(file).expect_err(part);
+        assert!(error.exit_code() == 1 && error.to_string().contains(part), "{part}: {error}");
     }
     let bias = |scale: f32| {
         with(&small, &|f| {
@@ -246,7 +246,7 @@ fn what_an_operator_or_a_tensor_states_is_refused_where_it_is_not_obeyed() {
     assert_refused(&unscaled, "dynamic range");
 }
 
-/// A sum that leaves 32 bits wraps, as it does in every accumulator of 32 bits; no file is refused for what it could do.
+/// 32-bit sums wrap on overflow, as in every 32-bit accumulator; no file is refused because that could happen.
 #[test]
 fn sums_wrap() {
     let of = |bias: i32| {
@@ -261,12 +261,12 @@ fn sums_wrap() {
     let (top, bottom) = (255.0 * 0.05, 0.0);
     let mut wrapped = 0;
     for ((high, low), plain) in high.into_iter().zip(low).zip(plain) {
-        // Of a positive sum the largest bias makes a negative one, which is the lowest code.
+        // The largest bias turns a positive sum into a negative one, which is the lowest code.
         if plain > 0.05 {
             assert!((high, low) == (bottom, bottom), "{high} {low}");
             wrapped += 1;
         } else if plain == 0.0 {
-            // A negative sum, or one that is rounded to zero.
+            // A negative sum, or one that rounds to zero.
             assert!(high == top || high == bottom);
             wrapped += usize::from(low == top);
         }
@@ -274,13 +274,13 @@ fn sums_wrap() {
     assert!(wrapped > 4, "{wrapped} sums left 32 bits");
 }
 
-/// Groups of features are taken in the order row, column, channel, which is the file's; outputs are what they are.
+/// Groups of features have the file's order row, column, channel; the outputs stay the same.
 #[test]
 fn features_of_a_flattened_value_are_grouped_as_the_file_orders_them() {
     let (h, w, c, filters) = (5usize, 7, 3, 7usize);
     let features = h * w * c;
     let at = |i: usize, prime: usize| (i * prime + i / 7 * 13) % 251;
-    // Small codes, whose widths differ from group to group.
+    // Small codes whose widths differ between groups.
     let pixel = |i: usize| if at(i, 61).is_multiple_of(3) { 0 } else { (at(i, 61) >> (i / 16 % 6)) as u8 };
     let weight = |i: usize| (at(i, 97) as i32 - 125) as i8 >> (i / 16 % 5);
     let weights: Vec<i8> = (0..filters * features).map(weight).collect();
@@ -330,7 +330,7 @@ fn features_of_a_flattened_value_are_grouped_as_the_file_orders_them() {
         weights.chunks(features).map(|row| row.iter().map(|&code| code.into()).collect()).collect();
     assert_eq!(work("Ap.g16"), total(&activations) * filters as u128);
     assert_eq!(work("Wp.g16"), rows.iter().map(|row| total(row)).sum());
-    // The other order is another number: the check can fail.
+    // The other order has another result, so the check can fail.
     let mixed: Vec<i32> = (0..features).map(|i| activations[i % (h * w) * c + i / (h * w)]).collect();
     assert_ne!(total(&activations), total(&mixed));
     let mut session = Session::new(model.graph.clone(), model.input_shape(), 1, EngineOptions::new(2)).unwrap();
