@@ -179,13 +179,13 @@ impl Card {
 /// The cards of one embedded file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Shelf {
+struct CardFile {
     card: Vec<Card>,
 }
 
 /// Reads a file of many `[[card]]` tables.
 pub(super) fn parse_many(file: &str, text: &str) -> Result<Vec<Card>> {
-    toml::from_str(text).map(|shelf: Shelf| shelf.card).map_err(|error| malformed(file, text, &error))
+    toml::from_str(text).map(|shelf: CardFile| shelf.card).map_err(|error| malformed(file, text, &error))
 }
 
 fn malformed(file: &str, text: &str, error: &toml::de::Error) -> Error {

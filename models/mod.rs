@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_card_brings_the_near_ones_to_mind() {
+    fn an_unknown_card_suggests_similar_ones() {
         let error = card("resnet5O").unwrap_err();
         assert!(error.hint().unwrap().contains("resnet50"), "{error:?}");
         assert!(card("zzzzzzzzzzzz").unwrap_err().hint().unwrap().contains("deadweight models"));

@@ -118,11 +118,11 @@ fn size(path: &Path) -> (u32, u32) {
 fn images_are_restored_saved_and_measured() {
     let workspace = Workspace::new(DENOISE);
     let output = workspace.run("run", &["--sigma", "25", "--save", "out"]);
-    let told = text(&output.stdout);
+    let printed = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(
-        told.contains("a.png  40x33  PSNR") && told.contains("SSIM") && told.contains("of 2 with a truth"),
-        "{told}"
+        printed.contains("a.png  40x33  PSNR") && printed.contains("SSIM") && printed.contains("of 2 with a truth"),
+        "{printed}"
     );
     assert_eq!(workspace.names("out"), ["a-small.png", "b-small.png"]);
     assert_eq!(size(&workspace.path("out/a-small.png")), (33, 40));
@@ -164,9 +164,9 @@ fn images_are_restored_saved_and_measured() {
 fn pixels_are_classified_saved_and_measured() {
     let workspace = Workspace::new(SEGMENT);
     let output = workspace.run("run", &["--truth", "truth", "--save", "out"]);
-    let told = text(&output.stdout);
+    let printed = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(told.contains("a.png  -> out/a-map.png") && told.contains("mean IoU"), "{told}");
+    assert!(printed.contains("a.png  -> out/a-map.png") && printed.contains("mean IoU"), "{printed}");
     let map = image::open(workspace.path("out/a-map.png")).unwrap().into_rgb8();
     assert!(map.pixels().all(|pixel| [[0, 0, 0], [128, 0, 0], [0, 128, 0]].contains(&pixel.0)));
     let overlaid = workspace.run("run", &["--overlay", "--save", "out"]);

@@ -104,7 +104,7 @@ fn moments_of_images_are_those_of_images_measured_one_by_one() {
     let backend = native(2, Isa::best());
     let int8 = quantized(&model, &backend, &data(), &Settings::default(), &Quiet).unwrap();
     let settings = Settings { format: deadweight::format::NumberFormat::Stored, ..Settings::default() };
-    by_one(&int8, data, &settings, "digits of integers");
+    by_one(&int8, data, &settings, "digits in integers");
 }
 
 #[test]

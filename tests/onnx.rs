@@ -77,8 +77,8 @@ fn operators_between_integers_become_integer_layers() {
         assert!(network.graph.nodes.iter().all(|def| integer(&def.layer)), "{name}");
     }
     // A hard sigmoid and a product have no integer layers.
-    let reals = read("mobile_hard_qdq.onnx").graph;
-    let count = |kind: &str| kinds(&reals).iter().filter(|k| **k == kind).count();
+    let network = read("mobile_hard_qdq.onnx").graph;
+    let count = |kind: &str| kinds(&network).iter().filter(|k| **k == kind).count();
     assert_eq!((count("conv"), count("hard_sigmoid"), count("mul")), (7, 5, 5));
     assert!(count("dequantize") > 5);
 }

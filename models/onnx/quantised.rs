@@ -170,7 +170,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Records `value` as the output `target`.
-    pub(super) fn reach(&mut self, target: Target<'a>, value: Value) {
+    pub(super) fn set_output(&mut self, target: Target<'a>, value: Value) {
         self.done.extend(target.nodes);
         self.tensors.insert(target.output, Tensor::Value(value));
     }

@@ -123,7 +123,7 @@ impl<'a> Lowering<'a> {
         match target {
             Some(target) => {
                 let y = self.convolve(node, (x, 1), filters, bias, Some((target.codes, target.bounds)))?;
-                self.reach(target, y);
+                self.set_output(target, y);
             }
             None => {
                 let x = self.to_float(x);
@@ -231,7 +231,7 @@ impl<'a> Lowering<'a> {
         let mut bias = self.bias(node, 2)?;
         if let Some(target) = target {
             let y = self.multiply(node, (x, 1), filters, bias, Some((target.codes, target.bounds)))?;
-            self.reach(target, y);
+            self.set_output(target, y);
             return Ok(());
         }
         // A product followed by a sum with a constant becomes one layer.

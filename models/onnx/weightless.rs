@@ -27,7 +27,7 @@ impl<'a> Lowering<'a> {
             let (bounds, rounding) = (target.bounds, self.rounding);
             let layer = Integer::Rescale { scales: (from.scale, target.codes.scale), bounds, rounding };
             let y = self.push(&layer_name(node, None), Layer::Integer(layer), &[x], Some(target.codes))?;
-            self.reach(target, y);
+            self.set_output(target, y);
             return Ok(());
         }
         let near = |name: &str, default: f32, want: f32| (node.float(name).unwrap_or(default) - want).abs() < 1e-6;
@@ -77,7 +77,7 @@ impl<'a> Lowering<'a> {
             && let Some(target) = self.target(&node.outputs[0])?
         {
             let y = self.sum(node, [a, b], (target.codes, target.bounds))?;
-            self.reach(target, y);
+            self.set_output(target, y);
             return Ok(());
         }
         let (mut a, mut b) = (self.to_float(a), self.to_float(b));
@@ -143,7 +143,7 @@ impl<'a> Lowering<'a> {
             && let Some(target) = self.target(&node.outputs[0])?
         {
             let y = self.mean_of(node, x, (target.codes, target.bounds))?;
-            self.reach(target, y);
+            self.set_output(target, y);
             return Ok(());
         }
         let x = self.to_float(x);

@@ -79,7 +79,7 @@ impl PartArgs {
         let saving = Saving { every: self.checkpoint_every as usize, save: &save };
         let measured = measure_saving(model, backend, data, &calibration, (from, Some(&saving)), monitor);
         if let Err(Error::Interrupted) = measured {
-            tracing::warn!("the same command with --resume goes on from {}", path.display());
+            tracing::warn!("the same command with --resume continues from {}", path.display());
         }
         measured
     }
@@ -93,7 +93,7 @@ impl PartArgs {
         }
         match std::fs::read(path) {
             Ok(_) if !self.resume => {
-                let detail = "is there already: give --resume to go on from it, or remove it";
+                let detail = "is there already: give --resume to continue from it, or remove it";
                 Err(Error::invalid(format!("--checkpoint {file}"), detail))
             }
             Ok(bytes) => Ok(Some((path.clone(), Checkpoint::from_bytes(&file, &bytes)?))),

@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_that_could_leave_32_bits_stay_real() {
+    fn sums_that_could_leave_32_bits_stay_float() {
         let kinds = |features: usize| {
             let net = Scope::new(Params::Random(1));
             let x = net.input(features);

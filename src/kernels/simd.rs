@@ -101,7 +101,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn add_int(self, a: Self::I, b: Self::I) -> Self::I;
     /// The nearest floats.
     fn to_floats(self, v: Self::I) -> Self::V;
-    /// Integers that fit 32 bits, as such.
+    /// Converts integral floats that fit 32 bits.
     fn to_integers(self, v: Self::V) -> Self::I;
     /// `sum` plus the products of the two signed 16-bit halves of each lane of `a` and `b`, modulo 2^32.
     fn dot2(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I;
@@ -321,19 +321,19 @@ mod tests {
             let rows = [x, y, sum, s.add_int(x, y)].map(|v| s.to_ints(v));
             // SAFETY: the arrays hold sixteen integers.
             let quads = unsafe { s.quads(rows.each_ref().map(|row| row.as_ptr())) };
-            let reals = [s.to_floats(x), s.to_floats(s.splat_int(i32::MAX))];
+            let floats = [s.to_floats(x), s.to_floats(s.splat_int(i32::MAX))];
             let results = results
                 .into_iter()
-                .chain(reals)
+                .chain(floats)
                 .chain(s.transpose(std::array::from_fn(|i| s.mul(a, s.splat(i as f32)))))
                 .collect::<Vec<_>>();
             let dots = all.into_iter().chain(quads).chain(low).map(|v| s.to_ints(v)).collect::<Vec<_>>();
             let mut out = [0.0; LANES];
-            let reals = results.into_iter().flat_map(|v| {
+            let floats = results.into_iter().flat_map(|v| {
                 s.store(&mut out, v);
                 out.map(f32::to_bits)
             });
-            reals.chain(dots.as_flattened().iter().map(|&v| v as u32)).collect()
+            floats.chain(dots.as_flattened().iter().map(|&v| v as u32)).collect()
         }
     }
 

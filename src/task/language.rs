@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sampler_takes_what_it_is_told_to() {
+    fn a_sampler_follows_its_settings() {
         let logits = [1.0, 3.0, 2.0];
         let greedy = Sampler { temperature: 0.0, top_k: None };
         assert_eq!(greedy.token(&logits, 0.999), 1);

@@ -99,7 +99,7 @@ impl Hub {
         }
         match self.download(&id) {
             Err(error @ Error::Unavailable { .. }) if cached.is_ok() => {
-                tracing::warn!("{error}; going on with what is in the cache");
+                tracing::warn!("{error}; using the cache instead");
                 cached
             }
             other => other,

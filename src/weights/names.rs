@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_the_network_is_left_out_and_told() {
+    fn what_is_not_of_the_network_is_left_out_and_noted() {
         let cases: [(&[&str], &[&str], &str); 9] = [
             (&["n_averaged", "module.a.w", "module.b.w"], &["a.w", "b.w"], "averaged model"),
             (&["module.n_averaged", "module.module.a.w"], &["a.w"], "averaged model"),

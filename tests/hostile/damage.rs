@@ -23,8 +23,8 @@ fn good_files() -> Vec<(PathBuf, Vec<u8>)> {
 fn truncated_at_every_length() {
     for (path, bytes) in good_files() {
         Weights::from_bytes("file", bytes.clone()).err().into_iter().for_each(|error| {
-            let told = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("unsupported"));
-            assert!(told, "{}: {error}", path.display());
+            let unsupported = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("unsupported"));
+            assert!(unsupported, "{}: {error}", path.display());
         });
         for length in 0..bytes.len() {
             let result = Weights::from_bytes("file", bytes[..length].to_vec());

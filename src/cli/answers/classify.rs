@@ -20,7 +20,7 @@ pub(super) struct Classify<'a> {
 impl Classify<'_> {
     /// The most likely classes, with logits and probabilities. If the network outputs probabilities, they are printed
     /// unchanged, and their logarithms are the logits.
-    fn likeliest(&self, output: &[f32]) -> Vec<(usize, f32, f64)> {
+    fn most_likely(&self, output: &[f32]) -> Vec<(usize, f32, f64)> {
         let mut top = top_k(&self.model.class_values(output), self.top);
         if self.model.gives_probabilities() {
             top.iter_mut().for_each(|(_, value, share)| (*value, *share) = (value.ln(), f64::from(*value)));
@@ -35,7 +35,7 @@ impl Answers for Classify<'_> {
         let offset = self.model.label_offset(self.model.classes());
         let label = sample.label.map(|label| format!("  (label: {})", self.model.class_name(label as usize + offset)));
         let mut text = format!("{}{}\n", printable(&sample.id), printable(&label.unwrap_or_default()));
-        for (class, _, probability) in self.likeliest(logits) {
+        for (class, _, probability) in self.most_likely(logits) {
             text += &format!("  {:6.2}%  {}\n", probability * 100.0, printable(&self.model.class_name(class)));
         }
         text
@@ -46,7 +46,7 @@ impl Answers for Classify<'_> {
             let name = self.model.class_name(class);
             json!({ "class": class, "name": name, "logit": logit, "probability": probability })
         };
-        let top: Vec<Value> = self.likeliest(logits).into_iter().map(answer).collect();
+        let top: Vec<Value> = self.most_likely(logits).into_iter().map(answer).collect();
         object(json!({ "label": sample.label, "top": top }))
     }
 }

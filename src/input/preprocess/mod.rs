@@ -1,9 +1,9 @@
 //! Preprocessing: from an image to a network's input.
 
+mod crop;
 mod describe;
-mod makers;
-mod place;
 mod timm;
+mod transformers;
 
 use serde::Deserialize;
 
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn crops_round_as_their_makers_do() {
+    fn crops_round_as_in_their_library() {
         for (rounding, want) in [("floor", 1.0), ("round_half_even", 2.0)] {
             let text = format!("{PLAIN}crop = [2, 2]\ncrop_rounding = \"{rounding}\"");
             let values = card(&text).unwrap().apply("x", grey(2, 5)).unwrap().values;
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn small_images_are_framed_by_their_makers_rule() {
+    fn small_images_are_padded_by_their_librarys_rule() {
         for (rounding, want) in [("floor", [0.0, 0.0, 0.0, 7.0]), ("round_half_even", [7.0, 0.0, 0.0, 0.0])] {
             let text = format!("{PLAIN}crop = [2, 2]\ncrop_rounding = \"{rounding}\"");
             let image = Pixels { h: 1, w: 1, c: 1, data: vec![7] };

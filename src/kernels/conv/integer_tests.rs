@@ -1,4 +1,4 @@
-//! Convolutions of integers against plain loops in 64 bits, requantised one by one.
+//! Integer convolutions against plain loops in 64 bits, requantised one by one.
 
 use proptest::prelude::*;
 

@@ -63,7 +63,7 @@ pub struct Observed<'a> {
 
 /// Values of an intermediate activation.
 pub enum IntermediateValues<'a> {
-    /// The first so many rows of image 0.
+    /// Floats, their layout, and the number of rows of image 0.
     Floats(&'a [f32], &'a Geometry, usize),
     /// Packed codes.
     Bytes(PackedCodes<'a>),

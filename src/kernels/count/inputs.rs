@@ -55,7 +55,7 @@ impl InputSums {
 impl AddAssign for InputSums {
     fn add_assign(&mut self, other: Self) {
         let (own, other) = (self.integers(), other.integers());
-        // Sums of what a file makes up go round.
+        // Wraps: a file may hold any sums.
         *self = Self::from_integers(std::array::from_fn(|i| own[i].wrapping_add(other[i])));
     }
 }

@@ -192,14 +192,14 @@ proptest! {
         };
         let (classes, map) = (Arc::new([axis(first + h), axis(w)]), CodeMap { scale: 1.0, lo: 0, hi: 255 });
         for isa in Isa::available() {
-            let [mut reals, mut bytes] =
+            let [mut floats, mut bytes] =
                 [(); 2].map(|()| Counter::new(map, encoder, Grouping::Channels, Arc::clone(&classes), c));
             // Twice: no state of the first run is left for the second.
             for _ in 0..2 {
-                prop_assert!(reals.count(isa, &x, &geometry, 0, geometry.rows(0..h), first));
+                prop_assert!(floats.count(isa, &x, &geometry, 0, geometry.rows(0..h), first));
                 bytes.count_packed(isa, cells, first);
             }
-            prop_assert_eq!(bytes.into_sums(), reals.into_sums(), "{}", isa.name());
+            prop_assert_eq!(bytes.into_sums(), floats.into_sums(), "{}", isa.name());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Layers of integers against their definitions, on every level.
+//! Integer layers against their definitions, on every level.
 
 use proptest::prelude::*;
 

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn makers_configurations_are_read() {
+    fn transformers_configurations_are_read() {
         let config = serde_json::json!({
             "image_processor_type": "ConvNextImageProcessor", "do_resize": true, "size": {"shortest_edge": 224},
             "crop_pct": 0.875, "resample": 3, "do_normalize": true, "image_mean": [0.485, 0.456, 0.406],
