@@ -3,8 +3,6 @@
 #[path = "fixtures/skip16.rs"]
 mod skip16;
 
-use std::path::Path;
-
 use deadweight::engine::{Backend, EngineOptions};
 use deadweight::measure::{Quiet, Settings, calibrate_and_measure};
 use deadweight::measurement::Measurement;
@@ -12,6 +10,8 @@ use deadweight::metrics::{self, Metric, Which};
 use deadweight::model::{LoadOptions, Model};
 use deadweight::report::columns::{self, Column};
 use deadweight::report::{self, Format, Report};
+
+use crate::docs::assert_current;
 
 fn measured(name: &str, limit: usize) -> Measurement {
     let model = Model::load(name, &LoadOptions::default()).unwrap();
@@ -125,11 +125,5 @@ fn columns_and_metrics_have_one_vocabulary() {
 /// `docs/metrics.md` is what the list says; `UPDATE_DOCS=1 cargo test docs_are_current` writes it.
 #[test]
 fn docs_are_current() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
-    let page = report::reference(&list());
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, &page).unwrap();
-    }
-    let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(stored == page, "docs/metrics.md is not what the list says: UPDATE_DOCS=1 cargo test docs_are_current");
+    assert_current("metrics.md", &report::reference(&list()));
 }

@@ -8,6 +8,7 @@ mod binary;
 mod checkpoints;
 mod cli;
 mod digits;
+mod docs;
 mod engines;
 mod every_card;
 mod facts;
@@ -29,7 +30,7 @@ mod parity;
 mod parts;
 mod pickles;
 mod quantised;
-mod readme;
+
 mod requantize;
 mod texts;
 mod tflite;
