@@ -34,3 +34,4 @@ mod quantised;
 mod requantize;
 mod texts;
 mod tflite;
+mod worked;

@@ -18,6 +18,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "zero\nbits",
         definition: "zero bits of all bits, in sign-magnitude",
         formula: "1 − Σ popcount(|q|) / (B·n)",
+        example: "a 1 − 7/64 = 0.8906, w 1 − 8/128 = 0.9375",
         compute: Compute::Operand(|operand| {
             let ones = operand.sum(|code| popcount(code.unsigned_abs() as u16).into())?;
             Some(zero_bits(operand, ones, operand.coding.bits))
@@ -29,6 +30,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "zero bits\n2's c.",
         definition: "zero bits of all bits, in two's complement of as many bits as all codes need",
         formula: "1 − Σ ones(q) / (word·n)",
+        example: "a 1 − 20/64 = 0.6875, w 1 − 37/128 = 0.7109",
         compute: Compute::Operand(|operand| {
             let word = word(operand.coding.map, operand.coding.bits);
             let ones = operand.sum(|code| ones_twos_complement(code, word).into())?;
@@ -42,6 +44,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "zero bits of the codes as a quantised network stores them, before the zero point is taken off",
         formula: "1 − Σ ones(q_stored) / (bits·n)",
         source: "METRICS section 2",
+        example: "stored 0, 128, 130 of 8 bits have 3 ones: 1 − 3/24 = 0.875",
         compute: Compute::Operand(|operand| {
             let stored = operand.coding.stored?;
             let ones = |code: i32| ones_twos_complement(code + stored.zero_point, stored.bits).into();

@@ -12,6 +12,7 @@ pub(super) const METRICS: &[Metric] = &[
         unit: "fraction of channels",
         allows: Allows::Skipping,
         show: Show::Percent,
+        example: "a 1/4 = 0.25, w 0/2 = 0",
         compute: Compute::Operand(|operand| {
             let channels = operand.channel_nonzeros?;
             let dead = channels.iter().filter(|&&nonzeros| nonzeros == 0).count();
@@ -27,6 +28,7 @@ pub(super) const METRICS: &[Metric] = &[
         formula: "n(q ≠ 0, channel = parameter)",
         unit: "values",
         allows: Allows::Skipping,
+        example: "a 0 1 1 1, w 3 2",
         compute: Compute::Operand(|operand| Some(Value::PerChannel(operand.channel_nonzeros?.to_vec()))),
         ..Metric::BASE
     },

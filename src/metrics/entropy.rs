@@ -12,7 +12,8 @@ pub(super) const METRICS: &[Metric] = &[Metric {
     needs: Needs::Full,
     allows: Allows::Compression,
     show: Show::Mean,
-    compute: Compute::Operand(|operand| {
+    example: "a 4·(1/4)·2 = 2, w (3/8)·1.415 + 5·(1/8)·3 = 2.406",
+        compute: Compute::Operand(|operand| {
         let n = operand.elements() as f64;
         let information = |(_, count): (i32, u64)| count as f64 * (n / count as f64).log2();
         let sum = operand.codes()?.map(information).fold(0.0, |sum, part| sum + part);

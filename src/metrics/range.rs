@@ -11,6 +11,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "min",
         definition: "smallest real value",
         formula: "min x",
+        example: "a -5, w -2",
         compute: Compute::Operand(|operand| extreme(operand, 0).map(Value::Least)),
         ..BASE
     },
@@ -19,6 +20,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "max",
         definition: "largest real value",
         formula: "max x",
+        example: "a 7, w 15",
         compute: Compute::Operand(|operand| extreme(operand, 1).map(Value::Most)),
         ..BASE
     },
@@ -28,6 +30,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "mean of the codes, in real terms",
         formula: "Σq / n / scale",
         needs: Needs::Full,
+        example: "a 5/4 = 1.25, w 17/8 = 2.125",
         compute: Compute::Operand(|operand| {
             let (n, sum, _) = moments(operand)?;
             Some(Value::Derived(sum as f64 / n as f64 / operand.scale()?))
@@ -40,6 +43,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "standard deviation of the codes, in real terms",
         formula: "√(n·Σq² − (Σq)²) / n / scale",
         needs: Needs::Full,
+        example: "a √(4·83 − 25)/4 = 4.380, w √(8·247 − 289)/8 = 5.134",
         compute: Compute::Operand(|operand| {
             let (n, sum, squares) = moments(operand)?;
             // n·Σq² − (Σq)² is exact and never negative.

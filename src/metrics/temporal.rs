@@ -13,6 +13,7 @@ pub(super) const METRICS: &[Metric] = &[
         unit: "fraction of values",
         allows: Allows::Skipping,
         show: Show::Percent,
+        example: "steps (3, 0), (3, 1), (4, 1): of two compared values of each, one is as before: 2/4 = 0.5",
         compute: Compute::Layer(|subject| {
             let steps = subject.along_steps()?;
             Some(Value::Ratio(Fraction::new(steps.equal, steps.compared)))
@@ -27,6 +28,7 @@ pub(super) const METRICS: &[Metric] = &[
         unit: "terms per value",
         allows: Allows::Skipping,
         show: Show::Mean,
+        example: "steps (3, 0), (3, 1), (4, 1) change by (0, 1), (1, 0), two terms: 2/4 = 0.5",
         compute: Compute::Layer(|subject| {
             let steps = subject.along_steps()?;
             Some(Value::Ratio(Fraction::new(steps.change_terms, steps.compared)))
@@ -40,6 +42,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "time steps of all sequences",
         formula: "Σ over sequences steps",
         unit: "steps",
+        example: "(3, 0), (3, 1), (4, 1) = 3",
         compute: Compute::Layer(|subject| Some(Value::Count(subject.along_steps()?.steps.into()))),
         ..BASE
     },

@@ -15,13 +15,14 @@ const BASE: Metric = Metric {
 
 /// Of one encoder: per value, and per value that is not zero.
 macro_rules! of {
-    ($encoder:expr, $name:literal, [$heading:literal, $nonzero:literal], $definition:literal, $formula:literal) => {
+    ($encoder:expr, $name:literal, [$heading:literal, $nonzero:literal], $definition:literal, $formula:literal, [$example:literal, $of_nonzero:literal]) => {
         [
             Metric {
                 name: $name,
                 heading: $heading,
                 definition: concat!("mean terms of a value: ", $definition),
                 formula: $formula,
+                example: $example,
                 compute: Compute::Operand(|operand| mean(operand, $encoder(operand), operand.elements())),
                 ..BASE
             },
@@ -31,6 +32,7 @@ macro_rules! of {
                 definition: concat!("mean terms of a value that is not zero: ", $definition),
                 formula: $formula,
                 unit: "terms per non-zero value",
+                example: $of_nonzero,
                 compute: Compute::Operand(|operand| mean(operand, $encoder(operand), operand.nonzeros())),
                 ..BASE
             },
@@ -39,29 +41,36 @@ macro_rules! of {
 }
 
 const CHOSEN: [Metric; 2] =
-    of!(|operand: &Operand<'_>| operand.encoder, "terms", ["terms", "terms of\nnon-zero"], "by the encoder chosen", "Σ terms(q) / values");
+    of!(|operand: &Operand<'_>| operand.encoder, "terms", ["terms", "terms of\nnon-zero"], "by the encoder chosen", "Σ terms(q) / values",
+    ["by naf, a 6/4 = 1.5, w 6/8 = 0.75", "by naf, a 6/3 = 2, w 6/5 = 1.2"]
+);
 const NAF: [Metric; 2] = of!(
     |_: &Operand<'_>| Encoder::Naf,
     "terms.naf",
     ["naf\nterms", "naf of\nnon-zero"],
     "non-zero digits of the canonical signed-digit form",
-    "Σ popcount(m XOR 3m) / values"
+    "Σ popcount(m XOR 3m) / values",
+    ["a 6/4 = 1.5, w 6/8 = 0.75", "a 6/3 = 2, w 6/5 = 1.2"]
 );
 const POPCOUNT: [Metric; 2] =
-    of!(|_: &Operand<'_>| Encoder::Popcount, "terms.popcount", ["ones", "ones of\nnon-zero"], "ones of the magnitude", "Σ popcount(m) / values");
+    of!(|_: &Operand<'_>| Encoder::Popcount, "terms.popcount", ["ones", "ones of\nnon-zero"], "ones of the magnitude", "Σ popcount(m) / values",
+    ["a 7/4 = 1.75, w 8/8 = 1", "a 7/3 = 2.333, w 8/5 = 1.6"]
+);
 const BOOTH4: [Metric; 2] = of!(
     |_: &Operand<'_>| Encoder::Booth4,
     "terms.booth4",
     ["booth4\nterms", "booth4 of\nnon-zero"],
     "non-zero digits of radix-4 modified Booth recoding",
-    "Σ booth4(m) / values"
+    "Σ booth4(m) / values",
+    ["a 6/4 = 1.5, w 7/8 = 0.875", "a 6/3 = 2, w 7/5 = 1.4"]
 );
 const RUNS: [Metric; 2] = of!(
     |_: &Operand<'_>| Encoder::Runs,
     "terms.runs",
     ["runs\nterms", "runs of\nnon-zero"],
     "terms of the run code of a public simulator",
-    "Σ runs(m) / values"
+    "Σ runs(m) / values",
+    ["a 6/4 = 1.5, w 6/8 = 0.75", "a 6/3 = 2, w 6/5 = 1.2"]
 );
 
 pub(super) const METRICS: &[Metric] = &{

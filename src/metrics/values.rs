@@ -9,6 +9,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "values, each stored element once",
         formula: "n",
         unit: "values",
+        example: "a 4, w 8",
         compute: Compute::Operand(|operand| Some(Value::Count(operand.elements().into()))),
         ..Metric::BASE
     },
@@ -20,6 +21,7 @@ pub(super) const METRICS: &[Metric] = &[
         formula: "B",
         unit: "bits",
         source: "METRICS section 2",
+        example: "a 16, w 16",
         compute: Compute::Operand(|operand| operand.values.map(|_| Value::Most(operand.coding.bits.into()))),
         ..Metric::BASE
     },
@@ -31,6 +33,7 @@ pub(super) const METRICS: &[Metric] = &[
         formula: "lowest code < 0",
         unit: "yes or no",
         source: "METRICS section 2",
+        example: "a 1, w 1",
         compute: Compute::Operand(|operand| {
             operand.values.map(|_| Value::Derived(f64::from(u8::from(operand.coding.map.lo < 0))))
         }),
@@ -45,6 +48,7 @@ pub(super) const METRICS: &[Metric] = &[
         unit: "codes per unit",
         source: "METRICS section 2",
         show: Show::Real,
+        example: "a 1, w 1",
         compute: Compute::Operand(|operand| operand.values.and(operand.scale()).map(Value::Derived)),
         ..Metric::BASE
     },
@@ -57,6 +61,7 @@ pub(super) const METRICS: &[Metric] = &[
         unit: "code",
         source: "METRICS section 2",
         show: Show::Real,
+        example: "a network of u8 whose 0.0 is 128 = 128",
         compute: Compute::Operand(|operand| {
             let stored = operand.values.and(operand.coding.stored)?;
             Some(Value::Derived(stored.zero_point.into()))

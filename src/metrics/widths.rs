@@ -16,6 +16,7 @@ pub(super) const METRICS: &[Metric] = &[
         formula: "bits of max |q|, + 1 if any q < 0",
         source: "METRICS section 5 (Stripes, Proteus)",
         show: Show::Count,
+        example: "7 has 3 bits, 15 has 4, and both operands a sign: a 4, w 5",
         compute: Compute::Operand(|operand| Some(Value::Derived(width_of_all(operand.values?).into()))),
         ..BASE
     },
@@ -25,6 +26,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "mean width of a value: bits of its magnitude, and one for the sign of a negative",
         formula: "Σ width(q) / n",
         needs: Needs::Full,
+        example: "a (0 + 2 + 4 + 3)/4 = 2.25, w (1 + 0 + 3 + 4 + 0 + 3 + 0 + 2)/8 = 1.625",
         compute: Compute::Operand(|operand| {
             Some(Value::Ratio(Fraction::new(operand.widths()?, operand.elements())))
         }),
@@ -38,6 +40,7 @@ pub(super) const METRICS: &[Metric] = &[
         formula: "n(width(q) = parameter)",
         unit: "values",
         needs: Needs::Full,
+        example: "from width 0: a 1 0 1 1 1, w 3 1 1 2 1",
         compute: Compute::Operand(|operand| {
             let mut counts = vec![0; MAX_WIDTH + 1];
             operand.codes()?.for_each(|(code, count)| counts[usize::from(width(code))] += count);
@@ -51,6 +54,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "mean width of groups of 16: consecutive channels at one position, or features",
         formula: "Σ over groups (bits of max |q|, + 1 if any q < 0) / groups",
         source: "METRICS section 3 (Dynamic Stripes, ShapeShifter)",
+        example: "a 4, w (5 + 4)/2 = 4.5",
         compute: Compute::Operand(|operand| mean(operand, 0)),
         ..BASE
     },
@@ -61,6 +65,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "groups of 16 by width, from 0",
         formula: "groups(width = parameter)",
         unit: "groups",
+        example: "from width 0: a 0 0 0 0 1, w 0 0 0 0 1 1",
         compute: Compute::Operand(|operand| histogram(operand, 0)),
         ..BASE
     },
@@ -69,6 +74,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "g64\nwidth",
         definition: "mean width of groups of 64: groups of 16 over 4 consecutive columns, or 64 features",
         formula: "as width.g16",
+        example: "a 4, w (5 + 4)/2 = 4.5",
         compute: Compute::Operand(|operand| mean(operand, 1)),
         ..BASE
     },
@@ -79,6 +85,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "groups of 64 by width, from 0",
         formula: "groups(width = parameter)",
         unit: "groups",
+        example: "from width 0: a 0 0 0 0 1, w 0 0 0 0 1 1",
         compute: Compute::Operand(|operand| histogram(operand, 1)),
         ..BASE
     },
@@ -87,6 +94,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "g256\nwidth",
         definition: "mean width of groups of 256: groups of 16 over 16 consecutive columns, or 256 features",
         formula: "as width.g16",
+        example: "a 4, w (5 + 4)/2 = 4.5",
         compute: Compute::Operand(|operand| mean(operand, 2)),
         ..BASE
     },
@@ -97,6 +105,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "groups of 256 by width, from 0",
         formula: "groups(width = parameter)",
         unit: "groups",
+        example: "from width 0: a 0 0 0 0 1, w 0 0 0 0 1 1",
         compute: Compute::Operand(|operand| histogram(operand, 2)),
         ..BASE
     },

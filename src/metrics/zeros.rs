@@ -11,6 +11,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "values whose code is zero, natural and rounded together",
         formula: "n(q = 0) / n",
         allows: Allows::Skipping,
+        example: "a 1/4 = 0.25, w 3/8 = 0.375",
         compute: Compute::Operand(|operand| share(operand, operand.elements() - operand.nonzeros())),
         ..BASE
     },
@@ -20,6 +21,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "real values of exactly 0",
         formula: "n(x = 0) / n",
         allows: Allows::Skipping,
+        example: "a 1/4 = 0.25, w 3/8 = 0.375",
         compute: Compute::Operand(|operand| share(operand, operand.natural_zeros()?)),
         ..BASE
     },
@@ -29,6 +31,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "values other than 0 whose code is zero",
         formula: "n(x ≠ 0, q = 0) / n",
         allows: Allows::Skipping,
+        example: "a 0/4 = 0, w 0/8 = 0",
         compute: Compute::Operand(|operand| {
             share(operand, operand.elements() - operand.nonzeros() - operand.natural_zeros()?)
         }),
@@ -40,6 +43,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "values whose code is negative",
         formula: "n(q < 0) / n",
         needs: Needs::Full,
+        example: "a 1/4 = 0.25, w 2/8 = 0.25",
         compute: Compute::Operand(|operand| share(operand, operand.sum(|code| u64::from(code < 0))?)),
         ..BASE
     },
@@ -49,6 +53,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "values beyond the calibrated range, whose code is the nearest there is",
         formula: "n(|x·scale| rounds beyond the codes) / n",
         source: "METRICS section 2",
+        example: "a 0/4 = 0, w 0/8 = 0",
         compute: Compute::Operand(|operand| share(operand, operand.saturated()?)),
         ..BASE
     },
@@ -59,6 +64,7 @@ pub(super) const METRICS: &[Metric] = &[
         formula: "n(q_stored = 0) / n",
         source: "METRICS section 2",
         needs: Needs::Full,
+        example: "stored 0, 128, 130 of zero point 128: 1/3 = 0.3333",
         compute: Compute::Operand(|operand| {
             let zero_point = operand.coding.stored?.zero_point;
             share(operand, operand.sum(|code| u64::from(code + zero_point == 0))?)

@@ -125,6 +125,10 @@ fn value(metric: &Metric) -> Json {
     schema
 }
 
+/// The layer of the metrics' examples; `tests/worked.rs` works them.
+const EXAMPLE_LAYER: &str = "activations 0, 3, −5, 7 enter a linear layer of the filters 1, 0, −2, 15 and 0, 4, 0, −1, all codes of 16 bits \
+                             and of scale 1";
+
 /// The reference page of `metrics`, in Markdown.
 pub fn reference(metrics: &[&Metric]) -> String {
     let mut text = String::from(
@@ -133,6 +137,7 @@ pub fn reference(metrics: &[&Metric]) -> String {
          and JSON the operand stands apart. A figure of the network, a gate or some steps is the same function over pooled \
          sums, never a mean of ratios. Statistics: what must be counted, `--statistics`.\n",
     );
+    let _ = write!(text, "\nExamples that name no values of their own are of one layer: {EXAMPLE_LAYER}.\n");
     for metric in metrics {
         let of = match metric.compute {
             Compute::Operand(_) => "each operand",
@@ -175,6 +180,7 @@ pub fn words(metric: &Metric) -> String {
         ("meaning", metric.definition.into()),
         ("formula", metric.formula.into()),
         ("example", metric.example.into()),
+        ("its layer", format!("{EXAMPLE_LAYER}, unless the example names its own values")),
         ("unit", metric.unit.into()),
         ("pools as", metric.kind.name().into()),
         ("source", metric.source.into()),
