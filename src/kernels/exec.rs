@@ -6,7 +6,7 @@ use super::geometry::{Geometry, LANES, Region};
 use super::isa::Isa;
 use super::threads::Pool;
 
-/// Fewest pixels per task on average, if an image has that many.
+/// Fewest pixels per strip of rows on average, if an image has that many.
 const PIXELS: usize = 256;
 
 /// One task of a parallel run, and its part of the work.
@@ -30,7 +30,7 @@ impl Share {
         rows: Range<usize>,
     ) -> impl Iterator<Item = (usize, Region)> {
         let blocks = geometry.c.div_ceil(LANES);
-        // Divides rows while enough pixels are contiguous, then channels.
+        // Divides into strips of rows with enough contiguous pixels, then into channel blocks.
         let strips = (rows.len() * geometry.w / PIXELS).clamp(1, rows.len().max(1));
         let row = move |strip: usize| rows.start + rows.len() * strip / strips;
         let mut all = self.of(images * strips * blocks);

@@ -41,14 +41,14 @@ pub(super) unsafe fn fold(
     }
 }
 
-/// Neighbouring 32-bit elements of each register or'ed in pairs; `a` and `b` interleaved by 64 bits.
+/// In each 128 bits: `[a0 | a2, b0 | b2, a1 | a3, b1 | b3]` of 32-bit elements.
 #[inline(always)]
 pub(super) unsafe fn join_32(a: __m512i, b: __m512i) -> __m512i {
     // SAFETY: the caller vouches for the features.
     unsafe { _mm512_or_si512(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b)) }
 }
 
-/// Neighbouring 64-bit elements of each register or'ed in pairs; `a` and `b` interleaved.
+/// In each 128 bits: `[a0 | a1, b0 | b1]` of 64-bit elements.
 #[inline(always)]
 unsafe fn join_64(a: __m512i, b: __m512i) -> __m512i {
     // SAFETY: the caller vouches for the features.
