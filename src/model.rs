@@ -270,6 +270,11 @@ impl Model {
         self.graph.nodes.iter().any(|def| def.codes.is_some() || stored(&def.layer))
     }
 
+    /// Whether it has layers that read sequences step by step.
+    pub fn has_sequences(&self) -> bool {
+        self.graph.nodes.iter().any(|def| matches!(def.layer, Layer::Lstm(_)))
+    }
+
     fn from_weights(weights: Weights, arch: Option<&models::Card>, options: &LoadOptions) -> Result<Self> {
         let card = config_files::card(&weights, arch)?;
         Self::stored(weights, card, options)

@@ -36,9 +36,8 @@ fn a_metric_of_one_file_is_in_every_format() {
     let document = report::document(&report);
     let rows = report::rows(&report);
     let columns = [column];
-    let table = Format::Table.render(&report, &columns, None);
-    let markdown = Format::Md.render(&report, &columns, None);
-    let csv = Format::Csv.render(&report, &[], None);
+    let text = |format: Format| String::from_utf8(format.render(&report, &columns, None).unwrap()).unwrap();
+    let [table, markdown, csv] = [Format::Table, Format::Md, Format::Csv].map(text);
     for (layer, scope) in document["layers"].as_array().unwrap().iter().zip(report.layers()) {
         let value = scope.cells.get(name, None).unwrap().number().unwrap();
         assert!(value >= 1.0, "{}: {value}", scope.layer);

@@ -1,17 +1,19 @@
 //! `deadweight measure`: the main job.
 
-use clap::Args;
+use clap::{Args, value_parser};
 use regex::Regex;
 
 use super::args::{BackendArgs, Common, InputArgs, ModelArgs, NumberArgs, OutArgs};
 use super::out::Out;
 use super::parsers::{column, statistics};
 use super::parts::PartArgs;
+use super::per_input::{Lines, PerInputArgs};
 use super::progress::Progress;
 use super::until::UntilArgs;
 use super::{report, setup};
 use crate::input::turned_note;
-use crate::measure::{Settings, Statistics};
+use crate::kernels::count::sequence::Buckets;
+use crate::measure::{Monitor, Settings, Statistics};
 use crate::report::Format;
 use crate::report::columns::Column;
 use crate::{Error, Result};
@@ -34,10 +36,13 @@ pub struct MeasureArgs {
     /// Only layers whose name matches
     #[arg(long, value_name = "REGEX")]
     pub layers: Option<Regex>,
+    /// Count the first N steps of each sequence of an LSTM one by one; those behind them up to the next powers of two [default: 2]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(2..=65536))]
+    pub single_steps: Option<u32>,
     /// Measure the weights as stored, batch norm not folded into them
     #[arg(long)]
     pub no_fold: bool,
-    /// table, json, csv or md [default: table; counts for `-o FILE.dwm`]
+    /// table, json, csv, md or parquet [default: table; counts for `-o FILE.dwm`]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
     /// Columns of table and md, e.g. kind,a.zeros,W+Ae: metrics that `deadweight explain` lists, a. of activations, w. of weights
@@ -46,6 +51,9 @@ pub struct MeasureArgs {
     /// Parts and checkpoints.
     #[command(flatten)]
     pub parts: PartArgs,
+    /// A line an input.
+    #[command(flatten)]
+    pub per_input: PerInputArgs,
     /// When it is enough.
     #[command(flatten)]
     pub until: UntilArgs,
@@ -60,13 +68,15 @@ pub struct MeasureArgs {
 /// Measures the model on the inputs, and prints or keeps the counts.
 pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let to_counts = args.out.output.as_ref().is_some_and(|path| path.extension().is_some_and(|end| end == "dwm"));
-    if to_counts && (args.format.is_some() || !args.columns.is_empty()) {
+    let has_lines = args.per_input.per_input.is_some();
+    if to_counts && (args.format.is_some() || !(args.columns.is_empty() || has_lines)) {
         let detail = "holds counts, which have neither format nor columns; `deadweight report` prints them";
         return Err(Error::invalid("-o FILE.dwm", detail));
     }
     let format = args.format.unwrap_or_default();
-    report::check_columns(format, &args.columns)?;
     let mut out = Out::open(args.out.output.as_deref())?;
+    report::check_format(format, if has_lines { &[] } else { &args.columns }, &out)?;
+    let lines = args.per_input.open(&args.out, &args.parts)?;
     let backend = setup::backend(&args.backend)?;
     let model = setup::model(&args.model, common, args.no_fold, None, args.inputs.sigma)?;
     let data = setup::inputs(&model, &args.inputs)?;
@@ -74,10 +84,17 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.backend.engine) };
     let feeding = Settings { calibrate: args.numbers.calibrate as usize, shard: args.parts.shard, ..feeding };
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
-    let feeding = Settings { statistics: args.statistics, ..feeding };
+    if args.single_steps.is_some() && !model.has_sequences() {
+        let detail = format!("is of networks with LSTM layers, and {} has none", model.card.name);
+        return Err(Error::invalid("--single-steps", detail));
+    }
+    let single_steps = args.single_steps.map(u64::from).filter(|single| *single != Buckets::default().single);
+    let feeding = Settings { statistics: args.statistics, single_steps, ..feeding };
     let until = args.until.until(args.numbers.encoder, args.statistics == Statistics::Full)?;
     let settings = setup::in_numbers(&args.numbers, &model, Settings { until, ..feeding })?;
-    let measurement = args.parts.measure(&model, &backend, &data, &settings, &progress)?;
+    let lines = lines.map(|out| Lines::new(out, &model, &settings, &args.columns, &progress)).transpose()?;
+    let monitor: &dyn Monitor = lines.as_ref().map_or(&progress, |lines| lines);
+    let measurement = args.parts.measure(&model, &backend, &data, &settings, monitor)?;
     turned_note(measurement.turned).iter().for_each(|note| tracing::warn!("{note}"));
     // A part of few inputs may have none.
     if measurement.inputs == 0 && args.parts.shard.is_none() {
@@ -86,8 +103,9 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     if to_counts {
         out.write_bytes(&measurement.to_bytes())?;
     } else {
-        out.write(&report::text(&measurement, format, &args.columns, out.width())?)?;
+        report::write(&measurement, format, &args.columns, &mut out)?;
     }
     out.finish()?;
+    lines.map_or(Ok(()), Lines::finish)?;
     args.parts.end()
 }

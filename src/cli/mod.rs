@@ -12,6 +12,7 @@ pub mod out;
 mod overview;
 mod parsers;
 pub mod parts;
+pub mod per_input;
 mod pictures;
 mod progress;
 pub mod report;

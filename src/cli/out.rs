@@ -74,16 +74,16 @@ impl Out {
     /// # Errors
     /// [`Error::Invalid`] if the path is a directory or in none; [`Error::Io`] if it cannot be written.
     pub fn open(path: Option<&Path>) -> Result<Self> {
-        Ok(Self { target: Target::open(path)?, held: None })
+        Ok(Self { target: Target::open("-o", path)?, held: None })
     }
 
     /// The same for a document that is useless if incomplete: nothing is written before [`Out::finish`], not even to standard
-    /// output.
+    /// output. Messages name `flag`.
     ///
     /// # Errors
     /// As [`Out::open`].
-    pub fn whole(path: Option<&Path>) -> Result<Self> {
-        let target = Target::open(path)?;
+    pub fn whole(flag: &str, path: Option<&Path>) -> Result<Self> {
+        let target = Target::open(flag, path)?;
         let held = (!matches!(target, Target::File(..))).then(|| SpooledTempFile::new(HELD));
         Ok(Self { target, held })
     }
@@ -95,6 +95,15 @@ impl Out {
         }
         let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|&c| c > 0);
         columns.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0))
+    }
+
+    /// Whether a terminal reads it.
+    pub fn is_terminal(&self) -> bool {
+        match &self.target {
+            Target::Stdout => io::stdout().is_terminal(),
+            Target::Special(_, file) => file.is_terminal(),
+            Target::File(..) => false,
+        }
     }
 
     /// Writes `text`.
@@ -142,10 +151,10 @@ impl Out {
 }
 
 impl Target {
-    fn open(path: Option<&Path>) -> Result<Self> {
+    fn open(flag: &str, path: Option<&Path>) -> Result<Self> {
         let Some(path) = path.filter(|path| *path != Path::new("-")) else { return Ok(Self::Stdout) };
         let failed = |error: io::Error| Error::io(path, error);
-        let wrong = |detail: &str| Error::invalid(format!("-o {}", path.display()), detail);
+        let wrong = |detail: &str| Error::invalid(format!("{flag} {}", path.display()), detail);
         let existing = match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => return Err(wrong("is a directory, must be a file")),
             Ok(metadata) => {
@@ -242,7 +251,7 @@ mod tests {
             assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
             // A pipe that is also open for reading can be written without blocking.
             let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-            let mut out = Out::whole(Some(&path)).unwrap();
+            let mut out = Out::whole("-o", Some(&path)).unwrap();
             out.write("half").unwrap();
             if finish {
                 out.write(" and half").unwrap();

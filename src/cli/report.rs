@@ -19,7 +19,7 @@ pub struct ReportArgs {
     /// Counts that `measure -o FILE.dwm` wrote
     #[arg(value_name = "FILE.dwm")]
     pub file: PathBuf,
-    /// table, json, csv or md
+    /// table, json, csv, md or parquet
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// Columns of table and md, as of measure
@@ -39,6 +39,7 @@ pub struct ReportArgs {
 /// Prints what the file's counts say.
 pub(super) fn run(args: &ReportArgs) -> Result<()> {
     let mut out = Out::open(args.out.output.as_deref())?;
+    check_format(args.format, &args.columns, &out)?;
     let mut measurement = Measurement::load(&args.file)?;
     let format = &mut measurement.provenance.format;
     if let Some(encoder) = args.encoder.filter(|encoder| *encoder != format.encoder) {
@@ -47,21 +48,15 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
         return Err(Error::invalid(format!("--encoder {asked}"), detail));
     }
     format.min_one = args.min_one.unwrap_or(format.min_one);
-    out.write(&text(&measurement, args.format, &args.columns, out.width())?)?;
+    write(&measurement, args.format, &args.columns, &mut out)?;
     out.finish()
 }
 
-/// `measurement` in `format`, with `columns` or those that it has by default.
+/// Writes `measurement` in `format`, with `columns` or those that it has by default.
 ///
 /// # Errors
-/// [`Error::Invalid`] for columns of a format that has none, or of what was not counted.
-pub(super) fn text(
-    measurement: &Measurement,
-    format: Format,
-    columns: &[Column],
-    width: Option<u16>,
-) -> Result<String> {
-    check_columns(format, columns)?;
+/// [`Error::Invalid`] for columns of what was not counted; those of writing.
+pub(super) fn write(measurement: &Measurement, format: Format, columns: &[Column], out: &mut Out) -> Result<()> {
     let report = Report::new(measurement);
     let counted = report.counted();
     if let Some(column) = columns.iter().find(|column| column.needs() > counted) {
@@ -69,18 +64,19 @@ pub(super) fn text(
         return Err(Error::invalid(format!("--columns {}", column.name), detail));
     }
     let columns = if columns.is_empty() { columns::default(counted) } else { columns.to_vec() };
-    Ok(format.render(&report, &columns, width))
+    out.write_bytes(&format.render(&report, &columns, out.width())?)
 }
 
-/// Columns are of formats that have some.
+/// Columns are of formats that have some, and what is no text is for no terminal.
 ///
 /// # Errors
-/// [`Error::Invalid`] for columns of another.
-pub(super) fn check_columns(format: Format, columns: &[Column]) -> Result<()> {
-    match format {
-        Format::Json | Format::Csv if !columns.is_empty() => {
-            Err(Error::invalid("--columns", "is of table and md; json and csv hold everything"))
-        }
-        _ => Ok(()),
+/// [`Error::Invalid`] for columns of another, and for a terminal.
+pub(super) fn check_format(format: Format, columns: &[Column], out: &Out) -> Result<()> {
+    if !format.has_columns() && !columns.is_empty() {
+        return Err(Error::invalid("--columns", "is of table and md; other formats hold everything"));
     }
+    if !format.is_text() && out.is_terminal() {
+        return Err(Error::invalid("--format parquet", "is no text for a terminal: give -o FILE or a pipe"));
+    }
+    Ok(())
 }

@@ -20,7 +20,7 @@ const SCHEMA: &str = "deadweight/run/1";
 /// Runs the network on the inputs.
 pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let mut out = match args.format {
-        Plain::Json => Out::whole(args.out.output.as_deref())?,
+        Plain::Json => Out::whole("-o", args.out.output.as_deref())?,
         Plain::Table => Out::open(args.out.output.as_deref())?,
     };
     let backend = setup::backend(&args.backend)?;

@@ -22,6 +22,8 @@ const IMAGES: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "jpe"];
 /// One input.
 #[derive(Clone, Debug)]
 pub struct Sample {
+    /// Its position among the inputs, from 0.
+    pub place: usize,
     /// Its name in messages and tables: a path, or a file and an index.
     pub id: String,
     /// SHA-256 of the encoded file, or of the extents and raw pixels of a stored image.
@@ -276,12 +278,12 @@ impl Dataset {
     /// [`Error::Io`], [`Error::Malformed`] or [`Error::Shape`] naming the input.
     ///
     /// # Panics
-    /// If `index` is not below [`Dataset::len`].
-    pub fn load(&self, index: usize) -> Result<Sample> {
+    /// If `place` is not below [`Dataset::len`].
+    pub fn load(&self, place: usize) -> Result<Sample> {
         if let Some(tokens) = &self.tokens {
-            return Ok(tokens.sample(index));
+            return Ok(tokens.sample(place));
         }
-        match &self.items[index] {
+        match &self.items[place] {
             Item::File { path, label } => {
                 let id = path.display().to_string();
                 let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
@@ -289,10 +291,11 @@ impl Dataset {
                 if let Some(framing) = self.preprocess.framing() {
                     let (values, chunks) = framing.frames(&framing.decode(&id, &bytes)?);
                     let (shape, size) = ([1, framing.rows(), chunks], [framing.rows(), chunks]);
-                    return Ok(Sample { id, digest, label: *label, values, shape, size, truth: None, turned: false });
+                    let label = *label;
+                    return Ok(Sample { place, id, digest, label, values, shape, size, truth: None, turned: false });
                 }
                 let (image, turned) = decode_upright(&id, &bytes)?;
-                Ok(Sample { turned, ..self.sample(id, Some(path), digest, *label, image)? })
+                Ok(Sample { place, turned, ..self.sample(id, Some(path), digest, *label, image)? })
             }
             Item::Stacked { stack, index } => {
                 let stack = &self.stacks[*stack];
@@ -310,12 +313,12 @@ impl Dataset {
                     let classes = self.preprocess.apply_to_classes(mask, [stack.h, stack.w], IGNORE);
                     sample.truth = Some(Truth::Classes(classes));
                 }
-                Ok(sample)
+                Ok(Sample { place, ..sample })
             }
         }
     }
 
-    /// The sample made from `image`, read from `path`.
+    /// The sample made from `image`, read from `path`; its place is set by the caller.
     fn sample(
         &self,
         id: String,
@@ -339,6 +342,7 @@ impl Dataset {
         let mut input = bad.unwrap_or(good);
         self.degradation.values(&mut input.values, input.shape, self.preprocess.unit(), &digest);
         Ok(Sample {
+            place: 0,
             id,
             digest,
             label,

@@ -186,6 +186,7 @@ impl TokenInputs {
         let values = std::iter::repeat_n(0.0, seen.saturating_sub(len))
             .chain(part[len.saturating_sub(seen)..].iter().map(|token| token.id as f32));
         Sample {
+            place: index,
             id: format!("tokens {start} to {}", start + len - 1),
             digest: hasher.finalize().into(),
             label: None,

@@ -13,7 +13,7 @@ use super::settings::{Settings, Statistics};
 use crate::engine::{Backend, Runner};
 use crate::format::NumberFormat;
 use crate::input::{Dataset, InputDigest};
-use crate::kernels::count::sequence::Sequence;
+use crate::kernels::count::sequence::{Buckets, Sequence};
 use crate::kernels::count::{Counter, Encoder, Range, Reader};
 use crate::kernels::{Isa, Pool};
 use crate::layers::Shape;
@@ -137,9 +137,10 @@ impl Calibration {
                 lowest: [activations.lo, weights.lo],
                 activations: ActivationSums::new(&shape, 0),
                 weights: WeightSums::count(isa, &shape, &values, weights, self.settings.encoder),
-                recurrent: layer
-                    .recurrent
-                    .then(|| RecurrentSums::count(isa, &shape, &values, weights, self.settings.encoder)),
+                recurrent: layer.recurrent.then(|| RecurrentSums {
+                    buckets: self.buckets(),
+                    ..RecurrentSums::count(isa, &shape, &values, weights, self.settings.encoder)
+                }),
                 shape,
             }
         };
@@ -153,10 +154,15 @@ impl Calibration {
         }
     }
 
+    /// Which steps of sequences are counted together.
+    fn buckets(&self) -> Buckets {
+        self.settings.single_steps.map_or_else(Buckets::default, |single| Buckets { single })
+    }
+
     /// What counts along sequences, one a measured layer that is a product of an LSTM, for runs of `data`.
     pub(super) fn sequences(&self, batch: usize, goes_on: bool) -> Vec<Option<Arc<Sequences>>> {
         let of = |layer: &MeasuredLayer| {
-            let sequence = Sequence::new(layer.codings[0].map, self.settings.encoder);
+            let sequence = Sequence::new(layer.codings[0].map, self.settings.encoder, self.buckets());
             layer.recurrent.then(|| Arc::new(Sequences::new(batch, goes_on, &sequence)))
         };
         self.layers.iter().map(of).collect()

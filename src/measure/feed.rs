@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::inputs::MeasuredInput;
 use crate::input::{Dataset, Sample};
 use crate::kernels::Pool;
 use crate::{Error, Result};
@@ -12,6 +13,17 @@ pub trait Monitor {
     fn progress(&self, stage: Stage, done: usize, total: usize);
     /// Whether to stop at the next batch (Ctrl-C).
     fn stop(&self) -> bool;
+    /// Whether it takes what is known of each input that is measured.
+    fn takes_inputs(&self) -> bool {
+        false
+    }
+    /// Takes one, in the order of the inputs.
+    ///
+    /// # Errors
+    /// Its own, which end the run.
+    fn take_input(&self, _: &MeasuredInput<'_>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What the inputs are run for.

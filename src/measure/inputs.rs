@@ -3,9 +3,25 @@
 use super::calibrate::Calibration;
 use super::feed::BLOCK;
 use super::settings::Until;
+use crate::input::Sample;
 use crate::kernels::Pool;
 use crate::metrics::{Fraction, Interval, Options, Sampled, Subject, Value};
 use crate::tally::{InputCounts, LayerTally, Moments, Spread};
+use crate::task::Quality;
+
+/// What is known of one input that was measured.
+pub struct MeasuredInput<'a> {
+    /// The input.
+    pub sample: &'a Sample,
+    /// What the network answered.
+    pub output: &'a [f32],
+    /// How good that was.
+    pub quality: &'a Quality,
+    /// Names of the ratios that are kept by input ([`Sampled::names`]).
+    pub ratios: &'a [String],
+    /// The network's, of this input.
+    pub fractions: &'a [Fraction],
+}
 
 /// What the metrics of single inputs are made with, beside their counts.
 #[derive(Clone, Copy)]
@@ -25,6 +41,8 @@ pub(super) struct Inputs {
     /// By stream, what each layer has of the block that is not full yet; nothing between blocks.
     pub open: Vec<Vec<InputCounts>>,
     pub spread: Spread,
+    /// The network's ratios of each input since they were last taken, if somebody takes them.
+    each: Option<Vec<Vec<Fraction>>>,
 }
 
 impl Inputs {
@@ -34,7 +52,17 @@ impl Inputs {
         let sampled = Sampled::all(encoder, calibration.has_terms());
         let names = sampled.iter().flat_map(Sampled::names).collect();
         let open = vec![Vec::new(); streams.unwrap_or(0)];
-        Self { spread: Spread::new(names, calibration.layers.len()), sampled, streams, position: 0, open }
+        Self { spread: Spread::new(names, calibration.layers.len()), sampled, streams, position: 0, open, each: None }
+    }
+
+    /// Keeps the network's ratios of each input.
+    pub fn keep_each(&mut self) {
+        self.each = Some(Vec::new());
+    }
+
+    /// Takes out the network's ratios of each input; of none, where they are not kept.
+    pub fn take_each(&mut self) -> Vec<Vec<Fraction>> {
+        self.each.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Goes on from where a run stood after `position` segments, with `open` blocks.
@@ -44,7 +72,15 @@ impl Inputs {
 
     /// Adds inputs, of each of which `inputs` have what each layer has.
     pub fn add(&mut self, inputs: Vec<Vec<InputCounts>>, context: Context<'_>) {
-        let Some(streams) = self.streams else { return self.count(&inputs, context) };
+        let Some(streams) = self.streams else {
+            let ratios = self.count(&inputs, context);
+            self.each.iter_mut().for_each(|each| each.extend_from_slice(&ratios));
+            return;
+        };
+        if self.each.is_some() {
+            let ratios = self.of_network(&self.of_layers(&inputs, context), inputs.len());
+            self.each.iter_mut().for_each(|each| each.extend_from_slice(&ratios));
+        }
         let mut whole = Vec::new();
         for layers in inputs {
             let (stream, row) = (self.position % streams, self.position / streams);
@@ -67,15 +103,30 @@ impl Inputs {
         self.count(&open, context);
     }
 
-    /// Adds the moments of `inputs`.
-    fn count(&mut self, inputs: &[Vec<InputCounts>], Context { calibration, tallies, pool }: Context<'_>) {
-        if inputs.is_empty() {
-            return;
+    /// Adds the moments of `inputs`. Returns the network's ratios of each of them.
+    fn count(&mut self, inputs: &[Vec<InputCounts>], context: Context<'_>) -> Vec<Vec<Fraction>> {
+        let layers = self.of_layers(inputs, context);
+        let ratios = self.of_network(&layers, inputs.len());
+        for (scope, (moments, _)) in self.spread.scopes.iter_mut().zip(&layers) {
+            scope.iter_mut().zip(moments).for_each(|(to, moments)| *to += *moments);
         }
-        let Self { sampled, spread, .. } = self;
-        let (ratios, encoder) = (spread.ratios.len(), calibration.settings().encoder);
-        // Of each layer its moments, and the ratios of every input for the network's.
-        let layers = pool.map(calibration.layers.len(), |layer| {
+        let network = self.spread.scopes.last_mut().expect("the network is the last");
+        for fractions in &ratios {
+            network.iter_mut().zip(fractions).for_each(|(to, of)| to.add(of.numerator, of.denominator));
+        }
+        self.spread.inputs += inputs.len() as u64;
+        ratios
+    }
+
+    /// Of each layer the moments of `inputs`, and the ratios of one after the other.
+    fn of_layers(
+        &self,
+        inputs: &[Vec<InputCounts>],
+        Context { calibration, tallies, pool }: Context<'_>,
+    ) -> Vec<(Vec<Moments>, Vec<Fraction>)> {
+        let (ratios, encoder) = (self.spread.ratios.len(), calibration.settings().encoder);
+        let layers = if inputs.is_empty() { 0 } else { calibration.layers.len() };
+        pool.map(layers, |layer| {
             let (weights, codings) = (Some(&tallies[layer].weights), &calibration.layers[layer].codings);
             let mut moments = vec![Moments::default(); ratios];
             let mut fractions: Vec<Fraction> = Vec::with_capacity(ratios * inputs.len());
@@ -85,7 +136,7 @@ impl Inputs {
                     Subject::input(&input[layer], weights, codings, options, calibration.has_terms())
                 });
                 let first = fractions.len();
-                for sampled in sampled.iter() {
+                for sampled in &self.sampled {
                     match sampled.value(&subjects) {
                         Some(Value::Work(modes)) => fractions.extend(modes),
                         Some(Value::Ratio(fraction)) => fractions.push(fraction),
@@ -95,19 +146,19 @@ impl Inputs {
                 moments.iter_mut().zip(&fractions[first..]).for_each(|(to, of)| to.add(of.numerator, of.denominator));
             }
             (moments, fractions)
-        });
-        for (scope, (moments, _)) in spread.scopes.iter_mut().zip(&layers) {
-            scope.iter_mut().zip(moments).for_each(|(to, moments)| *to += *moments);
-        }
-        let network = spread.scopes.last_mut().expect("the network is the last");
-        for input in 0..inputs.len() {
-            for (ratio, moments) in network.iter_mut().enumerate() {
-                let of_layers = layers.iter().map(|(_, fractions)| fractions[input * ratios + ratio]);
-                let (n, d) = of_layers.fold((0, 0), |(n, d), of| (n + of.numerator, d + of.denominator));
-                moments.add(n, d);
-            }
-        }
-        spread.inputs += inputs.len() as u64;
+        })
+    }
+
+    /// The network's ratios of each of `inputs` inputs, of which `layers` have theirs.
+    fn of_network(&self, layers: &[(Vec<Moments>, Vec<Fraction>)], inputs: usize) -> Vec<Vec<Fraction>> {
+        let ratios = self.spread.ratios.len();
+        let sum = |place: usize| {
+            let of_layers = layers.iter().map(|(_, fractions)| fractions[place]);
+            of_layers.fold(Fraction::default(), |sum, of| {
+                Fraction::new(sum.numerator + of.numerator, sum.denominator + of.denominator)
+            })
+        };
+        (0..inputs).map(|input| (input * ratios..(input + 1) * ratios).map(sum).collect()).collect()
     }
 
     /// Whether the network's interval is as narrow as asked for.

@@ -19,6 +19,7 @@ pub use bench::{Bench, BenchLayer, bench};
 pub use calibrate::{Calibration, calibrate};
 pub use counting::Counted;
 pub use feed::{Fed, Feed, Monitor, Quiet, Stage};
+pub use inputs::MeasuredInput;
 pub use layers::MeasuredLayer;
 pub use quantize::quantized;
 pub use run::{Saving, calibrate_and_measure, measure, measure_saving, predict};

@@ -64,6 +64,7 @@ fn options(model: &Model, data: &Dataset, settings: &Settings) -> std::collectio
     options.push(("skip_bad", settings.skip_bad.to_string()));
     options.extend(settings.limit.map(|limit| ("limit", limit.to_string())));
     options.extend(settings.layers.as_ref().map(|pattern| ("layers", pattern.to_string())));
+    options.extend(settings.single_steps.map(|single| ("single_steps", single.to_string())));
     if let Some(until) = &settings.until {
         options.push(("until_ci", format!("{}%", until.share * 100.0)));
         options.push(("metric", until.name()));

@@ -8,7 +8,7 @@ use super::calibrate::{Calibration, calibrate_on};
 use super::counting::Counting;
 use super::executor::{Executor, Outputs, check, shape_of};
 use super::feed::{Feed, Monitor, Stage};
-use super::inputs::{Context, Inputs};
+use super::inputs::{Context, Inputs, MeasuredInput};
 use super::provenance::provenance;
 use super::record::{Accumulate, Sequences, Watchers};
 use super::score;
@@ -135,6 +135,9 @@ impl<'a> Run<'a> {
         if self.feed.data.goes_on() && self.next == self.inputs.start && self.next > 0 {
             self = self.lead_in(monitor)?;
         }
+        if monitor.takes_inputs() {
+            self.single.keep_each();
+        }
         let every = saving.map_or(usize::MAX, |saving| saving.every.max(1));
         // Whether enough was seen is asked where batches of the whole run end.
         let whole = if self.until.is_some() { self.feed.batch() } else { self.feed.data.together().unwrap_or(1) };
@@ -187,12 +190,19 @@ impl<'a> Run<'a> {
             let keep = |inputs: usize| single.add(counting.take_inputs(calibration, backend.pool(), inputs), context);
             let outputs = watched(executor, samples, &counting.probe, keep)?;
             counting.images += samples.len() as u64;
+            let mut each = single.take_each().into_iter();
             for (sample, output) in samples.iter().zip(outputs.each()) {
                 self.measured += 1;
                 self.turned += u64::from(sample.turned);
                 self.digest.add(&sample.digest);
                 self.keys.push(sample.key());
-                score::add(&mut self.quality, model, sample, output, outputs.shape);
+                let mut quality = score::start(model.card.task);
+                score::add(&mut quality, model, sample, output, outputs.shape);
+                self.quality.merge(&quality);
+                if let Some(fractions) = each.next() {
+                    let (ratios, quality) = (&single.spread.ratios[..], &quality);
+                    monitor.take_input(&MeasuredInput { sample, output, quality, ratios, fractions: &fractions })?;
+                }
             }
             enough.set(until.is_some_and(|until| single.is_enough(&until, settings.min_one)));
             Ok(())
@@ -317,6 +327,10 @@ impl Monitor for UntilEnough<'_> {
 
     fn stop(&self) -> bool {
         self.enough.get() || self.monitor.stop()
+    }
+
+    fn take_input(&self, input: &MeasuredInput<'_>) -> Result<()> {
+        self.monitor.take_input(input)
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Settings {
     pub shard: Option<(usize, usize)>,
     /// Stop before the last where this is reached.
     pub until: Option<Until>,
+    /// Of sequences, how many first steps are counted one by one, if it is asked for.
+    pub single_steps: Option<u64>,
     /// Only layers whose name it matches.
     pub layers: Option<regex::Regex>,
     /// Whether inputs that cannot be decoded are left out or end the run.
@@ -93,6 +95,7 @@ impl Default for Settings {
             limit: None,
             shard: None,
             until: None,
+            single_steps: None,
             layers: None,
             skip_bad: false,
         }

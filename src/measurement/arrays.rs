@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::LayerCounts;
 use super::header::{Header, LayerFacts};
-use crate::kernels::count::sequence::StepSums;
+use crate::kernels::count::sequence::{Buckets, StepSums};
 use crate::kernels::count::{GroupSums, LANE_SUMS, ValueSums};
 use crate::tally::{ActivationSums, LayerShape, LayerTally, RecurrentSums, TapSums, WeightSums};
 use crate::{Error, Result};
@@ -221,13 +221,14 @@ impl Stored<'_> {
         let codes = codings.map(|coding| (coding.map.lo, coding.map.codes()));
         let activations = self.activations(&format!("{name}.a"), &shape, codes[0], counts_codes)?;
         let weights = self.weights(&format!("{name}.w"), &shape, codes[1])?;
-        let recurrent = match facts.recurrent {
-            false => None,
-            true => {
+        let recurrent = match facts.buckets(self.file)? {
+            None => None,
+            Some(buckets) => {
                 let gate = RecurrentSums::gate(&shape);
                 let gates = GATES.map(|letter| self.weights(&format!("{name}.gate.{letter}"), &gate, codes[1]));
                 let gates = gates.into_iter().collect::<Result<Vec<_>>>()?;
-                Some(RecurrentSums { gates, steps: self.steps(&format!("{name}.steps"))? })
+                let steps = self.steps(&format!("{name}.steps"), buckets)?;
+                Some(RecurrentSums { gates, buckets, steps })
             }
         };
         let lowest = codes.map(|(lowest, _)| lowest);
@@ -243,9 +244,9 @@ impl Stored<'_> {
         }
     }
 
-    fn steps(&mut self, name: &str) -> Result<Vec<StepSums>> {
+    fn steps(&mut self, name: &str, buckets: Buckets) -> Result<Vec<StepSums>> {
         let (_, shape) = match self.arrays.get(name) {
-            Some(view) if view.shape().len() == 2 && view.shape()[0] <= 64 => ((), view.shape().to_vec()),
+            Some(view) if view.shape().len() == 2 && view.shape()[0] < buckets.count() => ((), view.shape().to_vec()),
             _ => return Err(self.wrong(name, "is missing or of another shape")),
         };
         let steps = self.u64(name, Some(&[shape[0], 7]))?;

@@ -6,12 +6,16 @@ use super::{LayerCounts, Measurement, Provenance};
 use crate::format::{Coding, Stored};
 use crate::input::InputDigest;
 use crate::kernels::count::CodeMap;
+use crate::kernels::count::sequence::Buckets;
 use crate::tally::{LayerShape, Moments, Spread, VARIES};
 use crate::task::Quality;
 use crate::{Error, Result};
 
 /// Name and version of the file's layout.
 const SCHEMA: &str = "deadweight/counts/1";
+
+/// Most steps of sequences that are counted one by one.
+const MOST_STEPS: u64 = 1 << 16;
 
 /// Largest extent that is believed.
 const LARGEST: usize = 1 << 30;
@@ -61,7 +65,10 @@ pub(super) struct LayerFacts {
     pub name: String,
     pub kind: String,
     pub images: u64,
-    pub recurrent: bool,
+    recurrent: bool,
+    /// Of sequences, how many first steps are counted one by one, if not as many as by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    single_steps: Option<u64>,
     input: [Option<usize>; 3],
     output: [Option<usize>; 3],
     weight: [usize; 4],
@@ -157,11 +164,13 @@ impl LayerFacts {
             transposed,
             channels_last,
         } = layer.tally.shape;
+        let recurrent = layer.tally.recurrent.as_ref();
         Self {
             name: layer.name.clone(),
             kind: layer.kind.clone(),
             images: layer.tally.images,
-            recurrent: layer.tally.recurrent.is_some(),
+            recurrent: recurrent.is_some(),
+            single_steps: recurrent.map(|of| of.buckets).filter(|of| *of != Buckets::default()).map(|of| of.single),
             input: input.map(same),
             output: output.map(same),
             weight,
@@ -209,6 +218,15 @@ impl LayerFacts {
             transposed: self.transposed,
             channels_last: self.channels_last,
         })
+    }
+
+    /// Which steps of sequences are counted together, if it has such.
+    pub fn buckets(&self, file: &str) -> Result<Option<Buckets>> {
+        match (self.recurrent, self.single_steps) {
+            (recurrent, None) => Ok(recurrent.then(Buckets::default)),
+            (true, Some(single)) if single <= MOST_STEPS => Ok(Some(Buckets { single })),
+            _ => Err(self.wrong(file, "has steps that no layer has")),
+        }
     }
 
     /// The numbers of its operands.

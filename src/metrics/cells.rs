@@ -62,6 +62,16 @@ impl Cells {
         cells
     }
 
+    /// The value of metric `name`, of `operand` if it is of one.
+    pub fn get(&self, name: &str, operand: Option<Which>) -> Option<&Value> {
+        self.iter().find(|cell| cell.metric.name == name && cell.operand == operand).map(|cell| &cell.value)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Cell> {
+        self.0.iter()
+    }
+
     fn push(&mut self, metric: &'static Metric, operand: Option<Which>, value: Option<Value>) {
         debug_assert!(value.as_ref().is_none_or(|value| value.kind() == metric.kind), "{}: of its kind", metric.name);
         self.0.extend(value.map(|value| Cell { metric, operand, value, intervals: [None; 2] }));
@@ -79,14 +89,10 @@ impl Cells {
         }
         self
     }
+}
 
-    /// The value of metric `name`, of `operand` if it is of one.
-    pub fn get(&self, name: &str, operand: Option<Which>) -> Option<&Value> {
-        self.iter().find(|cell| cell.metric.name == name && cell.operand == operand).map(|cell| &cell.value)
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Cell> {
-        self.0.iter()
+impl FromIterator<Cell> for Cells {
+    fn from_iter<I: IntoIterator<Item = Cell>>(cells: I) -> Self {
+        Self(cells.into_iter().collect())
     }
 }

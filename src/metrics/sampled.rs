@@ -1,6 +1,6 @@
 //! The metrics that are kept by input, so that it is known how they spread: ratios of sums that the counts of one input give.
 
-use super::{Compute, Kind, Metric, Options, Subject, Value, Which};
+use super::{Cell, Compute, Fraction, Kind, Metric, Options, Subject, Value, Which};
 use crate::format::Coding;
 use crate::kernels::count::{CodeMap, Encoder};
 use crate::tally::{InputCounts, Padding};
@@ -31,6 +31,21 @@ impl Sampled {
             Kind::Work => Padding::BOTH.map(|padding| name(self.metric, Some(padding), self.min_one)).to_vec(),
             _ => vec![name(self.metric, None, self.min_one)],
         }
+    }
+
+    /// The metric's value for the input of which `ratio` knows ratios by their names.
+    pub fn cell(&self, ratio: impl Fn(&str) -> Option<Fraction>) -> Option<Cell> {
+        let fractions = self.names().iter().map(|name| ratio(name)).collect::<Option<Vec<_>>>()?;
+        let value = match fractions[..] {
+            [with, without] => Value::Work([with, without]),
+            _ => Value::Ratio(fractions[0]),
+        };
+        Some(Cell { metric: self.metric, operand: self.operand(), value, intervals: [None; 2] })
+    }
+
+    /// The operand that it is of, if it is of one: weights are the same for all inputs.
+    pub fn operand(&self) -> Option<Which> {
+        self.metric.is_of_operands().then_some(Which::Activations)
     }
 
     /// The metric's value for the input that `subjects` are of: without `--min-one`, and with it.

@@ -111,6 +111,14 @@ impl Column {
         }
     }
 
+    /// The metric, and of which operand it is, if it is of one.
+    pub fn metric(&self) -> Option<(&'static Metric, Option<Which>)> {
+        match &self.of {
+            Of::Kind => None,
+            Of::Metric { metric, operand, .. } => Some((metric, *operand)),
+        }
+    }
+
     /// Whether it holds words, which stand on the left.
     pub fn is_text(&self) -> bool {
         matches!(self.of, Of::Kind)

@@ -6,8 +6,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::scopes::{Part, Report, Scope};
-use crate::metrics::{Cell, Fraction, Interval, Value, Which};
+use super::scopes::{Part, Report};
+use crate::metrics::{Cell, Cells, Fraction, Interval, Value, Which};
 use crate::tally::Padding;
 
 /// Name and version of the document's layout.
@@ -29,7 +29,7 @@ pub fn document(report: &Report) -> Json {
     }
     let mut layers: Vec<Map<String, Json>> = Vec::new();
     for scope in &report.scopes {
-        let mut fields = numbers(scope);
+        let mut fields = numbers(&scope.cells);
         match &scope.part {
             Part::Layer => {
                 let mut layer = Map::new();
@@ -66,15 +66,15 @@ pub fn document(report: &Report) -> Json {
         "notes": provenance.notes,
         "tool": provenance.tool,
         "layers": layers,
-        "network": numbers(report.network()),
+        "network": numbers(&report.network().cells),
     })
 }
 
-/// The metrics of `scope`, by operand.
-fn numbers(scope: &Scope) -> Map<String, Json> {
+/// The metrics of `cells`, by operand.
+pub(super) fn numbers(cells: &Cells) -> Map<String, Json> {
     let mut fields = Map::new();
     for (name, operand) in [("metrics", None)].into_iter().chain(Which::ALL.map(|which| (which.name(), Some(which)))) {
-        let cells = scope.cells.iter().filter(|cell| cell.operand == operand);
+        let cells = cells.iter().filter(|cell| cell.operand == operand);
         let values: Map<String, Json> = cells.map(|cell| (cell.metric.name.into(), value(cell))).collect();
         if !values.is_empty() {
             fields.insert(name.into(), values.into());

@@ -5,9 +5,12 @@
 pub mod columns;
 mod csv;
 mod document;
+mod input;
 mod json;
 mod markdown;
 mod overview;
+#[cfg(feature = "parquet")]
+mod parquet;
 pub mod quality;
 mod rows;
 #[cfg(test)]
@@ -20,14 +23,16 @@ pub mod units;
 
 use clap::ValueEnum;
 
+use crate::Result;
 use crate::metrics::Needs;
 use columns::Column;
 
 pub use document::{SCHEMA, document};
+pub use input::{InputLine, of_inputs};
 pub use json::to_json;
 pub use overview::overview;
 pub use quality::{quality, quality_text};
-pub use rows::{Row, rows};
+pub use rows::{Field, Row, rows};
 pub use schema::{reference, schema, words};
 pub use scopes::{Extents, Part, Report, Scope};
 pub use table::Grid;
@@ -44,17 +49,39 @@ pub enum Format {
     Csv,
     /// The table in Markdown
     Md,
+    /// Every number, one a row, in typed columns
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
 impl Format {
-    /// `report` as text that ends with a newline. `columns` and `width` (of the terminal, if it is one) concern the table,
+    /// The bytes of `report`; text ends with a newline. `columns` and `width` (of the terminal, if it is one) concern the table,
     /// `columns` Markdown too.
-    pub fn render(self, report: &Report, columns: &[Column], width: Option<u16>) -> String {
-        match self {
-            Self::Table => table::render(report, columns, width),
-            Self::Json => to_json(&document(report)),
+    ///
+    /// # Errors
+    /// [`crate::Error::Unsupported`] for a count that the format cannot hold.
+    pub fn render(self, report: &Report, columns: &[Column], width: Option<u16>) -> Result<Vec<u8>> {
+        Ok(match self {
+            Self::Table => table::render(report, columns, width).into_bytes(),
+            Self::Json => to_json(&document(report)).into_bytes(),
             Self::Csv => csv::render(report),
-            Self::Md => markdown::render(report, columns),
+            Self::Md => markdown::render(report, columns).into_bytes(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet => parquet::render(report)?,
+        })
+    }
+
+    /// Whether `columns` concern it: other formats hold everything.
+    pub fn has_columns(self) -> bool {
+        matches!(self, Self::Table | Self::Md)
+    }
+
+    /// Whether it is text, which a terminal can show.
+    pub fn is_text(self) -> bool {
+        match self {
+            Self::Table | Self::Json | Self::Csv | Self::Md => true,
+            #[cfg(feature = "parquet")]
+            Self::Parquet => false,
         }
     }
 }

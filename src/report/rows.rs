@@ -6,7 +6,7 @@ use super::scopes::{Report, Scope};
 use crate::metrics::{Cell, Value};
 
 /// One number.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// The model's name.
     pub model: String,
@@ -40,27 +40,47 @@ pub struct Row {
     pub unit: String,
 }
 
+/// A field of a row, by its type; what is empty is none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Field<'a> {
+    /// A name.
+    Text(&'a str),
+    /// A place in the network.
+    Place(Option<usize>),
+    /// A number.
+    Real(Option<f64>),
+    /// An exact count.
+    Integer(Option<u128>),
+}
+
+impl Row {
+    /// Its fields by the names of their columns, in the order of these.
+    pub fn fields(&self) -> [(&'static str, Field<'_>); 15] {
+        [
+            ("model", Field::Text(&self.model)),
+            ("scope", Field::Text(self.scope)),
+            ("layer", Field::Text(&self.layer)),
+            ("index", Field::Place(self.index)),
+            ("part", Field::Text(&self.part)),
+            ("kind", Field::Text(&self.kind)),
+            ("operand", Field::Text(self.operand)),
+            ("metric", Field::Text(&self.metric)),
+            ("parameter", Field::Text(&self.parameter)),
+            ("value", Field::Real(self.value)),
+            ("numerator", Field::Integer(self.numerator)),
+            ("denominator", Field::Integer(self.denominator)),
+            ("low", Field::Real(self.low)),
+            ("high", Field::Real(self.high)),
+            ("unit", Field::Text(&self.unit)),
+        ]
+    }
+}
+
 /// All numbers of `report`, in a fixed order.
 pub fn rows(report: &Report) -> Vec<Row> {
     let mut rows = Vec::new();
     let model = &report.provenance.model;
-    let blank = Row {
-        model: model.name.clone(),
-        scope: "run",
-        layer: String::new(),
-        index: None,
-        part: String::new(),
-        kind: String::new(),
-        operand: "",
-        metric: String::new(),
-        parameter: String::new(),
-        value: None,
-        numerator: None,
-        denominator: None,
-        low: None,
-        high: None,
-        unit: String::new(),
-    };
+    let blank = Row { model: model.name.clone(), scope: "run", ..Row::default() };
     let count = |metric: &str, parameter: &str, count: u64, unit: &str| Row {
         metric: metric.into(),
         parameter: parameter.into(),

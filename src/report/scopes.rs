@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::quality::{Quality, quality};
 use crate::input::turned_note;
-use crate::kernels::count::sequence::first_step;
 use crate::measurement::{Measurement, Provenance};
 use crate::metrics::{self, Cells, Metric, Options, Subject};
 use crate::tally::{LayerShape, VARIES};
@@ -146,7 +145,8 @@ impl Report {
                 scopes.push(scope(Part::Gate(gate), &Subject::gate(tally, weights, codings, options)));
             }
             for (bucket, steps) in recurrent.steps.iter().enumerate() {
-                let part = Part::Steps(first_step(bucket), first_step(bucket + 1) - 1);
+                let [first, next] = [bucket, bucket + 1].map(|bucket| recurrent.buckets.first(bucket));
+                let part = Part::Steps(first, next - 1);
                 scopes.push(scope(part, &Subject::steps(steps, codings, options)));
             }
         }

@@ -179,9 +179,10 @@ impl LayerTally {
         self.images += images;
     }
 
-    /// Whether `other` is of the same layer: the same but for extents that inputs may differ in.
+    /// Whether `other` is of the same layer: the same but for extents that inputs may differ in, and what is counted of them.
     pub fn is_of_layer(&self, other: &Self) -> bool {
-        self.shape.filters_of() == other.shape.filters_of() && self.recurrent.is_some() == other.recurrent.is_some()
+        let recurrent = |tally: &Self| tally.recurrent.clone().map(|recurrent| (recurrent.gates, recurrent.buckets));
+        self.shape.filters_of() == other.shape.filters_of() && recurrent(self) == recurrent(other)
     }
 
     /// Adds the counts of other inputs of the same layer.

@@ -1,14 +1,16 @@
 //! Counts of an LSTM's products beyond those of any layer: by gate, and over the steps of sequences.
 
 use super::{LayerShape, WeightSums};
-use crate::kernels::count::sequence::StepSums;
+use crate::kernels::count::sequence::{Buckets, StepSums};
 
 /// Counts of one product of an LSTM, of the inputs or of the hidden values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecurrentSums {
     /// Weights of the gates i, f, g, o.
     pub gates: Vec<WeightSums>,
-    /// The operand that enters, by [`crate::kernels::count::sequence::bucket`] of steps.
+    /// Which steps are counted together.
+    pub buckets: Buckets,
+    /// The operand that enters, by bucket of steps.
     pub steps: Vec<StepSums>,
 }
 
@@ -30,6 +32,7 @@ impl RecurrentSums {
 
     pub(super) fn merge(&mut self, other: &Self) {
         assert_eq!(self.gates, other.gates, "tallies of one set of weights");
+        assert_eq!(self.buckets, other.buckets, "tallies of the same steps");
         self.add(&other.steps);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{LayerShape, RecurrentSums};
 use crate::kernels::Isa;
+use crate::kernels::count::sequence::Buckets;
 use crate::kernels::count::{CodeMap, Encoder, FilterSums, GROUP_SIZES, MAX_WIDTH, ValueSums};
 
 /// Sums over the filters that meet an input channel at one tap.
@@ -82,7 +83,7 @@ impl RecurrentSums {
         let gate = Self::gate(shape);
         let parts = weight.chunks((weight.len() / 4).max(1));
         let gates = parts.map(|part| WeightSums::count(isa, &gate, part, map, encoder));
-        Self { gates: gates.collect(), steps: Vec::new() }
+        Self { gates: gates.collect(), buckets: Buckets::default(), steps: Vec::new() }
     }
 }
 

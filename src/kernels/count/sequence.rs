@@ -5,7 +5,7 @@ use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
 
-/// Sums over the steps that share a [`bucket`].
+/// Sums over the steps that share a bucket ([`Buckets`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepSums {
     /// Steps.
@@ -37,14 +37,44 @@ impl StepSums {
     }
 }
 
-/// Bucket of a step: 0, 1, 2 and 3, 4 to 7, 8 to 15 and so on.
-pub fn bucket(step: u64) -> usize {
+/// Which steps of a sequence are counted together: none of the first few, later ones up to the next power of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buckets {
+    /// How many steps have a bucket of their own.
+    pub single: u64,
+}
+
+impl Default for Buckets {
+    /// Steps 0, 1, 2 and 3, 4 to 7, 8 to 15 and so on.
+    fn default() -> Self {
+        Self { single: 2 }
+    }
+}
+
+/// Bits of `step`.
+fn bits(step: u64) -> usize {
     (u64::BITS - step.leading_zeros()) as usize
 }
 
-/// The first step of a bucket.
-pub fn first_step(bucket: usize) -> u64 {
-    if bucket == 0 { 0 } else { 1 << (bucket - 1) }
+impl Buckets {
+    /// The bucket that `step` is in.
+    pub fn of(self, step: u64) -> usize {
+        if step < self.single { step as usize } else { self.single as usize + bits(step) - bits(self.single) }
+    }
+
+    /// The first step of `bucket`.
+    pub fn first(self, bucket: usize) -> u64 {
+        if (bucket as u64) < self.single {
+            return bucket as u64;
+        }
+        let power = bucket - self.single as usize + bits(self.single);
+        if power == 0 { 0 } else { self.single.max(1 << (power - 1)) }
+    }
+
+    /// How many buckets there are.
+    pub fn count(self) -> usize {
+        self.single as usize + u64::BITS as usize + 1 - bits(self.single)
+    }
 }
 
 /// The counter of one sequence, which may come in segments.
@@ -52,6 +82,7 @@ pub fn first_step(bucket: usize) -> u64 {
 pub struct Sequence {
     map: CodeMap,
     encoder: Encoder,
+    buckets: Buckets,
     /// Codes of the last step; none before the first.
     last: Vec<i32>,
     /// Steps so far.
@@ -62,8 +93,8 @@ pub struct Sequence {
 
 impl Sequence {
     /// A sequence before its first step.
-    pub fn new(map: CodeMap, encoder: Encoder) -> Self {
-        Self { map, encoder, last: Vec::new(), steps: 0, sums: Vec::new() }
+    pub fn new(map: CodeMap, encoder: Encoder, buckets: Buckets) -> Self {
+        Self { map, encoder, buckets, last: Vec::new(), steps: 0, sums: Vec::new() }
     }
 
     /// Starts another sequence; the sums stay.
@@ -117,7 +148,7 @@ impl Kernel for Pass<'_> {
 impl Pass<'_> {
     #[inline(always)]
     fn steps(self, terms: impl Fn(u32) -> u32) {
-        let Self { sequence: Sequence { map, last, steps, sums, .. }, x, geometry, image } = self;
+        let Self { sequence: Sequence { map, buckets, last, steps, sums, .. }, x, geometry, image } = self;
         let channels = geometry.c;
         let mut codes = vec![0; channels];
         for column in 0..geometry.w {
@@ -132,7 +163,7 @@ impl Pass<'_> {
                     .enumerate()
                     .for_each(|(c, code)| *code = map.code(x[geometry.index(image, c, 0, column)]));
             }
-            let bucket = bucket(*steps);
+            let bucket = buckets.of(*steps);
             if sums.len() <= bucket {
                 sums.resize(bucket + 1, StepSums::default());
             }
@@ -172,8 +203,17 @@ mod tests {
 
     #[test]
     fn buckets_double() {
-        assert_eq!([0, 1, 2, 3, 4, 7, 8, 1000].map(bucket), [0, 1, 2, 2, 3, 3, 4, 10]);
-        assert!((0..20).all(|b| bucket(first_step(b)) == b && (b == 0 || bucket(first_step(b) - 1) == b - 1)));
+        let of = |single: u64| Buckets { single };
+        assert_eq!([0, 1, 2, 3, 4, 7, 8, 1000].map(|step| of(2).of(step)), [0, 1, 2, 2, 3, 3, 4, 10]);
+        assert_eq!([0, 4, 5, 7, 8, 15, 16].map(|step| of(5).of(step)), [0, 4, 5, 5, 6, 6, 7]);
+        for single in [0, 1, 2, 3, 4, 5, 64, 1000] {
+            let buckets = of(single);
+            for bucket in 0..buckets.count() {
+                let first = buckets.first(bucket);
+                assert!(buckets.of(first) == bucket && (bucket == 0 || buckets.of(first - 1) == bucket - 1), "{single}");
+            }
+            assert_eq!(buckets.of(u64::MAX), buckets.count() - 1);
+        }
     }
 
     #[test]
@@ -189,11 +229,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn segments_add_up_to_the_whole(channels in 1usize..40, steps in 1usize..40, cut in 0usize..40, planar: bool, seed in any::<u32>()) {
+        fn segments_add_up_to_the_whole(channels in 1usize..40, steps in 1usize..40, cut in 0usize..40, planar: bool, single in 0u64..8, seed in any::<u32>()) {
             let map = CodeMap { scale: 3.0, lo: -7, hi: 7 };
             let value = |i: usize| ((i as u32 ^ seed).wrapping_mul(2_654_435_761) >> 28) as f32 / 3.0 - 2.0;
             let all: Vec<Vec<f32>> = (0..steps).map(|t| (0..channels).map(|c| value(t * channels + c)).collect()).collect();
-            let mut sequence = Sequence::new(map, Encoder::Naf);
+            let mut sequence = Sequence::new(map, Encoder::Naf, Buckets { single });
             let cut = cut % (steps + 1);
             for part in [&all[..cut], &all[cut..]] {
                 if part.is_empty() {
@@ -223,8 +263,9 @@ mod tests {
                         sum.change_terms += u64::from(Encoder::Naf.terms((code - before).unsigned_abs() as u16));
                     }
                 }
-                want.resize(want.len().max(bucket(t as u64) + 1), StepSums::default());
-                want[bucket(t as u64)].merge(&sum);
+                let bucket = Buckets { single }.of(t as u64);
+                want.resize(want.len().max(bucket + 1), StepSums::default());
+                want[bucket].merge(&sum);
             }
             prop_assert_eq!(&sequence.take_sums(), &want[..]);
         }
