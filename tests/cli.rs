@@ -200,7 +200,7 @@ fn bad_inputs_can_be_skipped_and_are_named() {
 fn answers_come_with_probabilities() {
     let run = json(&["run", "digits", "--top", "3", "--format", "json"]);
     let inputs = run["inputs"].as_array().unwrap();
-    assert_eq!(run["schema"], "deadweight/run/1");
+    assert_eq!(run["schema"], "deadweight/run/2");
     assert_eq!(run["quality"]["labelled"].as_u64(), Some(inputs.len() as u64));
     for input in inputs {
         let top = input["top"].as_array().unwrap();

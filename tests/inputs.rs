@@ -89,8 +89,9 @@ fn one_value_distinguishes_two_classes() {
         // The network detects white.
         workspace.put("two/1/white.png", &image::RgbImage::from_pixel(8, 8, image::Rgb([255; 3])));
         workspace.put("two/0/image.png", &image());
-        let (json, _) = workspace.json("run", name, &["two"]);
-        assert_eq!(json["quality"], json!({ "labelled": 2, "top1": 2, "top5": 2 }), "{name}");
+        let (document, _) = workspace.json("run", name, &["two"]);
+        let all = json!({ "value": 1.0, "numerator": 2, "denominator": 2 });
+        assert_eq!(document["quality"], json!({ "labelled": 2, "top1": all, "top5": all }), "{name}");
     }
 }
 

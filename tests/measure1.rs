@@ -31,6 +31,8 @@ struct Comparison {
     /// Whether a baseline of the layer, or of one before it, changed: that of stored codes on both sides of their zero point,
     /// which have a sign now (METRICS section 2). What is made of it is another number then.
     rebased: bool,
+    /// Whether the network reads sequences.
+    recurrent: bool,
 }
 
 /// Bits of the largest magnitude on either side of the zero point, and one for the sign.
@@ -179,7 +181,7 @@ impl Comparison {
         self.same(place, &old["name"], &new["name"]);
         self.same(place, &old["kind"], &new["kind"]);
         for extents in ["input", "output", "weight"] {
-            self.same(&format!("{place}.{extents}"), &old["shape"][extents], &new["shape"][extents]);
+            self.extents(&format!("{place}.{extents}"), &old["shape"][extents], &new["shape"][extents]);
         }
         for attribute in ["stride", "padding", "dilation", "groups"] {
             self.same(&format!("{place}.{attribute}"), &old[attribute], &new["shape"][attribute]);
@@ -211,9 +213,42 @@ impl Comparison {
         }
     }
 
+    /// How good the answers were: counts of the first version are numerators, and their totals denominators.
+    fn quality(&mut self, old: &Value, new: &Value) {
+        let Some(fields) = old.as_object() else { return self.same("quality", old, new) };
+        for (name, value) in fields {
+            let place = format!("quality.{name}");
+            let of = |total: &str| (value, Some(&old[total]), None);
+            match name.as_str() {
+                "top1" | "top5" => self.ratio(&place, of("labelled"), &new[name]),
+                "correct" if !old["tokens"].is_null() => self.ratio(&place, of("tokens"), &new["accuracy"]),
+                "correct" => self.ratio(&place, of("pixels"), &new["accuracy"]),
+                "classes" => {
+                    for (old, new) in value.as_array().unwrap().iter().zip(new["classes"].as_array().unwrap()) {
+                        ["class", "name"].into_iter().for_each(|field| self.same(&place, &old[field], &new[field]));
+                        let parts = (&old["intersection"], Some(&old["union"]), Some(&old["iou"]));
+                        self.ratio(&place, parts, &new["iou"]);
+                    }
+                }
+                _ => self.same(&place, value, &new[name]),
+            }
+        }
+    }
+
+    /// Extents of what reads sequences step by step are of a step now; the first version had those of a segment, or none.
+    fn extents(&mut self, place: &str, old: &Value, new: &Value) {
+        let steps = |extents: &Value| extents.as_array().filter(|extents| extents.len() == 3).map(|all| all[2].clone());
+        let mut old = old.clone();
+        if self.recurrent && steps(new) == Some(1.into()) && steps(&old) != Some(1.into()) {
+            old[2] = 1.into();
+        }
+        self.same(place, &old, new);
+    }
+
     /// A whole document.
     fn document(&mut self, old: &Value, new: &Value) {
-        for field in ["inputs", "inputs_sha256", "skipped", "preprocessing", "quality"] {
+        self.quality(&old["data"]["quality"], &new["data"]["quality"]);
+        for field in ["inputs", "inputs_sha256", "skipped", "preprocessing"] {
             self.same(
                 field,
                 old["data"].get(field).unwrap_or(&Value::Null),
@@ -233,6 +268,7 @@ impl Comparison {
         }
         let layers = [old, new].map(|document| document["layers"].as_array().unwrap());
         assert_eq!(layers[0].len(), layers[1].len());
+        self.recurrent = layers[0].iter().any(|layer| layer.get("recurrent").is_some());
         let mut rebased = false;
         for (old, new) in layers[0].iter().zip(layers[1]) {
             self.rebased = false;

@@ -5,8 +5,11 @@ use deadweight::measurement::Measurement;
 use crate::binary::{self, fail, succeed, text};
 
 /// A classifier, an LSTM and a network of integers, each with flags of its own.
-const RUNS: [&[&str]; 3] =
-    [&["digits"], &["verses", "--streams", "3", "--steps", "5"], &["digits", "--quantize", "int8"]];
+const RUNS: [&[&str]; 3] = [
+    &["digits"],
+    &["verses", "--streams", "3", "--steps", "5", "--single-steps", "9"],
+    &["digits", "--quantize", "int8"],
+];
 
 #[test]
 fn every_format_is_made_of_the_file_as_it_is_made_at_once() {
@@ -19,6 +22,7 @@ fn every_format_is_made_of_the_file_as_it_is_made_at_once() {
             &["--format", "json"][..],
             &["--format", "csv"],
             &["--format", "md"],
+            &["--format", "parquet"],
             &[],
             &["--columns", "kind,macs,w.width"],
         ] {

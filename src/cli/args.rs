@@ -86,8 +86,26 @@ Examples:
     Merge(MergeArgs),
     /// Explain what the metrics mean
     Explain(ExplainArgs),
-    /// Print the JSON Schema of `measure --format json`
-    Schema,
+    /// Print the JSON Schema of `measure --format json`, or of the lines of `measure --per-input`
+    Schema(SchemaArgs),
+}
+
+/// Arguments of `schema`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct SchemaArgs {
+    /// Of what
+    #[arg(value_enum, default_value_t)]
+    pub of: Described,
+}
+
+/// What has a JSON Schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Described {
+    /// Documents of measure and report
+    #[default]
+    Measure,
+    /// Lines of inputs
+    PerInput,
 }
 
 /// Arguments of `models`.

@@ -105,7 +105,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     } else {
         report::write(&measurement, format, &args.columns, &mut out)?;
     }
-    out.finish()?;
     lines.map_or(Ok(()), Lines::finish)?;
+    out.finish()?;
     args.parts.end()
 }

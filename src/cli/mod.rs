@@ -26,9 +26,9 @@ use std::io::{self, Write};
 use clap::Parser;
 
 use crate::error::exit;
-use crate::report::{schema as schema_of, to_json};
+use crate::report::{input_schema, schema as report_schema, to_json};
 use crate::{Error, Result};
-use args::{Cli, Verb};
+use args::{Cli, Described, Verb};
 
 /// Parses the command line; help, version and usage errors are printed here.
 ///
@@ -58,14 +58,19 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Verb::Report(args)) => report::run(&args),
         Some(Verb::Merge(args)) => merge::run(&args),
         Some(Verb::Explain(args)) => explain::run(&args),
-        Some(Verb::Schema) => schema(),
+        Some(Verb::Schema(args)) => schema(args.of),
     }
 }
 
-/// Prints the JSON Schema of measurements.
-fn schema() -> Result<()> {
+/// Prints a JSON Schema.
+fn schema(of: Described) -> Result<()> {
     let mut out = out::Out::open(None)?;
-    out.write(&to_json(&schema_of(&crate::metrics::all().collect::<Vec<_>>())))?;
+    let metrics: Vec<_> = crate::metrics::all().collect();
+    let schema = match of {
+        Described::Measure => report_schema(&metrics),
+        Described::PerInput => input_schema(&metrics),
+    };
+    out.write(&to_json(&schema))?;
     out.finish()
 }
 

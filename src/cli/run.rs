@@ -15,7 +15,7 @@ use crate::model::Model;
 use crate::report;
 
 /// Name and version of the JSON document's layout.
-const SCHEMA: &str = "deadweight/run/1";
+const SCHEMA: &str = "deadweight/run/2";
 
 /// Runs the network on the inputs.
 pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {

@@ -42,6 +42,16 @@ impl Backend {
         }
     }
 
+    /// The option, beside the engine itself, on which the last bits of its floats depend: which kernels, or which device.
+    pub fn option(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Native(options) => ("kernels", if options.winograd { "auto" } else { "direct" }),
+            Self::Candle(Device::Cpu, _) => ("device", "cpu"),
+            Self::Candle(Device::Cuda(_), _) => ("device", "cuda"),
+            Self::Candle(Device::Metal(_), _) => ("device", "metal"),
+        }
+    }
+
     /// The threads.
     pub fn pool(&self) -> &Arc<Pool> {
         match self {

@@ -202,7 +202,8 @@ impl Dataset {
             Degradation::Bicubic(factor) => vec![("scale", factor.to_string())],
             Degradation::None | Degradation::Bayer => Vec::new(),
         };
-        self.tokens.iter().flat_map(|tokens| tokens.options.clone()).chain(degraded).collect()
+        let truth = self.truths.as_ref().map(|source| ("truth", source.name().to_owned()));
+        self.tokens.iter().flat_map(|tokens| tokens.options.clone()).chain(degraded).chain(truth).collect()
     }
 
     /// Number of inputs of one size that run together, if it matters: the streams of a text run side by side, each with its

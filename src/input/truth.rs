@@ -34,6 +34,14 @@ pub enum TruthSource {
 }
 
 impl TruthSource {
+    /// The kind of truth, as the recorded options name it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Images(_) => "images",
+            Self::Classes(_) => "classes",
+        }
+    }
+
     /// The truth of the input read from `path`, an image of `h` x `w`; `object` as in [`of_object`].
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Where a measurement comes from, put together of the model, the inputs and what was asked for.
 
+use std::collections::BTreeMap;
+
 use super::calibrate::Calibration;
 use super::settings::Settings;
 use crate::engine::Backend;
@@ -51,15 +53,17 @@ pub(super) fn provenance(
             calibration_inputs: calibration.inputs,
             calibration_sha256: calibration.digest.to_string(),
         },
-        options: options(model, data, settings),
+        options: options(model, backend, data, settings),
         notes,
         tool: Tool::this(backend.name()),
     }
 }
 
 /// Every option that can change a number.
-fn options(model: &Model, data: &Dataset, settings: &Settings) -> std::collections::BTreeMap<String, String> {
+fn options(model: &Model, backend: &Backend, data: &Dataset, settings: &Settings) -> BTreeMap<String, String> {
     let mut options: Vec<(&str, String)> = data.options();
+    let (name, value) = backend.option();
+    options.push((name, value.to_owned()));
     options.push(("calibrate", settings.calibrate.to_string()));
     options.push(("skip_bad", settings.skip_bad.to_string()));
     options.extend(settings.limit.map(|limit| ("limit", limit.to_string())));
@@ -68,6 +72,10 @@ fn options(model: &Model, data: &Dataset, settings: &Settings) -> std::collectio
     if let Some(until) = &settings.until {
         options.push(("until_ci", format!("{}%", until.share * 100.0)));
         options.push(("metric", until.name()));
+        // It is asked behind each batch, of a text behind each segment.
+        if data.together().is_none() {
+            options.push(("batch_size", settings.batch.to_string()));
+        }
     }
     // What a network with a noise map is told.
     options.extend(model.card.arch.get("sigma").map(|sigma| ("network_sigma", sigma.to_string())));

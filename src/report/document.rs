@@ -14,7 +14,7 @@ use crate::tally::Padding;
 pub const SCHEMA: &str = "deadweight/measure/2";
 
 /// Largest integer up to which a double holds all.
-const EXACT: u128 = 1 << 53;
+pub(super) const EXACT: u128 = 1 << 53;
 
 /// `report` as JSON.
 pub fn document(report: &Report) -> Json {

@@ -12,6 +12,7 @@ mod overview;
 #[cfg(feature = "parquet")]
 mod parquet;
 pub mod quality;
+mod read;
 mod rows;
 #[cfg(test)]
 #[path = "sample_tests.rs"]
@@ -33,7 +34,7 @@ pub use json::to_json;
 pub use overview::overview;
 pub use quality::{quality, quality_text};
 pub use rows::{Field, Row, rows};
-pub use schema::{reference, schema, words};
+pub use schema::{input_schema, reference, schema, words};
 pub use scopes::{Extents, Part, Report, Scope};
 pub use table::Grid;
 

@@ -29,7 +29,10 @@ pub(super) fn render(report: &Report) -> Result<Vec<u8>> {
     let rows = rows(report);
     let integers = rows.iter().flat_map(|row| [row.numerator, row.denominator]).flatten();
     if let Some(integer) = integers.into_iter().find(|&integer| integer >= LARGEST) {
-        return Err(Error::unsupported(format!("{integer} in Parquet"), "its decimals have 38 digits; --format csv has any"));
+        return Err(Error::unsupported(
+            format!("{integer} in Parquet"),
+            "its decimals have 38 digits; --format csv has any",
+        ));
     }
     Ok(written(&rows).expect("memory takes every row, and columns are of the types that the schema has"))
 }
@@ -47,7 +50,8 @@ fn written(rows: &[Row]) -> Result<Vec<u8>, ParquetError> {
     let columns: String = Row::default().fields().map(column).concat();
     let schema = parse_message_type(&format!("message rows {{ {columns} }}"))?;
     // The version of what writes it stays out: it is no property of the numbers.
-    let properties = WriterProperties::builder().set_created_by("deadweight".into()).set_compression(Compression::SNAPPY);
+    let properties =
+        WriterProperties::builder().set_created_by("deadweight".into()).set_compression(Compression::SNAPPY);
     let mut writer = SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::new(properties.build()))?;
     let mut group = writer.next_row_group()?;
     for (index, (_, kind)) in Row::default().fields().into_iter().enumerate() {
@@ -120,7 +124,9 @@ mod tests {
             let row = row.unwrap();
             for (column, (name, field)) in want.fields().into_iter().enumerate() {
                 let is_same = match field {
-                    Field::Text("") | Field::Place(None) | Field::Real(None) | Field::Integer(None) => row.is_null(column).unwrap(),
+                    Field::Text("") | Field::Place(None) | Field::Real(None) | Field::Integer(None) => {
+                        row.is_null(column).unwrap()
+                    }
                     Field::Text(text) => row.get_string(column).unwrap() == text,
                     Field::Place(Some(place)) => row.get_long(column).unwrap() == place as i64,
                     Field::Real(Some(number)) => row.get_double(column).unwrap() == number,

@@ -1,12 +1,12 @@
 //! How good a network's answers were: as part of the document, and in words.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::units;
 use crate::task;
 
 /// How good the answers were, by task.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Quality {
     /// Of classes of images.
@@ -19,15 +19,36 @@ pub enum Quality {
     Language(Likelihood),
 }
 
+/// How many of some, with both counts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// `numerator / denominator`; none of none.
+    pub value: Option<f64>,
+    /// Those that are meant.
+    pub numerator: u64,
+    /// All.
+    pub denominator: u64,
+}
+
+impl Share {
+    /// `part` of `whole`.
+    pub fn new(part: u64, whole: u64) -> Self {
+        let value = (whole > 0).then(|| part as f64 / whole as f64);
+        Self { value, numerator: part, denominator: whole }
+    }
+}
+
 /// Semantic segmentation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Overlap {
     /// Inputs with a truth.
     pub images: u64,
     /// Pixels with a truth.
     pub pixels: u64,
-    /// Pixels of the right class.
-    pub correct: u64,
+    /// Of these, those of the right class.
+    pub accuracy: Share,
     /// Mean over classes of intersection over union.
     pub mean_iou: Option<f64>,
     /// The classes that occur.
@@ -35,37 +56,36 @@ pub struct Overlap {
 }
 
 /// One class's pixels.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ClassOverlap {
     /// Its number.
     pub class: usize,
     /// Its name.
     pub name: String,
-    /// Pixels in answer and truth.
-    pub intersection: u64,
-    /// Pixels in answer or truth.
-    pub union: u64,
-    /// `intersection / union`.
-    pub iou: Option<f64>,
+    /// Pixels in answer and truth, of those in answer or truth.
+    pub iou: Share,
 }
 
 /// Language modelling.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Likelihood {
     /// Tokens predicted.
     pub tokens: u64,
-    /// Tokens that were the likeliest.
-    pub correct: u64,
+    /// Of these, those that were the likeliest.
+    pub accuracy: Share,
     /// Characters that they stand for.
     pub characters: u64,
-    /// `exp` of the mean negative log-likelihood of a token.
-    pub perplexity: f64,
+    /// `exp` of the mean negative log-likelihood of a token; none where that is no number.
+    pub perplexity: Option<f64>,
     /// Negative log-likelihood in bits, of a character.
     pub bits_per_character: Option<f64>,
 }
 
 /// Image restoration.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fidelity {
     /// Inputs with a truth.
     pub images: u64,
@@ -78,14 +98,15 @@ pub struct Fidelity {
 }
 
 /// Classification accuracy.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Accuracy {
     /// Inputs with a label.
     pub labelled: u64,
-    /// Label is the highest logit.
-    pub top1: u64,
-    /// Label is among the five highest.
-    pub top5: u64,
+    /// Of these, those whose label is the highest logit.
+    pub top1: Share,
+    /// Of these, those whose label is among the five highest.
+    pub top5: Share,
 }
 
 /// How good the answers were; nothing where no truth is known.
@@ -94,7 +115,8 @@ pub struct Accuracy {
 pub fn quality(quality: &task::Quality, class_name: &dyn Fn(usize) -> String) -> Option<Quality> {
     match quality {
         task::Quality::Classify(sums) => {
-            let accuracy = Accuracy { labelled: sums.labelled, top1: sums.top1, top5: sums.top5 };
+            let [top1, top5] = [sums.top1, sums.top5].map(|right| Share::new(right, sums.labelled));
+            let accuracy = Accuracy { labelled: sums.labelled, top1, top5 };
             (sums.labelled > 0).then_some(Quality::Classify(accuracy))
         }
         task::Quality::Segment(sums) => (sums.images > 0).then(|| {
@@ -103,20 +125,18 @@ pub fn quality(quality: &task::Quality, class_name: &dyn Fn(usize) -> String) ->
             let overlap = |(class, area): (usize, &task::segment::Area)| ClassOverlap {
                 class,
                 name: class_name(class),
-                intersection: area.intersection,
-                union: area.union(),
-                iou: Some(area.intersection as f64 / area.union() as f64),
+                iou: Share::new(area.intersection, area.union()),
             };
-            let classes = classes.map(overlap).collect();
-            Quality::Segment(Overlap { images: sums.images, pixels, correct, mean_iou: sums.mean_iou(), classes })
+            let (classes, accuracy) = (classes.map(overlap).collect(), Share::new(correct, pixels));
+            Quality::Segment(Overlap { images: sums.images, pixels, accuracy, mean_iou: sums.mean_iou(), classes })
         }),
         task::Quality::None => None,
         task::Quality::Language(sums) => (sums.tokens > 0).then(|| {
             Quality::Language(Likelihood {
                 tokens: sums.tokens,
-                correct: sums.correct,
+                accuracy: Share::new(sums.correct, sums.tokens),
                 characters: sums.chars,
-                perplexity: sums.perplexity(),
+                perplexity: Some(sums.perplexity()).filter(|perplexity| perplexity.is_finite()),
                 bits_per_character: sums.bits_per_character(),
             })
         }),
@@ -129,19 +149,20 @@ pub fn quality(quality: &task::Quality, class_name: &dyn Fn(usize) -> String) ->
 
 /// How good the answers were, in words.
 pub fn quality_text(quality: &Quality) -> String {
-    let share = |count: u64, of: u64| units::share(Some(count as f64 / of as f64));
+    let share = |share: &Share| units::share(share.value);
     match quality {
         Quality::Classify(Accuracy { labelled, top1, top5 }) => {
-            let (top1, top5) = (share(*top1, *labelled), share(*top5, *labelled));
+            let (top1, top5) = (share(top1), share(top5));
             format!("top-1 {top1}, top-5 {top5} of {labelled} with a label")
         }
-        Quality::Segment(Overlap { images, pixels, correct, mean_iou, .. }) => {
-            let (iou, right) = (units::share(*mean_iou), share(*correct, *pixels));
+        Quality::Segment(Overlap { images, accuracy, mean_iou, .. }) => {
+            let (iou, right) = (units::share(*mean_iou), share(accuracy));
             format!("mean IoU {iou}, {right} of the pixels right, of {images} with a truth")
         }
-        Quality::Language(Likelihood { tokens, correct, perplexity, bits_per_character, .. }) => {
+        Quality::Language(Likelihood { tokens, accuracy, perplexity, bits_per_character, .. }) => {
+            let perplexity = perplexity.unwrap_or(f64::INFINITY);
             let bits = bits_per_character.map(|bits| format!(", {bits:.3} bits a character")).unwrap_or_default();
-            let right = share(*correct, *tokens);
+            let right = share(accuracy);
             format!("perplexity {perplexity:.3}{bits}, {right} right, of {tokens} tokens")
         }
         Quality::Restore(Fidelity { images, psnr_db, input_psnr_db, ssim }) => {

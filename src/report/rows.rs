@@ -152,6 +152,13 @@ fn of_scope(blank: &Row, scope: &Scope, rows: &mut Vec<Row>) {
 /// The numbers below `value`, named by their keys; places of lists are parameters.
 fn flatten(blank: &Row, metric: &str, value: &Json, rows: &mut Vec<Row>) {
     match value {
+        Json::Object(fields) if fields.contains_key("numerator") => rows.push(Row {
+            metric: metric.into(),
+            value: fields["value"].as_f64(),
+            numerator: fields["numerator"].as_u64().map(u128::from),
+            denominator: fields["denominator"].as_u64().map(u128::from),
+            ..blank.clone()
+        }),
         Json::Object(fields) => {
             fields.iter().for_each(|(name, value)| flatten(blank, &format!("{metric}.{name}"), value, rows));
         }

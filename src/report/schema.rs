@@ -1,125 +1,178 @@
-//! The JSON Schema of the document, and the reference page of the metrics: both made of the list.
+//! The JSON Schemas of documents and of lines of inputs, and the reference page of the metrics: all made of the list.
 
 use std::fmt::Write;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::document::SCHEMA;
+use super::document::{EXACT, SCHEMA};
+use crate::kernels::count::Encoder;
 use crate::metrics::{Compute, Kind, Metric, Which};
 use crate::tally::Padding;
 
 /// JSON Schema (draft 2020-12) of [`super::document()`] with `metrics`.
 pub fn schema(metrics: &[&Metric]) -> Json {
-    let text = json!({ "type": "string" });
-    let count = json!({ "type": "integer", "minimum": 0 });
-    let nullable = |kind: &str| json!({ "type": [kind, "null"] });
-    let object = |properties: Json, optional: &[&str]| {
-        let names = properties.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
-        let required: Vec<String> = names.into_iter().filter(|name| !optional.contains(&name.as_str())).collect();
-        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
-    };
-    let file = object(json!({ "name": text, "bytes": count, "sha256": text }), &[]);
+    let file = object(json!({ "name": text(), "bytes": count(), "sha256": sha256() }), &[]);
     let model = object(
         json!({
-            "name": text, "task": text, "note": text, "naming": text, "parameters": count, "folded": nullable("boolean"),
-            "quantized": text, "source": text, "licence": text, "files": { "type": "array", "items": file },
-            "classes": { "type": "object", "additionalProperties": text },
+            "name": text(), "task": text(), "note": text(), "naming": text(), "parameters": count(),
+            "folded": nullable("boolean"), "quantized": text(), "source": text(), "licence": text(), "files": list(file),
+            "classes": {
+                "type": "object", "propertyNames": { "pattern": "^[0-9]+$" }, "additionalProperties": text(),
+            },
         }),
         &["note", "quantized", "classes"],
     );
     let data = object(
         json!({
-            "inputs": count, "inputs_sha256": text, "skipped": count, "preprocessing": text,
-            "quality": { "type": "object" },
+            "inputs": count(), "inputs_sha256": sha256(), "skipped": count(), "preprocessing": text(),
+            "quality": quality(),
         }),
         &["quality"],
     );
     let format = object(
         json!({
-            "name": text, "encoder": text, "min_one": { "type": "boolean" }, "statistics": text,
-            "calibration_inputs": count, "calibration_sha256": text,
+            "name": text(), "encoder": { "enum": Encoder::ALL.map(Encoder::name) }, "min_one": { "type": "boolean" },
+            "statistics": text(), "calibration_inputs": count(), "calibration_sha256": sha256(),
         }),
         &[],
     );
-    let extents =
-        |items: usize| json!({ "type": "array", "items": nullable("integer"), "minItems": items, "maxItems": items });
+    let extents = |items: usize| {
+        let extent = json!({ "type": ["integer", "null"], "minimum": 0 });
+        json!({ "type": "array", "items": extent, "minItems": items, "maxItems": items })
+    };
     let shape = object(
         json!({
             "input": extents(3), "output": extents(3), "weight": extents(4), "stride": extents(2),
-            "padding": extents(4), "dilation": extents(2), "groups": count,
+            "padding": extents(4), "dilation": extents(2), "groups": count(),
         }),
         &[],
     );
-    let numbers = numbers(metrics);
-    let with = |more: Json| {
-        let mut fields = numbers.clone();
-        fields.extend(more.as_object().cloned().unwrap_or_default());
-        let optional: Vec<&str> = numbers.keys().map(String::as_str).chain(["gates", "steps"]).collect();
-        object(fields.into(), &optional)
-    };
-    let gate = with(json!({ "gate": text }));
-    let step = with(json!({ "first": count, "last": count }));
-    let layer = with(json!({
-        "name": text, "kind": text, "shape": shape,
-        "gates": { "type": "array", "items": gate }, "steps": { "type": "array", "items": step },
-    }));
-    let mut document = object(
+    let gate = with_numbers(metrics, json!({ "gate": { "enum": ["i", "f", "g", "o"] } }), &[]);
+    let steps = with_numbers(metrics, json!({ "first": count(), "last": count() }), &["weights"]);
+    let layer = json!({ "name": text(), "kind": text(), "shape": shape, "gates": list(gate), "steps": list(steps) });
+    let layer = with_numbers(metrics, layer, &["gates", "steps"]);
+    let document = object(
         json!({
             "schema": { "const": SCHEMA }, "model": model, "data": data, "format": format,
-            "options": { "type": "object", "additionalProperties": text },
-            "notes": { "type": "array", "items": text },
-            "tool": object(json!({ "name": text, "version": text, "backend": text }), &[]),
-            "layers": { "type": "array", "items": layer }, "network": with(json!({})),
+            "options": { "type": "object", "additionalProperties": text() },
+            "notes": list(text()),
+            "tool": object(json!({ "name": text(), "version": text(), "backend": text() }), &[]),
+            "layers": list(layer), "network": with_numbers(metrics, json!({}), &[]),
         }),
         &[],
     );
-    document["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
-    document["title"] = json!("A measurement of deadweight");
-    document
+    titled(document, "A measurement of deadweight")
 }
 
-/// The metrics by operand, as schemas.
-fn numbers(metrics: &[&Metric]) -> Map<String, Json> {
+/// JSON Schema of [`super::InputLine`], of which each line of `--per-input` is one, with `metrics`.
+pub fn input_schema(metrics: &[&Metric]) -> Json {
+    let sampled: Vec<&Metric> = metrics.iter().copied().filter(|metric| metric.is_sampled()).collect();
+    let line = json!({
+        "index": count(), "id": text(), "sha256": sha256(), "label": count(),
+        "prediction": object(json!({ "class": count(), "name": text() }), &[]), "quality": quality(),
+    });
+    let mut line = with_numbers(&sampled, line, &["label", "prediction", "quality"]);
+    line["properties"].as_object_mut().expect("an object").remove(Which::Weights.name());
+    titled(line, "An input that deadweight measured")
+}
+
+fn titled(mut schema: Json, title: &str) -> Json {
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!(title);
+    schema
+}
+
+fn text() -> Json {
+    json!({ "type": "string" })
+}
+
+fn count() -> Json {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
+fn sha256() -> Json {
+    json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" })
+}
+
+fn nullable(kind: &str) -> Json {
+    json!({ "type": [kind, "null"] })
+}
+
+fn list(items: Json) -> Json {
+    json!({ "type": "array", "items": items })
+}
+
+/// An object of `properties` and no others, all there but those of `optional`.
+fn object(properties: Json, optional: &[&str]) -> Json {
+    let names = properties.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let required: Vec<String> = names.into_iter().filter(|name| !optional.contains(&name.as_str())).collect();
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+/// How good answers were, by task.
+fn quality() -> Json {
+    let share = || object(json!({ "value": nullable("number"), "numerator": count(), "denominator": count() }), &[]);
+    let class = object(json!({ "class": count(), "name": text(), "iou": share() }), &[]);
+    let tasks = [
+        json!({ "labelled": count(), "top1": share(), "top5": share() }),
+        json!({
+            "images": count(), "pixels": count(), "accuracy": share(), "mean_iou": nullable("number"),
+            "classes": list(class),
+        }),
+        json!({
+            "images": count(), "psnr_db": { "type": "number" }, "input_psnr_db": { "type": "number" },
+            "ssim": nullable("number"),
+        }),
+        json!({
+            "tokens": count(), "accuracy": share(), "characters": count(), "perplexity": nullable("number"),
+            "bits_per_character": nullable("number"),
+        }),
+    ];
+    json!({ "anyOf": tasks.map(|task| object(task, &[])) })
+}
+
+/// An object of `fields` and the numbers of `metrics`, by operand.
+fn with_numbers(metrics: &[&Metric], fields: Json, optional: &[&str]) -> Json {
     let of = |operands: bool| {
         let chosen = metrics.iter().filter(|metric| metric.is_of_operands() == operands);
         let properties: Map<String, Json> = chosen.map(|metric| (metric.name.to_owned(), value(metric))).collect();
-        json!({ "type": "object", "properties": properties, "additionalProperties": false })
+        json!({ "type": "object", "properties": properties, "additionalProperties": false, "minProperties": 1 })
     };
-    let operands = Which::ALL.map(|which| (which.name().to_owned(), of(true)));
-    [("metrics".to_owned(), of(false))].into_iter().chain(operands).collect()
+    let mut fields = fields.as_object().cloned().unwrap_or_default();
+    fields.insert("metrics".into(), of(false));
+    fields.extend(Which::ALL.map(|which| (which.name().to_owned(), of(true))));
+    object(fields.into(), &[&["metrics", "activations", "weights"], optional].concat())
 }
 
 /// The schema of a metric's value.
 fn value(metric: &Metric) -> Json {
-    // Integers that a double cannot hold are strings.
-    let integer =
-        json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]+$" }] });
+    // Integers that a double may not hold are strings.
+    let integer = json!({
+        "anyOf": [{ "type": "integer", "minimum": 0, "maximum": EXACT as u64 }, { "type": "string", "pattern": "^[1-9][0-9]{15,}$" }]
+    });
     let number = json!({ "type": "number" });
     let ratio = || {
-        json!({
-            "type": "object",
-            "properties": {
-                "value": { "type": ["number", "null"] }, "numerator": integer, "denominator": integer,
-                "low": number, "high": number, "std": number,
-            },
-            "required": ["value", "numerator", "denominator"], "additionalProperties": false,
-        })
+        let fields = json!({
+            "value": nullable("number"), "numerator": integer, "denominator": integer,
+            "low": number, "high": number, "std": number,
+        });
+        let bounds = ["low", "high", "std"];
+        let mut ratio = object(fields, &bounds);
+        // All of them, or none.
+        ratio["dependentRequired"] =
+            bounds.into_iter().map(|bound| (bound.to_owned(), json!(bounds))).collect::<Map<_, _>>().into();
+        ratio
     };
     let mut schema = match metric.kind {
-        Kind::Count => json!({ "type": "object", "properties": { "value": integer }, "required": ["value"] }),
-        Kind::Number => {
-            json!({ "type": "object", "properties": { "value": { "type": "number" } }, "required": ["value"] })
-        }
+        Kind::Count => object(json!({ "value": integer }), &[]),
+        Kind::Number => object(json!({ "value": number }), &[]),
         Kind::Ratio => ratio(),
         Kind::Work => {
             let modes: Map<String, Json> =
                 Padding::BOTH.into_iter().map(|padding| (padding.name().to_owned(), ratio())).collect();
-            let required = Padding::BOTH.map(Padding::name);
-            json!({ "type": "object", "properties": modes, "required": required, "additionalProperties": false })
+            object(modes.into(), &[])
         }
-        Kind::Histogram | Kind::PerChannel => json!({
-            "type": "object", "properties": { "counts": { "type": "array", "items": integer } }, "required": ["counts"],
-        }),
+        Kind::Histogram | Kind::PerChannel => object(json!({ "counts": list(integer) }), &[]),
     };
     schema["description"] = json!(format!("{}; {} ({})", metric.definition, metric.formula, metric.unit));
     schema

@@ -1,6 +1,6 @@
 //! The report: the metrics of every layer, gate and group of steps, and of the network, which is pooled of its layers.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::quality::{Quality, quality};
 use crate::input::turned_note;
@@ -80,8 +80,16 @@ pub struct Scope {
     pub cells: Cells,
 }
 
-/// Extents and attributes of a layer; null where inputs differ.
-#[derive(Clone, Debug, Serialize)]
+impl Scope {
+    /// The network, of which `cells` are.
+    pub(super) fn network(cells: Cells) -> Self {
+        Self { part: Part::Network, layer: "network".into(), index: None, kind: String::new(), shape: None, cells }
+    }
+}
+
+/// Extents and attributes of a layer: null where images differ in size; of what reads sequences step by step, those of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Extents {
     /// `[C, H, W]` of one input.
     pub input: [Option<usize>; 3],
@@ -102,9 +110,16 @@ pub struct Extents {
 impl From<&LayerShape> for Extents {
     fn from(shape: &LayerShape) -> Self {
         let same = |extent: usize| (extent != VARIES).then_some(extent);
+        let of_one = |mut extents: [usize; 3]| {
+            // How many steps go together changes no count.
+            if shape.is_stepwise() {
+                extents[2] = 1;
+            }
+            extents.map(same)
+        };
         Self {
-            input: shape.input.map(same),
-            output: shape.output.map(same),
+            input: of_one(shape.input),
+            output: of_one(shape.output),
             weight: shape.weight,
             stride: shape.stride,
             padding: shape.padding.map(same),
@@ -150,18 +165,8 @@ impl Report {
                 scopes.push(scope(part, &Subject::steps(steps, codings, options)));
             }
         }
-        scopes.push(Scope {
-            part: Part::Network,
-            layer: "network".into(),
-            index: None,
-            kind: String::new(),
-            shape: None,
-            cells: Cells::pooled(&layers, metrics, inputs).with_spread(
-                &measurement.spread,
-                layers.len(),
-                options.min_one,
-            ),
-        });
+        let network = Cells::pooled(&layers, metrics, inputs);
+        scopes.push(Scope::network(network.with_spread(&measurement.spread, layers.len(), options.min_one)));
         let mut provenance = provenance.clone();
         provenance.notes.extend(turned_note(measurement.turned));
         let class_name =

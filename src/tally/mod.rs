@@ -69,7 +69,7 @@ impl LayerShape {
     }
 
     /// Whether it is fully connected and reads a sequence, step by step.
-    fn is_stepwise(&self) -> bool {
+    pub fn is_stepwise(&self) -> bool {
         self.features && self.weight[1] == self.input[0]
     }
 

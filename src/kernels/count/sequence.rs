@@ -210,7 +210,10 @@ mod tests {
             let buckets = of(single);
             for bucket in 0..buckets.count() {
                 let first = buckets.first(bucket);
-                assert!(buckets.of(first) == bucket && (bucket == 0 || buckets.of(first - 1) == bucket - 1), "{single}");
+                assert!(
+                    buckets.of(first) == bucket && (bucket == 0 || buckets.of(first - 1) == bucket - 1),
+                    "{single}"
+                );
             }
             assert_eq!(buckets.of(u64::MAX), buckets.count() - 1);
         }
