@@ -42,7 +42,7 @@ pub struct MeasureArgs {
     /// Measure the weights as stored, batch norm not folded into them
     #[arg(long)]
     pub no_fold: bool,
-    /// table, json, csv, md or parquet [default: table; counts for `-o FILE.dwm`]
+    /// How it is printed [default: table; counts for `-o FILE.dwm`]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
     /// Columns of table and md, e.g. kind,a.zeros,W+Ae: metrics that `deadweight explain` lists, a. of activations, w. of weights

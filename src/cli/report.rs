@@ -19,7 +19,7 @@ pub struct ReportArgs {
     /// Counts that `measure -o FILE.dwm` wrote
     #[arg(value_name = "FILE.dwm")]
     pub file: PathBuf,
-    /// table, json, csv, md or parquet
+    /// How it is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// Columns of table and md, as of measure
