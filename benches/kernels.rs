@@ -281,7 +281,7 @@ fn counting(bencher: Bencher<'_, '_>, &Counted { channels, size, taps, full, isa
     let inputs: Vec<f32> = values(geometry.elements(), 1).map(|value| value.max(0.0)).collect();
     let mut x = Buffer::zeroed(geometry.len());
     geometry.pack(&inputs, &mut x);
-    let map = CodeMap { scale: 32767.0, lo: -32767, hi: 32767 };
+    let map = CodeMap::linear(32767.0, -32767, 32767);
     let axis = || Classes::new(size, size, 1, 1, taps / 2, taps);
     let (grouping, classes) = (Grouping::Channels, Arc::new([axis(), axis()]));
     let make = || Counter::new(map, full.then_some(Encoder::Naf), grouping, Arc::clone(&classes), channels);

@@ -48,7 +48,7 @@ fn main() -> Result<()> {
         "values" | "full" => {
             let statistics = if level == "full" { Statistics::Full } else { Statistics::Values };
             let format = if model.stores_integers() { NumberFormat::Stored } else { NumberFormat::default() };
-            let settings = Settings { format, statistics, ..Settings::default() };
+            let settings = Settings { format: format.into(), statistics, ..Settings::default() };
             let calibration = Calibration::of_images(&model, &backend, shape, &x, &settings)?;
             Some(calibration.probe(&model, &backend, shape, batch)?)
         }

@@ -103,7 +103,7 @@ fn moments_of_images_are_those_of_images_measured_one_by_one() {
     by_one(&model, data, &settings, "values of digits");
     let backend = native(2, Isa::best());
     let int8 = quantized(&model, &backend, &data(), &Settings::default(), &Quiet).unwrap();
-    let settings = Settings { format: deadweight::format::NumberFormat::Stored, ..Settings::default() };
+    let settings = Settings { format: deadweight::format::NumberFormat::Stored.into(), ..Settings::default() };
     by_one(&int8, data, &settings, "digits in integers");
 }
 

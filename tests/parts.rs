@@ -196,6 +196,8 @@ fn checkpoints_of_other_runs_are_refused() {
         (&["--resume", "--limit", "20"], "its list of options is"),
         (&["--resume", "--shard", "2/2"], "its inputs are 0..32, not 16..32"),
         (&["--resume", "--bits", "9"], "its format is fixed16, not fixed9"),
+        (&["--resume", "--number-format", "a:fixed16,w:bf16"], "its format is fixed16, not a:fixed16,w:bf16"),
+        (&["--resume", "--weight-scale", "filter"], "its weight scale is tensor, not filter"),
     ] {
         let (code, message) = run(flags);
         assert!(code == 2 && message.contains(want), "{flags:?}: {message}");

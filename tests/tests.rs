@@ -14,6 +14,7 @@ mod engines;
 mod every_card;
 mod facts;
 mod families;
+mod formats;
 mod groups;
 mod hostile;
 mod house;

@@ -19,7 +19,7 @@ fn linear(activations: &[f32], filters: &[f32], coding: Coding) -> Cells {
         images: 0,
         lowest: [map.lo; 2],
         activations: ActivationSums::new(&shape, map.codes()),
-        weights: WeightSums::count(Isa::best(), &shape, filters, map, Encoder::Naf),
+        weights: WeightSums::count(Isa::best(), &shape, filters, &[map], Encoder::Naf),
         recurrent: None,
         shape: shape.clone(),
     };
@@ -29,7 +29,7 @@ fn linear(activations: &[f32], filters: &[f32], coding: Coding) -> Cells {
 }
 
 fn coding(stored: Option<Stored>) -> Coding {
-    Coding { map: CodeMap { scale: 1.0, lo: -32767, hi: 32767 }, bits: 16, unit: Some(1.0), stored }
+    Coding { map: CodeMap::linear(1.0, -32767, 32767), bits: 16, unit: Some(1.0), stored, per_filter: false }
 }
 
 /// Numbers of a value: of a ratio the quotient, of a histogram the counts up to the last that is not 0.
@@ -84,9 +84,9 @@ fn examples_are_what_is_computed() {
 
 #[test]
 fn examples_of_stored_codes_are_what_is_computed() {
-    let map = CodeMap { scale: 1.0, lo: -128, hi: 127 };
+    let map = CodeMap::linear(1.0, -128, 127);
     let stored = Stored { scale: Some(1.0), zero_point: 128, range: (0, 255), bits: 8 };
-    let coding = Coding { map, bits: 9, unit: Some(1.0), stored: Some(stored) };
+    let coding = Coding { map, bits: 9, unit: Some(1.0), stored: Some(stored), per_filter: false };
     let cells = linear(&[-128.0, 0.0, 2.0], &[1.0; 3], coding);
     for name in ["raw.zeros", "raw.zero_bits", "zero_point"] {
         let value = cells.get(name, Some(Which::Activations)).unwrap();

@@ -11,9 +11,9 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, value_parser};
 use super::explain::ExplainArgs;
 use super::measure::MeasureArgs;
 use super::merge::MergeArgs;
-use super::parsers::{encoder, number_format, up_to_thousand};
+use super::parsers::{encoder, number_format, up_to_thousand, weight_scale};
 use super::report::ReportArgs;
-use crate::format::NumberFormat;
+use crate::format::{Formats, WeightScale};
 use crate::kernels::count::Encoder;
 
 const EXAMPLES: &str = "\
@@ -272,10 +272,14 @@ pub enum DeviceName {
 /// Number format.
 #[derive(Args, Debug)]
 pub struct NumberArgs {
-    /// fixed16, fixed<B> with 2 to 16 bits, int8, or stored: the integers of a quantised network [default: stored for
-    /// such, else fixed16]
+    /// fixed16, fixed<B> with 2 to 16 bits, int8, bf16, fp16, e4m3, e5m2, or stored: the integers of a quantised network;
+    /// a:FORMAT,w:FORMAT gives activations and weights each their own (`explain formats`) [default: stored for quantised
+    /// networks, else fixed16]
     #[arg(long, value_name = "FORMAT", value_parser = number_format)]
-    pub number_format: Option<NumberFormat>,
+    pub number_format: Option<Formats>,
+    /// Scales of the weights of a layer: one a tensor, or one a filter [default: filter for int8, tensor for fixed<B>]
+    #[arg(long, value_name = "SCALE", value_parser = weight_scale())]
+    pub weight_scale: Option<WeightScale>,
     /// Short for --number-format fixed<B>
     #[arg(long, value_name = "B", conflicts_with = "number_format", value_parser = value_parser!(u32).range(2..=16))]
     pub bits: Option<u32>,

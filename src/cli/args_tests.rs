@@ -3,6 +3,7 @@
 use clap::CommandFactory;
 
 use super::*;
+use crate::format::NumberFormat;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(std::iter::once("deadweight").chain(line.split_whitespace()))
@@ -35,7 +36,7 @@ fn flags_become_values() {
     assert_eq!((columns, args.format), (vec!["macs", "a.zeros", "We+Ae"], Some(crate::report::Format::Md)));
     assert_eq!(args.backend.engine.kernels, Some(Kernels::Direct));
     assert_eq!(measure("digits").numbers.number_format, None);
-    assert_eq!(measure("digits --number-format int8").numbers.number_format, Some(NumberFormat::Int8));
+    assert_eq!(measure("digits --number-format int8").numbers.number_format, Some(NumberFormat::Int8.into()));
     assert_eq!(parse("measure digits -vv").unwrap().common.verbose, 2);
 }
 
@@ -44,7 +45,13 @@ fn wrong_values_are_refused_with_what_is_right() {
     let cases = [
         ("measure", "<MODEL>"),
         ("measur digits", "measure"),
-        ("measure digits --number-format float", "give fixed2 to fixed16, int8 or stored"),
+        (
+            "measure digits --number-format float",
+            "number format float: give fixed2 to fixed16, int8, bf16, fp16, e4m3,",
+        ),
+        ("measure digits --number-format a:int8,w:int4", "number format int4: give fixed2 to fixed16"),
+        ("measure digits --number-format a:int8", "give one, or one for each operand: a:int8,w:fixed4"),
+        ("measure digits --weight-scale layer", "filter"),
         ("measure digits --bits 17", "17"),
         ("measure digits --bits 8 --number-format int8", "cannot be used with"),
         ("measure digits --encoder booth", "popcount"),

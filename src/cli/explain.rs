@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::out::Out;
+use crate::format;
 use crate::metrics::{self, Compute, Metric};
 use crate::report::{Grid, words};
 use crate::{Error, Result};
@@ -10,7 +11,7 @@ use crate::{Error, Result};
 /// Arguments of `explain`.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// The metric, e.g. zeros, a.width.g16, potential.W+A or W+A; none lists all
+    /// The metric, e.g. zeros, a.width.g16, potential.W+A or W+A, or `formats` for the number formats; none lists all metrics
     #[arg(value_name = "METRIC")]
     pub metric: Option<String>,
 }
@@ -27,6 +28,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
             }
             out.write(&grid.render(None))?;
         }
+        Some(name) if name == "formats" => out.write(&format::words())?,
         Some(name) => {
             // Accepts a column's name, with the operand's letter and a parameter, or without.
             let plain = name.split(':').next().unwrap_or_default();

@@ -23,7 +23,7 @@ pub(super) fn run(common: Common) -> Result<()> {
         let mut settings = Settings::default();
         if to == Some(Quantize::Int8) {
             model = quantized(&model, &backend, &data, &settings, &progress)?;
-            settings.format = NumberFormat::Stored;
+            settings.format = NumberFormat::Stored.into();
         }
         let (_, measurement) = calibrate_and_measure(&model, &backend, &data, &settings, &progress)?;
         Ok(Report::new(&measurement))

@@ -2,7 +2,8 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::format::NumberFormat;
+use crate::Error;
+use crate::format::{Formats, WeightScale};
 use crate::kernels::count::Encoder;
 use crate::measure::Statistics;
 use crate::report::columns::Column;
@@ -12,9 +13,17 @@ pub fn up_to_thousand(text: &str) -> Result<f64, &'static str> {
     text.parse().ok().filter(|value| (0.0..=1000.0).contains(value)).ok_or("give a number of 0 to 1000")
 }
 
-/// A number format by its name.
-pub fn number_format(text: &str) -> Result<NumberFormat, &'static str> {
-    text.parse().map_err(|_| "give fixed2 to fixed16, int8 or stored")
+/// A number format by its name, or one for each operand.
+pub fn number_format(text: &str) -> Result<Formats, String> {
+    text.parse().map_err(|error: Error| error.to_string())
+}
+
+/// How many scales weights have, by its name.
+pub fn weight_scale() -> impl TypedValueParser<Value = WeightScale> {
+    PossibleValuesParser::new(WeightScale::ALL.map(WeightScale::name)).map(|name| {
+        let named = WeightScale::ALL.into_iter().find(|scale| scale.name() == name);
+        named.expect("possible values are names of scales")
+    })
 }
 
 /// How much is counted, by its name.

@@ -10,7 +10,7 @@ use super::args::{
 };
 use crate::builtin;
 use crate::engine::{Backend, EngineOptions};
-use crate::format::NumberFormat;
+use crate::format::{Formats, NumberFormat};
 use crate::input::{Cut, Dataset, Degradation, TruthSource, Vocabulary};
 use crate::kernels::{Isa, Pool};
 use crate::measure::{Monitor, Settings, quantized};
@@ -208,14 +208,16 @@ pub fn feeding(inputs: &InputArgs, engine: &EngineArgs) -> Settings {
 
 /// `settings` in the numbers that `args` ask for, or that `model` is stored in.
 pub fn in_numbers(args: &NumberArgs, model: &Model, settings: Settings) -> Result<Settings> {
-    let asked = args.bits.map(NumberFormat::Fixed).or(args.number_format);
-    if asked == Some(NumberFormat::Stored) && !model.stores_integers() {
-        let detail = format!("is of quantised networks, and {} stores reals", model.card.name);
-        return Err(Error::invalid("--number-format stored", detail));
+    let asked = args.bits.map(|bits| Formats::from(NumberFormat::Fixed(bits))).or(args.number_format);
+    if let Some(asked) = asked.filter(|asked| asked.both().contains(&NumberFormat::Stored) && !model.stores_integers())
+    {
+        let detail = format!("stored is of quantised networks, and {} stores reals", model.card.name);
+        return Err(Error::invalid(format!("--number-format {asked}"), detail));
     }
     let own = if model.stores_integers() { NumberFormat::Stored } else { NumberFormat::default() };
+    let format = asked.unwrap_or(own.into());
     Ok(Settings {
-        format: asked.unwrap_or(own),
+        format: args.weight_scale.map_or(Ok(format), |scale| format.with_weight_scale(scale))?,
         encoder: args.encoder,
         min_one: args.min_one,
         calibrate: args.calibrate as usize,

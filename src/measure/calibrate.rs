@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::counting::Counted;
 use super::executor::Executor;
 use super::feed::{Feed, Monitor, Stage};
-use super::layers::{MeasuredLayer, chosen_layers, extents, stored_activations, stored_weights, weights};
+use super::layers::{MeasuredLayer, chosen_layers, extents, filters, stored_activations, stored_weights, weights};
 use super::operands::Operands;
 use super::record::{Accumulate, PerWorker, Sequences, Watchers};
 use super::run::{prepare, watched};
 use super::settings::{Settings, Statistics};
 use crate::engine::{Backend, Runner};
-use crate::format::NumberFormat;
+use crate::format::{Formats, NumberFormat, WeightScale};
 use crate::input::{Dataset, InputDigest};
 use crate::kernels::count::sequence::{Buckets, Sequence};
 use crate::kernels::count::{Counter, Encoder, Range, Reader};
@@ -68,6 +68,11 @@ impl Calibration {
         let format = settings.format.to_string();
         if facts.format.name != format {
             return other("format", &facts.format.name, &format);
+        }
+        let own = settings.format.weight_scale().map_or("none", WeightScale::name);
+        let theirs = facts.format.weight_scale.as_deref().unwrap_or("none");
+        if own != theirs {
+            return other("weight scale", theirs, own);
         }
         let weights = |files: &[String]| files.join(" ");
         let own: Vec<String> = model.files.iter().map(|file| file.sha256.clone()).collect();
@@ -130,16 +135,17 @@ impl Calibration {
         let shapes = self.shapes(model, model.input_shape())?;
         let tally = |i: usize| {
             let (layer, shape) = (&self.layers[i], shapes[i].clone());
-            let values = weights(&model.graph, layer, self.settings.format);
-            let [activations, weights] = layer.codings.map(|coding| coding.map);
+            let (format, encoder) = (self.settings.format.weights, self.settings.encoder);
+            let values = weights(&model.graph, layer, format);
+            let maps = format.weight_maps(&layer.codings[1], &values, shape.weight[0]);
             LayerTally {
                 images: 0,
-                lowest: [activations.lo, weights.lo],
+                lowest: layer.codings.map(|coding| coding.map.lo),
                 activations: ActivationSums::new(&shape, 0),
-                weights: WeightSums::count(isa, &shape, &values, weights, self.settings.encoder),
+                weights: WeightSums::count(isa, &shape, &values, &maps, encoder),
                 recurrent: layer.recurrent.then(|| RecurrentSums {
                     buckets: self.buckets(),
-                    ..RecurrentSums::count(isa, &shape, &values, weights, self.settings.encoder)
+                    ..RecurrentSums::count(isa, &shape, &values, &maps, encoder)
                 }),
                 shape,
             }
@@ -258,8 +264,9 @@ pub(super) fn calibrate_on(
     feed.limit = settings.calibrate.max(1).min(feed.limit);
     let (mut inputs, mut digest) = (0, InputDigest::default());
     let stored = |layer: &MeasuredLayer| stored_activations(&model.graph, layer).is_some();
-    if settings.format == NumberFormat::Stored && layers.iter().all(stored) {
-        // The network says what its codes are.
+    let format = settings.format.activations;
+    if !format.is_calibrated() || format == NumberFormat::Stored && layers.iter().all(stored) {
+        // The type, or the network, says what codes are.
         feed.limit = 0;
     }
     feed.all(Stage::Calibrate, monitor, |samples| {
@@ -273,15 +280,17 @@ pub(super) fn calibrate_on(
 }
 
 /// Gives `layers` the formats that follow from what `ranges` saw.
-fn settle(model: &Model, pool: &Pool, layers: &mut [MeasuredLayer], mut ranges: Watchers<Range>, format: NumberFormat) {
-    let stored = pool.map(layers.len(), |i| Range::of(&weights(&model.graph, &layers[i], format)));
-    for (layer, weights) in layers.iter_mut().zip(stored) {
+fn settle(model: &Model, pool: &Pool, layers: &mut [MeasuredLayer], mut ranges: Watchers<Range>, formats: Formats) {
+    let held = pool.map(layers.len(), |i| Range::of(&weights(&model.graph, &layers[i], formats.weights)));
+    for (layer, weights) in layers.iter_mut().zip(held) {
         let mut range = Range::default();
         let watcher = ranges.take(layer.node, layer.inside);
         watcher.into_parts().for_each(|part| range.merge(part));
         layer.codings = [
-            format.coding(range, stored_activations(&model.graph, layer)),
-            format.coding(weights, stored_weights(&model.graph, layer)),
+            formats.activations.coding(range, stored_activations(&model.graph, layer)),
+            formats.weights.coding(weights, stored_weights(&model.graph, layer)),
         ];
+        let own_scales = formats.weight_scale() == Some(WeightScale::Filter);
+        layer.codings[1].per_filter = own_scales && filters(&model.graph, layer) > 1;
     }
 }

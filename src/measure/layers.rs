@@ -29,7 +29,7 @@ pub struct MeasuredLayer {
     pub codings: [Coding; 2],
 }
 
-/// The weights of a measured layer, as they are counted in `format`: codes as stored, or reals.
+/// The weights of a measured layer, filters outermost, as they are counted in `format`: codes as stored, or reals.
 pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer, format: NumberFormat) -> Cow<'a, [f32]> {
     let def = graph.def(layer.node);
     if let Layer::Lstm(Lstm { projection: Some(projection), .. }) = &def.layer
@@ -47,6 +47,18 @@ pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer, format: Numbe
             held.iter().enumerate().map(|(i, code)| code * scales[i / filter]).collect()
         }
         _ => held,
+    }
+}
+
+/// How many filters `layer` has: output channels or features, rows of the stacked matrix of an LSTM.
+pub(super) fn filters(graph: &Graph, layer: &MeasuredLayer) -> usize {
+    match &graph.def(layer.node).layer {
+        Layer::Conv(conv) => conv.out_channels,
+        Layer::ConvTranspose(conv) => conv.out_channels,
+        Layer::Linear(linear) => linear.out_features,
+        Layer::Lstm(lstm) if layer.inside => lstm.outputs(),
+        Layer::Lstm(lstm) => 4 * lstm.hidden(),
+        other => unreachable!("no MAC layer is a {}", other.kind()),
     }
 }
 
@@ -168,7 +180,7 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) ->
 
 /// The MAC layers of `model` that `settings` chooses, in the order of the network.
 pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<MeasuredLayer>> {
-    let codings = [settings.format.coding(Range::default(), None); 2];
+    let codings = settings.format.both().map(|format| format.coding(Range::default(), None));
     let readers = model.graph.readers();
     let is_lstm = |node: Node| matches!(model.graph.def(node).layer, Layer::Lstm(_));
     let handles = model.graph.handles().map(|node| (node, model.graph.def(node)));

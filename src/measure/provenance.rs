@@ -47,6 +47,7 @@ pub(super) fn provenance(
         preprocessing: data.describe(),
         format: Format {
             name: settings.format.to_string(),
+            weight_scale: settings.format.weight_scale().map(|scale| scale.name().to_owned()),
             encoder: settings.encoder,
             min_one: settings.min_one,
             statistics: settings.statistics.name().to_owned(),

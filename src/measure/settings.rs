@@ -1,6 +1,6 @@
 //! What a measurement is asked for.
 
-use crate::format::NumberFormat;
+use crate::format::Formats;
 use crate::kernels::count::Encoder;
 use crate::metrics::{self, Kind, Metric, Which};
 use crate::tally::Padding;
@@ -57,8 +57,8 @@ impl Until {
 /// What is measured, and in which numbers.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The number format of both operands.
-    pub format: NumberFormat,
+    /// The number formats of the operands.
+    pub format: Formats,
     /// How much is counted.
     pub statistics: Statistics,
     /// Whose terms the potentials count.
@@ -86,7 +86,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            format: NumberFormat::default(),
+            format: Formats::default(),
             statistics: Statistics::default(),
             encoder: Encoder::default(),
             min_one: false,

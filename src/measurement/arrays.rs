@@ -7,9 +7,10 @@ use sha2::{Digest, Sha256};
 
 use super::LayerCounts;
 use super::header::{Header, LayerFacts};
+use crate::format::Coding;
 use crate::kernels::count::sequence::{Buckets, StepSums};
 use crate::kernels::count::{GroupSums, LANE_SUMS, ValueSums};
-use crate::tally::{ActivationSums, LayerShape, LayerTally, RecurrentSums, TapSums, WeightSums};
+use crate::tally::{ActivationSums, FilterCodes, LayerShape, LayerTally, RecurrentSums, TapSums, WeightSums};
 use crate::{Error, Result};
 
 /// Gates of an LSTM in the order of its weights.
@@ -49,6 +50,14 @@ impl Arrays {
         let nonzeros = &weights.filter_nonzeros;
         self.u64(format!("{prefix}.channel_nonzeros"), &[nonzeros.len()], nonzeros.iter().copied());
         self.values(prefix, lowest, &weights.values);
+        let filters = &weights.filter_codes;
+        if !filters.is_empty() {
+            let scales = filters.iter().flat_map(|codes| codes.scale.to_le_bytes()).collect();
+            self.0.insert(format!("{prefix}.filter_scales"), (Dtype::F32, vec![filters.len()], scales));
+            let sums = filters.iter().flat_map(|codes| [codes.sum.to_le_bytes(), codes.squares.to_le_bytes()]);
+            let sums = sums.flatten().collect();
+            self.0.insert(format!("{prefix}.filter_codes"), (Dtype::I64, vec![filters.len(), 2], sums));
+        }
     }
 
     pub fn layer(&mut self, name: &str, tally: &LayerTally) {
@@ -88,6 +97,11 @@ impl Arrays {
         }
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// The smallest code of an operand's, and how many there are.
+fn codes_of(coding: &Coding) -> (i32, usize) {
+    (coding.map.lo, coding.map.codes())
 }
 
 /// Arrays by name, as they were read; each is taken once.
@@ -162,7 +176,7 @@ impl Stored<'_> {
         Ok(sums)
     }
 
-    fn weights(&mut self, prefix: &str, shape: &LayerShape, codes: (i32, usize)) -> Result<WeightSums> {
+    fn weights(&mut self, prefix: &str, shape: &LayerShape, coding: &Coding) -> Result<WeightSums> {
         let (channels, taps) = (shape.channels(), shape.taps());
         let name = format!("{prefix}.taps");
         let sums = self.u64(&name, Some(&[channels, taps, 5]))?;
@@ -172,9 +186,42 @@ impl Stored<'_> {
         }
         let tap = |&[nonzero, width, terms, g16, g16_zero]: &[u64; 5]| TapSums { nonzero, width, terms, g16, g16_zero };
         let filter_nonzeros = self.u64(&format!("{prefix}.channel_nonzeros"), Some(&[shape.weight[0]]))?;
-        let values = self.values(prefix, codes, true)?;
+        let values = self.values(prefix, codes_of(coding), true)?;
         self.check_nonzeros(prefix, &values, &filter_nonzeros)?;
-        Ok(WeightSums { taps: sums.iter().map(tap).collect(), filter_nonzeros, values })
+        let taps = sums.iter().map(tap).collect();
+        let filter_codes = match coding.per_filter && shape.weight[0] > 1 {
+            true => self.filter_codes(prefix, shape.weight[0], coding.map.lo, &values)?,
+            false => Vec::new(),
+        };
+        Ok(WeightSums { taps, filter_nonzeros, filter_codes, values })
+    }
+
+    /// Codes of each filter, which add up to those of `values`, of which the smallest is `lowest`.
+    fn filter_codes(
+        &mut self,
+        prefix: &str,
+        filters: usize,
+        lowest: i32,
+        values: &ValueSums,
+    ) -> Result<Vec<FilterCodes>> {
+        let name = format!("{prefix}.filter_scales");
+        let (scales, _) = self.take(&name, Dtype::F32, Some(&[filters]))?;
+        let scales: Vec<u32> = scales.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+        if !scales.iter().all(|&scale| f32::from_bits(scale).is_finite() && f32::from_bits(scale) > 0.0) {
+            return Err(self.wrong(&name, "are no scales"));
+        }
+        let name = format!("{prefix}.filter_codes");
+        let (sums, _) = self.take(&name, Dtype::I64, Some(&[filters, 2]))?;
+        let sums: Vec<i64> = sums.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect();
+        let codes = values.codes.iter().zip(lowest..).map(|(&count, code)| (i128::from(count), i128::from(code)));
+        let all =
+            codes.fold([0, 0], |[sum, squares], (count, code)| [sum + count * code, squares + count * code * code]);
+        let total = |which: usize| sums.iter().skip(which).step_by(2).map(|&sum| i128::from(sum)).sum::<i128>();
+        if [total(0), total(1)] != all || sums.iter().skip(1).step_by(2).any(|&squares| squares < 0) {
+            return Err(self.wrong(&name, "do not add up to the codes"));
+        }
+        let filters = scales.into_iter().zip(sums.as_chunks::<2>().0);
+        Ok(filters.map(|(scale, &[sum, squares])| FilterCodes { scale, sum, squares: squares as u64 }).collect())
     }
 
     fn check_nonzeros(&self, prefix: &str, values: &ValueSums, nonzeros: &[u64]) -> Result<()> {
@@ -218,14 +265,14 @@ impl Stored<'_> {
     /// The layer whose arrays' names begin with `name`.
     pub fn layer(&mut self, name: &str, facts: &LayerFacts, counts_codes: bool) -> Result<LayerCounts> {
         let (shape, codings) = (facts.shape(self.file)?, facts.codings(self.file)?);
-        let codes = codings.map(|coding| (coding.map.lo, coding.map.codes()));
+        let codes = codings.each_ref().map(codes_of);
         let activations = self.activations(&format!("{name}.a"), &shape, codes[0], counts_codes)?;
-        let weights = self.weights(&format!("{name}.w"), &shape, codes[1])?;
+        let weights = self.weights(&format!("{name}.w"), &shape, &codings[1])?;
         let recurrent = match facts.buckets(self.file)? {
             None => None,
             Some(buckets) => {
                 let gate = RecurrentSums::gate(&shape);
-                let gates = GATES.map(|letter| self.weights(&format!("{name}.gate.{letter}"), &gate, codes[1]));
+                let gates = GATES.map(|letter| self.weights(&format!("{name}.gate.{letter}"), &gate, &codings[1]));
                 let gates = gates.into_iter().collect::<Result<Vec<_>>>()?;
                 let steps = self.steps(&format!("{name}.steps"), buckets)?;
                 Some(RecurrentSums { gates, buckets, steps })

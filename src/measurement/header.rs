@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{LayerCounts, Measurement, Provenance};
 use crate::format::{Coding, Stored};
 use crate::input::InputDigest;
+use crate::kernels::FloatType;
 use crate::kernels::count::CodeMap;
 use crate::kernels::count::sequence::Buckets;
 use crate::tally::{LayerShape, Moments, Spread, VARIES};
@@ -92,6 +93,12 @@ struct CodingFacts {
     bits: u32,
     unit: Option<u32>,
     stored: Option<StoredFacts>,
+    /// The floating-point type, if codes are significands.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    float: Option<String>,
+    /// Whether each filter has a scale of its own, in an array.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    per_filter: bool,
 }
 
 /// The integers that a network stores an operand as.
@@ -121,6 +128,8 @@ impl CodingFacts {
             bits: coding.bits,
             unit: coding.unit.map(f32::to_bits),
             stored,
+            float: coding.map.float.map(|of| of.name().to_owned()),
+            per_filter: coding.per_filter,
         }
     }
 
@@ -144,8 +153,13 @@ impl CodingFacts {
             range: (stored.lowest, stored.highest),
             bits: stored.bits,
         });
-        let map = CodeMap { scale, lo: self.lowest, hi: self.highest };
-        Some(Coding { map, bits: self.bits, unit: self.unit.map(f32::from_bits), stored })
+        let map = match &self.float {
+            Some(name) => CodeMap::float(scale, FloatType::from_name(name)?),
+            None => CodeMap::linear(scale, self.lowest, self.highest),
+        };
+        let fits = (map.lo, map.hi) == (self.lowest, self.highest);
+        let per_filter = self.per_filter;
+        fits.then(|| Coding { map, bits: self.bits, unit: self.unit.map(f32::from_bits), per_filter, stored })
     }
 }
 

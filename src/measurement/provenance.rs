@@ -48,6 +48,7 @@ impl Provenance {
                 ("folding of batch norm", folded),
                 ("preprocessing", preprocessing.clone()),
                 ("format", format.name.clone()),
+                ("weight scale", format.weight_scale.clone().unwrap_or_else(|| "none".into())),
                 ("encoder", format.encoder.name().to_owned()),
                 ("min-one", format.min_one.to_string()),
                 ("level of statistics", format.statistics.clone()),
@@ -110,8 +111,11 @@ pub struct File {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Format {
-    /// `fixed16`, `fixed<B>`, `int8`, `stored`.
+    /// `fixed16`, `fixed<B>`, `int8`, `bf16`, `fp16`, `e4m3`, `e5m2`, `stored`, or one for each operand: `a:FORMAT,w:FORMAT`.
     pub name: String,
+    /// Scales of a layer's weights, where their format has any to choose: one a `tensor`, or one a `filter`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub weight_scale: Option<String>,
     /// Which terms the potentials count: `naf`, `popcount`, `booth4`, `runs`.
     #[serde(with = "by_name")]
     pub encoder: Encoder,

@@ -6,7 +6,7 @@ pub(super) const METRICS: &[Metric] = &[Metric {
     name: "entropy",
     kind: Kind::Number,
     heading: "entropy",
-    definition: "Shannon entropy of the codes: the bits a value that no code without memory can go below",
+    definition: "Shannon entropy of the codes: the bits a value that no code without memory can go below; of floats, of sign and significand alone",
     formula: "Σ over codes n(q)/n · log2(n / n(q))",
     unit: "bits per value",
     needs: Needs::Full,

@@ -27,11 +27,14 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "mean",
         heading: "mean",
-        definition: "mean of the codes, in real terms",
+        definition: "mean of the codes, in real terms, each filter's by its own scale; absent of floats and stored codes of filters",
         formula: "Σq / n / scale",
         needs: Needs::Full,
         example: "a 5/4 = 1.25, w 17/8 = 2.125",
         compute: Compute::Operand(|operand| {
+            if let Some([mean, _]) = of_filters(operand) {
+                return Some(Value::Derived(mean));
+            }
             let (n, sum, _) = moments(operand)?;
             Some(Value::Derived(sum as f64 / n as f64 / operand.scale()?))
         }),
@@ -40,11 +43,14 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "std",
         heading: "std",
-        definition: "standard deviation of the codes, in real terms",
+        definition: "standard deviation of the codes, in real terms, as the mean",
         formula: "√(n·Σq² − (Σq)²) / n / scale",
         needs: Needs::Full,
         example: "a √(4·83 − 25)/4 = 4.380, w √(8·247 − 289)/8 = 5.134",
         compute: Compute::Operand(|operand| {
+            if let Some([mean, mean_square]) = of_filters(operand) {
+                return Some(Value::Derived((mean_square - mean * mean).max(0.0).sqrt()));
+            }
             let (n, sum, squares) = moments(operand)?;
             // n·Σq² − (Σq)² is exact and never negative.
             let spread = u128::from(n) * squares - sum.unsigned_abs().pow(2);
@@ -55,8 +61,11 @@ pub(super) const METRICS: &[Metric] = &[
 ];
 
 impl Operand<'_> {
-    /// Codes a real; none where filters have scales of their own.
+    /// Codes a real; none where filters have scales of their own, and of floating-point types, whose codes are significands.
     pub fn scale(&self) -> Option<f64> {
+        if self.coding.per_filter || self.coding.map.float.is_some() {
+            return None;
+        }
         self.coding.unit.map(|unit| f64::from(self.coding.map.scale) / f64::from(unit))
     }
 }
@@ -64,6 +73,16 @@ impl Operand<'_> {
 fn extreme(operand: &Operand<'_>, which: usize) -> Option<f64> {
     let (values, unit) = (operand.values?, operand.coding.unit?);
     (values.elements > 0).then(|| f64::from(unkey(values.extremes[which])) * f64::from(unit))
+}
+
+/// Mean and mean square of the codes in real terms, where filters have scales of their own.
+fn of_filters(operand: &Operand<'_>) -> Option<[f64; 2]> {
+    let (unit, n) = (f64::from(operand.coding.unit?), operand.elements() as f64);
+    let sums = operand.filter_codes.iter().fold([0.0, 0.0], |[sum, squares], codes| {
+        let scale = f64::from(f32::from_bits(codes.scale)) / unit;
+        [sum + codes.sum as f64 / scale, squares + codes.squares as f64 / (scale * scale)]
+    });
+    (!operand.filter_codes.is_empty()).then(|| sums.map(|sum| sum / n))
 }
 
 /// Values, and the sums of their codes and of the codes' squares; none without values.

@@ -73,8 +73,8 @@ fn value(metric: &Metric, subject: &Subject<'_>) -> Option<Value> {
 /// Whether `metric` is a ratio of sums that one input has.
 fn is_sampled(metric: &Metric, encoder: Encoder, has_terms: bool) -> bool {
     // What an input has does not depend on how much of it there is.
-    let map = CodeMap { scale: 1.0, lo: -1, hi: 1 };
-    let codings = [Coding { map, bits: 2, unit: None, stored: None }; 2];
+    let map = CodeMap::linear(1.0, -1, 1);
+    let codings = [Coding { map, bits: 2, unit: None, per_filter: false, stored: None }; 2];
     let options = Options { encoder, min_one: false };
     let counts = InputCounts::default();
     let subject = Subject::input(&counts, None, &codings, options, has_terms);

@@ -2,8 +2,8 @@
 
 use crate::format::Coding;
 use crate::kernels::count::sequence::StepSums;
-use crate::kernels::count::{Encoder, InputSums, ValueSums, bits, width};
-use crate::tally::{InputCounts, LayerTally, Products, RecurrentSums, WeightSums};
+use crate::kernels::count::{Encoder, InputSums, ValueSums};
+use crate::tally::{FilterCodes, InputCounts, LayerTally, Products, RecurrentSums, WeightSums};
 
 /// Which operand of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +57,8 @@ pub struct Operand<'a> {
     pub values: Option<&'a ValueSums>,
     /// Non-zero codes by channel (of weights: by filter); none of some steps and of one input.
     pub channel_nonzeros: Option<&'a [u64]>,
+    /// Codes of each filter, where filters have scales of their own; else nothing.
+    pub filter_codes: &'a [FilterCodes],
     /// The operand over some steps of sequences, if it is that.
     pub steps: Option<&'a StepSums>,
     /// The operand of one input, if it is that.
@@ -98,7 +100,7 @@ impl Operand<'_> {
     pub fn widths(&self) -> Option<u128> {
         match self.input {
             Some(input) => self.has_terms.then_some(input.widths.into()),
-            None => self.sum(|code| width(code).into()),
+            None => self.sum(|code| self.coding.map.width(code).into()),
         }
     }
 
@@ -119,6 +121,18 @@ impl Operand<'_> {
         }
         let groups = self.values?.group_widths[size].map(u128::from);
         Some([groups.iter().zip(0..).map(|(count, width)| width * count).sum(), groups.iter().sum()])
+    }
+
+    /// The width of all values taken as one group; none of some steps and of one input.
+    pub fn width_of_all(&self) -> Option<u16> {
+        let values = self.values?;
+        if values.elements == 0 {
+            return Some(0);
+        }
+        let [least, most] = values.code_extremes;
+        let largest = most.max(-least);
+        // The largest magnitude, with a sign if there is any.
+        Some(self.coding.map.width(if least < 0 { -largest } else { largest }))
     }
 
     /// The codes that were seen and how often, in rising order; nothing where that was not counted.
@@ -202,6 +216,7 @@ impl<'a> Subject<'a> {
             encoder,
             values: None,
             channel_nonzeros: None,
+            filter_codes: &[],
             steps: None,
             input: None,
             has_terms,
@@ -221,7 +236,8 @@ impl<'a> Subject<'a> {
             },
             Which::Weights => {
                 let sums = self.weights?;
-                Some(Operand { values: Some(&sums.values), channel_nonzeros: Some(&sums.filter_nonzeros), ..operand })
+                let (values, channel_nonzeros) = (Some(&sums.values), Some(&sums.filter_nonzeros[..]));
+                Some(Operand { values, channel_nonzeros, filter_codes: &sums.filter_codes, ..operand })
             }
         }
     }
@@ -240,7 +256,7 @@ impl<'a> Subject<'a> {
     /// sign if any is negative. (The largest width of a *value* can be a bit less, and then no group would be sure to fit in it.)
     /// None where the values of one input only are known: it is of all.
     pub fn layer_width(&self, which: Which) -> Option<u128> {
-        self.operand(which).and_then(|operand| operand.values).map(|values| u128::from(width_of_all(values)))
+        self.operand(which).and_then(|operand| operand.width_of_all()).map(u128::from)
     }
 
     /// Baseline width B of an operand.
@@ -256,13 +272,4 @@ impl<'a> Subject<'a> {
 
 fn has_terms(tally: &LayerTally) -> bool {
     !tally.activations.values.codes.is_empty()
-}
-
-/// The width of all values taken as one group.
-pub(super) fn width_of_all(values: &ValueSums) -> u16 {
-    if values.elements == 0 {
-        return 0;
-    }
-    let [least, most] = values.code_extremes;
-    bits(least.unsigned_abs().max(most.unsigned_abs()) as u16) + u16::from(least < 0)
 }

@@ -1,6 +1,6 @@
 //! What stays of an LSTM's operand from one time step to the next (METRICS section 7).
 
-use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Show, Value};
+use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Show, Value, Which};
 
 const BASE: Metric = Metric { source: "METRICS section 7", needs: Needs::Values, kind: Kind::Ratio, ..Metric::BASE };
 
@@ -8,7 +8,7 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "temporal",
         heading: "as step\nbefore",
-        definition: "activations of an LSTM's product whose code is that of the step before",
+        definition: "activations of an LSTM's product whose code (of floats, whose rounded value) is that of the step before",
         formula: "n(q[t] = q[t − 1]) / values of all steps but each sequence's first",
         unit: "fraction of values",
         allows: Allows::Skipping,
@@ -23,7 +23,7 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "temporal.terms",
         heading: "change\nterms",
-        definition: "mean terms of the difference to the step before, by the encoder chosen",
+        definition: "mean terms of the difference to the step before, by the encoder chosen; absent of floats",
         formula: "Σ terms(q[t] − q[t − 1]) / values of all steps but each sequence's first",
         unit: "terms per value",
         allows: Allows::Skipping,
@@ -31,7 +31,9 @@ pub(super) const METRICS: &[Metric] = &[
         example: "steps (3, 0), (3, 1), (4, 1) change by (0, 1), (1, 0), two terms: 2/4 = 0.5",
         compute: Compute::Layer(|subject| {
             let steps = subject.along_steps()?;
-            Some(Value::Ratio(Fraction::new(steps.change_terms, steps.compared)))
+            // Significands are not of one scale.
+            let differ = subject.codings[Which::Activations as usize].map.float.is_none();
+            differ.then(|| Value::Ratio(Fraction::new(steps.change_terms, steps.compared)))
         }),
         ..BASE
     },

@@ -1,8 +1,7 @@
 //! Widths of values and of groups of them (METRICS section 3).
 
-use super::subject::width_of_all;
 use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
-use crate::kernels::count::{MAX_WIDTH, width};
+use crate::kernels::count::MAX_WIDTH;
 
 const BASE: Metric =
     Metric { unit: "bits", source: "METRICS section 3", allows: Allows::Skipping, show: Show::Mean, kind: Kind::Ratio, ..Metric::BASE };
@@ -17,13 +16,13 @@ pub(super) const METRICS: &[Metric] = &[
         source: "METRICS section 5 (Stripes, Proteus)",
         show: Show::Count,
         example: "7 has 3 bits, 15 has 4, and both operands a sign: a 4, w 5",
-        compute: Compute::Operand(|operand| Some(Value::Derived(width_of_all(operand.values?).into()))),
+        compute: Compute::Operand(|operand| Some(Value::Derived(operand.width_of_all()?.into()))),
         ..BASE
     },
     Metric {
         name: "width",
         heading: "value\nwidth",
-        definition: "mean width of a value: bits of its magnitude, and one for the sign of a negative",
+        definition: "mean width of a value: bits of its magnitude, and one for the sign of a negative (not of a float)",
         formula: "Σ width(q) / n",
         needs: Needs::Full,
         example: "a (0 + 2 + 4 + 3)/4 = 2.25, w (1 + 0 + 3 + 4 + 0 + 3 + 0 + 2)/8 = 1.625",
@@ -43,7 +42,8 @@ pub(super) const METRICS: &[Metric] = &[
         example: "from width 0: a 1 0 1 1 1, w 3 1 1 2 1",
         compute: Compute::Operand(|operand| {
             let mut counts = vec![0; MAX_WIDTH + 1];
-            operand.codes()?.for_each(|(code, count)| counts[usize::from(width(code))] += count);
+            let width = |code: i32| usize::from(operand.coding.map.width(code));
+            operand.codes()?.for_each(|(code, count)| counts[width(code)] += count);
             Some(Value::Histogram(counts))
         }),
         ..BASE

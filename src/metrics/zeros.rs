@@ -50,7 +50,7 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "saturated",
         heading: "saturated",
-        definition: "values beyond the calibrated range, whose code is the nearest there is",
+        definition: "values beyond the calibrated range, or a float's largest value, whose code is the nearest there is",
         formula: "n(|x·scale| rounds beyond the codes) / n",
         source: "METRICS section 2",
         example: "a 0/4 = 0, w 0/8 = 0",

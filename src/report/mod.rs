@@ -120,6 +120,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         0 => String::new(),
         inputs => format!(", ranges of {inputs} inputs"),
     };
+    let scales = if format.weight_scale.as_deref() == Some("filter") { ", a scale for each filter" } else { "" };
     let least = if format.min_one { ", at least 1 a MAC that is not skipped" } else { "" };
     let terms = match report.counted() {
         Needs::Full => format!(", terms by {}", format.encoder.name()),
@@ -129,7 +130,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("model", format!("{}{note}: {}, names of {}{norm}{quantized}", model.name, model.task, model.naming)),
         ("size", format!("{parameters} parameters; {measured} layers measured{macs}")),
         ("inputs", data),
-        ("format", format!("{}{ranges}, {} engine", format.name, provenance.tool.backend)),
+        ("format", format!("{}{scales}{ranges}, {} engine", format.name, provenance.tool.backend)),
         ("potentials", format!("dense work / work left, padding counted{terms}{least}")),
     ];
     facts.extend(provenance.notes.iter().map(|note| ("note", note.clone())));

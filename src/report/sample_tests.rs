@@ -32,6 +32,7 @@ pub(crate) fn measurement() -> Measurement {
             preprocessing: "grey".into(),
             format: Format {
                 name: "fixed16".into(),
+                weight_scale: Some("tensor".into()),
                 encoder: Encoder::Naf,
                 min_one: false,
                 statistics: "full".into(),
@@ -86,7 +87,7 @@ fn layer(name: &str, kind: &str, value: impl Fn(usize) -> f32) -> LayerCounts {
         images: 0,
         lowest: [activations.lo, filters.lo],
         activations: ActivationSums::new(&shape, activations.codes()),
-        weights: WeightSums::count(Isa::SCALAR, &shape, &weights, filters, Encoder::Naf),
+        weights: WeightSums::count(Isa::SCALAR, &shape, &weights, &[filters], Encoder::Naf),
         recurrent: None,
         shape: shape.clone(),
     };

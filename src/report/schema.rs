@@ -31,10 +31,10 @@ pub fn schema(metrics: &[&Metric]) -> Json {
     );
     let format = object(
         json!({
-            "name": text(), "encoder": { "enum": Encoder::ALL.map(Encoder::name) }, "min_one": { "type": "boolean" },
+            "name": text(), "weight_scale": text(), "encoder": { "enum": Encoder::ALL.map(Encoder::name) }, "min_one": { "type": "boolean" },
             "statistics": text(), "calibration_inputs": count(), "calibration_sha256": sha256(),
         }),
-        &[],
+        &["weight_scale"],
     );
     let extents = |items: usize| {
         let extent = json!({ "type": ["integer", "null"], "minimum": 0 });

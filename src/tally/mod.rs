@@ -15,7 +15,7 @@ pub use inputs::{INPUT_INTEGERS, InputCounts};
 pub use moments::{Moments, Spread};
 pub use products::{Modes, Padding, Products};
 pub use recurrent::RecurrentSums;
-pub use weights::{TapSums, WeightSums};
+pub use weights::{FilterCodes, TapSums, WeightSums};
 
 /// Stands for an extent that is not the same for all inputs.
 pub const VARIES: usize = usize::MAX;

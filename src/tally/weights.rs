@@ -20,6 +20,17 @@ pub struct TapSums {
     pub g16_zero: u64,
 }
 
+/// What the codes of one filter add up to, where filters have scales of their own: what the real values' moments are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FilterCodes {
+    /// The bits of its scale, an f32.
+    pub scale: u32,
+    /// Sum of its codes.
+    pub sum: i64,
+    /// Sum of their squares.
+    pub squares: u64,
+}
+
 /// Counts of one layer's weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WeightSums {
@@ -27,32 +38,43 @@ pub struct WeightSums {
     pub taps: Vec<TapSums>,
     /// Non-zero codes of each filter.
     pub filter_nonzeros: Vec<u64>,
+    /// Codes of each filter, where filters have scales of their own; else nothing.
+    pub filter_codes: Vec<FilterCodes>,
     /// The values, wherever they stand.
     pub values: ValueSums,
 }
 
 impl WeightSums {
-    /// Counts `weight`, `[K, C/groups, R, S]` as `shape` says.
+    /// Counts `weight`, `[K, C/groups, R, S]` as `shape` says, in the codes of one of `maps`, or of one for each filter.
     ///
     /// A group of 16 is 16 consecutive input channels of one filter at one tap, of 64 (256) those at 4 (16) consecutive
     /// columns; of a fully connected layer, consecutive features of one output.
     ///
     /// # Panics
-    /// If there is not one weight for each place.
-    pub fn count(isa: Isa, shape: &LayerShape, weight: &[f32], map: CodeMap, encoder: Encoder) -> Self {
+    /// If there is not one weight for each place, or not one map or one for each filter of the same codes.
+    pub fn count(isa: Isa, shape: &LayerShape, weight: &[f32], maps: &[CodeMap], encoder: Encoder) -> Self {
         let [filters, inputs, rows, columns] = shape.weight;
         let taps = rows * columns;
         assert_eq!(weight.len(), filters * inputs * taps, "a weight for each place");
+        assert!([1, filters].contains(&maps.len()), "a map, or one for each filter");
+        let codes = |map: &CodeMap| (map.lo, map.hi, map.float);
+        assert!(maps.iter().all(|map| codes(map) == codes(&maps[0])), "scales alone differ");
+        let mut map_of = maps.iter().cycle();
         let mut sums = Self {
             taps: Vec::with_capacity(shape.channels() * taps),
             filter_nonzeros: Vec::with_capacity(filters),
-            values: ValueSums::new(map.codes()),
+            filter_codes: Vec::new(),
+            values: ValueSums::new(maps[0].codes()),
         };
         // Filters that meet the same channels stand side by side.
         for filters in weight.chunks((shape.filters() * inputs * taps).max(1)) {
-            let mut same = FilterSums::new(inputs, taps, map, encoder);
+            let mut same = FilterSums::new(inputs, taps, encoder);
             for filter in filters.chunks(inputs * taps) {
-                sums.filter_nonzeros.push(same.add(isa, filter, &mut sums.values));
+                let map = *map_of.next().expect("maps without end");
+                sums.filter_nonzeros.push(same.add(isa, filter, map, &mut sums.values));
+                if maps.len() > 1 {
+                    sums.filter_codes.push(FilterCodes::of(filter, map));
+                }
                 // `[channel group][R][S]`
                 let groups: Vec<(u16, bool)> = same.groups().collect();
                 for r in 0..rows {
@@ -77,12 +99,24 @@ impl WeightSums {
     }
 }
 
+impl FilterCodes {
+    fn of(filter: &[f32], map: CodeMap) -> Self {
+        let none = Self { scale: map.scale.to_bits(), ..Self::default() };
+        filter.iter().fold(none, |sums, &x| {
+            let code = i64::from(map.code(x));
+            Self { sum: sums.sum + code, squares: sums.squares + code.unsigned_abs().pow(2), ..sums }
+        })
+    }
+}
+
 impl RecurrentSums {
-    /// Counts the gates of `weight`, `[4·H, C]` as `shape` says; no step yet.
-    pub fn count(isa: Isa, shape: &LayerShape, weight: &[f32], map: CodeMap, encoder: Encoder) -> Self {
+    /// Counts the gates of `weight`, `[4·H, C]` as `shape` says, as [`WeightSums::count`] does; no step yet.
+    pub fn count(isa: Isa, shape: &LayerShape, weight: &[f32], maps: &[CodeMap], encoder: Encoder) -> Self {
         let gate = Self::gate(shape);
         let parts = weight.chunks((weight.len() / 4).max(1));
-        let gates = parts.map(|part| WeightSums::count(isa, &gate, part, map, encoder));
+        // A filter is a row of a gate.
+        let maps = maps.chunks(maps.len().div_ceil(4)).cycle();
+        let gates = parts.zip(maps).map(|(part, maps)| WeightSums::count(isa, &gate, part, maps, encoder));
         Self { gates: gates.collect(), buckets: Buckets::default(), steps: Vec::new() }
     }
 }
@@ -105,7 +139,42 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::kernels::FLOAT_TYPES;
     use crate::kernels::count::{Classes, Grouping, count_reference};
+
+    #[test]
+    fn filters_of_scales_of_their_own_add_up_to_what_each_alone_is() {
+        let value = |i: usize| (i * 37 % 101) as f32 / 50.0 - 1.0;
+        let [filters, inputs, taps] = [6, 21, 4];
+        let weights: Vec<f32> = (0..filters * inputs * taps).map(value).collect();
+        let maps: Vec<CodeMap> = (1..=filters).map(|filter| CodeMap::linear(30.0 * filter as f32, -127, 127)).collect();
+        let linear = LayerShape::linear([inputs, 1, 1], filters);
+        let shape = LayerShape { weight: [filters, inputs, 2, 2], features: false, ..linear };
+        let isa = Isa::best();
+        let sums = WeightSums::count(isa, &shape, &weights, &maps, Encoder::Naf);
+        let (mut values, mut taps_of_all) = (ValueSums::new(255), vec![TapSums::default(); inputs * taps]);
+        for (index, (filter, map)) in weights.chunks(inputs * taps).zip(&maps).enumerate() {
+            let one = LayerShape { weight: [1, inputs, 2, 2], ..shape.clone() };
+            let alone = WeightSums::count(isa, &one, filter, &[*map], Encoder::Naf);
+            values.merge(&alone.values);
+            for (all, tap) in taps_of_all.iter_mut().zip(&alone.taps) {
+                *all = TapSums {
+                    nonzero: all.nonzero + tap.nonzero,
+                    width: all.width + tap.width,
+                    terms: all.terms + tap.terms,
+                    g16: all.g16 + tap.g16,
+                    g16_zero: all.g16_zero + tap.g16_zero,
+                };
+            }
+            let codes = filter.iter().map(|x| i64::from(map.code(*x)));
+            let (sum, squares) = codes.fold((0, 0), |(sum, squares), code| (sum + code, squares + code * code));
+            let want = FilterCodes { scale: map.scale.to_bits(), sum, squares: squares as u64 };
+            assert_eq!((sums.filter_codes[index], sums.filter_nonzeros[index]), (want, alone.filter_nonzeros[0]));
+            assert!(alone.filter_codes.is_empty());
+        }
+        assert!(sums.values == values && sums.taps == taps_of_all);
+        assert!(sums.values.saturated > 0);
+    }
 
     #[test]
     fn values_are_counted_as_value_by_value_on_every_level() {
@@ -128,14 +197,14 @@ mod tests {
             let linear = LayerShape::linear([inputs, 1, 1], filters);
             let shape = LayerShape { weight, features, ..linear };
             let grouping = if features { Grouping::Features } else { Grouping::Channels };
-            for (encoder, map) in Encoder::ALL.into_iter().flat_map(|encoder| {
-                // A scale at which some saturate, and bytes.
-                [(29_000.0, -32_767, 32_767), (100.0, -127, 127)]
-                    .map(|(scale, lo, hi)| (encoder, CodeMap { scale: scale * 1.2, lo, hi }))
-            }) {
+            // A scale at which some saturate, and bytes; floats, some of them too large.
+            let integers = [(29_000.0, -32_767, 32_767), (100.0, -127, 127)];
+            let integers = integers.map(|(scale, lo, hi)| CodeMap::linear(scale * 1.2, lo, hi));
+            let maps = integers.into_iter().chain(FLOAT_TYPES.map(|of| CodeMap::float(60_000.0, of)));
+            for (encoder, map) in maps.flat_map(|map| Encoder::ALL.map(|encoder| (encoder, map))) {
                 let want = count_reference(map, encoder, grouping, &classes, weight, &values);
                 let counted =
-                    Isa::available().into_iter().map(|isa| WeightSums::count(isa, &shape, &values, map, encoder));
+                    Isa::available().into_iter().map(|isa| WeightSums::count(isa, &shape, &values, &[map], encoder));
                 let counted: Vec<WeightSums> = counted.collect();
                 assert!(counted[0].values == want.values, "{weight:?} {}", encoder.name());
                 assert!(counted.iter().all(|sums| *sums == counted[0]), "{weight:?} {}", encoder.name());

@@ -248,7 +248,7 @@ fn a_ternary_network_is_counted_in_its_three_values() {
     let (want, _) = stored(&format!("quant/{name}.ref.safetensors"), "logits");
     let accuracy = answered(&model, &native(), &data, usize::MAX, &want);
     assert_eq!((accuracy.top1, accuracy.top5), (139, 247), "34.75 and 61.75 % of 400");
-    let settings = Settings { format: NumberFormat::Stored, limit: Some(8), ..Settings::default() };
+    let settings = Settings { format: NumberFormat::Stored.into(), limit: Some(8), ..Settings::default() };
     let calibration = calibrate(&model, &native(), &data, &settings, &Quiet).unwrap();
     let measurement = measure(&model, &native(), &data, &calibration, &Quiet).unwrap();
     let document = document(&Report::new(&measurement));
@@ -292,7 +292,7 @@ fn an_lstm_of_integers_gives_the_codes_of_tflite() {
     all.iter().enumerate().for_each(|(i, output)| accuracy.add(output, data.load(i).unwrap().label.unwrap(), 0));
     assert_eq!(accuracy.top1, 488, "97.6 % of 500");
     // Both products are counted, the hidden one by the codes of the step before.
-    let settings = Settings { format: NumberFormat::Stored, limit: Some(20), ..Settings::default() };
+    let settings = Settings { format: NumberFormat::Stored.into(), limit: Some(20), ..Settings::default() };
     let calibration = calibrate(&model, &native(), &data, &settings, &Quiet).unwrap();
     let measurement = measure(&model, &native(), &data, &calibration, &Quiet).unwrap();
     let document = document(&Report::new(&measurement));

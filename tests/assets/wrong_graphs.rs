@@ -77,7 +77,7 @@ fn floats_and_halves_give_what_the_interpreter_gives_and_bytes_among_floats_are_
 fn groups_of_features_are_those_of_the_file() {
     let model = read(&asset("quant/lstm-mnist-int8.tflite")).unwrap();
     let data = Dataset::open(&[asset("data/mnist-test.safetensors")], &model.preprocess).unwrap();
-    let settings = Settings { format: NumberFormat::Stored, limit: Some(1), ..Settings::default() };
+    let settings = Settings { format: NumberFormat::Stored.into(), limit: Some(1), ..Settings::default() };
     let calibration = calibrate(&model, &native(), &data, &settings, &Quiet).unwrap();
     let measurement = measure(&model, &native(), &data, &calibration, &Quiet).unwrap();
     let report = Report::new(&measurement);

@@ -76,7 +76,7 @@ fn photographs_are_whole() {
 }
 
 /// The quality of `count` answers, all right.
-fn all_right(count: u64) -> serde_json::Value {
+fn all_right(count: u64) -> Value {
     let all = json!({ "value": 1.0, "numerator": count, "denominator": count });
     json!({ "labelled": count, "top1": all, "top5": all })
 }

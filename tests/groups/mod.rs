@@ -185,7 +185,7 @@ proptest! {
         let candle = CandleEngine::new(&graph, candle_core::Device::Cpu).unwrap().run(&x, shape, None).unwrap();
         prop_assert!(distance(&candle, &want) < 2e-4, "candle is {} from plain loops", distance(&candle, &want));
         let fused = passes::fuse_epilogue(&passes::fold_norm(&graph));
-        let got = check(&fused, shape, &x, CodeMap { scale: 64.0, lo: -2047, hi: 2047 })?;
+        let got = check(&fused, shape, &x, CodeMap::linear(64.0, -2047, 2047))?;
         prop_assert!(distance(&got, &want) < 2e-4, "native is {} from plain loops", distance(&got, &want));
     }
 
@@ -195,7 +195,7 @@ proptest! {
         let x = images(IMAGES * shape.elements());
         let fused = passes::fuse_epilogue(&passes::fold_norm(&graph));
         let graph = in_integers(&fused, shape, &x);
-        let got = check(&graph, shape, &x, CodeMap { scale: 1.0, lo: -255, hi: 255 })?;
+        let got = check(&graph, shape, &x, CodeMap::linear(1.0, -255, 255))?;
         prop_assert!(is_same(&got, &plain(&graph, shape, &x)), "other codes than plain loops");
     }
 }
@@ -214,10 +214,10 @@ fn mobilenet_v1_runs_together_at_its_own_sizes() {
         assert!(distance(&candle, &want) < 2e-4, "candle is {} from plain loops", distance(&candle, &want));
         let plan = Plan::new(&fused, shape, 1, true).unwrap();
         assert!(fused.handles().filter(|&node| plan.groups.is_inner(node)).count() >= 3, "several run together");
-        let got = check(&fused, shape, &x, CodeMap { scale: 64.0, lo: -2047, hi: 2047 }).unwrap();
+        let got = check(&fused, shape, &x, CodeMap::linear(64.0, -2047, 2047)).unwrap();
         assert!(distance(&got, &want) < 2e-4, "native is {} from plain loops", distance(&got, &want));
         let integers = in_integers(&fused, shape, &x);
-        let got = check(&integers, shape, &x, CodeMap { scale: 1.0, lo: -255, hi: 255 }).unwrap();
+        let got = check(&integers, shape, &x, CodeMap::linear(1.0, -255, 255)).unwrap();
         assert!(is_same(&got, &plain(&integers, shape, &x)), "other codes than plain loops");
     }
 }
@@ -234,7 +234,7 @@ fn padded_pointwise_convolutions_run_together_with_nothing() {
         let (graph, shape) = network.graph();
         let x = images(IMAGES * shape.elements());
         let fused = passes::fuse_epilogue(&graph);
-        let got = check(&fused, shape, &x, CodeMap { scale: 64.0, lo: -2047, hi: 2047 }).unwrap();
+        let got = check(&fused, shape, &x, CodeMap::linear(64.0, -2047, 2047)).unwrap();
         assert!(distance(&got, &plain(&graph, shape, &x)) < 2e-4);
     }
 }

@@ -1,6 +1,7 @@
 //! Loops over every MAC.
 
-use deadweight::kernels::count::{CodeMap, bits};
+use deadweight::format::{NumberFormat, WeightScale};
+use deadweight::kernels::count::bits;
 
 use super::problem::Problem;
 
@@ -29,15 +30,61 @@ struct Seen {
     groups: [u16; 3],
 }
 
-/// Width of a group: bits of the largest magnitude, and one for the sign if any is negative.
-fn group_width(codes: impl Iterator<Item = i32> + Clone) -> u16 {
+/// Width of a group: bits of the largest magnitude, and one for the sign if any is negative (which floats have apart).
+fn group_width(codes: impl Iterator<Item = i32> + Clone, format: NumberFormat) -> u16 {
     let most = codes.clone().map(|v| bits(v.unsigned_abs() as u16)).max().unwrap_or(0);
-    most + u16::from(codes.into_iter().any(|v| v < 0))
+    let is_float = matches!(format, NumberFormat::Float(_));
+    most + u16::from(!is_float && codes.into_iter().any(|v| v < 0))
+}
+
+/// The signed significand of `x` rounded to a floating-point type: of how many exponent and fraction bits, and of which largest
+/// value.
+fn significand(x: f32, (exponent, fraction, largest): (i32, i32, f64)) -> i32 {
+    let x = f64::from(x);
+    let least = 2 - (1 << (exponent - 1));
+    let unit = |x: f64| 2f64.powi((x.abs().log2().floor() as i32).max(least) - fraction);
+    let rounded = if x == 0.0 { 0.0 } else { (x / unit(x)).round_ties_even() * unit(x) };
+    // What was rounded up to a power of two has a larger unit.
+    let rounded = rounded.clamp(-largest, largest);
+    if rounded == 0.0 { 0 } else { (rounded / unit(rounded)) as i32 }
+}
+
+/// The code of `x` in `format`, whose values are within `magnitude` and have a sign or none.
+fn code(format: NumberFormat, magnitude: f32, signed: bool, x: f32) -> i32 {
+    let linear =
+        |most: i32, scale: f32| ((x * scale).round_ties_even() as i32).clamp(if signed { -most } else { 0 }, most);
+    match format.to_string().as_str() {
+        "bf16" => significand(x, (8, 7, 2f64.powi(128) - 2f64.powi(120))),
+        "fp16" => significand(x, (5, 10, 65504.0)),
+        "e4m3" => significand(x, (4, 3, 448.0)),
+        "e5m2" => significand(x, (5, 2, 57344.0)),
+        _ if magnitude == 0.0 => 0,
+        "int8" => {
+            let most = if signed { 127 } else { 255 };
+            linear(most, (f64::from(most) / f64::from(magnitude)) as f32)
+        }
+        fixed => {
+            let most = (1 << (fixed.strip_prefix("fixed").unwrap().parse::<i32>().unwrap() - 1)) - 1;
+            let fits = |power: i32| f64::from(magnitude) * 2f64.powi(power) <= f64::from(most);
+            linear(most, 2f32.powi((-40..40).rev().find(|&power| fits(power)).unwrap()))
+        }
+    }
+}
+
+/// The codes of values of which the first `calibrated` are known.
+fn codes(format: NumberFormat, values: &[f32], calibrated: usize, signed: bool) -> Vec<i32> {
+    let magnitude = values[..calibrated].iter().fold(0f32, |most, x| most.max(x.abs()));
+    values.iter().map(|&x| code(format, magnitude, signed, x)).collect()
+}
+
+/// Whether codes of `values` have a sign: those of int8 have none where no value is negative.
+fn is_signed(format: NumberFormat, values: &[f32]) -> bool {
+    format != NumberFormat::Int8 || values.iter().any(|&x| x < 0.0)
 }
 
 /// Codes and group widths of `count` planes, each `[channels][rows][columns]`, grouped along channels and columns, or along
 /// features.
-fn see(codes: &[i32], [count, channels, rows, columns]: [usize; 4], features: bool) -> Vec<Seen> {
+fn see(codes: &[i32], [count, channels, rows, columns]: [usize; 4], features: bool, format: NumberFormat) -> Vec<Seen> {
     let plane = channels * rows * columns;
     let at = |n: usize, c: usize, y: usize, x: usize| n * plane + (c * rows + y) * columns + x;
     let mut seen = Vec::new();
@@ -49,12 +96,15 @@ fn see(codes: &[i32], [count, channels, rows, columns]: [usize; 4], features: bo
                         if features {
                             let (place, size) = ((c * rows + y) * columns + x, 16 * wide);
                             let start = n * plane + place / size * size;
-                            return group_width(codes[start..(start + size).min((n + 1) * plane)].iter().copied());
+                            return group_width(
+                                codes[start..(start + size).min((n + 1) * plane)].iter().copied(),
+                                format,
+                            );
                         }
                         let (cs, xs) = (c / 16 * 16, x / wide * wide);
                         let members = (cs..(cs + 16).min(channels))
                             .flat_map(|c| (xs..(xs + wide).min(columns)).map(move |x| codes[at(n, c, y, x)]));
-                        group_width(members.collect::<Vec<_>>().into_iter())
+                        group_width(members.collect::<Vec<_>>().into_iter(), format)
                     });
                     seen.push(Seen { code: codes[at(n, c, y, x)], groups });
                 }
@@ -67,9 +117,17 @@ fn see(codes: &[i32], [count, channels, rows, columns]: [usize; 4], features: bo
 /// Classes and the costs of all potentials, with padding and without, by looping over every MAC.
 pub fn brute_force(problem: &Problem) -> (Macs, Vec<[(u128, u128); 2]>) {
     let shape = &problem.shape;
-    let [activation_map, weight_map] = problem.maps();
-    let code = |map: CodeMap, values: Vec<f32>| values.into_iter().map(|x| map.code(x)).collect::<Vec<_>>();
-    let (a_codes, w_codes) = (code(activation_map, problem.inputs()), code(weight_map, problem.weights()));
+    let [a_format, w_format] = problem.format.both();
+    let (inputs, held) = (problem.inputs(), problem.weights());
+    let known = inputs.len().div_ceil(2);
+    let a_codes = codes(a_format, &inputs, known, is_signed(a_format, &inputs[..known]));
+    let filter = match problem.format.weight_scale() {
+        Some(WeightScale::Filter) => held.len() / shape.weight[0],
+        _ => held.len(),
+    };
+    let signed = is_signed(w_format, &held);
+    let w_codes: Vec<i32> =
+        held.chunks(filter).flat_map(|filter| codes(w_format, filter, filter.len(), signed)).collect();
     let [c, h, w] = shape.input;
     let [k, p, q] = shape.output;
     let [_, cg, r, s] = shape.weight;
@@ -79,22 +137,22 @@ pub fn brute_force(problem: &Problem) -> (Macs, Vec<[(u128, u128); 2]>) {
         let steps = (0..problem.images * w).map(|i| (i / w, i % w));
         let by_step: Vec<i32> =
             steps.flat_map(|(n, t)| (0..c).map(move |input| (n * c + input) * w + t)).map(|i| a_codes[i]).collect();
-        see(&by_step, [problem.images * w, c, 1, 1], true)
+        see(&by_step, [problem.images * w, c, 1, 1], true, a_format)
     } else {
         let places = (0..problem.images * c * h * w).map(|i| match shape.channels_last {
             true => i / (c * h * w) * c * h * w + i % c * h * w + i / c % (h * w),
             false => i,
         });
         let in_order: Vec<i32> = places.map(|i| a_codes[i]).collect();
-        see(&in_order, [problem.images, c, h, w], shape.features)
+        see(&in_order, [problem.images, c, h, w], shape.features, a_format)
     };
-    let weights = see(&w_codes, [k, cg, r, s], shape.features);
-    let b = u128::from(problem.format.bits());
-    let width = |v: i32| u128::from(bits(v.unsigned_abs() as u16)) + u128::from(v < 0);
+    let weights = see(&w_codes, [k, cg, r, s], shape.features, w_format);
+    let [ba, bw] = [a_format, w_format].map(|format| u128::from(format.bits()));
+    let width = |v: i32, format: NumberFormat| u128::from(group_width([v].into_iter(), format));
     let terms = |v: i32| u128::from(problem.encoder.terms(v.unsigned_abs() as u16));
     // The layer's width is that of all its values as one group.
-    let whole = |seen: &[Seen]| u128::from(group_width(seen.iter().map(|seen| seen.code)));
-    let (pa, pw) = (whole(&activations), whole(&weights));
+    let whole = |seen: &[Seen], format| u128::from(group_width(seen.iter().map(|seen| seen.code), format));
+    let (pa, pw) = (whole(&activations, a_format), whole(&weights, w_format));
     let step = |cost: u128| if problem.min_one { cost.max(1) } else { cost };
     let mut macs = Macs::default();
     let mut sums = vec![[(0, 0); 2]; 19];
@@ -112,30 +170,30 @@ pub fn brute_force(problem: &Problem) -> (Macs, Vec<[(u128, u128); 2]>) {
         let unless = |skip: bool, cost: u128| if skip { 0 } else { cost };
         let [g16, g64, g256] = a.groups.map(u128::from);
         let costs = [
-            unless(zero_a, b * b),
-            unless(zero_w, b * b),
-            unless(zero_a || zero_w, b * b),
-            step(pa) * b,
-            step(g16) * b,
-            step(g64) * b,
-            step(g256) * b,
-            step(width(a.code)) * b,
-            b * step(pw),
-            b * step(u128::from(weight.groups[0])),
-            b * step(width(weight.code)),
+            unless(zero_a, ba * bw),
+            unless(zero_w, ba * bw),
+            unless(zero_a || zero_w, ba * bw),
+            step(pa) * bw,
+            step(g16) * bw,
+            step(g64) * bw,
+            step(g256) * bw,
+            step(width(a.code, a_format)) * bw,
+            ba * step(pw),
+            ba * step(u128::from(weight.groups[0])),
+            ba * step(width(weight.code, w_format)),
             step(g16 * pw),
-            step(terms(a.code)) * b,
-            b * step(terms(weight.code)),
+            step(terms(a.code)) * bw,
+            ba * step(terms(weight.code)),
             step(terms(a.code) * terms(weight.code)),
-            unless(zero_w, step(g16) * b),
-            unless(zero_w, step(terms(a.code)) * b),
-            unless(zero_a || zero_w, g16 * b),
-            unless(zero_a || zero_w, terms(a.code) * b),
+            unless(zero_w, step(g16) * bw),
+            unless(zero_w, step(terms(a.code)) * bw),
+            unless(zero_a || zero_w, g16 * bw),
+            unless(zero_a || zero_w, terms(a.code) * bw),
         ];
         for (sum, cost) in sums.iter_mut().zip(costs) {
             for (sum, counts) in sum.iter_mut().zip([true, activation.is_some()]) {
                 if counts {
-                    *sum = (sum.0 + b * b, sum.1 + cost);
+                    *sum = (sum.0 + ba * bw, sum.1 + cost);
                 }
             }
         }

@@ -57,7 +57,12 @@ fn invariants(problem: &Problem, tally: &LayerTally, macs: &Macs) -> Result<(), 
     prop_assert_eq!(macs.dense, dense as u64);
     let cells = problem.metrics(tally, false);
     for mode in 0..2 {
-        let work = |name: &str| modes(&cells, &format!("potential.{name}"))[mode].1;
+        let modes = |name: &str| modes(&cells, &format!("potential.{name}"))[mode];
+        let work = |name: &str| modes(name).1;
+        // No width is more than the baseline's.
+        for name in ["Ap.layer", "Wp.layer", "Wp+Ap"] {
+            prop_assert!(modes(name).1 <= modes(name).0, "{} {:?}", name, modes(name));
+        }
         // A larger potential is less work.
         for (more, less) in [
             ("W+A", "A"),

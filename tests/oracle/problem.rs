@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use deadweight::format::{Coding, NumberFormat};
+use deadweight::format::{Coding, Formats, NumberFormat, WeightScale};
 use deadweight::graph::{Params, Scope};
 use deadweight::kernels::count::{CodeMap, Counter, Encoder, Range, Sums};
-use deadweight::kernels::{Geometry, Halo, Isa};
+use deadweight::kernels::{FLOAT_TYPES, Geometry, Halo, Isa};
 use deadweight::layers::{Conv, ConvTranspose, Shape};
 use deadweight::metrics::{self, Cells, Options, Subject};
 use deadweight::tally::{ActivationSums, LayerShape, LayerTally, WeightSums};
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 pub struct Problem {
     pub shape: LayerShape,
     pub images: usize,
-    pub format: NumberFormat,
+    pub format: Formats,
     pub encoder: Encoder,
     pub min_one: bool,
     /// How many of a hundred values are zero.
@@ -46,11 +46,18 @@ impl Problem {
         (0..self.shape.weight.iter().product()).map(|i| self.value(i, 1 << 20, true)).collect()
     }
 
-    pub fn maps(&self) -> [CodeMap; 2] {
+    pub fn codings(&self) -> [Coding; 2] {
         // Calibrated on half of the inputs, so that some saturate.
         let inputs = self.inputs();
-        let range = Range::of(&inputs[..inputs.len().div_ceil(2)]);
-        [self.format.code_map(range), self.format.code_map(Range::of(&self.weights()))]
+        let ranges = [Range::of(&inputs[..inputs.len().div_ceil(2)]), Range::of(&self.weights())];
+        let [activations, weights] = self.format.both();
+        let mut codings = [activations.coding(ranges[0], None), weights.coding(ranges[1], None)];
+        codings[1].per_filter = self.format.weight_scale() == Some(WeightScale::Filter) && self.shape.weight[0] > 1;
+        codings
+    }
+
+    pub fn map(&self) -> CodeMap {
+        self.codings()[0].map
     }
 
     pub fn tally(&self, layout: Layout) -> LayerTally {
@@ -59,7 +66,7 @@ impl Problem {
 
     /// The tally of `inputs`, in the formats of the problem's own.
     pub fn counted(&self, inputs: &[f32], layout: Layout) -> LayerTally {
-        let [activations, _] = self.maps();
+        let activations = self.map();
         let [c, h, w] = self.shape.input;
         let classes = Arc::new(self.shape.classes());
         let mut counter =
@@ -78,12 +85,13 @@ impl Problem {
 
     /// The tally of `images` images that added up to `sums`.
     pub fn tally_of(&self, sums: &Sums, images: u64) -> LayerTally {
-        let [activations, weights] = self.maps();
+        let (codings, weights) = (self.codings(), self.weights());
+        let maps = self.format.weights.weight_maps(&codings[1], &weights, self.shape.weight[0]);
         let mut tally = LayerTally {
             images: 0,
-            lowest: [activations.lo, weights.lo],
-            activations: ActivationSums::new(&self.shape, activations.codes()),
-            weights: WeightSums::count(Isa::best(), &self.shape, &self.weights(), weights, self.encoder),
+            lowest: codings.map(|coding| coding.map.lo),
+            activations: ActivationSums::new(&self.shape, codings[0].map.codes()),
+            weights: WeightSums::count(Isa::best(), &self.shape, &weights, &maps, self.encoder),
             recurrent: None,
             shape: self.shape.clone(),
         };
@@ -93,8 +101,7 @@ impl Problem {
 
     /// All metrics of `tally`.
     pub fn metrics(&self, tally: &LayerTally, min_one: bool) -> Cells {
-        let coding = |map| Coding { map, bits: self.format.bits(), unit: Some(1.0), stored: None };
-        let codings = self.maps().map(coding);
+        let codings = self.codings();
         let subject = Subject::layer(tally, &codings, Options { encoder: self.encoder, min_one });
         Cells::of(&subject, &metrics::all().collect::<Vec<_>>(), self.images as u64)
     }
@@ -107,11 +114,22 @@ pub enum Layout {
     Blocked,
 }
 
-fn formats() -> impl Strategy<Value = NumberFormat> {
-    prop_oneof![Just(NumberFormat::Int8), (2u32..17).prop_map(NumberFormat::Fixed)]
+fn formats() -> impl Strategy<Value = Formats> {
+    let fixed = || (2u32..17).prop_map(NumberFormat::Fixed);
+    let floats = || prop::sample::select(FLOAT_TYPES.map(NumberFormat::Float).to_vec());
+    let one = || prop_oneof![2 => Just(NumberFormat::Int8), 2 => fixed(), 3 => floats()];
+    // The same for both, or each its own; weights that have scales have them by default, or the other way.
+    (one(), prop::option::of(one()), any::<bool>()).prop_map(|(activations, weights, swapped)| {
+        let formats = Formats::new(activations, weights.unwrap_or(activations));
+        let other = match formats.weight_scale() {
+            Some(WeightScale::Tensor) => WeightScale::Filter,
+            _ => WeightScale::Tensor,
+        };
+        if swapped { formats.with_weight_scale(other).unwrap_or(formats) } else { formats }
+    })
 }
 
-fn counting() -> impl Strategy<Value = (NumberFormat, Encoder, bool, u32, bool, u32)> {
+fn counting() -> impl Strategy<Value = (Formats, Encoder, bool, u32, bool, u32)> {
     let encoders = prop::sample::select(Encoder::ALL.to_vec());
     (formats(), encoders, any::<bool>(), prop::sample::select(vec![0, 30, 70, 100]), any::<bool>(), any::<u32>())
 }

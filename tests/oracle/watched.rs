@@ -133,14 +133,14 @@ fn a_watched_run_counts_what_the_layer_reads() {
     let problem = Problem {
         shape,
         images: 2,
-        format: NumberFormat::Int8,
+        format: NumberFormat::Int8.into(),
         encoder: Encoder::Naf,
         min_one: false,
         zeros: 40,
         signed: true,
         seed: 9,
     };
-    let map = problem.maps()[0];
+    let map = problem.map();
     let counter = Counter::new(map, Encoder::Naf, problem.shape.grouping(), Arc::new(problem.shape.classes()), 3);
     let lock = Lock(std::sync::Mutex::new(counter));
     let mut session = Session::new(Arc::new(graph.clone()), Shape::new(3, 9, 11), 2, EngineOptions::new(2)).unwrap();
@@ -172,7 +172,7 @@ fn inputs_made_by_shuffling_pixels_are_counted() {
             channels_last: false,
             transposed: false,
         };
-        let (format, encoder) = (NumberFormat::Int8, Encoder::Naf);
+        let (format, encoder) = (NumberFormat::Int8.into(), Encoder::Naf);
         let problem = Problem { shape, images: 2, format, encoder, min_one: false, zeros: 40, signed: true, seed: 11 };
         // The values that the layer shall read, put where the shuffle takes them from.
         let (read, area) = (problem.inputs(), h * w);
@@ -187,7 +187,7 @@ fn inputs_made_by_shuffling_pixels_are_counted() {
             };
             x[(image * c + from) * area + y * w + z] = value;
         }
-        let map = problem.maps()[0];
+        let map = problem.map();
         let classes = Arc::new(problem.shape.classes());
         let counter = Counter::new(map, encoder, problem.shape.grouping(), classes, shuffled[0]);
         let lock = Lock(std::sync::Mutex::new(counter));

@@ -179,7 +179,7 @@ proptest! {
         let data = Dataset::open(&[images], &model.preprocess).unwrap();
         let options = EngineOptions::new(2);
         let backend = Backend::Native(options.clone());
-        let settings = Settings { format: NumberFormat::Stored, ..Settings::default() };
+        let settings = Settings { format: NumberFormat::Stored.into(), ..Settings::default() };
         let calibration = calibrate(&model, &backend, &data, &settings, &Quiet).unwrap();
         let measurement = measure(&model, &backend, &data, &calibration, &Quiet).unwrap();
         let document = document(&Report::new(&measurement));

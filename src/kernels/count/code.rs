@@ -2,18 +2,23 @@
 
 use std::sync::LazyLock;
 
+use crate::kernels::floats::FloatType;
+
 /// Most bits a magnitude has: codes are at most 16 bits wide, sign included (or 8, unsigned).
 pub const MAX_WIDTH: usize = 17;
 
-/// Quantisation from floats to codes: `clamp(round_ties_even(x * scale), lo, hi)`, the product in f32.
+/// Quantisation from floats to codes: `clamp(round_ties_even(x * scale), lo, hi)`, the product in f32; or the signed significand
+/// of `x * scale` rounded to a floating-point type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CodeMap {
-    /// Inverse of the quantisation step.
+    /// Inverse of the quantisation step; for a floating-point type, the factor of values before they are rounded.
     pub scale: f32,
     /// Smallest code, at least -32767.
     pub lo: i32,
     /// Largest code, at most 32767.
     pub hi: i32,
+    /// The floating-point type, if codes are significands. Their sign is apart: it adds no bit to widths.
+    pub float: Option<FloatType>,
 }
 
 /// Adding this to a value of magnitude below 2^22 leaves the rounded integer (ties to even) in the low bits.
@@ -22,7 +27,18 @@ pub(super) const MAGIC: f32 = 12_582_912.0;
 pub(super) const CUT: f32 = 2_000_000.0;
 
 impl CodeMap {
-    /// The rounded value before clamping (clipped at two million), and the code.
+    /// Integers of `lo` to `hi`.
+    pub const fn linear(scale: f32, lo: i32, hi: i32) -> Self {
+        Self { scale, lo, hi, float: None }
+    }
+
+    /// Signed significands of values times `scale` rounded to the type `of`.
+    pub fn float(scale: f32, of: FloatType) -> Self {
+        let hi = (1 << of.significand_bits()) - 1;
+        Self { scale, lo: -hi, hi, float: Some(of) }
+    }
+
+    /// The rounded value before clamping (clipped at two million), and the code; of integers.
     #[inline(always)]
     pub fn rounded_and_code(self, x: f32) -> (i32, i32) {
         let y = x * self.scale;
@@ -35,10 +51,32 @@ impl CodeMap {
     /// The code of `x`.
     #[inline(always)]
     pub fn code(self, x: f32) -> i32 {
-        self.rounded_and_code(x).1
+        match self.float {
+            Some(_) => self.code_as::<true>(x).0,
+            None => self.code_as::<false>(x).0,
+        }
     }
 
-    /// Whether `x` is quantised without saturation.
+    /// The code of `x`, and whether `x` was beyond the codes; `FLOAT` says whether there is a floating-point type, so that loops
+    /// are compiled for either.
+    #[inline(always)]
+    pub(super) fn code_as<const FLOAT: bool>(self, x: f32) -> (i32, bool) {
+        match self.float {
+            Some(of) if FLOAT => of.code(x * self.scale),
+            _ => {
+                let (rounded, code) = self.rounded_and_code(x);
+                (code, rounded != code)
+            }
+        }
+    }
+
+    /// Width of a code: bits of its magnitude, and one for the sign of a negative integer.
+    #[inline(always)]
+    pub fn width(self, code: i32) -> u16 {
+        if self.float.is_some() { bits(code.unsigned_abs() as u16) } else { width(code) }
+    }
+
+    /// Whether `x` is quantised without saturation; of integers.
     #[inline(always)]
     pub(super) fn fits(self, x: f32) -> bool {
         let (rounded, code) = self.rounded_and_code(x);
@@ -239,7 +277,7 @@ mod tests {
 
     #[test]
     fn codes_round_to_even_and_saturate() {
-        let map = CodeMap { scale: 2.0, lo: -7, hi: 7 };
+        let map = CodeMap::linear(2.0, -7, 7);
         let cases =
             [(0.25, 0), (0.75, 2), (1.25, 2), (-0.25, 0), (-0.75, -2), (3.4, 7), (3.75, 7), (-9.0, -7), (1e30, 7)];
         for (x, want) in cases {
@@ -248,7 +286,7 @@ mod tests {
         assert_eq!(map.rounded_and_code(3.75), (8, 7));
         for i in -400_000..400_000i32 {
             let x = i as f32 / 64.0;
-            let wide = CodeMap { scale: 1.0, lo: -32767, hi: 32767 };
+            let wide = CodeMap::linear(1.0, -32767, 32767);
             assert_eq!(wide.code(x), (x.round_ties_even() as i32).clamp(-32767, 32767), "{x}");
         }
     }

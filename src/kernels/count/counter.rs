@@ -99,7 +99,7 @@ impl Counter {
         }
         self.inputs = None;
         self.flush(Isa::SCALAR);
-        if self.sums.values.elements > 0 {
+        if self.sums.values.elements > 0 && self.coding.map.float.is_none() {
             // Codes order as values do.
             self.sums.values.code_extremes =
                 self.sums.values.extremes.map(|extreme| self.coding.map.code(unkey(extreme)));
@@ -159,8 +159,8 @@ impl Counter {
 
     /// Whether [`Counter::count_packed`] can be used: codes of 0 to 255 are what values are counted as.
     pub fn takes_bytes(&self) -> bool {
-        let CodeMap { scale, lo, hi } = self.coding.map;
-        scale == 1.0 && lo <= 0 && hi >= 255 && self.grouping == Grouping::Channels
+        let CodeMap { scale, lo, hi, float } = self.coding.map;
+        float.is_none() && scale == 1.0 && lo <= 0 && hi >= 255 && self.grouping == Grouping::Channels
     }
 
     /// As [`Counter::count`], of all rows of `x`, of which row 0 is row `first` of the whole image.

@@ -148,7 +148,10 @@ impl Lines {
             if self.code_quickly(s, coding, from, line..line + 1, sums.as_deref_mut(), totals) {
                 continue;
             }
-            self.code_line(coding, from, line, totals);
+            match coding.map.float {
+                Some(_) => self.code_line::<true>(coding, from, line, totals),
+                None => self.code_line::<false>(coding, from, line, totals),
+            }
             if let Some(sums) = &mut sums {
                 let pairs = line * self.stride / 2..(line * self.stride + self.pixels).div_ceil(2);
                 for pairs in pairs.clone().step_by(LONGEST).map(|start| start..pairs.end.min(start + LONGEST)) {
@@ -160,8 +163,8 @@ impl Lines {
         }
     }
 
-    /// [`Lines::code`] by the vectors of this level. Returns false, and changes no sum, if the level has none or a value is out
-    /// of the range of the codes, NaN or infinite.
+    /// [`Lines::code`] by the vectors of this level. Returns false, and changes no sum, if the level has none (of floating-point
+    /// types) or a value is out of the range of the codes, NaN or infinite.
     #[inline(always)]
     fn code_quickly<S: Simd>(
         &mut self,
@@ -173,7 +176,7 @@ impl Lines {
         totals: &mut LaneTotals,
     ) -> bool {
         #[cfg(target_arch = "x86_64")]
-        if S::AVX512 {
+        if S::AVX512 && coding.map.float.is_none() {
             let (mut sums, all) = (sums, lines.start * self.stride..lines.end * self.stride);
             let [first, second, third] = &mut self.buffers.widths;
             let to = avx512::Coded {
@@ -198,9 +201,10 @@ impl Lines {
         false
     }
 
-    /// Quantises one line, value by value.
+    /// Quantises one line, value by value. For floating-point types (`FLOAT`) the sums later add magnitudes of codes: their sign is
+    /// a bit of its own and adds none to a width.
     #[inline(always)]
-    fn code_line(&mut self, coding: Coding, from: Source<'_>, line: usize, totals: &mut LaneTotals) {
+    fn code_line<const FLOAT: bool>(&mut self, coding: Coding, from: Source<'_>, line: usize, totals: &mut LaneTotals) {
         let mut histogram = self.histogram.writer();
         let mut summaries = [0; PIXELS[2]];
         // Codes of an even pixel and of the odd one after it.
@@ -209,11 +213,14 @@ impl Lines {
             let last = index + 1 == self.pixels;
             let codes = &mut pair[index % 2];
             let (values, used) = from.pixel(0, index);
-            totals.code(coding.map, &values, used, codes);
+            totals.code::<FLOAT>(coding.map, &values, used, codes);
             if coding.encoder.is_some() {
                 histogram.count_blocks((histogram.buffered() / BLOCK) as u32);
                 histogram.make_room::<LANES>();
                 codes.iter().for_each(|&code| histogram.push(code as u16));
+            }
+            if FLOAT {
+                codes.iter_mut().for_each(|code| *code = code.abs());
             }
             let at = index % PIXELS[2];
             summaries[at] = codes.iter().fold(0, |ored, &code| ored | code.unsigned_abs() | code as u16 & SIGN);

@@ -79,23 +79,41 @@ impl<'a> Panel<'a> {
         totals: &mut LaneTotals,
     ) -> PanelSums {
         #[cfg(target_arch = "x86_64")]
-        if S::AVX512 && coding.encoder != Some(Encoder::Runs) {
+        if S::AVX512 && coding.encoder != Some(Encoder::Runs) && coding.map.float.is_none() {
             // SAFETY: the vector type of this level is only made where the CPU has its features.
             if let Some(sums) = unsafe { self.add_up_quickly(coding, counts, histogram, totals) } {
                 return sums;
             }
         }
-        let Coding { map, encoder } = coding;
+        match coding.map.float {
+            Some(_) => self.add_up_by::<true>(coding, counts, histogram, totals),
+            None => self.add_up_by::<false>(coding, counts, histogram, totals),
+        }
+    }
+
+    /// [`Panel::add_up`] value by value; `FLOAT` says whether the map has a floating-point type.
+    #[inline(always)]
+    fn add_up_by<const FLOAT: bool>(
+        self,
+        Coding { map, encoder }: Coding,
+        counts: &mut GroupCounts,
+        histogram: &mut HistogramWriter<'_>,
+        totals: &mut LaneTotals,
+    ) -> PanelSums {
         // Matched once, outside the loop: each loop is vectorised.
         match encoder {
-            None => self.add_up_with(map, |_| 0, |_| (), counts, totals),
+            None => self.add_up_with::<FLOAT>(map, |_| 0, |_| (), counts, totals),
             Some(encoder) => {
                 let note = |code: i16| histogram.add(code as u16);
                 match encoder {
-                    Encoder::Naf => self.add_up_with(map, |m| Encoder::Naf.terms(m), note, counts, totals),
-                    Encoder::Popcount => self.add_up_with(map, |m| Encoder::Popcount.terms(m), note, counts, totals),
-                    Encoder::Booth4 => self.add_up_with(map, |m| Encoder::Booth4.terms(m), note, counts, totals),
-                    Encoder::Runs => self.add_up_with(map, |m| Encoder::Runs.terms(m), note, counts, totals),
+                    Encoder::Naf => self.add_up_with::<FLOAT>(map, |m| Encoder::Naf.terms(m), note, counts, totals),
+                    Encoder::Popcount => {
+                        self.add_up_with::<FLOAT>(map, |m| Encoder::Popcount.terms(m), note, counts, totals)
+                    }
+                    Encoder::Booth4 => {
+                        self.add_up_with::<FLOAT>(map, |m| Encoder::Booth4.terms(m), note, counts, totals)
+                    }
+                    Encoder::Runs => self.add_up_with::<FLOAT>(map, |m| Encoder::Runs.terms(m), note, counts, totals),
                 }
             }
         }
@@ -127,7 +145,7 @@ impl<'a> Panel<'a> {
     }
 
     #[inline(always)]
-    fn add_up_with(
+    fn add_up_with<const FLOAT: bool>(
         self,
         map: CodeMap,
         terms: impl Fn(u16) -> u16,
@@ -142,14 +160,18 @@ impl<'a> Panel<'a> {
             for (channel, codes) in codes[..self.channels].iter_mut().enumerate() {
                 let values = self.at(row, channel);
                 match values.first_chunk() {
-                    Some(values) => totals.code(map, values, LANES, codes),
+                    Some(values) => totals.code::<FLOAT>(map, values, LANES, codes),
                     None => {
                         let mut filled = [0.0; LANES];
                         filled[..self.used].copy_from_slice(values);
-                        totals.code(map, &filled, self.used, codes);
+                        totals.code::<FLOAT>(map, &filled, self.used, codes);
                     }
                 }
                 codes[..self.used].iter().for_each(|&code| note(code));
+                if FLOAT {
+                    // A sign that is apart adds no bit to a width.
+                    codes.iter_mut().for_each(|code| *code = code.abs());
+                }
                 for column in 0..LANES {
                     summaries[column] |= codes[column].unsigned_abs() | codes[column] as u16 & SIGN;
                 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::classes::Classes;
-use super::code::{CodeMap, Encoder, MAX_WIDTH, bits, width};
+use super::code::{CodeMap, Encoder, MAX_WIDTH, bits};
 use super::counter::Grouping;
 use super::sums::{NONZERO, NONZERO_G16, Sums, TERMS, WIDTH, key};
 use crate::kernels::geometry::LANES;
@@ -24,7 +24,7 @@ pub fn count_reference(
     let value = |n: usize, c_: usize, y: usize, x: usize| nchw[((n * c + c_) * h + y) * w + x];
     let group_width = |codes: &[i32]| {
         let most = codes.iter().map(|v| bits(v.unsigned_abs() as u16)).max().unwrap_or(0);
-        most + u16::from(codes.iter().any(|&v| v < 0))
+        most + u16::from(map.float.is_none() && codes.iter().any(|&v| v < 0))
     };
     for n in 0..images {
         // Groups run along a "row": the columns of a channel block, the features of an image, the channels of a step.
@@ -69,7 +69,7 @@ pub fn count_reference(
                             for (lane, &code) in codes[x].iter().enumerate() {
                                 let to = &mut sums.lanes[place * LANES + lane];
                                 to[NONZERO] += u64::from(code != 0);
-                                to[WIDTH] += u64::from(width(code));
+                                to[WIDTH] += u64::from(map.width(code));
                                 to[TERMS] += u64::from(encoder.terms(code.unsigned_abs() as u16));
                                 to[NONZERO_G16] += if code != 0 { u64::from(group_width) } else { 0 };
                             }
@@ -81,7 +81,11 @@ pub fn count_reference(
                 sums.values.elements += 1;
                 sums.values.codes[(code - map.lo) as usize] += 1;
                 sums.values.natural_zeros += u64::from(x == 0.0);
-                sums.values.saturated += u64::from(map.rounded_and_code(x).0 != code);
+                let beyond = match map.float {
+                    Some(of) => of.code(x * map.scale).1,
+                    None => map.rounded_and_code(x).0 != code,
+                };
+                sums.values.saturated += u64::from(beyond);
                 sums.values.extremes = [sums.values.extremes[0].min(key(x)), sums.values.extremes[1].max(key(x))];
                 let [least, most] = sums.values.code_extremes;
                 sums.values.code_extremes = [least.min(code), most.max(code)];

@@ -20,7 +20,7 @@ pub struct StepSums {
     pub compared: u64,
     /// Of these, codes equal to that of the step before.
     pub equal: u64,
-    /// Terms of the differences of the codes.
+    /// Terms of the differences of the codes; of floating-point types 0, whose significands are not of one scale.
     pub change_terms: u64,
 }
 
@@ -83,7 +83,7 @@ pub struct Sequence {
     map: CodeMap,
     encoder: Encoder,
     buckets: Buckets,
-    /// Codes of the last step; none before the first.
+    /// Codes of the last step (of floating-point types exponents and fractions, with their signs); none before the first.
     last: Vec<i32>,
     /// Steps so far.
     steps: u64,
@@ -136,32 +136,60 @@ impl Kernel for Pass<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        match self.sequence.encoder {
-            Encoder::Naf => self.steps(|m| Encoder::Naf.terms_of_change(m)),
-            Encoder::Popcount => self.steps(|m| Encoder::Popcount.terms_of_change(m)),
-            Encoder::Booth4 => self.steps(|m| Encoder::Booth4.terms_of_change(m)),
-            Encoder::Runs => self.steps(|m| Encoder::Runs.terms_of_change(m)),
+        match self.sequence.map.float {
+            Some(_) => self.steps_as::<true>(),
+            None => self.steps_as::<false>(),
         }
     }
 }
 
+/// The code of `x`; of floating-point types exponent and fraction, with the sign.
+#[inline(always)]
+fn code<const FLOAT: bool>(map: CodeMap, x: f32) -> i32 {
+    match map.float {
+        Some(of) if FLOAT => of.pattern(x * map.scale),
+        _ => map.code_as::<FLOAT>(x).0,
+    }
+}
+
+/// What of a [`code`] has terms.
+#[inline(always)]
+fn magnitude<const FLOAT: bool>(map: CodeMap, code: i32) -> u32 {
+    match map.float {
+        Some(of) if FLOAT => of.significand_of(code),
+        _ => code.unsigned_abs(),
+    }
+}
+
 impl Pass<'_> {
+    /// `FLOAT` says whether the map has a floating-point type.
     #[inline(always)]
-    fn steps(self, terms: impl Fn(u32) -> u32) {
+    fn steps_as<const FLOAT: bool>(self) {
+        match self.sequence.encoder {
+            Encoder::Naf => self.steps::<FLOAT>(|m| Encoder::Naf.terms_of_change(m)),
+            Encoder::Popcount => self.steps::<FLOAT>(|m| Encoder::Popcount.terms_of_change(m)),
+            Encoder::Booth4 => self.steps::<FLOAT>(|m| Encoder::Booth4.terms_of_change(m)),
+            Encoder::Runs => self.steps::<FLOAT>(|m| Encoder::Runs.terms_of_change(m)),
+        }
+    }
+
+    #[inline(always)]
+    fn steps<const FLOAT: bool>(self, terms: impl Fn(u32) -> u32) {
         let Self { sequence: Sequence { map, buckets, last, steps, sums, .. }, x, geometry, image } = self;
+        let map = *map;
         let channels = geometry.c;
         let mut codes = vec![0; channels];
         for column in 0..geometry.w {
             if geometry.lanes == LANES {
                 for (block, codes) in codes.chunks_mut(LANES).enumerate() {
                     let values = &x[geometry.at(image, block, 0, column)..][..LANES];
-                    codes.iter_mut().zip(values).for_each(|(code, &value)| *code = map.code(value));
+                    codes.iter_mut().zip(values).for_each(|(to, &value)| *to = code::<FLOAT>(map, value));
                 }
             } else {
                 codes
                     .iter_mut()
                     .enumerate()
-                    .for_each(|(c, code)| *code = map.code(x[geometry.index(image, c, 0, column)]));
+                    .for_each(|(c, to)| *to = code::<FLOAT>(map, x[geometry.index(image, c, 0, column)]));
             }
             let bucket = buckets.of(*steps);
             if sums.len() <= bucket {
@@ -171,7 +199,7 @@ impl Pass<'_> {
             let (mut nonzero, mut all) = (0u32, 0u32);
             for &code in &codes {
                 nonzero += u32::from(code != 0);
-                all += terms(code.unsigned_abs());
+                all += terms(magnitude::<FLOAT>(map, code));
             }
             sum.steps += 1;
             sum.values += channels as u64;
@@ -183,7 +211,7 @@ impl Pass<'_> {
                 let (mut equal, mut change) = (0u32, 0u32);
                 for (&code, &before) in codes.iter().zip(&*last) {
                     equal += u32::from(code == before);
-                    change += terms(code.abs_diff(before));
+                    change += if FLOAT { 0 } else { terms(code.abs_diff(before)) };
                 }
                 sum.compared += channels as u64;
                 sum.equal += u64::from(equal);
@@ -200,6 +228,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::kernels::FLOAT_TYPES;
 
     #[test]
     fn buckets_double() {
@@ -232,8 +261,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn segments_add_up_to_the_whole(channels in 1usize..40, steps in 1usize..40, cut in 0usize..40, planar: bool, single in 0u64..8, seed in any::<u32>()) {
-            let map = CodeMap { scale: 3.0, lo: -7, hi: 7 };
+        fn segments_add_up_to_the_whole(channels in 1usize..40, steps in 1usize..40, cut in 0usize..40, planar: bool, single in 0u64..8, float in prop::option::of(prop::sample::select(FLOAT_TYPES.to_vec())), seed in any::<u32>()) {
+            let map = float.map_or(CodeMap::linear(3.0, -7, 7), |of| CodeMap::float(0.3, of));
             let value = |i: usize| ((i as u32 ^ seed).wrapping_mul(2_654_435_761) >> 28) as f32 / 3.0 - 2.0;
             let all: Vec<Vec<f32>> = (0..steps).map(|t| (0..channels).map(|c| value(t * channels + c)).collect()).collect();
             let mut sequence = Sequence::new(map, Encoder::Naf, Buckets { single });
@@ -262,7 +291,12 @@ mod tests {
                     if t > 0 {
                         let before = map.code(all[t - 1][c]);
                         sum.compared += 1;
-                        sum.equal += u64::from(code == before);
+                        // Floats of one significand may have other exponents, and no difference of integers.
+                        let fields = |x: f32| map.float.map(|of| of.fields(x * map.scale));
+                        sum.equal += u64::from(code == before && fields(all[t][c]) == fields(all[t - 1][c]));
+                        if map.float.is_some() {
+                            continue;
+                        }
                         sum.change_terms += u64::from(Encoder::Naf.terms((code - before).unsigned_abs() as u16));
                     }
                 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kernels::packed_codes::{Layout, PackedCodes};
-use crate::kernels::{Geometry, Halo, Isa, LANES, Region};
+use crate::kernels::{FLOAT_TYPES, Geometry, Halo, Isa, LANES, Region};
 
 fn value(i: usize, seed: u32) -> f32 {
     let mixed = (i as u32 ^ seed).wrapping_mul(2_654_435_761);
@@ -75,6 +75,7 @@ proptest! {
         planar in any::<bool>(),
         encoder in prop::sample::select(Encoder::ALL.to_vec()),
         bits in 2u32..17,
+        float in prop::option::weighted(0.4, prop::sample::select(FLOAT_TYPES.to_vec())),
         unsigned in any::<bool>(),
         saturated in any::<bool>(),
         negatives in any::<bool>(),
@@ -90,7 +91,11 @@ proptest! {
         };
         let nchw: Vec<f32> = (0..images * c * h * w).map(value).collect();
         let hi = if unsigned && bits <= 8 { (1 << bits) - 1 } else { (1 << (bits - 1)) - 1 };
-        let map = CodeMap { scale: hi as f32 * if saturated { 0.9 } else { 0.12 }, lo: if unsigned { 0 } else { -hi }, hi };
+        let map = match float {
+            // Beyond the largest value of all types but one, or within.
+            Some(of) => CodeMap::float(if saturated { 30_000.0 } else { 1.0 }, of),
+            None => CodeMap::linear(hi as f32 * if saturated { 0.9 } else { 0.12 }, if unsigned { 0 } else { -hi }, hi),
+        };
         let axis = |size: usize| {
             let outputs = (size + before + before).saturating_sub(dilation * (taps - 1) + 1) / stride + 1;
             Classes::new(size, outputs, stride, dilation, before, taps)
@@ -190,7 +195,7 @@ proptest! {
             let outputs = (size + before + before).saturating_sub(dilation * (taps - 1) + 1) / stride + 1;
             Classes::new(size, outputs, stride, dilation, before, taps)
         };
-        let (classes, map) = (Arc::new([axis(first + h), axis(w)]), CodeMap { scale: 1.0, lo: 0, hi: 255 });
+        let (classes, map) = (Arc::new([axis(first + h), axis(w)]), CodeMap::linear(1.0, 0, 255));
         for isa in Isa::available() {
             let [mut floats, mut bytes] =
                 [(); 2].map(|()| Counter::new(map, encoder, Grouping::Channels, Arc::clone(&classes), c));
@@ -209,7 +214,7 @@ fn steps_beyond_one_chunk_are_counted() {
     let shape = [2, 700, 1, 60];
     let [images, c, h, w] = shape;
     let mut nchw: Vec<f32> = (0..images * c * h * w).map(|i| value(i, 7)).collect();
-    let map = CodeMap { scale: 3000.0, lo: -32767, hi: 32767 };
+    let map = CodeMap::linear(3000.0, -32767, 32767);
     // Out of the range of the codes, in the last steps of the second image.
     nchw[images * c * w - 3] = 100.0;
     let classes = Arc::new([Classes::single(), Classes::single()]);
@@ -232,7 +237,7 @@ fn steps_beyond_one_chunk_are_counted() {
 fn nan_is_found_in_any_step_and_feature() {
     let [c, w] = [700, 60];
     let geometry = Geometry::blocked(1, c, 1, w);
-    let map = CodeMap { scale: 100.0, lo: -127, hi: 127 };
+    let map = CodeMap::linear(100.0, -127, 127);
     for (channel, step) in [(0, 0), (699, 0), (695, 22), (3, 23), (0, 59), (699, 59)] {
         let mut x = vec![0.0; geometry.len()];
         geometry.pack(&vec![0.5; c * w], &mut x);
@@ -263,7 +268,7 @@ fn nan_and_infinity_are_found_in_any_lane() {
                     let mut x = vec![0.0; geometry.len()];
                     geometry.pack(&nchw, &mut x);
                     let classes = Arc::new([Classes::new(2, 2, 1, 1, 0, 1), Classes::new(5, 5, 1, 1, 0, 1)]);
-                    let map = CodeMap { scale: 100.0, lo: -127, hi: 127 };
+                    let map = CodeMap::linear(100.0, -127, 127);
                     for isa in Isa::available() {
                         let mut counter = Counter::new(map, Encoder::Naf, Grouping::Channels, Arc::clone(&classes), c);
                         assert!(

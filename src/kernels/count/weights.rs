@@ -9,7 +9,6 @@ const GROUP: usize = GROUP_SIZES[0];
 
 /// Sums over the filters that read the same input channels.
 pub struct FilterSums {
-    map: CodeMap,
     encoder: Encoder,
     taps: usize,
     /// Non-zero codes, `[channel][tap]`.
@@ -30,11 +29,10 @@ pub struct FilterSums {
 
 impl FilterSums {
     /// Sums before the first filter, for filters of `channels` input channels and `taps` taps.
-    pub fn new(channels: usize, taps: usize, map: CodeMap, encoder: Encoder) -> Self {
+    pub fn new(channels: usize, taps: usize, encoder: Encoder) -> Self {
         let (values, groups) = (channels * taps, channels.div_ceil(GROUP) * taps);
         let zeros = |len: usize| vec![0; len];
         Self {
-            map,
             encoder,
             taps,
             nonzero: zeros(values),
@@ -47,10 +45,14 @@ impl FilterSums {
         }
     }
 
-    /// Adds `filter`, `[channel][tap]`, here and (all but its groups) to `values`. Returns its number of non-zero codes.
-    pub fn add(&mut self, isa: Isa, filter: &[f32], values: &mut ValueSums) -> u64 {
+    /// Adds `filter`, `[channel][tap]`, as codes of `map` here and (all but its groups) to `values`. Returns its number of non-zero
+    /// codes.
+    pub fn add(&mut self, isa: Isa, filter: &[f32], map: CodeMap, values: &mut ValueSums) -> u64 {
         assert_eq!(filter.len(), self.codes.len(), "one weight a channel and tap");
-        isa.run(Add { sums: self, filter, values })
+        match map.float {
+            Some(_) => isa.run(Add::<true> { sums: self, filter, map, values }),
+            None => isa.run(Add::<false> { sums: self, filter, map, values }),
+        }
     }
 
     /// Or'ed magnitudes, and sign, of the groups of 16 of the filter added last, `[channel / 16][tap]`.
@@ -59,27 +61,29 @@ impl FilterSums {
     }
 }
 
-struct Add<'a> {
+/// `FLOAT` says whether the map has a floating-point type.
+struct Add<'a, const FLOAT: bool> {
     sums: &'a mut FilterSums,
     filter: &'a [f32],
+    map: CodeMap,
     values: &'a mut ValueSums,
 }
 
 /// Plain loops of one statement each, which the compiler vectorises at every level.
-impl Kernel for Add<'_> {
+impl<const FLOAT: bool> Kernel for Add<'_, FLOAT> {
     type Output = u64;
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> u64 {
-        let Self { sums, filter, values } = self;
-        let (map, taps) = (sums.map, sums.taps);
+        let Self { sums, filter, map, values } = self;
+        let taps = sums.taps;
         let (mut natural_zeros, mut saturated) = (0_u32, 0_u32);
         let ([mut least, mut most], [mut lowest, mut highest]) = (values.extremes, values.code_extremes);
         for (place, &x) in sums.codes.iter_mut().zip(filter) {
-            let (rounded, code) = map.rounded_and_code(x);
+            let (code, beyond) = map.code_as::<FLOAT>(x);
             *place = code as i16;
             natural_zeros += u32::from(x == 0.0);
-            saturated += u32::from(rounded != code);
+            saturated += u32::from(beyond);
             (least, most) = (least.min(key(x)), most.max(key(x)));
             (lowest, highest) = (lowest.min(code), highest.max(code));
         }
@@ -89,6 +93,10 @@ impl Kernel for Add<'_> {
         (values.extremes, values.code_extremes) = ([least, most], [lowest, highest]);
         for &code in &sums.codes {
             values.codes[(i32::from(code) - map.lo) as usize] += 1;
+        }
+        if FLOAT {
+            // A sign that is apart adds no bit to a width.
+            sums.codes.iter_mut().for_each(|code| *code = code.abs());
         }
         let mut nonzeros = 0_u32;
         for ((nonzero, width_sum), &code) in sums.nonzero.iter_mut().zip(&mut sums.width).zip(&sums.codes) {

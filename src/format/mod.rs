@@ -1,10 +1,17 @@
 //! Number formats: from a calibrated range to the map from real values to codes (METRICS section 2).
 
+mod formats;
+mod words;
+
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Error;
+use crate::kernels::FloatType;
 use crate::kernels::count::{CodeMap, Range};
+
+pub use formats::{Formats, WeightScale};
+pub use words::{reference, words};
 
 /// A family of maps, one for each range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +20,8 @@ pub enum NumberFormat {
     Fixed(u32),
     /// Linear 8-bit: symmetric, or unsigned where the range holds no negative value.
     Int8,
+    /// Signed significands of values rounded to a floating-point type.
+    Float(FloatType),
     /// The integers that the network itself stores, less their zero point; fixed point of 16 bits where it stores reals.
     Stored,
 }
@@ -52,6 +61,8 @@ pub struct Coding {
     pub bits: u32,
     /// Reals for one of what the engine holds; none where filters have scales of their own.
     pub unit: Option<f32>,
+    /// Whether each filter has a map of its own, which differs from this one in its scale.
+    pub per_filter: bool,
     /// What the codes are, if they are the network's own.
     pub stored: Option<Stored>,
 }
@@ -67,6 +78,7 @@ impl fmt::Display for NumberFormat {
         match self {
             Self::Fixed(bits) => write!(f, "fixed{bits}"),
             Self::Int8 => f.write_str("int8"),
+            Self::Float(of) => f.write_str(of.name()),
             Self::Stored => f.write_str("stored"),
         }
     }
@@ -81,7 +93,10 @@ impl FromStr for NumberFormat {
             ("int8", _) => Ok(Self::Int8),
             ("stored", _) => Ok(Self::Stored),
             (_, Some(bits @ 2..=16)) => Ok(Self::Fixed(bits)),
-            _ => Err(Error::invalid(format!("number format {text}"), "give fixed2 to fixed16, int8 or stored")),
+            _ => FloatType::from_name(text).map(Self::Float).ok_or_else(|| {
+                let known = "give fixed2 to fixed16, int8, bf16, fp16, e4m3, e5m2 or stored";
+                Error::invalid(format!("number format {text}"), known)
+            }),
         }
     }
 }
@@ -92,21 +107,58 @@ impl NumberFormat {
         match self {
             Self::Fixed(bits) => bits,
             Self::Int8 => 8,
+            Self::Float(of) => of.significand_bits(),
             Self::Stored => Self::default().bits(),
         }
+    }
+
+    /// How many scales weights have in it by default, if any: those of floats and stored codes are not chosen here.
+    fn weight_scale(self) -> Option<WeightScale> {
+        match self {
+            Self::Int8 => Some(WeightScale::Filter),
+            Self::Fixed(_) => Some(WeightScale::Tensor),
+            Self::Float(_) | Self::Stored => None,
+        }
+    }
+
+    /// Whether its maps follow from the range of the values.
+    pub fn is_calibrated(self) -> bool {
+        !matches!(self, Self::Float(_))
     }
 
     /// The numbers for an operand of which the engine holds values in `range`, and the network stores the codes `stored`.
     pub fn coding(self, range: Range, stored: Option<Stored>) -> Coding {
         if let (Self::Stored, Some(stored)) = (self, stored) {
             let (low, high) = stored.range;
-            let map = CodeMap { scale: 1.0, lo: low - stored.zero_point, hi: high - stored.zero_point };
-            return Coding { map, bits: stored.baseline(range), unit: stored.scale, stored: Some(stored) };
+            let map = CodeMap::linear(1.0, low - stored.zero_point, high - stored.zero_point);
+            return Coding {
+                map,
+                bits: stored.baseline(range),
+                unit: stored.scale,
+                per_filter: false,
+                stored: Some(stored),
+            };
         }
         // Reals are what filters of their own scales are held as here.
         let unit = stored.and_then(|stored| stored.scale).unwrap_or(1.0);
         let map = self.code_map(Range { min: range.min * unit, max: range.max * unit });
-        Coding { map: CodeMap { scale: map.scale * unit, ..map }, bits: self.bits(), unit: Some(unit), stored: None }
+        let map = CodeMap { scale: map.scale * unit, ..map };
+        Coding { map, bits: self.bits(), unit: Some(unit), per_filter: false, stored: None }
+    }
+
+    /// The maps of `weights`, of so many filters, in the numbers `coding` of this format: that of the tensor, or one a filter. The
+    /// filters of a tensor without negative weights are coded without sign, and no others.
+    pub fn weight_maps(self, coding: &Coding, weights: &[f32], filters: usize) -> Vec<CodeMap> {
+        if !coding.per_filter {
+            return vec![coding.map];
+        }
+        let unit = coding.unit.unwrap_or(1.0);
+        let map = |filter: &[f32]| {
+            let magnitude = Range::of(filter).magnitude() * unit;
+            let range = Range { min: if coding.map.lo < 0 { -magnitude } else { 0.0 }, max: magnitude };
+            CodeMap { scale: self.code_map(range).scale * unit, ..coding.map }
+        };
+        weights.chunks((weights.len() / filters).max(1)).map(map).collect()
     }
 
     /// The map for values in `range`. A range of nothing but zero has scale 1.
@@ -115,12 +167,11 @@ impl NumberFormat {
         match self {
             Self::Fixed(bits) => {
                 let hi = (1 << (bits - 1)) - 1;
-                CodeMap { scale: power_of_two(magnitude, hi), lo: -hi, hi }
+                CodeMap::linear(power_of_two(magnitude, hi), -hi, hi)
             }
-            Self::Int8 if range.min >= 0.0 && range.min <= range.max => {
-                CodeMap { scale: linear(255, magnitude), lo: 0, hi: 255 }
-            }
-            Self::Int8 => CodeMap { scale: linear(127, magnitude), lo: -127, hi: 127 },
+            Self::Int8 if range.min >= 0.0 && range.min <= range.max => CodeMap::linear(linear(255, magnitude), 0, 255),
+            Self::Int8 => CodeMap::linear(linear(127, magnitude), -127, 127),
+            Self::Float(of) => CodeMap::float(1.0, of),
             Self::Stored => Self::default().code_map(range),
         }
     }
@@ -154,7 +205,7 @@ mod tests {
 
     #[test]
     fn formats_parse_and_print() {
-        for text in ["fixed2", "fixed16", "int8", "stored"] {
+        for text in ["fixed2", "fixed16", "int8", "stored", "bf16", "fp16", "e4m3", "e5m2"] {
             assert_eq!(text.parse::<NumberFormat>().unwrap().to_string(), text);
         }
         for text in ["fixed1", "fixed17", "fixed", "int4", "", "fixed-3"] {
@@ -185,6 +236,42 @@ mod tests {
         assert_eq!([bits((0, 255), 0, 0.0), bits((0, 255), 128, -128.0), bits((0, 255), 3, -3.0)], [8, 9, 9]);
         assert_eq!([bits((-128, 127), -128, 0.0), bits((-128, 127), 5, -133.0)], [8, 9]);
         assert_eq!([bits((-128, 127), 0, -127.0), bits((-128, 127), 0, -128.0), bits((-8, 7), 0, -7.0)], [8, 9, 4]);
+    }
+
+    #[test]
+    fn filters_have_the_scales_of_their_own_values() {
+        let weights = [0.5, -0.25, 0.125, 0.0625, 0.0, 0.0];
+        for (format, want) in
+            [(NumberFormat::Int8, [254.0, 1016.0, 1.0]), (NumberFormat::Fixed(8), [128.0, 512.0, 1.0])]
+        {
+            let coding = Coding { per_filter: true, ..format.coding(Range::of(&weights), None) };
+            let maps = format.weight_maps(&coding, &weights, 3);
+            assert_eq!(maps.iter().map(|map| map.scale).collect::<Vec<_>>(), want);
+            // One filter has a negative weight: all have a sign.
+            assert!(maps.iter().all(|map| (map.lo, map.hi) == (-127, 127)), "{maps:?}");
+            let one = Coding { per_filter: false, ..coding };
+            assert_eq!(format.weight_maps(&one, &weights, 3), [one.map]);
+        }
+        let positive = [1.0, 2.0, 4.0, 8.0];
+        let coding = Coding { per_filter: true, ..NumberFormat::Int8.coding(Range::of(&positive), None) };
+        let maps = NumberFormat::Int8.weight_maps(&coding, &positive, 2);
+        assert_eq!(maps, [127.5, 31.875].map(|scale| CodeMap::linear(scale, 0, 255)));
+    }
+
+    #[test]
+    fn floats_are_rounded_and_nothing_else() {
+        let e4m3: NumberFormat = "e4m3".parse().unwrap();
+        let coding = e4m3.coding(range(-1e9, 3.0), None);
+        assert_eq!((coding.bits, coding.map.lo, coding.map.hi), (4, -15, 15));
+        // 1.0625 lies halfway between 1 and 1.125; the significand of 448 is 1.75; half of the least value is 0.
+        assert_eq!([1.0625, -3.5, 448.0, 0.0009765625, 0.001].map(|x| coding.map.code(x)), [8, -14, 14, 0, 1]);
+        assert_eq!([-3.5, 3.5, 0.0].map(|x| coding.map.width(coding.map.code(x))), [4, 4, 0]);
+        // Codes of a network are the values that they stand for.
+        let stored = Stored { scale: Some(0.25), zero_point: 3, range: (0, 255), bits: 8 };
+        assert_eq!(
+            e4m3.coding(range(-3.0, 252.0), Some(stored)).map.code(5.0),
+            e4m3.coding(range(0.0, 9.0), None).map.code(1.25)
+        );
     }
 
     proptest! {
