@@ -115,8 +115,9 @@ fn broken_files_are_one_error() {
         changed[at] ^= 0x11;
         assert!(Measurement::from_bytes("run.dwm", &changed).is_err(), "byte {at}");
     }
-    let other = String::from_utf8_lossy(&bytes[..header]).replace("deadweight/counts/1", "deadweight/counts/9");
-    let other = [other.as_bytes(), &bytes[header..]].concat();
+    // The first eight bytes are the header's length.
+    let other = std::str::from_utf8(&bytes[8..header]).unwrap().replace("deadweight/counts/1", "deadweight/counts/9");
+    let other = [&bytes[..8], other.as_bytes(), &bytes[header..]].concat();
     let error = Measurement::from_bytes("run.dwm", &other).unwrap_err().to_string();
     assert!(error.contains("deadweight/counts/9") && error.contains("reads deadweight/counts/1"), "{error}");
     std::fs::write(&file, &bytes[..bytes.len() - 5]).unwrap();

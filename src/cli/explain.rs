@@ -28,7 +28,14 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
             }
             out.write(&grid.render(None))?;
         }
-        Some(name) if name == "formats" => out.write(&format::words())?,
+        Some(name) if name == "formats" => {
+            let mut grid = Grid::new(["format", "B", "learned", "code q of a value x"], &[0, 1, 2, 3]);
+            format::FORMATS.iter().for_each(|format| grid.row(*format));
+            out.write(&grid.render(out.width()))?;
+            for (title, note) in format::NOTES {
+                out.write(&format!("\n{title}: {note}\n"))?;
+            }
+        }
         Some(name) => {
             // Accepts a column's name, with the operand's letter and a parameter, or without.
             let plain = name.split(':').next().unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::kernels::FloatType;
 use crate::kernels::count::{CodeMap, Range};
 
 pub use formats::{Formats, WeightScale};
-pub use words::{reference, words};
+pub use words::{FORMATS, NOTES, reference};
 
 /// A family of maps, one for each range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
