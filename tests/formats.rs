@@ -169,16 +169,10 @@ fn floats_have_no_scale_and_no_differences_of_codes() {
     }
 }
 
-/// `docs/formats.md` is what the list says; `UPDATE_DOCS=1 cargo test the_page_of_formats_is_current` writes it.
+/// `docs/formats.md` is what the list says; `UPDATE_DOCS=1 cargo test docs_are_current` writes it.
 #[test]
-fn the_page_of_formats_is_current() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/formats.md");
-    let page = format::reference();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, &page).unwrap();
-    }
-    let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(stored == page, "docs/formats.md is not what the list says: UPDATE_DOCS=1 cargo test formats_is_current");
+fn formats_docs_are_current() {
+    crate::docs::assert_current("formats.md", &format::reference());
     let printed = String::from_utf8(succeed(&["explain", "formats"])).unwrap();
     assert!(
         ["e4m3", "a:FORMAT,w:FORMAT", "--weight-scale filter"].iter().all(|word| printed.contains(word)),
