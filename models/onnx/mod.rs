@@ -76,7 +76,7 @@ pub fn build(file: &Onnx, size: Option<(usize, usize)>, rounding: Rounding) -> R
     let Some(&Tensor::Value(output)) = lowering.tensors.get(output.as_str()) else {
         return Err(Error::malformed(&file.source, format!("{output}: is the output, and no operator makes it")));
     };
-    let output = lowering.to_float(output);
+    let output = lowering.float_value(output);
     let task = if output.shape.h * output.shape.w > 1 { Task::Segment } else { Task::Classify };
     let mut graph = lowering.draft.graph;
     graph.output = Some(output.node);
@@ -160,11 +160,11 @@ impl<'a> Lowering<'a> {
     /// Input `index` as floats, without pending padding.
     fn read(&mut self, node: &'a OnnxNode, index: usize) -> Result<Value> {
         let value = self.unpadded(node, index)?;
-        Ok(self.to_float(value))
+        Ok(self.float_value(value))
     }
 
     /// `value` as floats.
-    fn to_float(&mut self, value: Value) -> Value {
+    fn float_value(&mut self, value: Value) -> Value {
         let Some(codes) = self.draft.codes(value) else { return value };
         let plain = Value { pad: Halo::default(), ..value };
         let (draft, layer) = (&mut self.draft, Layer::Integer(Integer::Dequantize(codes)));

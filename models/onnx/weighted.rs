@@ -126,7 +126,7 @@ impl<'a> Lowering<'a> {
                 self.set_output(target, y);
             }
             None => {
-                let x = self.to_float(x);
+                let x = self.float_value(x);
                 let y = self.convolve(node, (x, 1), filters, bias, None)?;
                 self.tensors.insert(&node.outputs[0], Tensor::Value(y));
             }
@@ -246,7 +246,7 @@ impl<'a> Lowering<'a> {
                 self.done.insert(reader);
             }
         }
-        let x = self.to_float(x);
+        let x = self.float_value(x);
         let y = self.multiply(node, (x, 1), filters, bias, None)?;
         self.tensors.insert(output, Tensor::Value(y));
         Ok(())

@@ -44,7 +44,7 @@ impl<'a> Lowering<'a> {
             "Tanh" => Activation::Tanh,
             _ => return Err(self.refuse(node, "of another slope than MobileNetV3's")),
         };
-        let x = self.to_float(x);
+        let x = self.float_value(x);
         let y = self.push(&layer_name(node, None), Layer::Activation(activation), &[x], None)?;
         self.tensors.insert(&node.outputs[0], Tensor::Value(y));
         Ok(())
@@ -80,7 +80,7 @@ impl<'a> Lowering<'a> {
             self.set_output(target, y);
             return Ok(());
         }
-        let (mut a, mut b) = (self.to_float(a), self.to_float(b));
+        let (mut a, mut b) = (self.float_value(a), self.float_value(b));
         let layer = match node.op.as_str() {
             "Add" => Layer::Add,
             "Sub" => Layer::Sub,
@@ -124,7 +124,7 @@ impl<'a> Lowering<'a> {
         };
         // The largest code is that of the largest value.
         if kind != PoolKind::Max {
-            x = self.to_float(x);
+            x = self.float_value(x);
         }
         let ceil = node.int("ceil_mode").unwrap_or(0) == 1;
         let pool = Pool { kind, kernel: kernel.0, stride: stride.0, padding, ceil };
@@ -146,7 +146,7 @@ impl<'a> Lowering<'a> {
             self.set_output(target, y);
             return Ok(());
         }
-        let x = self.to_float(x);
+        let x = self.float_value(x);
         let y = self.push(&layer_name(node, None), Layer::GlobalAvgPool, &[x], None)?;
         self.tensors.insert(&node.outputs[0], Tensor::Value(y));
         Ok(())
@@ -161,7 +161,7 @@ impl<'a> Lowering<'a> {
         let codes = parts.first().and_then(|&part| self.draft.codes(part));
         let (parts, codes) = match parts.iter().all(|&part| self.draft.codes(part) == codes) {
             true => (parts, codes),
-            false => (parts.into_iter().map(|part| self.to_float(part)).collect(), None),
+            false => (parts.into_iter().map(|part| self.float_value(part)).collect(), None),
         };
         self.push(&layer_name(node, None), Layer::Concat, &parts, codes)
     }

@@ -144,7 +144,11 @@ mod refused {
                 patched("I2\ntQ", "I2\n(S'v'\nI1\nI2\nttQ"),
                 "a storage view outside its storage",
             ),
-            ("a view of 2^63 - 1", patched("I2\ntQ", "I2\n(S'v'\nI9223372036854775807\nI2\nttQ"), "a storage view"),
+            (
+                "a view of 2^63 - 1",
+                patched("I2\ntQ", "I2\n(S'v'\nI9223372036854775807\nI2\nttQ"),
+                "invalid storage view",
+            ),
             ("an invalid view", patched("I2\ntQ", "I2\n(S'v'\nttQ"), "an invalid storage view"),
             ("an offset beyond the storage", make("2", "1", &["2"], &["1"]), "leave the storage"),
             ("an offset of 2^63 - 1", make("2", "9223372036854775807", &["2"], &["1"]), "leave the storage"),

@@ -40,7 +40,7 @@ impl Lane for Rescale {
     }
 }
 
-/// A code held as a float, without the checks of a cast: below 2^22, adding [`MAGIC`] leaves its bits in the sum's.
+/// The integer of a code that is held as a float, without the checks of a cast; exact for magnitudes below 2^22.
 #[inline(always)]
 pub(in crate::kernels) fn integer(x: f32) -> i32 {
     const MAGIC: f32 = 12_582_912.0;
