@@ -36,6 +36,11 @@ pub trait Probe {
     /// The watcher of `node`, if it has one. Called once per run, before the layer starts.
     fn watch(&self, node: Node) -> Option<&dyn Watch>;
 
+    /// The watcher of the output of `node`, if it has one; it is shown floats, never bytes.
+    fn watch_output(&self, _: Node) -> Option<&dyn Watch> {
+        None
+    }
+
     /// The watcher of a recurrence's hidden values before their projection, if it has one.
     fn watch_inside(&self, _: Node) -> Option<&dyn Watch> {
         None

@@ -230,28 +230,36 @@ impl Watch for Rows {
     }
 }
 
-pub struct WatchAll(Vec<Rows>);
+pub struct WatchAll {
+    inputs: Vec<Rows>,
+    outputs: Vec<Rows>,
+}
 
 impl WatchAll {
     /// Watches every node of `graph`.
     pub fn new(graph: &Graph) -> Self {
-        Self(graph.handles().map(|_| Rows(Mutex::new(Vec::new()))).collect())
+        let rows = || graph.handles().map(|_| Rows(Mutex::new(Vec::new()))).collect();
+        Self { inputs: rows(), outputs: rows() }
     }
 
-    /// For each node, the observed rows of its first input, in order.
-    pub fn seen(self) -> Vec<Vec<Row>> {
+    /// For each node, the observed rows of its first input, in order, and those of its output.
+    pub fn seen(self) -> [Vec<Vec<Row>>; 2] {
         let sorted = |rows: Rows| {
             let mut rows = rows.0.into_inner().unwrap();
             rows.sort();
             rows
         };
-        self.0.into_iter().map(sorted).collect()
+        [self.inputs, self.outputs].map(|nodes| nodes.into_iter().map(sorted).collect())
     }
 }
 
 impl Probe for WatchAll {
     fn watch(&self, node: Node) -> Option<&dyn Watch> {
-        Some(&self.0[node.index()])
+        Some(&self.inputs[node.index()])
+    }
+
+    fn watch_output(&self, node: Node) -> Option<&dyn Watch> {
+        Some(&self.outputs[node.index()])
     }
 }
 
@@ -272,12 +280,16 @@ fn a_probe_sees_every_row_once_and_changes_no_bit() {
         assert!(plain.iter().zip(&watched).all(|(a, b)| a.to_bits() == b.to_bits()));
         let sorted = probe.seen();
         for node in graph.handles().skip(1) {
-            let input = shapes[graph.def(node).inputs[0].index()];
-            let places: Vec<_> = sorted[node.index()].iter().map(|&(image, y, block, _)| (image, y, block)).collect();
-            let rows = (0..3).flat_map(|image| (0..input.h).map(move |y| (image, y)));
-            let blocks = input.c.div_ceil(LANES);
-            let want: Vec<_> = rows.flat_map(|(image, y)| (0..blocks).map(move |block| (image, y, block))).collect();
-            assert_eq!(places, want, "{}", graph.def(node).name);
+            let input = graph.def(node).inputs[0];
+            for (value, seen) in [input, node].into_iter().zip(&sorted) {
+                let Shape { c, h, .. } = shapes[value.index()];
+                let places: Vec<_> = seen[node.index()].iter().map(|&(image, y, block, _)| (image, y, block)).collect();
+                let rows = (0..3).flat_map(|image| (0..h).map(move |y| (image, y)));
+                let blocks = c.div_ceil(LANES);
+                let want: Vec<_> =
+                    rows.flat_map(|(image, y)| (0..blocks).map(move |block| (image, y, block))).collect();
+                assert_eq!(places, want, "{}", graph.def(node).name);
+            }
         }
         sights.push(sorted);
     }

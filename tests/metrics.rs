@@ -10,13 +10,15 @@ use deadweight::metrics::{self, Metric, Which};
 use deadweight::model::{LoadOptions, Model};
 use deadweight::report::columns::{self, Column};
 use deadweight::report::{self, Format, Report};
+use deadweight::tally::Extra;
 
 use crate::docs::assert_current;
 
+/// With all that can be asked for.
 fn measured(name: &str, limit: usize) -> Measurement {
     let model = Model::load(name, &LoadOptions::default()).unwrap();
     let data = model.builtin_data().unwrap().unwrap();
-    let settings = Settings { limit: Some(limit), ..Settings::default() };
+    let settings = Settings { limit: Some(limit), extra: Extra::ALL.to_vec(), ..Settings::default() };
     let backend = Backend::Native(EngineOptions::new(2));
     calibrate_and_measure(&model, &backend, &data, &settings, &Quiet).unwrap().1
 }

@@ -12,6 +12,7 @@ mod docs;
 mod documents;
 mod engines;
 mod every_card;
+mod extras;
 mod facts;
 mod families;
 mod formats;

@@ -20,6 +20,7 @@ fn linear(activations: &[f32], filters: &[f32], coding: Coding) -> Cells {
         lowest: [map.lo; 2],
         activations: ActivationSums::new(&shape, map.codes()),
         weights: WeightSums::count(Isa::best(), &shape, filters, &[map], Encoder::Naf),
+        outputs: None,
         recurrent: None,
         shape: shape.clone(),
     };

@@ -1,11 +1,13 @@
 //! `deadweight measure`: the main job.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, value_parser};
 use regex::Regex;
 
 use super::args::{BackendArgs, Common, InputArgs, ModelArgs, NumberArgs, OutArgs};
 use super::out::Out;
-use super::parsers::{column, statistics};
+use super::parsers::{asked, column, statistics};
 use super::parts::PartArgs;
 use super::per_input::{Lines, PerInputArgs};
 use super::progress::Progress;
@@ -14,8 +16,10 @@ use super::{report, setup};
 use crate::input::turned_note;
 use crate::kernels::count::sequence::Buckets;
 use crate::measure::{Monitor, Settings, Statistics};
+use crate::metrics::{Asked, Needs};
 use crate::report::Format;
 use crate::report::columns::Column;
+use crate::tally::Extra;
 use crate::{Error, Result};
 
 /// Arguments of `measure`.
@@ -33,6 +37,10 @@ pub struct MeasureArgs {
     /// How much is counted of activations: values (zeros, widths of groups), or full (terms and codes as well)
     #[arg(long, value_name = "LEVEL", default_value = "full", value_parser = statistics())]
     pub statistics: Statistics,
+    /// Count what these metrics need as well, e.g. delta,planes,o.traffic: names of metrics, first words of several, or all; a., w.
+    /// or o. before it for one operand. It costs time: whole inputs are looked at again, value by value
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = asked)]
+    pub metrics: Vec<Asked>,
     /// Only layers whose name matches
     #[arg(long, value_name = "REGEX")]
     pub layers: Option<Regex>,
@@ -45,7 +53,7 @@ pub struct MeasureArgs {
     /// How it is printed [default: table; counts for `-o FILE.dwm`]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
-    /// Columns of table and md, e.g. kind,a.zeros,W+Ae: metrics that `deadweight explain` lists, a. of activations, w. of weights
+    /// Columns of table and md, e.g. kind,a.zeros,W+Ae: metrics that `deadweight explain` lists, a. of activations, w. of weights, o. of outputs
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = column)]
     pub columns: Vec<Column>,
     /// Parts and checkpoints.
@@ -63,6 +71,20 @@ pub struct MeasureArgs {
     /// By which engine.
     #[command(flatten)]
     pub backend: BackendArgs,
+}
+
+impl MeasureArgs {
+    /// `settings` with the level of statistics, raised to what the metrics and columns that are asked for need.
+    fn counting(&self, settings: Settings) -> Settings {
+        let columns = self.columns.iter().flat_map(Column::needs);
+        let metrics = self.metrics.iter().flat_map(|asked| asked.metrics.iter().map(|metric| metric.needs));
+        let needs: Vec<Needs> = columns.chain(metrics).collect();
+        let raised = needs.iter().any(|needs| *needs > Needs::Values);
+        let of_columns = needs.into_iter().filter_map(Needs::extra);
+        let extra: BTreeSet<Extra> = of_columns.chain(self.metrics.iter().flat_map(Asked::extras)).collect();
+        let statistics = if raised { Statistics::Full } else { self.statistics };
+        Settings { statistics, extra: extra.into_iter().collect(), ..settings }
+    }
 }
 
 /// Measures the model on the inputs, and prints or keeps the counts.
@@ -89,8 +111,8 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
         return Err(Error::invalid("--single-steps", detail));
     }
     let single_steps = args.single_steps.map(u64::from).filter(|single| *single != Buckets::default().single);
-    let feeding = Settings { statistics: args.statistics, single_steps, ..feeding };
-    let until = args.until.until(args.numbers.encoder, args.statistics == Statistics::Full)?;
+    let feeding = args.counting(Settings { single_steps, ..feeding });
+    let until = args.until.until(args.numbers.encoder, feeding.statistics == Statistics::Full)?;
     let settings = setup::in_numbers(&args.numbers, &model, Settings { until, ..feeding })?;
     let lines = lines.map(|out| Lines::new(out, &model, &settings, &args.columns, &progress)).transpose()?;
     let monitor: &dyn Monitor = lines.as_ref().map_or(&progress, |lines| lines);

@@ -6,6 +6,7 @@ use crate::Error;
 use crate::format::{Formats, WeightScale};
 use crate::kernels::count::Encoder;
 use crate::measure::Statistics;
+use crate::metrics::{self, Asked};
 use crate::report::columns::Column;
 
 /// A temperature, or the spread of noise in grey levels.
@@ -38,6 +39,14 @@ pub fn statistics() -> impl TypedValueParser<Value = Statistics> {
 pub fn encoder() -> impl TypedValueParser<Value = Encoder> {
     PossibleValuesParser::new(Encoder::ALL.map(Encoder::name))
         .map(|name| Encoder::from_name(&name).expect("possible values are names of encoders"))
+}
+
+/// The metrics that a name asks for.
+pub fn asked(name: &str) -> Result<Asked, &'static str> {
+    match metrics::asked(name) {
+        none if none.metrics.is_empty() => Err("is no metric and no group of them; `deadweight explain` lists them"),
+        some => Ok(some),
+    }
 }
 
 /// A column of tables by its name.

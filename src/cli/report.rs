@@ -9,6 +9,7 @@ use super::out::Out;
 use super::parsers::{column, encoder};
 use crate::kernels::count::Encoder;
 use crate::measurement::Measurement;
+use crate::metrics::Needs;
 use crate::report::columns::Column;
 use crate::report::{Format, Report, columns};
 use crate::{Error, Result};
@@ -59,8 +60,12 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
 pub(super) fn write(measurement: &Measurement, format: Format, columns: &[Column], out: &mut Out) -> Result<()> {
     let report = Report::new(measurement);
     let counted = report.counted();
-    if let Some(column) = columns.iter().find(|column| column.needs() > counted) {
-        let detail = format!("needs --statistics {}, and {} was counted", column.needs().name(), counted.name());
+    let missing = |column: &Column| column.needs().into_iter().find(|needs| !report.has(*needs));
+    if let Some((column, needs)) = columns.iter().find_map(|column| missing(column).map(|needs| (column, needs))) {
+        let detail = match needs {
+            Needs::Extra(_) => format!("was not counted; measure again with --metrics {}", column.address()),
+            level => format!("needs --statistics {}, and {} was counted", level.name(), counted.name()),
+        };
         return Err(Error::invalid(format!("--columns {}", column.name), detail));
     }
     let columns = if columns.is_empty() { columns::default(counted) } else { columns.to_vec() };

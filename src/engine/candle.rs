@@ -85,6 +85,9 @@ impl CandleEngine {
                     };
                     shown.map_err(|error| failed(&def.name, error))?;
                 }
+                if let Some(watch) = probe.and_then(|probe| probe.watch_output(node)) {
+                    show(&y, watch).map_err(|error| failed(&def.name, error))?;
+                }
                 y
             };
             values[node.index()] = Some(value);

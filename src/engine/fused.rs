@@ -132,12 +132,15 @@ impl Fused {
         probe: Option<&dyn Probe>,
     ) {
         let watch = |node: Node| probe.and_then(|probe| probe.watch(node));
-        let (of_depthwise, of_project) = (watch(self.depthwise), watch(self.last));
+        // What one reads is the output of the one before it.
+        let output = |node: Option<Node>| node.and_then(|node| probe?.watch_output(node));
+        let of_depthwise = [watch(self.depthwise), output(self.expand)];
+        let of_project = [watch(self.last), output(Some(self.depthwise))];
         let observe = |rows: Observed<'_>| {
-            let watch: Option<&dyn Watch> =
+            let watchers: [Option<&dyn Watch>; 2] =
                 if rows.stage == Intermediate::Expanded { of_depthwise } else { of_project };
             let origin = Origin { image: rows.origin.0, row: rows.origin.1 };
-            if let Some(watch) = watch {
+            for watch in watchers.into_iter().flatten() {
                 match rows.values {
                     IntermediateValues::Floats(x, geometry, count) => {
                         watch.look(rows.worker, x, geometry, 0, geometry.rows(0..count), origin);
@@ -156,7 +159,8 @@ impl Fused {
             None => self.packed.run(exec, images, x, y, residual, None),
             Some(_) => {
                 let exec = Exec { alongside: Some(&show), ..*exec };
-                let takes_bytes = [of_depthwise, of_project].into_iter().flatten().all(Watch::takes_bytes);
+                let watchers = [of_depthwise, of_project];
+                let takes_bytes = watchers.as_flattened().iter().flatten().all(|watch| watch.takes_bytes());
                 self.packed.run(&exec, images, x, y, residual, Some(&Observer { call: &observe, takes_bytes }));
             }
         }

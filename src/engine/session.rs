@@ -202,6 +202,17 @@ impl Session {
                 (_, Storage::Output) => self.run_to_output(node, count, result),
                 _ => self.step(node, count, (watch, inner), part),
             }
+            if let Some(watch) = probe.and_then(|probe| probe.watch_output(node)) {
+                let (y, geometry) = match self.plan.storage[node.index()] {
+                    Storage::Output => (&result[..], &self.plan.geometries[node.index()]),
+                    _ => self.value(node),
+                };
+                let own = part.map(|part| (part.first[node.index()], part.owned[node.index()].clone()));
+                let (rows, row) = own.map_or((0..geometry.h, 0), |(first, owned)| (owned, first));
+                exec.pool.for_each_task(count, |worker, image| {
+                    watch.look(worker, y, geometry, image, geometry.rows(rows.clone()), Origin { image: 0, row });
+                });
+            }
             if let Some(start) = start {
                 self.times[node.index()] = start.elapsed();
             }

@@ -67,6 +67,15 @@ pub struct Coding {
     pub stored: Option<Stored>,
 }
 
+impl Coding {
+    /// Bits of the two's complement words that hold all codes.
+    pub fn word(&self) -> u32 {
+        let Self { map: CodeMap { lo, hi, .. }, bits, .. } = *self;
+        let fits = if lo < 0 { lo >= -1 << (bits - 1) && hi < 1 << (bits - 1) } else { hi < 1 << bits };
+        if fits { bits } else { bits + 1 }
+    }
+}
+
 impl Default for NumberFormat {
     fn default() -> Self {
         Self::Fixed(16)

@@ -5,21 +5,26 @@ use std::sync::Arc;
 use super::counting::Counted;
 use super::executor::Executor;
 use super::feed::{Feed, Monitor, Stage};
-use super::layers::{MeasuredLayer, chosen_layers, extents, filters, stored_activations, stored_weights, weights};
+use super::layers::{MeasuredLayer, chosen_layers, ends_in_relu, extents, stored_activations, weights};
 use super::operands::Operands;
-use super::record::{Accumulate, PerWorker, Sequences, Watchers};
+use super::outputs;
+use super::ranges::{isa_of, ranges, settle, watchers};
+use super::record::{PerWorker, Sequences, Watchers};
 use super::run::{prepare, watched};
 use super::settings::{Settings, Statistics};
+use super::whole::Whole;
+use super::zeroed::Zeroed;
 use crate::engine::{Backend, Runner};
-use crate::format::{Formats, NumberFormat, WeightScale};
+use crate::format::{NumberFormat, WeightScale};
 use crate::input::{Dataset, InputDigest};
+use crate::kernels::count::extra::{add_floats, float_counts};
 use crate::kernels::count::sequence::{Buckets, Sequence};
-use crate::kernels::count::{Counter, Encoder, Range, Reader};
-use crate::kernels::{Isa, Pool};
+use crate::kernels::count::{Counter, Encoder, Reader};
+
 use crate::layers::Shape;
 use crate::measurement::Measurement;
 use crate::model::Model;
-use crate::tally::{ActivationSums, LayerShape, LayerTally, RecurrentSums, WeightSums};
+use crate::tally::{ActivationSums, Extra, ExtraSums, LayerShape, LayerTally, Manner, RecurrentSums, WeightSums};
 use crate::{Error, Result};
 
 /// The formats that calibration settled on: what a measurement, or the parts of one, must share to merge.
@@ -48,7 +53,7 @@ impl Calibration {
         settings: &Settings,
     ) -> Result<Self> {
         let mut layers = chosen_layers(model, settings)?;
-        let ranges = watchers(model, backend, layers.iter().map(|layer| (layer, Range::default)));
+        let ranges = ranges(model, backend, &layers, settings);
         let inputs = images.len() / input.elements();
         Runner::new(&model.graph, input, backend, inputs)?.run(images, Some(&ranges))?;
         settle(model, backend.pool(), &mut layers, ranges, settings.format);
@@ -89,6 +94,12 @@ impl Calibration {
                 return Err(Error::invalid(file, format!("cannot calibrate this run: it has no layer {}", layer.name)));
             };
             layer.codings = stored.codings;
+            let wanted = outputs::output_node(&model.graph, layer).filter(|_| settings.counts_outputs());
+            layer.output = wanted.and(stored.output);
+            if wanted.is_some() && layer.output.is_none() {
+                let detail = "cannot calibrate this run: it has no ranges of outputs; make it with the same --metrics";
+                return Err(Error::invalid(file, detail));
+            }
         }
         let digest = InputDigest::from_hex(&facts.format.calibration_sha256).unwrap_or_default();
         Ok(Self { layers, inputs: facts.format.calibration_inputs, digest, settings: settings.clone() })
@@ -128,21 +139,48 @@ impl Calibration {
         Ok(self.layers.iter().map(|layer| extents(&model.graph, &shapes, layer)).collect())
     }
 
+    /// The extents of what would read the outputs of the layers alone, for inputs of `input`; none where these are not counted.
+    fn readers_of_outputs(&self, model: &Model, input: Shape) -> Result<Vec<Option<LayerShape>>> {
+        let shapes = model.graph.shapes(input)?;
+        let reader = |layer: &MeasuredLayer| layer.output.and_then(|_| outputs::reader(&model.graph, &shapes, layer));
+        Ok(self.layers.iter().map(reader).collect())
+    }
+
     /// The weights' side of every layer, and empty sums, without room for counts of codes: [`Self::make_room`].
     pub(super) fn tallies(&self, model: &Model, backend: &Backend) -> Result<Vec<LayerTally>> {
         let isa = isa_of(backend);
         // What is taken of the extents here does not depend on the size of the inputs.
         let shapes = self.shapes(model, model.input_shape())?;
+        let readers = self.readers_of_outputs(model, model.input_shape())?;
+        let extras = &self.settings.extra;
         let tally = |i: usize| {
             let (layer, shape) = (&self.layers[i], shapes[i].clone());
             let (format, encoder) = (self.settings.format.weights, self.settings.encoder);
             let values = weights(&model.graph, layer, format);
             let maps = format.weight_maps(&layer.codings[1], &values, shape.weight[0]);
+            let [extra, mut of_weights] = [0, 1].map(|operand| ExtraSums::new(extras, &shape, operand));
+            let outputs = readers[i].as_ref().map(|reader| {
+                let extra = ExtraSums::new(extras, reader, 2);
+                ActivationSums { extra, ..ActivationSums::new(reader, 0) }
+            });
+            if !extras.is_empty() {
+                let of_filter = values.len().div_ceil(maps.len()).max(1);
+                let filters = values.chunks(of_filter).zip(&maps);
+                let codes: Vec<i32> = filters.flat_map(|(filter, map)| filter.iter().map(|&x| map.code(x))).collect();
+                of_weights.add_filters(&self.manner(i, 1, shape.clone()), &codes);
+                if let Some(unit) = self.unit(i, 1) {
+                    let mut counts = vec![0; float_counts()];
+                    add_floats(values.iter().map(|x| x * unit), &mut counts);
+                    of_weights.add_counts(Extra::Float, &counts);
+                }
+            }
+            let sums = WeightSums::count(isa, &shape, &values, &maps, encoder);
             LayerTally {
                 images: 0,
                 lowest: layer.codings.map(|coding| coding.map.lo),
-                activations: ActivationSums::new(&shape, 0),
-                weights: WeightSums::count(isa, &shape, &values, &maps, encoder),
+                activations: ActivationSums { extra, ..ActivationSums::new(&shape, 0) },
+                weights: WeightSums { extra: of_weights, ..sums },
+                outputs,
                 recurrent: layer.recurrent.then(|| RecurrentSums {
                     buckets: self.buckets(),
                     ..RecurrentSums::count(isa, &shape, &values, &maps, encoder)
@@ -157,12 +195,53 @@ impl Calibration {
     pub(super) fn make_room(&self, tallies: &mut [LayerTally]) {
         for (layer, tally) in self.layers.iter().zip(tallies).filter(|_| self.has_terms()) {
             tally.activations.room_for(layer.codings[0].map.codes());
+            if let (Some(outputs), Some(coding)) = (&mut tally.outputs, layer.output) {
+                outputs.room_for(coding.map.codes());
+            }
         }
     }
 
     /// Which steps of sequences are counted together.
     fn buckets(&self) -> Buckets {
         self.settings.single_steps.map_or_else(Buckets::default, |single| Buckets { single })
+    }
+
+    /// Takes out of `counters` the one of the outputs of layer `i`, if they are counted.
+    pub(super) fn take_outputs(
+        &self,
+        model: &Model,
+        counters: &mut Watchers<Counter>,
+        i: usize,
+    ) -> Option<PerWorker<Counter>> {
+        let node = outputs::output_node(&model.graph, &self.layers[i])?;
+        counters.outputs[node.index()].values.take()
+    }
+
+    /// How operand `operand` of layer `i`, of extents `shape`, is counted.
+    fn manner(&self, i: usize, operand: usize, shape: LayerShape) -> Manner {
+        let coding = &self.layers[i].codings[operand];
+        Manner::new(shape, coding.map, coding.word(), self.settings.encoder)
+    }
+
+    /// Reals for one of what the engine holds of operand `operand` of layer `i`, if it is counted as floats: of what is stored as
+    /// integers nothing is.
+    fn unit(&self, i: usize, operand: usize) -> Option<f32> {
+        let coding = &self.layers[i].codings[operand];
+        coding.unit.filter(|_| self.settings.extra.contains(&Extra::Float) && coding.stored.is_none())
+    }
+
+    /// What counts whole images of the operand that layer `first` is the first to read, if that was asked for.
+    fn whole(&self, operands: &Operands, first: usize) -> Option<Whole> {
+        let extras = &self.settings.extra;
+        let reader = |reader: usize| {
+            let shape = operands.shapes[reader].clone();
+            let sums = ExtraSums::new(extras, &shape, 0);
+            (self.manner(reader, 0, shape), sums)
+        };
+        let unit = self.unit(first, 0);
+        (!extras.is_empty())
+            .then(|| operands.readers(first).map(reader).collect())
+            .and_then(|readers| Whole::new(readers, unit))
     }
 
     /// What counts along sequences, one a measured layer that is a product of an LSTM, for runs of `data`.
@@ -184,7 +263,8 @@ impl Calibration {
         sequences: &[Option<Arc<Sequences>>],
         tallies: &[LayerTally],
     ) -> Result<(Watchers<Counter>, Operands)> {
-        let operands = Operands::new(&model.graph, &self.layers, self.shapes(model, input)?);
+        let extents = (self.shapes(model, input)?, self.readers_of_outputs(model, input)?);
+        let operands = Operands::new(&model.graph, &self.layers, extents);
         let counter = |first: usize| {
             let (layer, shape, classes) = (&self.layers[first], &operands.shapes[first], operands.classes(first));
             let (encoder, grouping, channels) = (self.counted(), shape.grouping(), shape.channels());
@@ -205,36 +285,34 @@ impl Calibration {
             (layer, counter)
         };
         let mut counters = watchers(model, backend, operands.firsts().map(counter));
+        for first in operands.firsts() {
+            let place = counters.place(self.layers[first].node, self.layers[first].inside);
+            *place = place.take().map(|watcher| watcher.with_whole(self.whole(&operands, first)));
+        }
+        if self.settings.extra.contains(&Extra::Output) {
+            for (layer, shape) in self.layers.iter().zip(&operands.shapes) {
+                if !layer.inside && ends_in_relu(&model.graph, layer.node) {
+                    counters.outputs[layer.node.index()].zeroed = Some(Zeroed::new(shape));
+                }
+            }
+        }
+        for (layer, reader) in self.layers.iter().zip(&operands.readers_of_outputs) {
+            let (Some(reader), Some(coding)) = (reader, layer.output) else { continue };
+            let Some(node) = outputs::output_node(&model.graph, layer) else { continue };
+            let classes = Arc::new(reader.classes());
+            let (encoder, grouping, channels) = (self.counted(), reader.grouping(), reader.channels());
+            let counter = || Counter::new(coding.map, encoder, grouping, Arc::clone(&classes), channels);
+            let manner = Manner::new(reader.clone(), coding.map, coding.word(), self.settings.encoder);
+            let whole = Whole::new(vec![(manner, ExtraSums::new(&self.settings.extra, reader, 2))], None);
+            let watcher = PerWorker::new(isa_of(backend), backend.pool().threads(), counter).with_whole(whole);
+            counters.outputs[node.index()].values = Some(watcher);
+        }
         for (layer, sequences) in self.layers.iter().zip(sequences) {
             let place = counters.place(layer.node, layer.inside);
             *place = place.take().map(|watcher| watcher.along(sequences.clone()));
         }
         Ok((counters, operands))
     }
-}
-
-/// The level at which is counted.
-fn isa_of(backend: &Backend) -> Isa {
-    match backend {
-        Backend::Native(options) => options.isa,
-        Backend::Candle(..) => Isa::best(),
-    }
-}
-
-/// Watchers of layers, each with what makes one worker's accumulator of it.
-fn watchers<'a, T: Accumulate>(
-    model: &Model,
-    backend: &Backend,
-    layers: impl Iterator<Item = (&'a MeasuredLayer, impl FnMut() -> T)>,
-) -> Watchers<T> {
-    let isa = isa_of(backend);
-    let none = || model.graph.nodes.iter().map(|_| None).collect();
-    let mut watchers = Watchers { inputs: none(), insides: none() };
-    for (layer, make) in layers {
-        let watcher = PerWorker::new(isa, backend.pool().threads(), make);
-        *watchers.place(layer.node, layer.inside) = Some(watcher);
-    }
-    watchers
 }
 
 /// Learns the ranges of activations from the first inputs, and settles every layer's formats.
@@ -260,10 +338,14 @@ pub(super) fn calibrate_on(
 ) -> Result<Calibration> {
     let (model, backend) = (executor.model, executor.backend);
     let mut layers = chosen_layers(model, settings)?;
-    let probe = watchers(model, backend, layers.iter().map(|layer| (layer, Range::default)));
+    let probe = ranges(model, backend, &layers, settings);
     feed.limit = settings.calibrate.max(1).min(feed.limit);
     let (mut inputs, mut digest) = (0, InputDigest::default());
-    let stored = |layer: &MeasuredLayer| stored_activations(&model.graph, layer).is_some();
+    let stored = |layer: &MeasuredLayer| {
+        let output = outputs::output_node(&model.graph, layer).filter(|_| settings.counts_outputs());
+        stored_activations(&model.graph, layer).is_some()
+            && output.is_none_or(|node| outputs::stored_output(&model.graph, node).is_some())
+    };
     let format = settings.format.activations;
     if !format.is_calibrated() || format == NumberFormat::Stored && layers.iter().all(stored) {
         // The type, or the network, says what codes are.
@@ -277,20 +359,4 @@ pub(super) fn calibrate_on(
     })?;
     settle(model, backend.pool(), &mut layers, probe, settings.format);
     Ok(Calibration { layers, inputs, digest, settings: settings.clone() })
-}
-
-/// Gives `layers` the formats that follow from what `ranges` saw.
-fn settle(model: &Model, pool: &Pool, layers: &mut [MeasuredLayer], mut ranges: Watchers<Range>, formats: Formats) {
-    let held = pool.map(layers.len(), |i| Range::of(&weights(&model.graph, &layers[i], formats.weights)));
-    for (layer, weights) in layers.iter_mut().zip(held) {
-        let mut range = Range::default();
-        let watcher = ranges.take(layer.node, layer.inside);
-        watcher.into_parts().for_each(|part| range.merge(part));
-        layer.codings = [
-            formats.activations.coding(range, stored_activations(&model.graph, layer)),
-            formats.weights.coding(weights, stored_weights(&model.graph, layer)),
-        ];
-        let own_scales = formats.weight_scale() == Some(WeightScale::Filter);
-        layer.codings[1].per_filter = own_scales && filters(&model.graph, layer) > 1;
-    }
 }

@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex};
 use super::calibrate::Calibration;
 use super::inputs::{Context, Inputs};
 use super::operands::Operands;
-use super::record::{Sequences, Watchers};
+use super::record::{PerWorker, Sequences, Watchers};
+use super::whole::Whole;
 use crate::Result;
 use crate::engine::Backend;
 use crate::graph::Node;
 use crate::kernels::Pool;
-use crate::kernels::count::Counter;
+use crate::kernels::count::{Counter, Sums};
 use crate::layers::Shape;
 use crate::model::Model;
 use crate::probe::{Probe, Watch};
-use crate::tally::{InputCounts, LayerTally, Products};
+use crate::tally::{Extra, ExtraSums, InputCounts, LayerTally, Products};
 
 /// Counters for inputs of one size, and how many of them were counted.
 pub(super) struct Counting {
@@ -71,23 +72,43 @@ impl Counting {
     }
 
     /// Moves what was counted to the tallies.
-    pub fn finish(self, calibration: &Calibration, tallies: &mut [LayerTally]) {
+    pub fn finish(self, calibration: &Calibration, model: &Model, tallies: &mut [LayerTally]) {
         calibration.make_room(tallies);
         let mut counters = self.probe;
+        for (i, tally) in tallies.iter_mut().enumerate() {
+            let layer = &calibration.layers[i];
+            if let Some(zeroed) = counters.outputs[layer.node.index()].zeroed.as_ref().filter(|_| !layer.inside) {
+                tally.activations.extra.add_counts(Extra::Output, &zeroed.macs());
+            }
+            if let (Some(reader), Some(watcher)) =
+                (&self.operands.readers_of_outputs[i], calibration.take_outputs(model, &mut counters, i))
+            {
+                let (sums, extras) = summed(watcher);
+                tally.add_outputs(reader, self.images, &sums, &extras[0]);
+            }
+        }
         for first in self.operands.firsts() {
             let layer = &calibration.layers[first];
-            let watcher = counters.take(layer.node, layer.inside);
-            let sums = watcher.into_parts().map(Counter::into_sums).reduce(|mut sums, part| {
-                sums.merge(&part);
-                sums
-            });
-            let mut sums = sums.expect("there is a worker");
+            let (mut sums, extras) = summed(counters.take(layer.node, layer.inside));
             for reader in self.operands.readers(first) {
                 sums.classes = Arc::new(self.operands.classes_of(reader, &sums.classes));
                 tallies[reader].add(&self.operands.shapes[reader], self.images, &sums);
             }
+            for (reader, extra) in self.operands.readers(first).zip(&extras) {
+                tallies[reader].activations.extra.merge(extra);
+            }
         }
     }
+}
+
+/// What all workers of `watcher` counted, and of whole images for each reader what was asked for besides.
+fn summed(mut watcher: PerWorker<Counter>) -> (Sums, Vec<ExtraSums>) {
+    let extras = watcher.take_whole().map(Whole::into_sums).unwrap_or_default();
+    let sums = watcher.into_parts().map(Counter::into_sums).reduce(|mut sums, part| {
+        sums.merge(&part);
+        sums
+    });
+    (sums.expect("there is a worker"), extras)
 }
 
 /// A probe that counts all that a measurement counts; [`Counted::end_run`] must follow each run.
@@ -124,6 +145,10 @@ impl Counted {
 impl Probe for Counted {
     fn watch(&self, node: Node) -> Option<&dyn Watch> {
         self.counting.probe.watch(node)
+    }
+
+    fn watch_output(&self, node: Node) -> Option<&dyn Watch> {
+        self.counting.probe.watch_output(node)
     }
 
     fn watch_inside(&self, node: Node) -> Option<&dyn Watch> {

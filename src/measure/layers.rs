@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use super::outputs;
 use super::settings::Settings;
 use crate::format::{Coding, NumberFormat, Stored};
 use crate::graph::{Graph, Node};
-use crate::kernels::Halo;
 use crate::kernels::count::Range;
-use crate::layers::{IntegerWeights, Layer, LowBits, Lstm, Shape};
+use crate::kernels::{Activation, Halo};
+use crate::layers::{Conv, ConvTranspose, IntegerWeights, Layer, Linear, LowBits, Lstm, Shape};
 use crate::model::Model;
 use crate::tally::LayerShape;
 use crate::{Error, Result};
@@ -27,6 +28,8 @@ pub struct MeasuredLayer {
     pub recurrent: bool,
     /// The numbers of activations and of weights.
     pub codings: [Coding; 2],
+    /// The numbers of its outputs, where these are counted.
+    pub output: Option<Coding>,
 }
 
 /// The weights of a measured layer, filters outermost, as they are counted in `format`: codes as stored, or reals.
@@ -85,9 +88,8 @@ fn integer(layer: &Layer) -> Option<&IntegerWeights> {
 pub(super) fn stored_activations(graph: &Graph, layer: &MeasuredLayer) -> Option<Stored> {
     let def = graph.def(layer.node);
     // A recurrence reads its own output of the step before.
-    let read = if let Layer::Lstm(_) = def.layer { def } else { graph.def(def.inputs[0]) };
-    let codes = read.codes?;
-    Some(Stored { scale: Some(codes.scale), zero_point: codes.zero_point, range: codes.range(), bits: 8 })
+    let read = if let Layer::Lstm(_) = def.layer { layer.node } else { def.inputs[0] };
+    outputs::stored_output(graph, read)
 }
 
 /// What the network stores the weights of `layer` as.
@@ -178,6 +180,30 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) ->
     }
 }
 
+/// Whether a ReLU (or ReLU6) follows `node` at once: its own, what alone reads it, or, of integers, the lower bound of its codes.
+pub(super) fn ends_in_relu(graph: &Graph, node: Node) -> bool {
+    let def = graph.def(node);
+    let is_relu = |activation: Activation| matches!(activation, Activation::Relu | Activation::Relu6);
+    let own = match &def.layer {
+        // What follows a sum is of the sum.
+        _ if def.inputs.len() > 1 => return false,
+        Layer::Conv(Conv { activation, .. })
+        | Layer::Linear(Linear { activation, .. })
+        | Layer::ConvTranspose(ConvTranspose { activation, .. }) => *activation,
+        _ => return false,
+    };
+    if let Some(weights) = integer(&def.layer) {
+        return weights.requantize.low == 0;
+    }
+    match (own, &graph.readers()[node.index()][..]) {
+        (Activation::Identity, [reader]) if node != graph.output() => match graph.def(*reader).layer {
+            Layer::Activation(activation) => is_relu(activation),
+            _ => false,
+        },
+        _ => is_relu(own),
+    }
+}
+
 /// The MAC layers of `model` that `settings` chooses, in the order of the network.
 pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<MeasuredLayer>> {
     let codings = settings.format.both().map(|format| format.coding(Range::default(), None));
@@ -192,7 +218,7 @@ pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<Me
         };
         let layer = |name: String, inside: bool| {
             let recurrent = recurrent && !inside;
-            kind.map(|kind| MeasuredLayer { node, name, kind, inside, recurrent, codings })
+            kind.map(|kind| MeasuredLayer { node, name, kind, inside, recurrent, codings, output: None })
         };
         let projected = matches!(&def.layer, Layer::Lstm(Lstm { projection: Some(_), .. }));
         // PyTorch names the projection beside the recurrent weights.

@@ -8,12 +8,16 @@ mod feed;
 mod inputs;
 mod layers;
 mod operands;
+mod outputs;
 mod provenance;
 mod quantize;
+mod ranges;
 mod record;
 mod run;
 mod score;
 mod settings;
+mod whole;
+mod zeroed;
 
 pub use bench::{Bench, BenchLayer, bench};
 pub use calibrate::{Calibration, calibrate};

@@ -9,13 +9,19 @@ use crate::tally::LayerShape;
 pub(super) struct Operands {
     /// Extents of the layers.
     pub(super) shapes: Vec<LayerShape>,
+    /// Extents of what would read the outputs of the layers alone, where these are counted.
+    pub(super) readers_of_outputs: Vec<Option<LayerShape>>,
     /// For each layer, the first that reads the same tensor as the same codes in the same groups: itself, or one before it.
     firsts: Vec<usize>,
 }
 
 impl Operands {
-    /// What `layers`, of extents `shapes`, read.
-    pub(super) fn new(graph: &Graph, layers: &[MeasuredLayer], shapes: Vec<LayerShape>) -> Self {
+    /// What `layers`, of extents `shapes`, read, and what reads their outputs.
+    pub(super) fn new(
+        graph: &Graph,
+        layers: &[MeasuredLayer],
+        (shapes, readers_of_outputs): (Vec<LayerShape>, Vec<Option<LayerShape>>),
+    ) -> Self {
         let operand = |i: usize| {
             let MeasuredLayer { node, inside, recurrent, codings, .. } = &layers[i];
             let is_alone = *inside || *recurrent || shapes[i].grouping() != Grouping::Channels;
@@ -23,7 +29,7 @@ impl Operands {
         };
         let first = |i: usize| (0..i).find(|&before| operand(before).is_some_and(|read| Some(read) == operand(i)));
         let firsts = (0..layers.len()).map(|i| first(i).unwrap_or(i)).collect();
-        Self { shapes, firsts }
+        Self { shapes, readers_of_outputs, firsts }
     }
 
     /// The layers that are the first to read an operand.

@@ -51,6 +51,7 @@ pub(super) fn provenance(
             encoder: settings.encoder,
             min_one: settings.min_one,
             statistics: settings.statistics.name().to_owned(),
+            extra: settings.extra.iter().map(|extra| extra.name().to_owned()).collect(),
             calibration_inputs: calibration.inputs,
             calibration_sha256: calibration.digest.to_string(),
         },

@@ -33,8 +33,7 @@ pub fn quantized(
     }
     let split = split_epilogue(&model.graph);
     let (graph, observers) = observed(&split);
-    let none = || graph.nodes.iter().map(|_| None).collect();
-    let mut probe = Watchers { inputs: none(), insides: none() };
+    let mut probe = Watchers::none(graph.nodes.len());
     for &node in &observers {
         *probe.place(node, false) = Some(PerWorker::new(options.isa, options.pool.threads(), Range::default));
     }

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::outputs::OutputWatcher;
+use super::whole::Whole;
 use crate::graph::{Graph, Node};
 use crate::input::Sample;
 use crate::kernels::count::sequence::{Sequence, StepSums};
@@ -16,6 +18,7 @@ pub(super) struct PerWorker<T> {
     isa: Isa,
     workers: Vec<Mutex<T>>,
     sequences: Option<Arc<Sequences>>,
+    whole: Option<Whole>,
     /// Lowest image of the batch that held NaN or infinity; `usize::MAX` where none did.
     bad_image: AtomicUsize,
 }
@@ -66,12 +69,22 @@ impl Accumulate for Counter {
 impl<T: Accumulate> PerWorker<T> {
     pub(super) fn new(isa: Isa, workers: usize, mut make: impl FnMut() -> T) -> Self {
         let workers = (0..workers).map(|_| Mutex::new(make())).collect();
-        Self { isa, workers, sequences: None, bad_image: AtomicUsize::new(usize::MAX) }
+        Self { isa, workers, sequences: None, whole: None, bad_image: AtomicUsize::new(usize::MAX) }
     }
 
     /// The same, with what is counted along sequences.
     pub(super) fn along(self, sequences: Option<Arc<Sequences>>) -> Self {
         Self { sequences, ..self }
+    }
+
+    /// The same, with what is counted of whole images.
+    pub(super) fn with_whole(self, whole: Option<Whole>) -> Self {
+        Self { whole, ..self }
+    }
+
+    /// Takes out what counts whole images, if anything does.
+    pub(super) fn take_whole(&mut self) -> Option<Whole> {
+        self.whole.take()
     }
 
     /// The accumulators.
@@ -94,6 +107,9 @@ impl PerWorker<Counter> {
 impl<T: Accumulate> Watch for PerWorker<T> {
     fn look(&self, worker: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, origin: Origin) {
         let first = region.blocks.start == 0;
+        if let Some(whole) = &self.whole {
+            whole.add(x, geometry, image, &region, origin);
+        }
         let mut part = self.workers[worker].lock().expect("no task panics while it counts");
         part.begin_input(self.isa, origin.image + image);
         if !part.add(self.isa, x, geometry, image, region, origin.row) {
@@ -106,7 +122,9 @@ impl<T: Accumulate> Watch for PerWorker<T> {
     }
 
     fn takes_bytes(&self) -> bool {
-        self.sequences.is_none() && self.workers[0].lock().expect("no task panics while it counts").takes_bytes()
+        self.sequences.is_none()
+            && self.whole.is_none()
+            && self.workers[0].lock().expect("no task panics while it counts").takes_bytes()
     }
 
     fn look_at_bytes(&self, worker: usize, x: PackedCodes<'_>, origin: Origin) {
@@ -159,13 +177,20 @@ fn locked(image: &Mutex<Sequence>) -> MutexGuard<'_, Sequence> {
     image.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Watchers by node: of what layers read, and of what the projections inside recurrences read.
+/// Watchers by node: of what layers read, of what the projections inside recurrences read, and of what layers give.
 pub(super) struct Watchers<T> {
     pub(super) inputs: Vec<Option<PerWorker<T>>>,
     pub(super) insides: Vec<Option<PerWorker<T>>>,
+    pub(super) outputs: Vec<OutputWatcher<T>>,
 }
 
 impl<T> Watchers<T> {
+    /// None yet, of a graph of so many nodes.
+    pub(super) fn none(nodes: usize) -> Self {
+        let [inputs, insides] = [(); 2].map(|()| (0..nodes).map(|_| None).collect());
+        Self { inputs, insides, outputs: (0..nodes).map(|_| OutputWatcher::none()).collect() }
+    }
+
     /// Where the watcher of `node`, or `inside` it, belongs.
     pub(super) fn place(&mut self, node: Node, inside: bool) -> &mut Option<PerWorker<T>> {
         let watchers = if inside { &mut self.insides } else { &mut self.inputs };
@@ -188,8 +213,9 @@ impl<T> Watchers<T> {
     /// # Errors
     /// [`Error::NotFinite`] naming the first layer, in the order of the network, and the sample.
     pub(super) fn check(&self, graph: &Graph, samples: &[Sample]) -> Result<()> {
-        for ((input, inside), def) in self.inputs.iter().zip(&self.insides).zip(&graph.nodes) {
-            let images = [input, inside].into_iter().flatten().map(|watcher| watcher.bad_image.load(Ordering::Relaxed));
+        for (i, def) in graph.nodes.iter().enumerate() {
+            let watchers = [&self.inputs[i], &self.insides[i], &self.outputs[i].values].into_iter().flatten();
+            let images = watchers.map(|watcher| watcher.bad_image.load(Ordering::Relaxed));
             if let Some(image) = images.min().filter(|image| *image != usize::MAX) {
                 let detail = format!(", for input {}", samples[image].id);
                 return Err(Error::NotFinite { place: def.name.clone(), detail });
@@ -202,6 +228,10 @@ impl<T> Watchers<T> {
 impl<T: Accumulate> Probe for Watchers<T> {
     fn watch(&self, node: Node) -> Option<&dyn Watch> {
         self.inputs[node.index()].as_ref().map(|watcher| watcher as &dyn Watch)
+    }
+
+    fn watch_output(&self, node: Node) -> Option<&dyn Watch> {
+        Some(&self.outputs[node.index()]).filter(|output| output.is_watched()).map(|output| output as &dyn Watch)
     }
 
     fn watch_inside(&self, node: Node) -> Option<&dyn Watch> {

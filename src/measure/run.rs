@@ -177,7 +177,7 @@ impl<'a> Run<'a> {
         let fed = feed.run(Stage::Measure, inputs, &monitor, |samples| {
             let input = shape_of(&samples[0]);
             if let Some(done) = counting.take_if(|counting| counting.input != input) {
-                done.finish(calibration, tallies);
+                done.finish(calibration, model, tallies);
             }
             let counting = match &mut counting {
                 Some(counting) => counting,
@@ -208,7 +208,7 @@ impl<'a> Run<'a> {
             Ok(())
         })?;
         if let Some(done) = counting {
-            done.finish(calibration, tallies);
+            done.finish(calibration, model, tallies);
         }
         self.take_sequences()?;
         self.next = fed.next;
@@ -258,6 +258,7 @@ impl<'a> Run<'a> {
             name: layer.name.clone(),
             kind: layer.kind.to_owned(),
             codings: layer.codings,
+            output: layer.output,
             tally,
         });
         let mut keys = self.keys.clone();

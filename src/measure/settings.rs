@@ -3,7 +3,7 @@
 use crate::format::Formats;
 use crate::kernels::count::Encoder;
 use crate::metrics::{self, Kind, Metric, Which};
-use crate::tally::Padding;
+use crate::tally::{Extra, Padding};
 
 /// How much is counted of the operands that enter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Settings {
     pub format: Formats,
     /// How much is counted.
     pub statistics: Statistics,
+    /// What is counted besides, at its own cost; each once, in order.
+    pub extra: Vec<Extra>,
     /// Whose terms the potentials count.
     pub encoder: Encoder,
     /// Whether a MAC that is not skipped costs at least 1.
@@ -83,11 +85,19 @@ pub struct Settings {
     pub skip_bad: bool,
 }
 
+impl Settings {
+    /// Whether outputs of layers are counted.
+    pub(super) fn counts_outputs(&self) -> bool {
+        self.extra.contains(&Extra::Outputs)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             format: Formats::default(),
             statistics: Statistics::default(),
+            extra: Vec::new(),
             encoder: Encoder::default(),
             min_one: false,
             calibrate: 32,

@@ -10,7 +10,9 @@ use super::header::{Header, LayerFacts};
 use crate::format::Coding;
 use crate::kernels::count::sequence::{Buckets, StepSums};
 use crate::kernels::count::{GroupSums, LANE_SUMS, ValueSums};
-use crate::tally::{ActivationSums, FilterCodes, LayerShape, LayerTally, RecurrentSums, TapSums, WeightSums};
+use crate::tally::{
+    ActivationSums, Extra, ExtraSums, FilterCodes, LayerShape, LayerTally, RecurrentSums, TapSums, WeightSums,
+};
 use crate::{Error, Result};
 
 /// Gates of an LSTM in the order of its weights.
@@ -60,8 +62,13 @@ impl Arrays {
         }
     }
 
-    pub fn layer(&mut self, name: &str, tally: &LayerTally) {
-        let (sums, prefix) = (&tally.activations, format!("{name}.a"));
+    fn extra(&mut self, prefix: &str, extra: &ExtraSums) {
+        for (extra, counts) in extra.iter() {
+            self.u64(format!("{prefix}.extra.{}", extra.name()), &[counts.len()], counts.iter().copied());
+        }
+    }
+
+    fn activations(&mut self, prefix: &str, lowest: i32, sums: &ActivationSums) {
         let taps = sums.inside.len();
         self.u64(format!("{prefix}.windows"), &[1], [sums.windows]);
         self.u64(format!("{prefix}.inside"), &[taps], sums.inside.iter().copied());
@@ -72,8 +79,18 @@ impl Arrays {
         self.u64(format!("{prefix}.groups"), &shape, sums.groups.iter().flat_map(groups));
         let nonzeros = &sums.channel_nonzeros;
         self.u64(format!("{prefix}.channel_nonzeros"), &[nonzeros.len()], nonzeros.iter().copied());
-        self.values(&prefix, tally.lowest[0], &sums.values);
+        self.values(prefix, lowest, &sums.values);
+        self.extra(prefix, &sums.extra);
+    }
+
+    pub fn layer(&mut self, name: &str, layer: &LayerCounts) {
+        let (tally, taps) = (&layer.tally, layer.tally.shape.taps());
+        self.activations(&format!("{name}.a"), tally.lowest[0], &tally.activations);
         self.weights(&format!("{name}.w"), taps, tally.lowest[1], &tally.weights);
+        self.extra(&format!("{name}.w"), &tally.weights.extra);
+        if let (Some(outputs), Some(coding)) = (&tally.outputs, &layer.output) {
+            self.activations(&format!("{name}.o"), coding.map.lo, outputs);
+        }
         let Some(recurrent) = &tally.recurrent else { return };
         for (gate, weights) in GATES.into_iter().zip(&recurrent.gates) {
             self.weights(&format!("{name}.gate.{gate}"), taps, tally.lowest[1], weights);
@@ -193,7 +210,7 @@ impl Stored<'_> {
             true => self.filter_codes(prefix, shape.weight[0], coding.map.lo, &values)?,
             false => Vec::new(),
         };
-        Ok(WeightSums { taps, filter_nonzeros, filter_codes, values })
+        Ok(WeightSums { taps, filter_nonzeros, filter_codes, values, extra: ExtraSums::default() })
     }
 
     /// Codes of each filter, which add up to those of `values`, of which the smallest is `lowest`.
@@ -259,15 +276,41 @@ impl Stored<'_> {
         let channel_nonzeros = self.u64(&format!("{prefix}.channel_nonzeros"), Some(&[channels]))?;
         let values = self.values(prefix, codes, counted)?;
         self.check_nonzeros(prefix, &values, &channel_nonzeros)?;
-        Ok(ActivationSums { channels, windows, inside, taps: sums, groups, channel_nonzeros, values })
+        Ok(ActivationSums {
+            channels,
+            windows,
+            inside,
+            taps: sums,
+            groups,
+            channel_nonzeros,
+            values,
+            extra: ExtraSums::default(),
+        })
     }
 
     /// The layer whose arrays' names begin with `name`.
-    pub fn layer(&mut self, name: &str, facts: &LayerFacts, counts_codes: bool) -> Result<LayerCounts> {
-        let (shape, codings) = (facts.shape(self.file)?, facts.codings(self.file)?);
+    pub fn layer(
+        &mut self,
+        name: &str,
+        facts: &LayerFacts,
+        (counts_codes, extras): (bool, &[Extra]),
+    ) -> Result<LayerCounts> {
+        let (shape, (codings, output)) = (facts.shape(self.file)?, facts.codings(self.file)?);
         let codes = codings.each_ref().map(codes_of);
-        let activations = self.activations(&format!("{name}.a"), &shape, codes[0], counts_codes)?;
-        let weights = self.weights(&format!("{name}.w"), &shape, &codings[1])?;
+        let mut activations = self.activations(&format!("{name}.a"), &shape, codes[0], counts_codes)?;
+        let mut weights = self.weights(&format!("{name}.w"), &shape, &codings[1])?;
+        activations.extra = self.extra(&format!("{name}.a"), &shape, extras, 0)?;
+        weights.extra = self.extra(&format!("{name}.w"), &shape, extras, 1)?;
+        let outputs = output.map(|coding| {
+            let (prefix, codes) = (format!("{name}.o"), codes_of(&coding));
+            // As many channels as it says.
+            let channels =
+                self.arrays.get(&format!("{prefix}.channel_nonzeros")).map_or(0, |view| view.shape().iter().product());
+            let reader = LayerShape::reader([channels, 1, 1], false);
+            let sums = self.activations(&prefix, &reader, codes, counts_codes)?;
+            Ok(ActivationSums { extra: self.extra(&prefix, &reader, extras, 2)?, ..sums })
+        });
+        let outputs = outputs.transpose()?;
         let recurrent = match facts.buckets(self.file)? {
             None => None,
             Some(buckets) => {
@@ -279,8 +322,8 @@ impl Stored<'_> {
             }
         };
         let lowest = codes.map(|(lowest, _)| lowest);
-        let tally = LayerTally { shape, images: facts.images, lowest, activations, weights, recurrent };
-        Ok(LayerCounts { name: facts.name.clone(), kind: facts.kind.clone(), codings, tally })
+        let tally = LayerTally { shape, images: facts.images, lowest, activations, weights, outputs, recurrent };
+        Ok(LayerCounts { name: facts.name.clone(), kind: facts.kind.clone(), codings, output, tally })
     }
 
     /// Nothing may be left.
@@ -289,6 +332,16 @@ impl Stored<'_> {
             Some(name) => Err(self.wrong(name, "is of no layer")),
             None => Ok(()),
         }
+    }
+
+    /// What was counted besides, of the operand that enters (0), that which stays (1), or of the outputs (2).
+    fn extra(&mut self, prefix: &str, shape: &LayerShape, extras: &[Extra], operand: usize) -> Result<ExtraSums> {
+        let mut sums = ExtraSums::new(extras, shape, operand);
+        for extra in Extra::ALL {
+            let Some(counts) = sums.get(extra).map(<[u64]>::len) else { continue };
+            sums.set(extra, self.u64(&format!("{prefix}.extra.{}", extra.name()), Some(&[counts]))?);
+        }
+        Ok(sums)
     }
 
     fn steps(&mut self, name: &str, buckets: Buckets) -> Result<Vec<StepSums>> {

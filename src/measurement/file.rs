@@ -14,6 +14,8 @@
 //! | `L.{a,w}.group_widths` | u64 \[3, 18\] | groups of 16, 64, 256 by width |
 //! | `L.{a,w}.codes`, `.code_counts` | i32, u64 \[n\] | codes that were seen, and how often; absent where that was not counted |
 //! | `L.w.filter_scales`, `.filter_codes` | f32 \[K\], i64 \[K, 2\] | of each filter, where it has a scale of its own, the scale, Σq and Σq² |
+//! | `L.{a,w,o}.extra.X` | u64 \[n\] | what was asked for besides, by its name |
+//! | `L.o.…` | as `a` | the layer's outputs, as an operand that one tap reads, where these were asked for |
 //! | `L.gate.G.…` | as `w` | weights of a gate of an LSTM |
 //! | `L.steps` | u64 \[buckets, 7\] | by steps: steps, values, non-zeros, terms, compared, equal, terms of changes |
 //!
@@ -53,7 +55,7 @@ impl Measurement {
         let mut arrays = Arrays::default();
         let names: Vec<&str> = self.layers.iter().map(|layer| layer.name.as_str()).collect();
         for (index, layer) in self.layers.iter().enumerate() {
-            arrays.layer(&prefix(&names, index), &layer.tally);
+            arrays.layer(&prefix(&names, index), layer);
         }
         arrays.u64("inputs".into(), &[self.keys.len()], self.keys.iter().copied());
         arrays.spread(&self.spread);
@@ -190,8 +192,9 @@ fn read<'a>(file: &'a str, bytes: &'a [u8]) -> Result<(Measurement, Header, Stor
     }
     let names: Vec<&str> = header.layers.iter().map(|layer| layer.name.as_str()).collect();
     let mut layers = Vec::with_capacity(header.layers.len());
+    let counted = (header.counts_codes(), &header.extras(file)?[..]);
     for (index, facts) in header.layers.iter().enumerate() {
-        layers.push(stored.layer(&prefix(&names, index), facts, header.counts_codes())?);
+        layers.push(stored.layer(&prefix(&names, index), facts, counted)?);
     }
     // Any number can be a key.
     let (keys, _) = stored.take("inputs", Dtype::U64, None)?;

@@ -8,7 +8,7 @@ use crate::input::InputDigest;
 use crate::kernels::FloatType;
 use crate::kernels::count::CodeMap;
 use crate::kernels::count::sequence::Buckets;
-use crate::tally::{LayerShape, Moments, Spread, VARIES};
+use crate::tally::{Extra, LayerShape, Moments, Spread, VARIES};
 use crate::task::Quality;
 use crate::{Error, Result};
 
@@ -81,6 +81,8 @@ pub(super) struct LayerFacts {
     transposed: bool,
     channels_last: bool,
     codings: [CodingFacts; 2],
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    output_coding: Option<CodingFacts>,
 }
 
 /// The numbers of an operand; floats as their 32 bits, which JSON keeps.
@@ -195,7 +197,8 @@ impl LayerFacts {
             features,
             transposed,
             channels_last,
-            codings: [0, 1].map(|which| CodingFacts::of(&layer.codings[which])),
+            codings: layer.codings.each_ref().map(CodingFacts::of),
+            output_coding: layer.output.as_ref().map(CodingFacts::of),
         }
     }
 
@@ -243,13 +246,12 @@ impl LayerFacts {
         }
     }
 
-    /// The numbers of its operands.
-    pub fn codings(&self, file: &str) -> Result<[Coding; 2]> {
-        let [activations, weights] = self.codings.each_ref().map(CodingFacts::coding);
-        match (activations, weights) {
-            (Some(activations), Some(weights)) => Ok([activations, weights]),
-            _ => Err(self.wrong(file, "is in numbers that there are not")),
-        }
+    /// The numbers of its operands, and of its outputs where these were counted.
+    pub fn codings(&self, file: &str) -> Result<([Coding; 2], Option<Coding>)> {
+        let known =
+            |facts: &CodingFacts| facts.coding().ok_or_else(|| self.wrong(file, "is in numbers that there are not"));
+        let [activations, weights] = self.codings.each_ref().map(known);
+        Ok(([activations?, weights?], self.output_coding.as_ref().map(known).transpose()?))
     }
 }
 
@@ -299,6 +301,15 @@ impl Header {
     /// Whether terms and codes of activations were counted.
     pub fn counts_codes(&self) -> bool {
         self.provenance.format.statistics == "full"
+    }
+
+    /// What was counted besides.
+    pub fn extras(&self, file: &str) -> Result<Vec<Extra>> {
+        let unknown = |name: &str| {
+            Error::malformed(format!("{file}: metadata"), format!("names counts {name}, which there are not"))
+        };
+        let names = &self.provenance.format.extra;
+        names.iter().map(|name| Extra::from_name(name).ok_or_else(|| unknown(name))).collect()
     }
 
     /// The measurement of these `layers`.

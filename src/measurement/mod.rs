@@ -49,6 +49,8 @@ pub struct LayerCounts {
     pub kind: String,
     /// The numbers of activations and of weights.
     pub codings: [Coding; 2],
+    /// The numbers of its outputs, where these were counted.
+    pub output: Option<Coding>,
     /// What was counted.
     pub tally: LayerTally,
 }
@@ -97,7 +99,7 @@ impl Measurement {
         }
         let layers = self.layers.iter().zip(&other.layers);
         let differs = layers.into_iter().find(|(own, other)| {
-            own.codings != other.codings
+            (own.codings, own.output) != (other.codings, other.output)
                 || own.tally.weights != other.tally.weights
                 || !own.tally.is_of_layer(&other.tally)
         });

@@ -52,6 +52,7 @@ impl Provenance {
                 ("encoder", format.encoder.name().to_owned()),
                 ("min-one", format.min_one.to_string()),
                 ("level of statistics", format.statistics.clone()),
+                ("list of what is counted besides", format.extra.join(", ")),
                 ("calibration", ranges),
                 ("list of options", options(provenance)),
                 ("engine", tool.backend.clone()),
@@ -123,6 +124,9 @@ pub struct Format {
     pub min_one: bool,
     /// What was counted: `values`, or `full`, which is terms and codes too.
     pub statistics: String,
+    /// What was counted besides, by name, where it was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub extra: Vec<String>,
     /// Inputs that the ranges of activations were calibrated on.
     pub calibration_inputs: u64,
     /// Sum modulo 2^256 of the SHA-256 of each of them, hex.

@@ -1,7 +1,7 @@
 //! Bits of the codes that are zero (METRICS section 4).
 
 use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
-use crate::kernels::count::{CodeMap, ones_twos_complement, popcount};
+use crate::kernels::count::{ones_twos_complement, popcount};
 
 const BASE: Metric = Metric {
     unit: "fraction of bits",
@@ -32,7 +32,7 @@ pub(super) const METRICS: &[Metric] = &[
         formula: "1 − Σ ones(q) / (word·n)",
         example: "a 1 − 20/64 = 0.6875, w 1 − 37/128 = 0.7109",
         compute: Compute::Operand(|operand| {
-            let word = word(operand.coding.map, operand.coding.bits);
+            let word = operand.coding.word();
             let ones = operand.sum(|code| ones_twos_complement(code, word).into())?;
             Some(zero_bits(operand, ones, word))
         }),
@@ -57,10 +57,4 @@ pub(super) const METRICS: &[Metric] = &[
 fn zero_bits(operand: &Operand<'_>, ones: u128, word: u32) -> Value {
     let all = u128::from(operand.elements()) * u128::from(word);
     Value::Ratio(Fraction::new(all - ones, all))
-}
-
-/// Bits of the two's complement words that hold all codes.
-fn word(map: CodeMap, bits: u32) -> u32 {
-    let fits = if map.lo < 0 { map.lo >= -1 << (bits - 1) && map.hi < 1 << (bits - 1) } else { map.hi < 1 << bits };
-    if fits { bits } else { bits + 1 }
 }

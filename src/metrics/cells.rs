@@ -46,9 +46,7 @@ impl Cells {
             match metric.compute {
                 Compute::Layer(_) => cells.push(metric, None, value(metric, None)),
                 Compute::Operand(_) => {
-                    Which::ALL
-                        .into_iter()
-                        .for_each(|which| cells.push(metric, Some(which), value(metric, Some(which))));
+                    metric.operands().for_each(|which| cells.push(metric, Some(which), value(metric, Some(which))));
                 }
                 Compute::Pooled(_) => {}
             }
@@ -79,8 +77,8 @@ impl Cells {
 
     /// The same, as sure as `spread` says for scope `scope` (see [`Spread::get`]), with `--min-one` or without.
     pub fn with_spread(mut self, spread: &Spread, scope: usize, min_one: bool) -> Self {
-        // Weights are the same for all inputs.
-        for cell in self.0.iter_mut().filter(|cell| cell.operand != Some(Which::Weights)) {
+        // Weights are the same for all inputs, and outputs are not kept by input.
+        for cell in self.0.iter_mut().filter(|cell| cell.operand.is_none_or(|which| which == Which::Activations)) {
             for (interval, (padding, fraction)) in cell.intervals.iter_mut().zip(cell.value.fractions()) {
                 let moments = spread.get(scope, &name(cell.metric, padding, min_one));
                 let same = moments.filter(|of| (of.n, of.d) == (fraction.numerator, fraction.denominator));

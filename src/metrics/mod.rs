@@ -16,6 +16,8 @@ pub use sampled::{Sampled, name as ratio_name};
 pub use subject::{Operand, Options, Subject, Which};
 pub use value::{Fraction, Kind, Value, pool};
 
+use crate::tally::Extra;
+
 /// One metric.
 #[derive(Debug)]
 pub struct Metric {
@@ -55,14 +57,25 @@ pub enum Needs {
     Values,
     /// Terms, and how often each code is seen.
     Full,
+    /// The same, and what is counted besides where it is asked for.
+    Extra(Extra),
 }
 
 impl Needs {
-    /// Its name, that of the level of statistics.
+    /// What must be counted besides the levels of statistics, if anything must.
+    pub fn extra(self) -> Option<Extra> {
+        match self {
+            Self::Extra(extra) => Some(extra),
+            _ => None,
+        }
+    }
+
+    /// Its name, that of the level of statistics or of what is counted besides.
     pub fn name(self) -> &'static str {
         match self {
             Self::Values => "values",
             Self::Full => "full",
+            Self::Extra(extra) => extra.name(),
         }
     }
 }
@@ -143,6 +156,12 @@ impl Metric {
     pub fn is_of_operands(&self) -> bool {
         matches!(self.compute, Compute::Operand(_))
     }
+
+    /// The operands that it is of, if it is of operands: all but those of which what it needs is not counted.
+    pub fn operands(&self) -> impl Iterator<Item = Which> {
+        let counted = |which: &Which| self.needs.extra().is_none_or(|extra| extra.is_of()[*which as usize]);
+        Which::ALL.into_iter().filter(|_| self.is_of_operands()).filter(counted)
+    }
 }
 
 /// Names the files of the list, in the order in which their metrics are printed.
@@ -154,11 +173,58 @@ macro_rules! list {
     };
 }
 
-list![work, values, zeros, range, widths, bits, terms, entropy, channels, potentials, temporal];
+list![
+    work, values, zeros, range, widths, bits, terms, entropy, channels, potentials, temporal, delta, traffic, nm,
+    trailing, planes, repetition, output, threshold, float,
+];
 
 /// All metrics, in the order in which they are printed.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
     FILES.iter().copied().flatten()
+}
+
+/// What a name asks for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The metrics: that of the name, all whose names begin with it and a dot, or all; none of an unknown name.
+    pub metrics: Vec<&'static Metric>,
+    /// Whether they are asked for of outputs: where the letter says so, and of traffic where there is no letter.
+    pub of_outputs: bool,
+}
+
+impl Asked {
+    /// What must be counted for them besides the levels of statistics.
+    pub fn extras(&self) -> impl Iterator<Item = Extra> {
+        let outputs = self.of_outputs.then_some(Extra::Outputs);
+        self.metrics.iter().filter_map(|metric| metric.needs.extra()).chain(outputs)
+    }
+}
+
+/// What `name` asks for: a metric's, the first words of several, or `all`, with the letter of an operand or without; `n:m` are
+/// those of blocks.
+pub fn asked(name: &str) -> Asked {
+    let lettered = Which::ALL.into_iter().find_map(|which| {
+        let rest = name.strip_prefix(which.letter())?.strip_prefix('.')?;
+        Some((which, rest))
+    });
+    let (letter, name) = lettered.map_or((None, name), |(which, rest)| (Some(which), rest));
+    let name = if name == "n:m" { "nm" } else { name };
+    let exact = find(name).map(|metric| metric.name);
+    let begins = |metric: &Metric, with: &str| metric.name.strip_prefix(with).is_some_and(|rest| rest.starts_with('.'));
+    let is_asked = |metric: &&Metric| {
+        let is_named = match exact {
+            // A group may have the name of its first.
+            Some(exact) => metric.name == exact || begins(metric, exact),
+            None => name == "all" || begins(metric, name),
+        };
+        is_named && letter.is_none_or(|which| metric.operands().any(|of| of == which))
+    };
+    let metrics: Vec<&Metric> = all().filter(is_asked).collect();
+    let of_outputs = match letter {
+        Some(which) => which == Which::Outputs,
+        None => metrics.iter().any(|metric| begins(metric, "traffic")),
+    };
+    Asked { metrics, of_outputs }
 }
 
 /// The metric of that name. A potential's may be given without its first word: `W+A`.
@@ -180,6 +246,9 @@ mod tests {
             let words = [metric.heading, metric.definition, metric.formula, metric.unit, metric.source];
             assert!(words.iter().all(|word| !word.is_empty()), "{}: {words:?}", metric.name);
             assert!(metric.heading.lines().count() <= 2, "{}", metric.name);
+            // What is new to a reader of the papers is worked by hand.
+            let is_further = metric.source.contains("section 6") || metric.source.contains("section 7");
+            assert!(!is_further || !metric.example.is_empty(), "{} has no example", metric.name);
         }
     }
 

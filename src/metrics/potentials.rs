@@ -58,9 +58,9 @@ impl Costs<'_> {
 /// Baseline over work, with padding and without.
 fn potential(subject: &Subject<'_>, work: impl Fn(&Costs<'_>) -> u128) -> Option<Value> {
     let sums = &subject.products?;
-    let [ba, bw] = Which::ALL.map(|which| subject.bits(which));
+    let [ba, bw] = Which::OF_MACS.map(|which| subject.bits(which));
     // Of one input nobody knows the width of all: `Ap.layer` has no value then.
-    let [pa, pw] = Which::ALL.map(|which| subject.layer_width(which).unwrap_or(0));
+    let [pa, pw] = Which::OF_MACS.map(|which| subject.layer_width(which).unwrap_or(0));
     let of = |padding| {
         let costs = Costs { sums, padding, ba, bw, pa, pw, min_one: subject.options.min_one };
         Fraction::new(costs.dense() * ba * bw, work(&costs))

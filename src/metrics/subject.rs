@@ -3,7 +3,10 @@
 use crate::format::Coding;
 use crate::kernels::count::sequence::StepSums;
 use crate::kernels::count::{Encoder, InputSums, ValueSums};
-use crate::tally::{FilterCodes, InputCounts, LayerTally, Products, RecurrentSums, WeightSums};
+use crate::tally::{
+    ActivationSums, ChangeProducts, Extra, ExtraSums, FilterCodes, InputCounts, LayerTally, Products, RecurrentSums,
+    WeightSums,
+};
 
 /// Which operand of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,17 +15,23 @@ pub enum Which {
     Activations,
     /// The operand that stays.
     Weights,
+    /// The outputs of the layer: what is stored for those that read them.
+    Outputs,
 }
 
 impl Which {
     /// All of them, in the order in which they are printed.
-    pub const ALL: [Self; 2] = [Self::Activations, Self::Weights];
+    pub const ALL: [Self; 3] = [Self::Activations, Self::Weights, Self::Outputs];
+
+    /// Those that are multiplied.
+    pub const OF_MACS: [Self; 2] = [Self::Activations, Self::Weights];
 
     /// Its name in machine formats.
     pub fn name(self) -> &'static str {
         match self {
             Self::Activations => "activations",
             Self::Weights => "weights",
+            Self::Outputs => "outputs",
         }
     }
 
@@ -31,6 +40,7 @@ impl Which {
         match self {
             Self::Activations => "a",
             Self::Weights => "w",
+            Self::Outputs => "o",
         }
     }
 }
@@ -47,7 +57,7 @@ pub struct Options {
 /// One operand's counts.
 #[derive(Clone, Copy)]
 pub struct Operand<'a> {
-    /// Which of the two.
+    /// Which of them.
     pub which: Which,
     /// In which numbers.
     pub coding: &'a Coding,
@@ -59,6 +69,8 @@ pub struct Operand<'a> {
     pub channel_nonzeros: Option<&'a [u64]>,
     /// Codes of each filter, where filters have scales of their own; else nothing.
     pub filter_codes: &'a [FilterCodes],
+    /// What was counted besides; none of some steps.
+    pub extra: Option<&'a ExtraSums>,
     /// The operand over some steps of sequences, if it is that.
     pub steps: Option<&'a StepSums>,
     /// The operand of one input, if it is that.
@@ -143,6 +155,11 @@ impl Operand<'_> {
         Some(counts.map(move |(i, &count)| (lowest + i as i32, count)))
     }
 
+    /// The counts of `extra`, if they were asked for and mean something of these codes.
+    pub fn extra(&self, extra: Extra) -> Option<&[u64]> {
+        extra.is_of_codes(self.coding.map).then(|| self.extra?.get(extra)).flatten()
+    }
+
     /// Sum over all values of `of` their code; none where codes were not counted.
     pub fn sum(&self, of: impl Fn(i32) -> u64) -> Option<u128> {
         Some(self.codes()?.map(|(code, count)| u128::from(of(code)) * u128::from(count)).sum())
@@ -155,11 +172,14 @@ pub struct Subject<'a> {
     pub tally: Option<&'a LayerTally>,
     /// Sums over its MACs; none of some steps.
     pub products: Option<Products>,
+    /// Sums over its MACs of differences of activations; none where they were not counted.
+    pub changes: Option<ChangeProducts>,
     /// In which numbers its operands are: activations, weights.
     pub codings: &'a [Coding; 2],
     /// What was chosen.
     pub options: Options,
     weights: Option<&'a WeightSums>,
+    outputs: Option<(&'a Coding, &'a ActivationSums)>,
     steps: Option<&'a StepSums>,
     input: Option<&'a InputSums>,
     has_terms: bool,
@@ -171,13 +191,21 @@ impl<'a> Subject<'a> {
         Self {
             tally: Some(tally),
             products: Some(Products::of(tally)),
+            changes: ChangeProducts::new(&tally.shape, &tally.activations, &tally.weights),
             codings,
             options,
             weights: Some(&tally.weights),
+            outputs: None,
             steps: None,
             input: None,
             has_terms: has_terms(tally),
         }
+    }
+
+    /// The same, with the layer's outputs, in the numbers `coding`, where both are known.
+    pub fn with_outputs(self, coding: Option<&'a Coding>) -> Self {
+        let sums = self.tally.and_then(|tally| tally.outputs.as_ref());
+        Self { outputs: coding.zip(sums), ..self }
     }
 
     /// One gate of a product of an LSTM: its own weights, and the activations that all gates read.
@@ -185,13 +213,13 @@ impl<'a> Subject<'a> {
         let shape = RecurrentSums::gate(&tally.shape);
         let products = Products::new(&shape, &tally.activations, weights);
         let products = Some(products);
-        Self { products, weights: Some(weights), ..Self::layer(tally, codings, options) }
+        let changes = ChangeProducts::new(&shape, &tally.activations, weights);
+        Self { products, changes, weights: Some(weights), ..Self::layer(tally, codings, options) }
     }
 
     /// The operand of a product of an LSTM over some steps.
     pub fn steps(steps: &'a StepSums, codings: &'a [Coding; 2], options: Options) -> Self {
-        let (steps, has_terms) = (Some(steps), true);
-        Self { tally: None, products: None, codings, options, weights: None, steps, input: None, has_terms }
+        Self { steps: Some(steps), has_terms: true, ..Self::of_nothing(codings, options) }
     }
 
     /// What a layer has of one input, or of some that are taken for one.
@@ -203,42 +231,60 @@ impl<'a> Subject<'a> {
         has_terms: bool,
     ) -> Self {
         let (products, input) = (Some(counts.products), Some(&counts.values));
-        Self { tally: None, products, codings, options, weights, steps: None, input, has_terms }
+        Self { products, weights, input, has_terms, ..Self::of_nothing(codings, options) }
     }
 
-    /// Its operand `which`; none of weights over some steps.
+    fn of_nothing(codings: &'a [Coding; 2], options: Options) -> Self {
+        Self {
+            tally: None,
+            products: None,
+            changes: None,
+            codings,
+            options,
+            weights: None,
+            outputs: None,
+            steps: None,
+            input: None,
+            has_terms: false,
+        }
+    }
+
+    /// Its operand `which`; none of weights over some steps, and of outputs where they were not counted.
     pub fn operand(&self, which: Which) -> Option<Operand<'_>> {
-        let (coding, encoder) = (&self.codings[which as usize], self.options.encoder);
-        let has_terms = self.has_terms;
-        let operand = Operand {
+        let of = |coding| Operand {
             which,
             coding,
-            encoder,
+            encoder: self.options.encoder,
             values: None,
             channel_nonzeros: None,
             filter_codes: &[],
+            extra: None,
             steps: None,
             input: None,
-            has_terms,
+            has_terms: self.has_terms,
         };
-        match which {
-            Which::Activations => match (self.tally, self.steps, self.input) {
-                (Some(tally), ..) => {
-                    let sums = &tally.activations;
-                    Some(Operand {
-                        values: Some(&sums.values),
-                        channel_nonzeros: Some(&sums.channel_nonzeros),
-                        ..operand
-                    })
-                }
-                (None, None, None) => None,
-                (None, steps, input) => Some(Operand { steps, input, ..operand }),
-            },
-            Which::Weights => {
+        let summed = |coding, sums: &'a ActivationSums| Operand {
+            values: Some(&sums.values),
+            channel_nonzeros: Some(&sums.channel_nonzeros),
+            extra: Some(&sums.extra),
+            ..of(coding)
+        };
+        let [activations, weights] = self.codings;
+        match (which, self.tally, self.steps, self.input) {
+            (Which::Activations, Some(tally), ..) => Some(summed(activations, &tally.activations)),
+            (Which::Activations, None, None, None) => None,
+            (Which::Activations, None, steps, input) => Some(Operand { steps, input, ..of(activations) }),
+            (Which::Weights, ..) => {
                 let sums = self.weights?;
-                let (values, channel_nonzeros) = (Some(&sums.values), Some(&sums.filter_nonzeros[..]));
-                Some(Operand { values, channel_nonzeros, filter_codes: &sums.filter_codes, ..operand })
+                Some(Operand {
+                    values: Some(&sums.values),
+                    channel_nonzeros: Some(&sums.filter_nonzeros),
+                    filter_codes: &sums.filter_codes,
+                    extra: Some(&sums.extra),
+                    ..of(weights)
+                })
             }
+            (Which::Outputs, ..) => self.outputs.map(|(coding, sums)| summed(coding, sums)),
         }
     }
 
@@ -259,9 +305,12 @@ impl<'a> Subject<'a> {
         self.operand(which).and_then(|operand| operand.width_of_all()).map(u128::from)
     }
 
-    /// Baseline width B of an operand.
+    /// Baseline width B of an operand; 0 of outputs where they were not counted.
     pub fn bits(&self, which: Which) -> u128 {
-        self.codings[which as usize].bits.into()
+        match which {
+            Which::Activations | Which::Weights => self.codings[which as usize].bits.into(),
+            Which::Outputs => self.outputs.map_or(0, |(coding, _)| coding.bits.into()),
+        }
     }
 
     /// Whether terms of activations were counted.

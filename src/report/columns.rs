@@ -1,10 +1,10 @@
-//! Columns of tables: metrics by name, `a.` of activations, `w.` of weights, with a parameter behind a colon where a metric has
-//! several numbers.
+//! Columns of tables: metrics by name, `a.` of activations, `w.` of weights, `o.` of outputs, with a parameter behind a colon where
+//! a metric has several numbers.
 
 use super::scopes::Scope;
 use super::units;
 use crate::metrics::{self, Metric, Needs, Show, Value, Which};
-use crate::tally::Padding;
+use crate::tally::{Extra, Padding};
 
 /// Shown unless others are chosen.
 const DEFAULT: [&str; 11] = [
@@ -74,7 +74,11 @@ impl Column {
         let header = match operand {
             None => metric.heading.to_owned(),
             Some(which) => {
-                let short = if which == Which::Activations { "act" } else { "wt" };
+                let short = match which {
+                    Which::Activations => "act",
+                    Which::Weights => "wt",
+                    Which::Outputs => "out",
+                };
                 match metric.heading.split_once('\n') {
                     Some((above, below)) => format!("{above} {short}\n{below}"),
                     None => format!("{}\n{short}", metric.heading),
@@ -125,11 +129,19 @@ impl Column {
     }
 
     /// What must have been counted for it.
-    pub fn needs(&self) -> Needs {
+    pub fn needs(&self) -> Vec<Needs> {
         match &self.of {
-            Of::Kind => Needs::Values,
-            Of::Metric { metric, .. } => metric.needs,
+            Of::Kind => Vec::new(),
+            Of::Metric { metric, operand: Some(Which::Outputs), .. } => {
+                vec![metric.needs, Needs::Extra(Extra::Outputs)]
+            }
+            Of::Metric { metric, .. } => vec![metric.needs],
         }
+    }
+
+    /// What asks `measure --metrics` for it.
+    pub fn address(&self) -> &str {
+        self.name.split(':').next().unwrap_or_default()
     }
 }
 
@@ -137,7 +149,7 @@ impl Column {
 pub(crate) fn find(address: &str) -> Option<(&'static Metric, Option<Which>)> {
     let of_operand = Which::ALL.into_iter().find_map(|which| {
         let name = address.strip_prefix(which.letter())?.strip_prefix('.')?;
-        metrics::find(name).filter(|metric| metric.is_of_operands()).map(|metric| (metric, Some(which)))
+        metrics::find(name).filter(|metric| metric.operands().any(|of| of == which)).map(|metric| (metric, Some(which)))
     });
     of_operand.or_else(|| {
         let metric = metrics::find(address).filter(|metric| !metric.is_of_operands())?;
@@ -161,7 +173,7 @@ pub(crate) fn unknown(name: &str) -> String {
 /// The names of all columns.
 pub fn names() -> impl Iterator<Item = String> {
     std::iter::once("kind".to_owned()).chain(metrics::all().flat_map(|metric| match metric.is_of_operands() {
-        true => Which::ALL.map(|which| format!("{}.{}", which.letter(), metric.name)).to_vec(),
+        true => metric.operands().map(|which| format!("{}.{}", which.letter(), metric.name)).collect(),
         false => vec![metric.name.to_owned()],
     }))
 }

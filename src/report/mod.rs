@@ -88,9 +88,17 @@ impl Format {
 }
 
 impl Report {
-    /// What was counted.
+    /// The level of statistics that was counted.
     pub fn counted(&self) -> Needs {
         if self.provenance.format.statistics == Needs::Full.name() { Needs::Full } else { Needs::Values }
+    }
+
+    /// Whether what a metric needs was counted.
+    pub fn has(&self, needs: Needs) -> bool {
+        match needs {
+            Needs::Extra(extra) => self.provenance.format.extra.iter().any(|name| name == extra.name()),
+            level => level <= self.counted(),
+        }
     }
 }
 
@@ -123,8 +131,8 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let scales = if format.weight_scale.as_deref() == Some("filter") { ", a scale for each filter" } else { "" };
     let least = if format.min_one { ", at least 1 a MAC that is not skipped" } else { "" };
     let terms = match report.counted() {
-        Needs::Full => format!(", terms by {}", format.encoder.name()),
         Needs::Values => ", terms not counted".into(),
+        _ => format!(", terms by {}", format.encoder.name()),
     };
     let mut facts = vec![
         ("model", format!("{}{note}: {}, names of {}{norm}{quantized}", model.name, model.task, model.naming)),

@@ -45,6 +45,7 @@ struct Numbers {
     metrics: Map<String, Json>,
     activations: Map<String, Json>,
     weights: Map<String, Json>,
+    outputs: Map<String, Json>,
 }
 
 #[derive(Deserialize)]
@@ -146,6 +147,7 @@ fn cells(place: &str, mut numbers: Numbers) -> Result<Cells> {
                 None => &mut numbers.metrics,
                 Some(Which::Activations) => &mut numbers.activations,
                 Some(Which::Weights) => &mut numbers.weights,
+                Some(Which::Outputs) => &mut numbers.outputs,
             };
             let Some(json) = values.remove(metric.name) else { continue };
             let wrong = || Error::malformed(format!("{place}: {}", metric.name), format!("is no value of it: {json}"));
@@ -153,8 +155,8 @@ fn cells(place: &str, mut numbers: Numbers) -> Result<Cells> {
             cells.push(Cell { metric, operand, value, intervals });
         }
     }
-    let Numbers { metrics, activations, weights } = numbers;
-    match metrics.keys().chain(activations.keys()).chain(weights.keys()).next() {
+    let Numbers { metrics, activations, weights, outputs } = numbers;
+    match [metrics, activations, weights, outputs].iter().flat_map(|of| of.keys()).next() {
         Some(name) => Err(Error::malformed(format!("{place}: {name}"), "is no metric of this version")),
         None => Ok(cells.into_iter().collect()),
     }

@@ -20,7 +20,7 @@ pub struct Row {
     pub part: String,
     /// The layer's kind.
     pub kind: String,
-    /// `activations`, `weights`, or nothing.
+    /// `activations`, `weights`, `outputs`, or nothing.
     pub operand: &'static str,
     /// The metric's name, as `explain` lists it.
     pub metric: String,

@@ -36,6 +36,7 @@ pub(crate) fn measurement() -> Measurement {
                 encoder: Encoder::Naf,
                 min_one: false,
                 statistics: "full".into(),
+                extra: Vec::new(),
                 calibration_inputs: 4,
                 calibration_sha256: "cd34".into(),
             },
@@ -88,9 +89,10 @@ fn layer(name: &str, kind: &str, value: impl Fn(usize) -> f32) -> LayerCounts {
         lowest: [activations.lo, filters.lo],
         activations: ActivationSums::new(&shape, activations.codes()),
         weights: WeightSums::count(Isa::SCALAR, &shape, &weights, &[filters], Encoder::Naf),
+        outputs: None,
         recurrent: None,
         shape: shape.clone(),
     };
     tally.add(&shape, 4, &sums);
-    LayerCounts { name: name.into(), kind: kind.into(), codings, tally }
+    LayerCounts { name: name.into(), kind: kind.into(), codings, output: None, tally }
 }

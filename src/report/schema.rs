@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::document::{EXACT, SCHEMA};
 use crate::kernels::count::Encoder;
-use crate::metrics::{Compute, Kind, Metric, Which};
+use crate::metrics::{Kind, Metric, Needs, Which};
 use crate::tally::Padding;
 
 /// JSON Schema (draft 2020-12) of [`super::document()`] with `metrics`.
@@ -32,9 +32,9 @@ pub fn schema(metrics: &[&Metric]) -> Json {
     let format = object(
         json!({
             "name": text(), "weight_scale": text(), "encoder": { "enum": Encoder::ALL.map(Encoder::name) }, "min_one": { "type": "boolean" },
-            "statistics": text(), "calibration_inputs": count(), "calibration_sha256": sha256(),
+            "statistics": text(), "extra": list(text()), "calibration_inputs": count(), "calibration_sha256": sha256(),
         }),
-        &["weight_scale"],
+        &["weight_scale", "extra"],
     );
     let extents = |items: usize| {
         let extent = json!({ "type": ["integer", "null"], "minimum": 0 });
@@ -72,7 +72,10 @@ pub fn input_schema(metrics: &[&Metric]) -> Json {
         "prediction": object(json!({ "class": count(), "name": text() }), &[]), "quality": quality(),
     });
     let mut line = with_numbers(&sampled, line, &["label", "prediction", "quality"]);
-    line["properties"].as_object_mut().expect("an object").remove(Which::Weights.name());
+    let fields = line["properties"].as_object_mut().expect("an object");
+    for which in [Which::Weights, Which::Outputs] {
+        fields.remove(which.name());
+    }
     titled(line, "An input that deadweight measured")
 }
 
@@ -133,15 +136,18 @@ fn quality() -> Json {
 
 /// An object of `fields` and the numbers of `metrics`, by operand.
 fn with_numbers(metrics: &[&Metric], fields: Json, optional: &[&str]) -> Json {
-    let of = |operands: bool| {
-        let chosen = metrics.iter().filter(|metric| metric.is_of_operands() == operands);
+    let of = |operand: Option<Which>| {
+        let chosen = metrics.iter().filter(|metric| match operand {
+            Some(which) => metric.operands().any(|of| of == which),
+            None => !metric.is_of_operands(),
+        });
         let properties: Map<String, Json> = chosen.map(|metric| (metric.name.to_owned(), value(metric))).collect();
         json!({ "type": "object", "properties": properties, "additionalProperties": false, "minProperties": 1 })
     };
     let mut fields = fields.as_object().cloned().unwrap_or_default();
-    fields.insert("metrics".into(), of(false));
-    fields.extend(Which::ALL.map(|which| (which.name().to_owned(), of(true))));
-    object(fields.into(), &[&["metrics", "activations", "weights"], optional].concat())
+    fields.insert("metrics".into(), of(None));
+    fields.extend(Which::ALL.map(|which| (which.name().to_owned(), of(Some(which)))));
+    object(fields.into(), &[&["metrics", "activations", "weights", "outputs"], optional].concat())
 }
 
 /// The schema of a metric's value.
@@ -186,15 +192,17 @@ const EXAMPLE_LAYER: &str = "activations 0, 3, −5, 7 enter a linear layer of t
 pub fn reference(metrics: &[&Metric]) -> String {
     let mut text = String::from(
         "# Metrics\n\nMade of the list of metrics (`src/metrics/`); `deadweight explain NAME` prints one of them. A metric of an \
-         operand is written `a.NAME` of activations and `w.NAME` of weights where one word must hold both; in CSV, Parquet \
+         operand is written `a.NAME` of activations, `w.NAME` of weights and `o.NAME` of outputs (what a layer stores, which is \
+         counted where it is asked for: `--metrics traffic` or a name with `o.`) where one word must hold both; in CSV, Parquet \
          and JSON the operand stands apart. A figure of the network, a gate or some steps is the same function over pooled \
-         sums, never a mean of ratios. Statistics: what must be counted, `--statistics`.\n",
+         sums, never a mean of ratios. Statistics: what must be counted, `--statistics`, or of other names \
+         `--metrics NAME`: what costs more and is counted only where it is asked for.\n",
     );
     let _ = write!(text, "\nExamples that name no values of their own are of one layer: {EXAMPLE_LAYER}.\n");
     for metric in metrics {
-        let of = match metric.compute {
-            Compute::Operand(_) => "each operand",
-            Compute::Layer(_) | Compute::Pooled(_) => "layers",
+        let of = match metric.is_of_operands() {
+            true => metric.operands().map(Which::name).collect::<Vec<_>>().join(", "),
+            false => "layers".into(),
         };
         // Writing to a string cannot fail.
         let _ = write!(
@@ -224,9 +232,14 @@ fn capital(text: &str) -> String {
 
 /// Everything that is said of a metric, a line a fact.
 pub fn words(metric: &Metric) -> String {
-    let columns = match metric.compute {
-        Compute::Operand(_) => format!("a.{0} of activations, w.{0} of weights", metric.name),
-        Compute::Layer(_) | Compute::Pooled(_) => metric.name.into(),
+    let column = |which: Which| format!("{}.{} of {}", which.letter(), metric.name, which.name());
+    let columns = match metric.is_of_operands() {
+        true => metric.operands().map(column).collect::<Vec<_>>().join(", "),
+        false => metric.name.into(),
+    };
+    let statistics = match metric.needs {
+        Needs::Extra(extra) => format!("counted where it is asked for: --metrics {}", extra.name()),
+        level => level.name().into(),
     };
     let facts = [
         ("metric", metric.name.to_owned()),
@@ -238,7 +251,7 @@ pub fn words(metric: &Metric) -> String {
         ("pools as", metric.kind.name().into()),
         ("source", metric.source.into()),
         ("allows", metric.allows.name().into()),
-        ("statistics", metric.needs.name().into()),
+        ("statistics", statistics),
         ("interval", metric.interval().into()),
         ("column", columns),
     ];

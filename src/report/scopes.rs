@@ -151,7 +151,8 @@ impl Report {
                 kind: layer.kind.clone(),
                 cells: Cells::of(subject, metrics, inputs),
             };
-            let mut whole = scope(Part::Layer, &Subject::layer(tally, codings, options));
+            let mut whole =
+                scope(Part::Layer, &Subject::layer(tally, codings, options).with_outputs(layer.output.as_ref()));
             layers.push(whole.cells.clone());
             whole.cells = whole.cells.with_spread(&measurement.spread, index, options.min_one);
             scopes.push(whole);

@@ -1,6 +1,6 @@
 //! Counts of the operand that enters: sums over windows for each tap, free of the size of the image they come from.
 
-use super::LayerShape;
+use super::{ExtraSums, LayerShape};
 use crate::kernels::count::{GroupSums, LANE_SUMS, NONZERO, Sums, ValueSums};
 
 /// Counts of one layer's activations over some inputs, of any sizes.
@@ -22,6 +22,8 @@ pub struct ActivationSums {
     pub channel_nonzeros: Vec<u64>,
     /// The values, wherever they stand.
     pub values: ValueSums,
+    /// What was asked for besides.
+    pub extra: ExtraSums,
 }
 
 impl ActivationSums {
@@ -36,6 +38,7 @@ impl ActivationSums {
             groups: vec![GroupSums::default(); channels.div_ceil(16) * taps],
             channel_nonzeros: vec![0; channels],
             values: ValueSums::new(codes),
+            extra: ExtraSums::default(),
         }
     }
 
@@ -83,5 +86,6 @@ impl ActivationSums {
         self.groups.iter_mut().zip(&other.groups).for_each(|(to, from)| to.add(from));
         add(&mut self.channel_nonzeros, &other.channel_nonzeros);
         self.values.merge(&other.values);
+        self.extra.merge(&other.extra);
     }
 }

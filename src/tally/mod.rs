@@ -1,8 +1,10 @@
 //! Exact integers that add: all that a measurement keeps of one layer. No floating point here.
 
 mod activations;
+mod extra;
 mod inputs;
 mod moments;
+mod outputs;
 mod products;
 mod recurrent;
 mod weights;
@@ -11,8 +13,10 @@ use crate::kernels::count::sequence::StepSums;
 use crate::kernels::count::{Classes, Grouping, Sums};
 
 pub use activations::ActivationSums;
+pub use extra::{ChangeProducts, Extra, ExtraSums, Manner};
 pub use inputs::{INPUT_INTEGERS, InputCounts};
 pub use moments::{Moments, Spread};
+pub use outputs::OutputMacs;
 pub use products::{Modes, Padding, Products};
 pub use recurrent::RecurrentSums;
 pub use weights::{FilterCodes, TapSums, WeightSums};
@@ -71,6 +75,16 @@ impl LayerShape {
     /// Whether it is fully connected and reads a sequence, step by step.
     pub fn is_stepwise(&self) -> bool {
         self.features && self.weight[1] == self.input[0]
+    }
+
+    /// A layer of one output channel that reads every value of `[C, H, W]` once: outputs are counted as its operand. The values
+    /// are `features`, those of each step by themselves, or pixels.
+    pub fn reader([channels, rows, columns]: [usize; 3], features: bool) -> Self {
+        let of_steps = Self::steps(channels, columns, 1);
+        if features {
+            return of_steps;
+        }
+        Self { input: [channels, rows, columns], output: [1, rows, columns], features, ..of_steps }
     }
 
     /// How the input's values are grouped.
@@ -156,6 +170,8 @@ pub struct LayerTally {
     pub activations: ActivationSums,
     /// The operand that stays.
     pub weights: WeightSums,
+    /// Its outputs, where these were asked for, as the operand of [`LayerShape::reader`].
+    pub outputs: Option<ActivationSums>,
     /// Of a product of an LSTM, what is told of its gates and steps.
     pub recurrent: Option<RecurrentSums>,
 }
@@ -170,6 +186,17 @@ impl LayerTally {
         self.activations.add(shape, images, sums);
     }
 
+    /// Adds what a pass over its outputs for `images` inputs added up, read by a layer of extents `reader`, and what was asked
+    /// for besides.
+    ///
+    /// # Panics
+    /// If it is of another layer, or if its outputs are not counted.
+    pub fn add_outputs(&mut self, reader: &LayerShape, images: u64, sums: &Sums, extra: &ExtraSums) {
+        let outputs = self.outputs.as_mut().expect("outputs are counted");
+        outputs.add(reader, images, sums);
+        outputs.extra.merge(extra);
+    }
+
     fn meet(&mut self, shape: &LayerShape, images: u64) {
         match (self.images, images) {
             (_, 0) => {}
@@ -182,7 +209,10 @@ impl LayerTally {
     /// Whether `other` is of the same layer: the same but for extents that inputs may differ in, and what is counted of them.
     pub fn is_of_layer(&self, other: &Self) -> bool {
         let recurrent = |tally: &Self| tally.recurrent.clone().map(|recurrent| (recurrent.gates, recurrent.buckets));
-        self.shape.filters_of() == other.shape.filters_of() && recurrent(self) == recurrent(other)
+        let outputs = |tally: &Self| tally.outputs.as_ref().map(|outputs| outputs.channels);
+        self.shape.filters_of() == other.shape.filters_of()
+            && recurrent(self) == recurrent(other)
+            && outputs(self) == outputs(other)
     }
 
     /// Adds the counts of other inputs of the same layer.
@@ -194,6 +224,8 @@ impl LayerTally {
         assert_eq!(self.weights, other.weights, "tallies of one set of weights");
         self.meet(&other.shape, other.images);
         self.activations.merge(&other.activations);
+        assert_eq!(self.outputs.is_some(), other.outputs.is_some(), "tallies of one request");
+        self.outputs.iter_mut().zip(&other.outputs).for_each(|(own, other)| own.merge(other));
         assert_eq!(self.recurrent.is_some(), other.recurrent.is_some(), "tallies of one layer");
         if let (Some(own), Some(other)) = (&mut self.recurrent, &other.recurrent) {
             own.merge(other);

@@ -1,6 +1,6 @@
 //! Counts of the operand that stays: once a layer, not once an input.
 
-use super::{LayerShape, RecurrentSums};
+use super::{ExtraSums, LayerShape, RecurrentSums};
 use crate::kernels::Isa;
 use crate::kernels::count::sequence::Buckets;
 use crate::kernels::count::{CodeMap, Encoder, FilterSums, GROUP_SIZES, MAX_WIDTH, ValueSums};
@@ -42,6 +42,8 @@ pub struct WeightSums {
     pub filter_codes: Vec<FilterCodes>,
     /// The values, wherever they stand.
     pub values: ValueSums,
+    /// What was asked for besides; of a gate nothing.
+    pub extra: ExtraSums,
 }
 
 impl WeightSums {
@@ -65,6 +67,7 @@ impl WeightSums {
             filter_nonzeros: Vec::with_capacity(filters),
             filter_codes: Vec::new(),
             values: ValueSums::new(maps[0].codes()),
+            extra: ExtraSums::default(),
         };
         // Filters that meet the same channels stand side by side.
         for filters in weight.chunks((shape.filters() * inputs * taps).max(1)) {

@@ -31,7 +31,7 @@ struct Seen {
 }
 
 /// Width of a group: bits of the largest magnitude, and one for the sign if any is negative (which floats have apart).
-fn group_width(codes: impl Iterator<Item = i32> + Clone, format: NumberFormat) -> u16 {
+pub fn group_width(codes: impl Iterator<Item = i32> + Clone, format: NumberFormat) -> u16 {
     let most = codes.clone().map(|v| bits(v.unsigned_abs() as u16)).max().unwrap_or(0);
     let is_float = matches!(format, NumberFormat::Float(_));
     most + u16::from(!is_float && codes.into_iter().any(|v| v < 0))

@@ -4,14 +4,15 @@ mod brute_force;
 mod problem;
 mod watched;
 
+pub use brute_force::group_width;
 use brute_force::{Macs, POTENTIALS, brute_force};
 use deadweight::metrics::{Cells, Fraction, Value};
 use deadweight::tally::LayerTally;
-use problem::{Layout, Problem, convolutions, linears, sequences, transposed};
+pub use problem::{Layout, Problem, convolutions, linears, sequences, transposed};
 use proptest::prelude::*;
 
 /// Sums with padding and without of a ratio over MACs.
-fn modes(cells: &Cells, name: &str) -> [(u128, u128); 2] {
+pub fn modes(cells: &Cells, name: &str) -> [(u128, u128); 2] {
     let Some(Value::Work(modes)) = cells.get(name, None) else { panic!("{name} is no ratio over MACs") };
     modes.map(|Fraction { numerator, denominator }| (numerator, denominator))
 }

@@ -92,6 +92,7 @@ impl Problem {
             lowest: codings.map(|coding| coding.map.lo),
             activations: ActivationSums::new(&self.shape, codings[0].map.codes()),
             weights: WeightSums::count(Isa::best(), &self.shape, &weights, &maps, self.encoder),
+            outputs: None,
             recurrent: None,
             shape: self.shape.clone(),
         };

@@ -6,6 +6,7 @@ mod classes;
 mod code;
 mod columns;
 mod counter;
+pub mod extra;
 mod gather;
 mod groups;
 mod histogram;

@@ -1,0 +1,70 @@
+//! Outputs of layers as an operand: what is stored for the layers that read it (METRICS section 6).
+
+use super::layers::MeasuredLayer;
+use super::record::{Accumulate, PerWorker};
+use super::zeroed::Zeroed;
+use crate::format::Stored;
+use crate::graph::{Graph, Node};
+use crate::kernels::{Geometry, Region};
+use crate::layers::{Layer, Lstm, Shape};
+use crate::probe::{Origin, Watch};
+use crate::tally::LayerShape;
+
+/// The node whose value is the output of `layer`: its own, or the activation that alone reads it. None where the output stays
+/// inside a recurrence.
+pub(super) fn output_node(graph: &Graph, layer: &MeasuredLayer) -> Option<Node> {
+    let node = layer.node;
+    if let Layer::Lstm(Lstm { projection: Some(_), .. }) = graph.def(node).layer
+        && !layer.inside
+    {
+        return None;
+    }
+    Some(match graph.readers()[node.index()][..] {
+        [reader] if node != graph.output() && matches!(graph.def(reader).layer, Layer::Activation(_)) => reader,
+        _ => node,
+    })
+}
+
+/// What would read the output of `layer` alone, where the values of `graph` have the extents `shapes`.
+pub(super) fn reader(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) -> Option<LayerShape> {
+    let Shape { c, h, w } = shapes[output_node(graph, layer)?.index()];
+    let features = matches!(graph.def(layer.node).layer, Layer::Linear(_) | Layer::Lstm(_));
+    Some(LayerShape::reader([c, h, w], features))
+}
+
+/// What the network stores the value of `node` as.
+pub(super) fn stored_output(graph: &Graph, node: Node) -> Option<Stored> {
+    let codes = graph.def(node).codes?;
+    Some(Stored { scale: Some(codes.scale), zero_point: codes.zero_point, range: codes.range(), bits: 8 })
+}
+
+/// Watches the output of a node.
+pub(super) struct OutputWatcher<T> {
+    /// The work that was spent on what became zero.
+    pub zeroed: Option<Zeroed>,
+    /// The values.
+    pub values: Option<PerWorker<T>>,
+}
+
+impl<T> OutputWatcher<T> {
+    /// A watcher of nothing.
+    pub fn none() -> Self {
+        Self { zeroed: None, values: None }
+    }
+
+    /// Whether it watches anything.
+    pub fn is_watched(&self) -> bool {
+        self.zeroed.is_some() || self.values.is_some()
+    }
+}
+
+impl<T: Accumulate> Watch for OutputWatcher<T> {
+    fn look(&self, worker: usize, y: &[f32], geometry: &Geometry, image: usize, region: Region, origin: Origin) {
+        if let Some(zeroed) = &self.zeroed {
+            zeroed.look(worker, y, geometry, image, region.clone(), origin);
+        }
+        if let Some(values) = &self.values {
+            values.look(worker, y, geometry, image, region, origin);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Who watches what while ranges are learned, and the formats that follow from them.
+
+use super::layers::{MeasuredLayer, filters, stored_activations, stored_weights, weights};
+use super::outputs;
+use super::record::{Accumulate, PerWorker, Watchers};
+use super::settings::Settings;
+use crate::engine::Backend;
+use crate::format::{Formats, WeightScale};
+use crate::kernels::count::Range;
+use crate::kernels::{Isa, Pool};
+use crate::model::Model;
+
+/// The level at which is counted.
+pub(super) fn isa_of(backend: &Backend) -> Isa {
+    match backend {
+        Backend::Native(options) => options.isa,
+        Backend::Candle(..) => Isa::best(),
+    }
+}
+
+/// Watchers of layers, each with what makes one worker's accumulator of it.
+pub(super) fn watchers<'a, T: Accumulate>(
+    model: &Model,
+    backend: &Backend,
+    layers: impl Iterator<Item = (&'a MeasuredLayer, impl FnMut() -> T)>,
+) -> Watchers<T> {
+    let isa = isa_of(backend);
+    let mut watchers = Watchers::none(model.graph.nodes.len());
+    for (layer, make) in layers {
+        let watcher = PerWorker::new(isa, backend.pool().threads(), make);
+        *watchers.place(layer.node, layer.inside) = Some(watcher);
+    }
+    watchers
+}
+
+/// Watchers that learn ranges, of the inputs of `layers` and of their outputs where these are counted.
+pub(super) fn ranges(
+    model: &Model,
+    backend: &Backend,
+    layers: &[MeasuredLayer],
+    settings: &Settings,
+) -> Watchers<Range> {
+    let mut ranges = watchers(model, backend, layers.iter().map(|layer| (layer, Range::default)));
+    let counted = layers.iter().filter(|_| settings.counts_outputs());
+    for node in counted.filter_map(|layer| outputs::output_node(&model.graph, layer)) {
+        let watcher = PerWorker::new(isa_of(backend), backend.pool().threads(), Range::default);
+        ranges.outputs[node.index()].values = Some(watcher);
+    }
+    ranges
+}
+
+/// Gives `layers` the formats that follow from what `ranges` saw.
+pub(super) fn settle(
+    model: &Model,
+    pool: &Pool,
+    layers: &mut [MeasuredLayer],
+    mut ranges: Watchers<Range>,
+    formats: Formats,
+) {
+    let held = pool.map(layers.len(), |i| Range::of(&weights(&model.graph, &layers[i], formats.weights)));
+    let own_scales = formats.weight_scale() == Some(WeightScale::Filter);
+    for (layer, weights) in layers.iter_mut().zip(held) {
+        let range = merged(ranges.take(layer.node, layer.inside));
+        layer.codings = [
+            formats.activations.coding(range, stored_activations(&model.graph, layer)),
+            formats.weights.coding(weights, stored_weights(&model.graph, layer)),
+        ];
+        layer.codings[1].per_filter = own_scales && filters(&model.graph, layer) > 1;
+        layer.output = outputs::output_node(&model.graph, layer).and_then(|node| {
+            let watcher = ranges.outputs[node.index()].values.take()?;
+            Some(formats.activations.coding(merged(watcher), outputs::stored_output(&model.graph, node)))
+        });
+    }
+}
+
+/// The range of what all workers of `watcher` saw.
+fn merged(watcher: PerWorker<Range>) -> Range {
+    let mut range = Range::default();
+    watcher.into_parts().for_each(|part| range.merge(part));
+    range
+}

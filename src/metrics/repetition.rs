@@ -1,0 +1,24 @@
+//! Weights that a filter has more than once (METRICS section 7, UCNN).
+
+use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Show, Value};
+use crate::tally::Extra;
+
+pub(super) const METRICS: &[Metric] = &[Metric {
+    name: "repetition",
+    heading: "distinct",
+    definition: "different weights other than zero of a filter, over its weights: what is left to multiply where products by equal \
+                 weights are one",
+    formula: "Σ over filters distinct non-zero codes / Σ over filters weights",
+    unit: "fraction of weights",
+    source: "METRICS section 7 (UCNN)",
+    needs: Needs::Extra(Extra::Repetition),
+    allows: Allows::Skipping,
+    kind: Kind::Ratio,
+    show: Show::Percent,
+    example: "a filter of codes 3 3 0 −1: 3 and −1 are distinct, 2 / 4",
+    min_one: false,
+    compute: Compute::Operand(|operand| {
+        let distinct = *operand.extra(Extra::Repetition)?.first()?;
+        Some(Value::Ratio(Fraction::new(distinct, operand.elements())))
+    }),
+}];

@@ -1,0 +1,262 @@
+//! Counts that cost more than those that are always kept, and are made only where they are asked for.
+
+use std::collections::BTreeMap;
+
+use super::{ActivationSums, LayerShape, WeightSums};
+use crate::kernels::count::extra::{
+    TRAFFIC, Volume, add_blocks, add_changes, add_distinct, add_planes, add_traffic, add_trailing, float_counts,
+};
+use crate::kernels::count::{Classes, CodeMap, Encoder, GROUP_SIZES};
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Extra {
+    /// Groups, runs and differences as schemes of compression code them.
+    Traffic,
+    /// Aligned blocks with few non-zeros.
+    Blocks,
+    /// Zero bits below the lowest set bit of groups.
+    Trailing,
+    /// Bit positions that the members of a group share.
+    Planes,
+    /// Different weights of a filter.
+    Repetition,
+    /// Differences along rows, by the taps that read them.
+    Delta,
+    /// MACs of outputs that are set to zero.
+    Output,
+    /// Values as floats of few bits.
+    Float,
+    /// Outputs of layers, as an operand.
+    Outputs,
+}
+
+impl Extra {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Traffic,
+        Self::Blocks,
+        Self::Trailing,
+        Self::Planes,
+        Self::Repetition,
+        Self::Delta,
+        Self::Output,
+        Self::Float,
+        Self::Outputs,
+    ];
+
+    /// Its name, on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Traffic => "traffic",
+            Self::Blocks => "nm",
+            Self::Trailing => "trailing",
+            Self::Planes => "planes",
+            Self::Repetition => "repetition",
+            Self::Delta => "delta",
+            Self::Output => "output",
+            Self::Float => "float",
+            Self::Outputs => "outputs",
+        }
+    }
+
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|extra| extra.name() == name)
+    }
+
+    /// Whether it means something of codes of `map`: significands of floats are neither all that is stored of a value, nor can they
+    /// be subtracted or compared.
+    pub fn is_of_codes(self, map: CodeMap) -> bool {
+        map.float.is_none() || matches!(self, Self::Blocks | Self::Output | Self::Float | Self::Outputs)
+    }
+
+    /// Whether it is counts of the operand that enters, of the one that stays, and of the outputs.
+    pub fn is_of(self) -> [bool; 3] {
+        match self {
+            Self::Traffic => [true; 3],
+            Self::Blocks | Self::Trailing | Self::Planes | Self::Float => [true, true, false],
+            Self::Delta | Self::Output => [true, false, false],
+            Self::Repetition => [false, true, false],
+            Self::Outputs => [false; 3],
+        }
+    }
+
+    /// How many counts it is, of a layer of extents `shape`; nothing of an operand that it is not of.
+    pub fn counts(self, shape: &LayerShape, operand: usize) -> usize {
+        match self {
+            _ if !self.is_of()[operand] => 0,
+            Self::Traffic => TRAFFIC,
+            Self::Blocks => 4,
+            Self::Trailing | Self::Output => 2,
+            Self::Float => float_counts(),
+            Self::Planes => GROUP_SIZES[0] + 2,
+            Self::Repetition | Self::Outputs => 1,
+            Self::Delta => shape.channels() * shape.taps() * 2,
+        }
+    }
+}
+
+/// How one operand of one layer is counted.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    shape: LayerShape,
+    map: CodeMap,
+    word: u32,
+    encoder: Encoder,
+    classes: [Classes; 2],
+}
+
+impl Manner {
+    /// Of a layer of extents `shape` whose codes are made by `map`, are `word` bits in two's complement, and have terms of
+    /// `encoder`.
+    pub fn new(shape: LayerShape, map: CodeMap, word: u32, encoder: Encoder) -> Self {
+        let classes = if shape.features { [Classes::single(), Classes::single()] } else { shape.classes() };
+        Self { shape, map, word, encoder, classes }
+    }
+
+    /// What `x` is coded as.
+    pub fn map(&self) -> CodeMap {
+        self.map
+    }
+
+    /// `[C, H, W]` of an image.
+    pub fn extents(&self) -> [usize; 3] {
+        self.shape.input
+    }
+}
+
+/// Counts of one operand, by what was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtraSums(BTreeMap<Extra, Vec<u64>>);
+
+impl ExtraSums {
+    /// Nothing counted yet of `extras`, of the operand that enters a layer of extents `shape` (0), of that which stays (1), or of
+    /// outputs of another, which are counted as the operand of this one (2).
+    pub fn new(extras: &[Extra], shape: &LayerShape, operand: usize) -> Self {
+        let of = extras.iter().filter(|extra| extra.is_of()[operand]);
+        Self(of.map(|&extra| (extra, vec![0; extra.counts(shape, operand)])).collect())
+    }
+
+    /// As many counts, all zero.
+    pub fn empty(&self) -> Self {
+        Self(self.0.iter().map(|(extra, counts)| (*extra, vec![0; counts.len()])).collect())
+    }
+
+    /// The counts of `extra`, if they were asked for and are of the operand.
+    pub fn get(&self, extra: Extra) -> Option<&[u64]> {
+        self.0.get(&extra).map(Vec::as_slice)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (Extra, &[u64])> {
+        self.0.iter().map(|(extra, counts)| (*extra, counts.as_slice()))
+    }
+
+    /// Adds `counts` to those of `extra`, where they were asked for.
+    pub fn add_counts(&mut self, extra: Extra, counts: &[u64]) {
+        let own = self.0.get_mut(&extra);
+        own.into_iter().flatten().zip(counts).for_each(|(own, count)| *own += count);
+    }
+
+    /// Sets the counts of `extra`.
+    pub fn set(&mut self, extra: Extra, counts: Vec<u64>) {
+        self.0.insert(extra, counts);
+    }
+
+    /// Adds the counts of other inputs.
+    pub fn merge(&mut self, other: &Self) {
+        for (extra, others) in &other.0 {
+            let counts = self.0.entry(*extra).or_insert_with(|| vec![0; others.len()]);
+            assert_eq!(counts.len(), others.len(), "counts of one layer");
+            counts.iter_mut().zip(others).for_each(|(count, other)| *count += other);
+        }
+    }
+
+    /// Adds the codes of one image, `[C, H, W]`, of the operand that enters.
+    ///
+    /// # Panics
+    /// If it is an image of other extents.
+    pub fn add_image(&mut self, manner: &Manner, codes: &[i32]) {
+        let [c, h, w] = manner.shape.input;
+        let parts = if manner.shape.features { 1 } else { manner.shape.groups };
+        let shape = &manner.shape;
+        if !shape.features {
+            return self.add(manner, Volume::new(codes, shape.input), parts);
+        }
+        if shape.is_stepwise() {
+            for step in 0..w {
+                let features: Vec<i32> = codes.iter().skip(step).step_by(w).copied().collect();
+                self.add(manner, Volume::new(&features, [c, 1, 1]), parts);
+            }
+            return;
+        }
+        let place = |i: usize| if shape.channels_last { i % c * h * w + i / c } else { i };
+        let features: Vec<i32> = (0..codes.len()).map(|i| codes[place(i)]).collect();
+        self.add(manner, Volume::new(&features, [codes.len(), 1, 1]), parts);
+    }
+
+    /// Adds the codes of all filters, `[K, C/groups, R, S]`, of the operand that stays.
+    ///
+    /// # Panics
+    /// If they are of other extents.
+    pub fn add_filters(&mut self, manner: &Manner, codes: &[i32]) {
+        let [_, channels, rows, columns] = manner.shape.weight;
+        for filter in codes.chunks((channels * rows * columns).max(1)) {
+            self.add(manner, Volume::new(filter, [channels, rows, columns]), 1);
+        }
+    }
+
+    fn add(&mut self, manner: &Manner, volume: Volume<'_>, parts: usize) {
+        for (extra, counts) in &mut self.0 {
+            match extra {
+                Extra::Traffic => add_traffic(volume, fixed(counts)),
+                Extra::Blocks => add_blocks(volume, parts, fixed(counts)),
+                Extra::Trailing => add_trailing(volume, fixed(counts)),
+                Extra::Planes => add_planes(volume, manner.word, fixed(counts)),
+                Extra::Repetition => add_distinct(volume, fixed(counts)),
+                // Of what the layer gives, and of reals.
+                Extra::Output | Extra::Float | Extra::Outputs => {}
+                Extra::Delta => {
+                    let distance = if manner.shape.transposed { 1 } else { manner.shape.stride[1] };
+                    let counts = counts.as_chunks_mut().0;
+                    add_changes(volume, distance, manner.encoder, &manner.classes, counts);
+                }
+            }
+        }
+    }
+}
+
+fn fixed<const N: usize>(counts: &mut [u64]) -> &mut [u64; N] {
+    counts.try_into().expect("as many counts as there are of its kind")
+}
+
+/// Sums over MACs (a, w) of what the difference d of a to its left neighbour costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChangeProducts {
+    /// nonzero(d).
+    pub d: u128,
+    /// terms(d).
+    pub d_terms: u128,
+    /// nonzero(d)·nonzero(w).
+    pub both: u128,
+    /// terms(d)·terms(w).
+    pub terms: u128,
+}
+
+impl ChangeProducts {
+    /// Of a layer of extents `shape`; none where differences were not counted.
+    pub fn new(shape: &LayerShape, activations: &ActivationSums, weights: &WeightSums) -> Option<Self> {
+        let counts = activations.extra.get(Extra::Delta)?.as_chunks::<2>().0;
+        let filters = shape.filters() as u128;
+        let mut sum = Self::default();
+        for (counts, w) in counts.iter().zip(&weights.taps) {
+            let [terms, nonzeros] = counts.map(u128::from);
+            sum.d += nonzeros * filters;
+            sum.d_terms += terms * filters;
+            sum.both += nonzeros * u128::from(w.nonzero);
+            sum.terms += terms * u128::from(w.terms);
+        }
+        Some(sum)
+    }
+}
