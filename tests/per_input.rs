@@ -143,7 +143,7 @@ fn lines_that_would_not_be_whole_are_refused() {
         (&["--per-input", "-"], "give another file"),
         (&["--per-input", text(&out), "-o", text(&out)], "give another file"),
         (&["--per-input", text(folder.path())], "is a directory"),
-        (&["--per-input", text(&path("no/inputs.jsonl"))], "in no directory"),
+        (&["--per-input", text(&path("no/inputs.jsonl"))], "is not in an existing directory"),
         (&["--per-input", text(&lines), "--columns", "a.entropy"], "is known of no single input"),
         (&["--per-input", text(&lines), "--columns", "w.zeros"], "is known of no single input"),
         (&["--per-input", text(&lines), "--columns", "Ae", "--statistics", "values"], "is known of no single input"),

@@ -59,6 +59,9 @@ fn worked(metric: &Metric, which: Option<Which>) -> Vec<f64> {
     numbers.split_whitespace().map(|number| number.parse().unwrap()).collect()
 }
 
+/// Metrics whose examples name values of their own.
+const OWN: [&str; 4] = ["traffic.", "trailing", "trimmed", "threshold."];
+
 #[test]
 fn examples_are_what_is_computed() {
     let cells = linear(&[0.0, 3.0, -5.0, 7.0], &[1.0, 0.0, -2.0, 15.0, 0.0, 4.0, 0.0, -1.0], coding(None));
@@ -69,7 +72,10 @@ fn examples_are_what_is_computed() {
         let operands: &[Option<Which>] =
             if metric.is_of_operands() { &[Some(Which::Activations), Some(Which::Weights)] } else { &[None] };
         for &which in operands {
-            // What the layer does not have has an example of its own.
+            // What the layer does not have has an example of its own, and so have the metrics that `extras` works.
+            if OWN.iter().any(|own| metric.name.starts_with(own)) {
+                continue;
+            }
             let Some(value) = cells.get(metric.name, which) else { continue };
             let (got, want) = (numbers(value), worked(metric, which));
             compared += 1;

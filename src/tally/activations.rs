@@ -45,7 +45,8 @@ impl ActivationSums {
     /// Makes room for counts of `codes` codes, if there is none.
     pub fn room_for(&mut self, codes: usize) {
         if self.values.codes.is_empty() {
-            self.values.codes.resize(codes, 0);
+            // Zeroed pages that the system has not given yet: most codes are never seen.
+            self.values.codes = vec![0; codes];
         }
     }
 

@@ -84,7 +84,9 @@ impl ValueSums {
             sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
         }
         self.elements += other.elements;
-        self.codes.iter_mut().zip(&other.codes).for_each(|(sum, other)| *sum += other);
+        // Pages of codes that were never seen are not written.
+        let seen = self.codes.iter_mut().zip(&other.codes).filter(|(_, other)| **other != 0);
+        seen.for_each(|(sum, other)| *sum += other);
         self.natural_zeros += other.natural_zeros;
         self.saturated += other.saturated;
         for (own, other) in [(&mut self.extremes, other.extremes), (&mut self.code_extremes, other.code_extremes)] {
