@@ -146,7 +146,6 @@ fn lines_that_would_not_be_whole_are_refused() {
         (&["--per-input", text(&path("no/inputs.jsonl"))], "is not in an existing directory"),
         (&["--per-input", text(&lines), "--columns", "a.entropy"], "is known of no single input"),
         (&["--per-input", text(&lines), "--columns", "w.zeros"], "is known of no single input"),
-        (&["--per-input", text(&lines), "--columns", "Ae", "--statistics", "values"], "is known of no single input"),
     ] {
         let (code, message) = fail(&[&["measure", "digits", "--limit", "2"], flags].concat());
         assert!(code == 2 && message.contains("--per-input") && message.contains(want), "{flags:?}: {message}");

@@ -82,6 +82,11 @@ impl<'a> Executor<'a> {
         self.states = states;
     }
 
+    /// Frees what runs need; another run would prepare it again, and start from the same states.
+    pub fn release(&mut self) {
+        self.planned = None;
+    }
+
     /// Runs `samples`, all of one size, as many together as fit, and asks `check` of those that ran.
     ///
     /// # Errors

@@ -207,6 +207,10 @@ impl<'a> Run<'a> {
             enough.set(until.is_some_and(|until| single.is_enough(&until, settings.min_one)));
             Ok(())
         })?;
+        // Buffers and packed weights go before the counts come together, which is the most that a run holds.
+        if fed.next == self.inputs.end || fed.stopped {
+            executor.release();
+        }
         if let Some(done) = counting {
             done.finish(calibration, model, tallies);
         }
