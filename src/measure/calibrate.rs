@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::counting::Counted;
 use super::executor::Executor;
 use super::feed::{Feed, Monitor, Stage};
-use super::layers::{MeasuredLayer, chosen_layers, ends_in_relu, extents, stored_activations, weights};
+use super::layers::{MeasuredLayer, chosen_layers, ends_in_relu, extents, filters, stored_activations, weights};
 use super::operands::Operands;
 use super::outputs;
 use super::ranges::{isa_of, ranges, settle, watchers};
@@ -17,14 +17,16 @@ use super::zeroed::Zeroed;
 use crate::engine::{Backend, Runner};
 use crate::format::{NumberFormat, WeightScale};
 use crate::input::{Dataset, InputDigest};
+use crate::kernels::Pool;
 use crate::kernels::count::extra::{add_floats, float_counts};
 use crate::kernels::count::sequence::{Buckets, Sequence};
 use crate::kernels::count::{Counter, Encoder, Reader};
-
 use crate::layers::Shape;
 use crate::measurement::Measurement;
 use crate::model::Model;
-use crate::tally::{ActivationSums, Extra, ExtraSums, LayerShape, LayerTally, Manner, RecurrentSums, WeightSums};
+use crate::tally::{
+    ActivationSums, Extra, ExtraSums, LayerShape, LayerTally, Manner, RecurrentSums, WeightSums, code_counts,
+};
 use crate::{Error, Result};
 
 /// The formats that calibration settled on: what a measurement, or the parts of one, must share to merge.
@@ -174,7 +176,7 @@ impl Calibration {
                     of_weights.add_counts(Extra::Float, &counts);
                 }
             }
-            let sums = WeightSums::count(isa, &shape, &values, &maps, encoder);
+            let sums = WeightSums::without_codes(isa, &shape, &values, &maps, encoder);
             LayerTally {
                 images: 0,
                 lowest: layer.codings.map(|coding| coding.map.lo),
@@ -183,7 +185,7 @@ impl Calibration {
                 outputs,
                 recurrent: layer.recurrent.then(|| RecurrentSums {
                     buckets: self.buckets(),
-                    ..RecurrentSums::count(isa, &shape, &values, &maps, encoder)
+                    ..RecurrentSums::without_codes(isa, &shape, &values, &maps, encoder)
                 }),
                 shape,
             }
@@ -191,8 +193,25 @@ impl Calibration {
         Ok(backend.pool().map(shapes.len(), tally))
     }
 
-    /// Makes room in `tallies` for counts of codes, where they are counted: as a rule when the engine needs its memory no more.
-    pub(super) fn make_room(&self, tallies: &mut [LayerTally]) {
+    /// Counts the codes of weights, and makes room in `tallies` for counts of those of activations, where they are counted: as a
+    /// rule when the engine needs its memory no more.
+    pub(super) fn make_room(&self, model: &Model, pool: &Pool, tallies: &mut [LayerTally]) {
+        let counted: Vec<bool> = tallies.iter().map(|tally| !tally.weights.values.codes.is_empty()).collect();
+        let coded = |i: usize| {
+            let (layer, format) = (&self.layers[i], self.settings.format.weights);
+            let values = weights(&model.graph, layer, format);
+            let maps = format.weight_maps(&layer.codings[1], &values, filters(&model.graph, layer));
+            let gates = layer.recurrent.then(|| RecurrentSums::code_counts(&values, &maps));
+            (code_counts(&values, &maps), gates.unwrap_or_default())
+        };
+        let coded = pool.map(tallies.len(), |i| (!counted[i]).then(|| coded(i)));
+        for (tally, coded) in tallies.iter_mut().zip(coded) {
+            if let Some((codes, of_gates)) = coded {
+                tally.weights.values.codes = codes;
+                let gates = tally.recurrent.iter_mut().flat_map(|recurrent| &mut recurrent.gates);
+                gates.zip(of_gates).for_each(|(gate, codes)| gate.values.codes = codes);
+            }
+        }
         for (layer, tally) in self.layers.iter().zip(tallies).filter(|_| self.has_terms()) {
             tally.activations.room_for(layer.codings[0].map.codes());
             if let (Some(outputs), Some(coding)) = (&mut tally.outputs, layer.output) {

@@ -72,8 +72,8 @@ impl Counting {
     }
 
     /// Moves what was counted to the tallies.
-    pub fn finish(self, calibration: &Calibration, model: &Model, tallies: &mut [LayerTally]) {
-        calibration.make_room(tallies);
+    pub fn finish(self, calibration: &Calibration, model: &Model, pool: &Pool, tallies: &mut [LayerTally]) {
+        calibration.make_room(model, pool, tallies);
         let mut counters = self.probe;
         for (i, tally) in tallies.iter_mut().enumerate() {
             let layer = &calibration.layers[i];

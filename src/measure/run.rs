@@ -177,7 +177,7 @@ impl<'a> Run<'a> {
         let fed = feed.run(Stage::Measure, inputs, &monitor, |samples| {
             let input = shape_of(&samples[0]);
             if let Some(done) = counting.take_if(|counting| counting.input != input) {
-                done.finish(calibration, model, tallies);
+                done.finish(calibration, model, backend.pool(), tallies);
             }
             let counting = match &mut counting {
                 Some(counting) => counting,
@@ -212,7 +212,7 @@ impl<'a> Run<'a> {
             executor.release();
         }
         if let Some(done) = counting {
-            done.finish(calibration, model, tallies);
+            done.finish(calibration, model, backend.pool(), tallies);
         }
         self.take_sequences()?;
         self.next = fed.next;
@@ -231,7 +231,8 @@ impl<'a> Run<'a> {
         if self.tallies.is_empty() {
             self.tallies = self.calibration.tallies(self.executor.model, self.executor.backend)?;
         }
-        self.calibration.make_room(&mut self.tallies);
+        let (model, pool) = (self.executor.model, self.executor.backend.pool());
+        self.calibration.make_room(model, pool, &mut self.tallies);
         for (tally, sequences) in self.tallies.iter_mut().zip(&self.sequences) {
             if let Some(sequences) = sequences {
                 tally.add_sequences(sequences.take_sums().iter().map(Vec::as_slice));

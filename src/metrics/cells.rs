@@ -24,9 +24,11 @@ pub struct Cells(Vec<Cell>);
 impl Cells {
     /// `metrics` of `subject`, counted over `inputs` inputs.
     pub fn of(subject: &Subject<'_>, metrics: &[&'static Metric], inputs: u64) -> Self {
+        // Once for all metrics, which share what an operand finds out.
+        let operands = Which::ALL.map(|which| subject.operand(which));
         Self::each(metrics, inputs, |metric, operand| match (metric.compute, operand) {
             (Compute::Layer(compute), _) => compute(subject),
-            (Compute::Operand(compute), Some(which)) => compute(&subject.operand(which)?),
+            (Compute::Operand(compute), Some(which)) => compute(operands[which as usize].as_ref()?),
             _ => None,
         })
     }

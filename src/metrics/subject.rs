@@ -1,5 +1,7 @@
 //! What a metric is computed of: the counts of a layer, of one gate of it, of some steps, or of one input.
 
+use std::cell::OnceCell;
+
 use crate::format::Coding;
 use crate::kernels::count::sequence::StepSums;
 use crate::kernels::count::{Encoder, InputSums, ValueSums};
@@ -55,7 +57,7 @@ pub struct Options {
 }
 
 /// One operand's counts.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Operand<'a> {
     /// Which of them.
     pub which: Which,
@@ -77,6 +79,8 @@ pub struct Operand<'a> {
     pub input: Option<&'a InputSums>,
     /// Whether terms were counted.
     pub has_terms: bool,
+    /// The codes that were seen and how often, once they were asked for.
+    seen: OnceCell<Vec<(i32, u64)>>,
 }
 
 impl Operand<'_> {
@@ -148,11 +152,18 @@ impl Operand<'_> {
     }
 
     /// The codes that were seen and how often, in rising order; nothing where that was not counted.
-    pub fn codes(&self) -> Option<impl Iterator<Item = (i32, u64)> + Clone + '_> {
+    pub fn seen(&self) -> Option<&[(i32, u64)]> {
         let values = self.values.filter(|values| !values.codes.is_empty())?;
-        let lowest = self.coding.map.lo;
-        let counts = values.codes.iter().enumerate().filter(|(_, count)| **count > 0);
-        Some(counts.map(move |(i, &count)| (lowest + i as i32, count)))
+        let seen = || {
+            let counts = values.codes.iter().zip(self.coding.map.lo..).filter(|(count, _)| **count > 0);
+            counts.map(|(&count, code)| (code, count)).collect()
+        };
+        Some(self.seen.get_or_init(seen))
+    }
+
+    /// [`Operand::seen`], one by one.
+    pub fn codes(&self) -> Option<impl Iterator<Item = (i32, u64)> + Clone + '_> {
+        Some(self.seen()?.iter().copied())
     }
 
     /// The counts of `extra`, if they were asked for and mean something of these codes.
@@ -262,6 +273,7 @@ impl<'a> Subject<'a> {
             steps: None,
             input: None,
             has_terms: self.has_terms,
+            seen: OnceCell::new(),
         };
         let summed = |coding, sums: &'a ActivationSums| Operand {
             values: Some(&sums.values),

@@ -45,17 +45,18 @@ fn up_to(operand: &Operand<'_>, percent: u64) -> Option<Value> {
         return None;
     }
     let n = operand.elements();
-    let (negative, others): (Vec<_>, Vec<_>) = operand.codes()?.partition(|(code, _)| *code < 0);
+    let codes = operand.seen()?;
+    let (negative, others) = codes.split_at(codes.partition_point(|(code, _)| *code < 0));
     // Both in rising order of magnitudes.
-    let mut negative = negative.into_iter().rev().peekable();
-    let mut others = others.into_iter().peekable();
+    let mut negative = negative.iter().rev().peekable();
+    let mut others = others.iter().peekable();
     let mut below = 0;
     while u128::from(below) * 100 < u128::from(n) * u128::from(percent) {
         let next = [negative.peek(), others.peek()].into_iter().flatten().map(|(code, _)| code.unsigned_abs()).min();
         let Some(magnitude) = next else { break };
-        let is_it = |(code, _): &(i32, u64)| code.unsigned_abs() == magnitude;
-        below += negative.next_if(is_it).map_or(0, |(_, count)| count);
-        below += others.next_if(is_it).map_or(0, |(_, count)| count);
+        let is_it = |(code, _): &&(i32, u64)| code.unsigned_abs() == magnitude;
+        below += negative.next_if(is_it).map_or(0, |&(_, count)| count);
+        below += others.next_if(is_it).map_or(0, |&(_, count)| count);
     }
     Some(Value::Ratio(Fraction::new(below, n)))
 }

@@ -19,7 +19,7 @@ pub use moments::{Moments, Spread};
 pub use outputs::OutputMacs;
 pub use products::{Modes, Padding, Products};
 pub use recurrent::RecurrentSums;
-pub use weights::{FilterCodes, TapSums, WeightSums};
+pub use weights::{FilterCodes, TapSums, WeightSums, code_counts};
 
 /// Stands for an extent that is not the same for all inputs.
 pub const VARIES: usize = usize::MAX;

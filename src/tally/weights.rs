@@ -55,6 +55,16 @@ impl WeightSums {
     /// # Panics
     /// If there is not one weight for each place, or not one map or one for each filter of the same codes.
     pub fn count(isa: Isa, shape: &LayerShape, weight: &[f32], maps: &[CodeMap], encoder: Encoder) -> Self {
+        let mut sums = Self::without_codes(isa, shape, weight, maps, encoder);
+        sums.values.codes = code_counts(weight, maps);
+        sums
+    }
+
+    /// [`WeightSums::count`], except how often each code is seen: [`code_counts`].
+    ///
+    /// # Panics
+    /// As [`WeightSums::count`].
+    pub fn without_codes(isa: Isa, shape: &LayerShape, weight: &[f32], maps: &[CodeMap], encoder: Encoder) -> Self {
         let [filters, inputs, rows, columns] = shape.weight;
         let taps = rows * columns;
         assert_eq!(weight.len(), filters * inputs * taps, "a weight for each place");
@@ -66,7 +76,7 @@ impl WeightSums {
             taps: Vec::with_capacity(shape.channels() * taps),
             filter_nonzeros: Vec::with_capacity(filters),
             filter_codes: Vec::new(),
-            values: ValueSums::new(maps[0].codes()),
+            values: ValueSums::new(0),
             extra: ExtraSums::default(),
         };
         // Filters that meet the same channels stand side by side.
@@ -102,6 +112,15 @@ impl WeightSums {
     }
 }
 
+/// How often each code of `weight` is seen, whose filters are coded by one of `maps`, or by one each.
+pub fn code_counts(weight: &[f32], maps: &[CodeMap]) -> Vec<u64> {
+    let mut counts = vec![0; maps[0].codes()];
+    for (filter, map) in weight.chunks(weight.len().div_ceil(maps.len()).max(1)).zip(maps) {
+        filter.iter().for_each(|&x| counts[(map.code(x) - map.lo) as usize] += 1);
+    }
+    counts
+}
+
 impl FilterCodes {
     fn of(filter: &[f32], map: CodeMap) -> Self {
         let none = Self { scale: map.scale.to_bits(), ..Self::default() };
@@ -112,15 +131,32 @@ impl FilterCodes {
     }
 }
 
+/// The weights of each gate, `[H, C]` of `[4·H, C]`, with their maps: one for all, or one a row.
+fn gates_of<'a>(weight: &'a [f32], maps: &'a [CodeMap]) -> impl Iterator<Item = (&'a [f32], &'a [CodeMap])> {
+    let maps = maps.chunks(maps.len().div_ceil(4)).cycle();
+    weight.chunks((weight.len() / 4).max(1)).zip(maps)
+}
+
 impl RecurrentSums {
     /// Counts the gates of `weight`, `[4·H, C]` as `shape` says, as [`WeightSums::count`] does; no step yet.
     pub fn count(isa: Isa, shape: &LayerShape, weight: &[f32], maps: &[CodeMap], encoder: Encoder) -> Self {
+        let mut sums = Self::without_codes(isa, shape, weight, maps, encoder);
+        let codes = Self::code_counts(weight, maps);
+        sums.gates.iter_mut().zip(codes).for_each(|(gate, codes)| gate.values.codes = codes);
+        sums
+    }
+
+    /// [`RecurrentSums::count`], except how often each code is seen: [`RecurrentSums::code_counts`].
+    pub fn without_codes(isa: Isa, shape: &LayerShape, weight: &[f32], maps: &[CodeMap], encoder: Encoder) -> Self {
         let gate = Self::gate(shape);
-        let parts = weight.chunks((weight.len() / 4).max(1));
-        // A filter is a row of a gate.
-        let maps = maps.chunks(maps.len().div_ceil(4)).cycle();
-        let gates = parts.zip(maps).map(|(part, maps)| WeightSums::count(isa, &gate, part, maps, encoder));
+        let gates = gates_of(weight, maps);
+        let gates = gates.map(|(part, maps)| WeightSums::without_codes(isa, &gate, part, maps, encoder));
         Self { gates: gates.collect(), buckets: Buckets::default(), steps: Vec::new() }
+    }
+
+    /// [`code_counts`] of each gate.
+    pub fn code_counts(weight: &[f32], maps: &[CodeMap]) -> Vec<Vec<u64>> {
+        gates_of(weight, maps).map(|(part, maps)| code_counts(part, maps)).collect()
     }
 }
 

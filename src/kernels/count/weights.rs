@@ -45,8 +45,8 @@ impl FilterSums {
         }
     }
 
-    /// Adds `filter`, `[channel][tap]`, as codes of `map` here and (all but its groups) to `values`. Returns its number of non-zero
-    /// codes.
+    /// Adds `filter`, `[channel][tap]`, as codes of `map` here and (all but its groups and how often each code is seen) to `values`.
+    /// Returns its number of non-zero codes.
     pub fn add(&mut self, isa: Isa, filter: &[f32], map: CodeMap, values: &mut ValueSums) -> u64 {
         assert_eq!(filter.len(), self.codes.len(), "one weight a channel and tap");
         match map.float {
@@ -91,9 +91,6 @@ impl<const FLOAT: bool> Kernel for Add<'_, FLOAT> {
         values.natural_zeros += u64::from(natural_zeros);
         values.saturated += u64::from(saturated);
         (values.extremes, values.code_extremes) = ([least, most], [lowest, highest]);
-        for &code in &sums.codes {
-            values.codes[(i32::from(code) - map.lo) as usize] += 1;
-        }
         if FLOAT {
             // A sign that is apart adds no bit to a width.
             sums.codes.iter_mut().for_each(|code| *code = code.abs());
