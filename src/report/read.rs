@@ -35,7 +35,7 @@ struct Data {
     inputs_sha256: String,
     skipped: u64,
     preprocessing: String,
-    quality: Option<Quality>,
+    quality: Option<Json>,
 }
 
 /// Metrics by name, of the layer and of its operands.
@@ -130,6 +130,10 @@ impl Report {
         }
         scopes.push(Scope::network(cells(&format!("{file}: network"), document.network)?));
         let Data { inputs, inputs_sha256, skipped, preprocessing, quality } = document.data;
+        let quality: Option<Quality> = quality
+            .map(serde_json::from_value)
+            .transpose()
+            .map_err(|_| Error::malformed(format!("{file}: quality"), "is that of no task"))?;
         let Document { model, format, options, notes, tool, .. } = document;
         let provenance = Provenance { model, preprocessing, format, options, notes, tool };
         Ok(Self { provenance, inputs, inputs_sha256, skipped, quality, scopes })
@@ -235,6 +239,7 @@ mod tests {
             ("\"macs\": {", "\"muls\": {", "muls: is no metric of this version"),
             ("\"notes\": []", "\"notes\": [], \"more\": 1", "unknown field `more`"),
             ("\"numerator\": ", "\"numerator\": -", "is no value of it"),
+            ("\"top1\": {", "\"top2\": {", "quality: is that of no task"),
             ("\"kind\": \"conv\",", "", "missing field `kind`"),
             ("\"weights\": {", "\"waits\": {", "unknown field `waits`"),
         ] {
