@@ -163,7 +163,13 @@ pub(crate) fn unknown(name: &str) -> String {
     let last = name.rsplit('.').next().unwrap_or(name);
     let start: String = last.chars().take(3).collect();
     let is_near = |known: &String| known.split('.').any(|word| word.starts_with(&start));
-    let near: Vec<String> = names().filter(|known| start.len() > 1 && is_near(known)).take(6).collect();
+    let mut near: Vec<String> = names().filter(|known| start.len() > 1 && is_near(known)).collect();
+    // Those that begin most alike first.
+    near.sort_by_key(|known| {
+        let alike = known.bytes().zip(name.bytes()).take_while(|(known, given)| known == given).count();
+        (std::cmp::Reverse(alike), known.len().abs_diff(name.len()))
+    });
+    near.truncate(6);
     match near.is_empty() {
         true => "is no column; `deadweight explain` lists the metrics".into(),
         false => format!("is no column; near are {}", near.join(", ")),

@@ -37,7 +37,7 @@ impl Lines {
         sums
     }
 
-    /// Adds the groups that hold each pixel of the first `lines` lines, at most [`LONGEST`], to the accumulator of its column.
+    /// Adds the groups that hold each pixel of the first `lines` lines, at most [`super::LONGEST`], to the accumulator of its column.
     #[inline(always)]
     pub(in super::super) fn groups_of_each(&self, lines: usize, to: &mut [GroupSums]) {
         const TOGETHER: usize = PIXELS[2];
