@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::out::Out;
 use crate::format;
-use crate::metrics::{self, Compute, Metric};
+use crate::metrics::{self, Compute, Metric, Which};
 use crate::report::{Grid, words};
 use crate::{Error, Result};
 
@@ -39,7 +39,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
         Some(name) => {
             // Accepts a column's name, with the operand's letter and a parameter, or without.
             let plain = name.split(':').next().unwrap_or_default();
-            let without = plain.strip_prefix("a.").or_else(|| plain.strip_prefix("w."));
+            let without = Which::ALL.iter().find_map(|which| plain.strip_prefix(which.letter())?.strip_prefix('.'));
             let metric = metrics::find(plain).or_else(|| without.and_then(metrics::find));
             let Some(metric) = metric else {
                 let near: Vec<&str> =

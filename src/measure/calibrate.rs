@@ -18,7 +18,7 @@ use crate::engine::{Backend, Runner};
 use crate::format::{NumberFormat, WeightScale};
 use crate::input::{Dataset, InputDigest};
 use crate::kernels::Pool;
-use crate::kernels::count::extra::{add_floats, float_counts};
+use crate::kernels::count::extra::floats::{add_floats, float_counts};
 use crate::kernels::count::sequence::{Buckets, Sequence};
 use crate::kernels::count::{Counter, Encoder, Reader};
 use crate::layers::Shape;

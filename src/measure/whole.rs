@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::kernels::count::extra::{add_floats, float_counts};
+use crate::kernels::count::extra::floats::{add_floats, float_counts};
 use crate::kernels::{Geometry, LANES, Region};
 use crate::probe::Origin;
 use crate::tally::{Extra, ExtraSums, Manner};

@@ -2,7 +2,7 @@
 
 use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
 use crate::kernels::FloatType;
-use crate::kernels::count::extra::{float_counts, of_types};
+use crate::kernels::count::extra::floats::{float_counts, of_types};
 use crate::tally::Extra;
 
 const BASE: Metric =

@@ -40,8 +40,8 @@ pub(super) const METRICS: &[Metric] = &[
 ];
 
 fn up_to(operand: &Operand<'_>, percent: u64) -> Option<Value> {
-    // Significands do not order values.
-    if operand.coding.map.float.is_some() {
+    // Neither significands nor codes of filters with scales of their own order values.
+    if operand.coding.map.float.is_some() || operand.coding.per_filter {
         return None;
     }
     let n = operand.elements();

@@ -2,7 +2,7 @@
 
 use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
 use crate::kernels::count::GROUP_SIZES;
-use crate::kernels::count::extra::TRAFFIC;
+use crate::kernels::count::extra::traffic::TRAFFIC;
 use crate::tally::Extra;
 
 const BASE: Metric = Metric {

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{ActivationSums, LayerShape, WeightSums};
-use crate::kernels::count::extra::{
-    TRAFFIC, Volume, add_blocks, add_changes, add_distinct, add_planes, add_traffic, add_trailing, float_counts,
-};
+use crate::kernels::count::extra::traffic::TRAFFIC;
+use crate::kernels::count::extra::{Volume, changes, floats, groups, traffic};
 use crate::kernels::count::{Classes, CodeMap, Encoder, GROUP_SIZES};
 
 /// What can be asked for.
@@ -89,7 +88,7 @@ impl Extra {
             Self::Traffic => TRAFFIC,
             Self::Blocks => 4,
             Self::Trailing | Self::Output => 2,
-            Self::Float => float_counts(),
+            Self::Float => floats::float_counts(),
             Self::Planes => GROUP_SIZES[0] + 2,
             Self::Repetition | Self::Outputs => 1,
             Self::Delta => shape.channels() * shape.taps() * 2,
@@ -210,17 +209,17 @@ impl ExtraSums {
     fn add(&mut self, manner: &Manner, volume: Volume<'_>, parts: usize) {
         for (extra, counts) in &mut self.0 {
             match extra {
-                Extra::Traffic => add_traffic(volume, fixed(counts)),
-                Extra::Blocks => add_blocks(volume, parts, fixed(counts)),
-                Extra::Trailing => add_trailing(volume, fixed(counts)),
-                Extra::Planes => add_planes(volume, manner.word, fixed(counts)),
-                Extra::Repetition => add_distinct(volume, fixed(counts)),
+                Extra::Traffic => traffic::add_traffic(volume, fixed(counts)),
+                Extra::Blocks => groups::add_blocks(volume, parts, fixed(counts)),
+                Extra::Trailing => groups::add_trailing(volume, fixed(counts)),
+                Extra::Planes => groups::add_planes(volume, manner.word, fixed(counts)),
+                Extra::Repetition => groups::add_distinct(volume, fixed(counts)),
                 // Of what the layer gives, and of reals.
                 Extra::Output | Extra::Float | Extra::Outputs => {}
                 Extra::Delta => {
                     let distance = if manner.shape.transposed { 1 } else { manner.shape.stride[1] };
                     let counts = counts.as_chunks_mut().0;
-                    add_changes(volume, distance, manner.encoder, &manner.classes, counts);
+                    changes::add_changes(volume, distance, manner.encoder, &manner.classes, counts);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use deadweight::format::Coding;
-use deadweight::kernels::count::extra::{add_floats, float_counts};
+use deadweight::kernels::count::extra::floats::{add_floats, float_counts};
 use deadweight::kernels::count::sequence::{Buckets, Sequence, StepSums};
 use deadweight::kernels::count::{CodeMap, Encoder, count_reference};
 use deadweight::kernels::{Geometry, Isa};

@@ -1,7 +1,7 @@
 //! Values as floats of few bits, against lists of all values of the types.
 
 use deadweight::engine::EngineOptions;
-use deadweight::kernels::count::extra::{add_floats, float_counts, of_types};
+use deadweight::kernels::count::extra::floats::{add_floats, float_counts, of_types};
 use deadweight::metrics::{Cells, Value, Which};
 use deadweight::report::Report;
 

@@ -1,14 +1,9 @@
 //! Plain counting over all codes of one image, filter or step at once: what a pass over parts of an operand cannot see.
 
-mod changes;
-mod floats;
-mod groups;
-mod traffic;
-
-pub use changes::add_changes;
-pub use floats::{add_floats, float_counts, of_types};
-pub use groups::{add_blocks, add_distinct, add_planes, add_trailing};
-pub use traffic::{TRAFFIC, add_traffic};
+pub mod changes;
+pub mod floats;
+pub mod groups;
+pub mod traffic;
 
 use super::sums::GROUP_SIZES;
 
