@@ -22,7 +22,7 @@ pub enum NumberFormat {
     Int8,
     /// Signed significands of values rounded to a floating-point type.
     Float(FloatType),
-    /// The integers that the network itself stores, less their zero point; fixed point of 16 bits where it stores reals.
+    /// The integers that the network itself stores, less their zero point; fixed point of 16 bits where it stores floats.
     Stored,
 }
 

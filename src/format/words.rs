@@ -41,7 +41,7 @@ pub const FORMATS: &[[&str; 4]] = &[
         "stored",
         "bits of q − z",
         "nothing",
-        "the codes that a quantised network carries, less their zero point z; fixed16 where it stores reals; the default of \
+        "the codes that a quantised network carries, less their zero point z; fixed16 where it stores floats; the default of \
          such networks",
     ],
 ];

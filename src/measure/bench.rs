@@ -122,7 +122,7 @@ pub fn bench(
     }
     let seconds = |times: &[Duration]| median(times).as_secs_f64();
     let macs = |node: Node| model.graph.def(node).layer.macs(plain.plan().shapes[node.index()]) * batch as u64;
-    // Nodes that run together are told as the last of them.
+    // Nodes that run together are reported as the last of them.
     let nodes = model.graph.handles().skip(1).filter(|&node| !plain.plan().groups.is_inner(node));
     let layers = nodes.map(|node| {
         let def = model.graph.def(node);

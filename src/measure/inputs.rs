@@ -41,7 +41,7 @@ pub(super) struct Inputs {
     /// By stream, what each layer has of the block that is not full yet; nothing between blocks.
     pub open: Vec<Vec<InputCounts>>,
     pub spread: Spread,
-    /// The network's ratios of each input since they were last taken, if somebody takes them.
+    /// The network's ratios of each input since they were last taken, if they are taken.
     each: Option<Vec<Vec<Fraction>>>,
 }
 

@@ -32,7 +32,7 @@ pub struct MeasuredLayer {
     pub output: Option<Coding>,
 }
 
-/// The weights of a measured layer, filters outermost, as they are counted in `format`: codes as stored, or reals.
+/// The weights of a measured layer, filters outermost, as they are counted in `format`: codes as stored, or floats.
 pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer, format: NumberFormat) -> Cow<'a, [f32]> {
     let def = graph.def(layer.node);
     if let Layer::Lstm(Lstm { projection: Some(projection), .. }) = &def.layer
@@ -95,7 +95,7 @@ pub(super) fn stored_activations(graph: &Graph, layer: &MeasuredLayer) -> Option
 /// What the network stores the weights of `layer` as.
 pub(super) fn stored_weights(graph: &Graph, layer: &MeasuredLayer) -> Option<Stored> {
     if let Some(LowBits { bits, .. }) = low_bits(&graph.def(layer.node).layer) {
-        // Their reals have scales of their own.
+        // Their float values have scales of their own.
         let most = 1 << (bits - 1);
         return Some(Stored { scale: None, zero_point: 0, range: (-most, most - 1), bits: *bits });
     }

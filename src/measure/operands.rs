@@ -42,7 +42,7 @@ impl Operands {
         (first..self.firsts.len()).filter(move |&i| self.firsts[i] == first)
     }
 
-    /// The classes of rows and columns that the readers of an operand tell apart.
+    /// The classes of rows and columns that the readers of an operand distinguish.
     pub(super) fn classes(&self, first: usize) -> [Classes; 2] {
         let divided = |[rows, columns]: [Classes; 2], by: [Classes; 2]| [rows.divided(&by[0]), columns.divided(&by[1])];
         let classes = self.readers(first).map(|reader| self.shapes[reader].classes());

@@ -79,7 +79,7 @@ fn options(model: &Model, backend: &Backend, data: &Dataset, settings: &Settings
             options.push(("batch_size", settings.batch.to_string()));
         }
     }
-    // What a network with a noise map is told.
+    // The noise level that a network with a noise map is given.
     options.extend(model.card.arch.get("sigma").map(|sigma| ("network_sigma", sigma.to_string())));
     options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

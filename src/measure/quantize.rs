@@ -29,7 +29,7 @@ pub fn quantized(
     };
     if model.stores_integers() || model.embedding_rows().is_some() {
         let what = format!("quantising {}", model.card.name);
-        return Err(Error::unsupported(what, "networks of reals that read images are quantised"));
+        return Err(Error::unsupported(what, "float networks that read images are quantised"));
     }
     let split = split_epilogue(&model.graph);
     let (graph, observers) = observed(&split);

@@ -358,8 +358,8 @@ pub(super) fn batch_of(data: &Dataset, settings: &Settings) -> usize {
     data.together().unwrap_or_else(|| settings.batch.min(data.len()).max(1))
 }
 
-/// Runs `samples` under `probe`, and stops at the first NaN or infinity that it meets. Of as many as ran together `ran` is told
-/// the number.
+/// Runs `samples` under `probe`, and stops at the first NaN or infinity that it meets. After each run `ran` is called with its number
+/// of samples.
 pub(super) fn watched<T: Accumulate>(
     executor: &mut Executor<'_>,
     samples: &[Sample],

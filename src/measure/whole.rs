@@ -28,7 +28,7 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// Of the readers that count as `readers` say, into these empty sums, and reals of `unit`, if it is known, as floats; none
+    /// Of the readers that count as `readers` say, into these empty sums, and values in units of `unit`, if it is known, as floats; none
     /// where there is no reader.
     pub(super) fn new(readers: Vec<(Manner, ExtraSums)>, unit: Option<f32>) -> Option<Self> {
         let extents = readers.first()?.0.extents();

@@ -59,7 +59,7 @@ impl Costs<'_> {
 fn potential(subject: &Subject<'_>, work: impl Fn(&Costs<'_>) -> u128) -> Option<Value> {
     let sums = &subject.products?;
     let [ba, bw] = Which::OF_MACS.map(|which| subject.bits(which));
-    // Of one input nobody knows the width of all: `Ap.layer` has no value then.
+    // The width of all values is unknown for one input: `Ap.layer` has no value then.
     let [pa, pw] = Which::OF_MACS.map(|which| subject.layer_width(which).unwrap_or(0));
     let of = |padding| {
         let costs = Costs { sums, padding, ba, bw, pa, pw, min_one: subject.options.min_one };

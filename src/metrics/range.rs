@@ -27,7 +27,7 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "mean",
         heading: "mean",
-        definition: "mean of the codes, in real terms, each filter's by its own scale; absent of floats and stored codes of filters",
+        definition: "mean of the codes, in real terms, each filter's by its own scale; absent for floats and for stored codes with a scale a filter",
         formula: "Σq / n / scale",
         needs: Needs::Full,
         example: "a 5/4 = 1.25, w 17/8 = 2.125",
@@ -61,7 +61,7 @@ pub(super) const METRICS: &[Metric] = &[
 ];
 
 impl Operand<'_> {
-    /// Codes a real; none where filters have scales of their own, and of floating-point types, whose codes are significands.
+    /// Codes for a value of 1; none where filters have scales of their own, and of floating-point types, whose codes are significands.
     pub fn scale(&self) -> Option<f64> {
         if self.coding.per_filter || self.coding.map.float.is_some() {
             return None;
@@ -75,7 +75,7 @@ fn extreme(operand: &Operand<'_>, which: usize) -> Option<f64> {
     (values.elements > 0).then(|| f64::from(unkey(values.extremes[which])) * f64::from(unit))
 }
 
-/// Mean and mean square of the codes in real terms, where filters have scales of their own.
+/// Mean and mean square of the codes over the scale, where filters have scales of their own.
 fn of_filters(operand: &Operand<'_>) -> Option<[f64; 2]> {
     let (unit, n) = (f64::from(operand.coding.unit?), operand.elements() as f64);
     let sums = operand.filter_codes.iter().fold([0.0, 0.0], |[sum, squares], codes| {

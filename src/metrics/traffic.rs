@@ -30,7 +30,7 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "traffic.layer",
         heading: "layer\ntraffic",
-        definition: "bits of all values at the width of their layer, which is told once in 4 bits",
+        definition: "bits of all values at the width of their layer, which is stored once in 4 bits",
         formula: "(4 + n·p) / (n·B)",
         source: "METRICS section 6 (Proteus)",
         example: "16 values of fixed16, a 3 and zeros: p = 2; (4 + 16·2) / 256 = 36 / 256",
@@ -43,7 +43,7 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "traffic.group",
         heading: "group\ntraffic",
-        definition: "bits of all values at the width of their group of 16, which is told for each group in log2 B bits (rounded up)",
+        definition: "bits of all values at the width of their group of 16, which is stored for each group in log2 B bits (rounded up)",
         formula: "Σ over groups (members·width + ⌈log2 B⌉) / (n·B)",
         source: "METRICS section 6 (Dynamic Stripes, DPRed)",
         example: "16 channels of fixed16, a 3 and zeros, are one group: (16·2 + 4) / 256 = 36 / 256",
@@ -128,7 +128,7 @@ pub(super) const METRICS: &[Metric] = &[
 /// Bits of the mask of a group.
 const MASK: u128 = GROUP_SIZES[0] as u128;
 
-/// Bits that tell a width of up to `bits`.
+/// Bits that store a width of up to `bits`.
 fn index(bits: u128) -> u128 {
     bits.next_power_of_two().trailing_zeros().into()
 }

@@ -214,7 +214,7 @@ impl ExtraSums {
                 Extra::Trailing => groups::add_trailing(volume, fixed(counts)),
                 Extra::Planes => groups::add_planes(volume, manner.word, fixed(counts)),
                 Extra::Repetition => groups::add_distinct(volume, fixed(counts)),
-                // Of what the layer gives, and of reals.
+                // Counted from the outputs, and from float values.
                 Extra::Output | Extra::Float | Extra::Outputs => {}
                 Extra::Delta => {
                     let distance = if manner.shape.transposed { 1 } else { manner.shape.stride[1] };

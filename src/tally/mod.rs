@@ -172,7 +172,7 @@ pub struct LayerTally {
     pub weights: WeightSums,
     /// Its outputs, where these were asked for, as the operand of [`LayerShape::reader`].
     pub outputs: Option<ActivationSums>,
-    /// Of a product of an LSTM, what is told of its gates and steps.
+    /// Of a product of an LSTM, the counts of its gates and steps.
     pub recurrent: Option<RecurrentSums>,
 }
 
