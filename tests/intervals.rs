@@ -193,7 +193,7 @@ fn a_run_ends_where_the_interval_is_as_narrow_as_asked_for() {
         (&["--until-ci", "0%"], "give a percentage above 0% and up to 100%"),
         (&["--until-ci", "5%", "--metric", "a.entropy"], "--metric a.entropy: has no interval in this run"),
         (&["--until-ci", "5%", "--metric", "w.zeros"], "--metric w.zeros: has no interval in this run"),
-        (&["--until-ci", "5%", "--metric", "a.zero"], "near are macs.zero_both"),
+        (&["--until-ci", "5%", "--metric", "a.zero"], "near are a.zeros"),
         (&["--until-ci", "5%", "--metric", "Ae", "--statistics", "values"], "has no interval in this run"),
         (&["--metric", "Ae"], "--until-ci"),
         (&["--until-ci", "5%", "--shard", "1/2"], "cannot be used with"),
