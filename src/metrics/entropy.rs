@@ -1,6 +1,6 @@
-//! Entropy of an operand's codes (METRICS section 4).
+//! Shannon entropy: of an operand's codes (METRICS section 4), and of any histogram.
 
-use super::{Allows, Compute, Kind, Metric, Needs, Show, Value};
+use super::{Allows, Compute, Kind, Metric, Needs, Operand, Show, Value};
 
 pub(super) const METRICS: &[Metric] = &[Metric {
     name: "entropy",
@@ -13,11 +13,20 @@ pub(super) const METRICS: &[Metric] = &[Metric {
     allows: Allows::Compression,
     show: Show::Mean,
     example: "a 4·(1/4)·2 = 2, w (3/8)·1.415 + 5·(1/8)·3 = 2.406",
-        compute: Compute::Operand(|operand| {
-        let n = operand.elements() as f64;
-        let information = |(_, count): (i32, u64)| count as f64 * (n / count as f64).log2();
-        let sum = operand.codes()?.map(information).fold(0.0, |sum, part| sum + part);
-        (n > 0.0).then(|| Value::Derived(sum / n))
+    compute: Compute::Operand(|operand| {
+        let (n, bits) = (operand.elements(), information_of_codes(operand)?);
+        (n > 0).then(|| Value::Derived(bits / n as f64))
     }),
     ..Metric::BASE
 }];
+
+/// Information of a histogram of `n` values in all, in bits: Σ count·log2(n / count), n times its Shannon entropy.
+pub(super) fn information(counts: impl Iterator<Item = u64>, n: u64) -> f64 {
+    let counts = counts.filter(|&count| count > 0).map(|count| count as f64);
+    counts.map(|count| count * (n as f64 / count).log2()).fold(0.0, |sum, part| sum + part)
+}
+
+/// Information of the operand's codes; none where codes were not counted.
+pub(super) fn information_of_codes(operand: &Operand<'_>) -> Option<f64> {
+    Some(information(operand.codes()?.map(|(_, count)| count), operand.elements()))
+}

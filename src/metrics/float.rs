@@ -1,5 +1,6 @@
 //! Values as floats of few bits: terms of significands, and what a code of the exponents leaves (METRICS section 7).
 
+use super::entropy::information;
 use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
 use crate::kernels::FloatType;
 use crate::kernels::count::extra::floats::{float_counts, of_types};
@@ -53,7 +54,7 @@ macro_rules! of {
                 compute: Compute::Operand(|operand| {
                     let n = operand.elements();
                     let (of, counts) = counts(operand, $which)?;
-                    (n > 0).then(|| Value::Derived(information(of.split(counts).0, n) / n as f64))
+                    (n > 0).then(|| Value::Derived(of_exponents(of, counts, n) / n as f64))
                 }),
                 ..BASE
             },
@@ -74,7 +75,7 @@ macro_rules! of {
                     let n = operand.elements();
                     let (of, counts) = counts(operand, $which)?;
                     let others = u128::from(n) * u128::from(1 + of.fraction);
-                    let exponents = information(of.split(counts).0, n).ceil() as u128;
+                    let exponents = of_exponents(of, counts, n).ceil() as u128;
                     let all = u128::from(n) * u128::from(1 + of.exponent + of.fraction);
                     Some(Value::Ratio(Fraction::new(others + exponents, all)))
                 }),
@@ -129,8 +130,7 @@ fn chance(operand: &Operand<'_>, which: usize) -> Option<Value> {
     Some(Value::Ratio(Fraction::new((n as f64 * expected).round() as u128, bits)))
 }
 
-/// Bits that a code without memory needs for `counts` of `n` in all.
-fn information(counts: &[u64], n: u64) -> f64 {
-    let counts = counts.iter().filter(|count| **count > 0).map(|&count| count as f64);
-    counts.map(|count| count * (n as f64 / count).log2()).fold(0.0, |sum, part| sum + part)
+/// Information of the exponent fields of `n` values, in bits.
+fn of_exponents(of: FloatType, counts: &[u64], n: u64) -> f64 {
+    information(of.split(counts).0.iter().copied(), n)
 }

@@ -4,15 +4,26 @@
 use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Show, Subject, Value, Which};
 use crate::tally::{Padding, Products};
 
+/// What all potentials share.
+pub(super) const BASE: Metric = Metric {
+    unit: "ratio of bit products",
+    allows: Allows::Skipping,
+    kind: Kind::Work,
+    show: Show::Times,
+    min_one: true,
+    ..Metric::BASE
+};
+
 /// What the costs of a layer's MACs are made of.
-struct Costs<'a> {
+pub(super) struct Costs<'a> {
     /// Sums over MACs.
     sums: &'a Products,
     /// Which of them count.
     padding: Padding,
-    /// Baseline widths.
+    /// Baseline width of activations.
     ba: u128,
-    bw: u128,
+    /// Baseline width of weights.
+    pub(super) bw: u128,
     /// Widths of the layer.
     pa: u128,
     pw: u128,
@@ -21,7 +32,8 @@ struct Costs<'a> {
 }
 
 impl Costs<'_> {
-    fn dense(&self) -> u128 {
+    /// MACs.
+    pub(super) fn dense(&self) -> u128 {
         self.sums.dense.of(self.padding)
     }
 
@@ -36,7 +48,7 @@ impl Costs<'_> {
     }
 
     /// `sum`, and a step for each of `nothing` MACs that would cost nothing, where all cost at least one.
-    fn at_least(&self, sum: u128, nothing: u128) -> u128 {
+    pub(super) fn at_least(&self, sum: u128, nothing: u128) -> u128 {
         if self.min_one { sum + nothing } else { sum }
     }
 
@@ -55,8 +67,8 @@ impl Costs<'_> {
     }
 }
 
-/// Baseline over work, with padding and without.
-fn potential(subject: &Subject<'_>, work: impl Fn(&Costs<'_>) -> u128) -> Option<Value> {
+/// Dense work over `work`, with padding and without.
+pub(super) fn potential(subject: &Subject<'_>, work: impl Fn(&Costs<'_>) -> u128) -> Option<Value> {
     let sums = &subject.products?;
     let [ba, bw] = Which::OF_MACS.map(|which| subject.bits(which));
     // The width of all values is unknown for one input: `Ap.layer` has no value then.
@@ -79,13 +91,8 @@ macro_rules! of {
             heading: $name,
             definition: concat!("dense work over work left if ", $definition),
             formula: concat!("Σ Ba·Bw / Σ cost, cost = ", $formula),
-            unit: "ratio of bit products",
             source: concat!("METRICS section 5", $source),
             needs: Needs::$needs,
-            allows: Allows::Skipping,
-            kind: Kind::Work,
-            show: Show::Times,
-            min_one: true,
             example: $example,
             compute: Compute::Layer(|subject| {
                 // Terms of activations may not have been counted.
@@ -93,6 +100,7 @@ macro_rules! of {
                 let counted = counted && (!$of_all || subject.layer_width(Which::Activations).is_some());
                 counted.then(|| potential(subject, $work)).flatten()
             }),
+            ..BASE
         }
     };
 }

@@ -1,5 +1,6 @@
 //! Traffic: bits of an operand, each value once, as schemes of compression code it (METRICS section 6).
 
+use super::entropy::information_of_codes;
 use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
 use crate::kernels::count::GROUP_SIZES;
 use crate::kernels::count::extra::traffic::TRAFFIC;
@@ -116,9 +117,7 @@ pub(super) const METRICS: &[Metric] = &[
         needs: Needs::Full,
         example: "16 values of fixed16, a 3 and zeros: 1·log2(16) + 15·log2(16 / 15) = 5.40, so 6 / 256",
         compute: Compute::Operand(|operand| {
-            let total = operand.elements() as f64;
-            let information = |(_, count): (i32, u64)| count as f64 * (total / count as f64).log2();
-            let bits = operand.codes()?.map(information).fold(0.0, |sum, part| sum + part);
+            let bits = information_of_codes(operand)?;
             ratio(operand, |_, _| Some(bits.ceil() as u128))
         }),
         ..BASE
