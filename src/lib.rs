@@ -6,6 +6,7 @@ pub mod engine;
 pub mod error;
 pub mod format;
 pub mod graph;
+pub mod hex;
 pub mod input;
 #[allow(unsafe_code)]
 pub mod kernels;

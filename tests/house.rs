@@ -5,21 +5,22 @@ use std::path::{Path, PathBuf};
 /// Each room (top-level module) and the rooms it may import.
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("hex", &[]),
     ("kernels", &["error"]),
     ("format", &["error", "kernels"]),
     ("timing", &["error"]),
-    ("weights", &["error"]),
+    ("weights", &["error", "hex"]),
     ("layers", &["error", "kernels"]),
     ("graph", &["error", "kernels", "layers", "weights"]),
     ("probe", &["graph", "kernels"]),
     ("models", &["error", "graph", "kernels", "layers", "weights"]),
     ("engine", &["error", "graph", "kernels", "layers", "probe"]),
-    ("input", &["error"]),
+    ("input", &["error", "hex"]),
     ("task", &["error"]),
     ("builtin", &["error", "input"]),
     ("tally", &["error", "kernels"]),
     ("metrics", &["format", "kernels", "tally"]),
-    ("measurement", &["error", "format", "input", "kernels", "tally", "task"]),
+    ("measurement", &["error", "format", "hex", "input", "kernels", "tally", "task"]),
     ("model", &["builtin", "error", "graph", "input", "kernels", "layers", "models", "weights"]),
     (
         "measure",
@@ -42,7 +43,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "weights",
         ],
     ),
-    ("report", &["error", "input", "kernels", "measurement", "metrics", "tally", "task"]),
+    ("report", &["error", "hex", "input", "kernels", "measurement", "metrics", "tally", "task"]),
 ];
 
 /// What may import every room, and is no room itself.

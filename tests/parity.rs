@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use deadweight::engine::{CandleEngine, EngineOptions, Session};
 use deadweight::graph::{Graph, Node, NodeDef, Params, passes};
+use deadweight::hex::hex;
 use deadweight::layers::{Layer, Padding, Param, Shape};
 use deadweight::models::{self, Card, Naming};
 use serde::Deserialize;
@@ -151,7 +152,7 @@ fn names_and_shapes_are_those_of_the_original_networks() {
     for reference in references() {
         let tensors = tensors(&reference.graph());
         let listing: String = tensors.iter().map(|(name, shape)| format!("{name} {shape:?}\n")).collect();
-        let digest: String = Sha256::digest(listing).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(Sha256::digest(listing));
         if (tensors.len(), &digest) != (reference.tensors, &reference.names_sha256) {
             wrong.push(format!(
                 "{} {:?}: {} of {}",

@@ -149,6 +149,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
+    use crate::hex::hex;
 
     #[derive(serde::Deserialize)]
     struct Case {
@@ -177,8 +178,8 @@ mod tests {
             .filter(|case| {
                 let [h, w] = case.from;
                 let got = resize(&picture(h, w, case.channels), case.to[0], case.to[1], case.filter);
-                let hex: String = Sha256::digest(&got.data).iter().map(|byte| format!("{byte:02x}")).collect();
-                hex != case.sha256
+                let digest = hex(Sha256::digest(&got.data));
+                digest != case.sha256
             })
             .map(|case| (case.filter, case.channels, case.from, case.to))
             .collect();

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::LayerCounts;
 use super::header::{Header, LayerFacts};
 use crate::format::Coding;
+use crate::hex::hex;
 use crate::kernels::count::sequence::{Buckets, StepSums};
 use crate::kernels::count::{GroupSums, LANE_SUMS, ValueSums};
 use crate::tally::{
@@ -112,7 +113,7 @@ impl Arrays {
             shape.iter().for_each(|extent| hash.update(extent.to_le_bytes()));
             hash.update(bytes);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(hash.finalize())
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, json};
 use super::columns::{self, Column};
 use super::document::numbers;
 use super::quality::Quality;
+use crate::hex::hex;
 use crate::kernels::count::Encoder;
 use crate::metrics::{Cells, Needs, Sampled};
 use crate::{Error, Result};
@@ -31,11 +32,10 @@ pub struct InputLine<'a> {
 impl InputLine<'_> {
     /// One line of JSON, its line break included.
     pub fn to_json(&self) -> String {
-        let hex: String = self.digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut fields = Map::new();
         fields.insert("index".into(), json!(self.index));
         fields.insert("id".into(), json!(self.id));
-        fields.insert("sha256".into(), json!(hex));
+        fields.insert("sha256".into(), json!(hex(self.digest)));
         fields.extend(self.label.map(|label| ("label".into(), json!(label))));
         let prediction = self.prediction.as_ref().map(|(class, name)| json!({ "class": class, "name": name }));
         fields.extend(prediction.map(|prediction| ("prediction".into(), prediction)));

@@ -1,6 +1,5 @@
 //! Reads whole files, hashed on the way, and recognises their kind by content.
 
-use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -8,6 +7,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::tensor::Blob;
+use crate::hex::hex;
 use crate::{Error, Result};
 
 /// Largest JSON file that is read: parsed, it takes many times its size.
@@ -100,13 +100,6 @@ fn open(path: &Path) -> Result<(File, u64)> {
     }
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
     Ok((file, metadata.len()))
-}
-
-fn hex(digest: impl AsRef<[u8]>) -> String {
-    digest.as_ref().iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes what is written to it");
-        text
-    })
 }
 
 /// The kind of a file.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use deadweight::engine::{Backend, EngineOptions};
 use deadweight::format::NumberFormat;
+use deadweight::hex::hex;
 use deadweight::input::{Dataset, IGNORE, Preprocess, Truth, TruthSource};
 use deadweight::kernels::{Codes, Integer, Pool};
 use deadweight::layers::Layer;
@@ -126,7 +127,7 @@ fn maps_of_classes_are_those_of_tflites_reference_kernels() {
         let data = data.with_truths(TruthSource::Classes(asset("data/segment")));
         let output = codes(&model, &data).remove(0);
         let map = class_map(&output, 21);
-        let digest: String = Sha256::digest(&map).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(Sha256::digest(&map));
         assert_eq!(litert["masks_sha256"][image], digest, "{image}");
         let Some(Truth::Classes(truth)) = data.load(0).unwrap().truth else { panic!("{image} has a map of classes") };
         let mut areas = Areas::default();

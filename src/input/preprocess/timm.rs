@@ -86,6 +86,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
+    use crate::hex::hex;
     use crate::input::decode::Pixels;
 
     fn with(changes: Value) -> Value {
@@ -172,8 +173,8 @@ mod tests {
             let [h, w] = case.picture;
             let input = plain.apply("picture", picture(h, w, c)).unwrap();
             let pixels = plain.pixels(&input.values, [input.shape[1], input.shape[2]]);
-            let hex: String = Sha256::digest(&pixels.data).iter().map(|byte| format!("{byte:02x}")).collect();
-            !hex.starts_with(&case.sha256) || case.sha256.len() != 16
+            let digest = hex(Sha256::digest(&pixels.data));
+            !digest.starts_with(&case.sha256) || case.sha256.len() != 16
         };
         let wrong: Vec<_> = cases.iter().filter(differs).map(|case| (case.picture, &case.config)).collect();
         assert!(wrong.is_empty(), "{} of {}: {wrong:?}", wrong.len(), cases.len());
