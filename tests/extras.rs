@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use deadweight::format::{Coding, NumberFormat};
 use deadweight::metrics::{self, Cells, Fraction, Options, Subject, Value, Which};
-use deadweight::tally::{Extra, ExtraSums, LayerShape, LayerTally, Manner};
+use deadweight::tally::{Extra, ExtraSums, LayerShape, LayerTally, OperandSpec};
 use proptest::prelude::*;
 
 use crate::oracle::{self, Layout, Problem, convolutions, linears, modes, sequences, transposed};
@@ -264,8 +264,9 @@ fn counted(problem: &Problem) -> (LayerTally, [Vec<i32>; 2], [Coding; 2]) {
         problem.inputs().iter().map(|&x| codings[0].map.code(x)).collect(),
         filters.flat_map(|(filter, map)| filter.iter().map(|&x| map.code(x))).collect::<Vec<i32>>(),
     ];
-    let manners =
-        codings.each_ref().map(|coding| Manner::new(problem.shape.clone(), coding.map, coding.word(), problem.encoder));
+    let specs = codings
+        .each_ref()
+        .map(|coding| OperandSpec::new(problem.shape.clone(), coding.map, coding.word(), problem.encoder));
     let sums = |operand| ExtraSums::new(&Extra::ALL, &problem.shape, operand);
     let mut tally = problem.tally(Layout::Blocked);
     (tally.activations.extra, tally.weights.extra) = (sums(0), sums(1));
@@ -273,10 +274,10 @@ fn counted(problem: &Problem) -> (LayerTally, [Vec<i32>; 2], [Coding; 2]) {
     let mut others = sums(0);
     for (i, image) in codes[0].chunks(codes[0].len() / problem.images).enumerate() {
         let sums = if i % 2 == 0 { &mut tally.activations.extra } else { &mut others };
-        sums.add_image(&manners[0], image);
+        sums.add_image(&specs[0], image);
     }
     tally.activations.extra.merge(&others);
-    tally.weights.extra.add_filters(&manners[1], &codes[1]);
+    tally.weights.extra.add_filters(&specs[1], &codes[1]);
     (tally, codes, codings)
 }
 
@@ -386,9 +387,9 @@ proptest! {
     fn rows_of_one_value_cost_their_first(code in -127_i32..128, rows in 1_usize..6, columns in 1_usize..40) {
         let shape = LayerShape { input: [1, rows, columns], output: [1, rows, columns], weight: [1; 4], features: false, ..LayerShape::linear([1, 1, 1], 1) };
         let map = deadweight::kernels::count::CodeMap::linear(1.0, -127, 127);
-        let manner = Manner::new(shape.clone(), map, 8, deadweight::kernels::count::Encoder::Naf);
+        let spec = OperandSpec::new(shape.clone(), map, 8, deadweight::kernels::count::Encoder::Naf);
         let mut sums = ExtraSums::new(&Extra::ALL, &shape, 0);
-        sums.add_image(&manner, &vec![code; rows * columns]);
+        sums.add_image(&spec, &vec![code; rows * columns]);
         let terms = deadweight::kernels::count::Encoder::Naf.terms(code.unsigned_abs() as u16);
         let nonzero = u64::from(code != 0);
         prop_assert_eq!(sums.get(Extra::Delta), Some(&[rows as u64 * u64::from(terms), rows as u64 * nonzero][..]));

@@ -12,7 +12,7 @@ use super::ranges::{isa_of, ranges, settle, watchers};
 use super::record::{PerWorker, Sequences, Watchers};
 use super::run::{prepare, watched};
 use super::settings::{Settings, Statistics};
-use super::whole::Whole;
+use super::whole::WholeImages;
 use super::zeroed::Zeroed;
 use crate::engine::{Backend, Runner};
 use crate::format::{NumberFormat, WeightScale};
@@ -25,7 +25,7 @@ use crate::layers::Shape;
 use crate::measurement::Measurement;
 use crate::model::Model;
 use crate::tally::{
-    ActivationSums, Extra, ExtraSums, LayerShape, LayerTally, Manner, RecurrentSums, WeightSums, code_counts,
+    ActivationSums, Extra, ExtraSums, LayerShape, LayerTally, OperandSpec, RecurrentSums, WeightSums, code_counts,
 };
 use crate::{Error, Result};
 
@@ -169,7 +169,7 @@ impl Calibration {
                 let of_filter = values.len().div_ceil(maps.len()).max(1);
                 let filters = values.chunks(of_filter).zip(&maps);
                 let codes: Vec<i32> = filters.flat_map(|(filter, map)| filter.iter().map(|&x| map.code(x))).collect();
-                of_weights.add_filters(&self.manner(i, 1, shape.clone()), &codes);
+                of_weights.add_filters(&self.spec(i, 1, shape.clone()), &codes);
                 if let Some(unit) = self.unit(i, 1) {
                     let mut counts = vec![0; float_counts()];
                     add_floats(values.iter().map(|x| x * unit), &mut counts);
@@ -237,9 +237,9 @@ impl Calibration {
     }
 
     /// How operand `operand` of layer `i`, of extents `shape`, is counted.
-    fn manner(&self, i: usize, operand: usize, shape: LayerShape) -> Manner {
+    fn spec(&self, i: usize, operand: usize, shape: LayerShape) -> OperandSpec {
         let coding = &self.layers[i].codings[operand];
-        Manner::new(shape, coding.map, coding.word(), self.settings.encoder)
+        OperandSpec::new(shape, coding.map, coding.word(), self.settings.encoder)
     }
 
     /// Reals for one of what the engine holds of operand `operand` of layer `i`, if it is counted as floats: of what is stored as
@@ -250,17 +250,17 @@ impl Calibration {
     }
 
     /// What counts whole images of the operand that layer `first` is the first to read, if that was asked for.
-    fn whole(&self, operands: &Operands, first: usize) -> Option<Whole> {
+    fn whole(&self, operands: &Operands, first: usize) -> Option<WholeImages> {
         let extras = &self.settings.extra;
         let reader = |reader: usize| {
             let shape = operands.shapes[reader].clone();
             let sums = ExtraSums::new(extras, &shape, 0);
-            (self.manner(reader, 0, shape), sums)
+            (self.spec(reader, 0, shape), sums)
         };
         let unit = self.unit(first, 0);
         (!extras.is_empty())
             .then(|| operands.readers(first).map(reader).collect())
-            .and_then(|readers| Whole::new(readers, unit))
+            .and_then(|readers| WholeImages::new(readers, unit))
     }
 
     /// What counts along sequences, one a measured layer that is a product of an LSTM, for runs of `data`.
@@ -321,8 +321,8 @@ impl Calibration {
             let classes = Arc::new(reader.classes());
             let (encoder, grouping, channels) = (self.counted(), reader.grouping(), reader.channels());
             let counter = || Counter::new(coding.map, encoder, grouping, Arc::clone(&classes), channels);
-            let manner = Manner::new(reader.clone(), coding.map, coding.word(), self.settings.encoder);
-            let whole = Whole::new(vec![(manner, ExtraSums::new(&self.settings.extra, reader, 2))], None);
+            let spec = OperandSpec::new(reader.clone(), coding.map, coding.word(), self.settings.encoder);
+            let whole = WholeImages::new(vec![(spec, ExtraSums::new(&self.settings.extra, reader, 2))], None);
             let watcher = PerWorker::new(isa_of(backend), backend.pool().threads(), counter).with_whole(whole);
             counters.outputs[node.index()].values = Some(watcher);
         }

@@ -6,7 +6,7 @@ use super::calibrate::Calibration;
 use super::inputs::{Context, Inputs};
 use super::operands::Operands;
 use super::record::{PerWorker, Sequences, Watchers};
-use super::whole::Whole;
+use super::whole::WholeImages;
 use crate::Result;
 use crate::engine::Backend;
 use crate::graph::Node;
@@ -103,7 +103,7 @@ impl Counting {
 
 /// What all workers of `watcher` counted, and of whole images for each reader what was asked for besides.
 fn summed(mut watcher: PerWorker<Counter>) -> (Sums, Vec<ExtraSums>) {
-    let extras = watcher.take_whole().map(Whole::into_sums).unwrap_or_default();
+    let extras = watcher.take_whole().map(WholeImages::into_sums).unwrap_or_default();
     let sums = watcher.into_parts().map(Counter::into_sums).reduce(|mut sums, part| {
         sums.merge(&part);
         sums

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outputs::OutputWatcher;
-use super::whole::Whole;
+use super::whole::WholeImages;
 use crate::graph::{Graph, Node};
 use crate::input::Sample;
 use crate::kernels::count::sequence::{Sequence, StepSums};
@@ -18,7 +18,7 @@ pub(super) struct PerWorker<T> {
     isa: Isa,
     workers: Vec<Mutex<T>>,
     sequences: Option<Arc<Sequences>>,
-    whole: Option<Whole>,
+    whole: Option<WholeImages>,
     /// Lowest image of the batch that held NaN or infinity; `usize::MAX` where none did.
     bad_image: AtomicUsize,
 }
@@ -78,12 +78,12 @@ impl<T: Accumulate> PerWorker<T> {
     }
 
     /// The same, with what is counted of whole images.
-    pub(super) fn with_whole(self, whole: Option<Whole>) -> Self {
+    pub(super) fn with_whole(self, whole: Option<WholeImages>) -> Self {
         Self { whole, ..self }
     }
 
     /// Takes out what counts whole images, if anything does.
-    pub(super) fn take_whole(&mut self) -> Option<Whole> {
+    pub(super) fn take_whole(&mut self) -> Option<WholeImages> {
         self.whole.take()
     }
 

@@ -1,4 +1,4 @@
-//! Whole operands, put together of the parts that are shown, for counts that cannot be made of parts.
+//! Whole images of an operand, assembled from the regions that a probe is shown: for counts that need more than one region.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,39 +6,39 @@ use std::sync::{Mutex, PoisonError};
 use crate::kernels::count::extra::floats::{add_floats, float_counts};
 use crate::kernels::{Geometry, LANES, Region};
 use crate::probe::Origin;
-use crate::tally::{Extra, ExtraSums, Manner};
+use crate::tally::{Extra, ExtraSums, OperandSpec};
 
-/// The codes of an image, and how many of them are there.
+/// The codes of an image that is being assembled, and how many of them are set.
 struct Partial {
     codes: Vec<i32>,
     filled: usize,
 }
 
-/// Counts the whole images of an operand for each layer that reads it.
-pub(super) struct Whole {
+/// Assembles the images of an operand, and counts each for every layer that reads the operand.
+pub(super) struct WholeImages {
     /// `[C, H, W]` of an image.
     extents: [usize; 3],
-    /// How each reader counts; their codes are the same.
-    manners: Vec<Manner>,
-    /// Value of one unit of what is shown, where values are counted as floats.
+    /// One a layer that reads the operand; all have the same codes.
+    specs: Vec<OperandSpec>,
+    /// The float value of 1 in what the probe is shown, where values are counted as floats.
     unit: Option<f32>,
-    /// By image of the batch.
+    /// Images that are not complete yet, by their place in the batch.
     partial: Mutex<BTreeMap<usize, Partial>>,
     sums: Mutex<Vec<ExtraSums>>,
 }
 
-impl Whole {
-    /// Of the readers that count as `readers` say, into these empty sums, and values in units of `unit`, if it is known, as floats; none
-    /// where there is no reader.
-    pub(super) fn new(readers: Vec<(Manner, ExtraSums)>, unit: Option<f32>) -> Option<Self> {
+impl WholeImages {
+    /// Of an operand that `readers` read: what each counts, and its empty sums. With `unit`, values are counted as floats too.
+    /// None where no layer reads it.
+    pub(super) fn new(readers: Vec<(OperandSpec, ExtraSums)>, unit: Option<f32>) -> Option<Self> {
         let extents = readers.first()?.0.extents();
-        let (manners, sums) = readers.into_iter().unzip();
-        Some(Self { extents, manners, unit, partial: Mutex::default(), sums: Mutex::new(sums) })
+        let (specs, sums) = readers.into_iter().unzip();
+        Some(Self { extents, specs, unit, partial: Mutex::default(), sums: Mutex::new(sums) })
     }
 
-    /// Adds `region` of image `image` of `x`, which is at `origin`, as a watcher is shown it.
+    /// Adds `region` of image `image` of `x`, which is at `origin` of the batch; counts the image if that completes it.
     pub(super) fn add(&self, x: &[f32], geometry: &Geometry, image: usize, region: &Region, origin: Origin) {
-        let ([channels, rows, columns], map) = (self.extents, self.manners[0].map());
+        let ([channels, rows, columns], map) = (self.extents, self.specs[0].map());
         let channels_here = region.blocks.start * LANES..(region.blocks.end * LANES).min(channels);
         if let Some(unit) = self.unit {
             let lines = channels_here.clone().flat_map(|channel| region.rows.clone().map(move |row| (channel, row)));
@@ -64,13 +64,13 @@ impl Whole {
         let whole = partial.remove(&(origin.image + image)).expect("it was filled just now");
         drop(partial);
         let mut added = self.locked().iter().map(ExtraSums::empty).collect::<Vec<_>>();
-        for (sums, manner) in added.iter_mut().zip(&self.manners) {
-            sums.add_image(manner, &whole.codes);
+        for (sums, spec) in added.iter_mut().zip(&self.specs) {
+            sums.add_image(spec, &whole.codes);
         }
         self.locked().iter_mut().zip(&added).for_each(|(sums, added)| sums.merge(added));
     }
 
-    /// What was counted, one a reader.
+    /// The counts, one a layer that reads the operand.
     pub(super) fn into_sums(self) -> Vec<ExtraSums> {
         self.sums.into_inner().unwrap_or_else(PoisonError::into_inner)
     }

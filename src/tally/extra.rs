@@ -96,9 +96,9 @@ impl Extra {
     }
 }
 
-/// How one operand of one layer is counted.
+/// An operand of a layer as it is counted: its extents, codes, word length and encoder.
 #[derive(Clone, Debug)]
-pub struct Manner {
+pub struct OperandSpec {
     shape: LayerShape,
     map: CodeMap,
     word: u32,
@@ -106,7 +106,7 @@ pub struct Manner {
     classes: [Classes; 2],
 }
 
-impl Manner {
+impl OperandSpec {
     /// Of a layer of extents `shape` whose codes are made by `map`, are `word` bits in two's complement, and have terms of
     /// `encoder`.
     pub fn new(shape: LayerShape, map: CodeMap, word: u32, encoder: Encoder) -> Self {
@@ -176,50 +176,50 @@ impl ExtraSums {
     ///
     /// # Panics
     /// If it is an image of other extents.
-    pub fn add_image(&mut self, manner: &Manner, codes: &[i32]) {
-        let [c, h, w] = manner.shape.input;
-        let parts = if manner.shape.features { 1 } else { manner.shape.groups };
-        let shape = &manner.shape;
+    pub fn add_image(&mut self, spec: &OperandSpec, codes: &[i32]) {
+        let [c, h, w] = spec.shape.input;
+        let parts = if spec.shape.features { 1 } else { spec.shape.groups };
+        let shape = &spec.shape;
         if !shape.features {
-            return self.add(manner, Volume::new(codes, shape.input), parts);
+            return self.add(spec, Volume::new(codes, shape.input), parts);
         }
         if shape.is_stepwise() {
             for step in 0..w {
                 let features: Vec<i32> = codes.iter().skip(step).step_by(w).copied().collect();
-                self.add(manner, Volume::new(&features, [c, 1, 1]), parts);
+                self.add(spec, Volume::new(&features, [c, 1, 1]), parts);
             }
             return;
         }
         let place = |i: usize| if shape.channels_last { i % c * h * w + i / c } else { i };
         let features: Vec<i32> = (0..codes.len()).map(|i| codes[place(i)]).collect();
-        self.add(manner, Volume::new(&features, [codes.len(), 1, 1]), parts);
+        self.add(spec, Volume::new(&features, [codes.len(), 1, 1]), parts);
     }
 
     /// Adds the codes of all filters, `[K, C/groups, R, S]`, of the operand that stays.
     ///
     /// # Panics
     /// If they are of other extents.
-    pub fn add_filters(&mut self, manner: &Manner, codes: &[i32]) {
-        let [_, channels, rows, columns] = manner.shape.weight;
+    pub fn add_filters(&mut self, spec: &OperandSpec, codes: &[i32]) {
+        let [_, channels, rows, columns] = spec.shape.weight;
         for filter in codes.chunks((channels * rows * columns).max(1)) {
-            self.add(manner, Volume::new(filter, [channels, rows, columns]), 1);
+            self.add(spec, Volume::new(filter, [channels, rows, columns]), 1);
         }
     }
 
-    fn add(&mut self, manner: &Manner, volume: Volume<'_>, parts: usize) {
+    fn add(&mut self, spec: &OperandSpec, volume: Volume<'_>, parts: usize) {
         for (extra, counts) in &mut self.0 {
             match extra {
                 Extra::Traffic => traffic::add_traffic(volume, fixed(counts)),
                 Extra::Blocks => groups::add_blocks(volume, parts, fixed(counts)),
                 Extra::Trailing => groups::add_trailing(volume, fixed(counts)),
-                Extra::Planes => groups::add_planes(volume, manner.word, fixed(counts)),
+                Extra::Planes => groups::add_planes(volume, spec.word, fixed(counts)),
                 Extra::Repetition => groups::add_distinct(volume, fixed(counts)),
                 // Counted from the outputs, and from float values.
                 Extra::Output | Extra::Float | Extra::Outputs => {}
                 Extra::Delta => {
-                    let distance = if manner.shape.transposed { 1 } else { manner.shape.stride[1] };
+                    let distance = if spec.shape.transposed { 1 } else { spec.shape.stride[1] };
                     let counts = counts.as_chunks_mut().0;
-                    changes::add_changes(volume, distance, manner.encoder, &manner.classes, counts);
+                    changes::add_changes(volume, distance, spec.encoder, &spec.classes, counts);
                 }
             }
         }

@@ -13,7 +13,7 @@ use crate::kernels::count::sequence::StepSums;
 use crate::kernels::count::{Classes, Grouping, Sums};
 
 pub use activations::ActivationSums;
-pub use extra::{ChangeProducts, Extra, ExtraSums, Manner};
+pub use extra::{ChangeProducts, Extra, ExtraSums, OperandSpec};
 pub use inputs::{INPUT_INTEGERS, InputCounts};
 pub use moments::{Moments, Spread};
 pub use outputs::OutputMacs;

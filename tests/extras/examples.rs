@@ -8,7 +8,7 @@ use deadweight::kernels::count::sequence::{Buckets, Sequence, StepSums};
 use deadweight::kernels::count::{CodeMap, Encoder, count_reference};
 use deadweight::kernels::{Geometry, Isa};
 use deadweight::metrics::{self, Cells, Fraction, Options, Subject, Value, Which};
-use deadweight::tally::{ActivationSums, Extra, ExtraSums, LayerShape, LayerTally, Manner, WeightSums};
+use deadweight::tally::{ActivationSums, Extra, ExtraSums, LayerShape, LayerTally, OperandSpec, WeightSums};
 
 use super::modes;
 
@@ -21,7 +21,7 @@ fn of_weights(weight: [usize; 4], bits: u32, codes: &[i32]) -> Cells {
     let reals: Vec<f32> = codes.iter().map(|&code| code as f32).collect();
     let mut weights = WeightSums::count(Isa::best(), &shape, &reals, &[map], Encoder::Naf);
     weights.extra = ExtraSums::new(&Extra::ALL, &shape, 1);
-    weights.extra.add_filters(&Manner::new(shape.clone(), map, coding.word(), Encoder::Naf), codes);
+    weights.extra.add_filters(&OperandSpec::new(shape.clone(), map, coding.word(), Encoder::Naf), codes);
     let mut floats = vec![0; float_counts()];
     add_floats(reals, &mut floats);
     weights.extra.add_counts(Extra::Float, &floats);
@@ -114,7 +114,7 @@ fn of_layer(input: [usize; 3], weights: &[i32], codes: &[i32], zeroed: [u64; 2])
     tally.add(&shape, 1, &sums);
     let extra = &mut tally.activations.extra;
     *extra = ExtraSums::new(&Extra::ALL, &shape, 0);
-    extra.add_image(&Manner::new(shape.clone(), map, coding.word(), Encoder::Naf), codes);
+    extra.add_image(&OperandSpec::new(shape.clone(), map, coding.word(), Encoder::Naf), codes);
     extra.add_counts(Extra::Output, &zeroed);
     let options = Options { encoder: Encoder::Naf, min_one: false };
     Cells::of(&Subject::layer(&tally, &[coding; 2], options), &metrics::all().collect::<Vec<_>>(), 1)
