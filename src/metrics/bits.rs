@@ -1,15 +1,12 @@
 //! Bits of the codes that are zero (METRICS section 4).
 
-use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
+use super::{Compute, Fraction, Metric, Needs, Operand, Value};
 use crate::kernels::count::{ones_twos_complement, popcount};
 
 const BASE: Metric = Metric {
     unit: "fraction of bits",
     needs: Needs::Full,
-    allows: Allows::Skipping,
-    show: Show::Percent,
-    kind: Kind::Ratio,
-    ..Metric::BASE
+    ..Metric::SHARE
 };
 
 pub(super) const METRICS: &[Metric] = &[

@@ -1,24 +1,21 @@
 //! Channels of an operand; of weights they are filters (METRICS section 4).
 
-use super::{Allows, Compute, Fraction, Kind, Metric, Show, Value};
+use super::{Allows, Compute, Fraction, Kind, Metric, Value};
 
 pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "dead",
-        kind: Kind::Ratio,
         heading: "dead\nchannels",
         definition: "channels (of weights: filters) that were never other than zero",
         formula: "channels(all q = 0) / channels",
         unit: "fraction of channels",
-        allows: Allows::Skipping,
-        show: Show::Percent,
         example: "a 1/4 = 0.25, w 0/2 = 0",
         compute: Compute::Operand(|operand| {
             let channels = operand.channel_nonzeros?;
             let dead = channels.iter().filter(|&&nonzeros| nonzeros == 0).count();
             Some(Value::Ratio(Fraction::new(dead as u128, channels.len() as u128)))
         }),
-        ..Metric::BASE
+        ..Metric::SHARE
     },
     Metric {
         name: "channel_nonzeros",

@@ -152,6 +152,12 @@ impl Metric {
         compute: Compute::Layer(|_| None),
     };
 
+    /// What shares of an operand that hardware can skip have in common.
+    pub const SHARE: Self = Self { allows: Allows::Skipping, kind: Kind::Ratio, show: Show::Percent, ..Self::BASE };
+
+    /// What means over an operand that bound the work of a serial design have in common.
+    pub const MEAN: Self = Self { show: Show::Mean, ..Self::SHARE };
+
     /// Whether it is of operands.
     pub fn is_of_operands(&self) -> bool {
         matches!(self.compute, Compute::Operand(_))

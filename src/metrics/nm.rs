@@ -1,16 +1,13 @@
 //! Structured sparsity: blocks along the reduction with few non-zeros (METRICS section 7, `n:m`).
 
-use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
+use super::{Compute, Fraction, Metric, Needs, Operand, Value};
 use crate::tally::Extra;
 
 const BASE: Metric = Metric {
     unit: "fraction of blocks",
     source: "METRICS section 7",
     needs: Needs::Extra(Extra::Blocks),
-    allows: Allows::Skipping,
-    show: Show::Percent,
-    kind: Kind::Ratio,
-    ..Metric::BASE
+    ..Metric::SHARE
 };
 
 pub(super) const METRICS: &[Metric] = &[

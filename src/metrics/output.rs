@@ -1,6 +1,6 @@
 //! Work spent on outputs that become zero (METRICS section 7, SnaPEA).
 
-use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Show, Value};
+use super::{Compute, Fraction, Kind, Metric, Needs, Value};
 use crate::tally::{Extra, Padding};
 
 pub(super) const METRICS: &[Metric] = &[Metric {
@@ -12,15 +12,13 @@ pub(super) const METRICS: &[Metric] = &[Metric {
     unit: "fraction of MACs",
     source: "METRICS section 7 (SnaPEA)",
     needs: Needs::Extra(Extra::Output),
-    allows: Allows::Skipping,
     kind: Kind::Work,
-    show: Show::Percent,
     example: "a filter of 2x2 over 4 channels gives −1 3 0 5 before the ReLU: two of four outputs, 32 / 64",
-    min_one: false,
     compute: Compute::Layer(|subject| {
         let dense = subject.products?.dense;
         let macs: [u64; 2] = subject.tally?.activations.extra.get(Extra::Output)?.try_into().ok()?;
         let of = |mode: usize| Fraction::new(macs[mode], dense.of(Padding::BOTH[mode]));
         Some(Value::Work([of(0), of(1)]))
     }),
+    ..Metric::SHARE
 }];

@@ -1,6 +1,6 @@
 //! Bit columns of groups of 16 (METRICS section 7, `planes`), with what independent bits would give beside them.
 
-use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
+use super::{Compute, Fraction, Metric, Needs, Operand, Value};
 use crate::kernels::count::GROUP_SIZES;
 use crate::tally::Extra;
 
@@ -8,10 +8,7 @@ const BASE: Metric = Metric {
     unit: "fraction of bit columns",
     source: "METRICS section 7 (BitWave)",
     needs: Needs::Extra(Extra::Planes),
-    allows: Allows::Skipping,
-    show: Show::Percent,
-    kind: Kind::Ratio,
-    ..Metric::BASE
+    ..Metric::SHARE
 };
 
 pub(super) const METRICS: &[Metric] = &[

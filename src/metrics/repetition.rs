@@ -1,6 +1,6 @@
 //! Weights that a filter has more than once (METRICS section 7, UCNN).
 
-use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Show, Value};
+use super::{Compute, Fraction, Metric, Needs, Value};
 use crate::tally::Extra;
 
 pub(super) const METRICS: &[Metric] = &[Metric {
@@ -12,13 +12,10 @@ pub(super) const METRICS: &[Metric] = &[Metric {
     unit: "fraction of weights",
     source: "METRICS section 7 (UCNN)",
     needs: Needs::Extra(Extra::Repetition),
-    allows: Allows::Skipping,
-    kind: Kind::Ratio,
-    show: Show::Percent,
     example: "a filter of codes 3 3 0 −1: 3 and −1 are distinct, 2 / 4",
-    min_one: false,
     compute: Compute::Operand(|operand| {
         let distinct = *operand.extra(Extra::Repetition)?.first()?;
         Some(Value::Ratio(Fraction::new(distinct, operand.elements())))
     }),
+    ..Metric::SHARE
 }];

@@ -1,8 +1,8 @@
 //! What stays of an LSTM's operand from one time step to the next (METRICS section 7).
 
-use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Show, Value, Which};
+use super::{Compute, Fraction, Metric, Value, Which};
 
-const BASE: Metric = Metric { source: "METRICS section 7", needs: Needs::Values, kind: Kind::Ratio, ..Metric::BASE };
+const SOURCE: &str = "METRICS section 7";
 
 pub(super) const METRICS: &[Metric] = &[
     Metric {
@@ -11,14 +11,13 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "activations of an LSTM's product whose code (of floats, whose rounded value) is that of the step before",
         formula: "n(q[t] = q[t − 1]) / values of all steps but each sequence's first",
         unit: "fraction of values",
-        allows: Allows::Skipping,
-        show: Show::Percent,
+        source: SOURCE,
         example: "steps (3, 0), (3, 1), (4, 1): of two compared values of each, one is as before: 2/4 = 0.5",
         compute: Compute::Layer(|subject| {
             let steps = subject.along_steps()?;
             Some(Value::Ratio(Fraction::new(steps.equal, steps.compared)))
         }),
-        ..BASE
+        ..Metric::SHARE
     },
     Metric {
         name: "temporal.terms",
@@ -26,8 +25,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "mean terms of the difference to the step before, by the encoder chosen; absent of floats",
         formula: "Σ terms(q[t] − q[t − 1]) / values of all steps but each sequence's first",
         unit: "terms per value",
-        allows: Allows::Skipping,
-        show: Show::Mean,
+        source: SOURCE,
         example: "steps (3, 0), (3, 1), (4, 1) change by (0, 1), (1, 0), two terms: 2/4 = 0.5",
         compute: Compute::Layer(|subject| {
             let steps = subject.along_steps()?;
@@ -35,17 +33,17 @@ pub(super) const METRICS: &[Metric] = &[
             let differ = subject.codings[Which::Activations as usize].map.float.is_none();
             differ.then(|| Value::Ratio(Fraction::new(steps.change_terms, steps.compared)))
         }),
-        ..BASE
+        ..Metric::MEAN
     },
     Metric {
         name: "steps",
-        kind: Kind::Count,
         heading: "steps",
         definition: "time steps of all sequences",
         formula: "Σ over sequences steps",
         unit: "steps",
+        source: SOURCE,
         example: "(3, 0), (3, 1), (4, 1) = 3",
         compute: Compute::Layer(|subject| Some(Value::Count(subject.along_steps()?.steps.into()))),
-        ..BASE
+        ..Metric::BASE
     },
 ];

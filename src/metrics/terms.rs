@@ -1,16 +1,13 @@
 //! Terms: how many signed powers of two a code is the sum of (METRICS section 3).
 
-use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
+use super::{Compute, Fraction, Metric, Needs, Operand, Value};
 use crate::kernels::count::Encoder;
 
 const BASE: Metric = Metric {
     unit: "terms per value",
     source: "METRICS section 3 (Bit-Pragmatic)",
     needs: Needs::Full,
-    allows: Allows::Skipping,
-    show: Show::Mean,
-    kind: Kind::Ratio,
-    ..Metric::BASE
+    ..Metric::MEAN
 };
 
 /// Of one encoder: per value, and per value that is not zero.

@@ -1,6 +1,6 @@
 //! Values that are small beside the others of their layer (METRICS section 7, TEAL).
 
-use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
+use super::{Compute, Fraction, Metric, Needs, Operand, Value};
 
 /// Of the quantile at so many percent.
 macro_rules! at {
@@ -17,12 +17,9 @@ macro_rules! at {
             unit: "fraction of values",
             source: "METRICS section 7 (TEAL)",
             needs: Needs::Full,
-            allows: Allows::Skipping,
-            kind: Kind::Ratio,
-            show: Show::Percent,
-            min_one: false,
             example: "magnitudes 0 0 0 1 2: up to 60 % t is 0 and the share 3 / 5, at 70 % t is 1 and the share 4 / 5",
             compute: Compute::Operand(|operand| up_to(operand, $percent)),
+            ..Metric::SHARE
         }
     };
 }

@@ -1,16 +1,13 @@
 //! Zero bits at the lower end of codes, and widths trimmed at both ends (METRICS section 7, `trailing`).
 
-use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Show, Value};
+use super::{Compute, Fraction, Metric, Needs, Value};
 use crate::tally::Extra;
 
 const BASE: Metric = Metric {
     unit: "bits",
     source: "METRICS section 7",
     needs: Needs::Full,
-    allows: Allows::Skipping,
-    show: Show::Mean,
-    kind: Kind::Ratio,
-    ..Metric::BASE
+    ..Metric::MEAN
 };
 
 /// Of counts of groups, which are made where they are asked for.

@@ -1,10 +1,9 @@
 //! Widths of values and of groups of them (METRICS section 3).
 
-use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
+use super::{Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
 use crate::kernels::count::MAX_WIDTH;
 
-const BASE: Metric =
-    Metric { unit: "bits", source: "METRICS section 3", allows: Allows::Skipping, show: Show::Mean, kind: Kind::Ratio, ..Metric::BASE };
+const BASE: Metric = Metric { unit: "bits", source: "METRICS section 3", ..Metric::MEAN };
 
 pub(super) const METRICS: &[Metric] = &[
     Metric {
