@@ -94,7 +94,7 @@ fn other_formats_and_scales_are_no_part_of_the_run() {
     }
     for (flags, want) in [
         (&["--number-format", "bf16", "--weight-scale", "filter"][..], "bf16 has no scale to choose"),
-        (&["--number-format", "a:stored,w:int8"], "digits stores reals"),
+        (&["--number-format", "a:stored,w:int8"], "digits stores floats"),
         (&["--bits", "8", "--number-format", "a:int8,w:int8"], "cannot be used with"),
     ] {
         let (code, message) = fail(&[&["measure", "digits"], flags].concat());

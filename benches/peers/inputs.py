@@ -1,4 +1,4 @@
-"""The input that every engine builds for itself: a hash of each index, as reals in [-1, 1) or as numbers of words."""
+"""The input that every engine builds for itself: a hash of each index, as floats in [-1, 1) or as numbers of words."""
 
 import numpy as np
 

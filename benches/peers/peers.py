@@ -19,8 +19,8 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 OURS = ("deadweight-off", "deadweight-values", "deadweight-full")
 RUST = ("tract", "rten")
-# Largest difference of outputs, in shares of the largest output: reals by 1e-3, codes by a few steps of 8 bits.
-REAL, CODES = 1e-3, 0.1
+# Largest difference of outputs, in shares of the largest output: floats by 1e-3, codes by a few steps of 8 bits.
+FLOATS, CODES = 1e-3, 0.1
 
 
 def command(engine, job, threads, args):
@@ -86,7 +86,7 @@ def apart(job, engines, args):
     read = lambda name: np.fromfile(args.dir / f"{job}.{name}.f32", np.float32)
     want = read(base)
     found = {name: float(np.abs(read(name) - want).max() / np.abs(want).max()) for name in engines}
-    limit = CODES if "int8" in job else REAL
+    limit = CODES if "int8" in job else FLOATS
     for name, difference in found.items():
         if not difference <= limit:
             sys.exit(f"{job}: the output of {name} is {difference:.2e} from that of {base}")

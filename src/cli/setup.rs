@@ -211,7 +211,7 @@ pub fn in_numbers(args: &NumberArgs, model: &Model, settings: Settings) -> Resul
     let asked = args.bits.map(|bits| Formats::from(NumberFormat::Fixed(bits))).or(args.number_format);
     if let Some(asked) = asked.filter(|asked| asked.both().contains(&NumberFormat::Stored) && !model.stores_integers())
     {
-        let detail = format!("stored is of quantised networks, and {} stores reals", model.card.name);
+        let detail = format!("stored is of quantised networks, and {} stores floats", model.card.name);
         return Err(Error::invalid(format!("--number-format {asked}"), detail));
     }
     let own = if model.stores_integers() { NumberFormat::Stored } else { NumberFormat::default() };

@@ -29,7 +29,7 @@ pub enum NumberFormat {
 /// The integers that a network stores an operand as; the engine holds `q - zero_point`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stored {
-    /// Reals a code; none where filters have scales of their own.
+    /// The float value of one code step; none where filters have scales of their own.
     pub scale: Option<f32>,
     /// The code of zero.
     pub zero_point: i32,
@@ -59,7 +59,7 @@ pub struct Coding {
     pub map: CodeMap,
     /// Baseline width B.
     pub bits: u32,
-    /// Reals for one of what the engine holds; none where filters have scales of their own.
+    /// The float value of 1 in what the engine holds; none where filters have scales of their own.
     pub unit: Option<f32>,
     /// Whether each filter has a map of its own, which differs from this one in its scale.
     pub per_filter: bool,
@@ -148,7 +148,7 @@ impl NumberFormat {
                 stored: Some(stored),
             };
         }
-        // Reals are what filters of their own scales are held as here.
+        // Where filters have scales of their own, the weights are held as floats here.
         let unit = stored.and_then(|stored| stored.scale).unwrap_or(1.0);
         let map = self.code_map(Range { min: range.min * unit, max: range.max * unit });
         let map = CodeMap { scale: map.scale * unit, ..map };

@@ -242,8 +242,8 @@ impl Calibration {
         OperandSpec::new(shape, coding.map, coding.word(), self.settings.encoder)
     }
 
-    /// Reals for one of what the engine holds of operand `operand` of layer `i`, if it is counted as floats: of what is stored as
-    /// integers nothing is.
+    /// The float value of 1 in what the engine holds of operand `operand` of layer `i`, if it is counted as floats; operands that
+    /// the network stores as integers are not.
     fn unit(&self, i: usize, operand: usize) -> Option<f32> {
         let coding = &self.layers[i].codings[operand];
         coding.unit.filter(|_| self.settings.extra.contains(&Extra::Float) && coding.stored.is_none())

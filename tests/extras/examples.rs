@@ -18,12 +18,12 @@ fn of_weights(weight: [usize; 4], bits: u32, codes: &[i32]) -> Cells {
     let most = (1 << (bits - 1)) - 1;
     let map = CodeMap::linear(1.0, -most, most);
     let coding = Coding { map, bits, unit: Some(1.0), per_filter: false, stored: None };
-    let reals: Vec<f32> = codes.iter().map(|&code| code as f32).collect();
-    let mut weights = WeightSums::count(Isa::best(), &shape, &reals, &[map], Encoder::Naf);
+    let values: Vec<f32> = codes.iter().map(|&code| code as f32).collect();
+    let mut weights = WeightSums::count(Isa::best(), &shape, &values, &[map], Encoder::Naf);
     weights.extra = ExtraSums::new(&Extra::ALL, &shape, 1);
     weights.extra.add_filters(&OperandSpec::new(shape.clone(), map, coding.word(), Encoder::Naf), codes);
     let mut floats = vec![0; float_counts()];
-    add_floats(reals, &mut floats);
+    add_floats(values, &mut floats);
     weights.extra.add_counts(Extra::Float, &floats);
     let activations = ActivationSums::new(&shape, map.codes());
     let tally =
@@ -98,15 +98,15 @@ fn of_layer(input: [usize; 3], weights: &[i32], codes: &[i32], zeroed: [u64; 2])
     };
     let map = CodeMap::linear(1.0, -32767, 32767);
     let coding = Coding { map, bits: 16, unit: Some(1.0), per_filter: false, stored: None };
-    let reals = |codes: &[i32]| codes.iter().map(|&code| code as f32).collect::<Vec<f32>>();
+    let values = |codes: &[i32]| codes.iter().map(|&code| code as f32).collect::<Vec<f32>>();
     let classes = Arc::new(shape.classes());
     let read = [1, channels, rows, columns];
-    let sums = count_reference(map, Encoder::Naf, shape.grouping(), &classes, read, &reals(codes));
+    let sums = count_reference(map, Encoder::Naf, shape.grouping(), &classes, read, &values(codes));
     let mut tally = LayerTally {
         images: 0,
         lowest: [map.lo; 2],
         activations: ActivationSums::new(&shape, map.codes()),
-        weights: WeightSums::count(Isa::best(), &shape, &reals(weights), &[map], Encoder::Naf),
+        weights: WeightSums::count(Isa::best(), &shape, &values(weights), &[map], Encoder::Naf),
         outputs: None,
         recurrent: None,
         shape: shape.clone(),

@@ -51,13 +51,13 @@ fn entropy(fields: &[u32]) -> f64 {
 }
 
 #[track_caller]
-fn check(cells: &Cells, which: Which, reals: &[f32]) {
-    let n = reals.len() as f64;
+fn check(cells: &Cells, which: Which, floats: &[f32]) {
+    let n = floats.len() as f64;
     for (name, exponent, fraction, largest) in
         [("bf16", 8, 7, (254, 255)), ("fp16", 5, 10, (30, 2047)), ("e4m3", 4, 3, (15, 14)), ("e5m2", 5, 2, (30, 7))]
     {
         let values = values(exponent, fraction, largest);
-        let (fields, significands): (Vec<u32>, Vec<u32>) = reals.iter().map(|&x| nearest(&values, x)).unzip();
+        let (fields, significands): (Vec<u32>, Vec<u32>) = floats.iter().map(|&x| nearest(&values, x)).unzip();
         let ratio = |metric: &str| match cells.get(metric, Some(which)) {
             Some(Value::Ratio(ratio)) => (ratio.numerator as f64, ratio.denominator as f64),
             other => panic!("{metric}: {other:?}"),

@@ -1,4 +1,4 @@
-"""Small networks as ONNX files, of reals and quantised, and what ONNX Runtime makes of four images.
+"""Small networks as ONNX files, of floats and quantised, and what ONNX Runtime makes of four images.
 
     pip install onnxruntime==1.32.0 onnx==1.23.2 onnxscript torch
     python tests/reference/make_onnx.py
