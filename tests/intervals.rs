@@ -191,10 +191,14 @@ fn a_run_ends_where_the_interval_is_as_narrow_as_asked_for() {
     for (flags, want) in [
         (&["--until-ci", "5"][..], "give a percentage above 0% and up to 100%"),
         (&["--until-ci", "0%"], "give a percentage above 0% and up to 100%"),
-        (&["--until-ci", "5%", "--metric", "a.entropy"], "--metric a.entropy: has no interval in this run"),
-        (&["--until-ci", "5%", "--metric", "w.zeros"], "--metric w.zeros: has no interval in this run"),
+        (&["--until-ci", "5%", "--metric", "a.entropy"], "--metric a.entropy: has no confidence interval in this run"),
+        (&["--until-ci", "5%", "--metric", "w.zeros"], "metrics that have one: macs.padding, macs.zero_both"),
+        // Outputs, and what is counted only on demand, are not kept by input.
+        (&["--until-ci", "5%", "--metrics", "all", "--metric", "o.zeros"], "a.zeros, a.zeros.natural"),
+        (&["--until-ci", "5%", "--metrics", "delta", "--metric", "delta.Ae"], "--metric delta.Ae: has no confidence"),
+        (&["--until-ci", "5%", "--metric", "delta.Ae"], "potential.W, potential.W+A, potential.Ap.g16"),
         (&["--until-ci", "5%", "--metric", "a.zero"], "near are a.zeros"),
-        (&["--until-ci", "5%", "--metric", "Ae", "--statistics", "values"], "has no interval in this run"),
+        (&["--until-ci", "5%", "--metric", "Ae", "--statistics", "values"], "has no confidence interval"),
         (&["--metric", "Ae"], "--until-ci"),
         (&["--until-ci", "5%", "--shard", "1/2"], "cannot be used with"),
     ] {

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::kernels::count::Encoder;
 use crate::measure::Until;
-use crate::metrics::{self, Which};
+use crate::metrics;
 use crate::report::columns;
 use crate::{Error, Result};
 
@@ -41,10 +41,12 @@ impl UntilArgs {
         let wrong = |detail: String| Error::invalid(format!("--metric {name}"), detail);
         let (metric, operand) = columns::find(name).ok_or_else(|| wrong(columns::unknown(name)))?;
         let known = metrics::Sampled::all(encoder, has_terms);
-        if operand == Some(Which::Weights) || known.iter().all(|known| known.metric.name != metric.name) {
-            let detail =
-                "has no interval in this run; `deadweight explain NAME` says which metrics have one, and of what";
-            return Err(wrong(detail.into()));
+        if !known.iter().any(|known| known.metric.name == metric.name && known.operand() == operand) {
+            let mut names: Vec<String> =
+                known.iter().map(|known| metrics::ratio_name(known.metric, None, false)).collect();
+            names.dedup();
+            let names = names.join(", ");
+            return Err(wrong(format!("has no confidence interval in this run; metrics that have one: {names}")));
         }
         Ok(Some(Until { metric, share }))
     }
