@@ -125,48 +125,58 @@ fn broken_files_are_one_error() {
     assert!(code == 1 && message.contains("run.dwm: is no whole measurement file"), "{message}");
 }
 
+/// Kills `measure run` with SIGKILL at moments that differ from attempt to attempt, and resumes it each time, until it ends. Its file
+/// must have the bytes of an uninterrupted run. Returns how often it was killed, and how often with a checkpoint to resume from.
+#[cfg(unix)]
+fn killed_until_it_ends(run: &[&str], seed: u64) -> [u64; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (whole, out, checkpoint) = (path("whole.dwm"), path("out.dwm"), path("checkpoint"));
+    succeed(&[&["measure"], run, &["-o", text(&whole)]].concat());
+    let saving = ["--checkpoint", text(&checkpoint), "--checkpoint-every", "1", "--resume", "-o", text(&out)];
+    let command = [&["measure"], run, &["--batch-size", "1"], &saving[..]].concat();
+    let (mut kills, mut resumed) = (0, 0);
+    for attempt in 0..200_u64 {
+        let mut child = binary::deadweight().args(&command).spawn().unwrap();
+        // Later and later, so that the run ends at last.
+        let moment = (attempt * 7919 + seed * 31) % 67 + attempt * 3;
+        std::thread::sleep(std::time::Duration::from_millis(moment));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        resumed += u64::from(checkpoint.exists());
+    }
+    assert!(kills >= 4, "{run:?}: killed {kills} times only");
+    assert!(std::fs::read(&out).unwrap() == std::fs::read(&whole).unwrap(), "{run:?} after {kills} kills");
+    assert!(!checkpoint.exists(), "a run that has ended leaves no checkpoint");
+    [kills, resumed]
+}
+
 #[cfg(unix)]
 #[test]
 fn runs_that_are_killed_go_on_and_end_with_the_same_bytes() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let mut all = 0;
-    for (index, run) in RUNS.into_iter().enumerate() {
-        let (whole, out, checkpoint) = (path("whole.dwm"), path("out.dwm"), path("checkpoint"));
-        succeed(&[&["measure"], run, &["-o", text(&whole)]].concat());
-        let flags = [
-            "--batch-size",
-            "1",
-            "--checkpoint",
-            text(&checkpoint),
-            "--checkpoint-every",
-            "1",
-            "--resume",
-            "-o",
-            text(&out),
-        ];
-        let command = [&["measure"], run, &flags[..]].concat();
-        let mut kills = 0;
-        for attempt in 0..200_u64 {
-            let mut child = binary::deadweight().args(&command).spawn().unwrap();
-            // Moments that differ from attempt to attempt, later and later so that the run ends at last.
-            let moment = (attempt * 7919 + index as u64 * 31) % 67 + attempt * 3;
-            std::thread::sleep(std::time::Duration::from_millis(moment));
-            if let Some(status) = child.try_wait().unwrap() {
-                assert!(status.success());
-                break;
-            }
-            child.kill().unwrap();
-            child.wait().unwrap();
-            kills += 1;
-        }
-        assert!(kills >= 4, "{run:?}: killed {kills} times only");
-        all += kills;
-        assert!(std::fs::read(&out).unwrap() == std::fs::read(&whole).unwrap(), "{run:?} after {kills} kills");
-        assert!(!checkpoint.exists(), "a run that has ended leaves no checkpoint");
-        std::fs::remove_file(&out).unwrap();
+    let kills: u64 = (0..).zip(RUNS).map(|(seed, run)| killed_until_it_ends(run, seed)[0]).sum();
+    assert!(kills >= 20, "killed {kills} times only");
+}
+
+#[cfg(unix)]
+#[test]
+fn killed_runs_keep_the_counts_of_metrics_on_demand() {
+    for (seed, run) in [
+        &["digits", "--metrics", "all"][..],
+        &["verses", "--streams", "3", "--steps", "5", "--metrics", "delta,temporal,planes,output,repetition"],
+        &["verses", "--streams", "2", "--steps", "9", "--metrics", "all"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let [kills, resumed] = killed_until_it_ends(run, seed as u64);
+        assert!(resumed >= 2, "{run:?}: resumed {resumed} times only after {kills} kills");
     }
-    assert!(all >= 20, "killed {all} times only");
 }
 
 #[test]
@@ -177,16 +187,30 @@ fn checkpoints_of_other_runs_are_refused() {
     let path = |name: &str| folder.path().join(name);
     let (checkpoint, out) = (path("checkpoint"), path("out.dwm"));
     // A checkpoint made of a measurement: as if the run had been stopped in the middle.
-    let half = path("half.dwm");
-    succeed(&["measure", "digits", "--shard", "1/2", "-o", text(&half)]);
-    let measurement = Measurement::load(&half).unwrap();
-    let sequences = measurement.layers.iter().map(|_| None).collect();
-    let stopped = Checkpoint { measurement, next: 16, inputs: 0..32, states: vec![], sequences, open: vec![] };
-    let bytes = stopped.to_bytes();
-    assert!(Checkpoint::from_bytes("checkpoint", &bytes).unwrap() == stopped, "read as it was written");
-    std::fs::write(&checkpoint, &bytes).unwrap();
+    let stopped = |flags: &[&str]| {
+        let half = path("half.dwm");
+        succeed(&[&["measure", "digits", "--shard", "1/2", "-o", text(&half)], flags].concat());
+        let measurement = Measurement::load(&half).unwrap();
+        let sequences = measurement.layers.iter().map(|_| None).collect();
+        let stopped = Checkpoint { measurement, next: 16, inputs: 0..32, states: vec![], sequences, open: vec![] };
+        let bytes = stopped.to_bytes();
+        assert!(Checkpoint::from_bytes("checkpoint", &bytes).unwrap() == stopped, "read as it was written");
+        std::fs::write(&checkpoint, &bytes).unwrap();
+        bytes
+    };
     let flags = ["--checkpoint", text(&checkpoint), "-o", text(&out)];
     let run = |more: &[&str]| fail(&[&["measure", "digits"], &flags[..], more].concat());
+    stopped(&["--metrics", "o.zeros,delta"]);
+    for (flags, want) in [
+        (&["--resume"][..], "is delta, outputs, not none"),
+        (&["--resume", "--metrics", "delta"], "is delta, outputs, not delta"),
+        (&["--resume", "--metrics", "all"], "is delta, outputs, not traffic, nm, trailing"),
+    ] {
+        let (code, message) = run(flags);
+        let want = format!("its list of on-demand counts (--metrics) {want}");
+        assert!(code == 2 && message.contains(&want), "{flags:?}: {message}");
+    }
+    let bytes = stopped(&[]);
     let (code, message) = run(&[]);
     assert!(code == 2 && message.contains("is there already: give --resume"), "{message}");
     let (code, message) = fail(&["measure", "digits", "--checkpoint", "/dev/null", "--resume"]);
@@ -199,6 +223,8 @@ fn checkpoints_of_other_runs_are_refused() {
         (&["--resume", "--bits", "9"], "its format is fixed16, not fixed9"),
         (&["--resume", "--number-format", "a:fixed16,w:bf16"], "its format is fixed16, not a:fixed16,w:bf16"),
         (&["--resume", "--weight-scale", "filter"], "its weight scale is tensor, not filter"),
+        (&["--resume", "--metrics", "delta,planes"], "list of on-demand counts (--metrics) is none, not planes, delta"),
+        (&["--resume", "--metrics", "o.zeros"], "it has no ranges of outputs; make it with the same --metrics"),
     ] {
         let (code, message) = run(flags);
         assert!(code == 2 && message.contains(want), "{flags:?}: {message}");

@@ -40,6 +40,7 @@ impl Provenance {
             let Self { model, preprocessing, format, tool, .. } = provenance;
             let quantized = model.quantized.clone().unwrap_or_else(|| "nothing".into());
             let folded = model.folded.map_or_else(|| "none".to_owned(), |folded| folded.to_string());
+            let on_demand = if format.extra.is_empty() { "none".to_owned() } else { format.extra.join(", ") };
             let ranges = format!("of {} inputs ({:.12})", format.calibration_inputs, format.calibration_sha256);
             [
                 ("model", model.name.clone()),
@@ -52,7 +53,7 @@ impl Provenance {
                 ("encoder", format.encoder.name().to_owned()),
                 ("min-one", format.min_one.to_string()),
                 ("level of statistics", format.statistics.clone()),
-                ("list of what is counted besides", format.extra.join(", ")),
+                ("list of on-demand counts (--metrics)", on_demand),
                 ("calibration", ranges),
                 ("list of options", options(provenance)),
                 ("engine", tool.backend.clone()),

@@ -316,7 +316,7 @@ fn nothing_is_counted_that_nobody_asked_for() {
     let network = table.lines().find(|line| line.trim_start().starts_with("network")).unwrap().to_owned();
     assert!(!network.contains('-'), "{table}");
     let (_, message) = fail(&["merge", text(&plain), text(&some), "-o", text(&path("out.dwm"))]);
-    assert!(message.contains("what is counted besides is traffic, planes, not "), "{message}");
+    assert!(message.contains("its list of on-demand counts (--metrics) is traffic, planes, not none"), "{message}");
     let (_, message) = fail(&["measure", "digits", "--metrics", "plains"]);
     assert!(message.contains("is no metric and no group of them"), "{message}");
     let (_, message) = fail(&["report", text(&some), "--columns", "o.traffic.zvc"]);
