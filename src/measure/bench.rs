@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::calibrate::Calibration;
+use super::counting::CountingProbe;
 use super::feed::Monitor;
 use super::settings::Statistics;
 use crate::engine::{Backend, EngineOptions, Session};
@@ -89,26 +90,19 @@ pub fn bench(
     let (values, probe) = (probe(Statistics::Values)?, probe(Statistics::Full)?);
     let go_on = || if monitor.stop() { Err(Error::Interrupted) } else { Ok(()) };
     let (mut y, mut z) = (Vec::new(), Vec::new());
-    let of_values = Comparison::run(
-        rounds,
-        || go_on().and_then(|()| plain.run_into(images, None, &mut y)),
-        || {
-            go_on()?;
-            watched.run_into(images, Some(&values), &mut z)?;
-            values.end_run(&options.pool, batch);
-            Ok(())
-        },
-    )?;
-    let comparison = Comparison::run(
-        rounds,
-        || go_on().and_then(|()| plain.run_into(images, None, &mut y)),
-        || {
-            go_on()?;
-            watched.run_into(images, Some(&probe), &mut z)?;
-            probe.end_run(&options.pool, batch);
-            Ok(())
-        },
-    )?;
+    let mut compare = |probe: &CountingProbe| {
+        Comparison::run(
+            rounds,
+            || go_on().and_then(|()| plain.run_into(images, None, &mut y)),
+            || {
+                go_on()?;
+                watched.run_into(images, Some(probe), &mut z)?;
+                probe.end_run(&options.pool, batch);
+                Ok(())
+            },
+        )
+    };
+    let (of_values, comparison) = (compare(&values)?, compare(&probe)?);
     let nodes = model.graph.nodes.len();
     let mut times = [vec![Vec::new(); nodes], vec![Vec::new(); nodes]];
     for _ in 0..rounds {
