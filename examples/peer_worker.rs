@@ -14,7 +14,7 @@ use candle_core::Device;
 use deadweight::engine::{Backend, EngineOptions, Runner};
 use deadweight::format::NumberFormat;
 use deadweight::layers::Shape;
-use deadweight::measure::{Calibration, Counted, Settings, Statistics};
+use deadweight::measure::{Calibration, CountingProbe, Settings, Statistics};
 use deadweight::model::{LoadOptions, Model};
 use deadweight::probe::Probe;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ fn main() -> Result<()> {
         _ => Backend::Native(options),
     };
     let x = inputs(batch * shape.elements(), extents.len() == 2);
-    let calibrated: Option<Counted> = match level {
+    let calibrated: Option<CountingProbe> = match level {
         "values" | "full" => {
             let statistics = if level == "full" { Statistics::Full } else { Statistics::Values };
             let format = if model.stores_integers() { NumberFormat::Stored } else { NumberFormat::default() };

@@ -56,7 +56,7 @@ fn a_metric_of_one_file_is_in_every_format() {
     let schema = report::schema(&all);
     assert!(schema["properties"]["network"]["properties"]["metrics"]["properties"][name].is_object());
     assert!(report::reference(&all).contains(&format!("## `{name}`")));
-    assert!(report::words(&skip16::METRIC).contains("groups of 16 zero activations"));
+    assert!(report::explanation(&skip16::METRIC).contains("groups of 16 zero activations"));
 }
 
 /// Every field of `document` is named in `schema`, and every field that it requires is there.

@@ -5,7 +5,7 @@ use clap::Args;
 use super::out::Out;
 use crate::format;
 use crate::metrics::{self, Compute, Metric, Which};
-use crate::report::{Grid, words};
+use crate::report::{Grid, explanation};
 use crate::{Error, Result};
 
 /// Arguments of `explain`.
@@ -50,7 +50,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
                 };
                 return Err(Error::NotFound { what: format!("metric {name}"), hint });
             };
-            out.write(&words(metric))?;
+            out.write(&explanation(metric))?;
         }
     }
     out.finish()

@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::args::{BackendArgs, Common, InputArgs, ModelArgs, NumberArgs, OutArgs};
 use super::out::Out;
-use super::parsers::{asked, column, statistics};
+use super::parsers::{column, selection, statistics};
 use super::parts::PartArgs;
 use super::per_input::{Lines, PerInputArgs};
 use super::progress::Progress;
@@ -16,7 +16,7 @@ use super::{report, setup};
 use crate::input::turned_note;
 use crate::kernels::count::sequence::Buckets;
 use crate::measure::{Monitor, Settings, Statistics};
-use crate::metrics::{Asked, Needs};
+use crate::metrics::{Needs, Selection};
 use crate::report::Format;
 use crate::report::columns::Column;
 use crate::tally::Extra;
@@ -39,8 +39,8 @@ pub struct MeasureArgs {
     pub statistics: Statistics,
     /// Count what these metrics need as well, e.g. delta,planes,o.traffic: names of metrics, first words of several, or all; a., w.
     /// or o. before it for one operand. It costs time: whole inputs are looked at again, value by value
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = asked)]
-    pub metrics: Vec<Asked>,
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = selection)]
+    pub metrics: Vec<Selection>,
     /// Only layers whose name matches
     #[arg(long, value_name = "REGEX")]
     pub layers: Option<Regex>,
@@ -77,11 +77,11 @@ impl MeasureArgs {
     /// `settings` with the level of statistics, raised to what the metrics and columns that are asked for need.
     fn counting(&self, settings: Settings) -> Settings {
         let columns = self.columns.iter().flat_map(Column::needs);
-        let metrics = self.metrics.iter().flat_map(|asked| asked.metrics.iter().map(|metric| metric.needs));
+        let metrics = self.metrics.iter().flat_map(|selection| selection.metrics.iter().map(|metric| metric.needs));
         let needs: Vec<Needs> = columns.chain(metrics).collect();
         let raised = needs.iter().any(|needs| *needs > Needs::Values);
         let of_columns = needs.into_iter().filter_map(Needs::extra);
-        let extra: BTreeSet<Extra> = of_columns.chain(self.metrics.iter().flat_map(Asked::extras)).collect();
+        let extra: BTreeSet<Extra> = of_columns.chain(self.metrics.iter().flat_map(Selection::extras)).collect();
         let statistics = if raised { Statistics::Full } else { self.statistics };
         Settings { statistics, extra: extra.into_iter().collect(), ..settings }
     }

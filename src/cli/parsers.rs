@@ -6,7 +6,7 @@ use crate::Error;
 use crate::format::{Formats, WeightScale};
 use crate::kernels::count::Encoder;
 use crate::measure::Statistics;
-use crate::metrics::{self, Asked};
+use crate::metrics::{self, Selection};
 use crate::report::columns::Column;
 
 /// A temperature, or the spread of noise in grey levels.
@@ -41,9 +41,9 @@ pub fn encoder() -> impl TypedValueParser<Value = Encoder> {
         .map(|name| Encoder::from_name(&name).expect("possible values are names of encoders"))
 }
 
-/// The metrics that a name asks for.
-pub fn asked(name: &str) -> Result<Asked, &'static str> {
-    match metrics::asked(name) {
+/// The metrics that a name selects.
+pub fn selection(name: &str) -> Result<Selection, &'static str> {
+    match metrics::select(name) {
         none if none.metrics.is_empty() => Err("is no metric and no group of them; `deadweight explain` lists them"),
         some => Ok(some),
     }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::counting::Counted;
+use super::counting::CountingProbe;
 use super::executor::Executor;
 use super::feed::{Feed, Monitor, Stage};
 use super::layers::{MeasuredLayer, chosen_layers, ends_in_relu, extents, filters, stored_activations, weights};
 use super::operands::Operands;
 use super::outputs;
-use super::ranges::{isa_of, ranges, settle, watchers};
+use super::ranges::{isa_of, ranges, set_formats, watchers};
 use super::record::{PerWorker, Sequences, Watchers};
 use super::run::{prepare, watched};
 use super::settings::{Settings, Statistics};
@@ -58,7 +58,7 @@ impl Calibration {
         let ranges = ranges(model, backend, &layers, settings);
         let inputs = images.len() / input.elements();
         Runner::new(&model.graph, input, backend, inputs)?.run(images, Some(&ranges))?;
-        settle(model, backend.pool(), &mut layers, ranges, settings.format);
+        set_formats(model, backend.pool(), &mut layers, ranges, settings.format);
         Ok(Self { layers, inputs: inputs as u64, digest: InputDigest::default(), settings: settings.clone() })
     }
 
@@ -111,8 +111,8 @@ impl Calibration {
     ///
     /// # Errors
     /// [`Error::Shape`] if a layer cannot take its input.
-    pub fn probe(&self, model: &Model, backend: &Backend, input: Shape, batch: usize) -> Result<Counted> {
-        Counted::new(self, model, backend, input, batch)
+    pub fn probe(&self, model: &Model, backend: &Backend, input: Shape, batch: usize) -> Result<CountingProbe> {
+        CountingProbe::new(self, model, backend, input, batch)
     }
 
     /// The same ranges, for other statistics.
@@ -120,7 +120,7 @@ impl Calibration {
         Self { settings: Settings { statistics, ..self.settings.clone() }, ..self.clone() }
     }
 
-    /// Whose terms of activations are counted, if any are.
+    /// The encoder whose terms of activations are counted, if any are.
     fn counted(&self) -> Option<Encoder> {
         (self.settings.statistics == Statistics::Full).then_some(self.settings.encoder)
     }
@@ -141,14 +141,15 @@ impl Calibration {
         Ok(self.layers.iter().map(|layer| extents(&model.graph, &shapes, layer)).collect())
     }
 
-    /// The extents of what would read the outputs of the layers alone, for inputs of `input`; none where these are not counted.
+    /// The [`LayerShape::reader`] of each layer's outputs, for inputs of `input`; none where outputs are not counted.
     fn readers_of_outputs(&self, model: &Model, input: Shape) -> Result<Vec<Option<LayerShape>>> {
         let shapes = model.graph.shapes(input)?;
         let reader = |layer: &MeasuredLayer| layer.output.and_then(|_| outputs::reader(&model.graph, &shapes, layer));
         Ok(self.layers.iter().map(reader).collect())
     }
 
-    /// The weights' side of every layer, and empty sums, without room for counts of codes: [`Self::make_room`].
+    /// A tally for every layer: its weights are counted, its activations are not, and there is no room for counts of codes yet
+    /// ([`Self::make_room`]).
     pub(super) fn tallies(&self, model: &Model, backend: &Backend) -> Result<Vec<LayerTally>> {
         let isa = isa_of(backend);
         // What is taken of the extents here does not depend on the size of the inputs.
@@ -193,8 +194,8 @@ impl Calibration {
         Ok(backend.pool().map(shapes.len(), tally))
     }
 
-    /// Counts the codes of weights, and makes room in `tallies` for counts of those of activations, where they are counted: as a
-    /// rule when the engine needs its memory no more.
+    /// Counts the codes of weights, and makes room in `tallies` for the counts of activations' codes, if these are counted. It is
+    /// called late, when the engine's buffers are free.
     pub(super) fn make_room(&self, model: &Model, pool: &Pool, tallies: &mut [LayerTally]) {
         let counted: Vec<bool> = tallies.iter().map(|tally| !tally.weights.values.codes.is_empty()).collect();
         let coded = |i: usize| {
@@ -249,7 +250,7 @@ impl Calibration {
         coding.unit.filter(|_| self.settings.extra.contains(&Extra::Float) && coding.stored.is_none())
     }
 
-    /// What counts whole images of the operand that layer `first` is the first to read, if that was asked for.
+    /// Assembles whole images of the operand that layer `first` is the first to read, if on-demand counts need them.
     fn whole(&self, operands: &Operands, first: usize) -> Option<WholeImages> {
         let extras = &self.settings.extra;
         let reader = |reader: usize| {
@@ -272,8 +273,9 @@ impl Calibration {
         self.layers.iter().map(of).collect()
     }
 
-    /// Watchers that count, one an operand (its first reader's), and the operands, for inputs of `input`; those of LSTMs count
-    /// along `sequences` too. Each input is kept apart, as layers of the weights in `tallies` read it.
+    /// Counters of the operands, for inputs of `input`, and the operands. An operand that several layers read is counted once, at
+    /// the first of them. Those of LSTMs count along `sequences` too. The counts of each input are also kept by themselves, summed
+    /// over the weights in `tallies` of each layer that reads it.
     pub(super) fn counters(
         &self,
         model: &Model,
@@ -367,7 +369,7 @@ pub(super) fn calibrate_on(
     };
     let format = settings.format.activations;
     if !format.is_calibrated() || format == NumberFormat::Stored && layers.iter().all(stored) {
-        // The type, or the network, says what codes are.
+        // The format does not depend on ranges: the type or the network defines the codes.
         feed.limit = 0;
     }
     feed.all(Stage::Calibrate, monitor, |samples| {
@@ -376,6 +378,6 @@ pub(super) fn calibrate_on(
         samples.iter().for_each(|sample| digest.add(&sample.digest));
         Ok(())
     })?;
-    settle(model, backend.pool(), &mut layers, probe, settings.format);
+    set_formats(model, backend.pool(), &mut layers, probe, settings.format);
     Ok(Calibration { layers, inputs, digest, settings: settings.clone() })
 }

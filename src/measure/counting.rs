@@ -1,4 +1,4 @@
-//! Counters for inputs of one size: what they count goes to the tallies, and what each input has of it to its metrics.
+//! Counters for inputs of one size: sums over the inputs are added to the tallies, counts of each input become per-input metrics.
 
 use std::sync::{Arc, Mutex};
 
@@ -23,7 +23,7 @@ pub(super) struct Counting {
     pub probe: Watchers<Counter>,
     pub images: u64,
     operands: Operands,
-    /// What an input has in each layer whatever its values.
+    /// The sums of one input in each layer that do not depend on its values.
     fixed: Vec<Products>,
 }
 
@@ -46,7 +46,7 @@ impl Counting {
         Ok(Self { input, operands, probe, images: 0, fixed })
     }
 
-    /// Takes out what each layer has of each of the `inputs` inputs that ran together last: `[input][layer]`.
+    /// Takes the counts of each of the `inputs` inputs that ran together last: `[input][layer]`.
     pub fn take_inputs(&self, calibration: &Calibration, pool: &Pool, inputs: usize) -> Vec<Vec<InputCounts>> {
         let firsts: Vec<usize> = self.operands.firsts().collect();
         let operands = pool.map(firsts.len(), |operand| {
@@ -71,7 +71,7 @@ impl Counting {
         all
     }
 
-    /// Moves what was counted to the tallies.
+    /// Adds the counts to the tallies.
     pub fn finish(self, calibration: &Calibration, model: &Model, pool: &Pool, tallies: &mut [LayerTally]) {
         calibration.make_room(model, pool, tallies);
         let mut counters = self.probe;
@@ -101,7 +101,7 @@ impl Counting {
     }
 }
 
-/// What all workers of `watcher` counted, and of whole images for each reader what was asked for besides.
+/// The sums of all workers of `watcher`, and the on-demand counts, one for each layer that reads the operand.
 fn summed(mut watcher: PerWorker<Counter>) -> (Sums, Vec<ExtraSums>) {
     let extras = watcher.take_whole().map(WholeImages::into_sums).unwrap_or_default();
     let sums = watcher.into_parts().map(Counter::into_sums).reduce(|mut sums, part| {
@@ -111,15 +111,15 @@ fn summed(mut watcher: PerWorker<Counter>) -> (Sums, Vec<ExtraSums>) {
     (sums.expect("there is a worker"), extras)
 }
 
-/// A probe that counts all that a measurement counts; [`Counted::end_run`] must follow each run.
-pub struct Counted {
+/// A probe that counts all that a measurement counts; [`CountingProbe::end_run`] must follow each run.
+pub struct CountingProbe {
     calibration: Calibration,
     tallies: Vec<LayerTally>,
     counting: Counting,
     inputs: Mutex<Inputs>,
 }
 
-impl Counted {
+impl CountingProbe {
     pub(super) fn new(
         calibration: &Calibration,
         model: &Model,
@@ -134,7 +134,7 @@ impl Counted {
         Ok(Self { calibration: calibration.clone(), tallies, counting, inputs })
     }
 
-    /// Does what follows a run of `inputs` inputs.
+    /// Turns the counts of each of the `inputs` inputs of the last run into per-input metrics.
     pub fn end_run(&self, pool: &Pool, inputs: usize) {
         let kept = self.counting.take_inputs(&self.calibration, pool, inputs);
         let context = Context { calibration: &self.calibration, tallies: &self.tallies, pool };
@@ -142,7 +142,7 @@ impl Counted {
     }
 }
 
-impl Probe for Counted {
+impl Probe for CountingProbe {
     fn watch(&self, node: Node) -> Option<&dyn Watch> {
         self.counting.probe.watch(node)
     }

@@ -7,17 +7,17 @@ use crate::input::{Dataset, Sample};
 use crate::kernels::Pool;
 use crate::{Error, Result};
 
-/// What a caller learns and decides while inputs go by.
+/// Progress, cancellation and per-input results of a run.
 pub trait Monitor {
     /// `done` of `total` inputs have gone through `stage`.
     fn progress(&self, stage: Stage, done: usize, total: usize);
     /// Whether to stop at the next batch (Ctrl-C).
     fn stop(&self) -> bool;
-    /// Whether it takes what is known of each input that is measured.
+    /// Whether it takes the results of each input.
     fn takes_inputs(&self) -> bool {
         false
     }
-    /// Takes one, in the order of the inputs.
+    /// Takes those of one input, in the order of the inputs.
     ///
     /// # Errors
     /// Its own, which end the run.
@@ -26,7 +26,7 @@ pub trait Monitor {
     }
 }
 
-/// What the inputs are run for.
+/// The stage of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// To learn the ranges of activations.
@@ -68,10 +68,10 @@ pub struct Feed<'a> {
     pub skip_bad: bool,
 }
 
-/// How far a feeding came.
+/// Result of [`Feed::run`].
 #[derive(Clone, Copy, Debug)]
 pub struct Fed {
-    /// The first input that was not handed on.
+    /// The first input that was not run.
     pub next: usize,
     /// Inputs that were skipped.
     pub skipped: usize,

@@ -1,4 +1,4 @@
-//! What is kept of each input apart: its counts become values of metrics and are forgotten; the moments of these stay.
+//! Per-input metrics: the counts of each input become ratios, of which only the moments are kept.
 
 use super::calibrate::Calibration;
 use super::feed::BLOCK;
@@ -9,21 +9,21 @@ use crate::metrics::{Fraction, Interval, Options, Sampled, Subject, Value};
 use crate::tally::{InputCounts, LayerTally, Moments, Spread};
 use crate::task::Quality;
 
-/// What is known of one input that was measured.
+/// The results of one input.
 pub struct MeasuredInput<'a> {
     /// The input.
     pub sample: &'a Sample,
-    /// What the network answered.
+    /// The network's output.
     pub output: &'a [f32],
-    /// How good that was.
+    /// How good it was.
     pub quality: &'a Quality,
-    /// Names of the ratios that are kept by input ([`Sampled::names`]).
+    /// Names of the per-input ratios ([`Sampled::names`]).
     pub ratios: &'a [String],
     /// The network's, of this input.
     pub fractions: &'a [Fraction],
 }
 
-/// What the metrics of single inputs are made with, beside their counts.
+/// What per-input metrics depend on beside the counts.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub calibration: &'a Calibration,
@@ -38,10 +38,10 @@ pub(super) struct Inputs {
     streams: Option<usize>,
     /// Segments so far, of all streams.
     position: usize,
-    /// By stream, what each layer has of the block that is not full yet; nothing between blocks.
+    /// By stream, the counts of each layer in the block that is not complete yet; empty between blocks.
     pub open: Vec<Vec<InputCounts>>,
     pub spread: Spread,
-    /// The network's ratios of each input since they were last taken, if they are taken.
+    /// The network's ratios of each input since [`Inputs::take_each`], if they are kept.
     each: Option<Vec<Vec<Fraction>>>,
 }
 
@@ -65,12 +65,12 @@ impl Inputs {
         self.each.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Goes on from where a run stood after `position` segments, with `open` blocks.
+    /// Resumes after `position` segments, with `open` blocks.
     pub fn restore(&mut self, position: usize, open: Vec<Vec<InputCounts>>, spread: Spread) {
         (self.position, self.open, self.spread) = (position, open, spread);
     }
 
-    /// Adds inputs, of each of which `inputs` have what each layer has.
+    /// Adds inputs, of which `inputs` has the counts: `[input][layer]`.
     pub fn add(&mut self, inputs: Vec<Vec<InputCounts>>, context: Context<'_>) {
         let Some(streams) = self.streams else {
             let ratios = self.count(&inputs, context);
@@ -97,7 +97,7 @@ impl Inputs {
         self.count(&whole, context);
     }
 
-    /// Takes the blocks that the end of the inputs left short.
+    /// Adds the blocks that are not complete at the end of the inputs.
     pub fn end(&mut self, context: Context<'_>) {
         let open: Vec<_> = self.open.iter_mut().map(std::mem::take).filter(|block| !block.is_empty()).collect();
         self.count(&open, context);
@@ -161,7 +161,7 @@ impl Inputs {
         (0..inputs).map(|input| (input * ratios..(input + 1) * ratios).map(sum).collect()).collect()
     }
 
-    /// Whether the network's interval is as narrow as asked for.
+    /// Whether the network's interval is as narrow as `until` asks.
     pub fn is_enough(&self, until: &Until, min_one: bool) -> bool {
         let name = until.ratio(min_one);
         let moments = self.spread.get(self.spread.scopes.len() - 1, &name);

@@ -1,4 +1,4 @@
-//! The measuring: calibrate, count, and put the tallies together.
+//! Measuring: calibrate, count, and merge the tallies.
 
 mod bench;
 mod calibrate;
@@ -21,7 +21,7 @@ mod zeroed;
 
 pub use bench::{Bench, BenchLayer, bench};
 pub use calibrate::{Calibration, calibrate};
-pub use counting::Counted;
+pub use counting::CountingProbe;
 pub use feed::{Fed, Feed, Monitor, Quiet, Stage};
 pub use inputs::MeasuredInput;
 pub use layers::MeasuredLayer;

@@ -1,22 +1,22 @@
-//! Which layers read one operand: it is counted once.
+//! Which layers share an operand, so that it is counted once. A reader is a layer whose input the operand is.
 
 use super::layers::MeasuredLayer;
 use crate::graph::Graph;
 use crate::kernels::count::{Classes, Grouping};
 use crate::tally::LayerShape;
 
-/// The operands that layers read, for inputs of one size.
+/// The input operands of all layers, for inputs of one size.
 pub(super) struct Operands {
     /// Extents of the layers.
     pub(super) shapes: Vec<LayerShape>,
-    /// Extents of what would read the outputs of the layers alone, where these are counted.
+    /// The [`LayerShape::reader`] of each layer's outputs, where these are counted.
     pub(super) readers_of_outputs: Vec<Option<LayerShape>>,
     /// For each layer, the first that reads the same tensor as the same codes in the same groups: itself, or one before it.
     firsts: Vec<usize>,
 }
 
 impl Operands {
-    /// What `layers`, of extents `shapes`, read, and what reads their outputs.
+    /// The operands of `layers` of extents `shapes`.
     pub(super) fn new(
         graph: &Graph,
         layers: &[MeasuredLayer],

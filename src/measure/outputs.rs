@@ -1,4 +1,4 @@
-//! Outputs of layers as an operand: what is stored for the layers that read it (METRICS section 6).
+//! Outputs of layers, counted as an operand: they are stored for the layers behind (METRICS section 6).
 
 use super::layers::MeasuredLayer;
 use super::record::{Accumulate, PerWorker};
@@ -25,7 +25,7 @@ pub(super) fn output_node(graph: &Graph, layer: &MeasuredLayer) -> Option<Node> 
     })
 }
 
-/// What would read the output of `layer` alone, where the values of `graph` have the extents `shapes`.
+/// The [`LayerShape::reader`] of the output of `layer`, where the values of `graph` have the extents `shapes`.
 pub(super) fn reader(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) -> Option<LayerShape> {
     let Shape { c, h, w } = shapes[output_node(graph, layer)?.index()];
     let features = matches!(graph.def(layer.node).layer, Layer::Linear(_) | Layer::Lstm(_));
@@ -40,14 +40,14 @@ pub(super) fn stored_output(graph: &Graph, node: Node) -> Option<Stored> {
 
 /// Watches the output of a node.
 pub(super) struct OutputWatcher<T> {
-    /// The work that was spent on what became zero.
+    /// MACs of outputs that a ReLU sets to zero.
     pub zeroed: Option<Zeroed>,
     /// The values.
     pub values: Option<PerWorker<T>>,
 }
 
 impl<T> OutputWatcher<T> {
-    /// A watcher of nothing.
+    /// A watcher that watches nothing yet.
     pub fn none() -> Self {
         Self { zeroed: None, values: None }
     }

@@ -1,4 +1,4 @@
-//! Where a measurement comes from, put together of the model, the inputs and what was asked for.
+//! The provenance of a measurement: model, inputs and settings.
 
 use std::collections::BTreeMap;
 

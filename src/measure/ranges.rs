@@ -1,4 +1,4 @@
-//! Who watches what while ranges are learned, and the formats that follow from them.
+//! Learning the ranges of operands, and setting the formats that follow from them.
 
 use super::layers::{MeasuredLayer, filters, stored_activations, stored_weights, weights};
 use super::outputs;
@@ -10,7 +10,7 @@ use crate::kernels::count::Range;
 use crate::kernels::{Isa, Pool};
 use crate::model::Model;
 
-/// The level at which is counted.
+/// The instruction-set level of the counting kernels.
 pub(super) fn isa_of(backend: &Backend) -> Isa {
     match backend {
         Backend::Native(options) => options.isa,
@@ -18,7 +18,7 @@ pub(super) fn isa_of(backend: &Backend) -> Isa {
     }
 }
 
-/// Watchers of layers, each with what makes one worker's accumulator of it.
+/// Watchers of layers; the function of each makes the accumulator of one worker.
 pub(super) fn watchers<'a, T: Accumulate>(
     model: &Model,
     backend: &Backend,
@@ -49,8 +49,8 @@ pub(super) fn ranges(
     ranges
 }
 
-/// Gives `layers` the formats that follow from what `ranges` saw.
-pub(super) fn settle(
+/// Sets the formats of `layers` from the learned `ranges`.
+pub(super) fn set_formats(
     model: &Model,
     pool: &Pool,
     layers: &mut [MeasuredLayer],
@@ -73,7 +73,7 @@ pub(super) fn settle(
     }
 }
 
-/// The range of what all workers of `watcher` saw.
+/// The range over all workers of `watcher`.
 fn merged(watcher: PerWorker<Range>) -> Range {
     let mut range = Range::default();
     watcher.into_parts().for_each(|part| range.merge(part));

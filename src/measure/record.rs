@@ -1,4 +1,4 @@
-//! The two probes of a measurement: one learns ranges, one counts.
+//! The probes of a measurement: one learns ranges, one counts; each has an accumulator for every thread.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::kernels::{Geometry, Isa, PackedCodes, Region};
 use crate::probe::{Origin, Probe, Watch};
 use crate::{Error, Result};
 
-/// Watches a layer's operand with one accumulator a worker, so that no two threads share one.
+/// Watches an operand with one accumulator a worker thread, so that no two threads share one.
 pub(super) struct PerWorker<T> {
     isa: Isa,
     workers: Vec<Mutex<T>>,
@@ -23,7 +23,7 @@ pub(super) struct PerWorker<T> {
     bad_image: AtomicUsize,
 }
 
-/// What adds up rows of an operand.
+/// An accumulator over the rows of an operand.
 pub(super) trait Accumulate: Send {
     /// Notes that `input` of the run is added from here on.
     fn begin_input(&mut self, _isa: Isa, _input: usize) {}
@@ -72,17 +72,17 @@ impl<T: Accumulate> PerWorker<T> {
         Self { isa, workers, sequences: None, whole: None, bad_image: AtomicUsize::new(usize::MAX) }
     }
 
-    /// The same, with what is counted along sequences.
+    /// The same, counting along `sequences` too.
     pub(super) fn along(self, sequences: Option<Arc<Sequences>>) -> Self {
         Self { sequences, ..self }
     }
 
-    /// The same, with what is counted of whole images.
+    /// The same, assembling whole images for on-demand counts.
     pub(super) fn with_whole(self, whole: Option<WholeImages>) -> Self {
         Self { whole, ..self }
     }
 
-    /// Takes out what counts whole images, if anything does.
+    /// Takes the whole images and their counts, if there are any.
     pub(super) fn take_whole(&mut self) -> Option<WholeImages> {
         self.whole.take()
     }
@@ -94,7 +94,7 @@ impl<T: Accumulate> PerWorker<T> {
 }
 
 impl PerWorker<Counter> {
-    /// Takes out what was kept of each of `inputs` inputs that ran together, for `readers` readers.
+    /// Takes the counts of each of `inputs` inputs that ran together, one for each of `readers` layers that read the operand.
     pub(super) fn take_inputs(&self, readers: usize, inputs: usize) -> Vec<OneInput> {
         let mut all = vec![OneInput::none(readers); inputs];
         for worker in &self.workers {
@@ -134,7 +134,7 @@ impl<T: Accumulate> Watch for PerWorker<T> {
     }
 }
 
-/// The sequences that the images of a batch are, or go on with.
+/// Counts along the sequences of a batch: each image is a sequence, or the next part of one.
 pub(super) struct Sequences {
     /// Whether each run goes on where the last one ended.
     goes_on: bool,
@@ -177,7 +177,7 @@ fn locked(image: &Mutex<Sequence>) -> MutexGuard<'_, Sequence> {
     image.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Watchers by node: of what layers read, of what the projections inside recurrences read, and of what layers give.
+/// Watchers by node: of the inputs of layers, of the inputs of projections inside LSTMs, and of the outputs of layers.
 pub(super) struct Watchers<T> {
     pub(super) inputs: Vec<Option<PerWorker<T>>>,
     pub(super) insides: Vec<Option<PerWorker<T>>>,

@@ -84,7 +84,7 @@ pub struct Saving<'a> {
     pub save: &'a dyn Fn(&Checkpoint) -> Result<()>,
 }
 
-/// A run on its way.
+/// A run in progress.
 struct Run<'a> {
     executor: Executor<'a>,
     feed: Feed<'a>,
@@ -97,7 +97,7 @@ struct Run<'a> {
     tallies: Vec<LayerTally>,
     /// Each input by itself.
     single: Inputs,
-    /// When enough is known; a part of a run does not know it.
+    /// The stopping rule; none for a part of a run, which does not see all inputs.
     until: Option<Until>,
     measured: u64,
     skipped: u64,
@@ -281,13 +281,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Where the counts come from.
+    /// The provenance of the counts.
     fn provenance(&self) -> Provenance {
         let Self { executor, feed, calibration, quality, .. } = self;
         provenance(executor.model, executor.backend, feed.data, calibration, quality)
     }
 
-    /// Where the run stands.
+    /// The state of the run.
     fn checkpoint(&self) -> Checkpoint {
         let states = |sequences: &Option<Arc<Sequences>>| sequences.as_ref().map(|sequences| sequences.states());
         Checkpoint {
@@ -300,7 +300,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Goes on where `checkpoint` stands.
+    /// Resumes from `checkpoint`.
     fn restore(&mut self, checkpoint: Checkpoint) -> Result<()> {
         let facts = self.provenance();
         checkpoint.check(&facts, &self.inputs, &self.single.spread, &self.single.open)?;
@@ -320,7 +320,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A monitor that stops when enough was seen, too.
+/// A monitor that also stops when the stopping rule is met.
 struct UntilEnough<'a> {
     monitor: &'a dyn Monitor,
     enough: &'a Cell<bool>,

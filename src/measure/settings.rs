@@ -1,11 +1,11 @@
-//! What a measurement is asked for.
+//! Settings of a measurement.
 
 use crate::format::Formats;
 use crate::kernels::count::Encoder;
 use crate::metrics::{self, Kind, Metric, Which};
 use crate::tally::{Extra, Padding};
 
-/// How much is counted of the operands that enter.
+/// How much is counted of activations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Statistics {
     /// Zeros, extremes, widths of groups, and what MACs and potentials follow from these.
@@ -28,17 +28,17 @@ impl Statistics {
     }
 }
 
-/// When a run has seen enough: when the network's value of a metric, padding counted, is known to within a share of it.
+/// The stopping rule: the run ends when the confidence interval of the network's value of a metric, padding counted, is narrow enough.
 #[derive(Clone, Copy, Debug)]
 pub struct Until {
-    /// A metric that is kept by input.
+    /// A per-input metric.
     pub metric: &'static Metric,
     /// Half the width of its 95 % interval over its value.
     pub share: f64,
 }
 
 impl Until {
-    /// Inputs (of texts, blocks of segments) before which no interval is believed.
+    /// Fewest inputs (of texts, blocks of segments) for an interval to end the run.
     pub const LEAST: u64 = 30;
 
     /// The name of the ratio that decides.
@@ -47,7 +47,7 @@ impl Until {
         metrics::ratio_name(self.metric, padding, min_one)
     }
 
-    /// The metric's name, with its operand's letter if it is of one.
+    /// The metric's name, after its operand's letter if it has a value for each operand.
     pub fn name(&self) -> String {
         let letter = if self.metric.is_of_operands() { Which::Activations.letter() } else { "" };
         format!("{letter}{}{}", if letter.is_empty() { "" } else { "." }, self.metric.name)
@@ -61,7 +61,7 @@ pub struct Settings {
     pub format: Formats,
     /// How much is counted.
     pub statistics: Statistics,
-    /// What is counted besides, at its own cost; each once, in order.
+    /// On-demand counts, each once, in order.
     pub extra: Vec<Extra>,
     /// Whose terms the potentials count.
     pub encoder: Encoder,
@@ -77,7 +77,7 @@ pub struct Settings {
     pub shard: Option<(usize, usize)>,
     /// Stop before the last where this is reached.
     pub until: Option<Until>,
-    /// Of sequences, how many first steps are counted one by one, if it is asked for.
+    /// How many first steps of each sequence are counted one by one, if given.
     pub single_steps: Option<u64>,
     /// Only layers whose name it matches.
     pub layers: Option<regex::Regex>,

@@ -1,4 +1,4 @@
-//! What a layer gives, where a ReLU follows: work that is spent on what becomes zero.
+//! Outputs that the ReLU behind a layer sets to zero: the MACs spent on them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! The arrays of a measurement's file, written and read: every one is checked before a count is believed.
+//! The arrays of a measurement's file, written and read; every array is checked when it is read.
 
 use std::collections::BTreeMap;
 
@@ -335,7 +335,7 @@ impl Stored<'_> {
         }
     }
 
-    /// What was counted besides, of the operand that enters (0), that which stays (1), or of the outputs (2).
+    /// The on-demand counts of activations (0), weights (1) or outputs (2).
     fn extra(&mut self, prefix: &str, shape: &LayerShape, extras: &[Extra], operand: usize) -> Result<ExtraSums> {
         let mut sums = ExtraSums::new(extras, shape, operand);
         for extra in Extra::ALL {

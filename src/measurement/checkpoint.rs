@@ -1,4 +1,4 @@
-//! Checkpoints: where a run stands, so that it can go on after whatever ended it.
+//! Checkpoints: the state of a run, from which it can be resumed.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// Of a stream of steps, the codes of the last one, and how many there were.
 pub type Stream = (Vec<i32>, u64);
 
-/// A run on its way: the counts so far, and what the next input goes on from.
+/// The state of a run: the counts so far, and the recurrent states that the next input starts from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// The counts so far.
@@ -22,7 +22,7 @@ pub struct Checkpoint {
     pub states: Vec<Vec<f32>>,
     /// Of each layer that has sequences, one a stream: codes of the last step, and how many steps there were.
     pub sequences: Vec<Option<Vec<Stream>>>,
-    /// Of each stream of a text, what the layers have of the block of segments that is not full; nothing between blocks.
+    /// Of each stream of a text, the counts of the layers in the block of segments that is not complete; empty between blocks.
     pub open: Vec<Vec<InputCounts>>,
 }
 
@@ -45,7 +45,7 @@ impl Checkpoint {
             return other(difference);
         }
         if self.measurement.spread.ratios != spread.ratios || self.open.len() != open.len() {
-            return other("other ratios are kept by input, or of other streams".into());
+            return other("its per-input ratios or its streams are others".into());
         }
         if self.inputs != *inputs || !(inputs.start..=inputs.end).contains(&self.next) {
             return other(format!("its inputs are {:?}, not {inputs:?}", self.inputs));

@@ -14,8 +14,8 @@
 //! | `L.{a,w}.group_widths` | u64 \[3, 18\] | groups of 16, 64, 256 by width |
 //! | `L.{a,w}.codes`, `.code_counts` | i32, u64 \[n\] | codes that were seen, and how often; absent where that was not counted |
 //! | `L.w.filter_scales`, `.filter_codes` | f32 \[K\], i64 \[K, 2\] | of each filter, where it has a scale of its own, the scale, Σq and Σq² |
-//! | `L.{a,w,o}.extra.X` | u64 \[n\] | what was asked for besides, by its name |
-//! | `L.o.…` | as `a` | the layer's outputs, as an operand that one tap reads, where these were asked for |
+//! | `L.{a,w,o}.extra.X` | u64 \[n\] | on-demand counts X |
+//! | `L.o.…` | as `a` | the layer's outputs, as an operand that one tap reads, where these were counted |
 //! | `L.gate.G.…` | as `w` | weights of a gate of an LSTM |
 //! | `L.steps` | u64 \[buckets, 7\] | by steps: steps, values, non-zeros, terms, compared, equal, terms of changes |
 //!

@@ -1,4 +1,4 @@
-//! What a measurement's file says besides its arrays: one JSON text.
+//! The header of a measurement's file: everything but the arrays, as JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ const SCHEMA: &str = "deadweight/counts/1";
 /// Most steps of sequences that are counted one by one.
 const MOST_STEPS: u64 = 1 << 16;
 
-/// Largest extent that is believed.
+/// Largest extent that a file may state.
 const LARGEST: usize = 1 << 30;
 
 /// The text.
@@ -303,7 +303,7 @@ impl Header {
         self.provenance.format.statistics == "full"
     }
 
-    /// What was counted besides.
+    /// The on-demand counts.
     pub fn extras(&self, file: &str) -> Result<Vec<Extra>> {
         let unknown = |name: &str| {
             Error::malformed(format!("{file}: metadata"), format!("names counts {name}, which there are not"))

@@ -95,7 +95,7 @@ impl Measurement {
             return Some(format!("layers are {others}, not {own}"));
         }
         if self.spread.ratios != other.spread.ratios {
-            return Some("other ratios are kept by input".into());
+            return Some("its per-input ratios are others".into());
         }
         let layers = self.layers.iter().zip(&other.layers);
         let differs = layers.into_iter().find(|(own, other)| {

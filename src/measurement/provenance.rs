@@ -125,7 +125,7 @@ pub struct Format {
     pub min_one: bool,
     /// What was counted: `values`, or `full`, which is terms and codes too.
     pub statistics: String,
-    /// What was counted besides, by name, where it was asked for.
+    /// On-demand counts (`--metrics`), by name.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub extra: Vec<String>,
     /// Inputs that the ranges of activations were calibrated on.

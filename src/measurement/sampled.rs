@@ -1,4 +1,4 @@
-//! The arrays of what is kept by input: moments of ratios, and blocks of segments that are not full.
+//! The arrays of per-input metrics: moments of ratios, and blocks of segments that are not complete.
 
 use safetensors::tensor::Dtype;
 

@@ -1,30 +1,30 @@
-//! Values of several metrics, of a layer or pooled over layers.
+//! Values of several metrics, of one layer or pooled over layers: the cells of a row of the report.
 
 use super::sampled::name;
 use super::{Compute, Interval, Metric, Subject, Value, Which, pool};
 use crate::tally::Spread;
 
-/// A metric's value.
+/// One metric's value in a row of the report.
 #[derive(Clone, Debug)]
 pub struct Cell {
     /// The metric.
     pub metric: &'static Metric,
-    /// Of which operand, if it is of one.
+    /// The operand, if the metric has a value for each.
     pub operand: Option<Which>,
     /// The value.
     pub value: Value,
-    /// How sure the ratios that it holds ([`Value::fractions`]) are, where that is known.
+    /// Confidence intervals of its ratios ([`Value::fractions`]), where they are known.
     pub intervals: [Option<Interval>; 2],
 }
 
-/// Values in the order of their metrics; those that a subject does not have are not there.
+/// The values of a row, in the order of their metrics; metrics without a value are left out.
 #[derive(Clone, Debug, Default)]
 pub struct Cells(Vec<Cell>);
 
 impl Cells {
     /// `metrics` of `subject`, counted over `inputs` inputs.
     pub fn of(subject: &Subject<'_>, metrics: &[&'static Metric], inputs: u64) -> Self {
-        // Once for all metrics, which share what an operand finds out.
+        // Made once: all metrics share what an operand caches.
         let operands = Which::ALL.map(|which| subject.operand(which));
         Self::each(metrics, inputs, |metric, operand| match (metric.compute, operand) {
             (Compute::Layer(compute), _) => compute(subject),
@@ -62,7 +62,7 @@ impl Cells {
         cells
     }
 
-    /// The value of metric `name`, of `operand` if it is of one.
+    /// The value of metric `name`, of `operand` if the metric has one for each.
     pub fn get(&self, name: &str, operand: Option<Which>) -> Option<&Value> {
         self.iter().find(|cell| cell.metric.name == name && cell.operand == operand).map(|cell| &cell.value)
     }
@@ -77,7 +77,7 @@ impl Cells {
         self.0.extend(value.map(|value| Cell { metric, operand, value, intervals: [None; 2] }));
     }
 
-    /// The same, as sure as `spread` says for scope `scope` (see [`Spread::get`]), with `--min-one` or without.
+    /// The same, with the confidence intervals that `spread` has for scope `scope` (see [`Spread::get`]), with `--min-one` or without.
     pub fn with_spread(mut self, spread: &Spread, scope: usize, min_one: bool) -> Self {
         // Weights are the same for all inputs, and outputs are not kept by input.
         for cell in self.0.iter_mut().filter(|cell| cell.operand.is_none_or(|which| which == Which::Activations)) {

@@ -1,4 +1,4 @@
-//! How sure a ratio of sums is, as an estimate from inputs for inputs of the same kind (METRICS section 8).
+//! Confidence intervals of ratios of sums, the inputs being a sample of inputs of their kind (METRICS section 8).
 
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
@@ -6,7 +6,7 @@ use num_traits::ToPrimitive;
 use super::student;
 use crate::tally::Moments;
 
-/// The spread of a ratio over inputs, and what it says of the ratio.
+/// Standard deviation of a ratio over inputs, and the confidence interval of the ratio.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     /// Standard deviation over inputs of N/D, each weighed by its denominator.
@@ -19,7 +19,7 @@ pub struct Interval {
 
 impl Interval {
     /// Of the ratio R = ΣN/ΣD over so many inputs: R ± t(n−1)·√v with v = Σ(N − R·D)² / (ΣD)² · n/(n−1), and a standard
-    /// deviation of √(n·v). None of fewer than two inputs, or where nothing is below.
+    /// deviation of √(n·v). None of fewer than two inputs, or if ΣD is 0.
     pub fn of(moments: &Moments, inputs: u64) -> Option<Self> {
         if inputs < 2 || moments.d == 0 {
             return None;
@@ -28,7 +28,7 @@ impl Interval {
         // Σ(N − R·D)² = (ΣN²·(ΣD)² − 2·ΣN·ΣD·ΣN·D + (ΣN)²·ΣD²) / (ΣD)²: exact, for the terms nearly cancel.
         let residuals = nn * &d * &d - BigInt::from(2) * &n * &d * nd + &n * &n * dd;
         let (ratio, below) = (moments.n as f64 / moments.d as f64, moments.d as f64);
-        // What a file makes up may be less than nothing.
+        // Moments that a file made up may give a negative sum.
         let root = residuals.to_f64()?.max(0.0).sqrt() / below / below;
         let count = inputs as f64;
         let error = root * (count / (count - 1.0)).sqrt();

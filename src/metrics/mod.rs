@@ -1,4 +1,5 @@
-//! Definitions: each metric is a pure function of a layer's counts, with its words beside it. Integers until the last division.
+//! Definitions: each metric is a pure function of a layer's counts, and has its definition and example beside it. Integers until
+//! the last division.
 //!
 //! A metric is an entry of one file here, and the file a name in the list below. Formats, columns, `explain`, the schema and
 //! the reference page are made of the list.
@@ -21,8 +22,8 @@ use crate::tally::Extra;
 /// One metric.
 #[derive(Debug)]
 pub struct Metric {
-    /// Its dotted name, the same in every format. Of metrics of an operand it stands behind the operand's letter where one
-    /// word must hold both: `a.zeros`, `w.zeros`.
+    /// Its dotted name, the same in every format. Where one name says operand and metric, the operand's letter stands before it:
+    /// `a.zeros`, `w.zeros`.
     pub name: &'static str,
     /// Heading of its column, in up to two lines; a metric of an operand gets the operand's short name behind it.
     pub heading: &'static str,
@@ -57,12 +58,12 @@ pub enum Needs {
     Values,
     /// Terms, and how often each code is seen.
     Full,
-    /// The same, and what is counted besides where it is asked for.
+    /// The same, and on-demand counts.
     Extra(Extra),
 }
 
 impl Needs {
-    /// What must be counted besides the levels of statistics, if anything must.
+    /// The on-demand counts, if it needs any.
     pub fn extra(self) -> Option<Extra> {
         match self {
             Self::Extra(extra) => Some(extra),
@@ -70,7 +71,7 @@ impl Needs {
         }
     }
 
-    /// Its name, that of the level of statistics or of what is counted besides.
+    /// Its name: of the level of statistics, or of the on-demand counts.
     pub fn name(self) -> &'static str {
         match self {
             Self::Values => "values",
@@ -135,7 +136,7 @@ pub enum Compute {
 }
 
 impl Metric {
-    /// What most entries share: to be filled in.
+    /// What most entries have in common; the rest is for each to fill in.
     pub const BASE: Self = Self {
         name: "",
         heading: "",
@@ -158,14 +159,14 @@ impl Metric {
     /// What means over an operand that bound the work of a serial design have in common.
     pub const MEAN: Self = Self { show: Show::Mean, ..Self::SHARE };
 
-    /// Whether it is of operands.
+    /// Whether it has a value for each operand, rather than one for the layer.
     pub fn is_of_operands(&self) -> bool {
         matches!(self.compute, Compute::Operand(_))
     }
 
-    /// The operands that it is of, if it is of operands: all but those of which what it needs is not counted.
+    /// The operands for which it has values: all, but for those of which the counts that it needs are not made. None of a layer's.
     pub fn operands(&self) -> impl Iterator<Item = Which> {
-        let counted = |which: &Which| self.needs.extra().is_none_or(|extra| extra.is_of()[*which as usize]);
+        let counted = |which: &Which| self.needs.extra().is_none_or(|extra| extra.operands()[*which as usize]);
         Which::ALL.into_iter().filter(|_| self.is_of_operands()).filter(counted)
     }
 }
@@ -189,26 +190,26 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
     FILES.iter().copied().flatten()
 }
 
-/// What a name asks for.
+/// The metrics that a name selects.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct Selection {
     /// The metrics: that of the name, all whose names begin with it and a dot, or all; none of an unknown name.
     pub metrics: Vec<&'static Metric>,
-    /// Whether they are asked for of outputs: where the letter says so, and of traffic where there is no letter.
+    /// Whether outputs are selected: by the letter, or by traffic without a letter.
     pub of_outputs: bool,
 }
 
-impl Asked {
-    /// What must be counted for them besides the levels of statistics.
+impl Selection {
+    /// The on-demand counts that they need.
     pub fn extras(&self) -> impl Iterator<Item = Extra> {
         let outputs = self.of_outputs.then_some(Extra::Outputs);
         self.metrics.iter().filter_map(|metric| metric.needs.extra()).chain(outputs)
     }
 }
 
-/// What `name` asks for: a metric's, the first words of several, or `all`, with the letter of an operand or without; `n:m` are
-/// those of blocks.
-pub fn asked(name: &str) -> Asked {
+/// The metrics that `name` selects: one metric, a group (the names that begin with it and a dot), or `all`, with the letter of an
+/// operand before it or without; `n:m` is the group `nm`.
+pub fn select(name: &str) -> Selection {
     let lettered = Which::ALL.into_iter().find_map(|which| {
         let rest = name.strip_prefix(which.letter())?.strip_prefix('.')?;
         Some((which, rest))
@@ -217,7 +218,7 @@ pub fn asked(name: &str) -> Asked {
     let name = if name == "n:m" { "nm" } else { name };
     let exact = find(name).map(|metric| metric.name);
     let begins = |metric: &Metric, with: &str| metric.name.strip_prefix(with).is_some_and(|rest| rest.starts_with('.'));
-    let is_asked = |metric: &&Metric| {
+    let is_selected = |metric: &&Metric| {
         let is_named = match exact {
             // A group may have the name of its first.
             Some(exact) => metric.name == exact || begins(metric, exact),
@@ -225,12 +226,12 @@ pub fn asked(name: &str) -> Asked {
         };
         is_named && letter.is_none_or(|which| metric.operands().any(|of| of == which))
     };
-    let metrics: Vec<&Metric> = all().filter(is_asked).collect();
+    let metrics: Vec<&Metric> = all().filter(is_selected).collect();
     let of_outputs = match letter {
         Some(which) => which == Which::Outputs,
         None => metrics.iter().any(|metric| begins(metric, "traffic")),
     };
-    Asked { metrics, of_outputs }
+    Selection { metrics, of_outputs }
 }
 
 /// The metric of that name. A potential's may be given without its first word: `W+A`.

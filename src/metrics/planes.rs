@@ -1,4 +1,4 @@
-//! Bit columns of groups of 16 (METRICS section 7, `planes`), with what independent bits would give beside them.
+//! Bit columns of groups of 16 (METRICS section 7, `planes`), each beside its expected value for independent bits.
 
 use super::{Compute, Fraction, Metric, Needs, Operand, Value};
 use crate::kernels::count::GROUP_SIZES;

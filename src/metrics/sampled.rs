@@ -1,11 +1,11 @@
-//! The metrics that are kept by input, so that it is known how they spread: ratios of sums that the counts of one input give.
+//! Per-input metrics: ratios of sums that are known for each input, so that they have confidence intervals.
 
 use super::{Cell, Compute, Fraction, Kind, Metric, Options, Subject, Value, Which};
 use crate::format::Coding;
 use crate::kernels::count::{CodeMap, Encoder};
 use crate::tally::{InputCounts, Padding};
 
-/// A metric that is kept by input.
+/// A per-input metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampled {
     /// The metric.
@@ -15,7 +15,7 @@ pub struct Sampled {
 }
 
 impl Sampled {
-    /// Those that counts by `encoder` give, with terms or without; of potentials with and without `--min-one`.
+    /// All of them for counts by `encoder`, with terms or without; potentials with and without `--min-one`.
     pub fn all(encoder: Encoder, has_terms: bool) -> Vec<Self> {
         let metrics = super::all().filter(|metric| is_sampled(metric, encoder, has_terms));
         let with_and_without = |metric: &'static Metric| {
@@ -33,7 +33,7 @@ impl Sampled {
         }
     }
 
-    /// The metric's value for the input of which `ratio` knows ratios by their names.
+    /// The metric's value for one input, whose ratios `ratio` finds by name.
     pub fn cell(&self, ratio: impl Fn(&str) -> Option<Fraction>) -> Option<Cell> {
         let fractions = self.names().iter().map(|name| ratio(name)).collect::<Option<Vec<_>>>()?;
         let value = match fractions[..] {
@@ -43,7 +43,7 @@ impl Sampled {
         Some(Cell { metric: self.metric, operand: self.operand(), value, intervals: [None; 2] })
     }
 
-    /// The operand that it is of, if it is of one: weights are the same for all inputs.
+    /// Activations, if it has a value for each operand: weights are the same for all inputs.
     pub fn operand(&self) -> Option<Which> {
         self.metric.is_of_operands().then_some(Which::Activations)
     }
@@ -54,7 +54,7 @@ impl Sampled {
     }
 }
 
-/// The name of a ratio among those that are kept by input.
+/// The name of a ratio among those of per-input metrics.
 pub fn name(metric: &Metric, padding: Option<Padding>, min_one: bool) -> String {
     let letter = if metric.is_of_operands() { "a." } else { "" };
     let padding = padding.map(|padding| format!(":{}", padding.name())).unwrap_or_default();
@@ -70,9 +70,9 @@ fn value(metric: &Metric, subject: &Subject<'_>) -> Option<Value> {
     }
 }
 
-/// Whether `metric` is a ratio of sums that one input has.
+/// Whether `metric` is a ratio of sums that is known for one input.
 fn is_sampled(metric: &Metric, encoder: Encoder, has_terms: bool) -> bool {
-    // What an input has does not depend on how much of it there is.
+    // Which metrics have a value does not depend on the counts: any will do.
     let map = CodeMap::linear(1.0, -1, 1);
     let codings = [Coding { map, bits: 2, unit: None, per_filter: false, stored: None }; 2];
     let options = Options { encoder, min_one: false };
@@ -82,12 +82,12 @@ fn is_sampled(metric: &Metric, encoder: Encoder, has_terms: bool) -> bool {
 }
 
 impl Metric {
-    /// Whether it is kept by input, of the encoder chosen: of activations only, if it is of operands.
+    /// Whether it is a per-input metric with some encoder; if it has a value for each operand, then of activations only.
     pub fn is_sampled(&self) -> bool {
         Encoder::ALL.into_iter().any(|encoder| is_sampled(self, encoder, true))
     }
 
-    /// Of what it has a 95 % interval, in words.
+    /// What it has a 95 % interval for, as `explain` prints it.
     pub fn interval(&self) -> &'static str {
         let by_default = is_sampled(self, Encoder::default(), true);
         match (self.is_sampled(), self.is_of_operands()) {

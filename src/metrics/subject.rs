@@ -13,11 +13,11 @@ use crate::tally::{
 /// Which operand of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Which {
-    /// The operand that enters.
+    /// Inputs of the layer.
     Activations,
-    /// The operand that stays.
+    /// Weights of the layer.
     Weights,
-    /// The outputs of the layer: what is stored for those that read them.
+    /// Outputs of the layer, as they are stored for the layers behind it.
     Outputs,
 }
 
@@ -37,7 +37,7 @@ impl Which {
         }
     }
 
-    /// The letter that stands before a metric's name where one word must hold both: `a.zeros`.
+    /// The letter before a metric's name where one name says both: `a.zeros`.
     pub fn letter(self) -> &'static str {
         match self {
             Self::Activations => "a",
@@ -47,7 +47,7 @@ impl Which {
     }
 }
 
-/// Choices that a metric may depend on, and that can be made after counting.
+/// Options of the report: a metric may depend on them, a count does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Whose terms the potentials count.
@@ -71,7 +71,7 @@ pub struct Operand<'a> {
     pub channel_nonzeros: Option<&'a [u64]>,
     /// Codes of each filter, where filters have scales of their own; else nothing.
     pub filter_codes: &'a [FilterCodes],
-    /// What was counted besides; none of some steps.
+    /// On-demand counts; none of some steps.
     pub extra: Option<&'a ExtraSums>,
     /// The operand over some steps of sequences, if it is that.
     pub steps: Option<&'a StepSums>,
@@ -79,7 +79,7 @@ pub struct Operand<'a> {
     pub input: Option<&'a InputSums>,
     /// Whether terms were counted.
     pub has_terms: bool,
-    /// The codes that were seen and how often, once they were asked for.
+    /// [`Operand::seen`], computed at its first use.
     seen: OnceCell<Vec<(i32, u64)>>,
 }
 
@@ -166,7 +166,7 @@ impl Operand<'_> {
         Some(self.seen()?.iter().copied())
     }
 
-    /// The counts of `extra`, if they were asked for and mean something of these codes.
+    /// The counts of `extra`, if they were made and are defined for these codes.
     pub fn extra(&self, extra: Extra) -> Option<&[u64]> {
         extra.is_of_codes(self.coding.map).then(|| self.extra?.get(extra)).flatten()
     }
@@ -230,7 +230,7 @@ impl<'a> Subject<'a> {
 
     /// The operand of a product of an LSTM over some steps.
     pub fn steps(steps: &'a StepSums, codings: &'a [Coding; 2], options: Options) -> Self {
-        Self { steps: Some(steps), has_terms: true, ..Self::of_nothing(codings, options) }
+        Self { steps: Some(steps), has_terms: true, ..Self::empty(codings, options) }
     }
 
     /// What a layer has of one input, or of some that are taken for one.
@@ -242,10 +242,10 @@ impl<'a> Subject<'a> {
         has_terms: bool,
     ) -> Self {
         let (products, input) = (Some(counts.products), Some(&counts.values));
-        Self { products, weights, input, has_terms, ..Self::of_nothing(codings, options) }
+        Self { products, weights, input, has_terms, ..Self::empty(codings, options) }
     }
 
-    fn of_nothing(codings: &'a [Coding; 2], options: Options) -> Self {
+    fn empty(codings: &'a [Coding; 2], options: Options) -> Self {
         Self {
             tally: None,
             products: None,

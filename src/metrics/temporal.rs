@@ -1,4 +1,4 @@
-//! What stays of an LSTM's operand from one time step to the next (METRICS section 7).
+//! How the activations of an LSTM change from one time step to the next (METRICS section 7).
 
 use super::{Compute, Fraction, Metric, Value, Which};
 

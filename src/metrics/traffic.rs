@@ -15,7 +15,7 @@ const BASE: Metric = Metric {
     ..Metric::BASE
 };
 
-/// Of counts that are made where they are asked for.
+/// Of on-demand counts.
 const COUNTED: Metric = Metric { needs: Needs::Extra(Extra::Traffic), ..BASE };
 
 pub(super) const METRICS: &[Metric] = &[

@@ -10,7 +10,7 @@ const BASE: Metric = Metric {
     ..Metric::MEAN
 };
 
-/// Of counts of groups, which are made where they are asked for.
+/// Of on-demand counts of groups.
 const COUNTED: Metric = Metric { needs: Needs::Extra(Extra::Trailing), ..BASE };
 
 pub(super) const METRICS: &[Metric] = &[

@@ -1,4 +1,4 @@
-//! What a metric gives: values typed by how those of several layers pool.
+//! Values of metrics, typed by how the values of several layers pool.
 
 use crate::tally::Padding;
 
@@ -70,7 +70,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// How values of the kind pool, in words.
+    /// How values of the kind pool, as `explain` prints it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Count => "a count, which adds",

@@ -69,7 +69,7 @@ impl Column {
         Ok(Self { name: name.into(), ..Self::of(metric, operand, parameter) })
     }
 
-    /// The column of `metric`, of `operand` if it is of one, and of one of its numbers if it has several.
+    /// The column of `metric`, of `operand` if it has a value for each, and of one of its numbers if it has several.
     pub fn of(metric: &'static Metric, operand: Option<Which>, parameter: Option<String>) -> Self {
         let header = match operand {
             None => metric.heading.to_owned(),
@@ -115,7 +115,7 @@ impl Column {
         }
     }
 
-    /// The metric, and of which operand it is, if it is of one.
+    /// The metric, and the operand if the metric has a value for each.
     pub fn metric(&self) -> Option<(&'static Metric, Option<Which>)> {
         match &self.of {
             Of::Kind => None,
@@ -123,7 +123,7 @@ impl Column {
         }
     }
 
-    /// Whether it holds words, which stand on the left.
+    /// Whether it holds text, which is aligned to the left.
     pub fn is_text(&self) -> bool {
         matches!(self.of, Of::Kind)
     }
@@ -157,7 +157,7 @@ pub(crate) fn find(address: &str) -> Option<(&'static Metric, Option<Which>)> {
     })
 }
 
-/// What to write instead of a name that is none.
+/// The message for an unknown name, with the nearest names.
 pub(crate) fn unknown(name: &str) -> String {
     // Those that begin alike in their last word.
     let last = name.rsplit('.').next().unwrap_or(name);

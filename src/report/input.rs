@@ -1,4 +1,4 @@
-//! What is printed of one input: a JSON line.
+//! The JSON line of one input (`--per-input`).
 
 use serde_json::{Map, json};
 
@@ -10,12 +10,12 @@ use crate::kernels::count::Encoder;
 use crate::metrics::{Cells, Needs, Sampled};
 use crate::{Error, Result};
 
-/// What is said of one input, which is an image, a recording, or a segment of a text.
+/// The results of one input: an image, a recording, or a segment of a text.
 #[derive(Clone, Debug)]
 pub struct InputLine<'a> {
     /// Its place among all inputs, from 0.
     pub index: usize,
-    /// What messages call it.
+    /// Its name in messages.
     pub id: &'a str,
     /// SHA-256 of it.
     pub digest: [u8; 32],
@@ -45,8 +45,8 @@ impl InputLine<'_> {
     }
 }
 
-/// What lines of inputs have of a run that counts terms by `encoder`, or only values: the metrics of `columns`, or those of the
-/// default ones that a single input has.
+/// The per-input metrics of a run that counts terms by `encoder`, or only values: those of `columns`, or those of the default
+/// columns.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a column that no single input has.

@@ -1,4 +1,4 @@
-//! What is printed of a measurement: the metrics of its layers and of the network, in every format.
+//! Reports: the metrics of the layers and of the network, in every output format.
 //!
 //! Every format is a pure function of the [`Report`]; none of them sees a network or a tensor.
 
@@ -34,7 +34,7 @@ pub use json::to_json;
 pub use overview::overview;
 pub use quality::{quality, quality_text};
 pub use rows::{Field, Row, rows};
-pub use schema::{input_schema, reference, schema, words};
+pub use schema::{explanation, input_schema, reference, schema};
 pub use scopes::{Extents, Part, Report, Scope};
 pub use table::Grid;
 
@@ -102,7 +102,7 @@ impl Report {
     }
 }
 
-/// What stands above the rows for people: a keyword and what it says.
+/// The lines above the table: a keyword and its text.
 fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let Report { provenance, inputs, skipped, quality, .. } = report;
     let (model, format) = (&provenance.model, &provenance.format);

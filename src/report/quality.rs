@@ -1,4 +1,4 @@
-//! How good a network's answers were: as part of the document, and in words.
+//! How good a network's answers were: as part of the document, and as text.
 
 use serde::{Deserialize, Serialize};
 
@@ -111,7 +111,7 @@ pub struct Accuracy {
 
 /// How good the answers were; nothing where no truth is known.
 ///
-/// `class_name` gives a class its name.
+/// `class_name` returns the name of a class.
 pub fn quality(quality: &task::Quality, class_name: &dyn Fn(usize) -> String) -> Option<Quality> {
     match quality {
         task::Quality::Classify(sums) => {
@@ -147,7 +147,7 @@ pub fn quality(quality: &task::Quality, class_name: &dyn Fn(usize) -> String) ->
     }
 }
 
-/// How good the answers were, in words.
+/// How good the answers were, as text.
 pub fn quality_text(quality: &Quality) -> String {
     let share = |share: &Share| units::share(share.value);
     match quality {

@@ -1,4 +1,4 @@
-//! The JSON document read back: the report that it was made of.
+//! Parses the JSON document back into the report that it was made of.
 
 use std::collections::BTreeMap;
 

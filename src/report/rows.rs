@@ -1,4 +1,4 @@
-//! Tidy rows: every number of the report with what it is of, for data frames. CSV and Parquet are these.
+//! Tidy rows for data frames: one number a row, with its layer, operand and metric. CSV and Parquet hold these rows.
 
 use serde_json::Value as Json;
 

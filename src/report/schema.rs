@@ -230,8 +230,8 @@ fn capital(text: &str) -> String {
     characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }
 
-/// Everything that is said of a metric, a line a fact.
-pub fn words(metric: &Metric) -> String {
+/// What `explain` prints of a metric, a line a fact.
+pub fn explanation(metric: &Metric) -> String {
     let column = |which: Which| format!("{}.{} of {}", which.letter(), metric.name, which.name());
     let columns = match metric.is_of_operands() {
         true => metric.operands().map(column).collect::<Vec<_>>().join(", "),

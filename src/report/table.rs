@@ -1,11 +1,11 @@
-//! The table for people: facts, a row a layer, the network last.
+//! The default output: facts, then a table with a row a layer, the network last.
 
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
 use super::columns::Column;
 use super::scopes::{Part, Report};
 
-/// Above a terminal's narrowest useful width the first column gives way, below it nothing does.
+/// The first column wraps to fit the terminal, down to this width.
 const NARROWEST: u16 = 40;
 
 /// Columns under headings, a rule below the headings and one above the last row if it is a sum.

@@ -1,4 +1,4 @@
-//! Numbers for people: four digits and an SI prefix, percents, `inf`. Machine formats never pass here.
+//! Numbers as the table shows them: four digits and an SI prefix, percentages, `inf`. Machine formats do not use this.
 
 /// Prefixes of powers of 1000.
 const PREFIXES: [&str; 7] = ["", " k", " M", " G", " T", " P", " E"];

@@ -1,4 +1,4 @@
-//! Counts of the operand that enters: sums over windows for each tap, free of the size of the image they come from.
+//! Counts of activations: for each tap, sums over the windows. They do not depend on the size of the image.
 
 use super::{ExtraSums, LayerShape};
 use crate::kernels::count::{GroupSums, LANE_SUMS, NONZERO, Sums, ValueSums};
@@ -22,12 +22,12 @@ pub struct ActivationSums {
     pub channel_nonzeros: Vec<u64>,
     /// The values, wherever they stand.
     pub values: ValueSums,
-    /// What was asked for besides.
+    /// On-demand counts.
     pub extra: ExtraSums,
 }
 
 impl ActivationSums {
-    /// Nothing yet, of `codes` codes.
+    /// Empty sums, with room for counts of `codes` codes.
     pub fn new(shape: &LayerShape, codes: usize) -> Self {
         let (channels, taps) = (shape.channels(), shape.taps());
         Self {
@@ -50,7 +50,7 @@ impl ActivationSums {
         }
     }
 
-    /// Adds what a pass over the operand of `images` images added up, in a layer of extents `shape`.
+    /// Adds the sums of one pass over the activations of `images` images, in a layer of extents `shape`.
     ///
     /// # Panics
     /// If the sums are of another layer.

@@ -1,4 +1,4 @@
-//! Counts that cost more than those that are always kept, and are made only where they are asked for.
+//! On-demand counts: they cost more than the others, and are made only if `--metrics` asks for them.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::kernels::count::extra::traffic::TRAFFIC;
 use crate::kernels::count::extra::{Volume, changes, floats, groups, traffic};
 use crate::kernels::count::{Classes, CodeMap, Encoder, GROUP_SIZES};
 
-/// What can be asked for.
+/// A kind of on-demand counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Extra {
     /// Groups, runs and differences as schemes of compression code them.
@@ -18,7 +18,7 @@ pub enum Extra {
     Trailing,
     /// Bit positions that the members of a group share.
     Planes,
-    /// Different weights of a filter.
+    /// Distinct weights of a filter.
     Repetition,
     /// Differences along rows, by the taps that read them.
     Delta,
@@ -44,7 +44,7 @@ impl Extra {
         Self::Outputs,
     ];
 
-    /// Its name, on the command line and in files.
+    /// Its name on the command line and in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Traffic => "traffic",
@@ -64,14 +64,14 @@ impl Extra {
         Self::ALL.into_iter().find(|extra| extra.name() == name)
     }
 
-    /// Whether it means something of codes of `map`: significands of floats are neither all that is stored of a value, nor can they
-    /// be subtracted or compared.
+    /// Whether it is defined for codes of `map`. Most are not for floats: their codes are significands, which are only a part of
+    /// the value and cannot be subtracted or compared.
     pub fn is_of_codes(self, map: CodeMap) -> bool {
         map.float.is_none() || matches!(self, Self::Blocks | Self::Output | Self::Float | Self::Outputs)
     }
 
-    /// Whether it is counts of the operand that enters, of the one that stays, and of the outputs.
-    pub fn is_of(self) -> [bool; 3] {
+    /// Whether it is counted of activations (0), of weights (1) and of outputs (2).
+    pub fn operands(self) -> [bool; 3] {
         match self {
             Self::Traffic => [true; 3],
             Self::Blocks | Self::Trailing | Self::Planes | Self::Float => [true, true, false],
@@ -81,10 +81,10 @@ impl Extra {
         }
     }
 
-    /// How many counts it is, of a layer of extents `shape`; nothing of an operand that it is not of.
+    /// Length of its array of counts for an operand of a layer of extents `shape`; 0 for an operand that it is not counted of.
     pub fn counts(self, shape: &LayerShape, operand: usize) -> usize {
         match self {
-            _ if !self.is_of()[operand] => 0,
+            _ if !self.operands()[operand] => 0,
             Self::Traffic => TRAFFIC,
             Self::Blocks => 4,
             Self::Trailing | Self::Output => 2,
@@ -125,24 +125,24 @@ impl OperandSpec {
     }
 }
 
-/// Counts of one operand, by what was asked for.
+/// On-demand counts of one operand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtraSums(BTreeMap<Extra, Vec<u64>>);
 
 impl ExtraSums {
-    /// Nothing counted yet of `extras`, of the operand that enters a layer of extents `shape` (0), of that which stays (1), or of
-    /// outputs of another, which are counted as the operand of this one (2).
+    /// Zeros, for `extras` of an operand of a layer of extents `shape`: activations (0), weights (1), or outputs (2), which are
+    /// counted as the activations of a [`LayerShape::reader`].
     pub fn new(extras: &[Extra], shape: &LayerShape, operand: usize) -> Self {
-        let of = extras.iter().filter(|extra| extra.is_of()[operand]);
+        let of = extras.iter().filter(|extra| extra.operands()[operand]);
         Self(of.map(|&extra| (extra, vec![0; extra.counts(shape, operand)])).collect())
     }
 
-    /// As many counts, all zero.
+    /// Zeros, for the same counts.
     pub fn empty(&self) -> Self {
         Self(self.0.iter().map(|(extra, counts)| (*extra, vec![0; counts.len()])).collect())
     }
 
-    /// The counts of `extra`, if they were asked for and are of the operand.
+    /// The counts of `extra`, if they are made of this operand.
     pub fn get(&self, extra: Extra) -> Option<&[u64]> {
         self.0.get(&extra).map(Vec::as_slice)
     }
@@ -152,13 +152,13 @@ impl ExtraSums {
         self.0.iter().map(|(extra, counts)| (*extra, counts.as_slice()))
     }
 
-    /// Adds `counts` to those of `extra`, where they were asked for.
+    /// Adds `counts` to those of `extra`, if these are made.
     pub fn add_counts(&mut self, extra: Extra, counts: &[u64]) {
         let own = self.0.get_mut(&extra);
         own.into_iter().flatten().zip(counts).for_each(|(own, count)| *own += count);
     }
 
-    /// Sets the counts of `extra`.
+    /// Replaces the counts of `extra`.
     pub fn set(&mut self, extra: Extra, counts: Vec<u64>) {
         self.0.insert(extra, counts);
     }
@@ -172,7 +172,7 @@ impl ExtraSums {
         }
     }
 
-    /// Adds the codes of one image, `[C, H, W]`, of the operand that enters.
+    /// Counts the codes of one image of activations, `[C, H, W]`.
     ///
     /// # Panics
     /// If it is an image of other extents.
@@ -195,7 +195,7 @@ impl ExtraSums {
         self.add(spec, Volume::new(&features, [codes.len(), 1, 1]), parts);
     }
 
-    /// Adds the codes of all filters, `[K, C/groups, R, S]`, of the operand that stays.
+    /// Counts the codes of all weights, `[K, C/groups, R, S]`.
     ///
     /// # Panics
     /// If they are of other extents.

@@ -166,18 +166,18 @@ pub struct LayerTally {
     pub images: u64,
     /// Smallest code of the activations and of the weights.
     pub lowest: [i32; 2],
-    /// The operand that enters.
+    /// Counts of its activations.
     pub activations: ActivationSums,
-    /// The operand that stays.
+    /// Counts of its weights.
     pub weights: WeightSums,
-    /// Its outputs, where these were asked for, as the operand of [`LayerShape::reader`].
+    /// Counts of its outputs, where `--metrics` asks for them: those of a [`LayerShape::reader`] whose activations they are.
     pub outputs: Option<ActivationSums>,
     /// Of a product of an LSTM, the counts of its gates and steps.
     pub recurrent: Option<RecurrentSums>,
 }
 
 impl LayerTally {
-    /// Adds what a pass over the operands of `images` inputs of extents `shape` added up.
+    /// Adds the sums of one pass over the activations of `images` inputs, in a layer of extents `shape`.
     ///
     /// # Panics
     /// If it is of another layer.
@@ -186,8 +186,8 @@ impl LayerTally {
         self.activations.add(shape, images, sums);
     }
 
-    /// Adds what a pass over its outputs for `images` inputs added up, read by a layer of extents `reader`, and what was asked
-    /// for besides.
+    /// Adds the sums of one pass over its outputs for `images` inputs, as activations of a layer of extents `reader`, and the
+    /// on-demand counts of these outputs.
     ///
     /// # Panics
     /// If it is of another layer, or if its outputs are not counted.

@@ -10,7 +10,7 @@ pub struct RecurrentSums {
     pub gates: Vec<WeightSums>,
     /// Which steps are counted together.
     pub buckets: Buckets,
-    /// The operand that enters, by bucket of steps.
+    /// Counts of activations, by bucket of steps.
     pub steps: Vec<StepSums>,
 }
 

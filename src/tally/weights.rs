@@ -1,4 +1,4 @@
-//! Counts of the operand that stays: once a layer, not once an input.
+//! Counts of weights: made once a layer, not once an input.
 
 use super::{ExtraSums, LayerShape, RecurrentSums};
 use crate::kernels::Isa;
@@ -42,7 +42,7 @@ pub struct WeightSums {
     pub filter_codes: Vec<FilterCodes>,
     /// The values, wherever they stand.
     pub values: ValueSums,
-    /// What was asked for besides; of a gate nothing.
+    /// On-demand counts; none of a gate.
     pub extra: ExtraSums,
 }
 

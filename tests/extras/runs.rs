@@ -330,12 +330,12 @@ fn nothing_is_counted_that_nobody_asked_for() {
     for (name, of_outputs) in
         [("traffic", true), ("all", true), ("o.zeros", true), ("a.traffic.rlc", false), ("planes", false)]
     {
-        assert_eq!(deadweight::metrics::asked(name).of_outputs, of_outputs, "{name}");
+        assert_eq!(deadweight::metrics::select(name).of_outputs, of_outputs, "{name}");
     }
     for (name, want) in
         [("n:m", "nm.2of4"), ("delta", "delta.We+Ae"), ("trailing", "trailing.g16"), ("W+A", "potential.W+A")]
     {
-        assert!(deadweight::metrics::asked(name).metrics.iter().any(|metric| metric.name == want), "{name}");
+        assert!(deadweight::metrics::select(name).metrics.iter().any(|metric| metric.name == want), "{name}");
     }
-    assert_eq!(deadweight::metrics::asked("all").metrics.len(), deadweight::metrics::all().count());
+    assert_eq!(deadweight::metrics::select("all").metrics.len(), deadweight::metrics::all().count());
 }
