@@ -138,8 +138,8 @@ fn killed_until_it_ends(run: &[&str], seed: u64) -> [u64; 2] {
     let (mut kills, mut resumed) = (0, 0);
     for attempt in 0..200_u64 {
         let mut child = binary::deadweight().args(&command).spawn().unwrap();
-        // Later and later, so that the run ends at last.
-        let moment = (attempt * 7919 + seed * 31) % 67 + attempt * 3;
+        // Later and later, so that the run ends at last, on a busy machine too.
+        let moment = (attempt * 7919 + seed * 31) % 67 + attempt * 3 + attempt.pow(3) / 1000;
         std::thread::sleep(std::time::Duration::from_millis(moment));
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success());
