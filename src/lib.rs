@@ -19,6 +19,7 @@ pub mod model;
 pub mod models;
 pub mod probe;
 pub mod report;
+pub mod source;
 pub mod tally;
 pub mod task;
 pub mod timing;

@@ -1,9 +1,7 @@
-//! From the name of a model on the command line to a network with its weights.
+//! A network with its weights and its input, ready to run.
 
 mod answers;
-mod config_files;
 mod modules;
-mod names;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,10 +11,10 @@ use crate::graph::{Graph, Params, passes};
 use crate::input::{Cut, Dataset, Preprocess, Vocabulary};
 use crate::kernels::Rounding;
 use crate::layers::{Layer, Shape};
-use crate::models::Task;
-use crate::weights::{NetworkFile, SourceFile, Weights};
+use crate::models::{Card, ImportedNetwork, Task};
+use crate::source::{Network, Source, SourceOptions};
+use crate::weights::SourceFile;
 use crate::{Error, Result, models};
-use names::{card_or_file, fetch, looks_like_file, stem};
 
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +35,7 @@ pub struct LoadOptions {
 #[derive(Clone)]
 pub struct Model {
     /// What it is.
-    pub card: models::Card,
+    pub card: Card,
     /// The network, folded (by default) and fused.
     pub graph: Arc<Graph>,
     /// Whose parameter names the checkpoint uses.
@@ -48,6 +46,8 @@ pub struct Model {
     pub files: Vec<SourceFile>,
     /// How images become inputs.
     pub preprocess: Preprocess,
+    /// The vocabulary beside the weights, if there is one.
+    pub vocabulary: Option<PathBuf>,
     /// Number of learned values, before folding.
     pub parameters: usize,
     /// Whether batch norm was folded, if there is any.
@@ -65,46 +65,38 @@ impl Model {
     /// # Errors
     /// [`Error::NotFound`] if nothing of that name exists; the errors of reading and fitting the weights.
     pub fn load(spec: &str, options: &LoadOptions) -> Result<Self> {
-        let path = Path::new(spec);
-        let arch = options.arch.as_deref().map(card_or_file).transpose()?;
-        let arch = arch.as_ref();
-        // A card may name its own repository.
-        let alone = |card: &models::Card| match arch {
-            Some(arch) if arch.name != card.name => {
-                Err(Error::invalid("--arch", format!("names {}, but {spec} is a card itself", arch.name)))
+        let LoadOptions { arch, offline, random, .. } = options.clone();
+        Self::build(Source::resolve(spec, &SourceOptions { arch, offline, random })?, options)
+    }
+
+    /// Builds the model of `source`. No file is opened.
+    ///
+    /// # Errors
+    /// Those of fitting the weights to the network.
+    pub fn build(source: Source, options: &LoadOptions) -> Result<Self> {
+        source.notes.iter().for_each(|note| tracing::warn!("{note}"));
+        let said = source.notes.len();
+        let Source { card, network, preprocess, name, files, vocabulary, notes } = source;
+        let parts = Parts { preprocess, source: name, files, vocabulary, notes };
+        let model = match (network, card) {
+            (Network::Onnx(onnx), card) => {
+                let size = parts.preprocess.as_ref().map(Preprocess::size);
+                let network = models::onnx::build(&onnx, size, rounding(card.as_ref(), Rounding::Float32)?)?;
+                Self::of_file(parts, "onnx", network, card, options)
             }
-            _ => Ok(()),
+            (Network::Tflite(tflite), card) => {
+                let network = models::tflite::build(&tflite, rounding(card.as_ref(), Rounding::Fixed31)?)?;
+                Self::of_file(parts, "tflite", network, card, options)
+            }
+            (Network::Random(seed), Some(card)) => Self::of_card(parts, card, Params::Random(seed), options),
+            (Network::Weights(weights), Some(card)) => Self::of_card(parts, card, Params::Stored(weights), options),
+            (Network::Random(_) | Network::Weights(_), None) => {
+                Err(Error::invalid(&parts.source, "has no card that says which network it is; name one with --arch"))
+            }
         };
-        if path.is_dir() {
-            return Self::from_weights(Weights::open(path)?, arch, options);
-        }
-        if path.is_file() && spec.ends_with(".toml") {
-            let card = models::Card::from_file(path)?;
-            alone(&card)?;
-            return Self::from_card(card, options);
-        }
-        if path.is_file() {
-            if let Some(network) = crate::weights::open_network(path)? {
-                return Self::from_network(&network, arch, options);
-            }
-            let Some(arch) = arch else {
-                let detail = "weights alone do not say which network they are of; name its card with --arch";
-                return Err(Error::invalid(spec, detail));
-            };
-            return Self::from_weights(Weights::open(path)?, Some(arch), options);
-        }
-        match models::card(spec) {
-            Ok(card) => alone(card).and_then(|()| Self::from_card(card.clone(), options)),
-            // A hub id has one slash; a path that does not exist is a missing file.
-            Err(_) if spec.split('/').count() == 2 && !spec.starts_with(['.', '/']) && !looks_like_file(spec) => {
-                Self::from_weights(fetch(spec, options.offline)?, arch, options)
-            }
-            Err(_) if spec.contains('/') || looks_like_file(spec) => Err(Error::NotFound {
-                what: spec.to_owned(),
-                hint: "give a card's name (see `deadweight models`), a directory, a weights file or a hub id".into(),
-            }),
-            Err(error) => Err(error),
-        }
+        let model = model?.with_class_note();
+        model.notes[said..].iter().for_each(|note| tracing::warn!("{note}"));
+        Ok(model)
     }
 
     /// The built-in inputs for it, if any: images, or a text in segments of 64 tokens.
@@ -153,12 +145,6 @@ impl Model {
         })
     }
 
-    /// A file with that name next to the weights.
-    pub fn beside(&self, name: &str) -> Option<PathBuf> {
-        let path = Path::new(&self.source).join(name);
-        path.is_file().then_some(path)
-    }
-
     /// MACs of one image.
     ///
     /// # Errors
@@ -173,41 +159,17 @@ impl Model {
         (embedded && builtin::find(&self.card.name).is_some()).then_some("built-in demo")
     }
 
-    fn from_card(card: models::Card, options: &LoadOptions) -> Result<Self> {
-        if let Some(seed) = options.random {
-            return Self::build(card, Params::Random(seed), vec![], "random weights".into(), options);
-        }
-        if let Some(builtin) = builtin::find(&card.name) {
-            let weights = Weights::from_bytes("embedded", builtin.weights)?;
-            let files = weights.files().to_vec();
-            let source = card.source.clone();
-            return Self::build(card, Params::Stored(weights), files, source, options);
-        }
-        let Some(repo) = card.hub_id() else {
-            let hint = format!("give the weights file and --arch {}", card.name);
-            return Err(Error::NotFound { what: format!("weights of {}", card.name), hint });
-        };
-        // The card was made from this repository's own configuration.
-        Self::stored(fetch(&repo, options.offline)?, card, options)
-    }
-
-    /// A file that holds a network. A card determines preprocessing, class names and task; without one, pixels are passed as
-    /// the 8-bit integers that they are, or as 0 to 1.
-    fn from_network(file: &NetworkFile, card: Option<&models::Card>, options: &LoadOptions) -> Result<Self> {
-        let rounding = card.map_or(Ok(None), models::Card::rounding)?;
-        let stated = card.map(|card| Preprocess::from_table(&card.name, &card.input)).transpose()?;
-        let (source, file, family, network) = match file {
-            NetworkFile::Tflite(tflite) => {
-                let network = models::tflite::build(tflite, rounding.unwrap_or(Rounding::Fixed31))?;
-                (&tflite.source, &tflite.file, "tflite", network)
-            }
-            NetworkFile::Onnx(onnx) => {
-                let size = stated.as_ref().map(Preprocess::size);
-                let network = models::onnx::build(onnx, size, rounding.unwrap_or(Rounding::Float32))?;
-                (&onnx.source, &onnx.file, "onnx", network)
-            }
-        };
-        if let Some(card) = card {
+    /// The network in a file. A card determines preprocessing, class names and task; without one, pixels are passed as the
+    /// 8-bit integers that they are, or as 0 to 1.
+    fn of_file(
+        parts: Parts,
+        family: &str,
+        network: ImportedNetwork,
+        card: Option<Card>,
+        options: &LoadOptions,
+    ) -> Result<Self> {
+        let Parts { preprocess, source, files, vocabulary, mut notes } = parts;
+        if let Some(card) = &card {
             let pixels = network.task == Task::Segment;
             if matches!((card.task, pixels), (Task::Classify, true) | (Task::Segment | Task::Restore, false)) {
                 let output = if pixels { "an image" } else { "one value per class" };
@@ -215,9 +177,9 @@ impl Model {
                 return Err(Error::invalid(format!("--arch {}", card.name), detail));
             }
         }
-        let (name, mut notes) = (stem(&file.name), vec![]);
-        let (card, preprocess) = match (card, stated) {
-            (Some(card), Some(stated)) => (models::Card { name, ..card.clone() }, stated),
+        let name = files.first().map_or_else(|| family.to_owned(), |file| stem(&file.name));
+        let (card, preprocess) = match (card, preprocess) {
+            (Some(card), Some(preprocess)) => (Card { name, ..card }, preprocess),
             _ => {
                 if network.input_codes.is_none() {
                     let detail =
@@ -238,21 +200,44 @@ impl Model {
         }
         let parameters = network.graph.parameters();
         let (graph, folded) = finished(&network.graph, options);
-        let model = Self {
-            card,
-            graph,
-            naming: family.into(),
-            source: source.clone(),
-            files: vec![file.clone()],
-            preprocess,
-            parameters,
-            folded,
-            quantized: None,
-            notes,
+        let naming = family.into();
+        let quantized = None;
+        Ok(Self { card, graph, naming, source, files, preprocess, vocabulary, parameters, folded, quantized, notes })
+    }
+
+    /// The network that `card` describes, with `params`.
+    fn of_card(parts: Parts, mut card: Card, params: Params, options: &LoadOptions) -> Result<Self> {
+        let Parts { preprocess, source, files, vocabulary, mut notes } = parts;
+        if let (Some(sigma), Some(stated)) = (options.sigma, card.arch.get_mut("sigma")) {
+            *stated = sigma.into();
+        }
+        let preprocess = preprocess.map_or_else(|| Preprocess::from_table(&card.name, &card.input), Ok)?;
+        let pickled = match &params {
+            Params::Stored(weights) => weights.modules().to_vec(),
+            Params::Random(_) | Params::Declared => vec![],
         };
-        let model = model.with_class_note();
-        model.notes.iter().for_each(|note| tracing::warn!("{note}"));
-        Ok(model)
+        let (graph, naming) = models::build(&card, params)?;
+        let problems = modules::contradictions(&graph, &pickled);
+        if !problems.is_empty() {
+            return Err(Error::Mismatch { file: source, problems });
+        }
+        let other = modules::other_activations(&graph, &pickled);
+        if !other.is_empty() {
+            let list = other.join(", ");
+            notes.push(format!(
+                "{source}: holds modules of {list}, of which the network of card {} has none",
+                card.name
+            ));
+        }
+        let classes = graph.def(graph.output()).channels;
+        if let Some(stated) = card.config_classes.filter(|stated| *stated != classes) {
+            let detail = format!("is of {stated} classes, the weights are of {classes}");
+            return Err(Error::malformed(format!("{source}/config.json"), detail));
+        }
+        let parameters = graph.parameters();
+        let (graph, folded) = finished(&graph, options);
+        let quantized = None;
+        Ok(Self { card, graph, naming, source, files, preprocess, vocabulary, parameters, folded, quantized, notes })
     }
 
     /// The same model with another graph.
@@ -275,71 +260,6 @@ impl Model {
         self.graph.nodes.iter().any(|def| matches!(def.layer, Layer::Lstm(_)))
     }
 
-    fn from_weights(weights: Weights, arch: Option<&models::Card>, options: &LoadOptions) -> Result<Self> {
-        let card = config_files::card(&weights, arch)?;
-        Self::stored(weights, card, options)
-    }
-
-    fn stored(weights: Weights, card: models::Card, options: &LoadOptions) -> Result<Self> {
-        let (source, files) = (weights.source().to_owned(), weights.files().to_vec());
-        Self::build(card, Params::Stored(weights), files, source, options)
-    }
-
-    fn build(
-        mut card: models::Card,
-        params: Params,
-        files: Vec<SourceFile>,
-        source: String,
-        options: &LoadOptions,
-    ) -> Result<Self> {
-        if let (Some(sigma), Some(stated)) = (options.sigma, card.arch.get_mut("sigma")) {
-            *stated = sigma.into();
-        }
-        let mut notes = std::mem::take(&mut card.notes);
-        let (mut preprocess, mut pickled) = (None, vec![]);
-        if let Params::Stored(weights) = &params {
-            notes.extend_from_slice(weights.notes());
-            pickled = weights.modules().to_vec();
-            // The preprocessing of the checkpoint's authors is stored next to it.
-            if card.from_config && card.task != Task::Language {
-                let detail = "has no preprocessing: it has neither preprocessor_config.json nor pretrained_cfg";
-                preprocess = config_files::preprocessing(weights, &card)?;
-                preprocess.as_ref().ok_or_else(|| Error::malformed(&source, detail))?;
-            }
-        }
-        notes.iter().for_each(|note| tracing::warn!("{note}"));
-        let said = notes.len();
-        let preprocess = match preprocess {
-            Some(preprocess) => preprocess,
-            None if card.from_config && card.input.is_empty() => Preprocess::numbers(64),
-            None => Preprocess::from_table(&card.name, &card.input)?,
-        };
-        let (graph, naming) = models::build(&card, params)?;
-        let problems = modules::contradictions(&graph, &pickled);
-        if !problems.is_empty() {
-            return Err(Error::Mismatch { file: source, problems });
-        }
-        let other = modules::other_activations(&graph, &pickled);
-        if !other.is_empty() {
-            let list = other.join(", ");
-            notes.push(format!(
-                "{source}: holds modules of {list}, of which the network of card {} has none",
-                card.name
-            ));
-        }
-        let classes = graph.def(graph.output()).channels;
-        if let Some(stated) = card.config_classes.filter(|stated| *stated != classes) {
-            let detail = format!("is of {stated} classes, the weights are of {classes}");
-            return Err(Error::malformed(format!("{source}/config.json"), detail));
-        }
-        let parameters = graph.parameters();
-        let (graph, folded) = finished(&graph, options);
-        let model = Self { card, graph, naming, source, files, preprocess, parameters, folded, quantized: None, notes };
-        let model = model.with_class_note();
-        model.notes[said..].iter().for_each(|note| tracing::warn!("{note}"));
-        Ok(model)
-    }
-
     /// Adds a note if its card names another number of classes.
     fn with_class_note(mut self) -> Self {
         let classes = self.graph.def(self.graph.output()).channels;
@@ -354,6 +274,25 @@ impl Model {
         }
         self
     }
+}
+
+/// What a source has beside its card and its network.
+struct Parts {
+    preprocess: Option<Preprocess>,
+    source: String,
+    files: Vec<SourceFile>,
+    vocabulary: Option<PathBuf>,
+    notes: Vec<String>,
+}
+
+/// How the card says that integers are rounded, else `default`.
+fn rounding(card: Option<&Card>, default: Rounding) -> Result<Rounding> {
+    Ok(card.map_or(Ok(None), Card::rounding)?.unwrap_or(default))
+}
+
+/// A file's name without its extension.
+fn stem(name: &str) -> String {
+    Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// `graph` as it is run, and whether batch norm was folded, if there is any.

@@ -21,7 +21,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tally", &["error", "kernels"]),
     ("metrics", &["format", "kernels", "tally"]),
     ("measurement", &["error", "format", "hex", "input", "kernels", "tally", "task"]),
-    ("model", &["builtin", "error", "graph", "input", "kernels", "layers", "models", "weights"]),
+    ("source", &["builtin", "error", "input", "models", "weights"]),
+    ("model", &["builtin", "error", "graph", "input", "kernels", "layers", "models", "source", "weights"]),
     (
         "measure",
         &[

@@ -84,18 +84,17 @@ pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
 
 /// The vocabulary of a network that reads texts.
 pub fn vocabulary(model: &Model, args: &InputArgs) -> Result<Vocabulary> {
-    let beside = || ["tokenizer.json", "vocab.json", "vocab.txt"].iter().find_map(|name| model.beside(name));
     if let (None, Some(vocabulary)) = (&args.vocab, model.builtin_vocabulary()) {
         return vocabulary;
     }
-    let Some(path) = args.vocab.clone().or_else(beside) else {
+    let Some(path) = args.vocab.as_ref().or(model.vocabulary.as_ref()) else {
         let detail = format!(
             "is missing: {} reads texts, and neither tokenizer.json, vocab.json nor vocab.txt is beside its weights",
             model.card.name
         );
         return Err(Error::invalid("--vocab", detail));
     };
-    let vocabulary = Vocabulary::open(&path)?;
+    let vocabulary = Vocabulary::open(path)?;
     let rows = model.embedding_rows().unwrap_or(0);
     if vocabulary.rows() > rows {
         let detail = format!("numbers {} tokens, the embedding of {} has {rows}", vocabulary.rows(), model.card.name);

@@ -67,7 +67,7 @@ pub(super) fn read(path: &Path) -> Result<(Kind, Blob, SourceFile)> {
 }
 
 /// Reads a JSON file of a bounded size; `None` if it does not exist.
-pub(super) fn read_json(path: &Path) -> Result<Option<serde_json::Value>> {
+pub(crate) fn read_json(path: &Path) -> Result<Option<serde_json::Value>> {
     let (file, length) = match open(path) {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other?,
@@ -79,17 +79,6 @@ pub(super) fn read_json(path: &Path) -> Result<Option<serde_json::Value>> {
     let mut bytes = Vec::new();
     file.take(length).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
     serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::malformed(shown, format!("no valid JSON: {e}")))
-}
-
-/// Whether a file holds a network, by its first bytes or else its name; false if it cannot be read.
-pub(super) fn holds_network(path: &Path) -> bool {
-    let mut head = Vec::new();
-    let read = open(path).is_ok_and(|(file, _)| file.take(HEAD as u64).read_to_end(&mut head).is_ok());
-    let called = ["tflite", "onnx"].iter().any(|ending| path.extension().is_some_and(|e| e == *ending));
-    match kind(&path.to_string_lossy(), &head) {
-        Ok(kind) => read && matches!(kind, Kind::Tflite | Kind::Onnx),
-        Err(_) => read && called,
-    }
 }
 
 fn open(path: &Path) -> Result<(File, u64)> {

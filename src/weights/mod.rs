@@ -4,11 +4,8 @@
 //! is executed, and every size in it is checked against the file's own size before memory is allocated.
 
 mod contents;
-mod directory;
 mod file;
 mod flatbuffer;
-#[cfg(feature = "hub")]
-mod hub;
 mod integers;
 mod names;
 pub mod onnx;
@@ -17,6 +14,7 @@ mod protobuf;
 mod pruned;
 mod quantised;
 mod safetensors;
+mod shards;
 mod tensor;
 pub mod tflite;
 
@@ -29,11 +27,11 @@ use self::contents::FileContents;
 pub use self::contents::{Module, Setting};
 use self::file::Kind;
 pub use self::file::SourceFile;
-#[cfg(feature = "hub")]
-pub use self::hub::fetch;
+pub(crate) use self::file::read_json;
 pub use self::integers::IntegerTensor;
 use self::names::Cleaned;
 pub use self::quantised::{Affine, Quantised};
+pub(crate) use self::shards::{is_plain, shards};
 use self::tensor::{Blob, Content, ReadFault, Tensor};
 use crate::{Error, Result};
 
@@ -44,8 +42,6 @@ pub struct Weights {
     prefix: String,
     tensors: BTreeMap<String, Tensor>,
     files: Vec<SourceFile>,
-    config: Option<serde_json::Value>,
-    preprocessor: Option<serde_json::Value>,
     quantised: Option<Box<Quantised>>,
     /// Modules and notes of the file; its tensors are in `tensors`.
     beside: Box<FileContents>,
@@ -53,28 +49,21 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Opens a weights file, an index of shards, or a directory with one of them.
+    /// Opens a weights file or an index of shards.
     ///
-    /// The kind of a file is recognised by its content: safetensors, or a PyTorch checkpoint (zip or legacy). In a directory
-    /// it is `model.safetensors`, else `model.safetensors.index.json`, `pytorch_model.bin`, `pytorch_model.bin.index.json`,
-    /// else the only weights file.
+    /// The kind of a file is recognised by its content: safetensors, or a PyTorch checkpoint (zip or legacy).
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read; [`Error::Malformed`] and [`Error::Unsupported`] for what it holds.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
-        if !metadata.is_dir() {
-            return Self::open_file(path, path.display().to_string());
-        }
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(|e| Error::io(path, e))? {
-            names.extend(entry.map_err(|e| Error::io(path, e))?.file_name().into_string());
-        }
-        names.sort_unstable();
-        let source = path.display().to_string();
-        let chosen = directory::choose(&source, &names)?;
-        let mut weights = Self::open_file(&path.join(chosen), source)?;
-        weights.config = file::read_json(&path.join("config.json"))?;
-        weights.preprocessor = file::read_json(&path.join("preprocessor_config.json"))?;
-        Ok(weights)
+        Self::open_as(path, path.display().to_string())
+    }
+
+    /// [`Weights::open`], called `source` in messages.
+    pub(crate) fn open_as(path: &Path, source: String) -> Result<Self> {
+        let (kind, blob, file) = file::read(path)?;
+        Self::of_kind(kind, blob, file, path, source)
     }
 
     /// A file in memory, for example embedded in the program; `name` is its name in messages.
@@ -101,8 +90,7 @@ impl Weights {
         Self::new(source.to_owned(), tensors.into(), Vec::new(), false)
     }
 
-    fn open_file(path: &Path, source: String) -> Result<Self> {
-        let (kind, blob, file) = file::read(path)?;
+    fn of_kind(kind: Kind, blob: Blob, file: SourceFile, path: &Path, source: String) -> Result<Self> {
         match kind {
             Kind::Index => {
                 drop(blob);
@@ -118,9 +106,9 @@ impl Weights {
 
     fn open_shards(index: &Path, source: String, file: SourceFile) -> Result<Self> {
         let shown = index.display().to_string();
-        let json = file::read_json(index)?.ok_or_else(|| Error::malformed(&shown, "vanished while it was read"))?;
+        let json = read_json(index)?.ok_or_else(|| Error::malformed(&shown, "vanished while it was read"))?;
         let (mut all, mut files) = (FileContents::default(), vec![file]);
-        for (shard, wanted) in directory::shards(&shown, &json)? {
+        for (shard, wanted) in shards(&shown, &json)? {
             let path = index.with_file_name(&shard);
             let (kind, blob, file) = file::read(&path)?;
             let shown = path.display().to_string();
@@ -162,8 +150,7 @@ impl Weights {
         let failed = Mutex::new(None);
         pruned::mask(&mut named, &source)?;
         let quantised = quantised::take(&mut named, &source, signed)?.map(Box::new);
-        let (config, preprocessor) = (None, None);
-        Ok(Self { source, prefix, tensors: named, files, config, preprocessor, quantised, beside, failed })
+        Ok(Self { source, prefix, tensors: named, files, quantised, beside, failed })
     }
 
     /// Names of all tensors, sorted. The prefixes `module.`, `model.` and `_orig_mod.` are stripped if every name has them,
@@ -202,16 +189,6 @@ impl Weights {
         &self.beside.notes
     }
 
-    /// `config.json` next to the weights, if a directory was opened and has one.
-    pub fn config(&self) -> Option<&serde_json::Value> {
-        self.config.as_ref()
-    }
-
-    /// `preprocessor_config.json` next to the weights, if a directory was opened and has one.
-    pub fn preprocessor(&self) -> Option<&serde_json::Value> {
-        self.preprocessor.as_ref()
-    }
-
     /// The values of a tensor, row-major; integers and half floats converted, quantised tensors dequantised.
     ///
     /// # Errors
@@ -246,28 +223,27 @@ impl std::fmt::Debug for Weights {
     }
 }
 
-/// A file that holds a network.
-pub enum NetworkFile {
-    /// A flatbuffer of TFLite.
+/// A file that can be named as a model.
+pub enum ModelFile {
+    /// Weights of a network that is described elsewhere.
+    Weights(Weights),
+    /// A network, a flatbuffer of TFLite.
     Tflite(tflite::Tflite),
-    /// A protocol buffer of ONNX.
+    /// A network, a protocol buffer of ONNX.
     Onnx(onnx::Onnx),
 }
 
-/// The network in the file at `path`, if it is of a kind that holds one.
+/// Opens the file at `path`.
 ///
 /// # Errors
-/// Those of reading it; none for files of another kind.
-pub fn open_network(path: &Path) -> Result<Option<NetworkFile>> {
-    if !file::holds_network(path) {
-        return Ok(None);
-    }
+/// As [`Weights::open`]; those of parsing a network.
+pub fn open(path: &Path) -> Result<ModelFile> {
     let (kind, blob, file) = file::read(path)?;
     let source = path.display().to_string();
     Ok(match kind {
-        Kind::Tflite => Some(NetworkFile::Tflite(tflite::Tflite::parse(&source, &blob, file)?)),
-        Kind::Onnx => Some(NetworkFile::Onnx(onnx::Onnx::parse(&source, &blob, file)?)),
-        _ => None,
+        Kind::Tflite => ModelFile::Tflite(tflite::Tflite::parse(&source, &blob, file)?),
+        Kind::Onnx => ModelFile::Onnx(onnx::Onnx::parse(&source, &blob, file)?),
+        kind => ModelFile::Weights(Weights::of_kind(kind, blob, file, path, source)?),
     })
 }
 

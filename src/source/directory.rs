@@ -1,8 +1,10 @@
-//! Which files of a directory, or of a repository's listing, are the weights.
+//! A directory with weights: which of its files they are, and the files beside them that describe the network.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
+use crate::weights::{Weights, read_json};
 use crate::{Error, Result};
 
 /// Names searched for, in order of preference.
@@ -11,6 +13,51 @@ pub(super) const KNOWN: [&str; 4] =
 const EXTENSIONS: [&str; 8] = ["safetensors", "bin", "pt", "pth", "th", "tar", "ckpt", "pkl"];
 /// Words in the names of other files that training programs write.
 const OTHERS: [&str; 4] = ["optimizer", "scheduler", "training_args", "rng_state"];
+
+/// Names of vocabularies, in order of preference.
+const VOCABULARIES: [&str; 3] = ["tokenizer.json", "vocab.json", "vocab.txt"];
+
+/// What a directory holds.
+pub struct Directory {
+    /// The weights.
+    pub weights: Weights,
+    /// `config.json`, if there is one.
+    pub config: Option<Value>,
+    /// `preprocessor_config.json`, if there is one.
+    pub preprocessor: Option<Value>,
+    /// Its vocabulary, if there is one.
+    pub vocabulary: Option<PathBuf>,
+}
+
+impl Directory {
+    /// Reads the directory at `path`: `model.safetensors`, else `model.safetensors.index.json`, `pytorch_model.bin`,
+    /// `pytorch_model.bin.index.json`, else the only weights file, and the files beside it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it has no weights, [`Error::Invalid`] if it has several; those of [`Weights::open`] and of
+    /// reading JSON.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(|e| Error::io(path, e))? {
+            names.extend(entry.map_err(|e| Error::io(path, e))?.file_name().into_string());
+        }
+        names.sort_unstable();
+        let source = path.display().to_string();
+        let chosen = choose(&source, &names)?;
+        let vocabulary = VOCABULARIES.iter().map(|name| path.join(name)).find(|path| path.is_file());
+        Ok(Self {
+            weights: Weights::open_as(&path.join(chosen), source)?,
+            config: read_json(&path.join("config.json"))?,
+            preprocessor: read_json(&path.join("preprocessor_config.json"))?,
+            vocabulary,
+        })
+    }
+
+    /// Weights with nothing beside them.
+    pub fn only(weights: Weights) -> Self {
+        Self { weights, config: None, preprocessor: None, vocabulary: None }
+    }
+}
 
 /// The weights file (or index of shards) among `names`; `place` is their directory or repository in messages.
 pub(super) fn choose<'a>(place: &str, names: &'a [String]) -> Result<&'a str> {
@@ -45,23 +92,4 @@ fn list(names: &[String]) -> String {
         1..=SHOWN => names.join(", "),
         more => format!("{} and {} more", names[..SHOWN].join(", "), more - SHOWN),
     }
-}
-
-/// The shards in an index, each with the tensors it must hold.
-pub(super) fn shards(index: &str, json: &serde_json::Value) -> Result<BTreeMap<String, Vec<String>>> {
-    let map = json.get("weight_map").and_then(|map| map.as_object());
-    let map = map.ok_or_else(|| Error::malformed(index, "JSON without `weight_map`: no index of shards"))?;
-    let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (tensor, shard) in map {
-        let shard = shard.as_str().filter(|shard| is_plain(shard));
-        let shard =
-            shard.ok_or_else(|| Error::malformed(index, format!("{tensor}: its shard is no plain file name")))?;
-        shards.entry(shard.to_owned()).or_default().push(tensor.clone());
-    }
-    if shards.is_empty() { Err(Error::malformed(index, "an index of no shards")) } else { Ok(shards) }
-}
-
-/// Whether a name stays within its directory.
-pub(super) fn is_plain(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
 }

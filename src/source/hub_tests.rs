@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{Hub, Id};
 use crate::error::exit;
-use crate::weights::Weights;
+use crate::source::Directory;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const TOKEN: &str = "hf_secretsecret";
@@ -116,10 +116,10 @@ fn downloads_once_and_reads_offline() {
     let cache = tempfile::tempdir().unwrap();
     let server = serve(&files(), Behaviour::Well);
     let snapshot = hub(cache.path(), &server.endpoint, false).fetch("org/net").unwrap();
-    let weights = Weights::open(&snapshot).unwrap();
-    assert_eq!(&*weights.read_f32("w").unwrap(), [1.5]);
-    assert_eq!(weights.config().unwrap()["model_type"], "resnet");
-    assert_eq!(weights.preprocessor().unwrap()["size"], 224);
+    let directory = Directory::open(&snapshot).unwrap();
+    assert_eq!(&*directory.weights.read_f32("w").unwrap(), [1.5]);
+    assert_eq!(directory.config.as_ref().unwrap()["model_type"], "resnet");
+    assert_eq!(directory.preprocessor.as_ref().unwrap()["size"], 224);
     let requests = server.requests.lock().unwrap().clone();
     assert!(requests.iter().all(|request| request.ends_with(&format!("Bearer {TOKEN}"))), "{requests:?}");
     assert!(!requests.iter().any(|request| request.contains("README") || request.contains("pytorch")), "{requests:?}");
@@ -147,9 +147,9 @@ fn downloads_shards() {
     ];
     let server = serve(&shards, Behaviour::Well);
     let snapshot = hub(cache.path(), &server.endpoint, false).fetch("org/net@refs/pr/5").unwrap();
-    let weights = Weights::open(&snapshot).unwrap();
-    assert_eq!(weights.names().collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(weights.files().len(), 3);
+    let directory = Directory::open(&snapshot).unwrap();
+    assert_eq!(directory.weights.names().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(directory.weights.files().len(), 3);
     std::fs::remove_file(snapshot.join("model-2.safetensors")).unwrap();
     let error = hub(cache.path(), &server.endpoint, true).fetch("org/net@refs/pr/5").unwrap_err();
     assert!(error.to_string().contains("model-2.safetensors"), "{error}");

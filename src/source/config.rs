@@ -1,18 +1,18 @@
 //! The configuration files next to the weights, and how they combine with the card that was requested.
 
+use super::Directory;
 use crate::input::Preprocess;
 use crate::models::{self, Card, Task};
-use crate::weights::Weights;
 use crate::{Error, Result};
 
-/// The card of the network in `weights`, from its directory's `config.json`. A card that was `asked` for must describe the
+/// The card of the network in `directory`, from its `config.json`. A card that was `asked` for must describe the
 /// same network; it is used alone if that file describes nothing that can be built.
 ///
 /// # Errors
 /// [`Error::Invalid`] if neither describes a network, or the two describe different ones; those of reading the file.
-pub(super) fn card(weights: &Weights, asked: Option<&Card>) -> Result<Card> {
-    let source = weights.source();
-    let stated = weights.config().map(|config| (config, models::from_config(config)));
+pub(super) fn card(directory: &Directory, asked: Option<&Card>) -> Result<Card> {
+    let source = directory.weights.source();
+    let stated = directory.config.as_ref().map(|config| (config, models::from_config(config)));
     match (stated, asked) {
         (None, Some(asked)) => Ok(asked.clone()),
         (None, None) => {
@@ -20,7 +20,7 @@ pub(super) fn card(weights: &Weights, asked: Option<&Card>) -> Result<Card> {
             Err(Error::invalid(source, detail))
         }
         (Some((_, stated)), None) => stated.map_err(|error| within(source, error)),
-        (Some((_, Ok(stated))), Some(asked)) => agreed(weights, stated, asked),
+        (Some((_, Ok(stated))), Some(asked)) => agreed(directory, stated, asked),
         (Some((config, Err(error))), Some(asked)) => {
             let mut card = asked.clone();
             if models::names_network(config) {
@@ -33,9 +33,9 @@ pub(super) fn card(weights: &Weights, asked: Option<&Card>) -> Result<Card> {
 }
 
 /// The card that both `stated` and `asked` describe: what the files state takes precedence, the card fills in the rest.
-fn agreed(weights: &Weights, stated: Card, asked: &Card) -> Result<Card> {
-    let source = weights.source();
-    let naming = models::naming(&stated, weights).or(stated.naming);
+fn agreed(directory: &Directory, stated: Card, asked: &Card) -> Result<Card> {
+    let source = directory.weights.source();
+    let naming = models::naming(&stated, &directory.weights).or(stated.naming);
     let differences = match naming {
         Some(naming) => models::differences(asked, &stated, naming)?,
         None => vec![],
@@ -63,7 +63,7 @@ fn agreed(weights: &Weights, stated: Card, asked: &Card) -> Result<Card> {
         return Ok(card);
     }
     let of_card = Preprocess::from_table(&asked.name, &asked.input)?;
-    match preprocessing(weights, &stated)? {
+    match preprocessing(directory, &stated)? {
         // The files state nothing that the card could contradict.
         None => card.input = asked.input.clone(),
         Some(of_file) if of_file != of_card => {
@@ -80,15 +80,15 @@ fn agreed(weights: &Weights, stated: Card, asked: &Card) -> Result<Card> {
 }
 
 /// The preprocessing from the card of a `config.json` and the files next to it; `None` if neither has any.
-pub(super) fn preprocessing(weights: &Weights, card: &Card) -> Result<Option<Preprocess>> {
-    let source = weights.source();
-    if let Some(config) = weights.preprocessor() {
+pub(super) fn preprocessing(directory: &Directory, card: &Card) -> Result<Option<Preprocess>> {
+    let source = directory.weights.source();
+    if let Some(config) = &directory.preprocessor {
         return Preprocess::from_transformers(&format!("{source}/preprocessor_config.json"), config).map(Some);
     }
     if !card.input.is_empty() {
         return Preprocess::from_table(&card.name, &card.input).map(Some);
     }
-    let Some(config) = weights.config() else { return Ok(None) };
+    let Some(config) = &directory.config else { return Ok(None) };
     let stated = models::timm_preprocessing(config).map_err(|error| within(source, error))?;
     stated.map(|stated| Preprocess::from_timm(&format!("{source}/config.json"), &stated)).transpose()
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 
-use super::directory::{choose, is_plain, shards};
-use super::file::read_json;
+use super::directory::choose;
+use crate::weights::{is_plain, read_json, shards};
 use crate::{Error, Result};
 
 const ENDPOINT: &str = "https://huggingface.co";

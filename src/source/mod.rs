@@ -1,0 +1,166 @@
+//! What the user names, resolved once into one value: from here on, no file of the model is opened.
+
+mod config;
+mod directory;
+#[cfg(feature = "hub")]
+mod hub;
+mod spec;
+
+use std::path::{Path, PathBuf};
+
+use self::spec::Spec;
+use crate::builtin;
+use crate::input::Preprocess;
+use crate::models::{Card, Task};
+use crate::weights::onnx::Onnx;
+use crate::weights::tflite::Tflite;
+use crate::weights::{ModelFile, SourceFile, Weights};
+use crate::{Error, Result};
+
+pub use self::directory::Directory;
+
+/// What decides, beside its name, what a model is made of.
+#[derive(Clone, Debug, Default)]
+pub struct SourceOptions {
+    /// The card that describes weights or preprocessing.
+    pub arch: Option<String>,
+    /// Read only local files.
+    pub offline: bool,
+    /// Seed of random weights in place of a checkpoint.
+    pub random: Option<u64>,
+}
+
+/// All that a model is made of.
+pub struct Source {
+    /// Structure, task and labels. None only for a file that holds its network, where none was named.
+    pub card: Option<Card>,
+    /// The network's parameters, or the network itself.
+    pub network: Network,
+    /// How images become inputs. None only where there is no card: then the network itself says.
+    pub preprocess: Option<Preprocess>,
+    /// Where it comes from, as in messages.
+    pub name: String,
+    /// The files that were read.
+    pub files: Vec<SourceFile>,
+    /// The vocabulary beside the weights, if there is one.
+    pub vocabulary: Option<PathBuf>,
+    /// Choices made where files leave one, and what was left out, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Where a network comes from.
+pub enum Network {
+    /// Its card, with random parameters of that seed.
+    Random(u64),
+    /// Its card, with the parameters of a checkpoint.
+    Weights(Weights),
+    /// An ONNX file that holds it.
+    Onnx(Onnx),
+    /// A TFLite file that holds it.
+    Tflite(Tflite),
+}
+
+impl Source {
+    /// Resolves `spec`: a card's name, a card file, a directory, a weights file (with [`SourceOptions::arch`]), a file that
+    /// holds its network, or a hub id `org/name[@revision]`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if nothing has that name; [`Error::Invalid`] if its files do not say which network it is, or
+    /// contradict the card; those of reading files.
+    pub fn resolve(spec: &str, options: &SourceOptions) -> Result<Self> {
+        let arch = options.arch.as_deref().map(spec::card).transpose()?;
+        match (Spec::parse(spec)?, arch) {
+            // A card may name its own repository.
+            (Spec::Card(card), Some(arch)) if arch.name != card.name => {
+                Err(Error::invalid("--arch", format!("names {}, but {spec} is a card itself", arch.name)))
+            }
+            (Spec::Card(card), _) => Self::of_card(*card, options),
+            (Spec::Directory(path), arch) => Self::of_directory(Directory::open(&path)?, arch.as_ref()),
+            (Spec::Hub(id), arch) => Self::of_directory(fetch(&id, options.offline)?, arch.as_ref()),
+            (Spec::File(path), arch) => Self::of_file(&path, arch),
+        }
+    }
+
+    fn of_card(card: Card, options: &SourceOptions) -> Result<Self> {
+        if let Some(seed) = options.random {
+            let preprocess = Preprocess::from_table(&card.name, &card.input)?;
+            return Ok(Self {
+                card: Some(card),
+                network: Network::Random(seed),
+                preprocess: Some(preprocess),
+                name: "random weights".into(),
+                files: vec![],
+                vocabulary: None,
+                notes: vec![],
+            });
+        }
+        if let Some(builtin) = builtin::find(&card.name) {
+            let name = card.source.clone();
+            let weights = Weights::from_bytes("embedded", builtin.weights)?;
+            return Ok(Self { name, ..Self::of_weights(Directory::only(weights), card)? });
+        }
+        let Some(repo) = card.hub_id() else {
+            let hint = format!("give the weights file and --arch {}", card.name);
+            return Err(Error::NotFound { what: format!("weights of {}", card.name), hint });
+        };
+        // The card was made from this repository's own configuration.
+        Self::of_weights(fetch(&repo, options.offline)?, card)
+    }
+
+    fn of_directory(directory: Directory, arch: Option<&Card>) -> Result<Self> {
+        let card = config::card(&directory, arch)?;
+        Self::of_weights(directory, card)
+    }
+
+    fn of_file(path: &Path, arch: Option<Card>) -> Result<Self> {
+        let (network, name, file) = match crate::weights::open(path)? {
+            ModelFile::Weights(weights) => {
+                let detail = "weights alone do not say which network they are of; name its card with --arch";
+                let card = arch.ok_or_else(|| Error::invalid(path.display().to_string(), detail))?;
+                return Self::of_weights(Directory::only(weights), card);
+            }
+            ModelFile::Onnx(onnx) => {
+                let (name, file) = (onnx.source.clone(), onnx.file.clone());
+                (Network::Onnx(onnx), name, file)
+            }
+            ModelFile::Tflite(tflite) => {
+                let (name, file) = (tflite.source.clone(), tflite.file.clone());
+                (Network::Tflite(tflite), name, file)
+            }
+        };
+        let preprocess = arch.as_ref().map(|card| Preprocess::from_table(&card.name, &card.input)).transpose()?;
+        Ok(Self { card: arch, network, preprocess, name, files: vec![file], vocabulary: None, notes: vec![] })
+    }
+
+    /// The weights of `directory` as the network of `card`.
+    fn of_weights(directory: Directory, mut card: Card) -> Result<Self> {
+        let name = directory.weights.source().to_owned();
+        let preprocess = match (card.from_config, card.task) {
+            // The preprocessing of the checkpoint's authors is stored next to it.
+            (true, task) if task != Task::Language => {
+                let detail = "has no preprocessing: it has neither preprocessor_config.json nor pretrained_cfg";
+                config::preprocessing(&directory, &card)?.ok_or_else(|| Error::malformed(&name, detail))?
+            }
+            (true, _) if card.input.is_empty() => Preprocess::numbers(64),
+            _ => Preprocess::from_table(&card.name, &card.input)?,
+        };
+        let Directory { weights, vocabulary, .. } = directory;
+        let mut notes = std::mem::take(&mut card.notes);
+        notes.extend_from_slice(weights.notes());
+        let files = weights.files().to_vec();
+        let network = Network::Weights(weights);
+        Ok(Self { card: Some(card), network, preprocess: Some(preprocess), name, files, vocabulary, notes })
+    }
+}
+
+/// The repository with that id.
+#[cfg(feature = "hub")]
+fn fetch(id: &str, offline: bool) -> Result<Directory> {
+    Directory::open(&hub::fetch(id, offline)?)
+}
+
+/// The repository with that id.
+#[cfg(not(feature = "hub"))]
+fn fetch(id: &str, _: bool) -> Result<Directory> {
+    Err(Error::unsupported(format!("{id}: downloading"), "this build has no hub client; give a local directory"))
+}
