@@ -11,7 +11,7 @@ use crate::kernels::count::Encoder;
 use crate::measurement::Measurement;
 use crate::metrics::Needs;
 use crate::report::columns::Column;
-use crate::report::{Format, Report, columns};
+use crate::report::{self, Format, Report, columns};
 use crate::{Error, Result};
 
 /// Arguments of `report`.
@@ -58,9 +58,9 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
 /// # Errors
 /// [`Error::Invalid`] for columns of what was not counted; those of writing.
 pub(super) fn write(measurement: &Measurement, format: Format, columns: &[Column], out: &mut Out) -> Result<()> {
-    let report = Report::new(measurement);
-    let counted = report.counted();
-    let missing = |column: &Column| column.needs().into_iter().find(|needs| !report.has(*needs));
+    let provenance = &measurement.provenance;
+    let counted = report::counted(provenance);
+    let missing = |column: &Column| column.needs().into_iter().find(|needs| !report::has(provenance, *needs));
     if let Some((column, needs)) = columns.iter().find_map(|column| missing(column).map(|needs| (column, needs))) {
         let detail = match needs {
             Needs::Extra(_) => format!("was not counted; measure again with --metrics {}", column.address()),
@@ -69,6 +69,8 @@ pub(super) fn write(measurement: &Measurement, format: Format, columns: &[Column
         return Err(Error::invalid(format!("--columns {}", column.name), detail));
     }
     let columns = if columns.is_empty() { columns::default(counted) } else { columns.to_vec() };
+    let report =
+        if format.has_columns() { Report::of_columns(measurement, &columns) } else { Report::new(measurement) };
     out.write_bytes(&format.render(&report, &columns, out.width())?)
 }
 

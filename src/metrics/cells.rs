@@ -79,12 +79,13 @@ impl Cells {
 
     /// The same, with the confidence intervals that `spread` has for scope `scope` (see [`Spread::get`]), with `--min-one` or without.
     pub fn with_spread(mut self, spread: &Spread, scope: usize, min_one: bool) -> Self {
+        let Some(t) = Interval::half_width(spread.inputs) else { return self };
         // Weights are the same for all inputs, and outputs are not kept by input.
         for cell in self.0.iter_mut().filter(|cell| cell.operand.is_none_or(|which| which == Which::Activations)) {
             for (interval, (padding, fraction)) in cell.intervals.iter_mut().zip(cell.value.fractions()) {
                 let moments = spread.get(scope, &name(cell.metric, padding, min_one));
                 let same = moments.filter(|of| (of.n, of.d) == (fraction.numerator, fraction.denominator));
-                *interval = same.and_then(|moments| Interval::of(moments, spread.inputs));
+                *interval = same.and_then(|moments| Interval::with(moments, spread.inputs, t));
             }
         }
         self

@@ -21,7 +21,17 @@ impl Interval {
     /// Of the ratio R = ΣN/ΣD over so many inputs: R ± t(n−1)·√v with v = Σ(N − R·D)² / (ΣD)² · n/(n−1), and a standard
     /// deviation of √(n·v). None of fewer than two inputs, or if ΣD is 0.
     pub fn of(moments: &Moments, inputs: u64) -> Option<Self> {
-        if inputs < 2 || moments.d == 0 {
+        Self::with(moments, inputs, Self::half_width(inputs)?)
+    }
+
+    /// t(n−1) of so many inputs: half the width of an interval in standard errors. None of fewer than two inputs.
+    pub fn half_width(inputs: u64) -> Option<f64> {
+        (inputs >= 2).then(|| student::quantile(inputs - 1))
+    }
+
+    /// [`Interval::of`] where t(n−1) of `inputs` inputs is known, which takes as long as all else.
+    pub fn with(moments: &Moments, inputs: u64, t: f64) -> Option<Self> {
+        if moments.d == 0 {
             return None;
         }
         let [n, d, nn, nd, dd] = moments.integers().map(BigInt::from);
@@ -32,7 +42,7 @@ impl Interval {
         let root = residuals.to_f64()?.max(0.0).sqrt() / below / below;
         let count = inputs as f64;
         let error = root * (count / (count - 1.0)).sqrt();
-        let half = student::quantile(inputs - 1) * error;
+        let half = t * error;
         Some(Self { std: error * count.sqrt(), low: ratio - half, high: ratio + half })
     }
 }

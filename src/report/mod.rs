@@ -25,6 +25,7 @@ pub mod units;
 use clap::ValueEnum;
 
 use crate::Result;
+use crate::measurement::Provenance;
 use crate::metrics::Needs;
 use columns::Column;
 
@@ -87,18 +88,16 @@ impl Format {
     }
 }
 
-impl Report {
-    /// The level of statistics that was counted.
-    pub fn counted(&self) -> Needs {
-        if self.provenance.format.statistics == Needs::Full.name() { Needs::Full } else { Needs::Values }
-    }
+/// The level of statistics that was counted.
+pub fn counted(provenance: &Provenance) -> Needs {
+    if provenance.format.statistics == Needs::Full.name() { Needs::Full } else { Needs::Values }
+}
 
-    /// Whether what a metric needs was counted.
-    pub fn has(&self, needs: Needs) -> bool {
-        match needs {
-            Needs::Extra(extra) => self.provenance.format.extra.iter().any(|name| name == extra.name()),
-            level => level <= self.counted(),
-        }
+/// Whether what a metric needs was counted.
+pub fn has(provenance: &Provenance, needs: Needs) -> bool {
+    match needs {
+        Needs::Extra(extra) => provenance.format.extra.iter().any(|name| name == extra.name()),
+        level => level <= counted(provenance),
     }
 }
 
@@ -130,7 +129,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     };
     let scales = if format.weight_scale.as_deref() == Some("filter") { ", a scale for each filter" } else { "" };
     let least = if format.min_one { ", at least 1 a MAC that is not skipped" } else { "" };
-    let terms = match report.counted() {
+    let terms = match counted(provenance) {
         Needs::Values => ", terms not counted".into(),
         _ => format!(", terms by {}", format.encoder.name()),
     };

@@ -28,7 +28,7 @@ pub fn overview(reports: &[Report], width: Option<u16>) -> String {
         );
     }
     let Some(first) = reports.first() else { return text };
-    let columns: Vec<Column> = default(first.counted());
+    let columns: Vec<Column> = default(super::counted(&first.provenance));
     let format = std::iter::once("model".to_owned()).chain(["numbers".to_owned()]);
     let mut grid = Grid::new(format.chain(columns.iter().map(|column| column.header.clone())), &[0, 1]);
     for report in reports {

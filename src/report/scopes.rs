@@ -1,7 +1,10 @@
 //! The report: the metrics of every layer, gate and group of steps, and of the network, which is pooled of its layers.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use super::columns::Column;
 use super::quality::{Quality, quality};
 use crate::input::turned_note;
 use crate::measurement::{Measurement, Provenance};
@@ -133,6 +136,17 @@ impl Report {
     /// All metrics of `measurement`.
     pub fn new(measurement: &Measurement) -> Self {
         Self::of(measurement, &metrics::all().collect::<Vec<_>>())
+    }
+
+    /// What `columns` show of `measurement`, and nothing else.
+    pub fn of_columns(measurement: &Measurement, columns: &[Column]) -> Self {
+        let mut shown: Vec<&Metric> = columns.iter().filter_map(|column| Some(column.metric()?.0)).collect();
+        // Others are what the lines above the table say, and what that is computed of.
+        let facts = metrics::all().filter(|metric| ["macs", "macs.per_input"].contains(&metric.name));
+        shown.extend(facts);
+        let mut names = BTreeSet::new();
+        shown.retain(|metric| names.insert(metric.name));
+        Self::of(measurement, &shown)
     }
 
     /// `metrics` of `measurement`: those of the list, others, or both.

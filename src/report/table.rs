@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn the_default_table() {
         let report = sample::report();
-        let text = render(&report, &columns::default(report.counted()), None);
+        let text = render(&report, &columns::default(super::super::counted(&report.provenance)), None);
         insta::assert_snapshot!(text, @r"
         model       tiny (built-in demo): classify, names of torchvision, batch norm folded
         size        12.35 k parameters; 2 layers measured, 9.216 k MACs an input
