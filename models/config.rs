@@ -240,8 +240,8 @@ mod tests {
             (json!({"model_type": "resnet", "depths": "deep"}), "invalid type"),
             (json!({"model_type": "mobilenet_v2", "output_stride": 8}), "output_stride other than 32"),
             (
-                json!({"model_type": "rnn", "rnn_type": "GRU", "vocab_size": 2, "embedding_dim": 2, "hidden_dim": 2, "num_layers": 1}),
-                "rnn_type other than LSTM",
+                json!({"model_type": "rnn", "rnn_type": "QRNN", "vocab_size": 2, "embedding_dim": 2, "hidden_dim": 2, "num_layers": 1}),
+                "rnn_type other than LSTM, GRU",
             ),
             (json!({"architecture": "resnet50", "model_args": {"stem_width": 32}}), "model_args.stem_width 32"),
             (json!({"_model_class": "Unet"}), "_model_class Unet is not supported"),

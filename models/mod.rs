@@ -12,13 +12,13 @@ mod drunet;
 mod googlenet;
 mod imported;
 pub mod labels;
-mod lstm;
 mod mobilenet_v1;
 mod mobilenet_v2;
 mod mobilenet_v3;
 mod naming;
 pub mod onnx;
 mod resnet;
+mod rnn;
 mod silero;
 mod smp;
 mod squeezenet;
@@ -27,7 +27,7 @@ pub mod tflite;
 mod timm;
 mod vgg;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use crate::graph::{Graph, Node, Params, Scope, as_stored};
@@ -70,7 +70,7 @@ pub const FAMILIES: &[Family] = &[
     squeezenet::FAMILY,
     ternary::FAMILY,
     densenet::FAMILY,
-    lstm::FAMILY,
+    rnn::FAMILY,
     deeplab::FAMILY,
     dilated::FAMILY,
     denoise::FAMILY,
@@ -129,9 +129,7 @@ pub fn build(card: &Card, params: Params) -> Result<(Graph, String)> {
         return Err(Error::unsupported(what, format!("known are {}", known.join(", "))));
     };
     let naming = match &params {
-        Params::Stored(weights) => family
-            .detect(&|name| weights.shape(name).is_some())
-            .ok_or_else(|| unrecognised(family, weights.source()))?,
+        Params::Stored(weights) => naming(card, weights).ok_or_else(|| unrecognised(family, weights.source()))?,
         Params::Random(_) | Params::Declared => card.naming.unwrap_or(family.namings[0].0),
     };
     let root = Scope::new(params);
@@ -147,7 +145,22 @@ pub fn build(card: &Card, params: Params) -> Result<(Graph, String)> {
 /// Whose parameter names `weights` uses, if the family of `card` knows them.
 pub fn naming(card: &Card, weights: &Weights) -> Option<Naming> {
     let family = FAMILIES.iter().find(|family| family.name == card.family)?;
-    family.detect(&|name| weights.shape(name).is_some())
+    let marked = family.detect(&|name| weights.shape(name).is_some());
+    marked.or_else(|| (family.name == rnn::FAMILY.name).then(|| rnn::naming(&extents(weights))).flatten())
+}
+
+/// Names and extents of all tensors.
+fn extents(weights: &Weights) -> BTreeMap<String, Vec<usize>> {
+    weights.names().filter_map(|name| Some((name.to_owned(), weights.shape(name)?.to_vec()))).collect()
+}
+
+/// The card of the recurrent network in `weights`, whose sizes they say; of one `kind` if it is given: `rnn`, `lstm`, `gru`,
+/// `rnn_tanh` or `rnn_relu`.
+///
+/// # Errors
+/// [`Error::Invalid`] saying what is missing, or what could be meant.
+pub fn recurrent(weights: &Weights, kind: Option<&str>) -> Result<Card> {
+    rnn::card(&extents(weights), kind).map_err(|why| Error::invalid(weights.source(), why))
 }
 
 /// How two cards describe different networks, one `field: a's value, b's value` per difference, with the parameter names of

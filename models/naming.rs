@@ -28,6 +28,8 @@ pub enum Naming {
     Vdsr,
     /// TensorFlow's layers.
     Tensorflow,
+    /// Keras' layers.
+    Keras,
     /// PyTorch's own example, and flair: encoder, rnn, decoder.
     Pytorch,
     /// Embedding, lstm, fc.
@@ -65,6 +67,7 @@ impl Naming {
             Self::Deepinv => "deepinv",
             Self::Vdsr => "vdsr",
             Self::Tensorflow => "tensorflow",
+            Self::Keras => "keras",
             Self::Pytorch => "pytorch",
             Self::Lstm => "lstm",
             Self::Clmbr => "clmbr",

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use deadweight::engine::{CandleEngine, EngineOptions, Session};
 use deadweight::graph::{Graph, Node, Params, Scope, passes};
 use deadweight::kernels::{Activation, Geometry, Halo, Isa, LANES, Region};
-use deadweight::layers::{Conv, ConvTranspose, Lstm, Pool, PoolKind, Shape, Slice, Subsample};
+use deadweight::layers::{Cell, Conv, ConvTranspose, Lstm, Pool, PoolKind, Recurrent, Shape, Slice, Subsample};
 use deadweight::probe::{Origin, Probe, Watch};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -135,19 +135,25 @@ fn other_layers() -> impl Strategy<Value = Graph> {
 /// Layers over sequences, in both directions.
 fn sequences() -> impl Strategy<Value = Graph> {
     let projections = prop::option::of(1usize..30);
-    (1usize..20, 1usize..40, 1usize..20, 1usize..30, projections, any::<u64>()).prop_map(
-        |(c, hidden, next, out, projected, seed)| {
+    let cells = prop::sample::select(vec![None, Some(Cell::Gru), Some(Cell::Tanh), Some(Cell::Relu)]);
+    (1usize..20, 1usize..40, 1usize..20, 1usize..30, projections, cells, any::<u64>()).prop_map(
+        |(c, hidden, next, out, projected, cell, seed)| {
+            // An LSTM alone has a projection.
+            let (gates, projected) = (cell.map_or(4, Cell::gates), projected.filter(|_| cell.is_none()));
             let net = Scope::new(Params::Random(seed));
             let mut x = net.input(c);
             for (layer, hidden) in [hidden, next].into_iter().enumerate() {
                 let parts = [false, true].map(|reverse| {
                     let at = net.at(format!("layer{layer}.{reverse}"));
-                    let input = at.parameter("weight_ih", &[4 * hidden, at.channels(x)]);
-                    let y = at.linear_steps(x, input, Some(at.parameter("bias_ih", &[4 * hidden])), false);
-                    let weight = at.parameter("weight_hh", &[4 * hidden, projected.unwrap_or(hidden)]);
+                    let input = at.parameter("weight_ih", &[gates * hidden, at.channels(x)]);
+                    let y = at.linear_steps(x, input, Some(at.parameter("bias_ih", &[gates * hidden])), false);
+                    let weight = at.parameter("weight_hh", &[gates * hidden, projected.unwrap_or(hidden)]);
                     let projection = projected.map(|outputs| at.parameter("weight_hr", &[outputs, hidden]));
-                    let bias = Some(at.parameter("bias_hh", &[4 * hidden]));
-                    at.lstm(y, Lstm { weight, bias, projection, reverse, clip: None, integer: None })
+                    let bias = Some(at.parameter("bias_hh", &[gates * hidden]));
+                    match cell {
+                        Some(cell) => at.recurrent(y, Recurrent { cell, weight, bias, reverse }),
+                        None => at.lstm(y, Lstm { weight, bias, projection, reverse, clip: None, integer: None }),
+                    }
                 });
                 x = net.at(format!("layer{layer}")).concat(&parts);
             }

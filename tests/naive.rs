@@ -4,7 +4,8 @@ use deadweight::graph::Graph;
 use deadweight::kernels::pool::PoolShape;
 use deadweight::kernels::{Activation, Integer, Requantize, Rounding};
 use deadweight::layers::{
-    BatchNorm, Conv, ConvTranspose, Layer, Linear, Lstm, Pool, PoolKind, Resize, Shape, Shuffle, Subsample,
+    BatchNorm, Cell, Conv, ConvTranspose, Layer, Linear, Lstm, Pool, PoolKind, Recurrent, Resize, Shape, Shuffle,
+    Subsample,
 };
 
 /// The output of `graph` for one image `x` of shape `input`.
@@ -30,6 +31,7 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
                 indices(y).map(|(c, _, t)| f64::from(layer.table.data[ids[t] as usize * y.c + c])).collect()
             }
             Layer::Lstm(layer) => lstm(layer, read(0), y),
+            Layer::Recurrent(layer) => recurrent(layer, read(0), y),
             Layer::BatchNorm(layer) => batch_norm(layer, read(0)),
             Layer::Activation(function) => read(0).0.iter().map(|&v| activation(*function, v)).collect(),
             Layer::Pool(layer) => pool(layer, read(0), y),
@@ -245,6 +247,34 @@ fn lstm(layer: &Lstm, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
             None => middle,
         };
         (0..outputs).for_each(|k| out[k * y.w + t] = h[k]);
+    }
+    out
+}
+
+fn recurrent(layer: &Recurrent, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
+    let hidden = y.c;
+    let (mut h, mut out) = (vec![0.0; hidden], vec![0.0; y.elements()]);
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    for step in 0..shape.w {
+        let t = if layer.reverse { shape.w - 1 - step } else { step };
+        let input = |row: usize| x[row * shape.w + t];
+        let product = |row: usize| {
+            let weights = &layer.weight.data[row * hidden..][..hidden];
+            let bias = layer.bias.as_ref().map_or(0.0, |bias| f64::from(bias.data[row]));
+            weights.iter().zip(&h).map(|(&w, v)| f64::from(w) * v).sum::<f64>() + bias
+        };
+        let sum = |row: usize| input(row) + product(row);
+        let value = |unit: usize| match layer.cell {
+            Cell::Gru => {
+                let (reset, update) = (sigmoid(sum(unit)), sigmoid(sum(hidden + unit)));
+                let candidate = (input(2 * hidden + unit) + reset * product(2 * hidden + unit)).tanh();
+                update * h[unit] + (1.0 - update) * candidate
+            }
+            Cell::Tanh => sum(unit).tanh(),
+            Cell::Relu => sum(unit).max(0.0),
+        };
+        h = (0..hidden).map(value).collect();
+        (0..hidden).for_each(|k| out[k * y.w + t] = h[k]);
     }
     out
 }

@@ -112,10 +112,10 @@ fn tensors(graph: &Graph) -> Vec<(String, Vec<usize>)> {
             Layer::Conv(conv) => (Some(&conv.weight), conv.bias_values.as_ref()),
             Layer::ConvTranspose(conv) => (Some(&conv.weight), conv.bias_values.as_ref()),
             // A sequence layer is named after its weight, unless it is the decoder.
-            Layer::Lstm(lstm) => {
-                named(&mut tensors, &def.name, &lstm.weight, lstm.bias.as_ref());
-                let projection =
-                    lstm.projection.as_ref().map(|r| (def.name.replace("weight_hh", "weight_hr"), r.shape.clone()));
+            Layer::Lstm(_) | Layer::Recurrent(_) => {
+                let of = def.layer.recurrence().unwrap();
+                named(&mut tensors, &def.name, of.weight, of.bias);
+                let projection = of.projection.map(|r| (def.name.replace("weight_hh", "weight_hr"), r.shape.clone()));
                 tensors.extend(projection);
                 continue;
             }

@@ -34,6 +34,7 @@ mod parts;
 mod per_input;
 mod pickles;
 mod quantised;
+mod recurrent;
 mod requantize;
 mod steps;
 mod texts;

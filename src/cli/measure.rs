@@ -44,7 +44,7 @@ pub struct MeasureArgs {
     /// Only layers whose name matches
     #[arg(long, value_name = "REGEX")]
     pub layers: Option<Regex>,
-    /// Count the first N steps of each sequence of an LSTM one by one; those behind them up to the next powers of two [default: 2]
+    /// Count the first N steps of each sequence of a recurrent layer one by one; those behind them up to the next powers of two [default: 2]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(2..=65536))]
     pub single_steps: Option<u32>,
     /// Measure the weights as stored, batch norm not folded into them
@@ -107,7 +107,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let feeding = Settings { calibrate: args.numbers.calibrate as usize, shard: args.parts.shard, ..feeding };
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
     if args.single_steps.is_some() && !model.has_sequences() {
-        let detail = format!("is of networks with LSTM layers, and {} has none", model.card.name);
+        let detail = format!("is of networks with recurrent layers, and {} has none", model.card.name);
         return Err(Error::invalid("--single-steps", detail));
     }
     let single_steps = args.single_steps.map(u64::from).filter(|single| *single != Buckets::default().single);

@@ -192,8 +192,7 @@ fn weight(layer: &Layer) -> Option<&Param> {
         Layer::ConvTranspose(conv) => Some(&conv.weight),
         Layer::Linear(linear) => Some(&linear.weight),
         Layer::Embedding(embedding) => Some(&embedding.table),
-        Layer::Lstm(lstm) => Some(&lstm.weight),
-        _ => None,
+        _ => layer.recurrence().map(|recurrence| recurrence.weight),
     }
 }
 

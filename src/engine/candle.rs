@@ -1,12 +1,14 @@
 //! The same graph with candle's operations: runs on every candle device, and is a second implementation of every layer.
 
+mod recurrence;
+
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::graph::{Graph, Node, NodeDef};
 use crate::kernels::{Activation, Geometry, Halo};
-use crate::layers::{Conv, ConvTranspose, Layer, Lstm, Param, Pool, PoolKind, Shape, Shuffle, Subsample};
+use crate::layers::{Conv, ConvTranspose, Layer, Param, Pool, PoolKind, Shape, Shuffle, Subsample};
 use crate::probe::{Origin, Probe};
 use crate::{Error, Result};
 
@@ -72,16 +74,15 @@ impl CandleEngine {
                     .map(|input| values[input.index()].as_ref().expect("an input outlives its readers"))
                     .collect();
                 let y = self.layer(node, def, &inputs).map_err(|error| failed(&def.name, error))?;
-                if let (Layer::Lstm(lstm), Some(watch)) = (&def.layer, probe.and_then(|probe| probe.watch_inside(node)))
-                {
-                    let shown = self.recurrence(node, lstm, inputs[0]).and_then(|(_, middle)| show(&middle, watch));
+                if let Some(watch) = probe.and_then(|probe| probe.watch_inside(node)) {
+                    let shown = self.recurrence(node, def, inputs[0]).and_then(|(_, middle)| show(&middle, watch));
                     shown.map_err(|error| failed(&def.name, error))?;
                 }
                 if let Some(watch) = probe.and_then(|probe| probe.watch(node)) {
-                    let shown = match &def.layer {
+                    let shown = match def.layer.recurrence() {
                         // A recurrence reads its own output of the step before.
-                        Layer::Lstm(lstm) => before(&y, lstm.reverse).and_then(|hidden| show(&hidden, watch)),
-                        _ => show(inputs[0], watch),
+                        Some(of) => recurrence::before(&y, of.reverse).and_then(|hidden| show(&hidden, watch)),
+                        None => show(inputs[0], watch),
                     };
                     shown.map_err(|error| failed(&def.name, error))?;
                 }
@@ -99,38 +100,6 @@ impl CandleEngine {
         }
         let output = values[self.graph.output().index()].take().expect("the output is kept to the end");
         output.flatten_all().and_then(|flat| flat.to_vec1()).map_err(|error| failed("output", error))
-    }
-
-    /// Step by step from zeros, over `[N, 4·H, 1, T]`: the outputs, and the hidden values before the projection.
-    fn recurrence(&self, node: Node, lstm: &Lstm, x: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
-        let (n, _, _, steps) = x.dims4()?;
-        let x = match self.param(node, "bias") {
-            Some(bias) => x.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?,
-            None => x.clone(),
-        };
-        let weight = self.param(node, "weight").expect("a recurrence has weights").t()?;
-        let hidden = lstm.hidden();
-        let mut h = Tensor::zeros((n, lstm.outputs()), x.dtype(), x.device())?;
-        let mut c = Tensor::zeros((n, hidden), x.dtype(), x.device())?;
-        let (mut outputs, mut middles) = (vec![h.clone(); steps], vec![c.clone(); steps]);
-        for step in 0..steps {
-            let t = if lstm.reverse { steps - 1 - step } else { step };
-            let gates = (x.narrow(3, t, 1)?.flatten_from(1)? + h.matmul(&weight)?)?;
-            let gate = |i: usize| gates.narrow(1, i * hidden, hidden);
-            let [i, f, o] = [gate(0)?, gate(1)?, gate(3)?].map(|gate| activate(&gate, Activation::Sigmoid));
-            c = ((f? * c)? + (i? * gate(2)?.tanh()?)?)?;
-            if let Some(clip) = lstm.clip {
-                c = c.clamp(-clip, clip)?;
-            }
-            middles[t] = (o? * c.tanh()?)?;
-            h = match self.param(node, "projection") {
-                Some(projection) => middles[t].matmul(&projection.t()?)?,
-                None => middles[t].clone(),
-            };
-            outputs[t] = h.clone();
-        }
-        let sequence = |steps: &[Tensor]| Tensor::stack(steps, 2)?.unsqueeze(2)?.contiguous();
-        Ok((sequence(&outputs)?, sequence(&middles)?))
     }
 
     fn param(&self, node: Node, name: &'static str) -> Option<&Tensor> {
@@ -174,7 +143,7 @@ impl CandleEngine {
                 let rows = rows.reshape((n, steps, embedding.features()))?;
                 rows.transpose(1, 2)?.unsqueeze(2)?.contiguous()
             }
-            Layer::Lstm(lstm) => self.recurrence(node, lstm, x).map(|(y, _)| y),
+            Layer::Lstm(_) | Layer::Recurrent(_) => self.recurrence(node, def, x).map(|(y, _)| y),
             Layer::BatchNorm(_) => {
                 let [scale, shift] = ["scale", "shift"].map(|name| param(name).expect("a norm has both"));
                 x.broadcast_mul(scale)?.broadcast_add(shift)
@@ -234,12 +203,11 @@ fn learned(layer: &Layer) -> Vec<(&'static str, &Param)> {
         Layer::ConvTranspose(conv) => (&conv.weight, &conv.bias_values),
         Layer::Linear(linear) => (&linear.weight, &linear.bias),
         Layer::Embedding(embedding) => (&embedding.table, &None),
-        Layer::Lstm(lstm) => {
-            let more = [("bias", &lstm.bias), ("projection", &lstm.projection)];
-            let more = more.into_iter().filter_map(|(name, param)| Some((name, param.as_ref()?)));
-            return std::iter::once(("weight", &lstm.weight)).chain(more).collect();
+        _ => {
+            let Some(of) = layer.recurrence() else { return vec![] };
+            let more = [("weight", Some(of.weight)), ("bias", of.bias), ("projection", of.projection)];
+            return more.into_iter().filter_map(|(name, param)| Some((name, param?))).collect();
         }
-        _ => return vec![],
     };
     std::iter::once(("weight", weight)).chain(bias.as_ref().map(|bias| ("bias", bias))).collect()
 }
@@ -262,15 +230,6 @@ fn show(x: &Tensor, watch: &dyn crate::probe::Watch) -> candle_core::Result<()> 
         watch.look(0, &buffer, &geometry, 0, geometry.rows(0..h), Origin { image, row: 0 });
     }
     Ok(())
-}
-
-/// The values of `[N, H, 1, T]` one step earlier; zeros at the first step.
-fn before(y: &Tensor, reverse: bool) -> CandleResult {
-    let steps = y.dim(3)?;
-    if reverse {
-        return y.pad_with_zeros(3, 0, 1)?.narrow(3, 1, steps)?.contiguous();
-    }
-    y.pad_with_zeros(3, 1, 0)?.narrow(3, 0, steps)?.contiguous()
 }
 
 fn pad(x: &Tensor, halo: Halo) -> CandleResult {

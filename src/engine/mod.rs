@@ -120,12 +120,11 @@ impl Runner {
     /// from zeros if that is empty.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for engines without states.
+    /// [`Error::Unsupported`] for engines without states; [`Error::Shape`] for states of another network or batch.
     pub fn carry_states(&mut self, states: &[Vec<f32>]) -> Result<()> {
         let Self::Native(session) = self else { return Err(stateless()) };
         session.carry_states();
-        session.set_states(states);
-        Ok(())
+        session.set_states(states)
     }
 
     /// The states of recurrent layers after the last run.

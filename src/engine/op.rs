@@ -7,11 +7,11 @@ use crate::kernels::conv::{ConvShape, PackedConv};
 use crate::kernels::conv_transpose::PackedConvTranspose;
 use crate::kernels::integer_lstm::PackedIntegerLstm;
 use crate::kernels::linear::PackedLinear;
-use crate::kernels::lstm::{LstmParams, PackedLstm};
 use crate::kernels::pool::PoolShape;
+use crate::kernels::recurrence::{Cell, PackedRecurrence, RecurrenceParams};
 use crate::kernels::resize::Bilinear;
 use crate::kernels::{Activation, Exec, Geometry, Halo, Integer, LANES, copy, pointwise, pool, softmax};
-use crate::layers::{Conv, ConvTranspose, Layer, Linear, Lstm, PoolKind, Shuffle, Slice, Subsample};
+use crate::layers::{self, Conv, ConvTranspose, Layer, Linear, Lstm, PoolKind, Recurrent, Shuffle, Slice, Subsample};
 
 /// A prepared node: weights packed, tables built.
 pub(super) enum Op {
@@ -23,7 +23,7 @@ pub(super) enum Op {
     ConvTranspose(PackedConvTranspose, Activation),
     Linear(PackedLinear, Activation),
     Lookup(Vec<f32>),
-    Lstm(PackedLstm),
+    Recurrence(PackedRecurrence),
     IntegerLstm(PackedIntegerLstm),
     Affine {
         scale: Vec<f32>,
@@ -141,16 +141,14 @@ impl Op {
             Layer::Lstm(Lstm { integer: Some((integer, _)), weight, .. }) => {
                 Self::IntegerLstm(PackedIntegerLstm::new(integer, &weight.data, weight.shape[1]))
             }
-            Layer::Lstm(lstm) => {
-                let params = LstmParams {
-                    weight: &lstm.weight.data,
-                    bias: lstm.bias.as_ref().map(|bias| &bias.data[..]),
-                    projection: lstm.projection.as_ref().map(|projection| &projection.data[..]),
-                    hidden: lstm.hidden(),
-                    outputs: lstm.outputs(),
-                    clip: lstm.clip.unwrap_or(f32::INFINITY),
+            Layer::Lstm(lstm) => Self::recurrence(&def.layer, Cell::Lstm { clip: lstm.clip.unwrap_or(f32::INFINITY) }),
+            Layer::Recurrent(Recurrent { cell, .. }) => {
+                let cell = match cell {
+                    layers::Cell::Gru => Cell::Gru,
+                    layers::Cell::Tanh => Cell::Rnn(Activation::Tanh),
+                    layers::Cell::Relu => Cell::Rnn(Activation::Relu),
                 };
-                Self::Lstm(PackedLstm::new(params, lstm.reverse))
+                Self::recurrence(&def.layer, cell)
             }
             Layer::Linear(linear) => {
                 if let Some(integer) = &linear.integer {
@@ -192,10 +190,23 @@ impl Op {
         }
     }
 
+    fn recurrence(layer: &Layer, cell: Cell) -> Self {
+        let recurrence = layer.recurrence().expect("a recurrent layer");
+        let params = RecurrenceParams {
+            cell,
+            weight: &recurrence.weight.data,
+            bias: recurrence.bias.map(|bias| &bias.data[..]),
+            projection: recurrence.projection.map(|projection| &projection.data[..]),
+            hidden: recurrence.hidden(),
+            outputs: recurrence.outputs(),
+        };
+        Self::Recurrence(PackedRecurrence::new(params, recurrence.reverse))
+    }
+
     /// Floats of state that an image keeps from one run to the next.
     pub(super) fn state_len(&self) -> usize {
         match self {
-            Self::Lstm(lstm) => lstm.state_len(),
+            Self::Recurrence(packed) => packed.state_len(),
             Self::IntegerLstm(lstm) => lstm.state_len(),
             _ => 0,
         }
@@ -210,7 +221,7 @@ impl Op {
             Self::ConvTranspose(..) => "transposed",
             Self::Linear(..) => "linear",
             Self::Lookup(_) => "lookup",
-            Self::Lstm(_) => "lstm",
+            Self::Recurrence(packed) => packed.name(),
             Self::IntegerLstm(_) => "integer",
             Self::Affine { .. } => "affine",
             Self::Activation(activation) => activation.name(),
@@ -250,7 +261,7 @@ impl Op {
             Self::ConvTranspose(conv, activation) => conv.run(exec, images, x, y, yg, *activation),
             Self::Linear(linear, activation) => linear.run(exec, images, x.0, y, yg, *activation),
             Self::Lookup(table) => copy::lookup(exec, images, table, x, y, yg),
-            Self::Lstm(lstm) => lstm.run(exec, images, x, (y, yg), states, None),
+            Self::Recurrence(packed) => packed.run(exec, images, x, (y, yg), states, None),
             Self::IntegerLstm(lstm) => lstm.run(exec, images, x, (y, yg), states),
             Self::Affine { scale, shift } => pointwise::affine(exec, images, (scale, shift), x, y, yg),
             Self::Activation(activation) => pointwise::activation(exec, images, *activation, x, y, yg),

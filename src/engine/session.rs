@@ -117,12 +117,20 @@ impl Session {
     /// Continues from `states`, as returned by [`Session::states`] of a session with the same graph and batch; from zeros if
     /// it is empty.
     ///
-    /// # Panics
-    /// If they are from another graph or batch.
-    pub fn set_states(&mut self, states: &[Vec<f32>]) {
-        assert!(states.is_empty() || states.len() == self.states.len(), "states of this graph");
+    /// # Errors
+    /// [`Error::Shape`] if they are from another graph or batch.
+    pub fn set_states(&mut self, states: &[Vec<f32>]) -> Result<()> {
+        let lengths =
+            |of: &[usize]| of.iter().filter(|&&len| len > 0).map(usize::to_string).collect::<Vec<_>>().join(", ");
+        let [got, want]: [Vec<usize>; 2] =
+            [states.iter().map(Vec::len).collect(), self.states.iter().map(|state| state.len()).collect()];
+        if !states.is_empty() && got != want {
+            let detail = format!("are of [{}] values, the network needs [{}]", lengths(&got), lengths(&want));
+            return Err(Error::shape("states of recurrent layers", detail));
+        }
         self.states.iter_mut().for_each(|state| state.fill(0.0));
         self.states.iter_mut().zip(states).for_each(|(to, from)| to.copy_from_slice(from));
+        Ok(())
     }
 
     /// Time of each node in the last timed run.
@@ -267,17 +275,18 @@ impl Session {
         let geometry = &self.plan.geometries[node.index()];
         match (watch, &self.ops[node.index()]) {
             (None, op) if inner.is_none() => op.run(&exec, images, &inputs, &mut y, geometry, &mut states),
-            (_, Op::Lstm(lstm)) => {
+            (_, Op::Recurrence(packed)) => {
                 let first = states.to_vec();
                 // The hidden values before the projection, if they are watched.
-                let inner = inner.map(|watch| (watch, lstm.unprojected_geometry(geometry)));
+                let inner = inner.map(|watch| (watch, packed.unprojected_geometry(geometry)));
                 let mut unprojected = inner.as_ref().map(|(_, geometry)| vec![0.0; geometry.len()]);
                 let kept = unprojected.as_deref_mut().zip(inner.as_ref().map(|(_, geometry)| geometry));
-                lstm.run(&exec, images, inputs[0], (&mut y, geometry), &mut states, kept);
+                packed.run(&exec, images, inputs[0], (&mut y, geometry), &mut states, kept);
                 if let Some(watch) = watch {
-                    let read =
-                        |image: usize| lstm.read_of(&first[image * lstm.state_len()..][..lstm.state_len()]).collect();
-                    show_read(&exec, watch, &read, lstm.column(0, geometry.w), (&y, geometry, images));
+                    let read = |image: usize| {
+                        packed.read_of(&first[image * packed.state_len()..][..packed.state_len()]).collect()
+                    };
+                    show_read(&exec, watch, &read, packed.column(0, geometry.w), (&y, geometry, images));
                 }
                 if let (Some((watch, geometry)), Some(unprojected)) = (&inner, &unprojected) {
                     exec.pool.for_each_task(images, |worker, image| {

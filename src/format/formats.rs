@@ -11,7 +11,7 @@ use crate::Error;
 pub enum WeightScale {
     /// One.
     Tensor,
-    /// One for each filter: for each output channel, each row of the stacked matrix of an LSTM.
+    /// One for each filter: for each output channel, each row of the stacked matrix of a recurrent layer.
     Filter,
 }
 

@@ -66,7 +66,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "Scales of weights",
-        "`--weight-scale filter`, the default of int8, gives each filter (output channel, row of the stacked matrix of an LSTM) \
+        "`--weight-scale filter`, the default of int8, gives each filter (output channel, row of the stacked matrix of a recurrent layer) \
          the scale of its own largest magnitude; `tensor`, the default of fixed point, gives a layer one. The filters of a layer \
          share one range of codes: they have a sign if any weight of the layer is negative. Mean and standard deviation of the \
          weights are those of the codes, each over its filter's scale.",

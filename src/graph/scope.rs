@@ -1,7 +1,7 @@
 //! The graph builder: a path in the checkpoint's name tree, which builds layers from the parameters found there.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::params::{Params, random, same_but_for_ones};
 use super::{Graph, Node, NodeDef};
 use crate::kernels::{Activation, Halo};
-use crate::layers::{BatchNorm, Conv, ConvTranspose, Embedding, Layer, Linear, LowBits, Lstm, Param};
+use crate::layers::{BatchNorm, Conv, ConvTranspose, Embedding, Layer, Linear, LowBits, Lstm, Param, Recurrent};
 use crate::{Error, Result};
 
 struct State {
@@ -75,6 +75,13 @@ impl Scope {
             Params::Stored(weights) => weights.shape(&self.stored_name(name)).map(<[usize]>::to_vec),
             Params::Random(_) | Params::Declared => None,
         }
+    }
+
+    /// Names and extents of all tensors of the checkpoint, if there is one.
+    pub fn extents(&self) -> Option<BTreeMap<String, Vec<usize>>> {
+        let state = self.state.borrow();
+        let Params::Stored(weights) = &state.params else { return None };
+        Some(weights.names().filter_map(|name| Some((name.to_owned(), weights.shape(name)?.to_vec()))).collect())
     }
 
     fn stored_name(&self, name: &str) -> String {
@@ -192,13 +199,21 @@ impl Scope {
 
     /// The recurrence over `x`, with four gates i, f, g, o per step and the parameters of `lstm`.
     pub fn lstm(&self, x: Node, lstm: Lstm) -> Node {
-        let (hidden, outputs) = (lstm.hidden(), lstm.outputs());
-        let projected = lstm.projection.as_ref().map_or(outputs == hidden, |r| r.shape == [outputs, hidden]);
-        let weight = &lstm.weight;
-        if weight.shape[0] != 4 * hidden || self.channels(x) != 4 * hidden || !projected {
+        self.steps_of(x, Layer::Lstm(lstm))
+    }
+
+    /// The recurrence over `x`, with the gates of `recurrent` stacked per step.
+    pub fn recurrent(&self, x: Node, recurrent: Recurrent) -> Node {
+        self.steps_of(x, Layer::Recurrent(recurrent))
+    }
+
+    fn steps_of(&self, x: Node, layer: Layer) -> Node {
+        let recurrence = layer.recurrence().expect("a recurrent layer");
+        let (weight, outputs) = (recurrence.weight, recurrence.outputs());
+        if !recurrence.fits() || self.channels(x) != weight.shape[0] {
             self.problem(format!("{}: is {:?} for {} gate values per step", self.path, weight.shape, self.channels(x)));
         }
-        self.push(Layer::Lstm(lstm), vec![x], outputs)
+        self.push(layer, vec![x], outputs)
     }
 
     /// The parameter `name` here, of extents `shape`.
@@ -292,7 +307,10 @@ impl Scope {
     fn param(&self, name: &str, shape: &[usize]) -> Param {
         let path = self.stored_name(name);
         let state = &mut *self.state.borrow_mut();
-        state.used.insert(path.clone());
+        state.used.insert(match &state.params {
+            Params::Stored(weights) => weights.stored_name(&path).to_owned(),
+            Params::Random(_) | Params::Declared => path.clone(),
+        });
         let count = shape.iter().product();
         let data: Arc<[f32]> = match &state.params {
             Params::Declared => Arc::default(),

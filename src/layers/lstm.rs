@@ -1,6 +1,6 @@
 //! The recurrence of an LSTM (Hochreiter 1997); the contribution of the inputs was computed before, for all steps at once.
 
-use super::{IntegerWeights, Param, Shape};
+use super::{IntegerWeights, Param};
 use crate::kernels::integer_lstm::IntegerLstm;
 
 /// Over a sequence `x` `[4·H, 1, T]`, gates in the order i, f, g, o:
@@ -32,17 +32,5 @@ impl Lstm {
     /// P, the number of values that one step passes to the next.
     pub fn outputs(&self) -> usize {
         self.weight.shape[1]
-    }
-
-    pub(super) fn output(&self, x: Shape) -> Result<Shape, String> {
-        if (x.c, x.h) != (4 * self.hidden(), 1) {
-            return Err(format!("input {x} is no sequence [{}, 1, T] of four gates", 4 * self.hidden()));
-        }
-        Ok(Shape { c: self.outputs(), ..x })
-    }
-
-    pub(super) fn macs(&self, y: Shape) -> u64 {
-        let projection = if self.projection.is_some() { self.hidden() * self.outputs() } else { 0 };
-        (4 * self.hidden() * self.outputs() + projection) as u64 * y.w as u64
     }
 }

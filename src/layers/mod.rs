@@ -9,6 +9,7 @@ mod linear;
 mod lstm;
 mod merge;
 mod pool;
+mod recurrent;
 mod resize;
 mod shuffle;
 mod slice;
@@ -26,6 +27,7 @@ pub use embedding::Embedding;
 pub use linear::Linear;
 pub use lstm::Lstm;
 pub use pool::{Pool, PoolKind};
+pub use recurrent::{Cell, Recurrence, Recurrent};
 pub use resize::Resize;
 pub use shuffle::Shuffle;
 pub use slice::Slice;
@@ -128,6 +130,8 @@ pub enum Layer {
     Embedding(Embedding),
     /// Recurrence of an LSTM.
     Lstm(Lstm),
+    /// Recurrence of a GRU or a plain RNN.
+    Recurrent(Recurrent),
     /// Batch norm with running statistics.
     BatchNorm(BatchNorm),
     /// Pointwise function.
@@ -174,6 +178,8 @@ impl Layer {
             Self::Linear(_) => "linear",
             Self::Embedding(_) => "embedding",
             Self::Lstm(_) => "lstm",
+            Self::Recurrent(Recurrent { cell: Cell::Gru, .. }) => "gru",
+            Self::Recurrent(_) => "rnn",
             Self::BatchNorm(_) => "batch_norm",
             Self::Activation(activation) => activation.name(),
             Self::Pool(pool) => pool.kind.name(),
@@ -203,7 +209,7 @@ impl Layer {
             Self::ConvTranspose(conv) => conv.output(inputs[0]),
             Self::Linear(linear) => linear.output(inputs[0]),
             Self::Embedding(embedding) => embedding.output(inputs[0]),
-            Self::Lstm(lstm) => lstm.output(inputs[0]),
+            Self::Lstm(_) | Self::Recurrent(_) => self.recurrence().expect("it is recurrent").output(inputs[0]),
             Self::BatchNorm(norm) => norm.output(inputs[0]),
             Self::Activation(_) | Self::Softmax(_) => Ok(inputs[0]),
             Self::Rows if inputs[0].c == 1 => Ok(Shape::new(inputs[0].w, 1, inputs[0].h)),
@@ -229,8 +235,7 @@ impl Layer {
             Self::Conv(conv) => conv.macs(output),
             Self::ConvTranspose(conv) => conv.macs(output),
             Self::Linear(linear) => linear.macs(output),
-            Self::Lstm(lstm) => lstm.macs(output),
-            _ => 0,
+            _ => self.recurrence().map_or(0, |recurrence| recurrence.macs(output)),
         }
     }
 
@@ -256,12 +261,8 @@ impl Layer {
                 weight + linear.bias.as_ref().map_or(0, count) + codes(&linear.integer)
             }
             Self::Embedding(embedding) => count(&embedding.table),
-            Self::Lstm(lstm) => {
-                let more = [&lstm.bias, &lstm.projection].into_iter().flatten().map(count);
-                count(&lstm.weight) + more.sum::<usize>()
-            }
             Self::BatchNorm(norm) => 2 * count(&norm.weight),
-            _ => 0,
+            _ => self.recurrence().map_or(0, |recurrence| recurrence.parameters()),
         }
     }
 }

@@ -184,9 +184,9 @@ impl Calibration {
                 activations: ActivationSums { extra, ..ActivationSums::new(&shape, 0) },
                 weights: WeightSums { extra: of_weights, ..sums },
                 outputs,
-                recurrent: layer.recurrent.then(|| RecurrentSums {
+                recurrent: layer.gates.map(|gates| RecurrentSums {
                     buckets: self.buckets(),
-                    ..RecurrentSums::without_codes(isa, &shape, &values, &maps, encoder)
+                    ..RecurrentSums::without_codes(isa, (&shape, gates), &values, &maps, encoder)
                 }),
                 shape,
             }
@@ -202,7 +202,7 @@ impl Calibration {
             let (layer, format) = (&self.layers[i], self.settings.format.weights);
             let values = weights(&model.graph, layer, format);
             let maps = format.weight_maps(&layer.codings[1], &values, filters(&model.graph, layer));
-            let gates = layer.recurrent.then(|| RecurrentSums::code_counts(&values, &maps));
+            let gates = layer.gates.map(|gates| RecurrentSums::code_counts(&values, &maps, gates));
             (code_counts(&values, &maps), gates.unwrap_or_default())
         };
         let coded = pool.map(tallies.len(), |i| (!counted[i]).then(|| coded(i)));
@@ -264,17 +264,17 @@ impl Calibration {
             .and_then(|readers| WholeImages::new(readers, unit))
     }
 
-    /// What counts along sequences, one a measured layer that is a product of an LSTM, for runs of `data`.
+    /// What counts along sequences, one a measured layer that is a product of a recurrent layer, for runs of `data`.
     pub(super) fn sequences(&self, batch: usize, goes_on: bool) -> Vec<Option<Arc<Sequences>>> {
         let of = |layer: &MeasuredLayer| {
             let sequence = Sequence::new(layer.codings[0].map, self.settings.encoder, self.buckets());
-            layer.recurrent.then(|| Arc::new(Sequences::new(batch, goes_on, &sequence)))
+            layer.gates.map(|_| Arc::new(Sequences::new(batch, goes_on, &sequence)))
         };
         self.layers.iter().map(of).collect()
     }
 
     /// Counters of the operands, for inputs of `input`, and the operands. An operand that several layers read is counted once, at
-    /// the first of them. Those of LSTMs count along `sequences` too. The counts of each input are also kept by themselves, summed
+    /// the first of them. Those of recurrent layers count along `sequences` too. The counts of each input are also kept by themselves, summed
     /// over the weights in `tallies` of each layer that reads it.
     pub(super) fn counters(
         &self,

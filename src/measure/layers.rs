@@ -8,7 +8,7 @@ use crate::format::{Coding, NumberFormat, Stored};
 use crate::graph::{Graph, Node};
 use crate::kernels::count::Range;
 use crate::kernels::{Activation, Halo};
-use crate::layers::{Conv, ConvTranspose, IntegerWeights, Layer, Linear, LowBits, Lstm, Shape};
+use crate::layers::{Conv, ConvTranspose, IntegerWeights, Layer, Linear, LowBits, Shape};
 use crate::model::Model;
 use crate::tally::LayerShape;
 use crate::{Error, Result};
@@ -20,12 +20,12 @@ pub struct MeasuredLayer {
     pub node: Node,
     /// Its name in the checkpoint.
     pub name: String,
-    /// `conv`, `depthwise`, `conv_transpose`, `linear`, `lstm`.
+    /// `conv`, `depthwise`, `conv_transpose`, `linear`, `lstm`, `gru`, `rnn`.
     pub kind: &'static str,
     /// Whether it is the projection inside a recurrence.
     pub inside: bool,
-    /// Whether it is one of the two products of an LSTM.
-    pub recurrent: bool,
+    /// If it is one of the two products of a recurrent layer, how many gates are stacked in it.
+    pub gates: Option<usize>,
     /// The numbers of activations and of weights.
     pub codings: [Coding; 2],
     /// The numbers of its outputs, where these are counted.
@@ -35,7 +35,7 @@ pub struct MeasuredLayer {
 /// The weights of a measured layer, filters outermost, as they are counted in `format`: codes as stored, or floats.
 pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer, format: NumberFormat) -> Cow<'a, [f32]> {
     let def = graph.def(layer.node);
-    if let Layer::Lstm(Lstm { projection: Some(projection), .. }) = &def.layer
+    if let Some(projection) = def.layer.recurrence().and_then(|recurrence| recurrence.projection)
         && layer.inside
     {
         return Cow::Borrowed(&projection.data);
@@ -53,15 +53,13 @@ pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer, format: Numbe
     }
 }
 
-/// How many filters `layer` has: output channels or features, rows of the stacked matrix of an LSTM.
+/// How many filters `layer` has: output channels or features, rows of the stacked matrix of a recurrent layer.
 pub(super) fn filters(graph: &Graph, layer: &MeasuredLayer) -> usize {
-    match &graph.def(layer.node).layer {
-        Layer::Conv(conv) => conv.out_channels,
-        Layer::ConvTranspose(conv) => conv.out_channels,
-        Layer::Linear(linear) => linear.out_features,
-        Layer::Lstm(lstm) if layer.inside => lstm.outputs(),
-        Layer::Lstm(lstm) => 4 * lstm.hidden(),
-        other => unreachable!("no MAC layer is a {}", other.kind()),
+    let of = &graph.def(layer.node).layer;
+    match of.recurrence() {
+        Some(recurrence) if layer.inside => recurrence.outputs(),
+        Some(recurrence) => recurrence.weight.shape[0],
+        None => of.filters(),
     }
 }
 
@@ -88,7 +86,7 @@ fn integer(layer: &Layer) -> Option<&IntegerWeights> {
 pub(super) fn stored_activations(graph: &Graph, layer: &MeasuredLayer) -> Option<Stored> {
     let def = graph.def(layer.node);
     // A recurrence reads its own output of the step before.
-    let read = if let Layer::Lstm(_) = def.layer { layer.node } else { def.inputs[0] };
+    let read = if def.layer.recurrence().is_some() { layer.node } else { def.inputs[0] };
     outputs::stored_output(graph, read)
 }
 
@@ -113,9 +111,8 @@ fn weights_of(layer: &Layer) -> Option<Cow<'_, [f32]>> {
             Some(channels) => Cow::Owned(channels_last(&linear.weight.data, linear.in_features, channels)),
             None => Cow::Borrowed(&linear.weight.data),
         }),
-        Layer::Lstm(lstm) => Some(Cow::Borrowed(&lstm.weight.data)),
         Layer::ConvTranspose(conv) => Some(Cow::Owned(conv.filters_first())),
-        _ => None,
+        _ => layer.recurrence().map(|recurrence| Cow::Borrowed(&recurrence.weight.data[..])),
     }
 }
 
@@ -131,8 +128,8 @@ fn channels_last(weight: &[f32], features: usize, channels: usize) -> Vec<f32> {
 fn kind(layer: &Layer) -> Option<&'static str> {
     match layer {
         Layer::Conv(conv) if conv.is_depthwise() => Some("depthwise"),
-        Layer::Conv(_) | Layer::Linear(_) | Layer::ConvTranspose(_) | Layer::Lstm(_) => Some(layer.kind()),
-        _ => None,
+        Layer::Conv(_) | Layer::Linear(_) | Layer::ConvTranspose(_) => Some(layer.kind()),
+        _ => layer.recurrence().map(|_| layer.kind()),
     }
 }
 
@@ -145,6 +142,14 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) ->
     };
     let def = graph.def(node);
     let input = of(def.inputs[0]);
+    if let Some(recurrence) = def.layer.recurrence() {
+        // What it reads is its own output of the step before.
+        let (features, out) = match layer.inside {
+            true => (recurrence.hidden(), recurrence.outputs()),
+            false => (recurrence.outputs(), recurrence.weight.shape[0]),
+        };
+        return LayerShape::steps(features, input[2], out);
+    }
     let (Halo { top, bottom, left, right }, [k, c], kernel, stride, dilation, groups) = match &def.layer {
         Layer::Conv(conv) => {
             let channels = [conv.out_channels, conv.in_channels / conv.groups];
@@ -161,9 +166,6 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) ->
             let shape = LayerShape::linear(input, linear.out_features);
             return LayerShape { channels_last: linear.channels_last.is_some(), ..shape };
         }
-        Layer::Lstm(lstm) if layer.inside => return LayerShape::steps(lstm.hidden(), input[2], lstm.outputs()),
-        // What it reads is its own output of the step before.
-        Layer::Lstm(lstm) => return LayerShape::steps(lstm.outputs(), input[2], 4 * lstm.hidden()),
         other => unreachable!("{}: no MAC layer is a {}", def.name, other.kind()),
     };
     LayerShape {
@@ -208,19 +210,19 @@ pub(super) fn ends_in_relu(graph: &Graph, node: Node) -> bool {
 pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<MeasuredLayer>> {
     let codings = settings.format.both().map(|format| format.coding(Range::default(), None));
     let readers = model.graph.readers();
-    let is_lstm = |node: Node| matches!(model.graph.def(node).layer, Layer::Lstm(_));
+    let gates_of = |node: Node| model.graph.def(node).layer.recurrence().map(|recurrence| recurrence.gates);
     let handles = model.graph.handles().map(|node| (node, model.graph.def(node)));
     let known = handles.flat_map(|(node, def)| {
         let kind = kind(&def.layer);
-        let recurrent = match &def.layer {
-            Layer::Linear(linear) => linear.steps && readers[node.index()].iter().any(|&reader| is_lstm(reader)),
-            _ => is_lstm(node),
+        let gates = match &def.layer {
+            Layer::Linear(linear) if linear.steps => readers[node.index()].iter().find_map(|&reader| gates_of(reader)),
+            _ => gates_of(node),
         };
         let layer = |name: String, inside: bool| {
-            let recurrent = recurrent && !inside;
-            kind.map(|kind| MeasuredLayer { node, name, kind, inside, recurrent, codings, output: None })
+            let gates = gates.filter(|_| !inside);
+            kind.map(|kind| MeasuredLayer { node, name, kind, inside, gates, codings, output: None })
         };
-        let projected = matches!(&def.layer, Layer::Lstm(Lstm { projection: Some(_), .. }));
+        let projected = def.layer.recurrence().is_some_and(|recurrence| recurrence.projection.is_some());
         // PyTorch names the projection beside the recurrent weights.
         let inside = projected.then(|| layer(def.name.replace("weight_hh", "weight_hr"), true)).flatten();
         layer(def.name.clone(), false).into_iter().chain(inside)

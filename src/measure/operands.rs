@@ -23,8 +23,8 @@ impl Operands {
         (shapes, readers_of_outputs): (Vec<LayerShape>, Vec<Option<LayerShape>>),
     ) -> Self {
         let operand = |i: usize| {
-            let MeasuredLayer { node, inside, recurrent, codings, .. } = &layers[i];
-            let is_alone = *inside || *recurrent || shapes[i].grouping() != Grouping::Channels;
+            let MeasuredLayer { node, inside, gates, codings, .. } = &layers[i];
+            let is_alone = *inside || gates.is_some() || shapes[i].grouping() != Grouping::Channels;
             (!is_alone).then(|| (graph.def(*node).inputs[0], codings[0].map))
         };
         let first = |i: usize| (0..i).find(|&before| operand(before).is_some_and(|read| Some(read) == operand(i)));

@@ -6,7 +6,7 @@ use super::zeroed::Zeroed;
 use crate::format::Stored;
 use crate::graph::{Graph, Node};
 use crate::kernels::{Geometry, Region};
-use crate::layers::{Layer, Lstm, Shape};
+use crate::layers::{Layer, Shape};
 use crate::probe::{Origin, Watch};
 use crate::tally::LayerShape;
 
@@ -14,9 +14,8 @@ use crate::tally::LayerShape;
 /// inside a recurrence.
 pub(super) fn output_node(graph: &Graph, layer: &MeasuredLayer) -> Option<Node> {
     let node = layer.node;
-    if let Layer::Lstm(Lstm { projection: Some(_), .. }) = graph.def(node).layer
-        && !layer.inside
-    {
+    let projected = graph.def(node).layer.recurrence().is_some_and(|recurrence| recurrence.projection.is_some());
+    if projected && !layer.inside {
         return None;
     }
     Some(match graph.readers()[node.index()][..] {
@@ -28,7 +27,7 @@ pub(super) fn output_node(graph: &Graph, layer: &MeasuredLayer) -> Option<Node> 
 /// The [`LayerShape::reader`] of the output of `layer`, where the values of `graph` have the extents `shapes`.
 pub(super) fn reader(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) -> Option<LayerShape> {
     let Shape { c, h, w } = shapes[output_node(graph, layer)?.index()];
-    let features = matches!(graph.def(layer.node).layer, Layer::Linear(_) | Layer::Lstm(_));
+    let features = matches!(graph.def(layer.node).layer, Layer::Linear(_) | Layer::Lstm(_) | Layer::Recurrent(_));
     Some(LayerShape::reader([c, h, w], features))
 }
 

@@ -13,11 +13,9 @@ use crate::kernels::count::sequence::{Buckets, StepSums};
 use crate::kernels::count::{GroupSums, LANE_SUMS, ValueSums};
 use crate::tally::{
     ActivationSums, Extra, ExtraSums, FilterCodes, LayerShape, LayerTally, RecurrentSums, TapSums, WeightSums,
+    gate_names,
 };
 use crate::{Error, Result};
-
-/// Gates of an LSTM in the order of its weights.
-const GATES: [&str; 4] = ["i", "f", "g", "o"];
 
 /// Arrays by name, as they are written.
 #[derive(Default)]
@@ -93,7 +91,8 @@ impl Arrays {
             self.activations(&format!("{name}.o"), coding.map.lo, outputs);
         }
         let Some(recurrent) = &tally.recurrent else { return };
-        for (gate, weights) in GATES.into_iter().zip(&recurrent.gates) {
+        let names = gate_names(recurrent.gates.len()).unwrap_or_default();
+        for (gate, weights) in names.iter().zip(&recurrent.gates) {
             self.weights(&format!("{name}.gate.{gate}"), taps, tally.lowest[1], weights);
         }
         let steps = |step: &StepSums| {
@@ -312,12 +311,13 @@ impl Stored<'_> {
             Ok(ActivationSums { extra: self.extra(&prefix, &reader, extras, 2)?, ..sums })
         });
         let outputs = outputs.transpose()?;
-        let recurrent = match facts.buckets(self.file)? {
+        let recurrent = match facts.gates(self.file)? {
             None => None,
-            Some(buckets) => {
-                let gate = RecurrentSums::gate(&shape);
-                let gates = GATES.map(|letter| self.weights(&format!("{name}.gate.{letter}"), &gate, &codings[1]));
-                let gates = gates.into_iter().collect::<Result<Vec<_>>>()?;
+            Some((names, buckets)) => {
+                let gate = RecurrentSums::gate(&shape, names.len());
+                let gates =
+                    names.iter().map(|gate_name| self.weights(&format!("{name}.gate.{gate_name}"), &gate, &codings[1]));
+                let gates = gates.collect::<Result<Vec<_>>>()?;
                 let steps = self.steps(&format!("{name}.steps"), buckets)?;
                 Some(RecurrentSums { gates, buckets, steps })
             }

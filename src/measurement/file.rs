@@ -16,7 +16,7 @@
 //! | `L.w.filter_scales`, `.filter_codes` | f32 \[K\], i64 \[K, 2\] | of each filter, where it has a scale of its own, the scale, Σq and Σq² |
 //! | `L.{a,w,o}.extra.X` | u64 \[n\] | on-demand counts X |
 //! | `L.o.…` | as `a` | the layer's outputs, as an operand that one tap reads, where these were counted |
-//! | `L.gate.G.…` | as `w` | weights of a gate of an LSTM |
+//! | `L.gate.G.…` | as `w` | weights of a gate of a recurrent layer |
 //! | `L.steps` | u64 \[buckets, 7\] | by steps: steps, values, non-zeros, terms, compared, equal, terms of changes |
 //!
 //! | `inputs` | u64 \[n\] | a number for each input, in rising order |

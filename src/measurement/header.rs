@@ -8,7 +8,7 @@ use crate::input::InputDigest;
 use crate::kernels::FloatType;
 use crate::kernels::count::CodeMap;
 use crate::kernels::count::sequence::Buckets;
-use crate::tally::{Extra, LayerShape, Moments, Spread, VARIES};
+use crate::tally::{Extra, LayerShape, Moments, Spread, VARIES, gate_names};
 use crate::task::Quality;
 use crate::{Error, Result};
 
@@ -59,6 +59,9 @@ pub(super) struct Unfinished {
     pub open: Vec<bool>,
 }
 
+/// Gates where a file does not say how many.
+const LSTM_GATES: usize = 4;
+
 /// One layer's.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +70,9 @@ pub(super) struct LayerFacts {
     pub kind: String,
     pub images: u64,
     recurrent: bool,
+    /// Of a product of a recurrent layer, how many gates are stacked, if not four.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    gates: Option<usize>,
     /// Of sequences, how many first steps are counted one by one, if not as many as by default.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     single_steps: Option<u64>,
@@ -186,6 +192,7 @@ impl LayerFacts {
             kind: layer.kind.clone(),
             images: layer.tally.images,
             recurrent: recurrent.is_some(),
+            gates: recurrent.map(|of| of.gates.len()).filter(|gates| *gates != LSTM_GATES),
             single_steps: recurrent.map(|of| of.buckets).filter(|of| *of != Buckets::default()).map(|of| of.single),
             input: input.map(same),
             output: output.map(same),
@@ -219,7 +226,7 @@ impl LayerFacts {
             && self.weight[0].is_multiple_of(self.groups)
             && channels.is_some()
             && (self.features || channels == self.weight[1].checked_mul(self.groups))
-            && (!self.recurrent || self.weight[0].is_multiple_of(4));
+            && (!self.recurrent || self.weight[0].is_multiple_of(self.gates.unwrap_or(LSTM_GATES).max(1)));
         if !fits {
             return Err(self.wrong(file, "has extents that no layer has"));
         }
@@ -237,11 +244,14 @@ impl LayerFacts {
         })
     }
 
-    /// Which steps of sequences are counted together, if it has such.
-    pub fn buckets(&self, file: &str) -> Result<Option<Buckets>> {
-        match (self.recurrent, self.single_steps) {
-            (recurrent, None) => Ok(recurrent.then(Buckets::default)),
-            (true, Some(single)) if single <= MOST_STEPS => Ok(Some(Buckets { single })),
+    /// Its gates, and which steps of sequences are counted together, if it is a product of a recurrent layer.
+    pub fn gates(&self, file: &str) -> Result<Option<(&'static [&'static str], Buckets)>> {
+        let names = gate_names(self.gates.unwrap_or(LSTM_GATES));
+        let buckets = self.single_steps.map_or_else(Buckets::default, |single| Buckets { single });
+        match (self.recurrent, names) {
+            (false, _) if self.gates.is_none() && self.single_steps.is_none() => Ok(None),
+            (true, Some(names)) if buckets.single <= MOST_STEPS => Ok(Some((names, buckets))),
+            (true, None) => Err(self.wrong(file, "has gates that no layer has")),
             _ => Err(self.wrong(file, "has steps that no layer has")),
         }
     }

@@ -219,16 +219,17 @@ impl<'a> Subject<'a> {
         Self { outputs: coding.zip(sums), ..self }
     }
 
-    /// One gate of a product of an LSTM: its own weights, and the activations that all gates read.
+    /// One gate of a product of a recurrent layer: its own weights, and the activations that all gates read.
     pub fn gate(tally: &'a LayerTally, weights: &'a WeightSums, codings: &'a [Coding; 2], options: Options) -> Self {
-        let shape = RecurrentSums::gate(&tally.shape);
+        let gates = tally.recurrent.as_ref().map_or(1, |recurrent| recurrent.gates.len());
+        let shape = RecurrentSums::gate(&tally.shape, gates);
         let products = Products::new(&shape, &tally.activations, weights);
         let products = Some(products);
         let changes = ChangeProducts::new(&shape, &tally.activations, weights);
         Self { products, changes, weights: Some(weights), ..Self::layer(tally, codings, options) }
     }
 
-    /// The operand of a product of an LSTM over some steps.
+    /// The operand of a product of a recurrent layer over some steps.
     pub fn steps(steps: &'a StepSums, codings: &'a [Coding; 2], options: Options) -> Self {
         Self { steps: Some(steps), has_terms: true, ..Self::empty(codings, options) }
     }

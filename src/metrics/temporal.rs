@@ -1,4 +1,4 @@
-//! How the activations of an LSTM change from one time step to the next (METRICS section 7).
+//! How the activations of a recurrent layer change from one time step to the next (METRICS section 7).
 
 use super::{Compute, Fraction, Metric, Value, Which};
 
@@ -8,7 +8,7 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "temporal",
         heading: "as step\nbefore",
-        definition: "activations of an LSTM's product whose code (of floats, whose rounded value) is that of the step before",
+        definition: "activations of a recurrent layer's product whose code (of floats, whose rounded value) is that of the step before",
         formula: "n(q[t] = q[t − 1]) / values of all steps but each sequence's first",
         unit: "fraction of values",
         source: SOURCE,

@@ -10,7 +10,7 @@ use super::quality::Quality;
 use super::scopes::{Extents, Part, Report, Scope};
 use crate::measurement::{Format, Model, Provenance, Tool};
 use crate::metrics::{self, Cell, Cells, Compute, Fraction, Interval, Kind, Metric, Value, Which};
-use crate::tally::Padding;
+use crate::tally::{GATES, Padding};
 use crate::{Error, Result};
 
 #[derive(Deserialize)]
@@ -116,9 +116,10 @@ impl Report {
             add(Part::Layer, layer.numbers)?;
             for mut gate in layer.gates {
                 let name = gate.remove("gate");
-                let known =
-                    ["i", "f", "g", "o"].into_iter().find(|known| name.as_ref().is_some_and(|name| name == known));
-                add(Part::Gate(known.ok_or_else(|| Error::malformed(&place, "has a gate that no LSTM has"))?), gate)?;
+                let mut known = GATES.into_iter().flatten();
+                let known = known.find(|known| name.as_ref().is_some_and(|name| name == *known));
+                let known = known.ok_or_else(|| Error::malformed(&place, "has a gate that no recurrent layer has"))?;
+                add(Part::Gate(known), gate)?;
             }
             for mut steps in layer.steps {
                 let bounds = ["first", "last"].map(|bound| steps.remove(bound).and_then(|bound| bound.as_u64()));

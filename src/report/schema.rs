@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::document::{EXACT, SCHEMA};
 use crate::kernels::count::Encoder;
 use crate::metrics::{Kind, Metric, Needs, Which};
-use crate::tally::Padding;
+use crate::tally::{GATES, Padding};
 
 /// JSON Schema (draft 2020-12) of [`super::document()`] with `metrics`.
 pub fn schema(metrics: &[&Metric]) -> Json {
@@ -47,7 +47,7 @@ pub fn schema(metrics: &[&Metric]) -> Json {
         }),
         &[],
     );
-    let gate = with_numbers(metrics, json!({ "gate": { "enum": ["i", "f", "g", "o"] } }), &[]);
+    let gate = with_numbers(metrics, json!({ "gate": { "enum": GATES.concat() } }), &[]);
     let steps = with_numbers(metrics, json!({ "first": count(), "last": count() }), &["weights"]);
     let layer = json!({ "name": text(), "kind": text(), "shape": shape, "gates": list(gate), "steps": list(steps) });
     let layer = with_numbers(metrics, layer, &["gates", "steps"]);

@@ -9,10 +9,7 @@ use super::quality::{Quality, quality};
 use crate::input::turned_note;
 use crate::measurement::{Measurement, Provenance};
 use crate::metrics::{self, Cells, Metric, Options, Subject};
-use crate::tally::{LayerShape, VARIES};
-
-/// Gates of an LSTM in the order of its weights.
-const GATES: [&str; 4] = ["i", "f", "g", "o"];
+use crate::tally::{LayerShape, VARIES, gate_names};
 
 /// Everything that is said of a measurement, before it is text of some format.
 #[derive(Clone, Debug)]
@@ -36,9 +33,9 @@ pub struct Report {
 pub enum Part {
     /// A whole layer.
     Layer,
-    /// A gate of an LSTM's product: a quarter of its filters.
+    /// A gate of a product of a recurrent layer: one of the stacked parts of its filters.
     Gate(&'static str),
-    /// The operand of an LSTM's product over some steps, the first and the last of them, counted from where a sequence begins.
+    /// The operand of a product of a recurrent layer over some steps, the first and the last of them, counted from where a sequence begins.
     Steps(u64, u64),
     /// All layers that were measured.
     Network,
@@ -171,7 +168,8 @@ impl Report {
             whole.cells = whole.cells.with_spread(&measurement.spread, index, options.min_one);
             scopes.push(whole);
             let Some(recurrent) = &tally.recurrent else { continue };
-            for (gate, weights) in GATES.into_iter().zip(&recurrent.gates) {
+            let names = gate_names(recurrent.gates.len()).unwrap_or_default();
+            for (gate, weights) in names.iter().zip(&recurrent.gates) {
                 scopes.push(scope(Part::Gate(gate), &Subject::gate(tally, weights, codings, options)));
             }
             for (bucket, steps) in recurrent.steps.iter().enumerate() {

@@ -18,7 +18,7 @@ pub use inputs::{INPUT_INTEGERS, InputCounts};
 pub use moments::{Moments, Spread};
 pub use outputs::OutputMacs;
 pub use products::{Modes, Padding, Products};
-pub use recurrent::RecurrentSums;
+pub use recurrent::{GATES, RecurrentSums, gate_names};
 pub use weights::{FilterCodes, TapSums, WeightSums, code_counts};
 
 /// Stands for an extent that is not the same for all inputs.
@@ -172,7 +172,7 @@ pub struct LayerTally {
     pub weights: WeightSums,
     /// Counts of its outputs, where `--metrics` asks for them: those of a [`LayerShape::reader`] whose activations they are.
     pub outputs: Option<ActivationSums>,
-    /// Of a product of an LSTM, the counts of its gates and steps.
+    /// Of a product of a recurrent layer, the counts of its gates and steps.
     pub recurrent: Option<RecurrentSums>,
 }
 
@@ -235,9 +235,9 @@ impl LayerTally {
     /// Adds what was counted along sequences.
     ///
     /// # Panics
-    /// If the layer is no product of an LSTM.
+    /// If the layer is no product of a recurrent layer.
     pub fn add_sequences<'a>(&mut self, sequences: impl IntoIterator<Item = &'a [StepSums]>) {
-        let recurrent = self.recurrent.as_mut().expect("a product of an LSTM");
+        let recurrent = self.recurrent.as_mut().expect("a product of a recurrent layer");
         sequences.into_iter().for_each(|steps| recurrent.add(steps));
     }
 }

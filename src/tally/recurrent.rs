@@ -1,12 +1,20 @@
-//! Counts of an LSTM's products beyond those of any layer: by gate, and over the steps of sequences.
+//! Counts of the products of a recurrent layer beyond those of any layer: by gate, and over the steps of sequences.
 
 use super::{LayerShape, WeightSums};
 use crate::kernels::count::sequence::{Buckets, StepSums};
 
-/// Counts of one product of an LSTM, of the inputs or of the hidden values.
+/// Names of the gates of an LSTM, a GRU and a plain RNN, in the order of the rows of their stacked matrices.
+pub const GATES: [&[&str]; 3] = [&["i", "f", "g", "o"], &["r", "z", "n"], &["h"]];
+
+/// The names of `count` stacked gates, if a kind of recurrent layer has as many.
+pub fn gate_names(count: usize) -> Option<&'static [&'static str]> {
+    GATES.into_iter().find(|names| names.len() == count)
+}
+
+/// Counts of one product of a recurrent layer, of the inputs or of the hidden values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecurrentSums {
-    /// Weights of the gates i, f, g, o.
+    /// Weights of the gates, in the order of [`GATES`].
     pub gates: Vec<WeightSums>,
     /// Which steps are counted together.
     pub buckets: Buckets,
@@ -15,11 +23,11 @@ pub struct RecurrentSums {
 }
 
 impl RecurrentSums {
-    /// The layer that one gate is, of the layer that all four are.
-    pub fn gate(shape: &LayerShape) -> LayerShape {
+    /// The layer that one gate is, of the layer that all `gates` are.
+    pub fn gate(shape: &LayerShape, gates: usize) -> LayerShape {
         let mut gate = shape.clone();
-        gate.weight[0] /= 4;
-        gate.output[0] /= 4;
+        gate.weight[0] /= gates;
+        gate.output[0] /= gates;
         gate
     }
 

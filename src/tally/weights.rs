@@ -131,32 +131,34 @@ impl FilterCodes {
     }
 }
 
-/// The weights of each gate, `[H, C]` of `[4·H, C]`, with their maps: one for all, or one a row.
-fn gates_of<'a>(weight: &'a [f32], maps: &'a [CodeMap]) -> impl Iterator<Item = (&'a [f32], &'a [CodeMap])> {
-    let maps = maps.chunks(maps.len().div_ceil(4)).cycle();
-    weight.chunks((weight.len() / 4).max(1)).zip(maps)
+/// The weights of each of `gates` gates, `[H, C]` of `[G·H, C]`, with their maps: one for all, or one a row.
+fn gates_of<'a>(
+    weight: &'a [f32],
+    maps: &'a [CodeMap],
+    gates: usize,
+) -> impl Iterator<Item = (&'a [f32], &'a [CodeMap])> {
+    let maps = maps.chunks(maps.len().div_ceil(gates)).cycle();
+    weight.chunks((weight.len() / gates).max(1)).zip(maps)
 }
 
 impl RecurrentSums {
-    /// Counts the gates of `weight`, `[4·H, C]` as `shape` says, as [`WeightSums::count`] does; no step yet.
-    pub fn count(isa: Isa, shape: &LayerShape, weight: &[f32], maps: &[CodeMap], encoder: Encoder) -> Self {
-        let mut sums = Self::without_codes(isa, shape, weight, maps, encoder);
-        let codes = Self::code_counts(weight, maps);
-        sums.gates.iter_mut().zip(codes).for_each(|(gate, codes)| gate.values.codes = codes);
-        sums
-    }
-
-    /// [`RecurrentSums::count`], except how often each code is seen: [`RecurrentSums::code_counts`].
-    pub fn without_codes(isa: Isa, shape: &LayerShape, weight: &[f32], maps: &[CodeMap], encoder: Encoder) -> Self {
-        let gate = Self::gate(shape);
-        let gates = gates_of(weight, maps);
+    /// Counts the `gates` gates of `weight`, `[G·H, C]` as `shape` says, as [`WeightSums::without_codes`] does; no step yet.
+    pub fn without_codes(
+        isa: Isa,
+        (shape, gates): (&LayerShape, usize),
+        weight: &[f32],
+        maps: &[CodeMap],
+        encoder: Encoder,
+    ) -> Self {
+        let gate = Self::gate(shape, gates);
+        let gates = gates_of(weight, maps, gates);
         let gates = gates.map(|(part, maps)| WeightSums::without_codes(isa, &gate, part, maps, encoder));
         Self { gates: gates.collect(), buckets: Buckets::default(), steps: Vec::new() }
     }
 
-    /// [`code_counts`] of each gate.
-    pub fn code_counts(weight: &[f32], maps: &[CodeMap]) -> Vec<Vec<u64>> {
-        gates_of(weight, maps).map(|(part, maps)| code_counts(part, maps)).collect()
+    /// [`code_counts`] of each of `gates` gates.
+    pub fn code_counts(weight: &[f32], maps: &[CodeMap], gates: usize) -> Vec<Vec<u64>> {
+        gates_of(weight, maps, gates).map(|(part, maps)| code_counts(part, maps)).collect()
     }
 }
 

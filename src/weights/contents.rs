@@ -9,6 +9,8 @@ pub(super) struct FileContents {
     pub tensors: Vec<(String, Tensor)>,
     /// Fully pickled modules, by their path in the network.
     pub modules: Vec<(String, Module)>,
+    /// Other names of tensors that are stored once, each with the name that is stored.
+    pub aliases: Vec<(String, String)>,
     /// Choices made among several possibilities, for the user.
     pub notes: Vec<String>,
 }

@@ -41,6 +41,8 @@ pub struct Weights {
     /// The prefix stripped from every name.
     prefix: String,
     tensors: BTreeMap<String, Tensor>,
+    /// Other names of tensors, and the names that they are stored by.
+    aliases: BTreeMap<String, String>,
     files: Vec<SourceFile>,
     quantised: Option<Box<Quantised>>,
     /// Modules and notes of the file; its tensors are in `tensors`.
@@ -119,6 +121,7 @@ impl Weights {
             }
             all.tensors.extend(contents.tensors);
             all.modules.extend(contents.modules);
+            all.aliases.extend(contents.aliases);
             all.notes.extend(contents.notes);
             files.push(file);
         }
@@ -127,7 +130,7 @@ impl Weights {
 
     /// `signed` says whether the activations of an integer network are signed.
     fn new(source: String, contents: FileContents, files: Vec<SourceFile>, signed: bool) -> Result<Self> {
-        let FileContents { tensors, modules, mut notes } = contents;
+        let FileContents { tensors, modules, aliases, mut notes } = contents;
         if tensors.is_empty() {
             return Err(Error::malformed(source, "holds no tensors"));
         }
@@ -142,18 +145,30 @@ impl Weights {
             named.insert(name, tensor);
         }
         let below = |(path, module): (String, Module)| Some((path.strip_prefix(&prefix)?.to_owned(), module));
+        let cleaned = |name: String| name.strip_prefix(&prefix).map(str::to_owned);
+        let aliases = aliases.into_iter().filter_map(|(alias, stored)| Some((cleaned(alias)?, cleaned(stored)?)));
+        let aliases = aliases.filter(|(alias, _)| !named.contains_key(alias)).collect();
         let beside = Box::new(FileContents {
             modules: modules.into_iter().filter_map(below).collect(),
             notes: notes.into_iter().map(|note| format!("{source}: {note}")).collect(),
-            tensors: vec![],
+            ..FileContents::default()
         });
         let failed = Mutex::new(None);
         pruned::mask(&mut named, &source)?;
         let quantised = quantised::take(&mut named, &source, signed)?.map(Box::new);
-        Ok(Self { source, prefix, tensors: named, files, quantised, beside, failed })
+        Ok(Self { source, prefix, tensors: named, aliases, files, quantised, beside, failed })
     }
 
-    /// Names of all tensors, sorted. The prefixes `module.`, `model.` and `_orig_mod.` are stripped if every name has them,
+    /// The name by which the tensor `name` is stored: another one, if it is tied to that.
+    pub fn stored_name<'a>(&'a self, name: &'a str) -> &'a str {
+        self.aliases.get(name).map_or(name, String::as_str)
+    }
+
+    fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(self.stored_name(name))
+    }
+
+    /// Names of all tensors, sorted, of tied ones the stored name alone. The prefixes `module.`, `model.` and `_orig_mod.` are stripped if every name has them,
     /// and tensors that training programs add are left out.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
@@ -161,12 +176,12 @@ impl Weights {
 
     /// Extents of the tensor with that name.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.get(name).map(|tensor| tensor.shape.as_slice())
+        self.tensor(name).map(|tensor| tensor.shape.as_slice())
     }
 
     /// The stored type of the tensor with that name, in safetensors' notation: `F32`, `BF16`, `I8`.
     pub fn dtype(&self, name: &str) -> Option<&str> {
-        self.tensors.get(name).map(Tensor::dtype)
+        self.tensor(name).map(Tensor::dtype)
     }
 
     /// The file or directory, as in messages.
@@ -195,8 +210,7 @@ impl Weights {
     /// No tensor with that name, an unsupported dtype, NaN or infinity among the values.
     pub fn read_f32(&self, name: &str) -> Result<Arc<[f32]>> {
         let place = || format!("{}: {}{name}", self.source, self.prefix);
-        let tensor =
-            self.tensors.get(name).ok_or_else(|| Error::malformed(&self.source, format!("{name}: missing")))?;
+        let tensor = self.tensor(name).ok_or_else(|| Error::malformed(&self.source, format!("{name}: missing")))?;
         tensor.read().map_err(|fault| match fault {
             ReadFault::NotFinite => Error::NotFinite { place: place(), detail: String::new() },
             ReadFault::Dtype(dtype) => Error::unsupported(format!("{}: dtype {dtype}", place()), "store it as F32"),
@@ -249,7 +263,7 @@ pub fn open(path: &Path) -> Result<ModelFile> {
 
 fn parse(kind: Kind, name: &str, blob: &Blob) -> Result<FileContents> {
     match kind {
-        Kind::Safetensors => safetensors::read(name, blob).map(FileContents::from),
+        Kind::Safetensors => safetensors::read(name, blob),
         Kind::ZipPickle => pickle::read_zip(name, blob),
         Kind::Pickle => pickle::read_legacy(name, blob),
         Kind::Index => Err(Error::malformed(name, "an index of shards where weights should be")),

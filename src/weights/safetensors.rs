@@ -2,6 +2,7 @@
 
 use safetensors::{Dtype as Stored, SafeTensors};
 
+use super::contents::FileContents;
 use super::tensor::{Blob, Content, Dtype, Storage, Tensor};
 use crate::{Error, Result};
 
@@ -10,8 +11,9 @@ const MAX_HEADER: usize = 16 << 20;
 /// Most commas in a header: each separates values that take tens of bytes when parsed.
 const MAX_VALUES: usize = 1 << 20;
 
-/// All tensors of a file; the crate has checked that they cover its data without gaps or overlaps.
-pub(super) fn read(name: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {
+/// All tensors of a file; the crate has checked that they cover its data without gaps or overlaps. Of tied tensors one is
+/// stored; the metadata have the other name as a key, and the stored one as its value.
+pub(super) fn read(name: &str, blob: &Blob) -> Result<FileContents> {
     let bytes: &[u8] = blob;
     let broken = |detail: String| Error::malformed(name, detail);
     let length = bytes.first_chunk().map(|length| u64::from_le_bytes(*length));
@@ -38,7 +40,12 @@ pub(super) fn read(name: &str, blob: &Blob) -> Result<Vec<(String, Tensor)>> {
         };
         tensors.push((tensor, value));
     }
-    Ok(tensors)
+    let pairs = metadata.metadata().iter().flatten();
+    let is_alias = |alias: &str, stored: &str| metadata.info(alias).is_none() && metadata.info(stored).is_some();
+    let aliases = pairs.filter(|(alias, stored)| is_alias(alias, stored));
+    let mut aliases: Vec<(String, String)> = aliases.map(|(alias, stored)| (alias.clone(), stored.clone())).collect();
+    aliases.sort_unstable();
+    Ok(FileContents { aliases, ..tensors.into() })
 }
 
 /// Whether the header of a quantised file declares signed activations: `quant.act_dtype` is `i8`.

@@ -220,11 +220,12 @@ pub fn linears() -> impl Strategy<Value = Problem> {
     )
 }
 
-/// The products of an LSTM, of its inputs and of its hidden values, over all steps of sequences.
+/// The products of a recurrent layer, of its inputs and of its hidden values, over all steps of sequences.
 pub fn sequences() -> impl Strategy<Value = Problem> {
-    (1usize..300, 1usize..6, 1usize..9, 1usize..3, counting()).prop_map(
-        |(features, steps, out, images, (format, encoder, min_one, zeros, signed, seed))| {
-            let shape = LayerShape::steps(features, steps, 4 * out);
+    let gates = prop::sample::select(vec![1, 3, 4]);
+    (1usize..300, 1usize..6, gates, 1usize..9, 1usize..3, counting()).prop_map(
+        |(features, steps, gates, out, images, (format, encoder, min_one, zeros, signed, seed))| {
+            let shape = LayerShape::steps(features, steps, gates * out);
             Problem { shape, images, format, encoder, min_one, zeros, signed, seed }
         },
     )

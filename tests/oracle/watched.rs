@@ -7,7 +7,7 @@ use deadweight::format::NumberFormat;
 use deadweight::graph::{Graph, Node, Params, Scope};
 use deadweight::kernels::count::{Counter, Encoder, Range};
 use deadweight::kernels::{Geometry, Isa, Region};
-use deadweight::layers::{Conv, Layer, Lstm, Param, Shape};
+use deadweight::layers::{Cell, Conv, Layer, Lstm, Param, Recurrent, Shape};
 use deadweight::probe::{Origin, Probe, Watch};
 use deadweight::tally::LayerShape;
 
@@ -34,16 +34,21 @@ impl Probe for One<'_> {
 /// What a recurrence is shown are the hidden values that its steps read: those before the first, then its own.
 #[test]
 fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
-    for (reverse, steps) in [(false, 5), (true, 5), (false, 1), (true, 1)] {
-        let hidden = 21;
+    let runs = [(false, 5), (true, 5), (false, 1), (true, 1)];
+    let cells = [None, Some(Cell::Gru), Some(Cell::Tanh), Some(Cell::Relu)];
+    for (cell, (reverse, steps)) in cells.into_iter().flat_map(|cell| runs.map(|run| (cell, run))) {
+        let (hidden, gates) = (21, cell.map_or(4, Cell::gates));
         let net = Scope::new(Params::Random(4));
         let x = net.input(3);
-        let x = net.linear_steps(x, net.parameter("input", &[4 * hidden, 3]), None, false);
-        let weight = net.parameter("hidden", &[4 * hidden, hidden]);
-        let y = net.lstm(x, Lstm { weight, bias: None, projection: None, reverse, clip: None, integer: None });
+        let x = net.linear_steps(x, net.parameter("input", &[gates * hidden, 3]), None, false);
+        let weight = net.parameter("hidden", &[gates * hidden, hidden]);
+        let y = match cell {
+            Some(cell) => net.recurrent(x, Recurrent { cell, weight, bias: None, reverse }),
+            None => net.lstm(x, Lstm { weight, bias: None, projection: None, reverse, clip: None, integer: None }),
+        };
         let (graph, _) = net.finish(y).unwrap();
         let map = NumberFormat::Fixed(12).code_map(Range { min: -1.0, max: 1.0 });
-        let shape = LayerShape::steps(hidden, steps, 4 * hidden);
+        let shape = LayerShape::steps(hidden, steps, gates * hidden);
         let counter = || Counter::new(map, Encoder::Naf, shape.grouping(), Arc::new(shape.classes()), shape.channels());
         let lock = Lock(std::sync::Mutex::new(counter()));
         let input = Shape::new(3, 1, steps);
@@ -69,7 +74,7 @@ fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
         }
         let (got, want) = (lock.0.into_inner().unwrap().into_sums(), expected.into_sums());
         assert!(want.values.codes.iter().filter(|&&count| count > 0).count() > 10 * steps, "the codes differ");
-        assert!(got == want, "reverse {reverse}, {steps} steps");
+        assert!(got == want, "{cell:?}, reverse {reverse}, {steps} steps");
     }
 }
 

@@ -1,28 +1,59 @@
-//! The recurrence of an LSTM: weights are packed once; threads share the work of a step.
+//! The recurrences of LSTM, GRU and plain RNN: weights are packed once; threads share the work of a step.
 
 mod step;
 
 use std::ops::Range;
 
 use self::step::{Part, Step};
+use super::activation::Activation;
 use super::buffer::Buffer;
 use super::exec::Exec;
 use super::geometry::{Geometry, LANES};
 use super::shared::Shared;
 
-/// Input, forget, cell, output.
-const GATES: usize = 4;
-/// Independent partial sums of each product: with four gates, enough to hide the latency of multiply-add.
+/// Independent partial sums of each product: with three or four gates, enough to hide the latency of multiply-add.
 const CHAINS: usize = 2;
 /// Multiply-adds in a step above which threads share it.
 const SHARED_STEP: usize = 1 << 18;
 
-/// Parameters of a recurrence, gates i, f, g, o.
+/// What a step makes of the sums of its gates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell {
+    /// Gates i, f, g, o; `clip` bounds the cell's magnitude, infinity for none.
+    Lstm {
+        /// The bound.
+        clip: f32,
+    },
+    /// Gates r, z, n; r multiplies the recurrent sum of n, its bias included.
+    Gru,
+    /// One gate, the hidden values themselves.
+    Rnn(Activation),
+}
+
+impl Cell {
+    /// Stacked gates.
+    pub fn gates(self) -> usize {
+        match self {
+            Self::Lstm { .. } => 4,
+            Self::Gru => 3,
+            Self::Rnn(_) => 1,
+        }
+    }
+
+    /// Values of state for each hidden value: itself, and the cell of an LSTM.
+    fn kept(self) -> usize {
+        if let Self::Lstm { .. } = self { 2 } else { 1 }
+    }
+}
+
+/// Parameters of a recurrence of G gates.
 #[derive(Clone, Copy)]
-pub struct LstmParams<'a> {
-    /// `[4·H, P]`.
+pub struct RecurrenceParams<'a> {
+    /// Its kind.
+    pub cell: Cell,
+    /// `[G·H, P]`.
     pub weight: &'a [f32],
-    /// `[4·H]`.
+    /// `[G·H]`.
     pub bias: Option<&'a [f32]>,
     /// `[P, H]`; without it, P is H.
     pub projection: Option<&'a [f32]>,
@@ -30,12 +61,11 @@ pub struct LstmParams<'a> {
     pub hidden: usize,
     /// P.
     pub outputs: usize,
-    /// Bound of the cell's magnitude; infinity for none.
-    pub clip: f32,
 }
 
 /// Recurrent weights, packed.
-pub struct PackedLstm {
+pub struct PackedRecurrence {
+    cell: Cell,
     hidden: usize,
     outputs: usize,
     /// `[hidden block][input of the recurrence][gate][16]`.
@@ -44,31 +74,31 @@ pub struct PackedLstm {
     bias: Buffer,
     /// `[output block][hidden value][16]`.
     projection: Option<Buffer>,
-    clip: f32,
     reverse: bool,
 }
 
-impl PackedLstm {
+impl PackedRecurrence {
     /// Packs the parameters.
     ///
     /// # Panics
     /// If their sizes contradict one another.
-    pub fn new(params: LstmParams<'_>, reverse: bool) -> Self {
-        let LstmParams { weight, bias, projection, hidden, outputs, clip } = params;
-        assert_eq!(weight.len(), GATES * hidden * outputs, "weights");
+    pub fn new(params: RecurrenceParams<'_>, reverse: bool) -> Self {
+        let RecurrenceParams { cell, weight, bias, projection, hidden, outputs } = params;
+        let gates = cell.gates();
+        assert_eq!(weight.len(), gates * hidden * outputs, "weights");
         assert_eq!(projection.map_or(outputs * outputs, <[f32]>::len), outputs * hidden, "projection");
         let (blocks, inputs) = (hidden.div_ceil(LANES), outputs.next_multiple_of(CHAINS));
-        let mut weights = Vec::with_capacity(blocks * inputs * GATES * LANES);
-        for (block, k, gate) in weight_indices(blocks, inputs) {
+        let mut weights = Vec::with_capacity(blocks * inputs * gates * LANES);
+        for (block, k, gate) in weight_indices(blocks, inputs, gates) {
             weights.extend((block * LANES..(block + 1) * LANES).map(|unit| {
                 let inside = unit < hidden && k < outputs;
                 if inside { weight[(gate * hidden + unit) * outputs + k] } else { 0.0 }
             }));
         }
-        let mut packed = Buffer::zeroed(blocks * GATES * LANES);
+        let mut packed = Buffer::zeroed(blocks * gates * LANES);
         for (i, &value) in bias.into_iter().flatten().enumerate() {
             let (gate, unit) = (i / hidden, i % hidden);
-            packed[(unit / LANES * GATES + gate) * LANES + unit % LANES] = value;
+            packed[(unit / LANES * gates + gate) * LANES + unit % LANES] = value;
         }
         let projection = projection.map(|weight| {
             let rows = (0..outputs.div_ceil(LANES)).flat_map(|block| (0..hidden).map(move |unit| (block, unit)));
@@ -76,7 +106,16 @@ impl PackedLstm {
             let values = lanes.map(|(row, unit)| if row < outputs { weight[row * hidden + unit] } else { 0.0 });
             Buffer::from(values.collect::<Vec<f32>>())
         });
-        Self { hidden, outputs, weights: weights.into(), bias: packed, projection, clip, reverse }
+        Self { cell, hidden, outputs, weights: weights.into(), bias: packed, projection, reverse }
+    }
+
+    /// The kind's name.
+    pub fn name(&self) -> &'static str {
+        match self.cell {
+            Cell::Lstm { .. } => "lstm",
+            Cell::Gru => "gru",
+            Cell::Rnn(_) => "rnn",
+        }
     }
 
     fn blocks(&self) -> usize {
@@ -87,16 +126,24 @@ impl PackedLstm {
         self.outputs.div_ceil(LANES)
     }
 
-    /// Index in a state of the values that the next step reads, and the stride between blocks.
-    fn read_from(&self) -> (usize, usize) {
-        if self.projection.is_some() { (self.blocks() * 2 * LANES, LANES) } else { (0, 2 * LANES) }
+    /// Floats in the state of a block.
+    fn block_len(&self) -> usize {
+        self.cell.kept() * LANES
     }
 
-    /// Floats in the state of one sequence: for each block, sixteen hidden values and sixteen cell values; then the projected
-    /// values.
+    /// Index in a state of the values that the next step reads, and the stride between blocks.
+    fn read_from(&self) -> (usize, usize) {
+        match self.projection {
+            Some(_) => (self.blocks() * self.block_len(), LANES),
+            None => (0, self.block_len()),
+        }
+    }
+
+    /// Floats in the state of one sequence: for each block, sixteen hidden values and, of an LSTM, sixteen cell values; then
+    /// the projected values.
     pub fn state_len(&self) -> usize {
         let projected = if self.projection.is_some() { self.output_blocks() * LANES } else { 0 };
-        self.blocks() * 2 * LANES + projected
+        self.blocks() * self.block_len() + projected
     }
 
     /// The values of a state that the next step reads.
@@ -129,7 +176,8 @@ impl PackedLstm {
     ) {
         let (data, xg) = x;
         assert!(data.len() >= xg.len() && y.len() >= yg.len(), "buffers hold the sequences");
-        assert!(xg.c == GATES * self.hidden && yg.c == self.outputs && xg.w == yg.w, "four gates enter");
+        let gates = self.cell.gates();
+        assert!(xg.c == gates * self.hidden && yg.c == self.outputs && xg.w == yg.w, "all gates enter");
         assert!(xg.lanes == LANES && yg.lanes == LANES && states.len() >= images * self.state_len(), "blocked");
         let (y, states) = (Shared::new(y), Shared::new(states));
         let unprojected = unprojected.map(|(buffer, geometry)| {
@@ -138,11 +186,11 @@ impl PackedLstm {
         });
         let unprojected = unprojected.as_ref().map(|(buffer, geometry)| (buffer, *geometry));
         let (blocks, threads) = (self.blocks(), exec.pool.threads());
-        let large = GATES * self.hidden * self.outputs >= SHARED_STEP;
+        let large = gates * self.hidden * self.outputs >= SHARED_STEP;
         let values = self.output_blocks() * LANES;
         let part = |sequences: Range<usize>, blocks: Range<usize>, step: usize| {
             let column = self.column(step, xg.w);
-            Part { lstm: self, data, xg, y: &y, yg, states: &states, unprojected, sequences, column, blocks }
+            Part { packed: self, data, xg, y: &y, yg, states: &states, unprojected, sequences, column, blocks }
         };
         if large && self.projection.is_none() && threads > 1 {
             // The threads divide the weights, so that each thread's part can stay in its own cache from step to step.
@@ -178,8 +226,8 @@ impl PackedLstm {
     }
 }
 
-fn weight_indices(blocks: usize, inputs: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-    (0..blocks * inputs * GATES).map(move |i| (i / (inputs * GATES), i / GATES % inputs, i % GATES))
+fn weight_indices(blocks: usize, inputs: usize, gates: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..blocks * inputs * gates).map(move |i| (i / (inputs * gates), i / gates % inputs, i % gates))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! One step of a recurrence: the product of the hidden values with the weights of all four gates; then gates and cell, in
+//! One step of a recurrence: the product of the hidden values with the weights of all gates; then gates and cell, in
 //! registers.
 
 use std::ops::Range;
 
-use super::{CHAINS, GATES, PackedLstm};
+use super::{CHAINS, Cell, PackedRecurrence};
 use crate::kernels::activation::{Activation, tanh};
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::Kernel;
@@ -11,14 +11,16 @@ use crate::kernels::shared::Shared;
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::{Floats, Loop, SECOND, Walk, prefetch, unrolled};
 
-/// The gate with a tanh; the others have a sigmoid.
-const CELL: usize = 2;
+/// Most gates.
+const GATES: usize = 4;
+/// The gate of a GRU whose recurrent sum meets another gate before the contribution of the inputs is added.
+const CANDIDATE: usize = 2;
 /// Most sequences that run together, if the registers hold their sums.
 const MOST_TOGETHER: usize = 6;
 
 /// Some blocks of hidden values at one step of some sequences.
 pub(super) struct Part<'a> {
-    pub(super) lstm: &'a PackedLstm,
+    pub(super) packed: &'a PackedRecurrence,
     pub(super) data: &'a [f32],
     pub(super) xg: &'a Geometry,
     pub(super) y: &'a Shared<'a>,
@@ -31,21 +33,22 @@ pub(super) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// The hidden and cell values of a block of a sequence.
+    /// The hidden values of a block of a sequence, and the cells of an LSTM.
     #[inline(always)]
     fn state(&self, sequence: usize, block: usize) -> &'a mut [f32] {
-        let at = sequence * self.lstm.state_len() + block * 2 * LANES;
+        let len = self.packed.block_len();
+        let at = sequence * self.packed.state_len() + block * len;
         // SAFETY: at any time each block of each sequence belongs to one part, and a part borrows one block after the other.
-        unsafe { self.states.slice(at, 2 * LANES) }
+        unsafe { self.states.slice(at, len) }
     }
 
     /// Copies what the first step reads, zero-padded to blocks, one sequence after the other.
     pub(super) fn read(&self, to: &mut [f32]) {
-        let (start, distance) = self.lstm.read_from();
-        let blocks = self.lstm.output_blocks();
+        let (start, distance) = self.packed.read_from();
+        let blocks = self.packed.output_blocks();
         let places = self.sequences.clone().flat_map(|sequence| (0..blocks).map(move |block| (sequence, block)));
         for ((sequence, block), to) in places.zip(to.chunks_exact_mut(LANES)) {
-            let at = sequence * self.lstm.state_len() + start + block * distance;
+            let at = sequence * self.packed.state_len() + start + block * distance;
             // SAFETY: no part of this sequence is running: the steps start after this.
             to.copy_from_slice(unsafe { self.states.slice(at, LANES) });
         }
@@ -54,23 +57,23 @@ impl<'a> Part<'a> {
     /// Projects the hidden values of all sequences; only if a part has all their blocks.
     #[inline(always)]
     fn project<S: Simd>(&self, s: S, weights: &[f32], after: &Shared<'_>) {
-        let lstm = self.lstm;
+        let packed = self.packed;
         for sequence in self.sequences.clone() {
-            for block in 0..lstm.output_blocks() {
+            for block in 0..packed.output_blocks() {
                 let mut sums = [s.splat(0.0); CHAINS];
-                let weights = weights[block * lstm.hidden * LANES..][..lstm.hidden * LANES].chunks_exact(LANES);
+                let weights = weights[block * packed.hidden * LANES..][..packed.hidden * LANES].chunks_exact(LANES);
                 for (unit, weights) in weights.enumerate() {
                     let value = self.state(sequence, unit / LANES)[unit % LANES];
                     sums[unit % CHAINS] = s.fma(s.splat(value), s.load(weights), sums[unit % CHAINS]);
                 }
                 let value = s.add(sums[0], sums[1]);
-                let at = sequence * lstm.state_len() + lstm.blocks() * 2 * LANES + block * LANES;
+                let at = sequence * packed.state_len() + packed.read_from().0 + block * LANES;
                 // SAFETY: a part that projects has its sequences to itself.
                 s.store(unsafe { self.states.slice(at, LANES) }, value);
                 // SAFETY: as above.
                 let to = unsafe { self.y.slice(self.yg.at(sequence, block, 0, self.column), LANES) };
                 s.store(to, value);
-                let at = ((sequence - self.sequences.start) * lstm.output_blocks() + block) * LANES;
+                let at = ((sequence - self.sequences.start) * packed.output_blocks() + block) * LANES;
                 // SAFETY: as above.
                 s.store(unsafe { after.slice(at, LANES) }, value);
             }
@@ -80,10 +83,10 @@ impl<'a> Part<'a> {
     /// Prefetches the input contributions of `sequence` to `block` to the second-level cache: each step reads another column.
     #[inline(always)]
     fn prefetch_input(&self, sequence: usize, block: usize) {
-        for gate in 0..GATES {
-            let at = self.xg.at(sequence, gate * self.lstm.hidden / LANES + block, 0, self.column);
+        for gate in 0..self.packed.cell.gates() {
+            let at = self.xg.at(sequence, gate * self.packed.hidden / LANES + block, 0, self.column);
             prefetch::<_, SECOND>(self.data.as_ptr().wrapping_add(at));
-            if !self.lstm.hidden.is_multiple_of(LANES) {
+            if !self.packed.hidden.is_multiple_of(LANES) {
                 prefetch::<_, SECOND>(self.data.as_ptr().wrapping_add(at + self.xg.plane_len()));
             }
         }
@@ -92,7 +95,7 @@ impl<'a> Part<'a> {
     /// The contribution of the inputs of `sequence` to `gate`, for the hidden values of `block`.
     #[inline(always)]
     fn input_contribution<S: Simd>(&self, s: S, sequence: usize, gate: usize, block: usize) -> S::V {
-        let (hidden, start) = (self.lstm.hidden, gate * self.lstm.hidden % LANES);
+        let (hidden, start) = (self.packed.hidden, gate * self.packed.hidden % LANES);
         let at = self.xg.at(sequence, gate * hidden / LANES + block, 0, self.column);
         if hidden.is_multiple_of(LANES) {
             return s.load(&self.data[at..]);
@@ -124,8 +127,22 @@ impl Kernel for Step<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        match self.part.packed.cell.gates() {
+            1 => self.blocks::<S, 1, LANES>(s),
+            3 => self.blocks::<S, 3, { 3 * LANES }>(s),
+            _ => self.blocks::<S, 4, { 4 * LANES }>(s),
+        }
+        if let Some(weights) = &self.part.packed.projection {
+            self.part.project(s, weights, self.after);
+        }
+    }
+}
+
+impl Step<'_> {
+    /// All blocks of the part, of `G` gates, whose weights of one input are `W`.
+    #[inline(always)]
+    fn blocks<S: Simd, const G: usize, const W: usize>(&self, s: S) {
         // Sequences that run together share each loaded weight; the groups are as equal as possible.
-        let lstm = self.part.lstm;
         let (blocks, most) = (&self.part.blocks, if S::REGISTERS >= 32 { MOST_TOGETHER } else { 1 });
         let groups = self.part.sequences.len().div_ceil(most);
         for i in 0..blocks.len() {
@@ -133,28 +150,28 @@ impl Kernel for Step<'_> {
             let mut done = 0;
             for left in (1..=groups).rev() {
                 done += match (self.part.sequences.len() - done).div_ceil(left) {
-                    1 => self.block::<S, 1>(s, block, done),
-                    2 => self.block::<S, 2>(s, block, done),
-                    3 => self.block::<S, 3>(s, block, done),
-                    4 => self.block::<S, 4>(s, block, done),
-                    5 => self.block::<S, 5>(s, block, done),
-                    _ => self.block::<S, MOST_TOGETHER>(s, block, done),
+                    1 => self.block::<S, 1, G, W>(s, block, done),
+                    2 => self.block::<S, 2, G, W>(s, block, done),
+                    3 => self.block::<S, 3, G, W>(s, block, done),
+                    4 => self.block::<S, 4, G, W>(s, block, done),
+                    5 => self.block::<S, 5, G, W>(s, block, done),
+                    _ => self.block::<S, MOST_TOGETHER, G, W>(s, block, done),
                 };
             }
         }
-        if let Some(weights) = &lstm.projection {
-            self.part.project(s, weights, self.after);
-        }
     }
-}
 
-impl Step<'_> {
     /// One block for `N` sequences, from the part's `first` on. Returns N.
     #[inline(always)]
-    fn block<S: Simd, const N: usize>(&self, s: S, block: usize, first: usize) -> usize {
+    fn block<S: Simd, const N: usize, const G: usize, const W: usize>(
+        &self,
+        s: S,
+        block: usize,
+        first: usize,
+    ) -> usize {
         let Self { part, before, after, .. } = self;
-        let lstm = part.lstm;
-        let (inputs, values) = (lstm.outputs.next_multiple_of(CHAINS), lstm.output_blocks() * LANES);
+        let packed = part.packed;
+        let (inputs, values) = (packed.outputs.next_multiple_of(CHAINS), packed.output_blocks() * LANES);
         let half = inputs / CHAINS;
         let before = &before[first * values..][..N * values];
         let next = if self.reversed { block.wrapping_sub(1) } else { block + 1 };
@@ -164,57 +181,60 @@ impl Step<'_> {
             }
         }
         // No closures: they would not be compiled for the instruction set.
-        let mut sums = [[[s.splat(0.0); N]; GATES]; CHAINS];
-        for gate in 0..GATES {
+        let mut sums = [[[s.splat(0.0); N]; G]; CHAINS];
+        for gate in 0..G {
             for n in 0..N {
-                sums[0][gate][n] = part.input_contribution(s, part.sequences.start + first + n, gate, block);
-                sums[1][gate][n] = s.load(&lstm.bias[(block * GATES + gate) * LANES..]);
+                if G != 3 || gate != CANDIDATE {
+                    sums[0][gate][n] = part.input_contribution(s, part.sequences.start + first + n, gate, block);
+                }
+                sums[1][gate][n] = s.load(&packed.bias[(block * G + gate) * LANES..]);
             }
         }
-        let weights = &lstm.weights[block * inputs * GATES * LANES..][..inputs * GATES * LANES];
-        let (low, high) = weights.split_at(half * GATES * LANES);
+        let weights = &packed.weights[block * inputs * W..][..inputs * W];
+        let (low, high) = weights.split_at(half * W);
         if N == 1 {
             // Both partial sums at a time.
-            let rows = low.as_chunks::<{ GATES * LANES }>().0.iter().zip(high.as_chunks::<{ GATES * LANES }>().0);
+            let rows = low.as_chunks::<W>().0.iter().zip(high.as_chunks::<W>().0);
             for ((low, high), (a, b)) in rows.zip(before[..half].iter().zip(&before[half..])) {
                 let (a, b) = (s.splat(*a), s.splat(*b));
-                unrolled!(gate < GATES, {
+                unrolled!(gate < G, {
                     sums[0][gate][0] = s.fma(a, s.load(&low[gate * LANES..]), sums[0][gate][0]);
                 });
-                unrolled!(gate < GATES, {
+                unrolled!(gate < G, {
                     sums[1][gate][0] = s.fma(b, s.load(&high[gate * LANES..]), sums[1][gate][0]);
                 });
             }
         } else {
             let once = Loop { count: 1, input: 0, weights: 0 };
-            let walk = Walk { outer: [once; 3], run: half, pixel: values, width: GATES * LANES, ahead: 0 };
+            let walk = Walk { outer: [once; 3], run: half, pixel: values, width: W, ahead: 0 };
             unrolled!(chain < CHAINS, {
                 let (from, weights) = (&before[chain * half..], if chain == 0 { low } else { high });
-                debug_assert!(walk.fits(N, GATES, from.len(), weights.len()));
+                debug_assert!(walk.fits(N, G, from.len(), weights.len()));
                 // SAFETY: `before` holds the values of N sequences, and the weights of the chain cover each value.
                 sums[chain] =
-                    unsafe { walk.accumulate::<S, Floats, N, GATES>(s, from.as_ptr(), weights.as_ptr(), sums[chain]) };
+                    unsafe { walk.accumulate::<S, Floats, N, G>(s, from.as_ptr(), weights.as_ptr(), sums[chain]) };
             });
         }
         for n in 0..N {
             let sequence = part.sequences.start + first + n;
             let mut gates = [s.splat(0.0); GATES];
-            for gate in 0..GATES {
-                let sum = s.add(sums[0][gate][n], sums[1][gate][n]);
-                gates[gate] = if gate == CELL { tanh(s, sum) } else { Activation::Sigmoid.apply(s, sum) };
+            for gate in 0..G {
+                gates[gate] = s.add(sums[0][gate][n], sums[1][gate][n]);
             }
-            let [i, f, g, o] = gates;
             let state = part.state(sequence, block);
-            let cell = s.fma(f, s.load(&state[LANES..]), s.mul(i, g));
-            let cell = s.min(s.splat(lstm.clip), s.max(s.splat(-lstm.clip), cell));
-            let value = s.mul(o, tanh(s, cell));
-            s.store(&mut state[LANES..], cell);
+            let value = match packed.cell {
+                Cell::Lstm { clip } => lstm(s, gates, &mut state[LANES..], clip),
+                Cell::Gru => {
+                    gru(s, gates, part.input_contribution(s, sequence, CANDIDATE, block), s.load(&state[..LANES]))
+                }
+                Cell::Rnn(activation) => activation.apply(s, gates[0]),
+            };
             s.store(state, value);
             if let Some((unprojected, geometry)) = part.unprojected {
                 // SAFETY: each block of each sequence belongs to one task.
                 s.store(unsafe { unprojected.slice(geometry.at(sequence, block, 0, part.column), LANES) }, value);
             }
-            if lstm.projection.is_none() {
+            if packed.projection.is_none() {
                 // SAFETY: as above.
                 s.store(unsafe { part.y.slice(part.yg.at(sequence, block, 0, part.column), LANES) }, value);
                 // SAFETY: as above.
@@ -223,4 +243,24 @@ impl Step<'_> {
         }
         N
     }
+}
+
+/// The hidden values of an LSTM from the sums of the gates i, f, g, o and the cells of the step before, which are replaced.
+#[inline(always)]
+fn lstm<S: Simd>(s: S, [i, f, g, o]: [S::V; GATES], cells: &mut [f32], clip: f32) -> S::V {
+    let sigmoid = Activation::Sigmoid;
+    let kept = s.mul(sigmoid.apply(s, i), tanh(s, g));
+    let cell = s.fma(sigmoid.apply(s, f), s.load(cells), kept);
+    let cell = s.min(s.splat(clip), s.max(s.splat(-clip), cell));
+    s.store(cells, cell);
+    s.mul(sigmoid.apply(s, o), tanh(s, cell))
+}
+
+/// The hidden values of a GRU from the sums of the gates r, z, n (of n that of the recurrence alone), the contribution of the
+/// inputs to n, and the hidden values of the step before.
+#[inline(always)]
+fn gru<S: Simd>(s: S, [r, z, n, _]: [S::V; GATES], input: S::V, before: S::V) -> S::V {
+    let sigmoid = Activation::Sigmoid;
+    let candidate = tanh(s, s.fma(sigmoid.apply(s, r), n, input));
+    s.fma(sigmoid.apply(s, z), s.sub(before, candidate), candidate)
 }

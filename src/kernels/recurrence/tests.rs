@@ -6,8 +6,8 @@ use super::*;
 use crate::kernels::{Isa, Pool};
 
 /// The definition, in f64.
-fn plain(params: LstmParams<'_>, x: &[f32], steps: usize, reverse: bool, state: &mut [Vec<f64>; 2]) -> Vec<f64> {
-    let LstmParams { weight, bias, projection, hidden, outputs, clip } = params;
+fn plain(params: RecurrenceParams<'_>, x: &[f32], steps: usize, reverse: bool, state: &mut [Vec<f64>; 2]) -> Vec<f64> {
+    let RecurrenceParams { cell, weight, bias, projection, hidden, outputs } = params;
     let sigmoid = |v: f64| 1.0 / (1.0 + (-v).exp());
     let mut y = vec![0.0; outputs * steps];
     for step in 0..steps {
@@ -15,14 +15,26 @@ fn plain(params: LstmParams<'_>, x: &[f32], steps: usize, reverse: bool, state: 
         let before = state[0].clone();
         let mut middle = vec![0.0; hidden];
         for unit in 0..hidden {
-            let gate = |gate: usize| {
+            let input = |gate: usize| f64::from(x[(gate * hidden + unit) * steps + t]);
+            let product = |gate: usize| {
                 let row = gate * hidden + unit;
                 let product: f64 = (0..outputs).map(|k| f64::from(weight[row * outputs + k]) * before[k]).sum();
-                f64::from(x[row * steps + t]) + product + bias.map_or(0.0, |bias| f64::from(bias[row]))
+                product + bias.map_or(0.0, |bias| f64::from(bias[row]))
             };
-            let cell = sigmoid(gate(1)) * state[1][unit] + sigmoid(gate(0)) * gate(2).tanh();
-            state[1][unit] = cell.clamp(-f64::from(clip), f64::from(clip));
-            middle[unit] = sigmoid(gate(3)) * state[1][unit].tanh();
+            let gate = |gate: usize| input(gate) + product(gate);
+            middle[unit] = match cell {
+                Cell::Lstm { clip } => {
+                    let cell = sigmoid(gate(1)) * state[1][unit] + sigmoid(gate(0)) * gate(2).tanh();
+                    state[1][unit] = cell.clamp(-f64::from(clip), f64::from(clip));
+                    sigmoid(gate(3)) * state[1][unit].tanh()
+                }
+                Cell::Gru => {
+                    let candidate = (input(2) + sigmoid(gate(0)) * product(2)).tanh();
+                    (1.0 - sigmoid(gate(1))) * candidate + sigmoid(gate(1)) * before[unit]
+                }
+                Cell::Rnn(Activation::Relu) => gate(0).max(0.0),
+                Cell::Rnn(_) => gate(0).tanh(),
+            };
         }
         state[0] = match projection {
             None => middle,
@@ -35,6 +47,12 @@ fn plain(params: LstmParams<'_>, x: &[f32], steps: usize, reverse: bool, state: 
     y
 }
 
+fn cells() -> impl Strategy<Value = Cell> {
+    let [tanh, relu] = [Activation::Tanh, Activation::Relu].map(Cell::Rnn);
+    let unbounded = Cell::Lstm { clip: f32::INFINITY };
+    prop::sample::select(vec![unbounded, Cell::Lstm { clip: 0.3 }, Cell::Gru, tanh, relu])
+}
+
 fn values(count: usize, seed: u32, size: f32) -> Vec<f32> {
     let value = |i: u32| ((i ^ seed).wrapping_mul(2_654_435_761) >> 8) as f32 / (1u32 << 23) as f32 - 1.0;
     (0..count as u32).map(|i| size * value(i)).collect()
@@ -45,17 +63,21 @@ proptest! {
 
     #[test]
     fn equals_the_definition_with_the_same_bits_however_it_is_shared(
-        hidden in prop_oneof![1usize..40, Just(272usize)], steps in 1usize..7, images in 1usize..8, reverse in any::<bool>(), seed in any::<u32>(),
-        projected in prop::option::of(1usize..40), clip in prop::sample::select(vec![f32::INFINITY, 0.3]),
+        hidden in prop_oneof![4 => 1usize..40, 1 => Just(0usize)], steps in 1usize..7, images in 1usize..8, reverse in any::<bool>(), seed in any::<u32>(),
+        projected in prop::option::of(1usize..40), cell in cells(),
     ) {
+        // An LSTM alone has a projection.
+        let (gates, projected) = (cell.gates(), projected.filter(|_| matches!(cell, Cell::Lstm { .. })));
+        // None stands for as many as threads share.
+        let hidden = if hidden > 0 { hidden } else { (1..).find(|hidden| gates * hidden * hidden > SHARED_STEP).unwrap() };
         let outputs = projected.unwrap_or(hidden);
-        let weight = values(4 * hidden * outputs, seed, 1.5 / (outputs as f32).sqrt());
+        let weight = values(gates * hidden * outputs, seed, 1.5 / (outputs as f32).sqrt());
         let projection = projected.map(|outputs| values(outputs * hidden, seed ^ 9, 1.5 / (hidden as f32).sqrt()));
-        let x = values(images * 4 * hidden * steps, seed ^ 77, 2.0);
-        let bias = values(4 * hidden, seed ^ 5, 0.5);
-        let params = LstmParams { weight: &weight, bias: Some(&bias), projection: projection.as_deref(), hidden, outputs, clip };
-        let packed = PackedLstm::new(params, reverse);
-        let (xg, yg) = (Geometry::blocked(images, 4 * hidden, 1, steps), Geometry::blocked(images, outputs, 1, steps));
+        let x = values(images * gates * hidden * steps, seed ^ 77, 2.0);
+        let bias = values(gates * hidden, seed ^ 5, 0.5);
+        let params = RecurrenceParams { cell, weight: &weight, bias: Some(&bias), projection: projection.as_deref(), hidden, outputs };
+        let packed = PackedRecurrence::new(params, reverse);
+        let (xg, yg) = (Geometry::blocked(images, gates * hidden, 1, steps), Geometry::blocked(images, outputs, 1, steps));
         let mut from = vec![0.0; xg.len()];
         xg.pack(&x, &mut from);
         let mut first: Option<(Vec<f32>, Vec<f32>)> = None;
@@ -71,7 +93,7 @@ proptest! {
                 let twice = yg.unpack(&y);
                 for image in 0..images {
                     let mut state = [vec![0.0; outputs], vec![0.0; hidden]];
-                    let part = &x[image * 4 * hidden * steps..][..4 * hidden * steps];
+                    let part = &x[image * gates * hidden * steps..][..gates * hidden * steps];
                     for got in [&once, &twice] {
                         let want = plain(params, part, steps, reverse, &mut state);
                         let got = &got[image * outputs * steps..][..outputs * steps];
