@@ -17,6 +17,7 @@ mod mobilenet_v2;
 mod mobilenet_v3;
 mod naming;
 pub mod onnx;
+mod recognise;
 mod resnet;
 mod rnn;
 mod silero;
@@ -39,6 +40,7 @@ pub use config::{from_config, names_network};
 pub use imported::ImportedNetwork;
 pub use labels::Labels;
 pub use naming::Naming;
+pub use recognise::{is_family, recognise};
 pub use timm::preprocessing as timm_preprocessing;
 
 /// The architecture fields of a card, read from a `config.json`.
@@ -152,15 +154,6 @@ pub fn naming(card: &Card, weights: &Weights) -> Option<Naming> {
 /// Names and extents of all tensors.
 fn extents(weights: &Weights) -> BTreeMap<String, Vec<usize>> {
     weights.names().filter_map(|name| Some((name.to_owned(), weights.shape(name)?.to_vec()))).collect()
-}
-
-/// The card of the recurrent network in `weights`, whose sizes they say; of one `kind` if it is given: `rnn`, `lstm`, `gru`,
-/// `rnn_tanh` or `rnn_relu`.
-///
-/// # Errors
-/// [`Error::Invalid`] saying what is missing, or what could be meant.
-pub fn recurrent(weights: &Weights, kind: Option<&str>) -> Result<Card> {
-    rnn::card(&extents(weights), kind).map_err(|why| Error::invalid(weights.source(), why))
 }
 
 /// How two cards describe different networks, one `field: a's value, b's value` per difference, with the parameter names of

@@ -257,7 +257,7 @@ impl Model {
 
     /// Whether it has layers that read sequences step by step.
     pub fn has_sequences(&self) -> bool {
-        self.graph.nodes.iter().any(|def| matches!(def.layer, Layer::Lstm(_)))
+        self.graph.nodes.iter().any(|def| def.layer.recurrence().is_some())
     }
 
     /// Adds a note if its card names another number of classes.

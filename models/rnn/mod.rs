@@ -30,7 +30,12 @@ pub(super) const FAMILY: Family = Family {
     from_config: Some(from_config),
 };
 
-pub(super) use card::card;
+pub(super) use card::{KINDS, card};
+
+/// Whether a checkpoint with these tensors has recurrent layers.
+pub(super) fn has_layers(extents: &find::Extents) -> bool {
+    extents.keys().any(|name| ["weight_hh", "recurrent_kernel", "lstm_cell/"].iter().any(|part| name.contains(part)))
+}
 
 /// Whose names the layers of a checkpoint with these tensors have, if it has any.
 pub(super) fn naming(extents: &find::Extents) -> Option<Naming> {

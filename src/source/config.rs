@@ -17,7 +17,7 @@ pub(super) fn card(directory: &Directory, asked: Option<&Card>) -> Result<Card> 
         (None, Some(asked)) => Ok(asked.clone()),
         (None, None) => {
             let detail = "has no config.json that says which network it is; name its card with --arch";
-            Err(Error::invalid(source, detail))
+            models::recognise(&directory.weights, None)?.ok_or_else(|| Error::invalid(source, detail))
         }
         (Some((_, stated)), None) => stated.map_err(|error| within(source, error)),
         (Some((_, Ok(stated))), Some(asked)) => agreed(directory, stated, asked),

@@ -8,10 +8,10 @@ mod spec;
 
 use std::path::{Path, PathBuf};
 
-use self::spec::Spec;
+use self::spec::{Arch, Spec};
 use crate::builtin;
 use crate::input::Preprocess;
-use crate::models::{Card, Task};
+use crate::models::{self, Card, Task};
 use crate::weights::onnx::Onnx;
 use crate::weights::tflite::Tflite;
 use crate::weights::{ModelFile, SourceFile, Weights};
@@ -68,11 +68,11 @@ impl Source {
     /// [`Error::NotFound`] if nothing has that name; [`Error::Invalid`] if its files do not say which network it is, or
     /// contradict the card; those of reading files.
     pub fn resolve(spec: &str, options: &SourceOptions) -> Result<Self> {
-        let arch = options.arch.as_deref().map(spec::card).transpose()?;
+        let arch = options.arch.as_deref().map(Arch::parse).transpose()?;
         match (Spec::parse(spec)?, arch) {
             // A card may name its own repository.
-            (Spec::Card(card), Some(arch)) if arch.name != card.name => {
-                Err(Error::invalid("--arch", format!("names {}, but {spec} is a card itself", arch.name)))
+            (Spec::Card(card), Some(arch)) if arch.name() != card.name => {
+                Err(Error::invalid("--arch", format!("names {}, but {spec} is a card itself", arch.name())))
             }
             (Spec::Card(card), _) => Self::of_card(*card, options),
             (Spec::Directory(path), arch) => Self::of_directory(Directory::open(&path)?, arch.as_ref()),
@@ -107,16 +107,21 @@ impl Source {
         Self::of_weights(fetch(&repo, options.offline)?, card)
     }
 
-    fn of_directory(directory: Directory, arch: Option<&Card>) -> Result<Self> {
-        let card = config::card(&directory, arch)?;
+    fn of_directory(directory: Directory, arch: Option<&Arch>) -> Result<Self> {
+        let asked = arch.map(|arch| arch.card(&directory.weights)).transpose()?;
+        let card = config::card(&directory, asked.as_ref())?;
         Self::of_weights(directory, card)
     }
 
-    fn of_file(path: &Path, arch: Option<Card>) -> Result<Self> {
+    fn of_file(path: &Path, arch: Option<Arch>) -> Result<Self> {
         let (network, name, file) = match crate::weights::open(path)? {
             ModelFile::Weights(weights) => {
                 let detail = "weights alone do not say which network they are of; name its card with --arch";
-                let card = arch.ok_or_else(|| Error::invalid(path.display().to_string(), detail))?;
+                let card = match arch {
+                    Some(arch) => Some(arch.card(&weights)?),
+                    None => models::recognise(&weights, None)?,
+                };
+                let card = card.ok_or_else(|| Error::invalid(path.display().to_string(), detail))?;
                 return Self::of_weights(Directory::only(weights), card);
             }
             ModelFile::Onnx(onnx) => {
@@ -128,8 +133,17 @@ impl Source {
                 (Network::Tflite(tflite), name, file)
             }
         };
-        let preprocess = arch.as_ref().map(|card| Preprocess::from_table(&card.name, &card.input)).transpose()?;
-        Ok(Self { card: arch, network, preprocess, name, files: vec![file], vocabulary: None, notes: vec![] })
+        let card = match arch {
+            Some(Arch::Family(family)) => {
+                let detail =
+                    format!("is a family, and {name} holds its network; a card says how images become its input");
+                return Err(Error::invalid(format!("--arch {family}"), detail));
+            }
+            Some(Arch::Card(card)) => Some(*card),
+            None => None,
+        };
+        let preprocess = card.as_ref().map(|card| Preprocess::from_table(&card.name, &card.input)).transpose()?;
+        Ok(Self { card, network, preprocess, name, files: vec![file], vocabulary: None, notes: vec![] })
     }
 
     /// The weights of `directory` as the network of `card`.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::models::{self, Card};
+use crate::weights::Weights;
 use crate::{Error, Result};
 
 /// Extensions of model files, by which a path that does not exist is told from a hub id.
@@ -52,12 +53,49 @@ impl Spec {
     }
 }
 
-/// The card of that name, or in that file.
-///
-/// # Errors
-/// As [`models::card`] and [`Card::from_file`].
-pub(super) fn card(name: &str) -> Result<Card> {
-    if is_card(name) { Card::from_file(Path::new(name)) } else { models::card(name).cloned() }
+/// What `--arch` names.
+pub(super) enum Arch {
+    /// An embedded card, or a card file.
+    Card(Box<Card>),
+    /// A family, whose sizes the weights say.
+    Family(String),
+}
+
+impl Arch {
+    /// What `name` names.
+    ///
+    /// # Errors
+    /// As [`models::card`] and [`Card::from_file`].
+    pub fn parse(name: &str) -> Result<Self> {
+        if models::is_family(name) {
+            return Ok(Self::Family(name.to_owned()));
+        }
+        let card = if is_card(name) { Card::from_file(Path::new(name)) } else { models::card(name).cloned() };
+        card.map(Box::new).map(Self::Card)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Card(card) => &card.name,
+            Self::Family(name) => name,
+        }
+    }
+
+    /// Its card, for `weights`.
+    ///
+    /// # Errors
+    /// Those of [`models::recognise`].
+    pub fn card(&self, weights: &Weights) -> Result<Card> {
+        match self {
+            Self::Card(card) => Ok((**card).clone()),
+            Self::Family(name) => {
+                let what =
+                    || Error::invalid(format!("--arch {name}"), format!("is not the network of {}", weights.source()));
+                models::recognise(weights, Some(name))?.ok_or_else(what)
+            }
+        }
+    }
 }
 
 fn is_card(name: &str) -> bool {
