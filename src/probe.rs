@@ -41,6 +41,11 @@ pub trait Probe {
         None
     }
 
+    /// The watcher of the second operand of a product of two activations, if it has one.
+    fn watch_second(&self, _: Node) -> Option<&dyn Watch> {
+        None
+    }
+
     /// The watcher of a recurrence's hidden values before their projection, if it has one.
     fn watch_inside(&self, _: Node) -> Option<&dyn Watch> {
         None

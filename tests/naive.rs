@@ -4,8 +4,8 @@ use deadweight::graph::Graph;
 use deadweight::kernels::pool::PoolShape;
 use deadweight::kernels::{Activation, Integer, Requantize, Rounding};
 use deadweight::layers::{
-    BatchNorm, Cell, Conv, ConvTranspose, Layer, Linear, Lstm, Pool, PoolKind, Recurrent, Resize, Shape, Shuffle,
-    Subsample,
+    BatchNorm, Cell, Conv, ConvTranspose, Layer, Linear, Lstm, MatMul, Pool, PoolKind, Recurrent, Resize, Shape,
+    Shuffle, Subsample,
 };
 
 /// The output of `graph` for one image `x` of shape `input`.
@@ -32,6 +32,7 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
             }
             Layer::Lstm(layer) => lstm(layer, read(0), y),
             Layer::Recurrent(layer) => recurrent(layer, read(0), y),
+            Layer::MatMul(layer) => matmul(layer, read(0), read(1), y),
             Layer::BatchNorm(layer) => batch_norm(layer, read(0)),
             Layer::Activation(function) => read(0).0.iter().map(|&v| activation(*function, v)).collect(),
             Layer::Pool(layer) => pool(layer, read(0), y),
@@ -222,6 +223,15 @@ fn shuffle(layer: Shuffle, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
 /// The row (or column) of the input that a tap of output `p` reads; `None` in the padding.
 fn inside(p: usize, stride: usize, tap: usize, before: usize, size: usize) -> Option<usize> {
     (p * stride + tap).checked_sub(before).filter(|&h| h < size)
+}
+
+fn matmul(layer: &MatMul, (a, at): (&[f64], Shape), (b, bt): (&[f64], Shape), y: Shape) -> Vec<f64> {
+    let value = |(c, _, m): (usize, usize, usize)| {
+        let (head, n) = (c / bt.w, c % bt.w);
+        let channels = head * layer.inner..(head + 1) * layer.inner;
+        channels.map(|k| a[k * at.w + m] * b[k * bt.w + n]).sum()
+    };
+    indices(y).map(value).collect()
 }
 
 fn lstm(layer: &Lstm, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {

@@ -33,6 +33,7 @@ mod parity;
 mod parts;
 mod per_input;
 mod pickles;
+mod products;
 mod quantised;
 mod recurrent;
 mod requantize;

@@ -22,6 +22,7 @@ fn linear(activations: &[f32], filters: &[f32], coding: Coding) -> Cells {
         weights: WeightSums::count(Isa::best(), &shape, filters, &[map], Encoder::Naf),
         outputs: None,
         recurrent: None,
+        pairs: None,
         shape: shape.clone(),
     };
     tally.add(&shape, 1, &sums);

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::graph::{Graph, Node, NodeDef};
 use crate::kernels::{Activation, Geometry, Halo};
-use crate::layers::{Conv, ConvTranspose, Layer, Param, Pool, PoolKind, Shape, Shuffle, Subsample};
+use crate::layers::{Conv, ConvTranspose, Layer, MatMul, Param, Pool, PoolKind, Shape, Shuffle, Subsample};
 use crate::probe::{Origin, Probe};
 use crate::{Error, Result};
 
@@ -86,6 +86,9 @@ impl CandleEngine {
                     };
                     shown.map_err(|error| failed(&def.name, error))?;
                 }
+                if let Some(watch) = probe.and_then(|probe| probe.watch_second(node)) {
+                    show(inputs[1], watch).map_err(|error| failed(&def.name, error))?;
+                }
                 if let Some(watch) = probe.and_then(|probe| probe.watch_output(node)) {
                     show(&y, watch).map_err(|error| failed(&def.name, error))?;
                 }
@@ -144,6 +147,7 @@ impl CandleEngine {
                 rows.transpose(1, 2)?.unsqueeze(2)?.contiguous()
             }
             Layer::Lstm(_) | Layer::Recurrent(_) => self.recurrence(node, def, x).map(|(y, _)| y),
+            Layer::MatMul(product) => matmul(product, x, inputs[1]),
             Layer::BatchNorm(_) => {
                 let [scale, shift] = ["scale", "shift"].map(|name| param(name).expect("a norm has both"));
                 x.broadcast_mul(scale)?.broadcast_add(shift)
@@ -230,6 +234,15 @@ fn show(x: &Tensor, watch: &dyn crate::probe::Watch) -> candle_core::Result<()> 
         watch.look(0, &buffer, &geometry, 0, geometry.rows(0..h), Origin { image, row: 0 });
     }
     Ok(())
+}
+
+/// `[N, heads·K, 1, M]` times `[N, heads·K, 1, columns]`.
+fn matmul(product: &MatMul, a: &Tensor, b: &Tensor) -> CandleResult {
+    let (n, _, _, rows) = a.dims4()?;
+    let columns = b.dim(3)?;
+    let a = a.reshape((n, product.heads, product.inner, rows))?;
+    let b = b.reshape((n, product.heads, product.inner, columns))?.transpose(2, 3)?.contiguous()?;
+    b.matmul(&a)?.reshape((n, product.heads * columns, 1, rows))
 }
 
 fn pad(x: &Tensor, halo: Halo) -> CandleResult {

@@ -10,8 +10,10 @@ use crate::kernels::linear::PackedLinear;
 use crate::kernels::pool::PoolShape;
 use crate::kernels::recurrence::{Cell, PackedRecurrence, RecurrenceParams};
 use crate::kernels::resize::Bilinear;
-use crate::kernels::{Activation, Exec, Geometry, Halo, Integer, LANES, copy, pointwise, pool, softmax};
-use crate::layers::{self, Conv, ConvTranspose, Layer, Linear, Lstm, PoolKind, Recurrent, Shuffle, Slice, Subsample};
+use crate::kernels::{Activation, Exec, Geometry, Halo, Integer, LANES, copy, matmul, pointwise, pool, softmax};
+use crate::layers::{
+    self, Conv, ConvTranspose, Layer, Linear, Lstm, MatMul, PoolKind, Recurrent, Shuffle, Slice, Subsample,
+};
 
 /// A prepared node: weights packed, tables built.
 pub(super) enum Op {
@@ -25,6 +27,7 @@ pub(super) enum Op {
     Lookup(Vec<f32>),
     Recurrence(PackedRecurrence),
     IntegerLstm(PackedIntegerLstm),
+    MatMul(MatMul),
     Affine {
         scale: Vec<f32>,
         shift: Vec<f32>,
@@ -150,6 +153,7 @@ impl Op {
                 };
                 Self::recurrence(&def.layer, cell)
             }
+            Layer::MatMul(product) => Self::MatMul(*product),
             Layer::Linear(linear) => {
                 if let Some(integer) = &linear.integer {
                     // One window over the whole input.
@@ -223,6 +227,7 @@ impl Op {
             Self::Lookup(_) => "lookup",
             Self::Recurrence(packed) => packed.name(),
             Self::IntegerLstm(_) => "integer",
+            Self::MatMul(_) => "matmul",
             Self::Affine { .. } => "affine",
             Self::Activation(activation) => activation.name(),
             Self::Pool(_, kind) => kind.name(),
@@ -263,6 +268,7 @@ impl Op {
             Self::Lookup(table) => copy::lookup(exec, images, table, x, y, yg),
             Self::Recurrence(packed) => packed.run(exec, images, x, (y, yg), states, None),
             Self::IntegerLstm(lstm) => lstm.run(exec, images, x, (y, yg), states),
+            Self::MatMul(product) => matmul::matmul(exec, images, product.inner, x, inputs[1], y, yg),
             Self::Affine { scale, shift } => pointwise::affine(exec, images, (scale, shift), x, y, yg),
             Self::Activation(activation) => pointwise::activation(exec, images, *activation, x, y, yg),
             Self::Pool(shape, PoolKind::Max) => pool::max(exec, images, shape, x, y, yg),

@@ -205,6 +205,12 @@ impl Session {
             let start = timed.then(std::time::Instant::now);
             let watch = probe.and_then(|probe| probe.watch(node));
             let inner = probe.and_then(|probe| probe.watch_inside(node));
+            if let Some(watch) = probe.and_then(|probe| probe.watch_second(node)) {
+                let (x, geometry) = self.value(self.graph.def(node).inputs[1]);
+                exec.pool.for_each_task(count, |worker, image| {
+                    watch.look(worker, x, geometry, image, geometry.rows(0..geometry.h), Origin::default());
+                });
+            }
             match (&self.ops[node.index()], self.plan.storage[node.index()]) {
                 (Op::Fused(_), _) => self.group(node, count, probe),
                 (_, Storage::Output) => self.run_to_output(node, count, result),

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use super::params::{Params, random, same_but_for_ones};
 use super::{Graph, Node, NodeDef};
 use crate::kernels::{Activation, Halo};
-use crate::layers::{BatchNorm, Conv, ConvTranspose, Embedding, Layer, Linear, LowBits, Lstm, Param, Recurrent};
+use crate::layers::{
+    BatchNorm, Conv, ConvTranspose, Embedding, Layer, Linear, LowBits, Lstm, MatMul, Param, Recurrent,
+};
 use crate::{Error, Result};
 
 struct State {
@@ -214,6 +216,12 @@ impl Scope {
             self.problem(format!("{}: is {:?} for {} gate values per step", self.path, weight.shape, self.channels(x)));
         }
         self.push(layer, vec![x], outputs)
+    }
+
+    /// The product of two activations `[heads·K, 1, M]` and `[heads·K, 1, columns]`, of each head by itself: see [`MatMul`].
+    pub fn matmul(&self, a: Node, b: Node, heads: usize, columns: usize) -> Node {
+        let inner = self.channels(a) / heads.max(1);
+        self.push(Layer::MatMul(MatMul { heads, inner }), vec![a, b], heads * columns)
     }
 
     /// The parameter `name` here, of extents `shape`.

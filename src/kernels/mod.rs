@@ -14,6 +14,7 @@ pub mod integer;
 pub mod integer_lstm;
 pub mod isa;
 pub mod linear;
+pub mod matmul;
 mod packed_codes;
 mod pages;
 pub mod peak;

@@ -7,6 +7,7 @@ mod embedding;
 mod integer;
 mod linear;
 mod lstm;
+mod matmul;
 mod merge;
 mod pool;
 mod recurrent;
@@ -26,6 +27,7 @@ pub use conv_transpose::ConvTranspose;
 pub use embedding::Embedding;
 pub use linear::Linear;
 pub use lstm::Lstm;
+pub use matmul::MatMul;
 pub use pool::{Pool, PoolKind};
 pub use recurrent::{Cell, Recurrence, Recurrent};
 pub use resize::Resize;
@@ -132,6 +134,8 @@ pub enum Layer {
     Lstm(Lstm),
     /// Recurrence of a GRU or a plain RNN.
     Recurrent(Recurrent),
+    /// Product of two activations.
+    MatMul(MatMul),
     /// Batch norm with running statistics.
     BatchNorm(BatchNorm),
     /// Pointwise function.
@@ -180,6 +184,7 @@ impl Layer {
             Self::Lstm(_) => "lstm",
             Self::Recurrent(Recurrent { cell: Cell::Gru, .. }) => "gru",
             Self::Recurrent(_) => "rnn",
+            Self::MatMul(_) => "matmul",
             Self::BatchNorm(_) => "batch_norm",
             Self::Activation(activation) => activation.name(),
             Self::Pool(pool) => pool.kind.name(),
@@ -210,6 +215,7 @@ impl Layer {
             Self::Linear(linear) => linear.output(inputs[0]),
             Self::Embedding(embedding) => embedding.output(inputs[0]),
             Self::Lstm(_) | Self::Recurrent(_) => self.recurrence().expect("it is recurrent").output(inputs[0]),
+            Self::MatMul(product) => product.output(inputs),
             Self::BatchNorm(norm) => norm.output(inputs[0]),
             Self::Activation(_) | Self::Softmax(_) => Ok(inputs[0]),
             Self::Rows if inputs[0].c == 1 => Ok(Shape::new(inputs[0].w, 1, inputs[0].h)),
@@ -235,6 +241,7 @@ impl Layer {
             Self::Conv(conv) => conv.macs(output),
             Self::ConvTranspose(conv) => conv.macs(output),
             Self::Linear(linear) => linear.macs(output),
+            Self::MatMul(product) => product.macs(output),
             _ => self.recurrence().map_or(0, |recurrence| recurrence.macs(output)),
         }
     }

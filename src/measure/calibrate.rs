@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::counting::CountingProbe;
 use super::executor::Executor;
 use super::feed::{Feed, Monitor, Stage};
-use super::layers::{MeasuredLayer, chosen_layers, ends_in_relu, extents, filters, stored_activations, weights};
+use super::layers::{MeasuredLayer, chosen_layers, ends_in_relu, extents, filters, heads, stored_activations, weights};
 use super::operands::Operands;
 use super::outputs;
 use super::ranges::{isa_of, ranges, set_formats, watchers};
@@ -158,6 +158,9 @@ impl Calibration {
         let extras = &self.settings.extra;
         let tally = |i: usize| {
             let (layer, shape) = (&self.layers[i], shapes[i].clone());
+            if heads(&model.graph, layer).is_some() {
+                return self.tally_of_pairs(layer, shape, readers[i].as_ref());
+            }
             let (format, encoder) = (self.settings.format.weights, self.settings.encoder);
             let values = weights(&model.graph, layer, format);
             let maps = format.weight_maps(&layer.codings[1], &values, shape.weight[0]);
@@ -188,6 +191,7 @@ impl Calibration {
                     buckets: self.buckets(),
                     ..RecurrentSums::without_codes(isa, (&shape, gates), &values, &maps, encoder)
                 }),
+                pairs: None,
                 shape,
             }
         };
@@ -310,6 +314,7 @@ impl Calibration {
             let place = counters.place(self.layers[first].node, self.layers[first].inside);
             *place = place.take().map(|watcher| watcher.with_whole(self.whole(&operands, first)));
         }
+        self.watch_pairs(model, isa_of(backend), &operands.shapes, tallies, &mut counters)?;
         if self.settings.extra.contains(&Extra::Output) {
             for (layer, shape) in self.layers.iter().zip(&operands.shapes) {
                 if !layer.inside && ends_in_relu(&model.graph, layer.node) {

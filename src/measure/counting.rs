@@ -68,6 +68,10 @@ impl Counting {
         for (layer, counts) in operands.into_iter().flatten() {
             all.iter_mut().zip(counts).for_each(|(all, counts)| all[layer] = counts);
         }
+        for (i, layer) in calibration.layers.iter().enumerate() {
+            let Some(pairs) = self.probe.pairs(layer.node) else { continue };
+            all.iter_mut().zip(pairs.take_inputs(inputs)).for_each(|(all, counts)| all[i] = counts);
+        }
         all
     }
 
@@ -85,6 +89,12 @@ impl Counting {
             {
                 let (sums, extras) = summed(watcher);
                 tally.add_outputs(reader, self.images, &sums, &extras[0]);
+            }
+        }
+        for (layer, tally) in calibration.layers.iter().zip(&mut *tallies) {
+            let Some(pairs) = counters.pairs(layer.node) else { continue };
+            if let Some(sums) = pairs.take_sums() {
+                tally.add_pairs(&pairs.spec().shape, self.images, &sums);
             }
         }
         for first in self.operands.firsts() {
@@ -149,6 +159,10 @@ impl Probe for CountingProbe {
 
     fn watch_output(&self, node: Node) -> Option<&dyn Watch> {
         self.counting.probe.watch_output(node)
+    }
+
+    fn watch_second(&self, node: Node) -> Option<&dyn Watch> {
+        self.counting.probe.watch_second(node)
     }
 
     fn watch_inside(&self, node: Node) -> Option<&dyn Watch> {

@@ -127,7 +127,9 @@ impl Inputs {
         let (ratios, encoder) = (self.spread.ratios.len(), calibration.settings().encoder);
         let layers = if inputs.is_empty() { 0 } else { calibration.layers.len() };
         pool.map(layers, |layer| {
-            let (weights, codings) = (Some(&tallies[layer].weights), &calibration.layers[layer].codings);
+            // The second operand of a product of two activations is not the same for all inputs.
+            let weights = tallies[layer].pairs.is_none().then_some(&tallies[layer].weights);
+            let codings = &calibration.layers[layer].codings;
             let mut moments = vec![Moments::default(); ratios];
             let mut fractions: Vec<Fraction> = Vec::with_capacity(ratios * inputs.len());
             for input in inputs {
@@ -140,6 +142,8 @@ impl Inputs {
                     match sampled.value(&subjects) {
                         Some(Value::Work(modes)) => fractions.extend(modes),
                         Some(Value::Ratio(fraction)) => fractions.push(fraction),
+                        // What needs all weights at once is not known of such a product, nor then of the network.
+                        None if weights.is_none() => fractions.extend(sampled.none()),
                         other => unreachable!("{}: a ratio whatever the input has, not {other:?}", sampled.metric.name),
                     }
                 }

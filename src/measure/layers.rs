@@ -8,7 +8,7 @@ use crate::format::{Coding, NumberFormat, Stored};
 use crate::graph::{Graph, Node};
 use crate::kernels::count::Range;
 use crate::kernels::{Activation, Halo};
-use crate::layers::{Conv, ConvTranspose, IntegerWeights, Layer, Linear, LowBits, Shape};
+use crate::layers::{Conv, ConvTranspose, IntegerWeights, Layer, Linear, LowBits, MatMul, Shape};
 use crate::model::Model;
 use crate::tally::LayerShape;
 use crate::{Error, Result};
@@ -20,7 +20,7 @@ pub struct MeasuredLayer {
     pub node: Node,
     /// Its name in the checkpoint.
     pub name: String,
-    /// `conv`, `depthwise`, `conv_transpose`, `linear`, `lstm`, `gru`, `rnn`.
+    /// `conv`, `depthwise`, `conv_transpose`, `linear`, `lstm`, `gru`, `rnn`, `matmul`.
     pub kind: &'static str,
     /// Whether it is the projection inside a recurrence.
     pub inside: bool,
@@ -50,6 +50,14 @@ pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer, format: Numbe
             held.iter().enumerate().map(|(i, code)| code * scales[i / filter]).collect()
         }
         _ => held,
+    }
+}
+
+/// Products side by side of one of two activations; none of a layer with weights.
+pub(super) fn heads(graph: &Graph, layer: &MeasuredLayer) -> Option<usize> {
+    match graph.def(layer.node).layer {
+        Layer::MatMul(MatMul { heads, .. }) => Some(heads),
+        _ => None,
     }
 }
 
@@ -90,6 +98,11 @@ pub(super) fn stored_activations(graph: &Graph, layer: &MeasuredLayer) -> Option
     outputs::stored_output(graph, read)
 }
 
+/// What the network stores the second operand of `layer` as, a product of two activations.
+pub(super) fn stored_second(graph: &Graph, layer: &MeasuredLayer) -> Option<Stored> {
+    outputs::stored_output(graph, graph.def(layer.node).inputs[1])
+}
+
 /// What the network stores the weights of `layer` as.
 pub(super) fn stored_weights(graph: &Graph, layer: &MeasuredLayer) -> Option<Stored> {
     if let Some(LowBits { bits, .. }) = low_bits(&graph.def(layer.node).layer) {
@@ -128,7 +141,7 @@ fn channels_last(weight: &[f32], features: usize, channels: usize) -> Vec<f32> {
 fn kind(layer: &Layer) -> Option<&'static str> {
     match layer {
         Layer::Conv(conv) if conv.is_depthwise() => Some("depthwise"),
-        Layer::Conv(_) | Layer::Linear(_) | Layer::ConvTranspose(_) => Some(layer.kind()),
+        Layer::Conv(_) | Layer::Linear(_) | Layer::ConvTranspose(_) | Layer::MatMul(_) => Some(layer.kind()),
         _ => layer.recurrence().map(|_| layer.kind()),
     }
 }
@@ -166,6 +179,8 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) ->
             let shape = LayerShape::linear(input, linear.out_features);
             return LayerShape { channels_last: linear.channels_last.is_some(), ..shape };
         }
+        // One head.
+        Layer::MatMul(product) => return LayerShape::steps(product.inner, input[2], of(def.inputs[1])[2]),
         other => unreachable!("{}: no MAC layer is a {}", def.name, other.kind()),
     };
     LayerShape {

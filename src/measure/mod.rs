@@ -9,6 +9,7 @@ mod inputs;
 mod layers;
 mod operands;
 mod outputs;
+mod pairs;
 mod provenance;
 mod quantize;
 mod ranges;

@@ -3,6 +3,7 @@
 use super::layers::MeasuredLayer;
 use crate::graph::Graph;
 use crate::kernels::count::{Classes, Grouping};
+use crate::layers::Layer;
 use crate::tally::LayerShape;
 
 /// The input operands of all layers, for inputs of one size.
@@ -11,8 +12,9 @@ pub(super) struct Operands {
     pub(super) shapes: Vec<LayerShape>,
     /// The [`LayerShape::reader`] of each layer's outputs, where these are counted.
     pub(super) readers_of_outputs: Vec<Option<LayerShape>>,
-    /// For each layer, the first that reads the same tensor as the same codes in the same groups: itself, or one before it.
-    firsts: Vec<usize>,
+    /// For each layer, the first that reads the same tensor as the same codes in the same groups: itself, or one before it. None for
+    /// products of two activations, whose operands are counted together.
+    firsts: Vec<Option<usize>>,
 }
 
 impl Operands {
@@ -28,18 +30,19 @@ impl Operands {
             (!is_alone).then(|| (graph.def(*node).inputs[0], codings[0].map))
         };
         let first = |i: usize| (0..i).find(|&before| operand(before).is_some_and(|read| Some(read) == operand(i)));
-        let firsts = (0..layers.len()).map(|i| first(i).unwrap_or(i)).collect();
+        let is_pair = |i: usize| matches!(graph.def(layers[i].node).layer, Layer::MatMul(_));
+        let firsts = (0..layers.len()).map(|i| (!is_pair(i)).then(|| first(i).unwrap_or(i))).collect();
         Self { shapes, readers_of_outputs, firsts }
     }
 
     /// The layers that are the first to read an operand.
     pub(super) fn firsts(&self) -> impl Iterator<Item = usize> {
-        (0..self.firsts.len()).filter(|&i| self.firsts[i] == i)
+        (0..self.firsts.len()).filter(|&i| self.firsts[i] == Some(i))
     }
 
     /// The layers that read what layer `first` is the first to read.
     pub(super) fn readers(&self, first: usize) -> impl Iterator<Item = usize> {
-        (first..self.firsts.len()).filter(move |&i| self.firsts[i] == first)
+        (first..self.firsts.len()).filter(move |&i| self.firsts[i] == Some(first))
     }
 
     /// The classes of rows and columns that the readers of an operand distinguish.

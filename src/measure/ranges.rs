@@ -1,6 +1,6 @@
 //! Learning the ranges of operands, and setting the formats that follow from them.
 
-use super::layers::{MeasuredLayer, filters, stored_activations, stored_weights, weights};
+use super::layers::{MeasuredLayer, filters, heads, stored_activations, stored_second, stored_weights, weights};
 use super::outputs;
 use super::record::{Accumulate, PerWorker, Watchers};
 use super::settings::Settings;
@@ -41,6 +41,10 @@ pub(super) fn ranges(
     settings: &Settings,
 ) -> Watchers<Range> {
     let mut ranges = watchers(model, backend, layers.iter().map(|layer| (layer, Range::default)));
+    for layer in layers.iter().filter(|layer| heads(&model.graph, layer).is_some()) {
+        let watcher = PerWorker::new(isa_of(backend), backend.pool().threads(), Range::default);
+        ranges.seconds[layer.node.index()] = Some(watcher);
+    }
     let counted = layers.iter().filter(|_| settings.counts_outputs());
     for node in counted.filter_map(|layer| outputs::output_node(&model.graph, layer)) {
         let watcher = PerWorker::new(isa_of(backend), backend.pool().threads(), Range::default);
@@ -57,18 +61,27 @@ pub(super) fn set_formats(
     mut ranges: Watchers<Range>,
     formats: Formats,
 ) {
-    let held = pool.map(layers.len(), |i| Range::of(&weights(&model.graph, &layers[i], formats.weights)));
+    let graph = &model.graph;
+    let held = pool.map(layers.len(), |i| match heads(graph, &layers[i]) {
+        None => Range::of(&weights(graph, &layers[i], formats.weights)),
+        Some(_) => Range::default(),
+    });
     let own_scales = formats.weight_scale() == Some(WeightScale::Filter);
     for (layer, weights) in layers.iter_mut().zip(held) {
         let range = merged(ranges.take(layer.node, layer.inside));
+        let second = ranges.seconds[layer.node.index()].take();
         layer.codings = [
-            formats.activations.coding(range, stored_activations(&model.graph, layer)),
-            formats.weights.coding(weights, stored_weights(&model.graph, layer)),
+            formats.activations.coding(range, stored_activations(graph, layer)),
+            match second {
+                // An activation, too.
+                Some(second) => formats.activations.coding(merged(second), stored_second(graph, layer)),
+                None => formats.weights.coding(weights, stored_weights(graph, layer)),
+            },
         ];
-        layer.codings[1].per_filter = own_scales && filters(&model.graph, layer) > 1;
-        layer.output = outputs::output_node(&model.graph, layer).and_then(|node| {
+        layer.codings[1].per_filter = own_scales && filters(graph, layer) > 1;
+        layer.output = outputs::output_node(graph, layer).and_then(|node| {
             let watcher = ranges.outputs[node.index()].values.take()?;
-            Some(formats.activations.coding(merged(watcher), outputs::stored_output(&model.graph, node)))
+            Some(formats.activations.coding(merged(watcher), outputs::stored_output(graph, node)))
         });
     }
 }

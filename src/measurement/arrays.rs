@@ -90,6 +90,9 @@ impl Arrays {
         if let (Some(outputs), Some(coding)) = (&tally.outputs, &layer.output) {
             self.activations(&format!("{name}.o"), coding.map.lo, outputs);
         }
+        if let Some(pairs) = &tally.pairs {
+            self.pairs(format!("{name}.pairs"), pairs);
+        }
         let Some(recurrent) = &tally.recurrent else { return };
         let names = gate_names(recurrent.gates.len()).unwrap_or_default();
         for (gate, weights) in names.iter().zip(&recurrent.gates) {
@@ -193,12 +196,13 @@ impl Stored<'_> {
         Ok(sums)
     }
 
-    fn weights(&mut self, prefix: &str, shape: &LayerShape, coding: &Coding) -> Result<WeightSums> {
+    /// `all` says that they are the second operand of all inputs.
+    fn weights(&mut self, prefix: &str, shape: &LayerShape, coding: &Coding, all: bool) -> Result<WeightSums> {
         let (channels, taps) = (shape.channels(), shape.taps());
         let name = format!("{prefix}.taps");
         let sums = self.u64(&name, Some(&[channels, taps, 5]))?;
         let (sums, filters) = (sums.as_chunks::<5>().0, shape.filters() as u64);
-        if sums.iter().any(|tap| tap[0] > filters || tap[4] > filters) {
+        if !all && sums.iter().any(|tap| tap[0] > filters || tap[4] > filters) {
             return Err(self.wrong(&name, format!("counts more than the {filters} filters that there are")));
         }
         let tap = |&[nonzero, width, terms, g16, g16_zero]: &[u64; 5]| TapSums { nonzero, width, terms, g16, g16_zero };
@@ -298,9 +302,12 @@ impl Stored<'_> {
         let (shape, (codings, output)) = (facts.shape(self.file)?, facts.codings(self.file)?);
         let codes = codings.each_ref().map(codes_of);
         let mut activations = self.activations(&format!("{name}.a"), &shape, codes[0], counts_codes)?;
-        let mut weights = self.weights(&format!("{name}.w"), &shape, &codings[1])?;
-        activations.extra = self.extra(&format!("{name}.a"), &shape, extras, 0)?;
-        weights.extra = self.extra(&format!("{name}.w"), &shape, extras, 1)?;
+        let mut weights = self.weights(&format!("{name}.w"), &shape, &codings[1], facts.pairs)?;
+        let pairs = facts.pairs.then(|| self.read_pairs(&format!("{name}.pairs"))).transpose()?;
+        if pairs.is_none() {
+            activations.extra = self.extra(&format!("{name}.a"), &shape, extras, 0)?;
+            weights.extra = self.extra(&format!("{name}.w"), &shape, extras, 1)?;
+        }
         let outputs = output.map(|coding| {
             let (prefix, codes) = (format!("{name}.o"), codes_of(&coding));
             // As many channels as it says.
@@ -315,15 +322,16 @@ impl Stored<'_> {
             None => None,
             Some((names, buckets)) => {
                 let gate = RecurrentSums::gate(&shape, names.len());
-                let gates =
-                    names.iter().map(|gate_name| self.weights(&format!("{name}.gate.{gate_name}"), &gate, &codings[1]));
+                let gates = names
+                    .iter()
+                    .map(|gate_name| self.weights(&format!("{name}.gate.{gate_name}"), &gate, &codings[1], false));
                 let gates = gates.collect::<Result<Vec<_>>>()?;
                 let steps = self.steps(&format!("{name}.steps"), buckets)?;
                 Some(RecurrentSums { gates, buckets, steps })
             }
         };
         let lowest = codes.map(|(lowest, _)| lowest);
-        let tally = LayerTally { shape, images: facts.images, lowest, activations, weights, outputs, recurrent };
+        let tally = LayerTally { shape, images: facts.images, lowest, activations, weights, outputs, recurrent, pairs };
         Ok(LayerCounts { name: facts.name.clone(), kind: facts.kind.clone(), codings, output, tally })
     }
 

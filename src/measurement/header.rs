@@ -73,6 +73,9 @@ pub(super) struct LayerFacts {
     /// Of a product of a recurrent layer, how many gates are stacked, if not four.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     gates: Option<usize>,
+    /// Whether it is a product of two activations.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub pairs: bool,
     /// Of sequences, how many first steps are counted one by one, if not as many as by default.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     single_steps: Option<u64>,
@@ -193,6 +196,7 @@ impl LayerFacts {
             images: layer.tally.images,
             recurrent: recurrent.is_some(),
             gates: recurrent.map(|of| of.gates.len()).filter(|gates| *gates != LSTM_GATES),
+            pairs: layer.tally.pairs.is_some(),
             single_steps: recurrent.map(|of| of.buckets).filter(|of| *of != Buckets::default()).map(|of| of.single),
             input: input.map(same),
             output: output.map(same),

@@ -100,7 +100,7 @@ impl Measurement {
         let layers = self.layers.iter().zip(&other.layers);
         let differs = layers.into_iter().find(|(own, other)| {
             (own.codings, own.output) != (other.codings, other.output)
-                || own.tally.weights != other.tally.weights
+                || own.tally.pairs.is_none() && own.tally.weights != other.tally.weights
                 || !own.tally.is_of_layer(&other.tally)
         });
         differs.map(|(own, _)| format!("{} has other weights, extents or codes", own.name))

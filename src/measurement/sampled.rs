@@ -4,7 +4,7 @@ use safetensors::tensor::Dtype;
 
 use super::arrays::{Arrays, Stored};
 use crate::Result;
-use crate::tally::{INPUT_INTEGERS, InputCounts, Moments, Spread};
+use crate::tally::{INPUT_INTEGERS, InputCounts, Moments, Products, Spread};
 
 /// Name of the moments' array.
 const SPREAD: &str = "spread";
@@ -22,6 +22,11 @@ impl Arrays {
         let shape = [spread.scopes.len(), spread.ratios.len(), Moments::INTEGERS, 2];
         let numbers = spread.scopes.iter().flatten().flat_map(Moments::integers);
         self.u64(SPREAD.into(), &shape, numbers.flat_map(halves));
+    }
+
+    /// Sums over the MACs of a product of two activations.
+    pub fn pairs(&mut self, name: String, products: &Products) {
+        self.u64(name, &[Products::INTEGERS, 2], products.integers().into_iter().flat_map(halves));
     }
 
     pub fn open(&mut self, stream: usize, layers: &[InputCounts]) {
@@ -43,6 +48,14 @@ impl Stored<'_> {
         let numbers = self.u128(SPREAD, &[layers + 1, ratios, Moments::INTEGERS, 2])?;
         let moments: Vec<Moments> = numbers.as_chunks().0.iter().copied().map(Moments::from_integers).collect();
         Ok((0..=layers).map(|scope| moments[scope * ratios..][..ratios].to_vec()).collect())
+    }
+
+    /// Sums over the MACs of a product of two activations.
+    pub fn read_pairs(&mut self, name: &str) -> Result<Products> {
+        let numbers = self.u128(name, &[Products::INTEGERS, 2])?;
+        // What is made of them stays within 128 bits.
+        let products = Products::from_integers(&numbers).filter(|_| numbers.iter().all(|&number| number <= 1 << 90));
+        products.filter(Products::is_possible).ok_or_else(|| self.wrong(name, "counts more than there is"))
     }
 
     /// What each of `layers` layers has of the open block of stream `stream`.

@@ -33,6 +33,11 @@ impl Sampled {
         }
     }
 
+    /// Ratios of nothing, as many as its value has.
+    pub fn none(&self) -> impl Iterator<Item = Fraction> {
+        std::iter::repeat_n(Fraction::default(), if self.metric.kind == Kind::Work { 2 } else { 1 })
+    }
+
     /// The metric's value for one input, whose ratios `ratio` finds by name.
     pub fn cell(&self, ratio: impl Fn(&str) -> Option<Fraction>) -> Option<Cell> {
         let fractions = self.names().iter().map(|name| ratio(name)).collect::<Option<Vec<_>>>()?;

@@ -91,6 +91,7 @@ fn layer(name: &str, kind: &str, value: impl Fn(usize) -> f32) -> LayerCounts {
         weights: WeightSums::count(Isa::SCALAR, &shape, &weights, &[filters], Encoder::Naf),
         outputs: None,
         recurrent: None,
+        pairs: None,
         shape: shape.clone(),
     };
     tally.add(&shape, 4, &sums);

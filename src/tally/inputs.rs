@@ -52,6 +52,21 @@ impl Products {
     }
 }
 
+impl Products {
+    /// Whether no class of MACs is larger than those that hold it.
+    pub fn is_possible(&self) -> bool {
+        // MACs, and those of a non-zero weight: all, and those inside the tensor.
+        let ([all, inside], [all_w, inside_w]) = (self.dense.both(), self.w.both());
+        let (a, both) = (self.a, self.both);
+        inside <= all
+            && inside_w <= inside
+            && all_w.checked_sub(inside_w).is_some_and(|outside| outside <= all - inside)
+            && a <= inside
+            && both <= a.min(inside_w)
+            && a - both <= inside - inside_w
+    }
+}
+
 impl AddAssign<&Self> for InputCounts {
     fn add_assign(&mut self, other: &Self) {
         self.products += &other.products;
@@ -71,15 +86,7 @@ impl InputCounts {
         let values: Vec<u64> = values.iter().map(|&value| value.try_into().ok()).collect::<Option<_>>()?;
         let values = InputSums::from_integers(values.try_into().ok()?);
         let products = Products::from_integers(products)?;
-        // MACs, and those of a non-zero weight: all, and those inside the tensor.
-        let ([all, inside], [all_w, inside_w]) = (products.dense.both(), products.w.both());
-        let (a, both) = (products.a, products.both);
-        let fits = inside <= all
-            && inside_w <= inside
-            && all_w.checked_sub(inside_w).is_some_and(|outside| outside <= all - inside)
-            && a <= inside
-            && both <= a.min(inside_w)
-            && a - both <= inside - inside_w
+        let fits = products.is_possible()
             && u128::from(values.nonzeros) + u128::from(values.natural_zeros) <= values.elements.into();
         fits.then_some(Self { products, values })
     }

@@ -5,6 +5,7 @@ mod extra;
 mod inputs;
 mod moments;
 mod outputs;
+mod pairs;
 mod products;
 mod recurrent;
 mod weights;
@@ -17,6 +18,7 @@ pub use extra::{ChangeProducts, Extra, ExtraSums, OperandSpec};
 pub use inputs::{INPUT_INTEGERS, InputCounts};
 pub use moments::{Moments, Spread};
 pub use outputs::OutputMacs;
+pub use pairs::{PairSpec, PairSums};
 pub use products::{Modes, Padding, Products};
 pub use recurrent::{GATES, RecurrentSums, gate_names};
 pub use weights::{FilterCodes, TapSums, WeightSums, code_counts};
@@ -174,6 +176,9 @@ pub struct LayerTally {
     pub outputs: Option<ActivationSums>,
     /// Of a product of a recurrent layer, the counts of its gates and steps.
     pub recurrent: Option<RecurrentSums>,
+    /// Of a product of two activations, its sums over MACs. Its shape is that of one head, and its weights are the second operand
+    /// of all inputs.
+    pub pairs: Option<Products>,
 }
 
 impl LayerTally {
@@ -197,6 +202,17 @@ impl LayerTally {
         outputs.extra.merge(extra);
     }
 
+    /// Adds the counts of `images` inputs of a product of two activations.
+    ///
+    /// # Panics
+    /// If it is another layer.
+    pub fn add_pairs(&mut self, shape: &LayerShape, images: u64, sums: &PairSums) {
+        self.meet(shape, images);
+        self.activations.merge(&sums.activations);
+        self.weights.merge(&sums.weights);
+        *self.pairs.as_mut().expect("a product of two activations") += &sums.products;
+    }
+
     fn meet(&mut self, shape: &LayerShape, images: u64) {
         match (self.images, images) {
             (_, 0) => {}
@@ -213,6 +229,7 @@ impl LayerTally {
         self.shape.filters_of() == other.shape.filters_of()
             && recurrent(self) == recurrent(other)
             && outputs(self) == outputs(other)
+            && self.pairs.is_some() == other.pairs.is_some()
     }
 
     /// Adds the counts of other inputs of the same layer.
@@ -221,7 +238,13 @@ impl LayerTally {
     /// If the layers, formats or weights differ.
     pub fn merge(&mut self, other: &Self) {
         assert_eq!(self.lowest, other.lowest, "tallies of one format");
-        assert_eq!(self.weights, other.weights, "tallies of one set of weights");
+        match (&mut self.pairs, &other.pairs) {
+            (Some(own), Some(other_pairs)) => {
+                *own += other_pairs;
+                self.weights.merge(&other.weights);
+            }
+            _ => assert_eq!(self.weights, other.weights, "tallies of one set of weights"),
+        }
         self.meet(&other.shape, other.images);
         self.activations.merge(&other.activations);
         assert_eq!(self.outputs.is_some(), other.outputs.is_some(), "tallies of one request");

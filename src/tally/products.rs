@@ -95,17 +95,17 @@ macro_rules! products {
 
         impl Products {
             /// Integers of one.
-            pub(super) const INTEGERS: usize = 0 $(+ <$kind as Integers>::COUNT)*;
+            pub const INTEGERS: usize = 0 $(+ <$kind as Integers>::COUNT)*;
 
             /// Its integers, in the order of its fields.
-            pub(super) fn integers(&self) -> Vec<u128> {
+            pub fn integers(&self) -> Vec<u128> {
                 let mut integers = Vec::with_capacity(Self::INTEGERS);
                 $(self.$name.write(&mut integers);)*
                 integers
             }
 
             /// The sums of these integers.
-            pub(super) fn from_integers(integers: &[u128]) -> Option<Self> {
+            pub fn from_integers(integers: &[u128]) -> Option<Self> {
                 let mut integers = integers.iter().copied();
                 Some(Self { $($name: Integers::read(&mut integers)?,)* })
             }
@@ -168,6 +168,9 @@ products! {
 impl Products {
     /// The sums of a whole layer.
     pub fn of(tally: &LayerTally) -> Self {
+        if let Some(products) = tally.pairs {
+            return products;
+        }
         Self::new(&tally.shape, &tally.activations, &tally.weights)
     }
 

@@ -26,8 +26,16 @@ fn of_weights(weight: [usize; 4], bits: u32, codes: &[i32]) -> Cells {
     add_floats(values, &mut floats);
     weights.extra.add_counts(Extra::Float, &floats);
     let activations = ActivationSums::new(&shape, map.codes());
-    let tally =
-        LayerTally { images: 0, lowest: [map.lo; 2], activations, weights, outputs: None, recurrent: None, shape };
+    let tally = LayerTally {
+        images: 0,
+        lowest: [map.lo; 2],
+        activations,
+        weights,
+        outputs: None,
+        recurrent: None,
+        pairs: None,
+        shape,
+    };
     let options = Options { encoder: Encoder::Naf, min_one: false };
     let codings = [coding; 2];
     Cells::of(&Subject::layer(&tally, &codings, options), &metrics::all().collect::<Vec<_>>(), 0)
@@ -109,6 +117,7 @@ fn of_layer(input: [usize; 3], weights: &[i32], codes: &[i32], zeroed: [u64; 2])
         weights: WeightSums::count(Isa::best(), &shape, &values(weights), &[map], Encoder::Naf),
         outputs: None,
         recurrent: None,
+        pairs: None,
         shape: shape.clone(),
     };
     tally.add(&shape, 1, &sums);

@@ -58,15 +58,16 @@ fn code(format: NumberFormat, magnitude: f32, signed: bool, x: f32) -> i32 {
         "fp16" => significand(x, (5, 10, 65504.0)),
         "e4m3" => significand(x, (4, 3, 448.0)),
         "e5m2" => significand(x, (5, 2, 57344.0)),
-        _ if magnitude == 0.0 => 0,
+        // The scale of an operand that was all zero in calibration is 1: others may come after.
         "int8" => {
             let most = if signed { 127 } else { 255 };
-            linear(most, (f64::from(most) / f64::from(magnitude)) as f32)
+            linear(most, if magnitude == 0.0 { 1.0 } else { (f64::from(most) / f64::from(magnitude)) as f32 })
         }
         fixed => {
             let most = (1 << (fixed.strip_prefix("fixed").unwrap().parse::<i32>().unwrap() - 1)) - 1;
             let fits = |power: i32| f64::from(magnitude) * 2f64.powi(power) <= f64::from(most);
-            linear(most, 2f32.powi((-40..40).rev().find(|&power| fits(power)).unwrap()))
+            let power = if magnitude == 0.0 { 0 } else { (-40..40).rev().find(|&power| fits(power)).unwrap() };
+            linear(most, 2f32.powi(power))
         }
     }
 }

@@ -94,6 +94,7 @@ impl Problem {
             weights: WeightSums::count(Isa::best(), &self.shape, &weights, &maps, self.encoder),
             outputs: None,
             recurrent: None,
+            pairs: None,
             shape: self.shape.clone(),
         };
         tally.add(&self.shape, images, sums);
