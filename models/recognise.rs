@@ -19,5 +19,11 @@ pub fn recognise(weights: &Weights, family: Option<&str>) -> Result<Option<Card>
     if family.is_none() && !rnn::has_layers(&extents) {
         return Ok(None);
     }
-    rnn::card(&extents, family).map(Some).map_err(|why| Error::invalid(weights.source(), why))
+    let mut card = rnn::card(&extents, family).map_err(|why| Error::invalid(weights.source(), why))?;
+    let source = weights.source();
+    card.notes.iter_mut().for_each(|note| *note = format!("{source}: {note}"));
+    if family.is_none() {
+        card.notes.push(format!("{source}: its tensors are those of {}: {}", card.name, card.description));
+    }
+    Ok(Some(card))
 }

@@ -49,27 +49,16 @@ pub fn card(extents: &Extents, kind: Option<&str>) -> Result<Card, String> {
         return Err(format!("it {what}, so it is no language model; give --arch a card that says of which task it is"));
     }
     let hidden: Vec<usize> = layout.layers.iter().map(|layer| layer[0].hidden).collect();
-    let arch = Arch {
-        cell,
-        vocabulary: layout.rows,
-        embedding: layout.features,
-        projection,
-        bidirectional: false,
-        tagger: None,
-        classes: None,
-        window: None,
-        begin: None,
-        end: None,
-        tied: layout.is_tied(),
-        hidden,
-    };
+    let arch = Arch::language(cell, [layout.rows, layout.features], hidden);
+    let arch = Arch { projection, tied: layout.is_tied(), ..arch };
     let sizes: Vec<String> = arch.hidden.iter().map(usize::to_string).collect();
     let notes = (cell == Cell::RnnTanh && asked.is_none()).then(|| {
         "weights do not say whether a plain RNN has a tanh or a ReLU: a tanh is taken; --arch rnn_relu takes a ReLU"
             .into()
     });
+    let layers = if sizes.len() == 1 { "one layer".into() } else { format!("{} layers", sizes.len()) };
     Ok(Card {
-        description: format!("{} layers of {}, {} tokens", sizes.len(), sizes.join(", "), layout.rows),
+        description: format!("{layers} of {}, {} tokens", sizes.join(", "), layout.rows),
         naming: super::naming(extents),
         input: toml::Table::from_iter([("steps".to_owned(), toml::Value::Integer(STEPS))]),
         arch: toml::Table::try_from(&arch).map_err(|error| error.to_string())?,

@@ -214,8 +214,9 @@ fn tensorflow(extents: &Extents) -> Vec<Found> {
         Some(Found { path: module.join("/"), layer, inputs: rows - hidden, part })
     };
     // Keras' kernels stand beside recurrent ones.
-    let found = extents.iter().filter(|(name, _)| !extents.contains_key(&name.replace("kernel", "recurrent_kernel")));
-    found.filter_map(part).collect()
+    let is_of_keras =
+        |name: &str| name.contains("kernel") && extents.contains_key(&name.replace("kernel", "recurrent_kernel"));
+    extents.iter().filter(|(name, _)| !is_of_keras(name)).filter_map(part).collect()
 }
 
 /// What a step of `gates` stacked gates of `hidden` values computes.

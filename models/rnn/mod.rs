@@ -115,6 +115,26 @@ struct Arch {
     tied: bool,
 }
 
+impl Arch {
+    /// A language model of `[V, E]` in one direction, with a decoder of its own.
+    fn language(cell: Cell, [vocabulary, embedding]: [usize; 2], hidden: Vec<usize>) -> Self {
+        Self {
+            cell,
+            vocabulary,
+            embedding,
+            hidden,
+            projection: None,
+            bidirectional: false,
+            tagger: None,
+            classes: None,
+            window: None,
+            begin: None,
+            end: None,
+            tied: false,
+        }
+    }
+}
+
 /// Most layers.
 const MOST_LAYERS: usize = 16;
 
@@ -344,18 +364,7 @@ fn from_config(value: &serde_json::Value) -> Result<FromConfig> {
     config::needs(cell.is_some(), "rnn_type", "LSTM, GRU, RNN_TANH or RNN_RELU")?;
     config::needs(!config.bidirectional, "bidirectional", "false")?;
     config::needs((1..=MOST_LAYERS).contains(&config.num_layers), "num_layers", "1 to 16")?;
-    config::arch(&Arch {
-        cell: cell.unwrap_or_default(),
-        vocabulary: config.vocab_size,
-        embedding: config.embedding_dim,
-        hidden: vec![config.hidden_dim; config.num_layers],
-        projection: None,
-        bidirectional: false,
-        tagger: None,
-        classes: None,
-        window: None,
-        begin: None,
-        end: None,
-        tied: config.tie_weights,
-    })
+    let hidden = vec![config.hidden_dim; config.num_layers];
+    let arch = Arch::language(cell.unwrap_or_default(), [config.vocab_size, config.embedding_dim], hidden);
+    config::arch(&Arch { tied: config.tie_weights, ..arch })
 }

@@ -128,7 +128,7 @@ pub enum Show {
         /// Card name, card file, directory, weights file with --arch, .tflite or .onnx file, or hub id
         #[arg(value_name = "MODEL")]
         model: String,
-        /// Card (or card file) of the network in a weights file
+        /// Card, card file or family (lstm, gru, rnn, rnn_tanh, rnn_relu) of the network in a weights file
         #[arg(long, value_name = "CARD")]
         arch: Option<String>,
         /// table or json
@@ -153,7 +153,7 @@ pub struct ModelArgs {
     /// Card name, directory, weights file with --arch, card file, .tflite or .onnx file, or hub id org/name[@revision]
     #[arg(value_name = "MODEL")]
     pub model: String,
-    /// Card (or card file) of the network in a weights file
+    /// Card, card file or family (lstm, gru, rnn, rnn_tanh, rnn_relu) of the network in a weights file
     #[arg(long, value_name = "CARD")]
     pub arch: Option<String>,
     /// Quantise the network first: one scale per filter, one scale and zero point per value, by the ranges of the first inputs
