@@ -1,15 +1,22 @@
-//! Includes the tests on real assets in the build only if `DEADWEIGHT_ASSETS` names their folder.
+//! Includes the tests on real files in the build only if a variable names their folder: `DEADWEIGHT_ASSETS` those of weights and data,
+//! `DEADWEIGHT_FETCHED` public ONNX files, `DEADWEIGHT_CASES` files as other programs write them.
 
 fn main() {
-    println!("cargo::rerun-if-env-changed=DEADWEIGHT_ASSETS");
-    println!("cargo::rustc-check-cfg=cfg(deadweight_assets)");
-    let Some(folder) = std::env::var_os("DEADWEIGHT_ASSETS") else { return };
-    // Tests run in the package's folder, but a relative path is relative to where cargo was started: resolved here.
-    match std::fs::canonicalize(&folder) {
-        Ok(folder) => {
-            println!("cargo::rustc-cfg=deadweight_assets");
-            println!("cargo::rustc-env=DEADWEIGHT_ASSETS_DIR={}", folder.display());
+    for (variable, cfg) in [
+        ("DEADWEIGHT_ASSETS", "deadweight_assets"),
+        ("DEADWEIGHT_FETCHED", "deadweight_fetched"),
+        ("DEADWEIGHT_CASES", "deadweight_cases"),
+    ] {
+        println!("cargo::rerun-if-env-changed={variable}");
+        println!("cargo::rustc-check-cfg=cfg({cfg})");
+        let Some(folder) = std::env::var_os(variable) else { continue };
+        // Tests run in the package's folder, but a relative path is relative to where cargo was started: resolved here.
+        match std::fs::canonicalize(&folder) {
+            Ok(folder) => {
+                println!("cargo::rustc-cfg={cfg}");
+                println!("cargo::rustc-env={variable}_DIR={}", folder.display());
+            }
+            Err(error) => println!("cargo::error={variable}={}: {error}", folder.display()),
         }
-        Err(error) => println!("cargo::error=DEADWEIGHT_ASSETS={}: {error}", folder.display()),
     }
 }

@@ -2,19 +2,24 @@
 
 mod answers;
 mod modules;
+mod onnx;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::builtin::{self, Builtin};
+use crate::engine::OnnxProgram;
+use crate::engine::onnx::InputExtents;
 use crate::graph::{Graph, Params, passes};
-use crate::input::{Cut, Dataset, Preprocess, Vocabulary};
+use crate::input::{Cut, Dataset, InputSpec, Preprocess, Vocabulary};
 use crate::kernels::Rounding;
 use crate::layers::{Layer, Shape};
 use crate::models::{Card, ImportedNetwork, Task};
 use crate::source::{Network, Source, SourceOptions};
 use crate::weights::SourceFile;
 use crate::{Error, Result, models};
+
+pub use onnx::OnnxBy;
 
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +34,12 @@ pub struct LoadOptions {
     pub random: Option<u64>,
     /// Standard deviation (of 255) of the noise, for networks with a noise map.
     pub sigma: Option<f64>,
+    /// By which engine an ONNX file is run.
+    pub onnx: OnnxBy,
+    /// What fixes the extents that an ONNX file leaves open.
+    pub extents: InputExtents,
+    /// Which output of an ONNX file, if not the first.
+    pub output: Option<String>,
 }
 
 /// A network with its weights and its preprocessing.
@@ -56,6 +67,10 @@ pub struct Model {
     pub quantized: Option<&'static str>,
     /// Choices made where its files leave one, and what was left out, a sentence each.
     pub notes: Vec<String>,
+    /// Its inputs by name, of an ONNX file that is run as it is; empty for others, which read one.
+    pub inputs: Vec<InputSpec>,
+    /// The file itself, of an ONNX file that is run as it is.
+    pub program: Option<Arc<OnnxProgram>>,
 }
 
 impl Model {
@@ -80,9 +95,11 @@ impl Model {
         let parts = Parts { preprocess, source: name, files, vocabulary, notes };
         let model = match (network, card) {
             (Network::Onnx(onnx), card) => {
-                let size = parts.preprocess.as_ref().map(Preprocess::size);
-                let network = models::onnx::build(&onnx, size, rounding(card.as_ref(), Rounding::Float32)?)?;
-                Self::of_file(parts, "onnx", network, card, options)
+                let rounding = rounding(card.as_ref(), Rounding::Float32)?;
+                match onnx::as_layers(&onnx, parts.preprocess.as_ref(), rounding, options)? {
+                    Some(network) => Self::of_file(parts, "onnx", network, card, options),
+                    None => Self::of_program(parts, onnx, card, options),
+                }
             }
             (Network::Tflite(tflite), card) => {
                 let network = models::tflite::build(&tflite, rounding(card.as_ref(), Rounding::Fixed31)?)?;
@@ -200,9 +217,8 @@ impl Model {
         }
         let parameters = network.graph.parameters();
         let (graph, folded) = finished(&network.graph, options);
-        let naming = family.into();
-        let quantized = None;
-        Ok(Self { card, graph, naming, source, files, preprocess, vocabulary, parameters, folded, quantized, notes })
+        let parts = Parts { preprocess: None, source, files, vocabulary, notes };
+        Ok(Self::of_parts(parts, card, preprocess, (graph, parameters, folded), family.into()))
     }
 
     /// The network that `card` describes, with `params`.
@@ -236,8 +252,34 @@ impl Model {
         }
         let parameters = graph.parameters();
         let (graph, folded) = finished(&graph, options);
-        let quantized = None;
-        Ok(Self { card, graph, naming, source, files, preprocess, vocabulary, parameters, folded, quantized, notes })
+        let parts = Parts { preprocess: None, source, files, vocabulary, notes };
+        Ok(Self::of_parts(parts, card, preprocess, (graph, parameters, folded), naming))
+    }
+
+    fn of_parts(
+        parts: Parts,
+        card: Card,
+        preprocess: Preprocess,
+        (graph, parameters, folded): (Arc<Graph>, usize, Option<bool>),
+        naming: String,
+    ) -> Self {
+        let Parts { source, files, vocabulary, notes, .. } = parts;
+        let (quantized, inputs, program) = (None, vec![], None);
+        Self {
+            card,
+            graph,
+            naming,
+            source,
+            files,
+            preprocess,
+            vocabulary,
+            parameters,
+            folded,
+            quantized,
+            notes,
+            inputs,
+            program,
+        }
     }
 
     /// The same model with another graph.
@@ -248,8 +290,8 @@ impl Model {
     /// Whether the network stores integers: values and weights, or only low-bit weights.
     pub fn stores_integers(&self) -> bool {
         let stored = |layer: &Layer| match layer {
-            Layer::Conv(conv) => conv.low_bits.is_some(),
-            Layer::Linear(linear) => linear.low_bits.is_some(),
+            Layer::Conv(conv) => conv.low_bits.is_some() || conv.integer.is_some(),
+            Layer::Linear(linear) => linear.low_bits.is_some() || linear.integer.is_some(),
             _ => false,
         };
         self.graph.nodes.iter().any(|def| def.codes.is_some() || stored(&def.layer))

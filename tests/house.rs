@@ -14,7 +14,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("graph", &["error", "kernels", "layers", "weights"]),
     ("probe", &["graph", "kernels"]),
     ("models", &["error", "graph", "kernels", "layers", "weights"]),
-    ("engine", &["error", "graph", "kernels", "layers", "probe"]),
+    // The engine of ONNX files runs the file itself, and knows which inputs it has.
+    ("engine", &["error", "graph", "input", "kernels", "layers", "probe", "weights"]),
     ("input", &["error", "hex"]),
     ("task", &["error"]),
     ("builtin", &["error", "input"]),
@@ -22,7 +23,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("metrics", &["format", "kernels", "tally"]),
     ("measurement", &["error", "format", "hex", "input", "kernels", "tally", "task"]),
     ("source", &["builtin", "error", "input", "models", "weights"]),
-    ("model", &["builtin", "error", "graph", "input", "kernels", "layers", "models", "source", "weights"]),
+    // A model that is an ONNX file, run as it is, holds what its engine prepared.
+    ("model", &["builtin", "engine", "error", "graph", "input", "kernels", "layers", "models", "source", "weights"]),
     (
         "measure",
         &[

@@ -49,6 +49,7 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
                 x.iter().enumerate().map(|(i, v)| v * gate[i / each]).collect()
             }
             Layer::Subsample(layer) => subsample(layer, read(0), y),
+            Layer::Operand(_) => unreachable!("an operand of an ONNX file"),
             Layer::Concat => (0..def.inputs.len()).flat_map(|i| read(i).0.iter().copied()).collect(),
             Layer::ConvTranspose(layer) => conv_transpose(layer, read(0), y),
             Layer::Resize(layer) => resize(layer, read(0), y),

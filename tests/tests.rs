@@ -27,6 +27,7 @@ mod measuring;
 mod metrics;
 mod naive;
 mod onnx;
+mod onnx_any;
 mod onnx_stated;
 mod oracle;
 mod parity;

@@ -13,7 +13,7 @@ use super::imported::{Draft, ImportedNetwork, Value};
 use crate::graph::Node;
 use crate::kernels::{Codes, Halo, Integer, Rounding};
 use crate::layers::{Layer, Shape};
-use crate::weights::onnx::{Onnx, OnnxNode, OnnxTensor, Values};
+use crate::weights::onnx::{Onnx, OnnxFile, OnnxNode, OnnxTensor, Values};
 use crate::{Error, Result};
 
 /// Largest extent of an input.
@@ -81,6 +81,11 @@ pub fn build(file: &Onnx, size: Option<(usize, usize)>, rounding: Rounding) -> R
     let mut graph = lowering.draft.graph;
     graph.output = Some(output.node);
     Ok(ImportedNetwork { graph, input, input_codes: None, task })
+}
+
+/// Whether all operators of `file` are of kinds that can be imported, whatever they state.
+pub fn has_known_operators(file: &OnnxFile) -> bool {
+    stated::has_known_operators(file)
 }
 
 impl<'a> Lowering<'a> {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Lowering, Tensor};
-use crate::weights::onnx::{Onnx, OnnxNode, OnnxTensor, Values};
+use crate::weights::onnx::{Onnx, OnnxFile, OnnxNode, OnnxTensor, Values, operator};
 use crate::{Error, Result};
 
 /// Supported versions of ONNX's own operators. Before them, sums broadcast differently, and batch normalisation and dropout
@@ -43,6 +43,12 @@ fn definition(op: &str, opset: i64) -> Option<(usize, &'static str)> {
         "DequantizeLinear" => (3, "axis block_size output_dtype"),
         _ => return None,
     })
+}
+
+/// Whether all operators of `file` are of kinds that are implemented.
+pub(super) fn has_known_operators(file: &OnnxFile) -> bool {
+    let known = |op: String| op == "Constant" || definition(&op, file.opset()).is_some();
+    file.model.graph.iter().flat_map(|graph| &graph.node).all(|node| known(operator(node)))
 }
 
 /// Checks the version of the operators of `file`.

@@ -198,8 +198,13 @@ impl<'a> Lowering<'a> {
         let rank = self.rank(node, 0);
         let same = match node.op.as_str() {
             "Flatten" => self.axis_of(node, node.int("axis").unwrap_or(1)) == 1,
-            "Reshape" if node.int("allowzero").unwrap_or(0) != 0 => false,
             "Reshape" => match self.required(node, 1)? {
+                // Zeros that are extents, not those of the operand.
+                Tensor::Constant(OnnxTensor { values: Values::Integers(to), .. })
+                    if node.int("allowzero").unwrap_or(0) != 0 && to.contains(&0) =>
+                {
+                    false
+                }
                 Tensor::Constant(OnnxTensor { values: Values::Integers(to), .. }) => match *to.as_slice() {
                     [first, -1] => self.is_batch(first),
                     [first, features] => (first == -1 || self.is_batch(first)) && features == all as i64,

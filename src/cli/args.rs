@@ -11,6 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, value_parser};
 use super::explain::ExplainArgs;
 use super::measure::MeasureArgs;
 use super::merge::MergeArgs;
+use super::onnx_args::OnnxArgs;
 use super::parsers::{encoder, number_format, up_to_thousand, weight_scale};
 use super::report::ReportArgs;
 use crate::format::{Formats, WeightScale};
@@ -159,6 +160,9 @@ pub struct ModelArgs {
     /// Quantise the network first: one scale per filter, one scale and zero point per value, by the ranges of the first inputs
     #[arg(long, value_enum, value_name = "TYPE")]
     pub quantize: Option<Quantize>,
+    /// Of ONNX files.
+    #[command(flatten)]
+    pub onnx: OnnxArgs,
 }
 
 /// What a float network is quantised to.
@@ -216,7 +220,8 @@ pub struct EngineArgs {
     /// Kernels of the native engine: direct excludes those that reorder arithmetic (Winograd)
     #[arg(long, value_enum)]
     pub kernels: Option<Kernels>,
-    /// MiB that the buffers of one image may take before the native engine runs it in bands of rows
+    /// MiB that the buffers of one image may take before the native engine runs it in bands of rows, or the operands that the onnx
+    /// engine holds at a time
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = value_parser!(u32).range(1..))]
     pub memory: u32,
     /// Inputs that are read and run together, except large ones; no count depends on it
@@ -250,9 +255,13 @@ pub struct BackendArgs {
 /// Engines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum BackendName {
-    /// Our kernels, on the CPU
+    /// Native, but onnx for an ONNX file that is not made of its layers alone
     #[default]
+    Auto,
+    /// Our kernels, on the CPU
     Native,
+    /// An ONNX file as it is, by rten
+    Onnx,
     /// candle's operations, on any candle device
     Candle,
 }

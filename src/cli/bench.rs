@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::args::{BenchArgs, Common, Plain};
+use super::args::{BackendName, BenchArgs, Common, Plain};
 use super::out::Out;
 use super::progress::Progress;
 use super::setup;
@@ -18,7 +18,13 @@ const SEED: u64 = 1;
 pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     let mut out = Out::open(args.out.output.as_deref())?;
     let options = setup::engine(&args.engine)?;
-    let model = setup::model(&args.model, common, false, args.random_weights.then_some(SEED), None)?;
+    let model = setup::model(
+        &args.model,
+        common,
+        false,
+        args.random_weights.then_some(SEED),
+        (None, Some(BackendName::Native)),
+    )?;
     let batch = usize::from(args.engine.batch_size);
     let random = args.inputs.is_empty() && model.builtin_data().is_none();
     let rows = model.embedding_rows();

@@ -100,7 +100,9 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     report::check_format(format, if has_lines { &[] } else { &args.columns }, &out)?;
     let lines = args.per_input.open(&args.out, &args.parts)?;
     let backend = setup::backend(&args.backend)?;
-    let model = setup::model(&args.model, common, args.no_fold, None, args.inputs.sigma)?;
+    let by = Some(args.backend.backend);
+    let model = setup::model(&args.model, common, args.no_fold, None, (args.inputs.sigma, by))?;
+    let backend = setup::backend_of(&model, &args.backend, backend)?;
     let data = setup::inputs(&model, &args.inputs)?;
     let progress = Progress::new(common);
     let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.backend.engine) };

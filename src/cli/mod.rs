@@ -8,6 +8,7 @@ mod generate;
 pub mod measure;
 pub mod merge;
 mod models;
+mod onnx_args;
 pub mod out;
 mod overview;
 mod parsers;

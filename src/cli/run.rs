@@ -24,7 +24,9 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
         Plain::Table => Out::open(args.out.output.as_deref())?,
     };
     let backend = setup::backend(&args.backend)?;
-    let model = setup::model(&args.model, common, args.no_fold, None, args.inputs.sigma)?;
+    let by = Some(args.backend.backend);
+    let model = setup::model(&args.model, common, args.no_fold, None, (args.inputs.sigma, by))?;
+    let backend = setup::backend_of(&model, &args.backend, backend)?;
     if let Some(prompt) = &args.prompt {
         answers::of(&model, args)?;
         let vocabulary = setup::vocabulary(&model, &args.inputs)?;

@@ -24,9 +24,11 @@ pub fn model(
     common: Common,
     no_fold: bool,
     random: Option<u64>,
-    sigma: Option<f64>,
+    (sigma, backend): (Option<f64>, Option<BackendName>),
 ) -> Result<Model> {
-    let options = LoadOptions { arch: args.arch.clone(), offline: common.offline, no_fold, random, sigma };
+    let arch = args.arch.clone();
+    let options = LoadOptions { arch, offline: common.offline, no_fold, random, sigma, ..LoadOptions::default() };
+    let options = args.onnx.options(backend, options);
     let model = Model::load(&args.model, &options)?;
     tracing::info!("{}: {} from {}, names of {}", args.model, model.card.name, model.source, model.naming);
     Ok(model)
@@ -163,11 +165,39 @@ fn threads(args: &EngineArgs) -> usize {
     args.threads.map_or_else(all, usize::from)
 }
 
+/// The engine that runs `model`: the one that was given, or that of ONNX files for one that is run as it is.
+///
+/// # Errors
+/// [`Error::Invalid`] for an engine of ONNX files, or a flag of another one, that does not fit the model.
+pub fn backend_of(model: &Model, args: &BackendArgs, backend: Backend) -> Result<Backend> {
+    match &model.program {
+        Some(program) => {
+            let ignored = [("--isa", args.engine.isa.is_some()), ("--kernels", args.engine.kernels.is_some())];
+            if let Some((flag, _)) = ignored.iter().find(|(_, given)| *given) {
+                let detail = format!("is of the native engine, and {} is run by the onnx engine", model.source);
+                return Err(Error::invalid(*flag, detail));
+            }
+            let memory = (args.engine.memory as usize) << 20;
+            Ok(Backend::Onnx(Arc::clone(program), Arc::clone(backend.pool()), memory))
+        }
+        None if args.backend == BackendName::Onnx => {
+            let detail = format!("runs ONNX files, and {} is none", model.source);
+            Err(Error::invalid("--backend onnx", detail))
+        }
+        None => Ok(backend),
+    }
+}
+
 /// The engine.
 pub fn backend(args: &BackendArgs) -> Result<Backend> {
     match (args.backend, args.device) {
-        (BackendName::Native, DeviceName::Cpu) => engine(&args.engine).map(Backend::Native),
-        (BackendName::Native, _) => {
+        (BackendName::Auto | BackendName::Native | BackendName::Onnx, DeviceName::Cpu) => {
+            engine(&args.engine).map(Backend::Native)
+        }
+        (BackendName::Onnx, _) => {
+            Err(Error::unsupported("a device other than cpu by the onnx engine", "leave out --device"))
+        }
+        (BackendName::Auto | BackendName::Native, _) => {
             Err(Error::unsupported("a device other than cpu by the native engine", "give --backend candle"))
         }
         (BackendName::Candle, device) => {

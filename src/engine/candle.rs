@@ -184,6 +184,7 @@ impl CandleEngine {
             }
             Layer::Rows => x.permute((0, 3, 1, 2))?.contiguous(),
             Layer::Integer(_) => unreachable!("integer graphs are refused"),
+            Layer::Operand(_) => candle_core::bail!("an operand of an ONNX file"),
             Layer::Fill(value) => {
                 let (n, _, h, w) = x.dims4()?;
                 Tensor::full(*value, (n, 1, h, w), x.device())

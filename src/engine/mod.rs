@@ -1,9 +1,10 @@
-//! Running a graph: the native engine on our kernels, and the same graph with candle's operations.
+//! Running a graph: the native engine on our kernels, the same graph with candle's operations, and any ONNX file by rten.
 
 mod bands;
 mod candle;
 mod fused;
 mod groups;
+pub mod onnx;
 mod op;
 mod plan;
 mod session;
@@ -21,6 +22,7 @@ use crate::{Error, Result};
 pub use bands::Banded;
 pub use candle::CandleEngine;
 pub use groups::Groups;
+pub use onnx::{OnnxEngine, OnnxProgram};
 pub use plan::{Plan, Storage};
 pub use session::{EngineOptions, Session};
 
@@ -31,14 +33,17 @@ pub enum Backend {
     Native(EngineOptions),
     /// candle's operations, on any candle device; the pool decodes inputs and counts weights.
     Candle(Device, Arc<Pool>),
+    /// An ONNX file as it is, by rten; the pool counts, and operands that are held together take so many bytes.
+    Onnx(Arc<OnnxProgram>, Arc<Pool>, usize),
 }
 
 impl Backend {
-    /// `native` or `candle`.
+    /// `native`, `candle` or `onnx`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Native(_) => "native",
             Self::Candle(..) => "candle",
+            Self::Onnx(..) => "onnx",
         }
     }
 
@@ -49,6 +54,7 @@ impl Backend {
             Self::Candle(Device::Cpu, _) => ("device", "cpu"),
             Self::Candle(Device::Cuda(_), _) => ("device", "cuda"),
             Self::Candle(Device::Metal(_), _) => ("device", "metal"),
+            Self::Onnx(..) => ("kernels", "rten"),
         }
     }
 
@@ -56,7 +62,7 @@ impl Backend {
     pub fn pool(&self) -> &Arc<Pool> {
         match self {
             Self::Native(options) => &options.pool,
-            Self::Candle(_, pool) => pool,
+            Self::Candle(_, pool) | Self::Onnx(_, pool, _) => pool,
         }
     }
 }
@@ -73,6 +79,8 @@ pub enum Runner {
     Banded(Box<Banded>),
     /// On candle.
     Candle(Box<CandleEngine>, Shape),
+    /// By rten.
+    Onnx(Box<OnnxEngine>),
 }
 
 impl Runner {
@@ -89,6 +97,10 @@ impl Runner {
             Backend::Candle(device, _) => {
                 graph.shapes(input)?;
                 Self::Candle(Box::new(CandleEngine::new(graph, device.clone())?), input)
+            }
+            Backend::Onnx(program, pool, memory) => {
+                graph.shapes(input)?;
+                Self::Onnx(Box::new(OnnxEngine::new(Arc::clone(program), Arc::clone(pool), *memory)))
             }
         })
     }
@@ -112,6 +124,7 @@ impl Runner {
             Self::Native(session) => session.run_into(images, probe, output)?,
             Self::Banded(banded) => *output = banded.run(images, probe)?,
             Self::Candle(engine, input) => *output = engine.run(images, *input, probe)?,
+            Self::Onnx(engine) => *output = engine.run(images, probe)?,
         }
         Ok(())
     }

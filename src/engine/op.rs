@@ -191,6 +191,7 @@ impl Op {
             Layer::Rows => Self::Rows,
             Layer::Integer(integer) => Self::Integer(integer.clone()),
             Layer::Subsample(subsample) => Self::Subsample(*subsample),
+            Layer::Operand(_) => unreachable!("an operand of an ONNX file comes from the engine that runs it"),
         }
     }
 

@@ -9,6 +9,7 @@ mod linear;
 mod lstm;
 mod matmul;
 mod merge;
+mod operand;
 mod pool;
 mod recurrent;
 mod resize;
@@ -28,6 +29,7 @@ pub use embedding::Embedding;
 pub use linear::Linear;
 pub use lstm::Lstm;
 pub use matmul::MatMul;
+pub use operand::Operand;
 pub use pool::{Pool, PoolKind};
 pub use recurrent::{Cell, Recurrence, Recurrent};
 pub use resize::Resize;
@@ -170,6 +172,8 @@ pub enum Layer {
     Integer(Integer),
     /// Strided copy framed by zero channels.
     Subsample(Subsample),
+    /// An operand that comes from elsewhere.
+    Operand(Operand),
 }
 
 impl Layer {
@@ -203,6 +207,7 @@ impl Layer {
             Self::Rows => "rows",
             Self::Integer(integer) => integer.name(),
             Self::Subsample(_) => "subsample",
+            Self::Operand(_) => "operand",
         }
     }
 
@@ -232,6 +237,7 @@ impl Layer {
             Self::Fill(_) => Ok(Shape { c: 1, ..inputs[0] }),
             Self::WeightedMean => weighted_mean::output(inputs),
             Self::Subsample(subsample) => Ok(subsample.output(inputs[0])),
+            Self::Operand(operand) => Ok(operand.shape),
         }
     }
 

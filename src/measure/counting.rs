@@ -144,6 +144,13 @@ impl CountingProbe {
         Ok(Self { calibration: calibration.clone(), tallies, counting, inputs })
     }
 
+    /// What was counted in runs of `inputs` inputs in all, one a measured layer.
+    pub fn into_tallies(mut self, model: &Model, pool: &Pool, inputs: u64) -> Vec<LayerTally> {
+        self.counting.images = inputs;
+        self.counting.finish(&self.calibration, model, pool, &mut self.tallies);
+        self.tallies
+    }
+
     /// Turns the counts of each of the `inputs` inputs of the last run into per-input metrics.
     pub fn end_run(&self, pool: &Pool, inputs: usize) {
         let kept = self.counting.take_inputs(&self.calibration, pool, inputs);

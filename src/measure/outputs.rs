@@ -6,7 +6,7 @@ use super::zeroed::Zeroed;
 use crate::format::Stored;
 use crate::graph::{Graph, Node};
 use crate::kernels::{Geometry, Region};
-use crate::layers::{Layer, Shape};
+use crate::layers::{Layer, Operand, Shape};
 use crate::probe::{Origin, Watch};
 use crate::tally::LayerShape;
 
@@ -33,7 +33,12 @@ pub(super) fn reader(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) -> 
 
 /// What the network stores the value of `node` as.
 pub(super) fn stored_output(graph: &Graph, node: Node) -> Option<Stored> {
-    let codes = graph.def(node).codes?;
+    let def = graph.def(node);
+    if let Layer::Operand(Operand { dynamic: true, .. }) = def.layer {
+        // Codes of 0 to 255, or -128 to 127, less a zero point of theirs.
+        return Some(Stored { scale: None, zero_point: 0, range: (-255, 255), bits: 8 });
+    }
+    let codes = def.codes?;
     Some(Stored { scale: Some(codes.scale), zero_point: codes.zero_point, range: codes.range(), bits: 8 })
 }
 

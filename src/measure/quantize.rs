@@ -25,7 +25,8 @@ pub fn quantized(
     monitor: &dyn Monitor,
 ) -> Result<Model> {
     let Backend::Native(options) = backend else {
-        return Err(Error::unsupported("quantising by the candle engine", "give --backend native"));
+        let what = format!("quantising by the {} engine", backend.name());
+        return Err(Error::unsupported(what, "give --backend native"));
     };
     if model.stores_integers() || model.embedding_rows().is_some() {
         let what = format!("quantising {}", model.card.name);

@@ -14,7 +14,7 @@ use crate::model::Model;
 pub(super) fn isa_of(backend: &Backend) -> Isa {
     match backend {
         Backend::Native(options) => options.isa,
-        Backend::Candle(..) => Isa::best(),
+        Backend::Candle(..) | Backend::Onnx(..) => Isa::best(),
     }
 }
 

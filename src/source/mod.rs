@@ -12,7 +12,7 @@ use self::spec::{Arch, Spec};
 use crate::builtin;
 use crate::input::Preprocess;
 use crate::models::{self, Card, Task};
-use crate::weights::onnx::Onnx;
+use crate::weights::onnx::OnnxFile;
 use crate::weights::tflite::Tflite;
 use crate::weights::{ModelFile, SourceFile, Weights};
 use crate::{Error, Result};
@@ -55,7 +55,7 @@ pub enum Network {
     /// Its card, with the parameters of a checkpoint.
     Weights(Weights),
     /// An ONNX file that holds it.
-    Onnx(Onnx),
+    Onnx(OnnxFile),
     /// A TFLite file that holds it.
     Tflite(Tflite),
 }
@@ -114,7 +114,7 @@ impl Source {
     }
 
     fn of_file(path: &Path, arch: Option<Arch>) -> Result<Self> {
-        let (network, name, file) = match crate::weights::open(path)? {
+        let (network, name, files) = match crate::weights::open(path)? {
             ModelFile::Weights(weights) => {
                 let detail = "weights alone do not say which network they are of; name its card with --arch";
                 let card = match arch {
@@ -125,12 +125,12 @@ impl Source {
                 return Self::of_weights(Directory::only(weights), card);
             }
             ModelFile::Onnx(onnx) => {
-                let (name, file) = (onnx.source.clone(), onnx.file.clone());
-                (Network::Onnx(onnx), name, file)
+                let (name, files) = (onnx.source.clone(), onnx.files.clone());
+                (Network::Onnx(onnx), name, files)
             }
             ModelFile::Tflite(tflite) => {
                 let (name, file) = (tflite.source.clone(), tflite.file.clone());
-                (Network::Tflite(tflite), name, file)
+                (Network::Tflite(tflite), name, vec![file])
             }
         };
         let card = match arch {
@@ -143,7 +143,7 @@ impl Source {
             None => None,
         };
         let preprocess = card.as_ref().map(|card| Preprocess::from_table(&card.name, &card.input)).transpose()?;
-        Ok(Self { card, network, preprocess, name, files: vec![file], vocabulary: None, notes: vec![] })
+        Ok(Self { card, network, preprocess, name, files, vocabulary: None, notes: vec![] })
     }
 
     /// The weights of `directory` as the network of `card`.

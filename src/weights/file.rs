@@ -1,7 +1,7 @@
 //! Reads whole files, hashed on the way, and recognises their kind by content.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -81,7 +81,8 @@ pub(crate) fn read_json(path: &Path) -> Result<Option<serde_json::Value>> {
     serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::malformed(shown, format!("no valid JSON: {e}")))
 }
 
-fn open(path: &Path) -> Result<(File, u64)> {
+/// A regular file, and its size.
+pub(super) fn open(path: &Path) -> Result<(File, u64)> {
     let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
     // Opening a pipe or a device could block or never end.
     if !metadata.is_file() {
@@ -89,6 +90,20 @@ fn open(path: &Path) -> Result<(File, u64)> {
     }
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
     Ok((file, metadata.len()))
+}
+
+/// The description of an open file of so many bytes, which is read through for it.
+pub(super) fn describe(path: &Path, file: &mut File, bytes: u64) -> Result<SourceFile> {
+    file.seek(SeekFrom::Start(0)).map_err(|e| Error::io(path, e))?;
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    let mut left = bytes;
+    while left > 0 {
+        let step = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        file.read_exact(&mut buffer[..step]).map_err(|e| Error::io(path, e))?;
+        hash.update(&buffer[..step]);
+        left -= step as u64;
+    }
+    Ok(SourceFile { name: file_name(path), bytes, sha256: hex(hash.finalize()) })
 }
 
 /// The kind of a file.

@@ -243,8 +243,8 @@ pub enum ModelFile {
     Weights(Weights),
     /// A network, a flatbuffer of TFLite.
     Tflite(tflite::Tflite),
-    /// A network, a protocol buffer of ONNX.
-    Onnx(onnx::Onnx),
+    /// A network, a protocol buffer of ONNX, with the constants that it keeps in other files.
+    Onnx(onnx::OnnxFile),
 }
 
 /// Opens the file at `path`.
@@ -256,7 +256,7 @@ pub fn open(path: &Path) -> Result<ModelFile> {
     let source = path.display().to_string();
     Ok(match kind {
         Kind::Tflite => ModelFile::Tflite(tflite::Tflite::parse(&source, &blob, file)?),
-        Kind::Onnx => ModelFile::Onnx(onnx::Onnx::parse(&source, &blob, file)?),
+        Kind::Onnx => ModelFile::Onnx(onnx::OnnxFile::parse(&source, &blob, file, path.parent())?),
         kind => ModelFile::Weights(Weights::of_kind(kind, blob, file, path, source)?),
     })
 }

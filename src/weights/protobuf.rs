@@ -1,4 +1,4 @@
-//! Scans the wire format of an ONNX file before it is parsed: every length fits, and no graph contains another.
+//! Scans the wire format of an ONNX file before it is parsed: every length fits, and graphs contain one another to a bounded depth.
 
 /// The messages that are parsed, by their content.
 #[derive(Clone, Copy)]
@@ -11,6 +11,7 @@ enum Message {
     ValueInfo,
     Type,
     TensorType,
+    Sequence,
     Shape,
     /// Contains no further message that is parsed.
     Leaf,
@@ -19,8 +20,8 @@ enum Message {
 /// What field `number` of `message` is.
 enum Child {
     Parsed(Message),
-    /// A message that could contain its own kind.
-    Nested(&'static str),
+    /// A message that may contain its own kind.
+    Nested(Message),
     /// A number, bytes, or a message that is skipped.
     Other,
 }
@@ -34,10 +35,13 @@ fn child(message: Message, number: u64) -> Child {
         (Message::Graph, 5) | (Message::Attribute, 5) => Parsed(Message::Tensor),
         (Message::Graph, 11..=13) => Parsed(Message::ValueInfo),
         (Message::Node, 5) => Parsed(Message::Attribute),
-        (Message::Attribute, 6) => Nested("an operator that holds a graph (If, Loop, Scan)"),
+        // Branches of If, bodies of Loop.
+        (Message::Attribute, 6) => Nested(Message::Graph),
         (Message::ValueInfo, 2) => Parsed(Message::Type),
         (Message::Type, 1) => Parsed(Message::TensorType),
-        (Message::Type, 4) => Nested("a value that is a sequence of values"),
+        // The elements of a sequence of values.
+        (Message::Type, 4) => Nested(Message::Sequence),
+        (Message::Sequence, 1) => Nested(Message::Type),
         (Message::TensorType, 2) => Parsed(Message::Shape),
         _ => Child::Other,
     }
@@ -46,12 +50,15 @@ fn child(message: Message, number: u64) -> Child {
 /// Most messages in a file: parsed, each takes many times its bytes.
 const MESSAGES: usize = 1 << 20;
 
+/// Most messages of one kind in one another.
+const DEPTH: usize = 16;
+
 /// Checks that `bytes` can safely be parsed as an ONNX model; the error says what is wrong.
 pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
-    message(Message::Model, bytes, &mut 0)
+    message(Message::Model, bytes, 0, &mut 0)
 }
 
-fn message(kind: Message, mut bytes: &[u8], count: &mut usize) -> Result<(), String> {
+fn message(kind: Message, mut bytes: &[u8], depth: usize, count: &mut usize) -> Result<(), String> {
     *count += 1;
     if *count > MESSAGES {
         return Err(format!("more than {MESSAGES} messages"));
@@ -67,10 +74,12 @@ fn message(kind: Message, mut bytes: &[u8], count: &mut usize) -> Result<(), Str
                 let length = varint(&mut bytes)?;
                 let inner = bytes;
                 skip(&mut bytes, length)?;
+                // The bytes up to the start of the rest.
+                let inner = &inner[..inner.len() - bytes.len()];
                 match child(kind, key >> 3) {
-                    // The bytes up to the start of the rest.
-                    Child::Parsed(kind) => message(kind, &inner[..inner.len() - bytes.len()], count)?,
-                    Child::Nested(what) => return Err(format!("{what} is not supported")),
+                    Child::Parsed(kind) => message(kind, inner, depth, count)?,
+                    Child::Nested(_) if depth == DEPTH => return Err(format!("graphs in one another {DEPTH} times")),
+                    Child::Nested(kind) => message(kind, inner, depth + 1, count)?,
                     Child::Other => {}
                 }
             }

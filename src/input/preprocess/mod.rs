@@ -192,6 +192,18 @@ impl Preprocess {
         }
     }
 
+    /// For networks that read arrays `[c, h, w]` of numbers, as they are.
+    pub fn arrays([c, h, w]: [usize; 3]) -> Self {
+        Self {
+            kind: InputKind::default(),
+            channels: c,
+            size: [h, w],
+            mean: vec![0.0; c],
+            std: vec![1.0; c],
+            ..Self::numbers(w)
+        }
+    }
+
     /// For networks that read recordings.
     fn recordings(framing: Framing) -> Self {
         Self { kind: InputKind::Audio(framing), size: [framing.rows(), 64], any_size: true, ..Self::numbers(64) }

@@ -1,0 +1,187 @@
+//! Recurrences: the product of the inputs and that of the hidden values, a row each, in either direction.
+
+use rten_onnx::onnx::NodeProto;
+
+use super::super::attributes::Attributes;
+use super::super::view::View;
+use super::weights::Held;
+use super::{Delay, Finder, Refusal, Source, Zero, checked};
+use crate::Result;
+use crate::graph::Node;
+use crate::kernels::Activation;
+use crate::layers::{Layer, Linear, Lstm, Param, Shape};
+use crate::weights::onnx::operator as kind;
+
+/// Numbers of a recurrence.
+struct Sizes {
+    steps: usize,
+    sequences: usize,
+    hidden: usize,
+    directions: usize,
+}
+
+/// Rows `gates` (blocks of `hidden` rows) of direction `direction` of `held`, `[D, gates · H, columns]`.
+fn rows(held: &Held, direction: usize, hidden: usize, gates: &[usize]) -> Param {
+    let columns = held.dims[2];
+    let matrix = &held.values[direction * held.dims[1] * columns..][..held.dims[1] * columns];
+    let block = hidden * columns;
+    let data = gates.iter().flat_map(|&gate| &matrix[gate * block..][..block]).copied().collect();
+    Param { shape: vec![gates.len() * hidden, columns], data }
+}
+
+fn steps(weight: Param, bias: bool) -> Layer {
+    let bias = bias.then(|| Param { shape: vec![weight.shape[0]], data: Default::default() });
+    let (out_features, in_features) = (weight.shape[0], weight.shape[1]);
+    Layer::Linear(Linear {
+        weight,
+        bias,
+        in_features,
+        out_features,
+        tied: false,
+        steps: true,
+        activation: Activation::Identity,
+        integer: None,
+        channels_last: None,
+        low_bits: None,
+    })
+}
+
+impl<'a> Finder<'a> {
+    pub(super) fn recurrence(&mut self, node: &'a NodeProto) -> Result<Result<(), Refusal>> {
+        if !self.is_constant(node, 1) || !self.is_constant(node, 2) {
+            return Ok(Err("has weights that are no constants".into()));
+        }
+        let (inputs, hidden) = (self.held(&node.input[1])?.dequantised(), self.held(&node.input[2])?.dequantised());
+        Ok(self.recurrence_of(node, &inputs, &hidden))
+    }
+
+    fn recurrence_of(&mut self, node: &'a NodeProto, w: &Held, r: &Held) -> Result<(), Refusal> {
+        let op = kind(node);
+        let gates = match op.as_str() {
+            "LSTM" => 4,
+            "GRU" => 3,
+            _ => 1,
+        };
+        let x = self.input(node, 0)?;
+        let (&[steps, sequences, inputs], &[directions, rows, _], &[_, _, hidden]) =
+            (self.dims(x)?, w.dims.as_slice(), r.dims.as_slice())
+        else {
+            return Err("has operands of other ranks".into());
+        };
+        let fits =
+            rows == gates * hidden && w.dims == [directions, rows, inputs] && r.dims == [directions, rows, hidden];
+        if !fits || hidden == 0 || !(1..=2).contains(&directions) {
+            return Err(format!("has weights {:?} and {:?}", w.dims, r.dims));
+        }
+        let sizes = Sizes { steps, sequences, hidden, directions };
+        for direction in 0..directions {
+            self.direction(node, direction, &sizes, (w, r))?;
+        }
+        Ok(())
+    }
+
+    fn direction(
+        &mut self,
+        node: &'a NodeProto,
+        direction: usize,
+        sizes: &Sizes,
+        (w, r): (&Held, &Held),
+    ) -> Result<(), Refusal> {
+        let Sizes { sequences, hidden, directions, .. } = *sizes;
+        let reverse = direction == 1 || node.text("direction") == Some("reverse");
+        let ending = if directions == 2 && reverse { "_reverse" } else { "" };
+        let name = |what: &str| format!("{}.weight_{what}{ending}", self.row(node));
+        let (of_inputs, of_hidden, of_candidate) = (name("ih"), name("hh"), name("hh_candidate"));
+        let biased = node.input.get(3).is_some_and(|bias| !bias.is_empty());
+        // Several sequences one after the other.
+        let (operand, source) = self.operand(self.input(node, 0)?, [&[2], &[], &[1, 0]], None)?;
+        let hidden_source = self.hidden(node, (0, direction), sizes, reverse)?;
+        match kind(node).as_str() {
+            "LSTM" => {
+                // The file's gates are i, o, f, c; ours i, f, g, o.
+                let order = [0, 2, 3, 1];
+                let (layer, shape) = checked(steps(rows(w, direction, hidden, &order), biased), source.view.shape())?;
+                let weight = rows(r, direction, hidden, &order);
+                let product = self.push(&of_inputs, layer, vec![operand], shape.c, None);
+                self.show(product, source);
+                if sequences == 1 {
+                    let bias = biased.then(|| Param { shape: vec![4 * hidden], data: Default::default() });
+                    let lstm = Lstm { weight, bias, projection: None, reverse, clip: None, integer: None };
+                    let (layer, shape) = checked(Layer::Lstm(lstm), shape)?;
+                    let row = self.push(&of_hidden, layer, vec![product], hidden, None);
+                    self.show(row, hidden_source);
+                    self.show_sequence(row, node, (direction, sizes), shape);
+                } else {
+                    // Several at a time have no one order of steps.
+                    self.product_of_steps(&of_hidden, steps(weight, biased), hidden_source)?;
+                }
+            }
+            "GRU" => {
+                let all = [0, 1, 2];
+                let (layer, shape) = checked(steps(rows(w, direction, hidden, &all), biased), source.view.shape())?;
+                let product = self.push(&of_inputs, layer, vec![operand], shape.c, None);
+                self.show(product, source);
+                match node.int("linear_before_reset").unwrap_or(0) {
+                    0 => {
+                        let weight = rows(r, direction, hidden, &all[..2]);
+                        self.product_of_steps(&of_hidden, steps(weight, biased), hidden_source)?;
+                        // Its candidate reads the hidden values times the reset gate, of the same step.
+                        let reset = Source { delay: None, ..self.hidden(node, (2, direction), sizes, reverse)? };
+                        let weight = rows(r, direction, hidden, &all[2..]);
+                        self.product_of_steps(&of_candidate, steps(weight, biased), reset)?;
+                    }
+                    _ => {
+                        let weight = rows(r, direction, hidden, &all);
+                        self.product_of_steps(&of_hidden, steps(weight, biased), hidden_source)?;
+                    }
+                }
+            }
+            _ => {
+                let (layer, shape) = checked(steps(rows(w, direction, hidden, &[0]), biased), source.view.shape())?;
+                let product = self.push(&of_inputs, layer, vec![operand], shape.c, None);
+                self.show(product, source);
+                let weight = rows(r, direction, hidden, &[0]);
+                self.product_of_steps(&of_hidden, steps(weight, biased), hidden_source)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the hidden values of direction `direction` are that output `output` holds, `[T, D, B, H]`.
+    fn hidden(
+        &self,
+        node: &'a NodeProto,
+        (output, direction): (usize, usize),
+        sizes: &Sizes,
+        reverse: bool,
+    ) -> Result<Source, Refusal> {
+        let Sizes { steps, sequences, hidden, directions } = *sizes;
+        let dims = [steps, directions, sequences, hidden];
+        // A sequence after the other; the step is the last axis, so that the value of the step before is beside.
+        let view = View::fixed(&dims, [&[3], &[], &[2, 0]], &[(1, direction)]);
+        let initial = node.input.get(5).filter(|name| !name.is_empty());
+        let initial = initial.map(|name| (name.clone(), direction * sequences * hidden));
+        let delay = Some(Delay { reverse, steps, initial });
+        Ok(Source { tensor: node.output[output].clone(), view, zero: Zero::None, delay })
+    }
+
+    /// A product that is a row of its own, of an operand that is in no tensor as it is read.
+    fn product_of_steps(&mut self, name: &str, layer: Layer, source: Source) -> Result<(), Refusal> {
+        let shape = source.view.shape();
+        let (layer, given) = checked(layer, shape)?;
+        let operand = self.operand_node(name, [&[], &[], &[]], shape, (None, false));
+        let row = self.push(name, layer, vec![operand], given.c, None);
+        self.show(row, source);
+        Ok(())
+    }
+
+    /// The hidden values of one direction as the output of `row`.
+    fn show_sequence(&mut self, row: Node, node: &NodeProto, (direction, sizes): (usize, &Sizes), shape: Shape) {
+        let dims = [sizes.steps, sizes.directions, sizes.sequences, sizes.hidden];
+        let view = View::fixed(&dims, [&[3], &[], &[0]], &[(1, direction)]);
+        if view.shape() == shape {
+            let source = Source { tensor: node.output[0].clone(), view, zero: Zero::None, delay: None };
+            self.shown.push(super::Shown { node: row, output: true, source });
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Any ONNX graph, run by rten: its operands are asked for as further outputs of the run and shown to the same watchers as those
+//! of our own layers.
+
+mod attributes;
+mod find;
+mod inputs;
+mod operators;
+mod parts;
+mod program;
+mod rewrite;
+mod rten_model;
+mod view;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use rten::{ThreadPool, Value};
+use rten_tensor::Layout;
+
+pub use self::inputs::InputExtents;
+pub use self::program::{OnnxOptions, OnnxProgram};
+
+use self::find::{Delay, Shown, Source, Zero, tensors_of};
+use self::parts::Part;
+use crate::kernels::{Pool, Share};
+use crate::probe::{Origin, Probe, Watch};
+use crate::{Error, Result};
+
+/// Bytes of operands from which on they are asked for in several runs, whatever more may be held: the values that go from one
+/// run to the next cost less than those of a whole network.
+const TOGETHER: usize = 32 << 20;
+
+/// A program on its threads.
+pub struct OnnxEngine {
+    program: Arc<OnnxProgram>,
+    pool: Arc<Pool>,
+    threads: Arc<ThreadPool>,
+    memory: usize,
+}
+
+/// The tensors that one run was asked for.
+type Tensors = HashMap<String, Value>;
+
+impl OnnxEngine {
+    /// Runs `program` on as many threads as `pool` has; operands that take more than `memory` bytes together are asked for in
+    /// several runs.
+    pub fn new(program: Arc<OnnxProgram>, pool: Arc<Pool>, memory: usize) -> Self {
+        let threads = Arc::new(ThreadPool::with_num_threads(pool.threads()));
+        Self { program, pool, threads, memory }
+    }
+
+    /// Runs `values`, those of whole samples one after the other, each by itself, and returns their outputs one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they are no whole samples, or for what rten cannot compute.
+    pub fn run(&mut self, values: &[f32], probe: Option<&dyn Probe>) -> Result<Vec<f32>> {
+        let size = self.program.sample_len();
+        if size == 0 || !values.len().is_multiple_of(size) {
+            let detail = format!("has {} values, {} reads {size}", values.len(), self.program.source());
+            return Err(Error::shape("input", detail));
+        }
+        let program = Arc::clone(&self.program);
+        let watched = |shown: &&Shown| probe.is_some_and(|probe| watcher(probe, shown).is_some());
+        let shown: Vec<&Shown> = program.shown().iter().filter(watched).collect();
+        let shown = self.parts(&shown);
+        let runs = program.runs(&shown);
+        let mut outputs = Vec::new();
+        for (image, sample) in values.chunks_exact(size).enumerate() {
+            outputs.extend(self.sample(sample, image, (&shown, &runs), probe)?);
+        }
+        Ok(outputs)
+    }
+
+    /// The output for one sample, the `image`-th of its batch, of which `shown` is shown after each of `runs`.
+    fn sample(
+        &self,
+        sample: &[f32],
+        image: usize,
+        (shown, runs): (&[Vec<&Shown>], &[Part]),
+        probe: Option<&dyn Probe>,
+    ) -> Result<Vec<f32>> {
+        let program = &self.program;
+        let mut known = program.inputs_of(sample)?;
+        let mut output = None;
+        for (shown, run) in shown.iter().zip(runs) {
+            let asked: Vec<&str> = run.asked.iter().map(String::as_str).collect();
+            let values = program.run(known, &asked, &self.threads)?;
+            let mut tensors: Tensors = asked.iter().map(|name| (*name).to_owned()).zip(values).collect();
+            for shown in shown {
+                let watch = probe.and_then(|probe| watcher(probe, shown)).expect("what is shown is watched");
+                self.show(&shown.source, &tensors, image, watch)?;
+            }
+            output = tensors.get(program.output()).cloned().or(output);
+            tensors.retain(|name, _| run.left.contains(name));
+            known = tensors.into_iter().collect();
+        }
+        let output = output.and_then(floats).ok_or_else(|| Error::malformed(program.source(), "has no output"))?;
+        match output.len() == program.output_len() {
+            true => Ok(output),
+            false => {
+                let detail = format!("gives {} values, and {} for the first input", output.len(), program.output_len());
+                let hint = "its extents depend on the values of its input";
+                Err(Error::shape(program.output(), format!("{detail}: {hint}")))
+            }
+        }
+    }
+
+    /// What is shown, in parts whose tensors fit the memory together; at least one part, which may be empty.
+    fn parts<'a>(&self, shown: &[&'a Shown]) -> Vec<Vec<&'a Shown>> {
+        let mut parts: Vec<Vec<&Shown>> = vec![vec![]];
+        let (mut held, mut bytes) = (HashSet::new(), 0);
+        for &shown in shown {
+            let new = |held: &HashSet<&str>| {
+                let tensors = tensors_of(&shown.source).filter(|name| !held.contains(name));
+                tensors.map(|name| self.program.bytes_of(name)).sum::<usize>()
+            };
+            if bytes + new(&held) > self.memory.min(TOGETHER) && parts.last().is_some_and(|part| !part.is_empty()) {
+                parts.push(vec![]);
+                held.clear();
+                bytes = 0;
+            }
+            bytes += new(&held);
+            held.extend(tensors_of(&shown.source));
+            parts.last_mut().expect("there is a part").push(shown);
+        }
+        parts
+    }
+
+    /// Shows an operand to its watcher.
+    fn show(&self, source: &Source, tensors: &Tensors, image: usize, watch: &dyn Watch) -> Result<()> {
+        let geometry = source.view.geometry();
+        let mut buffer = vec![0.0; geometry.len()];
+        self.pack(source, tensors, &mut buffer)?;
+        let tasks = self.pool.threads();
+        let origin = Origin { image, row: 0 };
+        self.pool.for_each_task(tasks, |worker, task| {
+            for (image, region) in (Share { worker, task, tasks }).regions(&geometry, 1, 0..geometry.h) {
+                watch.look(worker, &buffer, &geometry, image, region, origin);
+            }
+        });
+        Ok(())
+    }
+
+    /// Copies an operand out of the tensors that hold it.
+    fn pack(&self, source: &Source, tensors: &Tensors, buffer: &mut [f32]) -> Result<()> {
+        let value = &tensors[&source.tensor];
+        if value.as_view().shape()[..] != *self.program.shape_of(&source.tensor) {
+            let got = value.as_view().shape().to_vec();
+            let detail = format!("is {got:?}, and was {:?} for the first input", self.program.shape_of(&source.tensor));
+            return Err(Error::shape(&source.tensor, format!("{detail}: its extents depend on values")));
+        }
+        let zero = match &source.zero {
+            Zero::None => 0.0,
+            Zero::Fixed(zero) => *zero as f32,
+            Zero::Tensor(name) => floats(tensors[name].clone()).and_then(|zeros| zeros.first().copied()).unwrap_or(0.0),
+        };
+        let wrong = || Error::shape(&source.tensor, "is of a type that cannot be counted");
+        // Contiguous values, whatever the tensor's own order.
+        match value.clone() {
+            Value::FloatTensor(tensor) => {
+                let data = tensor.into_data();
+                source.view.pack(|place| data[place], buffer);
+            }
+            Value::UInt8Tensor(tensor) => {
+                let data = tensor.into_data();
+                source.view.pack(|place| f32::from(data[place]) - zero, buffer);
+            }
+            Value::Int8Tensor(tensor) => {
+                let data = tensor.into_data();
+                source.view.pack(|place| f32::from(data[place]) - zero, buffer);
+            }
+            Value::Int32Tensor(tensor) => {
+                let data = tensor.into_data();
+                source.view.pack(|place| data[place] as f32 - zero, buffer);
+            }
+            _ => return Err(wrong()),
+        }
+        if let Some(delay) = &source.delay {
+            let initial = match &delay.initial {
+                Some((name, place)) => Some((floats(tensors[name].clone()).ok_or_else(wrong)?, *place)),
+                None => None,
+            };
+            delayed(delay, source, buffer, initial.as_ref().map(|(values, place)| &values[*place..]));
+        }
+        Ok(())
+    }
+}
+
+/// Makes, of the hidden values of all steps, what each step reads: those of the step before, and at the first `initial` or zeros.
+fn delayed(delay: &Delay, source: &Source, buffer: &mut [f32], initial: Option<&[f32]>) {
+    let geometry = source.view.geometry();
+    let (steps, lanes) = (delay.steps, geometry.lanes);
+    for block in 0..geometry.blocks() {
+        for sequence in 0..geometry.w / steps.max(1) {
+            let start = geometry.at(0, block, 0, sequence * steps);
+            let columns = &mut buffer[start..start + steps * lanes];
+            let first = if delay.reverse {
+                columns.copy_within(lanes.., 0);
+                &mut columns[(steps - 1) * lanes..]
+            } else {
+                columns.copy_within(..(steps - 1) * lanes, lanes);
+                &mut columns[..lanes]
+            };
+            for (lane, value) in first.iter_mut().enumerate() {
+                let channel = block * lanes + lane;
+                let known = initial.filter(|_| channel < geometry.c);
+                *value = known.and_then(|values| values.get(sequence * geometry.c + channel)).copied().unwrap_or(0.0);
+            }
+        }
+    }
+}
+
+/// The watcher of what is shown, if it has one.
+fn watcher<'a>(probe: &'a dyn Probe, shown: &Shown) -> Option<&'a dyn Watch> {
+    if shown.output { probe.watch_output(shown.node) } else { probe.watch(shown.node) }
+}
+
+/// The values of a tensor of numbers as floats.
+fn floats(value: Value) -> Option<Vec<f32>> {
+    Some(match value {
+        Value::FloatTensor(tensor) => tensor.into_data(),
+        Value::Int32Tensor(tensor) => tensor.into_data().into_iter().map(|value| value as f32).collect(),
+        Value::Int8Tensor(tensor) => tensor.into_data().into_iter().map(f32::from).collect(),
+        Value::UInt8Tensor(tensor) => tensor.into_data().into_iter().map(f32::from).collect(),
+        _ => return None,
+    })
+}
