@@ -31,7 +31,9 @@ pub(crate) use self::file::read_json;
 pub use self::integers::IntegerTensor;
 use self::names::Cleaned;
 pub use self::quantised::{Affine, Quantised};
-pub(crate) use self::shards::{is_plain, shards};
+#[cfg(feature = "hub")]
+pub(crate) use self::shards::is_plain;
+pub(crate) use self::shards::shards;
 use self::tensor::{Blob, Content, ReadFault, Tensor};
 use crate::{Error, Result};
 
