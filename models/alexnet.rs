@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::naming::classes;
+use super::naming::{classifier, lacks};
 use super::{Card, Family, Naming};
 use crate::Result;
 use crate::graph::{Node, Scope};
@@ -14,6 +14,7 @@ pub(super) const FAMILY: Family = Family {
     file: "models/alexnet.toml",
     cards: include_str!("alexnet.toml"),
     namings: &[(Naming::Torchvision, "features.10.weight")],
+    reads: "filters, classes, input channels",
     build,
     from_config: None,
 };
@@ -36,7 +37,7 @@ struct Arch {
 fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     let arch: Arch = card.arch()?;
     card.check_sizes("classes", &[arch.classes])?;
-    let mut x = root.input(3);
+    let mut x = root.input(root.inputs("features.0").or(3));
     for (place, filters, kernel, stride, padding, pooled) in CONVS {
         let at = root.at(format!("features.{place}"));
         x = at.conv(x, Conv::new(filters, kernel).stride(stride).padding(padding).bias(true));
@@ -45,12 +46,14 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
             x = at.pool(x, Pool::max(3, 2));
         }
     }
+    if lacks(&root.at("classifier.1")) {
+        return Ok(root.global_avg_pool(x));
+    }
     // 6x6 pixels remain of 224x224.
     for (place, pixels) in [(1, 36), (4, 1)] {
         let at = root.at(format!("classifier.{place}"));
         x = at.linear(x, 4096, pixels);
         x = at.relu(x);
     }
-    let last = root.at("classifier.6");
-    Ok(last.linear(x, classes(&last, arch.classes), 1))
+    Ok(classifier(&root.at("classifier.6"), x, arch.classes))
 }

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::labels::Labels;
 use super::naming::Naming;
@@ -13,7 +13,7 @@ use crate::kernels::Rounding;
 use crate::{Error, Result};
 
 /// What an output means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
     /// Logits, one a class.
@@ -28,6 +28,8 @@ pub enum Task {
     Tag,
     /// A probability for each chunk of a recording: whether speech (or another sound) is present.
     Detect,
+    /// A vector of features: the network has no classifier.
+    Features,
 }
 
 impl Task {
@@ -40,25 +42,30 @@ impl Task {
             Self::Language => "language",
             Self::Tag => "tag",
             Self::Detect => "detect",
+            Self::Features => "features",
         }
     }
 }
 
 /// One network: its family and shape, its checkpoint, and the preprocessing of its input.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
     /// Name on the command line.
     pub name: String,
-    /// One of [`super::FAMILIES`].
+    /// One of the families below, which say how networks are built. A card of ONNX and TFLite files has none: they hold their
+    /// network.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub family: String,
-    /// Its task.
+    /// What the output means.
     pub task: Task,
     /// One line of description.
     pub description: String,
     /// Hub id `org/name` of its weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
     /// Revision of the repository; the main branch if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     /// Where the weights or the definition come from.
     #[serde(default)]
@@ -67,17 +74,26 @@ pub struct Card {
     #[serde(default)]
     pub licence: String,
     /// Learned values that the network must have.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters: Option<u64>,
     /// Multiply-accumulates of one image at the input's size.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub macs: Option<u64>,
-    /// Names of the classes.
+    /// Names of the classes: an array of names, class 0 first, or one of the lists `imagenet1k`, `imagenet1001` (the same behind a
+    /// background class) and `cifar10`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<Labels>,
     /// Whose parameter names the checkpoint uses; needed only for networks without a checkpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub naming: Option<Naming>,
-    /// The fields of the preprocessing.
+    /// The preprocessing: the fields of `[input]` below.
     pub input: toml::Table,
-    /// Architecture: the fields of the family.
+    /// Architecture: the fields of the family, below. Cards of ONNX and TFLite files have at most `requant`: `float32` or `fixed31`,
+    /// how sums of 8-bit integers are rounded, where it is not as in the runtime of such files.
     pub arch: toml::Table,
+    /// Whether the card leaves the task to the file that holds the network.
+    #[serde(skip)]
+    pub of_any_task: bool,
     /// Whether it was derived from a `config.json`; the preprocessing is then read from the files next to it.
     #[serde(skip)]
     pub from_config: bool,
@@ -107,18 +123,33 @@ impl Card {
             naming: None,
             input: toml::Table::new(),
             arch: toml::Table::new(),
+            of_any_task: false,
             from_config: false,
             config_classes: None,
             notes: vec![],
         }
     }
 
-    /// Parses a card from `text`; `file` is its name in messages.
+    /// Parses a card from `text`; `file` is its name in messages. A card without a family is of ONNX and TFLite files: its input
+    /// suffices.
     ///
     /// # Errors
     /// [`Error::Malformed`] with the file, the line and the field.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
+        let is_of_file = |table: toml::Table| {
+            let arch = table.get("arch").and_then(toml::Value::as_table);
+            !table.contains_key("family") && arch.is_none_or(|arch| arch.keys().all(|field| field == "requant"))
+        };
+        if text.parse().is_ok_and(is_of_file) {
+            let card: FileCard = toml::from_str(text).map_err(|error| malformed(file, text, &error))?;
+            return Ok(card.named(file));
+        }
         toml::from_str(text).map_err(|error| malformed(file, text, &error))
+    }
+
+    /// The card as the text of a card file, which [`Card::parse`] reads.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("tables of strings and numbers have a text")
     }
 
     /// Reads a card file.
@@ -173,6 +204,34 @@ impl Card {
     pub(super) fn check_sizes(&self, field: &str, sizes: &[usize]) -> Result<()> {
         let limit = if field == "depths" { 1000 } else { 1 << 16 };
         sizes.iter().try_for_each(|&size| self.within(field, size, 1..=limit))
+    }
+}
+
+/// A card of files that hold their network.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileCard {
+    name: Option<String>,
+    task: Option<Task>,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    source: String,
+    #[serde(default)]
+    licence: String,
+    labels: Option<Labels>,
+    input: toml::Table,
+    #[serde(default)]
+    arch: toml::Table,
+}
+
+impl FileCard {
+    /// The card, by default with the name of its `file`.
+    fn named(self, file: &str) -> Card {
+        let Self { name, task, description, source, licence, labels, input, arch } = self;
+        let stem = || Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let card = Card::new(&name.unwrap_or_else(stem), "", task.unwrap_or(Task::Classify));
+        Card { of_any_task: task.is_none(), description, source, licence, labels, input, arch, ..card }
     }
 }
 
@@ -238,6 +297,37 @@ classes = 2
         let card = Card::parse("mine.toml", CARD).unwrap();
         assert_eq!(card.hub_id().as_deref(), Some("org/mine"));
         assert_eq!(card.labels.unwrap().get(1), Some("dog"));
+    }
+
+    #[test]
+    fn every_card_is_printed_as_the_text_that_it_is_read_from() {
+        for card in crate::models::cards() {
+            let text = card.to_toml();
+            let read =
+                Card::parse("printed.toml", &text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", card.name));
+            // Tables are equal in any order of their fields.
+            let rest = |card: &Card| {
+                let (input, arch) = (toml::Table::new(), toml::Table::new());
+                format!("{:?}", Card { input, arch, ..card.clone() })
+            };
+            assert_eq!((&read.input, &read.arch), (&card.input, &card.arch), "{text}");
+            assert_eq!(rest(&read), rest(card), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_card_of_a_file_needs_its_input_only() {
+        let card = Card::parse("nets/mine.toml", "labels = [\"a\", \"b\"]\n[input]\nchannels = 3\n").unwrap();
+        let Card { name, family, of_any_task, .. } = &card;
+        assert_eq!((name.as_str(), family.as_str(), *of_any_task), ("mine", "", true));
+        let stated = Card::parse("x.toml", "task = \"segment\"\n[input]\n[arch]\nrequant = \"fixed31\"").unwrap();
+        assert!(stated.task == Task::Segment && !stated.of_any_task && stated.rounding().unwrap().is_some());
+        let built = crate::models::build(&card, crate::graph::Params::Declared).err().unwrap().to_string();
+        assert!(built.starts_with("card mine: names no family"), "{built}");
+        let typo = Card::parse("x.toml", "label = []\n[input]").unwrap_err().to_string();
+        assert!(typo.starts_with("x.toml:1: unknown field `label`"), "{typo}");
+        let forgotten = error(&CARD.replace("family = \"resnet\"\n", ""));
+        assert!(forgotten.contains("missing field `family`"), "{forgotten}");
     }
 
     #[test]

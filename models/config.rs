@@ -53,7 +53,7 @@ fn from_transformers(config: &Value, kind: &str) -> Result<Card> {
         (false, kind) => kind,
     };
     let Some((family, read)) = readers.into_iter().find(|(family, _)| family.name == wanted) else {
-        let hint = format!("known are {}", known.join(", "));
+        let hint = format!("known are {}; any network runs from an ONNX file of it", known.join(", "));
         return Err(Error::unsupported(format!("{FILE}: model_type {kind}"), hint));
     };
     let namings = family.namings.iter().map(|(naming, _)| *naming);
@@ -169,6 +169,11 @@ impl Mobile {
 /// Channels of a colour image.
 pub(super) fn rgb() -> usize {
     3
+}
+
+/// One group.
+pub(super) fn single() -> usize {
+    1
 }
 
 /// Width multiplier of the published network.

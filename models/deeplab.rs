@@ -20,6 +20,7 @@ pub(super) const FAMILY: Family = Family {
         (Naming::Smp, "segmentation_head.0.weight"),
         (Naming::Transformers, "segmentation_head.classifier.convolution.weight"),
     ],
+    reads: "filters, blocks of a ResNet, classes, input channels",
     build,
     from_config: Some(from_config),
 };
@@ -54,7 +55,9 @@ enum Head {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Arch {
+    /// The classifier whose features are read.
     backbone: Backbone,
+    /// What is made of them.
     head: Head,
     /// Total stride of the backbone.
     output_stride: usize,
@@ -75,8 +78,9 @@ struct Arch {
     /// Whether a MobileNetV2 keeps its last convolution (transformers' never does).
     #[serde(default = "yes")]
     last: bool,
-    /// Padding of a MobileNetV2, and the epsilon of its norms.
+    /// Padding of a MobileNetV2.
     padding: Option<Pad>,
+    /// Epsilon of a MobileNetV2's norms.
     eps: Option<f64>,
     /// Whether logits are resized with aligned corners.
     #[serde(default)]

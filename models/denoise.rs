@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{Card, Family, Naming};
 use crate::Result;
-use crate::graph::{Node, Scope};
+use crate::graph::{Extent, Node, Scope};
 use crate::layers::Conv;
 
 /// The family.
@@ -20,7 +20,9 @@ pub(super) const FAMILY: Family = Family {
         (Naming::Deepinv, "in_conv.weight"),
         (Naming::Vdsr, "residual_layer.0.conv.weight"),
         (Naming::Tensorflow, "conv_1/weights"),
+        (Naming::Tensorflow, "conv_1.weight"),
     ],
+    reads: "filters, layers, channels",
     build,
     from_config: None,
 };
@@ -79,7 +81,13 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     if !arch.dilations.is_empty() && arch.dilations.len() != arch.depth {
         return Err(card.wrong(format!("{} dilations for depth {}", arch.dilations.len(), arch.depth)));
     }
-    let image = root.input(arch.channels);
+    let chain = Chain::new(root, naming, &arch);
+    let depth = chain.depth;
+    let noise = usize::from(arch.sigma.is_some());
+    let folded = arch.shuffle * arch.shuffle;
+    let inputs = chain.place(0).0.inputs("").or(arch.channels * folded + noise).saturating_sub(noise);
+    let channels = if inputs.is_multiple_of(folded) { (inputs / folded).max(1) } else { arch.channels };
+    let image = root.input(channels);
     let mut x = image;
     if arch.shuffle > 1 {
         x = root.pixel_unshuffle(x, arch.shuffle);
@@ -87,14 +95,14 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     if let Some(sigma) = arch.sigma {
         x = root.concat(&[x, root.fill(x, (sigma / 255.0) as f32)]);
     }
-    let out_channels = arch.channels * arch.shuffle * arch.shuffle;
-    let chain = Chain::new(root, naming, &arch);
-    for i in 0..arch.depth {
+    for i in 0..depth {
         let dilation = arch.dilations.get(i).copied().unwrap_or(1);
-        let last = i + 1 == arch.depth;
-        let width = if last { out_channels } else { arch.width };
+        let last = i + 1 == depth;
+        let width = if last { channels * folded } else { arch.width };
         let conv = Conv { bias: arch.bias, ..Conv::new(width, 3).padding(dilation).dilation(dilation) };
         let (at, norm) = chain.place(i);
+        // The last convolution makes the image.
+        let at = if last { at.exact() } else { at };
         x = at.conv(x, conv);
         if let (Some(norm), Some(eps)) = (norm, arch.norm_eps) {
             x = norm.batch_norm(x, eps);
@@ -137,12 +145,36 @@ impl Chain {
                 normed && root.at("model.3").has("running_mean")
             }
             Naming::Tensorflow => {
-                root = root.renamed(tensorflow);
+                // Unless TensorFlow's spelling has been changed to ours.
+                if root.shape("conv_1.weight").is_none() {
+                    root = root.renamed(tensorflow);
+                }
                 normed
             }
             _ => normed,
         };
-        Self { root, naming, depth: arch.depth, normed }
+        let mut chain = Self { root, naming, depth: arch.depth, normed };
+        // The dilations of the card are those of its own depth.
+        if arch.dilations.is_empty() {
+            chain.depth = chain.stored_depth().or(arch.depth);
+        }
+        chain
+    }
+
+    /// Convolutions in the checkpoint: those of the parts that repeat, and those before and after them.
+    fn stored_depth(&self) -> Extent<'_> {
+        let Self { root, naming, normed, .. } = self;
+        match naming {
+            Naming::Deepinv => root.parts("conv_list.", 0).plus(2),
+            Naming::Vdsr => root.parts("residual_layer.", 0).plus(2),
+            Naming::Tensorflow => root.parts("conv_", 1),
+            naming => {
+                let name = if *naming == Naming::Saoyan { "dncnn" } else { "model" };
+                // Convolution, (norm,) activation; the first has no norm.
+                let place = |i: usize| if *normed { (3 * i).saturating_sub(1) } else { 2 * i };
+                root.parts_at(name, |i| format!("{name}.{}", place(i)))
+            }
+        }
     }
 
     /// Paths of convolution `i` and of the norm after it, if there is one.

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::naming::classes;
 use super::{Card, Family, Naming};
 use crate::Result;
 use crate::graph::{Node, Scope};
@@ -13,6 +14,7 @@ pub(super) const FAMILY: Family = Family {
     file: "models/dilated.toml",
     cards: include_str!("dilated.toml"),
     namings: &[(Naming::Deadweight, "conv1.weight")],
+    reads: "filters, classes, input channels",
     build,
     from_config: None,
 };
@@ -36,12 +38,13 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     if arch.widths.len() != arch.dilations.len() {
         return Err(card.wrong(format!("{} widths and {} dilations", arch.widths.len(), arch.dilations.len())));
     }
-    let mut x = root.input(arch.channels);
+    let mut x = root.input(root.inputs("conv1").or(arch.channels));
     for (i, (&width, &dilation)) in (1..).zip(arch.widths.iter().zip(&arch.dilations)) {
         let at = root.at(format!("conv{i}"));
         let conv = Conv::new(width, 3).padding(dilation).dilation(dilation);
         x = at.conv_norm(x, conv, &root.at(format!("bn{i}")), 1e-5);
         x = at.relu(x);
     }
-    Ok(root.at("classifier").conv(x, Conv::new(arch.classes, 1).bias(true)))
+    let last = root.at("classifier");
+    Ok(last.conv(x, Conv::new(classes(&last, arch.classes), 1).bias(true)))
 }

@@ -13,6 +13,7 @@ pub(super) const FAMILY: Family = Family {
     file: "models/drunet.toml",
     cards: include_str!("drunet.toml"),
     namings: &[(Naming::Kair, "m_head.weight")],
+    reads: "filters, blocks, channels",
     build,
     from_config: None,
 };
@@ -47,7 +48,10 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     card.check_sizes("widths", &widths)?;
     card.check_sizes("depths", &[blocks])?;
     card.check_sizes("channels", &[channels])?;
-    let image = root.input(channels);
+    let blocks = root.parts_at("m_body", |i| format!("m_body.{i}.res")).or(blocks);
+    // The noise map is a channel more.
+    let image = root.input(root.inputs("m_head").or(channels + 1).max(2) - 1);
+    let channels = root.channels(image);
     let x = root.concat(&[image, root.fill(image, (sigma / 255.0) as f32)]);
     let mut x = root.at("m_head").conv(x, Conv::new(widths[0], 3).padding(1));
     let mut skips = vec![x];
@@ -66,5 +70,5 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
         x = residual(&at, x, width, 1, blocks);
     }
     x = root.add(x, skips[0]);
-    Ok(root.at("m_tail").conv(x, Conv::new(channels, 3).padding(1)))
+    Ok(root.at("m_tail").exact().conv(x, Conv::new(channels, 3).padding(1)))
 }

@@ -15,6 +15,7 @@ pub(super) const FAMILY: Family = Family {
     file: "models/googlenet.toml",
     cards: include_str!("googlenet.toml"),
     namings: &[(Naming::Torchvision, "inception3a.branch1.conv.weight")],
+    reads: "filters, classes, input channels",
     build,
     from_config: None,
 };
@@ -45,7 +46,7 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     card.check_sizes("classes", &[arch.classes])?;
     // Auxiliary classifiers for training.
     ["aux1", "aux2"].into_iter().for_each(|name| root.skip(name));
-    let x = unit(&root.at("conv1"), root.input(3), Conv::new(64, 7).stride(2).padding(3));
+    let x = unit(&root.at("conv1"), root.input(root.inputs("conv1.conv").or(3)), Conv::new(64, 7).stride(2).padding(3));
     let x = root.at("maxpool1").pool(x, Pool::max(3, 2).ceil());
     let x = unit(&root.at("conv2"), x, Conv::new(64, 1));
     let x = unit(&root.at("conv3"), x, Conv::new(192, 3).padding(1));

@@ -35,6 +35,9 @@ impl ImportedNetwork {
         input.insert("channels".into(), (c as i64).into());
         input.insert("size".into(), size.clone());
         input.insert("resize".into(), toml::Table::from_iter([("exact".to_owned(), size)]).into());
+        if self.input_codes.is_none() {
+            input.insert("assumed".into(), true.into());
+        }
         input.insert("mean".into(), list(mean));
         input.insert("std".into(), list(std));
         Card { input, ..Card::new(name, family, self.task) }

@@ -1,13 +1,13 @@
 //! Class names: the lists that many checkpoints share, or a card's own.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 static IMAGENET1K: &str = include_str!("labels/imagenet1k.txt");
 static IMAGENET1K_IDS: &str = include_str!("labels/imagenet1k_ids.txt");
 static CIFAR10: &str = include_str!("labels/cifar10.txt");
 
 /// An embedded list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LabelList {
     /// The 1,000 classes of ILSVRC 2012, in the order of their WordNet ids.
@@ -19,7 +19,7 @@ pub enum LabelList {
 }
 
 /// Class names of a network.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged, expecting = "names of classes must be imagenet1k, imagenet1001, cifar10 or an array of names")]
 pub enum Labels {
     /// An embedded list.

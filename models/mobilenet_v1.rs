@@ -18,6 +18,7 @@ pub(super) const FAMILY: Family = Family {
         (Naming::Transformers, "mobilenet_v1.conv_stem.convolution.weight"),
         (Naming::Retinaface, "stage1.0.0.weight"),
     ],
+    reads: "filters, classes, input channels",
     build,
     from_config: Some(from_config),
 };
@@ -72,12 +73,12 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
         _ => ((c as f64 * arch.width) as usize).max(8),
     };
 
-    let x = root.input(arch.channels);
     let stem = match naming {
         Naming::Transformers => Unit::long(&root.at("mobilenet_v1.conv_stem")),
         Naming::Retinaface => Unit::new(root, "stage1.0.0", "stage1.0.1"),
         _ => Unit::new(root, "conv_stem", "bn1"),
     };
+    let x = root.input(stem.inputs(arch.channels));
     let mut x = stem.apply(x, style.conv(channels(32), 3, 2), style.eps, activation);
     for (i, &(_, out, stride)) in BLOCKS.iter().enumerate() {
         let (depthwise, pointwise) = block_units(root, naming, i);

@@ -18,6 +18,7 @@ pub(super) const FAMILY: Family = Family {
         (Naming::Timm, "conv_stem.weight"),
         (Naming::Transformers, "mobilenet_v2.conv_stem.first_conv.convolution.weight"),
     ],
+    reads: "filters, blocks (names of timm), classes, input channels",
     build,
     from_config: Some(from_config),
 };
@@ -105,16 +106,23 @@ fn blocks(
     mut atrous: Atrous,
     channels: &dyn Fn(usize) -> usize,
 ) -> Features {
-    let x = names.root.input(inputs);
+    let x = names.root.input(names.stem().inputs(inputs));
     let (stride, _) = atrous.step(2);
+    let mut inputs = stem;
     let mut x = names.stem().apply(x, style.conv(stem, 3, stride), style.eps, Activation::Relu6);
     let mut low = x;
     let mut index = 0;
     for (stage, (&(expansion, out, stride), &depth)) in STAGES.iter().zip(depths).enumerate() {
+        let depth = match names.naming {
+            Naming::Timm => names.root.parts(&format!("blocks.{stage}."), 0).or(depth),
+            _ => depth,
+        };
         for i in 0..depth {
             let block = names.block(index, (stage, i), expansion > 1);
             let place = atrous.step(if i == 0 { stride } else { 1 });
-            x = inverted_residual(x, &block, style, expansion, channels(out), place);
+            let out = channels(out);
+            x = inverted_residual(x, &block, style, (inputs, expansion, out), place);
+            inputs = out;
             if atrous.stride() == 4 {
                 low = x;
             }
@@ -124,24 +132,23 @@ fn blocks(
     Features { low, high: x }
 }
 
+/// The channels of input and output by the card also decide whether the two are added.
 fn inverted_residual(
     x: Node,
     block: &Block,
     style: Style,
-    expansion: usize,
-    out: usize,
+    (inputs, expansion, out): (usize, usize, usize),
     (stride, dilation): (usize, usize),
 ) -> Node {
-    let input = block.at.channels(x);
-    let middle = input * expansion;
+    let middle = inputs * expansion;
     let mut y = x;
     if let Some(expand) = &block.expand {
         y = expand.apply(y, style.conv(middle, 1, 1), style.eps, Activation::Relu6);
     }
-    let depthwise = style.dilated(style.depthwise(middle, 3, stride), dilation);
+    let depthwise = style.dilated(style.depthwise(block.at.channels(y), 3, stride), dilation);
     let y = block.depthwise.apply(y, depthwise, style.eps, Activation::Relu6);
     let y = block.project.apply(y, style.conv(out, 1, 1), style.eps, Activation::Identity);
-    if stride == 1 && input == out { block.at.add(y, x) } else { y }
+    if stride == 1 && inputs == out { block.at.add(y, x) } else { y }
 }
 
 /// `c` filters times `width`, rounded.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::naming::{Atrous, Naming, Pad, Style, Unit, classifier, make_divisible};
+use super::inverted::{Block, Functions, Sizes};
+use super::naming::{Atrous, Naming, Pad, Style, Unit, classifier, lacks, make_divisible};
 use super::{Card, Family, config};
 use crate::graph::{Node, Scope};
 use crate::kernels::Activation;
@@ -15,6 +16,7 @@ pub(super) const FAMILY: Family = Family {
     file: "models/mobilenet_v3.toml",
     cards: include_str!("mobilenet_v3.toml"),
     namings: &[(Naming::Torchvision, "features.0.0.weight"), (Naming::Timm, "conv_stem.weight")],
+    reads: "filters, classes, input channels",
     build,
     from_config: None,
 };
@@ -136,6 +138,9 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
         Naming::Torchvision => (root.at("classifier.0"), "classifier.3"),
         _ => (root.at("conv_head"), "classifier"),
     };
+    if lacks(&hidden) {
+        return Ok(pooled);
+    }
     let x = match naming {
         Naming::Torchvision => hidden.linear(pooled, head, 1),
         _ => hidden.conv(pooled, Conv::new(head, 1).bias(true)),
@@ -161,50 +166,27 @@ fn blocks(
     style: Style,
     mut atrous: Atrous,
 ) -> Node {
-    let x = names.root.input(inputs);
+    let x = names.root.input(names.stem().inputs(inputs));
     let (stride, _) = atrous.step(2);
+    let mut inputs = stem;
     let mut x = names.stem().apply(x, style.conv(stem, 3, stride), style.eps, swish);
     for (index, row) in rows.enumerate() {
         let (stride, dilation) = atrous.step(row.stride);
-        x = block(x, &Row { stride, ..row }, dilation, &names.block(index, &row), style);
+        let block = names.block(index, &row);
+        let middle = if row.expansion > 1.0 { make_divisible(inputs as f64 * row.expansion) } else { inputs };
+        let sizes = Sizes {
+            channels: [inputs, middle, row.out],
+            kernel: row.kernel,
+            stride,
+            dilation,
+            squeeze: row.squeeze.then(|| make_divisible(middle as f64 * 0.25)),
+        };
+        let main = if row.swish { Activation::HardSwish } else { Activation::Relu };
+        let functions = Functions { main, inner: Activation::Relu, gate: Activation::HardSigmoid };
+        x = block.apply(x, &sizes, style, functions);
+        inputs = row.out;
     }
     x
-}
-
-fn block(x: Node, row: &Row, dilation: usize, names: &Block, style: Style) -> Node {
-    let activation = if row.swish { Activation::HardSwish } else { Activation::Relu };
-    let input = names.at.channels(x);
-    let mut y = x;
-    let mut middle = input;
-    if let Some(expand) = &names.expand {
-        middle = make_divisible(input as f64 * row.expansion);
-        y = expand.apply(y, style.conv(middle, 1, 1), style.eps, activation);
-    }
-    let depthwise = style.dilated(style.depthwise(middle, row.kernel, row.stride), dilation);
-    y = names.depthwise.apply(y, depthwise, style.eps, activation);
-    if row.squeeze {
-        y = squeeze_excite(y, middle, names);
-    }
-    y = names.project.apply(y, style.conv(row.out, 1, 1), style.eps, Activation::Identity);
-    if row.stride == 1 && input == row.out { names.at.add(y, x) } else { y }
-}
-
-/// Scales each channel by a gate in 0..1 computed from the means of all channels (Hu 2018).
-fn squeeze_excite(x: Node, channels: usize, names: &Block) -> Node {
-    let [reduce, expand] = &names.squeeze;
-    let mean = names.at.at("se").global_avg_pool(x); // [C, 1, 1]
-    let squeezed = reduce.conv(mean, Conv::new(make_divisible(channels as f64 * 0.25), 1).bias(true));
-    let gate = expand.conv(reduce.relu(squeezed), Conv::new(channels, 1).bias(true));
-    names.at.at("se").mul(x, expand.activation(gate, Activation::HardSigmoid))
-}
-
-/// Paths of the layers of one block.
-struct Block {
-    at: Scope,
-    expand: Option<Unit>,
-    depthwise: Unit,
-    squeeze: [Scope; 2],
-    project: Unit,
 }
 
 /// Parameter names of each part.
@@ -240,29 +222,9 @@ impl Names<'_> {
     fn block(&self, index: usize, row: &Row) -> Block {
         let expands = row.expansion > 1.0;
         if self.naming == Naming::Torchvision {
-            // torchvision numbers only the layers that exist.
-            let at = self.root.at(format!("{}{}", self.prefix, index + 1));
-            let place = |k: usize| at.at(format!("block.{k}"));
-            let unit = |k: usize| Unit::new(&place(k), "0", "1");
-            let depthwise = usize::from(expands);
-            let squeeze = place(depthwise + 1);
-            return Block {
-                expand: expands.then(|| unit(0)),
-                depthwise: unit(depthwise),
-                squeeze: ["fc1", "fc2"].map(|name| squeeze.at(name)),
-                project: unit(depthwise + 1 + usize::from(row.squeeze)),
-                at,
-            };
+            return Block::torchvision(self.root.at(format!("{}{}", self.prefix, index + 1)), expands, row.squeeze);
         }
         let first = self.rows.iter().position(|other| other.stage == row.stage).unwrap_or_default();
-        let at = self.root.at(format!("blocks.{}.{}", row.stage, index - first));
-        let unit = |conv: &str, norm: &str| Unit::new(&at, conv, norm);
-        let (expand, depthwise, project) = if expands {
-            (Some(unit("conv_pw", "bn1")), unit("conv_dw", "bn2"), unit("conv_pwl", "bn3"))
-        } else {
-            (None, unit("conv_dw", "bn1"), unit("conv_pw", "bn2"))
-        };
-        let squeeze = ["se.conv_reduce", "se.conv_expand"].map(|name| at.at(name));
-        Block { at, expand, depthwise, squeeze, project }
+        Block::timm(self.root.at(format!("blocks.{}.{}", row.stage, index - first)), expands)
     }
 }

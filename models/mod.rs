@@ -9,14 +9,19 @@ mod denoise;
 mod densenet;
 mod dilated;
 mod drunet;
+mod efficientnet;
+mod fit;
 mod googlenet;
 mod imported;
+mod inverted;
 pub mod labels;
 mod mobilenet_v1;
 mod mobilenet_v2;
 mod mobilenet_v3;
+mod mobilenet_v4;
 mod naming;
 pub mod onnx;
+mod place;
 mod recognise;
 mod resnet;
 mod rnn;
@@ -28,20 +33,23 @@ pub mod tflite;
 mod timm;
 mod vgg;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use crate::graph::{Graph, Node, Params, Scope, as_stored};
+use place::Place;
+
+use crate::graph::{Graph, Listing, Node, Params, Scope};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
 pub use card::{Card, Task};
 pub use config::{from_config, names_network};
+pub use fit::{Fit, fit};
 pub use imported::ImportedNetwork;
 pub use labels::Labels;
 pub use naming::Naming;
-pub use recognise::{is_family, recognise};
-pub use timm::preprocessing as timm_preprocessing;
+pub use recognise::{family_of, is_family, recognise};
+pub use timm::{defaults as timm_defaults, preprocessing as timm_preprocessing};
 
 /// The architecture fields of a card, read from a `config.json`.
 type FromConfig = toml::Table;
@@ -56,6 +64,8 @@ pub struct Family {
     cards: &'static str,
     /// The namings it supports, each with a parameter that only it has. The first is the default.
     pub namings: &'static [(Naming, &'static str)],
+    /// Which of its numbers a checkpoint states; a card has those of networks without one.
+    pub reads: &'static str,
     build: fn(&Scope, &Card, Naming) -> Result<Node>,
     from_config: Option<fn(&serde_json::Value) -> Result<FromConfig>>,
 }
@@ -66,6 +76,8 @@ pub const FAMILIES: &[Family] = &[
     mobilenet_v1::FAMILY,
     mobilenet_v2::FAMILY,
     mobilenet_v3::FAMILY,
+    mobilenet_v4::FAMILY,
+    efficientnet::FAMILY,
     alexnet::FAMILY,
     vgg::FAMILY,
     googlenet::FAMILY,
@@ -118,42 +130,32 @@ pub fn card(name: &str) -> Result<&'static Card> {
     Err(Error::NotFound { what: format!("card {name}"), hint })
 }
 
+/// The embedded card whose preprocessing suits `card` best: the one of its name, else the first of its family with its
+/// naming, else the first of its family.
+pub fn nearest(card: &Card) -> &'static Card {
+    let first = |fits: &dyn Fn(&&Card) -> bool| cards().iter().find(fits);
+    first(&|other| other.name == card.name)
+        .or_else(|| first(&|other| other.family == card.family && other.naming == card.naming))
+        .or_else(|| first(&|other| other.family == card.family))
+        .unwrap_or(&cards()[0])
+}
+
 /// Builds the network of `card` with `params`; also returns the naming of its parameters.
 ///
 /// # Errors
-/// [`Error::Mismatch`] listing every parameter that is missing, left over or of the wrong shape;
-/// [`Error::Unsupported`] if the checkpoint's names match no naming of the family; [`Error::Malformed`] if the card's numbers
-/// are impossible.
+/// As [`fit`].
 pub fn build(card: &Card, params: Params) -> Result<(Graph, String)> {
-    let Some(family) = FAMILIES.iter().find(|family| family.name == card.family) else {
-        let known: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
-        let what = format!("card {}: family {}", card.name, card.family);
-        return Err(Error::unsupported(what, format!("known are {}", known.join(", "))));
-    };
-    let naming = match &params {
-        Params::Stored(weights) => naming(card, weights).ok_or_else(|| unrecognised(family, weights.source()))?,
-        Params::Random(_) | Params::Declared => card.naming.unwrap_or(family.namings[0].0),
-    };
-    let root = Scope::new(params);
-    let output = (family.build)(&root, card, naming)?;
-    let (graph, params) = root.finish(output)?;
-    let integers = match &params {
-        Params::Stored(weights) => as_stored(&graph, weights)?,
-        Params::Random(_) | Params::Declared => None,
-    };
-    Ok((integers.unwrap_or(graph), naming.name().to_owned()))
+    if card.family.is_empty() {
+        let detail = "names no family: such cards are of ONNX and TFLite files, which hold their network";
+        return Err(Error::invalid(format!("card {}", card.name), detail));
+    }
+    fit(card, params).map(|fit| (fit.graph, fit.naming))
 }
 
 /// Whose parameter names `weights` uses, if the family of `card` knows them.
 pub fn naming(card: &Card, weights: &Weights) -> Option<Naming> {
-    let family = FAMILIES.iter().find(|family| family.name == card.family)?;
-    let marked = family.detect(&|name| weights.shape(name).is_some());
-    marked.or_else(|| (family.name == rnn::FAMILY.name).then(|| rnn::naming(&extents(weights))).flatten())
-}
-
-/// Names and extents of all tensors.
-fn extents(weights: &Weights) -> BTreeMap<String, Vec<usize>> {
-    weights.names().filter_map(|name| Some((name.to_owned(), weights.shape(name)?.to_vec()))).collect()
+    let place = Place::find(fit::family(card).ok()?, &Listing::from(weights)).ok()??;
+    Some(place.naming)
 }
 
 /// How two cards describe different networks, one `field: a's value, b's value` per difference, with the parameter names of
@@ -180,13 +182,6 @@ pub fn differences(a: &Card, b: &Card, naming: Naming) -> Result<Vec<String>> {
     let of = |card: &Card, field: &str| card.arch.get(field).map_or("not stated".to_owned(), toml::Value::to_string);
     let apart = fields.into_iter().map(|field| (field, of(a, field), of(b, field))).filter(|(_, a, b)| a != b);
     Ok(apart.map(|(field, a, b)| format!("{field}: {a}, {b}")).collect())
-}
-
-fn unrecognised(family: &Family, file: &str) -> Error {
-    let marks: Vec<String> =
-        family.namings.iter().map(|(naming, mark)| format!("{mark} ({})", naming.name())).collect();
-    let hint = format!("{} is recognised by one of {}", family.name, marks.join(", "));
-    Error::unsupported(format!("{file}: the naming of its parameters"), hint)
 }
 
 /// Levenshtein's edit distance.

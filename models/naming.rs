@@ -1,13 +1,13 @@
 //! Whose parameter names a checkpoint uses, and building blocks that depend on it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::graph::{Node, Scope};
 use crate::kernels::Activation;
 use crate::layers::{Conv, Padding};
 
 /// A parameter naming scheme.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Naming {
     /// torchvision, and all that kept its names (timm's plain ResNets, CIFAR ResNets).
@@ -105,11 +105,52 @@ impl Unit {
         let y = self.conv.conv_norm(x, conv, &self.norm, eps);
         if activation == Activation::Identity { y } else { self.conv.activation(y, activation) }
     }
+
+    /// Whether a checkpoint holds its convolution.
+    pub fn is_stored(&self) -> bool {
+        self.conv.shape("weight").is_some()
+    }
+
+    /// Filters of its convolution in the checkpoint, else `card`.
+    pub fn filters(&self, card: usize) -> usize {
+        self.conv.shape("weight").and_then(|shape| shape.first().copied()).unwrap_or(card)
+    }
+
+    /// Channels that its convolution reads: from the checkpoint, else `card`.
+    pub fn inputs(&self, card: usize) -> usize {
+        self.conv.inputs("").or(card)
+    }
 }
 
-/// The fully connected layer at the end, on pooled features; the number of classes comes from the checkpoint.
+/// The fully connected layer at the end, on pooled features; the number of classes comes from the checkpoint. A checkpoint
+/// without one ends in the features.
 pub(super) fn classifier(head: &Scope, x: Node, classes: usize) -> Node {
-    head.linear(x, self::classes(head, classes), 1)
+    if lacks(head) { x } else { head.linear(x, self::classes(head, classes), 1) }
+}
+
+/// Whether the checkpoint has no last layer at `head`: the network then ends in what it would read.
+pub(super) fn lacks(head: &Scope) -> bool {
+    let lacks = !head.has("weight") && !head.has("bias");
+    if lacks {
+        head.end_headless();
+    }
+    lacks
+}
+
+/// Scales each channel of `x` by a gate in 0..1 computed from the means of all channels (Hu 2018), through `width` values
+/// with the activation `inner`; `squeeze` are the places of the two layers.
+pub(super) fn squeeze_excite(
+    at: &Scope,
+    squeeze: &[Scope; 2],
+    x: Node,
+    width: usize,
+    [inner, gate]: [Activation; 2],
+) -> Node {
+    let [reduce, expand] = squeeze;
+    let mean = at.global_avg_pool(x); // [C, 1, 1]
+    let squeezed = reduce.conv(mean, Conv::new(width, 1).bias(true));
+    let gates = expand.conv(reduce.activation(squeezed, inner), Conv::new(at.channels(x), 1).bias(true));
+    at.mul(x, expand.activation(gates, gate))
 }
 
 /// Number of outputs of the last layer, at `head`: from the checkpoint, else `classes`.

@@ -1,8 +1,9 @@
-//! ResNet: residual blocks of two 3x3 convolutions or a 1x1-3x3-1x1 bottleneck (He 2015), and its variants.
+//! ResNet: residual blocks of two 3x3 convolutions or a 1x1-3x3-1x1 bottleneck (He 2015), and its variants: wide
+//! (Zagoruyko 2016), ResNeXt (Xie 2017), with squeeze-and-excite (Hu 2018).
 
 use serde::{Deserialize, Serialize};
 
-use super::naming::{Atrous, Features, Naming, Unit, classifier};
+use super::naming::{Atrous, Features, Naming, Unit, classifier, make_divisible, squeeze_excite};
 use super::{Card, Family, FromConfig, config};
 use crate::graph::{Node, Scope};
 use crate::kernels::{Activation, Halo};
@@ -19,6 +20,7 @@ pub(super) const FAMILY: Family = Family {
         (Naming::Timm, "conv1.0.weight"),
         (Naming::Transformers, "resnet.embedder.embedder.convolution.weight"),
     ],
+    reads: "filters, groups, blocks, classes, input channels",
     build,
     from_config: Some(from_config),
 };
@@ -88,6 +90,14 @@ struct Arch {
     stem: Stem,
     /// Filters of the stem; by default those of the first stage.
     stem_width: Option<usize>,
+    /// Filters of a bottleneck's last convolution for each of its 3x3 convolution's.
+    #[serde(default = "four")]
+    expansion: usize,
+    /// Groups of a bottleneck's 3x3 convolution.
+    #[serde(default = "config::single")]
+    groups: usize,
+    /// Divisor of the channels inside squeeze-and-excite, if each block ends in one.
+    squeeze: Option<usize>,
     #[serde(default)]
     shortcut: Shortcut,
     #[serde(default)]
@@ -106,6 +116,10 @@ fn fc() -> String {
     "fc".into()
 }
 
+fn four() -> usize {
+    4
+}
+
 struct Net {
     arch: Arch,
     naming: Naming,
@@ -119,10 +133,13 @@ fn build(root: &Scope, card: &Card, naming: Naming) -> Result<Node> {
     card.check_sizes("stem_width", arch.stem_width.as_slice())?;
     card.check_sizes("channels", &[arch.channels])?;
     card.check_sizes("classes", &[arch.classes])?;
+    card.check_sizes("expansion", &[arch.expansion])?;
+    card.check_sizes("groups", &[arch.groups])?;
+    card.check_sizes("squeeze", arch.squeeze.as_slice())?;
     if arch.depths.is_empty() || arch.depths.len() != arch.widths.len() {
         return Err(card.wrong(format!("{} depths for {} widths", arch.depths.len(), arch.widths.len())));
     }
-    let plain = arch.stem == Stem::Imagenet && arch.shortcut == Shortcut::Projection;
+    let plain = arch.stem == Stem::Imagenet && arch.shortcut == Shortcut::Projection && arch.squeeze.is_none();
     if naming == Naming::Transformers && !plain {
         let what = format!("{}: a stem or shortcut that transformers has no names for", card.name);
         return Err(Error::unsupported(what, "use a checkpoint with torchvision's or timm's names"));
@@ -147,6 +164,9 @@ pub(super) fn backbone(
         widths: vec![64, 128, 256, 512],
         stem: Stem::Imagenet,
         stem_width: None,
+        expansion: four(),
+        groups: 1,
+        squeeze: None,
         shortcut: Shortcut::Projection,
         stride_in: StrideIn::Conv2,
         pool_padding: PoolPad::Symmetric,
@@ -159,17 +179,27 @@ pub(super) fn backbone(
 
 impl Net {
     fn features(&self, mut atrous: Atrous) -> Features {
-        let x = self.root.input(self.arch.channels);
+        let first = match (&self.arch.stem, self.naming) {
+            (_, Naming::Transformers) => "resnet.embedder.embedder.convolution",
+            (Stem::Deep, _) => "conv1.0",
+            _ => "conv1",
+        };
+        let x = self.root.input(self.root.inputs(first).or(self.arch.channels));
         // The stem and its pooling.
         if self.arch.stem != Stem::Cifar {
             atrous.step(4);
         }
-        let mut x = self.stem(x);
+        let mut inputs = self.arch.stem_width.unwrap_or(self.arch.widths[0]);
+        let mut x = self.stem(x, inputs);
         let mut low = x;
         for (stage, (&depth, &width)) in self.arch.depths.iter().zip(&self.arch.widths).enumerate() {
-            for i in 0..depth {
+            let at = match self.naming {
+                Naming::Transformers => self.root.at(format!("resnet.encoder.stages.{stage}.layers")),
+                _ => self.root.at(format!("layer{}", stage + 1)),
+            };
+            for i in 0..at.parts("", 0).or(depth) {
                 let (stride, dilation) = atrous.step(if i == 0 && stage > 0 { 2 } else { 1 });
-                x = self.block(x, (stage, i), width, (stride, dilation));
+                (x, inputs) = self.block(&at.at(i), (x, inputs), width, (stride, dilation));
             }
             if stage == 0 {
                 low = x;
@@ -178,8 +208,7 @@ impl Net {
         Features { low, high: x }
     }
 
-    fn stem(&self, x: Node) -> Node {
-        let width = self.arch.stem_width.unwrap_or(self.arch.widths[0]);
+    fn stem(&self, x: Node, width: usize) -> Node {
         let conv1 = match self.naming {
             Naming::Transformers => Unit::long(&self.root.at("resnet.embedder.embedder")),
             _ => Unit::new(&self.root, "conv1", "bn1"),
@@ -202,11 +231,14 @@ impl Net {
         self.root.at("maxpool").pool(x, pool)
     }
 
-    fn block(&self, x: Node, (stage, i): (usize, usize), width: usize, (stride, dilation): (usize, usize)) -> Node {
-        let at = match self.naming {
-            Naming::Transformers => self.root.at(format!("resnet.encoder.stages.{stage}.layers.{i}")),
-            _ => self.root.at(format!("layer{}.{i}", stage + 1)),
-        };
+    /// The block at `at` on `x`, which has `inputs` channels by the card; also returns the channels of its output by the card.
+    fn block(
+        &self,
+        at: &Scope,
+        (x, inputs): (Node, usize),
+        width: usize,
+        (stride, dilation): (usize, usize),
+    ) -> (Node, usize) {
         let (first, second) = match self.arch.stride_in {
             StrideIn::Conv1 => (stride, 1),
             StrideIn::Conv2 => (1, stride),
@@ -214,42 +246,59 @@ impl Net {
         let three = |width: usize| Conv::new(width, 3).padding(dilation).dilation(dilation);
         let convs = match self.arch.block {
             Block::Basic => vec![three(width).stride(stride), three(width)],
-            Block::Bottleneck => {
-                vec![Conv::new(width, 1).stride(first), three(width).stride(second), Conv::new(4 * width, 1)]
-            }
+            Block::Bottleneck => vec![
+                Conv::new(width, 1).stride(first),
+                three(width).stride(second).groups(self.arch.groups),
+                Conv::new(self.arch.expansion * width, 1),
+            ],
         };
         let last = convs.len() - 1;
         let out = convs[last].out_channels;
-        let shortcut = if stride == 1 && self.root.channels(x) == out { x } else { self.shortcut(&at, x, out, stride) };
+        let unit = |k: usize| match self.naming {
+            Naming::Transformers => Unit::long(&at.at(format!("layer.{k}"))),
+            _ => Unit::new(at, &format!("conv{}", k + 1), &format!("bn{}", k + 1)),
+        };
+        let changes = stride != 1 || inputs != out;
+        let shortcut = self.shortcut(at, x, (changes, unit(last).filters(out)), (out, stride));
         let y = convs.into_iter().enumerate().fold(x, |y, (k, conv)| {
-            let unit = match self.naming {
-                Naming::Transformers => Unit::long(&at.at(format!("layer.{k}"))),
-                _ => Unit::new(&at, &format!("conv{}", k + 1), &format!("bn{}", k + 1)),
-            };
-            unit.apply(y, conv, EPS, if k == last { Activation::Identity } else { Activation::Relu })
+            unit(k).apply(y, conv, EPS, if k == last { Activation::Identity } else { Activation::Relu })
         });
-        at.relu(at.add(y, shortcut))
+        let y = match self.arch.squeeze {
+            None => y,
+            Some(divisor) => {
+                let width = make_divisible(out as f64 / divisor as f64);
+                let functions = [Activation::Relu, Activation::Sigmoid];
+                let places = ["se.fc1", "se.fc2"].map(|name| at.at(name));
+                squeeze_excite(&at.at("se"), &places, y, width, functions)
+            }
+        };
+        (at.relu(at.add(y, shortcut)), out)
     }
 
-    fn shortcut(&self, at: &Scope, x: Node, out: usize, stride: usize) -> Node {
-        let conv = Conv::new(out, 1);
-        match (&self.arch.shortcut, self.naming) {
+    /// The shortcut to a sum with `channels` channels (`out` by the card). By the card it is the identity unless the block
+    /// `changes` the shape; a checkpoint may have a projection wherever it needs one.
+    fn shortcut(&self, at: &Scope, x: Node, (changes, channels): (bool, usize), (out, stride): (usize, usize)) -> Node {
+        let projection = match (&self.arch.shortcut, self.naming) {
+            (Shortcut::Zeros, _) if !changes => return x,
             (Shortcut::Zeros, _) => {
-                let zeros = out.saturating_sub(self.root.channels(x));
-                at.subsample(x, Subsample { stride, before: zeros / 2, after: zeros - zeros / 2 })
+                let zeros = channels.saturating_sub(self.root.channels(x));
+                return at.subsample(x, Subsample { stride, before: zeros / 2, after: zeros - zeros / 2 });
             }
-            (Shortcut::Average, _) => {
-                let pool = Pool::average(2, stride).ceil();
-                let x = if stride == 1 { x } else { at.at("downsample.0").pool(x, pool) };
-                Unit::new(at, "downsample.1", "downsample.2").apply(x, conv, EPS, Activation::Identity)
-            }
-            (Shortcut::Projection, Naming::Transformers) => {
-                Unit::long(&at.at("shortcut")).apply(x, conv.stride(stride), EPS, Activation::Identity)
-            }
-            (Shortcut::Projection, _) => {
-                Unit::new(at, "downsample.0", "downsample.1").apply(x, conv.stride(stride), EPS, Activation::Identity)
-            }
+            (Shortcut::Average, _) => Unit::new(at, "downsample.1", "downsample.2"),
+            (Shortcut::Projection, Naming::Transformers) => Unit::long(&at.at("shortcut")),
+            (Shortcut::Projection, _) => Unit::new(at, "downsample.0", "downsample.1"),
+        };
+        let fits = at.is_stored() && stride == 1 && self.root.channels(x) == channels;
+        if !projection.is_stored() && (!changes || fits) {
+            return x;
         }
+        let conv = Conv::new(out, 1);
+        let (x, conv) = match self.arch.shortcut {
+            Shortcut::Average if stride == 1 => (x, conv),
+            Shortcut::Average => (at.at("downsample.0").pool(x, Pool::average(2, stride).ceil()), conv),
+            _ => (x, conv.stride(stride)),
+        };
+        projection.apply(x, conv, EPS, Activation::Identity)
     }
 }
 
@@ -297,6 +346,9 @@ fn from_config(value: &serde_json::Value) -> Result<FromConfig> {
         widths: config.hidden_sizes.iter().map(|size| size / divisor).collect(),
         stem: Stem::Imagenet,
         stem_width: Some(config.embedding_size),
+        expansion: four(),
+        groups: 1,
+        squeeze: None,
         shortcut: Shortcut::Projection,
         stride_in: if config.downsample_in_bottleneck { StrideIn::Conv1 } else { StrideIn::Conv2 },
         pool_padding: PoolPad::Symmetric,

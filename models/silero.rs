@@ -17,6 +17,7 @@ pub(super) const FAMILY: Family = Family {
     file: "models/silero.toml",
     cards: include_str!("silero.toml"),
     namings: &[(Naming::Silero, "stft_conv.weight")],
+    reads: "nothing: it computes with its numbers",
     build,
     from_config: None,
 };
@@ -28,9 +29,11 @@ struct Arch {
     window: usize,
     /// Stride of the windows in samples.
     hop: usize,
-    /// Channels and steps of the convolutions.
+    /// Filters of the convolutions.
     channels: [usize; 4],
+    /// Steps from window to window of each.
     strides: [usize; 4],
+    /// Size of the LSTM cell.
     hidden: usize,
 }
 
@@ -45,6 +48,8 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     card.check_sizes("window, hop, hidden", &[window, hop, hidden])?;
     card.check_sizes("channels", &channels)?;
     card.check_sizes("strides", &strides)?;
+    // The network computes with these numbers.
+    let root = &root.exact();
     let bins = window / 2 + 1;
     let parts = root.at("stft_conv").conv(root.input(1), conv(2 * bins, window, hop, 0));
     let at = root.at("stft");

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::naming::classes;
+use super::naming::{classes, lacks};
 use super::{Card, Family, Naming};
 use crate::Result;
 use crate::graph::{Node, Scope};
@@ -14,6 +14,7 @@ pub(super) const FAMILY: Family = Family {
     file: "models/squeezenet.toml",
     cards: include_str!("squeezenet.toml"),
     namings: &[(Naming::Torchvision, "features.12.squeeze.weight")],
+    reads: "filters, classes, input channels",
     build,
     from_config: None,
 };
@@ -24,6 +25,7 @@ const SQUEEZES: [usize; 8] = [16, 16, 32, 32, 48, 48, 64, 64];
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Arch {
+    /// The paper's, or the cheaper one of its authors.
     version: Version,
     classes: usize,
 }
@@ -45,7 +47,7 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
         Version::V1_1 => (Conv::new(64, 3), [0, 2, 4]),
     };
     let at = root.at("features.0");
-    let x = at.conv(root.input(3), stem.stride(2).bias(true));
+    let x = at.conv(root.input(at.inputs("").or(3)), stem.stride(2).bias(true));
     let mut x = at.relu(x);
     let mut place = 2;
     for (index, squeeze) in SQUEEZES.into_iter().enumerate() {
@@ -57,6 +59,9 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
         place += 1;
     }
     let last = root.at("classifier.1");
+    if lacks(&last) {
+        return Ok(root.global_avg_pool(x));
+    }
     let x = last.conv(x, Conv::new(classes(&last, arch.classes), 1).bias(true));
     let x = last.relu(x);
     Ok(root.global_avg_pool(x))

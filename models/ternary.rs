@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::naming::{classes, lacks};
 use super::{Card, Family, Naming};
 use crate::Result;
 use crate::graph::{Node, Scope};
@@ -13,6 +14,7 @@ pub(super) const FAMILY: Family = Family {
     file: "models/ternary.toml",
     cards: include_str!("ternary.toml"),
     namings: &[(Naming::Torchvision, "features.13.squeeze_bn.weight")],
+    reads: "filters, classes, input channels",
     build,
     from_config: None,
 };
@@ -40,7 +42,7 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     let arch: Arch = card.arch()?;
     card.check_sizes("classes", &[arch.classes])?;
     let stem = root.at("features.0");
-    let x = stem.conv_norm(root.input(3), Conv::new(64, 3).padding(1), &root.at("features.1"), EPS);
+    let x = stem.conv_norm(root.input(stem.inputs("").or(3)), Conv::new(64, 3).padding(1), &root.at("features.1"), EPS);
     let x = stem.relu(x);
     let mut x = root.at("features.3").pool(x, Pool::max(3, 2).ceil());
     for (place, squeeze, residual) in FIRES {
@@ -50,7 +52,10 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
         x = fire(&root.at(format!("features.{place}")), x, squeeze, residual);
     }
     let last = root.at("classifier.1");
-    let x = last.conv(x, Conv::new(arch.classes, 1).bias(true));
+    if lacks(&last) {
+        return Ok(root.global_avg_pool(x));
+    }
+    let x = last.conv(x, Conv::new(classes(&last, arch.classes), 1).bias(true));
     let x = last.relu(x);
     Ok(root.global_avg_pool(x))
 }

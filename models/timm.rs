@@ -70,6 +70,10 @@ const DESCRIPTIVE: [&str; 33] = [
     "pipeline_tag",
     "version",
 ];
+/// Classes of the networks that timm trains.
+const DEFAULT_CLASSES: usize = 1000;
+/// Fields of `pretrained_cfg` that every preprocessing needs.
+const NEEDED: [&str; 3] = ["input_size", "mean", "std"];
 /// Arguments of a network that concern its training or compilation.
 const TRAINING: [&str; 11] = [
     "drop_rate",
@@ -128,11 +132,9 @@ pub(super) fn card(config: &Value, architecture: &str) -> Result<Card> {
     let classes = [args.get("num_classes"), top.get("num_classes"), pretrained.get("num_classes")];
     if let Some(classes) = classes.into_iter().flatten().find(|classes| !classes.is_null()) {
         let classes = count("num_classes", classes)?;
-        if classes == 0 {
-            let hint = "networks are built with a classifier";
-            return Err(Error::unsupported(format!("{FILE}: num_classes 0"), hint));
-        }
         card.config_classes = Some(classes);
+        // Without a classifier: the weights show it.
+        let classes = if classes == 0 { DEFAULT_CLASSES } else { classes };
         if card.arch.insert("classes".into(), (classes as i64).into()) != Some((classes as i64).into()) {
             card.labels = None;
             card.parameters = None;
@@ -165,6 +167,19 @@ pub fn preprocessing(config: &Value) -> Result<Option<Value>> {
         _ => return Ok(None),
     };
     let mut pretrained = pretrained.clone();
+    let architecture = config.get("architecture").and_then(Value::as_str);
+    if let Some(card) = architecture.and_then(|name| super::card(name).ok()) {
+        for field in
+            NEEDED.iter().filter(|field| pretrained.get(**field).is_none_or(Value::is_null)).collect::<Vec<_>>()
+        {
+            let of_card = |field: &str| card.input.get(field).and_then(|value| serde_json::to_value(value).ok());
+            let value = match (*field, of_card("channels"), of_card("size")) {
+                ("input_size", Some(channels), Some(size)) => Some(serde_json::json!([channels, size[0], size[1]])),
+                (field, ..) => of_card(field),
+            };
+            pretrained.extend(value.map(|value| ((*field).to_owned(), value)));
+        }
+    }
     let empty = Map::new();
     let args = config.get("model_args").and_then(Value::as_object).unwrap_or(&empty);
     if let (Some(channels), Some(Value::Array(size))) = (channels(&pretrained, args)?, pretrained.get_mut("input_size"))
@@ -173,6 +188,12 @@ pub fn preprocessing(config: &Value) -> Result<Option<Value>> {
         *first = channels.into();
     }
     Ok(Some(Value::Object(pretrained)))
+}
+
+/// Fields that a preprocessing needs and `config` does not state.
+pub fn defaults(config: &Value) -> Vec<&'static str> {
+    let stated = config.get("pretrained_cfg").filter(|nested| nested.is_object()).unwrap_or(config);
+    NEEDED.into_iter().filter(|field| stated.get(field).is_none_or(Value::is_null)).collect()
 }
 
 fn table_of(config: &Value) -> Result<&Map<String, Value>> {
@@ -290,7 +311,6 @@ mod tests {
             ("model_args/act_layer", json!("gelu"), "model_args.act_layer \"gelu\""),
             ("model_args/output_stride", json!(8), "model_args.output_stride 8"),
             ("model_args/features_only", json!(true), "model_args.features_only"),
-            ("model_args/num_classes", json!(0), "num_classes 0"),
             ("pretrained_cfg/crop_border_pixels", json!(4), "field pretrained_cfg.crop_border_pixels"),
             ("pretrained_cfg/label_offset", json!(1), "label_offset other than 0"),
             ("rescale", json!(2), "field rescale"),

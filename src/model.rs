@@ -11,10 +11,10 @@ use crate::builtin::{self, Builtin};
 use crate::engine::OnnxProgram;
 use crate::engine::onnx::InputExtents;
 use crate::graph::{Graph, Params, passes};
-use crate::input::{Cut, Dataset, InputSpec, Preprocess, Vocabulary};
+use crate::input::{Cut, Dataset, InputSpec, Layout, Overrides, Preprocess, Vocabulary};
 use crate::kernels::Rounding;
 use crate::layers::{Layer, Shape};
-use crate::models::{Card, ImportedNetwork, Task};
+use crate::models::{Card, Fit, ImportedNetwork, Task};
 use crate::source::{Network, Source, SourceOptions};
 use crate::weights::SourceFile;
 use crate::{Error, Result, models};
@@ -24,7 +24,7 @@ pub use onnx::OnnxBy;
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// The card that describes a weights file.
+    /// The card that describes a weights file, or the family of its network.
     pub arch: Option<String>,
     /// Read only local files.
     pub offline: bool,
@@ -40,6 +40,8 @@ pub struct LoadOptions {
     pub extents: InputExtents,
     /// Which output of an ONNX file, if not the first.
     pub output: Option<String>,
+    /// What is stated of images in place of the card.
+    pub stated: Overrides,
 }
 
 /// A network with its weights and its preprocessing.
@@ -142,10 +144,13 @@ impl Model {
         builtin::find(&self.card.name).map(Builtin::vocabulary)
     }
 
-    /// `[C, H, W]` of its input.
+    /// Extents of its input: `[C, H, W]`, or `[H, W, C]` for a file that is run as it is and reads that.
     pub fn input_shape(&self) -> Shape {
-        let (h, w) = self.preprocess.size();
-        Shape::new(self.preprocess.channels(), h, w)
+        let (c, (h, w)) = (self.preprocess.channels(), self.preprocess.size());
+        match self.preprocess.layout() {
+            Layout::Nchw => Shape::new(c, h, w),
+            Layout::Nhwc => Shape::new(h, w, c),
+        }
     }
 
     /// Number of tokens from which the next one is predicted, if it reads windows of a text.
@@ -186,7 +191,7 @@ impl Model {
         options: &LoadOptions,
     ) -> Result<Self> {
         let Parts { preprocess, source, files, vocabulary, mut notes } = parts;
-        if let Some(card) = &card {
+        if let Some(card) = card.as_ref().filter(|card| !card.of_any_task) {
             let pixels = network.task == Task::Segment;
             if matches!((card.task, pixels), (Task::Classify, true) | (Task::Segment | Task::Restore, false)) {
                 let output = if pixels { "an image" } else { "one value per class" };
@@ -196,11 +201,14 @@ impl Model {
         }
         let name = files.first().map_or_else(|| family.to_owned(), |file| stem(&file.name));
         let (card, preprocess) = match (card, preprocess) {
-            (Some(card), Some(preprocess)) => (Card { name, ..card }, preprocess),
+            (Some(card), Some(preprocess)) => {
+                let task = if card.of_any_task { network.task } else { card.task };
+                (Card { name, task, ..card }, preprocess)
+            }
             _ => {
-                if network.input_codes.is_none() {
-                    let detail =
-                        "does not say how images become its input: pixels go in as 0 to 1, name a card with --arch";
+                if network.input_codes.is_none() && !options.stated.is_of_pixels() {
+                    let detail = "does not say how images become its input: pixels go in as 0 to 1 unless --range, --mean and \
+                                  --std, or a card with --arch, say otherwise";
                     notes.push(format!("{source} {detail}"));
                 }
                 let card = network.card(&name, family);
@@ -208,6 +216,7 @@ impl Model {
                 (card, preprocess)
             }
         };
+        let preprocess = preprocess.overridden(&options.stated)?;
         let got = (preprocess.channels(), preprocess.size());
         let Shape { c, h, w } = network.input;
         if got != (c, (h, w)) {
@@ -230,9 +239,16 @@ impl Model {
         let preprocess = preprocess.map_or_else(|| Preprocess::from_table(&card.name, &card.input), Ok)?;
         let pickled = match &params {
             Params::Stored(weights) => weights.modules().to_vec(),
-            Params::Random(_) | Params::Declared => vec![],
+            _ => vec![],
         };
-        let (graph, naming) = models::build(&card, params)?;
+        let Fit { graph, naming, notes: found, headless } = models::fit(&card, params)?;
+        notes.extend(found);
+        if headless {
+            (card.task, card.labels) = (Task::Features, None);
+        }
+        let (preprocess, note) = of_channels(preprocess, graph.nodes[0].channels, &card)?;
+        notes.extend(note.map(|note| format!("{source}: {note}")));
+        let preprocess = preprocess.overridden(&options.stated)?;
         let problems = modules::contradictions(&graph, &pickled);
         if !problems.is_empty() {
             return Err(Error::Mismatch { file: source, problems });
@@ -246,7 +262,7 @@ impl Model {
             ));
         }
         let classes = graph.def(graph.output()).channels;
-        if let Some(stated) = card.config_classes.filter(|stated| *stated != classes) {
+        if let Some(stated) = card.config_classes.filter(|stated| *stated != classes && !headless) {
             let detail = format!("is of {stated} classes, the weights are of {classes}");
             return Err(Error::malformed(format!("{source}/config.json"), detail));
         }
@@ -325,6 +341,20 @@ struct Parts {
     files: Vec<SourceFile>,
     vocabulary: Option<PathBuf>,
     notes: Vec<String>,
+}
+
+/// `preprocess` for a network that reads `channels` channels, and a sentence on it if the card has another number.
+fn of_channels(preprocess: Preprocess, channels: usize, card: &Card) -> Result<(Preprocess, Option<String>)> {
+    let of_card = preprocess.channels();
+    if channels == of_card {
+        return Ok((preprocess, None));
+    }
+    let Some(fitted) = preprocess.with_channels(channels) else {
+        let detail = format!("makes inputs of {of_card} channels, the network reads {channels}");
+        return Err(Error::shape(format!("card {}", card.name), detail));
+    };
+    let note = format!("reads {channels} channels, card {} says {of_card}: {}", card.name, fitted.describe());
+    Ok((fitted, Some(note)))
 }
 
 /// How the card says that integers are rounded, else `default`.

@@ -129,7 +129,11 @@ fn errors_have_their_exit_code_and_their_hint() {
     let end = weights.len();
     weights[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     std::fs::write(&broken, weights).unwrap();
-    let (bad, broken) = (bad.to_str().unwrap(), broken.to_str().unwrap());
+    // Of no network that is known.
+    let strange = images.path().join("strange.safetensors");
+    let header = br#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    std::fs::write(&strange, [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4]].concat()).unwrap();
+    let [bad, broken, strange] = [&bad, &broken, &strange].map(|path| path.to_str().unwrap());
     let cases: &[(&[&str], i32, &str)] = &[
         (&["measure"], 2, "<MODEL>"),
         (&["measur", "digits"], 2, "similar subcommand"),
@@ -139,7 +143,7 @@ fn errors_have_their_exit_code_and_their_hint() {
         (&["measure", "digits", "--layers", "nowhere"], 2, "layer1.0.conv1"),
         (&["measure", "digits", "-o", folder], 2, "is a directory"),
         (&["measure", "digits", "-o", "/nonexistent/out"], 2, "not in an existing directory"),
-        (&["measure", WEIGHTS, INPUTS], 2, "--arch"),
+        (&["measure", strange, INPUTS], 2, "--arch"),
         (&["measure", "resnet18", "--arch", "resnet18"], 3, "hint: "),
         (&["measure", "digits", "--arch", "resnet18"], 2, "names resnet18, but digits is a card itself"),
         (&["measure", "resnet18x", INPUTS], 3, "near are resnet18"),
@@ -147,7 +151,7 @@ fn errors_have_their_exit_code_and_their_hint() {
         (&["measure", "./missing.safetensors", INPUTS], 3, "hint: "),
         (&["measure", "digits", "missing.png"], 3, "missing.png: not found"),
         (&["models", "show", "resnet18x"], 3, "near are resnet18"),
-        (&["models", "show", WEIGHTS], 2, "--arch"),
+        (&["models", "show", strange], 2, "--arch"),
         (&["models", "show", "digits", "--arch", "digits"], 2, "--arch"),
         (&["models", "show", "./missing.onnx"], 3, "not found"),
         (&["models", "show", bad, "--arch", "digits"], 1, "bad.png"),

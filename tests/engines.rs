@@ -52,6 +52,7 @@ fn activations() -> impl Strategy<Value = Activation> {
         Activation::HardSwish,
         Activation::HardSigmoid,
         Activation::Sigmoid,
+        Activation::Silu,
         Activation::Tanh,
         Activation::Sqrt,
     ])

@@ -323,6 +323,7 @@ fn activation(function: Activation, x: f64) -> f64 {
         Activation::HardSwish => x * hard_sigmoid,
         Activation::HardSigmoid => hard_sigmoid,
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Tanh => x.tanh(),
         Activation::Sqrt => x.max(0.0).sqrt(),
     }

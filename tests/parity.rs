@@ -19,10 +19,10 @@ use crate::naive;
 const TOLERANCE: f64 = 1e-4;
 
 /// Runs a graph on one image.
-type Executor = fn(&Graph, Shape, &[f32]) -> Vec<f32>;
+pub type Executor = fn(&Graph, Shape, &[f32]) -> Vec<f32>;
 
 /// All implementations.
-const EXECUTORS: &[(&str, Executor)] = &[("plain loops", naive::run), ("native", native), ("candle", candle)];
+pub const EXECUTORS: &[(&str, Executor); 3] = &[("plain loops", naive::run), ("native", native), ("candle", candle)];
 
 /// The native engine, as the program runs it: folded and fused.
 fn native(graph: &Graph, shape: Shape, image: &[f32]) -> Vec<f32> {
@@ -80,7 +80,8 @@ impl Reference {
     }
 }
 
-fn pixel(i: usize) -> f32 {
+/// Value `i` of the input.
+pub fn pixel(i: usize) -> f32 {
     (i as u32).wrapping_mul(2_654_435_761) as f32 / (1u64 << 31) as f32 - 1.0
 }
 
@@ -89,7 +90,7 @@ fn references() -> Vec<Reference> {
 }
 
 /// Largest difference relative to the root mean square of `want`.
-fn distance(got: &[f32], want: &[f32]) -> f64 {
+pub fn distance(got: &[f32], want: &[f32]) -> f64 {
     assert_eq!(got.len(), want.len());
     let square: f64 = want.iter().map(|&v| f64::from(v).powi(2)).sum();
     let rms = (square / want.len() as f64).sqrt();

@@ -137,7 +137,7 @@ fn old_and_new_names_of_tensorflow_are_one_network() {
 fn weights_alone_give_a_card_or_say_why_not() {
     let cards = |tensors: &BTreeMap<String, Vec<usize>>, kind: Option<&str>| {
         let values = tensors.iter().map(|(name, shape)| (name.clone(), shape.clone(), fill(name, shape)));
-        models::recognise(&Weights::from_tensors("w.pt", values).unwrap(), kind).map(|card| card.unwrap())
+        models::recognise(&Weights::from_tensors("w.pt", values).unwrap(), kind)
     };
     let refused = |tensors: &BTreeMap<String, Vec<usize>>, kind: Option<&str>, want: &str| {
         let error = cards(tensors, kind).unwrap_err().to_string();
@@ -187,7 +187,7 @@ fn a_tied_decoder_is_found_by_either_name() {
         let weights = Weights::from_bytes("tied", bytes).unwrap();
         assert_eq!(weights.read_f32(alias).unwrap(), weights.read_f32(stored).unwrap());
         assert!(weights.names().all(|name| name != alias && name != "format"));
-        let card = models::recognise(&weights, None).unwrap().unwrap();
+        let card = models::recognise(&weights, None).unwrap();
         assert_eq!(card.arch["tied"].as_bool(), Some(true));
         let (graph, _) = models::build(&card, Params::Stored(weights)).unwrap();
         native(&graph, Shape::new(1, 1, 9), &ids)

@@ -27,6 +27,7 @@ fn a_convolution_of_integers_gives_the_codes_of_pytorch() {
         input: (-number("x_zero") as i32, 255 - number("x_zero") as i32),
         low: -number("y_zero") as i32,
         high: 255 - number("y_zero") as i32,
+        wrapped: Default::default(),
     };
     let xg = Geometry::blocked(2, 5, 9, 8).with_halo(shape.halo(9, 8));
     let (h, w) = shape.output(9, 8);

@@ -1,10 +1,14 @@
 //! All integration tests in one binary, to link once.
 
+mod arrays;
 #[cfg(deadweight_assets)]
 mod assets;
 mod audio;
 mod bands;
 mod binary;
+mod cards;
+#[cfg(deadweight_cases)]
+mod cases;
 mod checkpoints;
 mod cli;
 mod digits;
@@ -26,6 +30,7 @@ mod measure1;
 mod measuring;
 mod metrics;
 mod naive;
+mod numbers;
 mod onnx;
 mod onnx_any;
 mod onnx_stated;

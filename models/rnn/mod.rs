@@ -26,6 +26,7 @@ pub(super) const FAMILY: Family = Family {
         (Naming::Charrnn, "rnnlm/softmax_w"),
         (Naming::Textgenrnn, "rnn_1/rnn_1/kernel:0"),
     ],
+    reads: "kind of cell, layers, sizes, directions, projection, vocabulary",
     build,
     from_config: Some(from_config),
 };

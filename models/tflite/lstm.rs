@@ -110,6 +110,7 @@ impl Lowering<'_> {
             input: from.bounds(),
             low: i16::MIN.into(),
             high: i16::MAX.into(),
+            wrapped: Default::default(),
         };
         let weights = |scales: [f32; 4], requantize: Requantize| IntegerWeights {
             scales: rows(scales).collect(),
@@ -125,6 +126,7 @@ impl Lowering<'_> {
             input: to.bounds(),
             low: 0,
             high: 0,
+            wrapped: Default::default(),
         };
         let clip = f64::from(operator.options.cell_clip) / unit;
         let lstm = IntegerLstm {

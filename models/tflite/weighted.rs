@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Lowering;
+use crate::kernels::conv::Wrapped;
 use crate::kernels::integer::Codes;
 use crate::kernels::{Activation, Halo, Requantize, Rounding};
 use crate::layers::{Conv, IntegerWeights, Layer, Linear, Padding, Param, Shape};
@@ -104,7 +105,8 @@ impl Lowering<'_> {
             Rounding::Fixed31 if operator.name == "FULLY_CONNECTED" && x.signed => Rounding::Fixed31Once,
             rounding => rounding,
         };
-        let requantize = Requantize { bias, offset: Vec::new(), multipliers, rounding, input: x.bounds(), low, high };
+        let (offset, input, wrapped) = (Vec::new(), x.bounds(), Wrapped::default());
+        let requantize = Requantize { bias, offset, multipliers, rounding, input, low, high, wrapped };
         Ok(IntegerWeights {
             scales: tensor.scales.clone(),
             zero_point,

@@ -9,6 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use super::explain::ExplainArgs;
+use super::input_args::StatedArgs;
 use super::measure::MeasureArgs;
 use super::merge::MergeArgs;
 use super::onnx_args::OnnxArgs;
@@ -132,6 +133,9 @@ pub enum Show {
         /// Card, card file or family (lstm, gru, rnn, rnn_tanh, rnn_relu) of the network in a weights file
         #[arg(long, value_name = "CARD")]
         arch: Option<String>,
+        /// Print its card as TOML instead, to start one's own from
+        #[arg(long, conflicts_with = "format")]
+        card: bool,
         /// table or json
         #[arg(long, value_enum, default_value_t)]
         format: Plain,
@@ -175,9 +179,12 @@ pub enum Quantize {
 /// Which inputs.
 #[derive(Args, Debug)]
 pub struct InputArgs {
-    /// Images, directories of images, .safetensors with `images`, or texts; none: those of a built-in model
+    /// Images, directories of images, arrays (.safetensors, .npz or .npy), or texts; none: those of a built-in model
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
+    /// What is stated of them.
+    #[command(flatten)]
+    pub stated: StatedArgs,
     /// Only the first N inputs
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
@@ -330,6 +337,9 @@ pub struct RunArgs {
     /// Save the image with its class map drawn over it, instead of the class map
     #[arg(long)]
     pub overlay: bool,
+    /// File of all outputs as floats, .safetensors or .npz: `output` [N, ...], of texts a step a row
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    pub save_outputs: Option<PathBuf>,
     /// Continue this text instead of scoring texts
     #[arg(long, value_name = "TEXT", conflicts_with = "inputs")]
     pub prompt: Option<String>,

@@ -8,6 +8,7 @@ use super::progress::Progress;
 use super::setup;
 use crate::input::Dataset;
 use crate::measure::{Bench, Settings, bench, calibrate};
+use crate::model::LoadOptions;
 use crate::report::{Grid, to_json, units};
 use crate::{Error, Result, engine};
 
@@ -18,13 +19,9 @@ const SEED: u64 = 1;
 pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     let mut out = Out::open(args.out.output.as_deref())?;
     let options = setup::engine(&args.engine)?;
-    let model = setup::model(
-        &args.model,
-        common,
-        false,
-        args.random_weights.then_some(SEED),
-        (None, Some(BackendName::Native)),
-    )?;
+    let (arch, random) = (args.model.arch.clone(), args.random_weights.then_some(SEED));
+    let of_model = LoadOptions { arch, offline: common.offline, random, ..LoadOptions::default() };
+    let model = setup::load(&args.model, args.model.onnx.options(BackendName::Native, of_model))?;
     let batch = usize::from(args.engine.batch_size);
     let random = args.inputs.is_empty() && model.builtin_data().is_none();
     let rows = model.embedding_rows();

@@ -15,7 +15,7 @@ use super::until::UntilArgs;
 use super::{report, setup};
 use crate::input::turned_note;
 use crate::kernels::count::sequence::Buckets;
-use crate::measure::{Monitor, Settings, Statistics};
+use crate::measure::{Monitor, Settings, Statistics, wrapped_notes};
 use crate::metrics::{Needs, Selection};
 use crate::report::Format;
 use crate::report::columns::Column;
@@ -100,8 +100,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     report::check_format(format, if has_lines { &[] } else { &args.columns }, &out)?;
     let lines = args.per_input.open(&args.out, &args.parts)?;
     let backend = setup::backend(&args.backend)?;
-    let by = Some(args.backend.backend);
-    let model = setup::model(&args.model, common, args.no_fold, None, (args.inputs.sigma, by))?;
+    let model = setup::model(&args.model, common, args.no_fold, &args.inputs, args.backend.backend)?;
     let backend = setup::backend_of(&model, &args.backend, backend)?;
     let data = setup::inputs(&model, &args.inputs)?;
     let progress = Progress::new(common);
@@ -119,7 +118,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let lines = lines.map(|out| Lines::new(out, &model, &settings, &args.columns, &progress)).transpose()?;
     let monitor: &dyn Monitor = lines.as_ref().map_or(&progress, |lines| lines);
     let measurement = args.parts.measure(&model, &backend, &data, &settings, monitor)?;
-    turned_note(measurement.turned).iter().for_each(|note| tracing::warn!("{note}"));
+    turned_note(measurement.turned).into_iter().chain(wrapped_notes(&model)).for_each(|note| tracing::warn!("{note}"));
     // A part of few inputs may have none.
     if measurement.inputs == 0 && args.parts.shard.is_none() {
         return Err(setup::none_decoded(&args.inputs.inputs));

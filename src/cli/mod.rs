@@ -5,6 +5,7 @@ pub mod args;
 mod bench;
 pub mod explain;
 mod generate;
+pub mod input_args;
 pub mod measure;
 pub mod merge;
 mod models;
@@ -18,6 +19,7 @@ mod pictures;
 mod progress;
 pub mod report;
 mod run;
+mod save_outputs;
 mod setup;
 mod until;
 

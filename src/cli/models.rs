@@ -12,7 +12,7 @@ use crate::graph::{Graph, Params, passes};
 use crate::input::Preprocess;
 use crate::layers::{Layer, Param, Shape};
 use crate::model::{LoadOptions, Model};
-use crate::models::{Card, build, card, cards};
+use crate::models::{Card, FAMILIES, build, card, cards};
 use crate::report::{Grid, to_json, units};
 use crate::{Error, Result};
 
@@ -22,15 +22,16 @@ pub(super) fn run(args: &ModelsArgs, common: Common) -> Result<()> {
     let width = out.width();
     let text = match &args.show {
         None => list(args.format, width),
-        Some(Show::Show { model, arch, format }) => {
-            if let Some(card) = card_of(model, arch.is_some())? {
-                show(&card, *format, width)?
-            } else {
+        Some(Show::Show { model, arch, card: as_card, format }) => match card_of(model, arch.is_some())? {
+            Some(card) if *as_card => card.to_toml(),
+            Some(card) => show(&card, *format, width)?,
+            None => {
                 let (arch, offline) = (arch.clone(), common.offline);
                 let options = LoadOptions { arch, offline, no_fold: true, ..LoadOptions::default() };
-                show_model(&Model::load(model, &options)?, *format, width)?
+                let model = Model::load(model, &options)?;
+                if *as_card { start_of_card(&model) } else { show_model(&model, *format, width)? }
             }
-        }
+        },
     };
     out.write(&text)?;
     out.finish()
@@ -82,14 +83,24 @@ impl<'a> Listed<'a> {
 
 fn list(format: Plain, width: Option<u16>) -> String {
     #[derive(Serialize)]
+    struct ListedFamily {
+        name: &'static str,
+        /// Numbers that come from the weights.
+        reads: &'static str,
+    }
+    #[derive(Serialize)]
     struct List<'a> {
         schema: &'static str,
         models: Vec<Listed<'a>>,
+        families: Vec<ListedFamily>,
     }
     let models: Vec<Listed> = cards().iter().map(Listed::new).collect();
+    let families = FAMILIES.iter().map(|family| ListedFamily { name: family.name, reads: family.reads });
     if format == Plain::Json {
-        return to_json(&List { schema: "deadweight/models/1", models });
+        return to_json(&List { schema: "deadweight/models/1", models, families: families.collect() });
     }
+    let mut numbers = Grid::new(["family", "numbers that the weights say"], &[0, 1]);
+    families.for_each(|family| numbers.row([family.name.to_owned(), family.reads.to_owned()]));
     let mut grid = Grid::new(["name", "task", "parameters", "MACs", "weights", "network"], &[0, 1, 4, 5]);
     let count = |count: Option<u64>| count.map_or("-".into(), units::count);
     for card in &models {
@@ -103,7 +114,7 @@ fn list(format: Plain, width: Option<u16>) -> String {
             description.to_string(),
         ]);
     }
-    grid.render(width)
+    format!("{}\n{}", grid.render(width), numbers.render(width))
 }
 
 /// A network shown layer by layer.
@@ -136,6 +147,17 @@ fn show(card: &Card, format: Plain, width: Option<u16>) -> Result<String> {
     let preprocess = Preprocess::from_table(&card.name, &card.input)?;
     let (graph, naming) = build(card, Params::Declared)?;
     describe(Listed::new(card), &graph, naming, &preprocess, format, width)
+}
+
+/// A card to start from, of a model that was read from files.
+fn start_of_card(model: &Model) -> String {
+    let mut card = model.card.clone();
+    if model.naming == card.family {
+        // The files hold the network.
+        card.family.clear();
+        card.input.remove("assumed");
+    }
+    card.to_toml()
 }
 
 fn show_model(model: &Model, format: Plain, width: Option<u16>) -> Result<String> {

@@ -20,11 +20,11 @@ pub struct OnnxArgs {
 
 impl OnnxArgs {
     /// `options` with what these flags say.
-    pub fn options(&self, backend: Option<BackendName>, options: LoadOptions) -> LoadOptions {
+    pub fn options(&self, backend: BackendName, options: LoadOptions) -> LoadOptions {
         let onnx = match backend {
-            None | Some(BackendName::Auto) => OnnxBy::Auto,
-            Some(BackendName::Onnx) => OnnxBy::File,
-            Some(BackendName::Native | BackendName::Candle) => OnnxBy::Layers,
+            BackendName::Auto => OnnxBy::Auto,
+            BackendName::Onnx => OnnxBy::File,
+            BackendName::Native | BackendName::Candle => OnnxBy::Layers,
         };
         let extents = InputExtents { shapes: self.shapes.clone(), ..options.extents };
         LoadOptions { onnx, extents, output: self.graph_output.clone(), ..options }

@@ -1,16 +1,19 @@
 //! `deadweight run`: prints the answer to each input (and saves it, if it is an image) as soon as it is known.
 
+use std::path::PathBuf;
+
 use serde_json::{Map, Value, json};
 
 use super::args::{Common, Plain, RunArgs};
 use super::out::Out;
 use super::pictures::Pictures;
 use super::progress::Progress;
+use super::save_outputs::SavedOutputs;
 use super::setup;
 use super::{answers, generate};
 use crate::Result;
 use crate::input::turned_note;
-use crate::measure::{add_score, predict, start_score};
+use crate::measure::{add_score, predict, start_score, wrapped_notes};
 use crate::model::Model;
 use crate::report;
 
@@ -24,8 +27,7 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
         Plain::Table => Out::open(args.out.output.as_deref())?,
     };
     let backend = setup::backend(&args.backend)?;
-    let by = Some(args.backend.backend);
-    let model = setup::model(&args.model, common, args.no_fold, None, (args.inputs.sigma, by))?;
+    let model = setup::model(&args.model, common, args.no_fold, &args.inputs, args.backend.backend)?;
     let backend = setup::backend_of(&model, &args.backend, backend)?;
     if let Some(prompt) = &args.prompt {
         answers::of(&model, args)?;
@@ -40,6 +42,8 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let answers = answers::of(&model, args)?;
     let inputs = if answers.pictures() { data.files().collect() } else { Vec::new() };
     let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures(), &inputs)?;
+    let save = |path: &PathBuf| SavedOutputs::open(path, model.card.task, &args.inputs.inputs);
+    let mut saved_outputs = args.save_outputs.as_ref().map(save).transpose()?;
     let mut quality = start_score(model.card.task);
     let (mut printed, mut turned) = (0, 0);
     if args.format == Plain::Json {
@@ -48,6 +52,9 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let skipped = predict(&model, &backend, &data, &settings, &progress, |sample, output, shape| {
         turned += u64::from(sample.turned);
         add_score(&mut quality, &model, sample, output, shape);
+        if let Some(outputs) = &mut saved_outputs {
+            outputs.add(sample, output, shape)?;
+        }
         let saved = match answers.picture(sample, output, shape) {
             Some(picture) => Some(pictures.save(&sample.id, &picture)?),
             None => None,
@@ -65,8 +72,8 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
         printed += 1;
         out.write(&text)
     })?;
-    let turned = turned_note(turned);
-    turned.iter().for_each(|note| tracing::warn!("{note}"));
+    let said: Vec<String> = turned_note(turned).into_iter().chain(wrapped_notes(&model)).collect();
+    said.iter().for_each(|note| tracing::warn!("{note}"));
     if printed == 0 {
         return Err(setup::none_decoded(&args.inputs.inputs));
     }
@@ -74,11 +81,12 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     out.write(&match args.format {
         Plain::Table => quality.map(|quality| format!("\n{}\n", report::quality_text(&quality))).unwrap_or_default(),
         Plain::Json => {
-            let notes: Vec<&String> = data.notes().iter().chain(&turned).collect();
+            let notes: Vec<&String> = data.notes().iter().chain(&said).collect();
             let notes = if notes.is_empty() { String::new() } else { format!("  \"notes\": {},\n", json!(notes)) };
             format!("\n  ],\n  \"skipped\": {skipped},\n{notes}  \"quality\": {}\n}}\n", json!(quality))
         }
     })?;
+    saved_outputs.map_or(Ok(()), SavedOutputs::finish)?;
     out.finish()
 }
 

@@ -11,24 +11,29 @@ use super::args::{
 use crate::builtin;
 use crate::engine::{Backend, EngineOptions};
 use crate::format::{Formats, NumberFormat};
-use crate::input::{Cut, Dataset, Degradation, TruthSource, Vocabulary};
+use crate::input::{Cut, Dataset, Degradation, InputSpec, InputType, TruthSource, Vocabulary};
 use crate::kernels::{Isa, Pool};
+use crate::layers::Shape;
 use crate::measure::{Monitor, Settings, quantized};
 use crate::model::{LoadOptions, Model};
 use crate::models::Task;
 use crate::{Error, Result};
 
-/// Loads the model.
+/// Loads the model, for `inputs` and to be run by `backend`.
 pub fn model(
     args: &ModelArgs,
     common: Common,
     no_fold: bool,
-    random: Option<u64>,
-    (sigma, backend): (Option<f64>, Option<BackendName>),
+    inputs: &InputArgs,
+    backend: BackendName,
 ) -> Result<Model> {
-    let arch = args.arch.clone();
-    let options = LoadOptions { arch, offline: common.offline, no_fold, random, sigma, ..LoadOptions::default() };
-    let options = args.onnx.options(backend, options);
+    let (arch, offline, sigma, stated) = (args.arch.clone(), common.offline, inputs.sigma, inputs.stated.overrides());
+    let options = LoadOptions { arch, offline, no_fold, sigma, stated, ..LoadOptions::default() };
+    load(args, args.onnx.options(backend, options))
+}
+
+/// Loads the model as `options` say.
+pub fn load(args: &ModelArgs, options: LoadOptions) -> Result<Model> {
     let model = Model::load(&args.model, &options)?;
     tracing::info!("{}: {} from {}, names of {}", args.model, model.card.name, model.source, model.naming);
     Ok(model)
@@ -67,7 +72,19 @@ pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
         let detail = format!("is of networks that read texts, and {} reads images", model.card.name);
         return Err(Error::invalid("--vocab", detail));
     }
-    let data = listed(model, &args.inputs)?;
+    let of_arrays = !model.preprocess.reads_images() && !model.inputs.is_empty();
+    let data = match (args.stated.random_inputs, &args.stated.input[..]) {
+        (Some(count), _) => {
+            let specs = if of_arrays { &model.inputs[..] } else { &[] };
+            Dataset::random_numbers(specs, count as usize, args.seed, &model.preprocess)
+        }
+        (None, []) if of_arrays => arrays(model, &args.inputs)?,
+        (None, []) => listed(model, &args.inputs)?,
+        (None, named) => {
+            let arrays: Vec<_> = named.iter().map(|(name, path)| (Some(name.clone()), path.clone())).collect();
+            Dataset::named(&arrays, &input_specs(model), &model.preprocess)?
+        }
+    };
     let data = match (args.sigma, args.scale) {
         (Some(sigma), _) => data.degraded(Degradation::Noise { sigma, seed: args.seed }),
         (_, Some(factor)) => data.degraded(Degradation::Bicubic(factor.into())),
@@ -112,11 +129,46 @@ fn texts(model: &Model, args: &InputArgs) -> Result<Dataset> {
         (Task::Tag, _) => Cut::Lines { begin: mark("begin"), end: mark("end") },
         (_, None) => Cut::Streams { streams: args.streams.into(), steps: args.steps.into() },
     };
+    if let Some(count) = args.stated.random_inputs {
+        let rows = model.embedding_rows().unwrap_or(1);
+        return Ok(Dataset::random_tokens(rows, count as usize, args.seed, &model.preprocess));
+    }
     if args.inputs.is_empty() {
         let missing = || Err(Error::invalid("INPUT", "is missing: give files of text"));
         return model.builtin_text(&cut).unwrap_or_else(missing);
     }
+    if let [path] = &args.inputs[..]
+        && Dataset::holds_arrays(path)
+    {
+        return Dataset::ids(path, model.embedding_rows().unwrap_or(1), &cut, &model.preprocess);
+    }
     Dataset::text(&args.inputs, &vocabulary(model, args)?, &cut, &model.preprocess)
+}
+
+/// Inputs of a network that reads arrays by name, from files of them.
+fn arrays(model: &Model, paths: &[PathBuf]) -> Result<Dataset> {
+    let one = |spec: &InputSpec| format!("{} {:?}", spec.name, spec.shape);
+    let wanted = || model.inputs.iter().map(one).collect::<Vec<_>>().join(", ");
+    if let Some(path) = paths.iter().find(|path| !Dataset::holds_arrays(path)) {
+        let detail = format!("is no file of arrays (.npy, .npz, .safetensors): the network reads {}", wanted());
+        return Err(Error::malformed(path.display().to_string(), detail));
+    }
+    if paths.is_empty() {
+        let how = "give a .npz or .safetensors file with them, --input NAME=FILE.npy for each, or --random-inputs N";
+        return Err(Error::invalid("INPUT", format!("is missing: the network reads {}; {how}", wanted())));
+    }
+    let files: Vec<_> = paths.iter().map(|path| (None, path.clone())).collect();
+    Dataset::named(&files, &model.inputs, &model.preprocess)
+}
+
+/// The inputs of the network by name.
+fn input_specs(model: &Model) -> Vec<InputSpec> {
+    if !model.inputs.is_empty() {
+        return model.inputs.clone();
+    }
+    let Shape { c, h, w } = model.input_shape();
+    let name = model.graph.nodes.first().map_or_else(String::new, |def| def.name.clone());
+    vec![InputSpec { name, shape: vec![1, c, h, w], dtype: InputType::Float }]
 }
 
 /// The inputs of `paths`; without any, those that are built in.

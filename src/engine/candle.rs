@@ -364,6 +364,7 @@ fn activate(x: &Tensor, activation: Activation) -> CandleResult {
         Activation::HardSwish => x * hard_sigmoid(x)?,
         Activation::HardSigmoid => hard_sigmoid(x),
         Activation::Sigmoid => (x.neg()?.exp()? + 1.0)?.recip(),
+        Activation::Silu => x.silu(),
         Activation::Tanh => x.tanh(),
         Activation::Sqrt => x.relu()?.sqrt(),
     }

@@ -7,6 +7,7 @@ use super::op::conv_shape;
 use super::plan::Plan;
 use crate::graph::{Graph, Node};
 use crate::kernels::conv::inverted::{Intermediate, IntermediateValues, InvertedResidual, Observed, Observer, Stage};
+use crate::kernels::conv::sums_could_wrap;
 use crate::kernels::{Exec, Geometry, Halo, LANES, Share};
 use crate::layers::{Conv, Layer, Shape};
 use crate::probe::{Origin, Probe, Watch};
@@ -73,16 +74,26 @@ pub(super) fn groups(graph: &Graph, shapes: &[Shape]) -> Groups {
                 InvertedResidual::has_bytes(expand.as_ref(), &depthwise, &project, shapes[last.index()].w)
             })
         };
+        // Sums that could wrap are looked at where their layer runs by itself.
+        let wraps = |node: Node| {
+            conv(graph, node).is_some_and(|conv| {
+                let integer = conv.integer.as_ref();
+                integer.is_some_and(|integer| sums_could_wrap(&conv.weight.data, &integer.requantize))
+            })
+        };
         let fits = depthwise_conv.is_depthwise()
             && graph.def(depthwise).inputs.len() == 1
             && only_for(depthwise, last)
             && (c * h * w * size_of::<f32>() > CACHED && h * w > OUTWEIGHS * weights_per_channel
                 || h >= ROWS && bytes())
-            && InvertedResidual::fits(&conv_shape(depthwise_conv, h, w), h);
+            && InvertedResidual::fits(&conv_shape(depthwise_conv, h, w), h)
+            && ![last, depthwise].into_iter().any(wraps);
         // A group that pays off with the expanding convolution also does without it, where another group ends in that
         // convolution.
         fits.then(|| {
-            [expands.then(|| vec![before, depthwise, last]), Some(vec![depthwise, last])].into_iter().flatten()
+            [(expands && !wraps(before)).then(|| vec![before, depthwise, last]), Some(vec![depthwise, last])]
+                .into_iter()
+                .flatten()
         })
     };
     let mut wanted: Vec<Vec<Node>> = graph.handles().filter_map(wanted).flatten().collect();

@@ -1,6 +1,8 @@
 //! A network as data: nodes from a closed set of layer kinds. The graph knows channels; rows and columns are known to the
 //! plan.
 
+mod extents;
+mod fitted;
 mod params;
 pub mod passes;
 pub mod quantize;
@@ -12,7 +14,9 @@ use crate::kernels::Codes;
 use crate::layers::{Layer, Shape};
 use crate::{Error, Result};
 
-pub use params::Params;
+pub use extents::{Difference, Extent, note as differences_note};
+pub use fitted::Fitted;
+pub use params::{Listing, Params};
 pub use scope::Scope;
 pub use stored::as_stored;
 

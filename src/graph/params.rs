@@ -1,5 +1,7 @@
 //! Where a network's parameters come from.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::weights::Weights;
@@ -8,10 +10,80 @@ use crate::weights::Weights;
 pub enum Params {
     /// A checkpoint.
     Stored(Weights),
+    /// Names and extents of a checkpoint: for finding out which network it is of. Such a graph cannot be run.
+    Listed(Arc<Listing>),
     /// Seeded random values of the shapes that the network needs: for tests and benchmarks.
     Random(u64),
     /// Shapes only: for listing a network before a weight is read. Such a graph cannot be run.
     Declared,
+}
+
+/// Names and extents of the tensors of a checkpoint.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// The checkpoint, as in messages.
+    pub source: String,
+    /// Extents by name.
+    pub extents: BTreeMap<String, Vec<usize>>,
+}
+
+impl From<&Weights> for Listing {
+    fn from(weights: &Weights) -> Self {
+        let extents = |name: &str| Some((name.to_owned(), weights.shape(name)?.to_vec()));
+        Self { source: weights.source().to_owned(), extents: weights.names().filter_map(extents).collect() }
+    }
+}
+
+impl Params {
+    /// Whether a checkpoint says which parameters there are.
+    pub(super) fn is_stored(&self) -> bool {
+        matches!(self, Self::Stored(_) | Self::Listed(_))
+    }
+
+    /// Extents of the tensor `name`, if a checkpoint holds it.
+    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+        match self {
+            Self::Stored(weights) => weights.shape(name),
+            Self::Listed(listing) => listing.extents.get(name).map(Vec::as_slice),
+            Self::Random(_) | Self::Declared => None,
+        }
+    }
+
+    /// The name by which the tensor `name` is stored: another one, if it is tied to that.
+    pub(super) fn stored_name<'a>(&'a self, name: &'a str) -> &'a str {
+        if let Self::Stored(weights) = self { weights.stored_name(name) } else { name }
+    }
+
+    /// Whether a checkpoint holds tensors whose names start with `prefix`.
+    pub(super) fn has_below(&self, prefix: &str) -> bool {
+        let first = match self {
+            Self::Stored(weights) => weights.first_from(prefix),
+            Self::Listed(listing) => {
+                let from = (Bound::Included(prefix), Bound::Unbounded);
+                listing.extents.range::<str, _>(from).next().map(|(name, _)| name.as_str())
+            }
+            Self::Random(_) | Self::Declared => None,
+        };
+        first.is_some_and(|name| name.starts_with(prefix))
+    }
+
+    /// The names of a checkpoint.
+    pub(super) fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Stored(weights) => weights.names().collect(),
+            Self::Listed(listing) => listing.extents.keys().map(String::as_str).collect(),
+            Self::Random(_) | Self::Declared => vec![],
+        }
+    }
+
+    /// Where they come from, in messages.
+    pub(super) fn source(&self) -> &str {
+        match self {
+            Self::Stored(weights) => weights.source(),
+            Self::Listed(listing) => &listing.source,
+            Self::Random(_) | Self::Declared => "network",
+        }
+    }
 }
 
 /// A 1x1 convolution is sometimes stored as a linear layer and vice versa: `[O, I]` and `[O, I, 1, 1]` are the same.

@@ -321,6 +321,7 @@ fn filters(
         input: x.bounds(),
         low,
         high,
+        wrapped: Default::default(),
     };
     let requantize = Arc::new(requantize);
     (Param { shape: weight.shape.clone(), data }, IntegerWeights { scales, zero_point: 0, signed: true, requantize })

@@ -7,18 +7,27 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::params::{Params, random, same_but_for_ones};
-use super::{Graph, Node, NodeDef};
+use super::{Difference, Graph, Node, NodeDef};
 use crate::kernels::{Activation, Halo};
 use crate::layers::{
     BatchNorm, Conv, ConvTranspose, Embedding, Layer, Linear, LowBits, Lstm, MatMul, Param, Recurrent,
 };
-use crate::{Error, Result};
 
-struct State {
-    graph: Graph,
-    params: Params,
-    used: BTreeSet<String>,
-    problems: Vec<String>,
+pub(super) struct State {
+    pub(super) graph: Graph,
+    pub(super) params: Params,
+    pub(super) used: BTreeSet<String>,
+    pub(super) problems: Vec<String>,
+    pub(super) differences: Vec<Difference>,
+    /// Path of the classifier that the checkpoint lacks.
+    pub(super) headless: Option<String>,
+}
+
+impl State {
+    pub(super) fn new(params: Params) -> Self {
+        let (graph, used) = (Graph::default(), BTreeSet::new());
+        Self { graph, params, used, problems: Vec::new(), differences: Vec::new(), headless: None }
+    }
 }
 
 /// A path in the name tree. Cloning is cheap; all scopes of one network add to the same graph.
@@ -27,19 +36,21 @@ struct State {
 /// [`Scope::finish`] can list every problem at once.
 #[derive(Clone)]
 pub struct Scope {
-    state: Rc<RefCell<State>>,
+    pub(super) state: Rc<RefCell<State>>,
     pub(super) path: String,
     /// Maps our parameter names to those of the checkpoint.
     stored: fn(&str) -> String,
     /// Whether filters are ternary.
     ternary: bool,
+    /// Whether the numbers of filters are the network's own, whatever the checkpoint has.
+    pub(super) exact: bool,
 }
 
 impl Scope {
     /// The root of a new network.
     pub fn new(params: Params) -> Self {
-        let state = State { graph: Graph::default(), params, used: BTreeSet::new(), problems: Vec::new() };
-        Self { state: Rc::new(RefCell::new(state)), path: String::new(), stored: str::to_owned, ternary: false }
+        let state = Rc::new(RefCell::new(State::new(params)));
+        Self { state, path: String::new(), stored: str::to_owned, ternary: false, exact: false }
     }
 
     /// The same path in a checkpoint with other names: `stored` maps our parameter names to those of the checkpoint.
@@ -63,30 +74,30 @@ impl Scope {
         Self { ternary: true, ..self.clone() }
     }
 
+    /// The same path with numbers of filters that do not come from the checkpoint: the network computes with them.
+    pub fn exact(&self) -> Self {
+        Self { exact: true, ..self.clone() }
+    }
+
     /// Whether the checkpoint holds the parameter `name` here. Without a checkpoint: true.
     pub fn has(&self, name: &str) -> bool {
-        match &self.state.borrow().params {
-            Params::Stored(weights) => weights.shape(&self.stored_name(name)).is_some(),
-            Params::Random(_) | Params::Declared => true,
-        }
+        let params = &self.state.borrow().params;
+        !params.is_stored() || params.shape(&self.stored_name(name)).is_some()
     }
 
     /// Shape of the parameter `name` here, if a checkpoint holds it.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        match &self.state.borrow().params {
-            Params::Stored(weights) => weights.shape(&self.stored_name(name)).map(<[usize]>::to_vec),
-            Params::Random(_) | Params::Declared => None,
-        }
+        self.state.borrow().params.shape(&self.stored_name(name)).map(<[usize]>::to_vec)
     }
 
     /// Names and extents of all tensors of the checkpoint, if there is one.
     pub fn extents(&self) -> Option<BTreeMap<String, Vec<usize>>> {
-        let state = self.state.borrow();
-        let Params::Stored(weights) = &state.params else { return None };
-        Some(weights.names().filter_map(|name| Some((name.to_owned(), weights.shape(name)?.to_vec()))).collect())
+        let params = &self.state.borrow().params;
+        let extents = |name: &str| Some((name.to_owned(), params.shape(name)?.to_vec()));
+        params.is_stored().then(|| params.names().into_iter().filter_map(extents).collect())
     }
 
-    fn stored_name(&self, name: &str) -> String {
+    pub(super) fn stored_name(&self, name: &str) -> String {
         (self.stored)(&self.at(name).path)
     }
 
@@ -110,9 +121,11 @@ impl Scope {
         Node(0)
     }
 
-    /// Convolution by `weight` `[out, in/groups, R, S]` and, where the checkpoint has one, `bias` `[out]`.
+    /// Convolution by `weight` `[out, in/groups, R, S]` and, where the checkpoint has one, `bias` `[out]`; the checkpoint
+    /// also says how many filters there are.
     pub fn conv(&self, x: Node, conv: Conv) -> Node {
         let inputs = self.channels(x);
+        let conv = self.sized(inputs, conv);
         if !inputs.is_multiple_of(conv.groups) || !conv.out_channels.is_multiple_of(conv.groups) {
             self.problem(format!(
                 "{}: {} groups do not divide {inputs} -> {}",
@@ -120,7 +133,7 @@ impl Scope {
             ));
         }
         let shape = [conv.out_channels, inputs / conv.groups, conv.kernel.0, conv.kernel.1];
-        let weight = self.param("weight", &shape);
+        let weight = self.weight(x, &shape);
         let bias = self.bias(conv.bias, conv.out_channels);
         let channels = conv.out_channels;
         // Random weights have more values, and are not counted as codes.
@@ -144,18 +157,21 @@ impl Scope {
     /// Transposed convolution by `weight` `[in, out/groups, R, S]` and, where the checkpoint has one, `bias` `[out]`.
     pub fn conv_transpose(&self, x: Node, conv: ConvTranspose) -> Node {
         let inputs = self.channels(x);
+        let conv = self.sized_transpose(conv);
         let shape = [inputs, conv.out_channels / conv.groups, conv.kernel.0, conv.kernel.1];
-        let weight = self.param("weight", &shape);
+        let weight = self.weight(x, &shape);
         let bias = self.bias(conv.bias, conv.out_channels);
         let channels = conv.out_channels;
         let layer = ConvTranspose { weight, bias_values: bias, in_channels: inputs, ..conv };
         self.push(Layer::ConvTranspose(layer), vec![x], channels)
     }
 
-    /// `x W^T + b` with `weight` `[out, in]` and `bias` `[out]`; `in` is all features of `x`, `pixels` per channel.
+    /// `x W^T + b` with `weight` `[out, in]` and `bias` `[out]`; `in` is all features of `x`, `pixels` per channel. The
+    /// checkpoint says how many outputs there are.
     pub fn linear(&self, x: Node, out_features: usize, pixels: usize) -> Node {
         let in_features = self.channels(x) * pixels;
-        let weight = self.param("weight", &[out_features, in_features]);
+        let out_features = if self.exact { out_features } else { self.filters("").or(out_features) };
+        let weight = self.weight(x, &[out_features, in_features]);
         let bias = self.bias(None, out_features);
         let layer = Linear {
             weight,
@@ -245,50 +261,9 @@ impl Scope {
         if folded { y } else { norm.batch_norm(y, eps) }
     }
 
-    /// Finishes the graph with output `output`; returns it with the checkpoint it was read from.
-    ///
-    /// # Errors
-    /// [`Error::Mismatch`] listing every parameter that is missing, of the wrong shape or left over; the errors of
-    /// reading a parameter.
-    pub fn finish(self, output: Node) -> Result<(Graph, Params)> {
-        let mut state = self.state.replace(State {
-            graph: Graph::default(),
-            params: Params::Declared,
-            used: BTreeSet::new(),
-            problems: Vec::new(),
-        });
-        let file = match &state.params {
-            Params::Stored(weights) => {
-                let left = weights.names().filter(|name| !state.used.contains(*name));
-                let left = left.filter(|name| !name.ends_with("num_batches_tracked"));
-                state.problems.extend(left.map(|name| format!("{name}: left over, the network has no such parameter")));
-                weights.source().to_owned()
-            }
-            Params::Random(_) | Params::Declared => "network".to_owned(),
-        };
-        if !state.problems.is_empty() {
-            return Err(Error::Mismatch { file, problems: state.problems });
-        }
-        if let Params::Stored(weights) = &state.params {
-            weights.check_read()?;
-        }
-        state.graph.output = Some(output);
-        Ok((state.graph, state.params))
-    }
-
-    /// Allows the checkpoint to hold parameters below `name` that the network does not read.
-    pub fn skip(&self, name: &str) {
-        let below = format!("{}.", self.at(name).path);
-        let state = &mut *self.state.borrow_mut();
-        if let Params::Stored(weights) = &state.params {
-            state.used.extend(weights.names().filter(|name| name.starts_with(&below)).map(str::to_owned));
-        }
-    }
-
-    /// Allows the checkpoint to hold the parameter `name`, which the network does not read.
-    pub fn ignore(&self, name: &str) {
-        let name = self.stored_name(name);
-        self.state.borrow_mut().used.insert(name);
+    /// Whether a checkpoint says which parameters there are.
+    pub fn is_stored(&self) -> bool {
+        self.state.borrow().params.is_stored()
     }
 
     /// Records a problem that makes the network impossible; [`Scope::finish`] returns it.
@@ -298,11 +273,7 @@ impl Scope {
 
     fn bias(&self, wanted: Option<bool>, channels: usize) -> Option<Param> {
         // If the network does not say, the checkpoint decides; without a checkpoint, a layer has a bias only if required.
-        let take = match (wanted, &self.state.borrow().params) {
-            (Some(wanted), _) => wanted,
-            (None, Params::Stored(weights)) => weights.shape(&self.stored_name("bias")).is_some(),
-            (None, _) => true,
-        };
+        let take = wanted.unwrap_or_else(|| self.has("bias"));
         take.then(|| self.param("bias", &[channels]))
     }
 
@@ -312,18 +283,27 @@ impl Scope {
         Node(nodes.len() as u32 - 1)
     }
 
+    /// The `weight` here of a layer that reads `x`; of one that reads another number of channels, the problem names the
+    /// layer that they come from.
+    fn weight(&self, x: Node, shape: &[usize]) -> Param {
+        let known = self.state.borrow().problems.len();
+        let weight = self.param("weight", shape);
+        if self.shape("weight").is_some_and(|got| got.get(1) != shape.get(1)) {
+            let input = format!("; {} has {} channels", self.source(x), self.channels(x));
+            self.state.borrow_mut().problems.iter_mut().skip(known).for_each(|problem| *problem += &input);
+        }
+        weight
+    }
+
     fn param(&self, name: &str, shape: &[usize]) -> Param {
         let path = self.stored_name(name);
         let state = &mut *self.state.borrow_mut();
-        state.used.insert(match &state.params {
-            Params::Stored(weights) => weights.stored_name(&path).to_owned(),
-            Params::Random(_) | Params::Declared => path.clone(),
-        });
+        state.used.insert(state.params.stored_name(&path).to_owned());
         let count = shape.iter().product();
         let data: Arc<[f32]> = match &state.params {
             Params::Declared => Arc::default(),
             Params::Random(seed) => random(*seed, (name, &path), shape, count),
-            Params::Stored(weights) => match weights.shape(&path) {
+            params => match params.shape(&path) {
                 None => {
                     state.problems.push(format!("{path}: missing, the network needs {shape:?}"));
                     Arc::default()
@@ -333,7 +313,10 @@ impl Scope {
                     Arc::default()
                 }
                 // A read error is kept by the weights and returned by `check_read` at the end.
-                Some(_) => weights.read_or_note(&path),
+                Some(_) => match params {
+                    Params::Stored(weights) => weights.read_or_note(&path),
+                    _ => Arc::default(),
+                },
             },
         };
         Param { shape: shape.to_vec(), data }

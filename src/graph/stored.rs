@@ -110,6 +110,7 @@ pub(super) fn filters(
         input: x.bounds(),
         low,
         high,
+        wrapped: Default::default(),
     };
     let requantize = Arc::new(requantize);
     (Param { shape: weight.shape.clone(), data: codes }, IntegerWeights { scales, zero_point, signed, requantize })

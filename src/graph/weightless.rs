@@ -32,7 +32,8 @@ impl Scope {
     pub fn add(&self, a: Node, b: Node) -> Node {
         let (c, other) = (self.channels(a), self.channels(b));
         if c != other {
-            self.problem(format!("{}: adds {c} and {other} channels", self.path));
+            let (a, b) = (self.source(a), self.source(b));
+            self.problem(format!("{}: adds {c} channels of {a} to {other} of {b}", self.path));
         }
         self.at("add").push(Layer::Add, vec![a, b], c)
     }
@@ -41,7 +42,8 @@ impl Scope {
     pub fn mul(&self, x: Node, gate: Node) -> Node {
         let (c, other) = (self.channels(x), self.channels(gate));
         if c != other {
-            self.problem(format!("{}: multiplies {c} by {other} channels", self.path));
+            let (x, gate) = (self.source(x), self.source(gate));
+            self.problem(format!("{}: multiplies {c} channels of {x} by {other} of {gate}", self.path));
         }
         self.at("mul").push(Layer::Mul, vec![x, gate], c)
     }
@@ -56,7 +58,8 @@ impl Scope {
     pub fn sub(&self, a: Node, b: Node) -> Node {
         let (c, other) = (self.channels(a), self.channels(b));
         if c != other {
-            self.problem(format!("{}: subtracts {other} from {c} channels", self.path));
+            let (a, b) = (self.source(a), self.source(b));
+            self.problem(format!("{}: subtracts {other} channels of {b} from {c} of {a}", self.path));
         }
         self.at("sub").push(Layer::Sub, vec![a, b], c)
     }

@@ -1,88 +1,55 @@
 //! Data sets: inputs are listed cheaply, loaded one by one from any thread, and never kept.
 
+mod load;
+
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
-use super::decode::{Pixels, decode_upright};
+use super::arrays::{self, holds_arrays};
 use super::degrade::Degradation;
 use super::folders::{self, Classes};
+use super::npy::Element;
 use super::preprocess::Preprocess;
+use super::random::Random;
+use super::spec::InputSpec;
 use super::stack::{Bytes, Stack};
 use super::tokens::{Cut, TokenInputs};
-use super::truth::{IGNORE, Truth, TruthSource, object_value, of_object};
+use super::truth::{IGNORE, TruthSource, object_value};
+use super::values::{Images, Values};
 use super::vocabulary::Vocabulary;
 use crate::{Error, Result};
 
 /// Extensions of image files in a directory.
 const IMAGES: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "jpe"];
 
-/// One input.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// Its position among the inputs, from 0.
-    pub place: usize,
-    /// Its name in messages and tables: a path, or a file and an index.
-    pub id: String,
-    /// SHA-256 of the encoded file, or of the extents and raw pixels of a stored image.
-    pub digest: [u8; 32],
-    /// Its class, if known.
-    pub label: Option<u32>,
-    /// `[C, H, W]`, preprocessed.
-    pub values: Vec<f32>,
-    /// Extents of the values.
-    pub shape: [usize; 3],
-    /// Rows and columns of the image; the rest is padding.
-    pub size: [usize; 2],
-    /// The expected output, if known.
-    pub truth: Option<Truth>,
-    /// Whether it was rotated upright by its orientation tag.
-    pub turned: bool,
-}
-
-/// A note on the number of images rotated by an orientation tag; `None` for zero.
-pub fn turned_note(turned: u64) -> Option<String> {
-    match turned {
-        0 => None,
-        1 => Some("1 image was turned upright as its orientation tag says".into()),
-        turned => Some(format!("{turned} images were turned upright as their orientation tags say")),
-    }
-}
-
-impl Sample {
-    /// A number from its content and the last two components of its name: the same wherever a folder is mounted.
-    pub fn key(&self) -> u64 {
-        let mut parts = self.id.rsplit(['/', '\\']);
-        let (name, folder) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let digest = Sha256::new().chain_update(self.digest).chain_update(folder).chain_update("/").chain_update(name);
-        let bytes: [u8; 32] = digest.finalize().into();
-        u64::from_le_bytes(*bytes.first_chunk().expect("a digest has 32 bytes"))
-    }
-}
-
 enum Item {
     File { path: PathBuf, label: Option<u32> },
     Stacked { stack: usize, index: usize },
+    Stored { values: usize, index: usize },
+    Random(usize),
 }
 
 /// Inputs in order.
 pub struct Dataset {
     items: Vec<Item>,
     stacks: Vec<Stack>,
+    values: Vec<Values>,
+    random: Option<Random>,
     preprocess: Preprocess,
     degradation: Degradation,
     truths: Option<TruthSource>,
     /// The value of the object in masks, for networks that distinguish one object from background.
     object: Option<u8>,
     tokens: Option<TokenInputs>,
+    /// How random inputs were made.
+    random_options: Vec<(&'static str, String)>,
     notes: Vec<String>,
 }
 
 impl Dataset {
     /// Lists the inputs of `paths`: image files, directories of them (with sub-directories as classes, or a `labels.tsv` of
-    /// `name<TAB>class`), and safetensors files with `images` and optionally `labels` or `masks`.
+    /// `name<TAB>class`), and files of arrays (safetensors, `.npz`, `.npy`) with `images` and optionally `labels` or `masks`.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a path that does not exist, [`Error::Malformed`] for a directory without images and for an
@@ -103,14 +70,11 @@ impl Dataset {
             if path.is_dir() {
                 dataset.add_directory(path, classes)?;
             } else if !path.exists() {
-                let hint = "give image files, directories of images, or a safetensors file with `images`";
+                let hint = "give image files, directories of images, or a file of arrays (.safetensors, .npy, .npz)";
                 return Err(Error::NotFound { what: name, hint: hint.into() });
-            } else if path.extension().is_some_and(|end| end == "safetensors") {
-                let mut file = File::open(path).map_err(|source| Error::io(path, source))?;
-                let stack = Stack::open(&name, &mut file, Bytes::File(path.clone()))?;
-                dataset.add_stack(stack, &mut file)?;
+            } else if holds_arrays(path) {
+                let labels = dataset.add_arrays(path, &name)?;
                 let beyond = |label: &&u32| classes.is_some_and(|classes| **label as usize >= classes.count);
-                let labels = dataset.stacks.last().map_or(&[][..], |stack| &stack.labels);
                 if let (Some(label), Some(classes)) = (labels.iter().find(beyond), classes) {
                     return Err(folders::no_class(*label, classes, &format!("{name}: labels")));
                 }
@@ -119,6 +83,60 @@ impl Dataset {
             }
         }
         Ok(dataset)
+    }
+
+    /// Inputs of a network that reads `specs`, from `arrays`: a file of arrays of their names (`None`), or of the one array of
+    /// that name.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for an array that is missing, of other extents, or no input; those of reading.
+    pub fn named(arrays: &[(Option<String>, PathBuf)], specs: &[InputSpec], preprocess: &Preprocess) -> Result<Self> {
+        let mut dataset = Self::empty(preprocess);
+        let (single, files): (Vec<_>, Vec<_>) = arrays.iter().partition(|(name, _)| name.is_some());
+        for (_, path) in files {
+            let name = path.display().to_string();
+            dataset.add_values(Values::named(&name, arrays::open(path)?, specs)?);
+        }
+        if single.is_empty() {
+            return Ok(dataset);
+        }
+        let mut all = Vec::new();
+        for (name, path) in single {
+            let mut arrays = arrays::open(path)?;
+            let (Some(mut array), true) = (arrays.pop(), arrays.is_empty()) else {
+                return Err(Error::malformed(
+                    path.display().to_string(),
+                    "holds no array, or several: give the file alone",
+                ));
+            };
+            array.name = name.clone().unwrap_or_default();
+            all.push(array);
+        }
+        dataset.add_values(Values::named("inputs", all, specs)?);
+        Ok(dataset)
+    }
+
+    /// `count` inputs of random numbers, made from `seed`: of a network that reads `specs`, if there are any, else images of
+    /// random pixels. A note says that they are random.
+    pub fn random_numbers(specs: &[InputSpec], count: usize, seed: u64, preprocess: &Preprocess) -> Self {
+        let mut dataset = Self::empty(preprocess);
+        dataset.random = Some(Random::new(specs, preprocess, seed));
+        dataset.items = (0..count).map(Item::Random).collect();
+        dataset.made_at_random(count, seed)
+    }
+
+    /// `count` inputs of `preprocess`'s number of random tokens below `rows`, made from `seed`. A note says that they are random.
+    pub fn random_tokens(rows: usize, count: usize, seed: u64, preprocess: &Preprocess) -> Self {
+        Self::random(Some(rows), count, seed, preprocess).made_at_random(count, seed)
+    }
+
+    fn made_at_random(mut self, count: usize, seed: u64) -> Self {
+        self.random_options = vec![("random_inputs", count.to_string()), ("seed", seed.to_string())];
+        self.note(
+            "the inputs are random numbers: shapes, weights and what follows of them mean something, the rest does not"
+                .into(),
+        );
+        self
     }
 
     /// The images stored in `bytes`, a safetensors file.
@@ -134,15 +152,18 @@ impl Dataset {
     }
 
     fn empty(preprocess: &Preprocess) -> Self {
-        let degradation = if preprocess.bayer() { Degradation::Bayer } else { Degradation::None };
+        let degradation = preprocess.filter();
         Self {
             items: Vec::new(),
             stacks: Vec::new(),
+            values: Vec::new(),
+            random: None,
             preprocess: preprocess.clone(),
             degradation,
             truths: None,
             object: None,
             tokens: None,
+            random_options: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -154,6 +175,27 @@ impl Dataset {
     /// outside the vocabulary, or is too short.
     pub fn text(paths: &[PathBuf], vocabulary: &Vocabulary, cut: &Cut, preprocess: &Preprocess) -> Result<Self> {
         Ok(Self { tokens: Some(TokenInputs::open(paths, vocabulary, cut)?), ..Self::empty(preprocess) })
+    }
+
+    /// Whether `path` is a file of arrays, by its name: `.npy`, `.npz` or safetensors.
+    pub fn holds_arrays(path: &Path) -> bool {
+        holds_arrays(path)
+    }
+
+    /// The token numbers in the file of one array `path`, `[N, T]` or `[T]`, below `rows`: N streams, or lines, as `cut` says.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for numbers that are no tokens and for other extents; those of reading.
+    pub fn ids(path: &Path, rows: usize, cut: &Cut, preprocess: &Preprocess) -> Result<Self> {
+        let (name, mut arrays) = (path.display().to_string(), arrays::open(path)?);
+        let (Some(array), true) = (arrays.pop(), arrays.is_empty()) else {
+            return Err(Error::malformed(name, "must hold one array of token numbers"));
+        };
+        let (1..=2, Some(&length)) = (array.shape.len(), array.shape.last()) else {
+            return Err(Error::malformed(name, format!("is {:?}, token numbers are [N, T] or [T]", array.shape)));
+        };
+        let ids = array.counts(u32::try_from(rows.max(1) - 1).unwrap_or(u32::MAX))?;
+        Ok(Self { tokens: Some(TokenInputs::of_ids(&name, &ids, length, cut)?), ..Self::empty(preprocess) })
     }
 
     /// The text `text`, split into inputs as `cut` says.
@@ -179,7 +221,14 @@ impl Dataset {
 
     /// Description of the preprocessing.
     pub fn describe(&self) -> String {
-        self.tokens.as_ref().map_or_else(|| self.preprocess.describe(), |tokens| tokens.description.clone())
+        if let Some(tokens) = &self.tokens {
+            return tokens.description.clone();
+        }
+        let of_images = self.items.iter().any(|item| matches!(item, Item::File { .. } | Item::Stacked { .. }));
+        let images = (of_images || self.items.is_empty()).then(|| self.preprocess.describe());
+        let arrays = (!self.values.is_empty()).then(|| self.preprocess.describe_arrays());
+        let random = self.random.is_some().then(|| "random numbers".to_owned());
+        [images, arrays, random].into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
     /// Choices made where the inputs left one, a sentence each.
@@ -191,7 +240,7 @@ impl Dataset {
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.items.iter().filter_map(|item| match item {
             Item::File { path, .. } => Some(path.as_path()),
-            Item::Stacked { .. } => None,
+            Item::Stacked { .. } | Item::Stored { .. } | Item::Random(_) => None,
         })
     }
 
@@ -200,10 +249,12 @@ impl Dataset {
         let degraded = match self.degradation {
             Degradation::Noise { sigma, seed } => vec![("sigma", sigma.to_string()), ("seed", seed.to_string())],
             Degradation::Bicubic(factor) => vec![("scale", factor.to_string())],
-            Degradation::None | Degradation::Bayer => Vec::new(),
+            Degradation::None | Degradation::Bayer | Degradation::Xtrans => Vec::new(),
         };
         let truth = self.truths.as_ref().map(|source| ("truth", source.name().to_owned()));
-        self.tokens.iter().flat_map(|tokens| tokens.options.clone()).chain(degraded).chain(truth).collect()
+        let tokens = self.tokens.iter().flat_map(|tokens| tokens.options.clone());
+        let (stated, random) = (self.preprocess.overrides().options(), self.random_options.clone());
+        tokens.chain(degraded).chain(truth).chain(stated).chain(random).collect()
     }
 
     /// Number of inputs of one size that run together, if it matters: the streams of a text run side by side, each with its
@@ -242,6 +293,8 @@ impl Dataset {
             (Item::File { path, .. }, Some(source)) => source.mask(path).ok(),
             (Item::File { .. }, None) => None,
             (Item::Stacked { stack, index }, _) => self.stacks[*stack].read_mask(*index).ok().flatten(),
+            (Item::Stored { values, index }, _) => self.values[*values].mask(*index).ok().flatten(),
+            (Item::Random(_), _) => None,
         };
         // Masks that cannot be read are reported when their input is loaded.
         let value = object_value(self.items.iter().filter_map(mask));
@@ -273,88 +326,6 @@ impl Dataset {
         self
     }
 
-    /// Loads, decodes and preprocesses one input.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::Malformed`] or [`Error::Shape`] naming the input.
-    ///
-    /// # Panics
-    /// If `place` is not below [`Dataset::len`].
-    pub fn load(&self, place: usize) -> Result<Sample> {
-        if let Some(tokens) = &self.tokens {
-            return Ok(tokens.sample(place));
-        }
-        match &self.items[place] {
-            Item::File { path, label } => {
-                let id = path.display().to_string();
-                let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
-                let digest = Sha256::digest(&bytes).into();
-                if let Some(framing) = self.preprocess.framing() {
-                    let (values, chunks) = framing.frames(&framing.decode(&id, &bytes)?);
-                    let (shape, size) = ([1, framing.rows(), chunks], [framing.rows(), chunks]);
-                    let label = *label;
-                    return Ok(Sample { place, id, digest, label, values, shape, size, truth: None, turned: false });
-                }
-                let (image, turned) = decode_upright(&id, &bytes)?;
-                Ok(Sample { place, turned, ..self.sample(id, Some(path), digest, *label, image)? })
-            }
-            Item::Stacked { stack, index } => {
-                let stack = &self.stacks[*stack];
-                let id = format!("{}[{index}]", stack.name);
-                let raw = stack.read(*index)?;
-                let mut hasher = Sha256::new();
-                for extent in [stack.h, stack.w, stack.c] {
-                    hasher.update((extent as u64).to_le_bytes());
-                }
-                hasher.update(&raw);
-                let label = stack.labels.get(*index).copied();
-                let mut sample = self.sample(id, None, hasher.finalize().into(), label, stack.pixels(raw))?;
-                if let Some(mut mask) = stack.read_mask(*index)? {
-                    self.object.map_or(Ok(()), |object| of_object(&sample.id, &mut mask, object))?;
-                    let classes = self.preprocess.apply_to_classes(mask, [stack.h, stack.w], IGNORE);
-                    sample.truth = Some(Truth::Classes(classes));
-                }
-                Ok(Sample { place, ..sample })
-            }
-        }
-    }
-
-    /// The sample made from `image`, read from `path`; its place is set by the caller.
-    fn sample(
-        &self,
-        id: String,
-        path: Option<&Path>,
-        digest: [u8; 32],
-        label: Option<u32>,
-        image: Pixels,
-    ) -> Result<Sample> {
-        let size = [image.h, image.w];
-        let (image, bad) = self.degradation.pixels(image);
-        let bad = bad.map(|bad| self.preprocess.apply(&id, bad)).transpose()?;
-        let good = self.preprocess.apply(&id, image)?;
-        let truth = match (&self.truths, path) {
-            (Some(source), Some(path)) => Some(source.load(path, size, &self.preprocess, self.object)?),
-            (Some(_), None) => {
-                let hint = "its images have no file names; give image files";
-                return Err(Error::NotFound { what: format!("the truth of {id}"), hint: hint.into() });
-            }
-            (None, _) => (!self.degradation.is_none()).then(|| Truth::Image(good.cropped())),
-        };
-        let mut input = bad.unwrap_or(good);
-        self.degradation.values(&mut input.values, input.shape, self.preprocess.unit(), &digest);
-        Ok(Sample {
-            place: 0,
-            id,
-            digest,
-            label,
-            values: input.values,
-            shape: input.shape,
-            size: input.size,
-            truth,
-            turned: false,
-        })
-    }
-
     fn add_stack(&mut self, mut stack: Stack, source: &mut (impl Read + Seek)) -> Result<()> {
         let count = stack.read_labels(source)?;
         self.add_images(stack, count);
@@ -364,6 +335,37 @@ impl Dataset {
     fn add_images(&mut self, stack: Stack, count: usize) {
         self.items.extend((0..count).map(|index| Item::Stacked { stack: self.stacks.len(), index }));
         self.stacks.push(stack);
+    }
+
+    /// Lists the images of a file of arrays; returns their labels.
+    fn add_arrays(&mut self, path: &Path, name: &str) -> Result<&[u32]> {
+        let images = Images::among(name, arrays::open(path)?)?;
+        let pixels = images.images.element == Element::U8;
+        if pixels && path.extension().is_some_and(|end| end == "safetensors") && images.images.name == "images" {
+            let mut file = File::open(path).map_err(|source| Error::io(path, source))?;
+            let stack = Stack::open(name, &mut file, Bytes::File(path.into()))?;
+            self.add_stack(stack, &mut file)?;
+        } else if pixels {
+            let (stack, count) = Stack::of_arrays(name, images.images, images.beside)?;
+            self.add_images(stack, count);
+        } else {
+            let overrides = self.preprocess.overrides();
+            let stated = [("--mean", overrides.mean.is_some()), ("--std", overrides.std.is_some())];
+            if let (Some((flag, _)), None) = (stated.iter().find(|(_, stated)| *stated), overrides.range) {
+                let detail = format!(
+                    "is of pixels, and {name} holds an array, which goes in as it is: name the --range of its pixels"
+                );
+                return Err(Error::invalid(*flag, detail));
+            }
+            self.add_values(Values::images(name, images, &self.preprocess)?);
+            return Ok(self.values.last().map_or(&[], |values| &values.labels));
+        }
+        Ok(self.stacks.last().map_or(&[], |stack| &stack.labels))
+    }
+
+    fn add_values(&mut self, values: Values) {
+        self.items.extend((0..values.count).map(|index| Item::Stored { values: self.values.len(), index }));
+        self.values.push(values);
     }
 
     fn add_directory(&mut self, path: &Path, classes: Option<&Classes>) -> Result<()> {

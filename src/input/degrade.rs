@@ -23,6 +23,8 @@ pub enum Degradation {
     },
     /// Only the colour that the Bayer filter (green red, blue green) passes, for each pixel.
     Bayer,
+    /// Only the colour that the X-Trans filter passes, for each pixel: a pattern of six rows and columns.
+    Xtrans,
     /// Downscaled by this factor and upscaled again, both bicubic.
     Bicubic(usize),
 }
@@ -60,19 +62,29 @@ impl Degradation {
                     *value += normal.sample(&mut random) as f32;
                 }
             }
-            Self::Bayer => {
-                for channel in 0..c {
-                    for (i, value) in values[channel * h * w..][..h * w].iter_mut().enumerate() {
-                        let passes = match (i / w % 2, i % w % 2) {
-                            (0, 1) => 0,
-                            (1, 0) => 2,
-                            _ => 1,
-                        };
-                        if channel != passes {
-                            *value = 0.0;
-                        }
-                    }
-                }
+            Self::Bayer => filtered(values, [c, h, w], |row, column| match (row % 2, column % 2) {
+                (0, 1) => 0,
+                (1, 0) => 2,
+                _ => 1,
+            }),
+            Self::Xtrans => filtered(values, [c, h, w], |row, column| match XTRANS[row % 6][column % 6] {
+                b'r' => 0,
+                b'b' => 2,
+                _ => 1,
+            }),
+        }
+    }
+}
+
+/// Colours of the X-Trans filter, by rows.
+const XTRANS: [&[u8; 6]; 6] = [b"gbggrg", b"rgrbgb", b"gbggrg", b"grggbg", b"bgbrgr", b"grggbg"];
+
+/// Sets what the filter does not pass to zero: at each row and column it passes channel `colour`.
+fn filtered(values: &mut [f32], [c, h, w]: [usize; 3], colour: impl Fn(usize, usize) -> usize) {
+    for channel in 0..c {
+        for (i, value) in values[channel * h * w..][..h * w].iter_mut().enumerate() {
+            if channel != colour(i / w, i % w) {
+                *value = 0.0;
             }
         }
     }
@@ -104,6 +116,25 @@ mod tests {
         let mut values = vec![1.0; 12];
         Degradation::Bayer.values(&mut values, [3, 2, 2], 1.0, &[0; 32]);
         assert_eq!(values, [0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn an_x_trans_filter_passes_each_colour_in_every_row_and_column() {
+        let mut values = vec![1.0; 3 * 36];
+        Degradation::Xtrans.values(&mut values, [3, 6, 6], 1.0, &[0; 32]);
+        let at = |channel: usize, row: usize, column: usize| values[(channel * 6 + row) * 6 + column];
+        for i in 0..36 {
+            assert_eq!((0..3).map(|channel| at(channel, i / 6, i % 6)).sum::<f32>(), 1.0, "{i}");
+        }
+        // Of 36 pixels 8 are red, 20 green, 8 blue; each line has all colours.
+        let count = |channel: usize| values[channel * 36..][..36].iter().sum::<f32>();
+        assert_eq!([0, 1, 2].map(count), [8.0, 20.0, 8.0]);
+        for line in 0..6 {
+            for channel in 0..3 {
+                assert!((0..6).any(|i| at(channel, line, i) == 1.0) && (0..6).any(|i| at(channel, i, line) == 1.0));
+            }
+        }
+        assert_eq!((at(2, 0, 1), at(0, 0, 4), at(0, 1, 0), at(2, 3, 4)), (1.0, 1.0, 1.0, 1.0));
     }
 
     #[test]

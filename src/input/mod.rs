@@ -1,5 +1,6 @@
 //! From files to inputs: decoding, Pillow's resampling, normalisation, data sets.
 
+mod arrays;
 mod audio;
 mod dataset;
 mod decode;
@@ -7,22 +8,28 @@ mod degrade;
 mod digest;
 mod folders;
 mod jpeg;
+mod npy;
 mod preprocess;
+mod random;
 mod resize;
+mod sample;
 mod spec;
 mod stack;
 mod tokens;
 mod truth;
+mod values;
 mod vocabulary;
 
 pub use audio::Framing;
-pub use dataset::{Dataset, Sample, turned_note};
+pub use dataset::Dataset;
 pub use decode::{Pixels, decode};
 pub use degrade::Degradation;
 pub use digest::InputDigest;
 pub use folders::Classes;
-pub use preprocess::{Input, Preprocess};
+pub use npy::npy_header;
+pub use preprocess::{Input, Layout, Overrides, Preprocess};
 pub use resize::{Interpolation, resize};
+pub use sample::{Sample, turned_note};
 pub use spec::{InputSpec, InputType, sample_shape};
 pub use tokens::Cut;
 pub use truth::{IGNORE, Truth, TruthSource};

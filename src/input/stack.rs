@@ -10,7 +10,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, Metadata};
 
+use super::arrays::Array;
 use super::decode::Pixels;
+use super::npy::Element;
 use crate::{Error, Result};
 
 /// Headers above this are refused as hostile.
@@ -19,10 +21,24 @@ const LARGEST_HEADER: u64 = 100 << 20;
 /// Rows and columns of a tile of random images.
 const TILE: usize = 8;
 
-/// Where the bytes of a stored image stack are.
+/// Where the bytes of stored numbers are.
+#[derive(Clone)]
 pub(super) enum Bytes {
     File(PathBuf),
     Memory(Cow<'static, [u8]>),
+}
+
+impl Bytes {
+    /// Fills `to` with the bytes from `offset` on; `name` is their name in messages.
+    pub(super) fn read_at(&self, name: &str, offset: u64, to: &mut [u8]) -> Result<()> {
+        match self {
+            Self::File(path) => {
+                let mut file = File::open(path).map_err(|source| Error::io(path, source))?;
+                read_at(name, &mut file, offset, to)
+            }
+            Self::Memory(bytes) => read_at(name, &mut std::io::Cursor::new(bytes), offset, to),
+        }
+    }
 }
 
 /// A tensor `images` `[N, H, W, C]`, `[N, C, H, W]` or `[N, H, W]` of u8.
@@ -36,8 +52,8 @@ pub(super) struct Stack {
     pub(super) c: usize,
     channels_first: bool,
     pub(super) labels: Vec<u32>,
-    /// Offset of the first class map, if there are any.
-    masks: Option<u64>,
+    /// The class maps, if there are any.
+    masks: Option<Array>,
 }
 
 impl Stack {
@@ -50,17 +66,31 @@ impl Stack {
         if info.dtype != Dtype::U8 {
             return Err(wrong(format!("is {:?}, must be u8", info.dtype)));
         }
-        let (h, w, c, channels_first) = match info.shape[..] {
-            [_, h, w] => (h, w, 1, false),
-            [_, h, w, c @ (1 | 3)] => (h, w, c, false),
-            [_, c @ (1 | 3), h, w] => (h, w, c, true),
-            _ => return Err(wrong(format!("is {:?}, must be [N, H, W, C], [N, C, H, W] or [N, H, W]", info.shape))),
-        };
-        if h * w == 0 {
-            return Err(wrong(format!("is {:?}: images without pixels", info.shape)));
-        }
+        let (h, w, c, channels_first) = extents(&info.shape).map_err(wrong)?;
         let start = start + info.data_offsets.0 as u64;
         Ok(Self { name: name.to_owned(), bytes, start, h, w, c, channels_first, labels: Vec::new(), masks: None })
+    }
+
+    /// The images of `images`, a stack of them or a single one, of u8, and how many they are; `beside` holds their labels and
+    /// class maps, if there are any.
+    pub(super) fn of_arrays(file: &str, images: Array, beside: Vec<Array>) -> Result<(Self, usize)> {
+        let Array { place, mut shape, bytes, start, .. } = images;
+        if matches!(shape[..], [_, _] | [_, _, 1 | 3] | [1 | 3, _, _]) {
+            shape.insert(0, 1);
+        }
+        let (h, w, c, channels_first) = extents(&shape).map_err(|detail| Error::malformed(place, detail))?;
+        let name = file.to_owned();
+        let mut stack = Self { name, bytes, start, h, w, c, channels_first, labels: Vec::new(), masks: None };
+        for array in beside {
+            let classes = array.name == "labels";
+            let want = if classes { vec![shape[0]] } else { vec![shape[0], h, w] };
+            if array.shape != want || !(classes || array.element == Element::U8) {
+                let detail = format!("is {:?} {:?}, must be {want:?}, masks of u8", array.element, array.shape);
+                return Err(Error::malformed(array.place, detail));
+            }
+            if classes { stack.labels = array.counts(u32::MAX)? } else { stack.masks = Some(array) }
+        }
+        Ok((stack, shape[0]))
     }
 
     /// `count` seeded random images `[h, w, c]` of tiles with noise: with large and small structure, so that no resizing
@@ -89,7 +119,14 @@ impl Stack {
                 let detail = format!("is {:?} {:?}, must be u8 {:?}", info.dtype, info.shape, [count, self.h, self.w]);
                 return Err(Error::malformed(format!("{}: masks", self.name), detail));
             }
-            self.masks = Some(start + info.data_offsets.0 as u64);
+            self.masks = Some(Array {
+                place: format!("{}: masks", self.name),
+                name: "masks".into(),
+                element: Element::U8,
+                shape: info.shape.clone(),
+                bytes: self.bytes.clone(),
+                start: start + info.data_offsets.0 as u64,
+            });
         }
         let Some(info) = metadata.info("labels") else { return Ok(count) };
         let place = format!("{}: labels", self.name);
@@ -116,26 +153,15 @@ impl Stack {
     }
 
     pub(super) fn read(&self, index: usize) -> Result<Vec<u8>> {
-        self.read_part(self.start, index, self.h * self.w * self.c)
+        let mut raw = vec![0; self.h * self.w * self.c];
+        self.bytes.read_at(&self.name, self.start + (index * raw.len()) as u64, &mut raw)?;
+        Ok(raw)
     }
 
     /// The class map of image `index`, if there are any.
     pub(super) fn read_mask(&self, index: usize) -> Result<Option<Vec<u8>>> {
-        self.masks.map(|start| self.read_part(start, index, self.h * self.w)).transpose()
-    }
-
-    /// Item `index` of items of `len` bytes that begin at `start`.
-    fn read_part(&self, start: u64, index: usize, len: usize) -> Result<Vec<u8>> {
-        let offset = start + (index * len) as u64;
-        let mut raw = vec![0; len];
-        match &self.bytes {
-            Bytes::File(path) => {
-                let mut file = File::open(path).map_err(|source| Error::io(path, source))?;
-                read_at(&self.name, &mut file, offset, &mut raw)?;
-            }
-            Bytes::Memory(bytes) => read_at(&self.name, &mut std::io::Cursor::new(bytes), offset, &mut raw)?,
-        }
-        Ok(raw)
+        let pixels = self.h * self.w;
+        self.masks.as_ref().map(|masks| masks.read(index * pixels, pixels)).transpose()
     }
 
     pub(super) fn pixels(&self, raw: Vec<u8>) -> Pixels {
@@ -149,6 +175,17 @@ impl Stack {
     }
 }
 
+/// Rows, columns and channels of images in a tensor of extents `shape`, and whether the channels come first.
+fn extents(shape: &[usize]) -> Result<(usize, usize, usize, bool), String> {
+    let found = match *shape {
+        [_, h, w] => (h, w, 1, false),
+        [_, h, w, c @ (1 | 3)] => (h, w, c, false),
+        [_, c @ (1 | 3), h, w] => (h, w, c, true),
+        _ => return Err(format!("is {shape:?}, must be [N, H, W, C], [N, C, H, W] or [N, H, W]")),
+    };
+    if found.0 * found.1 == 0 { Err(format!("is {shape:?}: images without pixels")) } else { Ok(found) }
+}
+
 fn read_at(name: &str, source: &mut (impl Read + Seek), offset: u64, to: &mut [u8]) -> Result<()> {
     let short = |error: std::io::Error| Error::malformed(name, format!("cannot be read to its end: {error}"));
     source.seek(SeekFrom::Start(offset)).map_err(short)?;
@@ -156,7 +193,7 @@ fn read_at(name: &str, source: &mut (impl Read + Seek), offset: u64, to: &mut [u
 }
 
 /// The checked header of a safetensors file, and where its data start.
-fn read_header(name: &str, source: &mut (impl Read + Seek)) -> Result<(Metadata, u64)> {
+pub(super) fn read_header(name: &str, source: &mut (impl Read + Seek)) -> Result<(Metadata, u64)> {
     let broken = |detail: String| Error::malformed(name, format!("is no safetensors file: {detail}"));
     let end = source.seek(SeekFrom::End(0)).map_err(|error| broken(error.to_string()))?;
     let mut len = [0; 8];

@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use super::dataset::Sample;
+use super::sample::Sample;
 use super::truth::Truth;
 use super::vocabulary::{Token, Vocabulary};
 use crate::{Error, Result};
@@ -124,13 +124,7 @@ impl TokenInputs {
             Cut::Windows { length, .. } => (Target::Last(length), None, format!("windows of {length} of {of}")),
             Cut::Streams { streams, steps } => {
                 let length = tokens.len() / streams;
-                // The last token of a stream is only a target.
-                let segments = (0..length.saturating_sub(1)).step_by(steps);
-                inputs = segments
-                    .flat_map(|start| {
-                        (0..streams).map(move |stream| (stream * length + start, steps.min(length - 1 - start)))
-                    })
-                    .collect();
+                inputs = segments(length, streams, steps);
                 let side_by_side = if streams > 1 { format!(" in {streams} streams") } else { String::new() };
                 (Target::Each, Some(streams), format!("segments of {steps} of {of}{side_by_side}"))
             }
@@ -150,6 +144,35 @@ impl TokenInputs {
             Cut::Lines { .. } => None,
         };
         Ok(Self { tokens, inputs, truth, together, streams, description, options })
+    }
+
+    /// The token numbers `ids` in `file`, rows of `length`: a stream each, or a line each.
+    pub(super) fn of_ids(file: &str, ids: &[u32], length: usize, cut: &Cut) -> Result<Self> {
+        let rows = ids.len() / length.max(1);
+        let (inputs, truth, options) = match *cut {
+            Cut::Streams { steps, .. } => {
+                let options = vec![("streams", rows.to_string()), ("steps", steps.to_string())];
+                (segments(length, rows, steps), Target::Each, options)
+            }
+            Cut::Lines { .. } => ((0..rows).map(|row| (row * length, length)).collect(), Target::Nothing, vec![]),
+            Cut::Windows { .. } => {
+                let hint = "give the text, whose lines say where windows begin";
+                return Err(Error::unsupported(
+                    format!("{file}: token numbers for a network that reads windows"),
+                    hint,
+                ));
+            }
+        };
+        if inputs.is_empty() {
+            return Err(Error::malformed(file, "is too short: a row of two tokens is the minimum"));
+        }
+        let streams = matches!(truth, Target::Each).then_some(rows);
+        let description = match cut {
+            Cut::Streams { steps, .. } => format!("segments of {steps} of token numbers in {rows} streams"),
+            _ => "rows of token numbers".to_owned(),
+        };
+        let tokens = ids.iter().map(|&id| Token { id, chars: 0 }).collect();
+        Ok(Self { tokens, inputs, truth, together: streams, streams, description, options })
     }
 
     /// `count` inputs of `steps` seeded random ids below `rows`.
@@ -197,6 +220,15 @@ impl TokenInputs {
             turned: false,
         }
     }
+}
+
+/// First token and number of tokens of each segment of `streams` streams of `length` tokens; those at one step are adjacent.
+fn segments(length: usize, streams: usize, steps: usize) -> Vec<(usize, usize)> {
+    // The last token of a stream is only a target.
+    let starts = (0..length.saturating_sub(1)).step_by(steps);
+    let side_by_side =
+        |start: usize| (0..streams).map(move |stream| (stream * length + start, steps.min(length - 1 - start)));
+    starts.flat_map(side_by_side).collect()
 }
 
 #[cfg(test)]

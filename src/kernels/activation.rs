@@ -20,6 +20,8 @@ pub enum Activation {
     HardSigmoid,
     /// `1 / (1 + exp(-x))`.
     Sigmoid,
+    /// `x / (1 + exp(-x))` (SiLU, Swish).
+    Silu,
     /// `tanh(x)`.
     Tanh,
     /// `sqrt(max(x, 0))`.
@@ -37,6 +39,7 @@ impl Activation {
             Self::HardSwish => "hard_swish",
             Self::HardSigmoid => "hard_sigmoid",
             Self::Sigmoid => "sigmoid",
+            Self::Silu => "silu",
             Self::Tanh => "tanh",
             Self::Sqrt => "sqrt",
         }
@@ -61,14 +64,18 @@ impl Activation {
             }
             Self::HardSwish => s.mul(x, hard_sigmoid(s, x)),
             Self::HardSigmoid => hard_sigmoid(s, x),
-            Self::Sigmoid => {
-                let one = s.splat(1.0);
-                s.div(one, s.add(one, exp(s, s.sub(zero, x))))
-            }
+            Self::Sigmoid => sigmoid(s, x),
+            Self::Silu => s.mul(x, sigmoid(s, x)),
             Self::Tanh => tanh(s, x),
             Self::Sqrt => s.sqrt(s.max(zero, x)),
         }
     }
+}
+
+#[inline(always)]
+fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
+    let one = s.splat(1.0);
+    s.div(one, s.add(one, exp(s, s.sub(s.splat(0.0), x))))
 }
 
 #[inline(always)]

@@ -1,5 +1,6 @@
 //! Requantisation of 32-bit sums of integer products to 8-bit codes, with the roundings of the common runtimes.
 
+use super::conv::Wrapped;
 use super::geometry::LANES;
 use super::simd::Simd;
 
@@ -25,10 +26,14 @@ pub struct Fixed31 {
 }
 
 impl Fixed31 {
-    /// The nearest to `real`, which must be finite and not negative.
+    /// The nearest to `real`, which must not be negative; those below 2^-32 become 0, and those from 2^30 on the largest, as in
+    /// TFLite's `QuantizeMultiplier`.
     pub fn new(real: f64) -> Self {
         if real == 0.0 {
             return Self { mantissa: 0, shift: 0 };
+        }
+        if real >= f64::from(1 << 30) {
+            return Self { mantissa: i32::MAX, shift: 30 };
         }
         let mut shift = real.log2().floor() as i32 + 1;
         let mut fraction = real / 2f64.powi(shift);
@@ -86,6 +91,8 @@ pub struct Requantize {
     pub low: i32,
     /// Upper bound, at least 0.
     pub high: i32,
+    /// Whether a sum has left 32 bits and wrapped, as it does in the runtimes.
+    pub wrapped: Wrapped,
 }
 
 impl Requantize {
@@ -226,7 +233,15 @@ mod tests {
         assert_eq!(Fixed31::new(1.0), Fixed31 { mantissa: 1 << 30, shift: 1 });
         assert_eq!(Fixed31::new(0.5), Fixed31 { mantissa: 1 << 30, shift: 0 });
         assert_eq!(Fixed31::new(0.999_999_999_9), Fixed31 { mantissa: 1 << 30, shift: 1 });
-        assert_eq!(Fixed31::new(1e-12), Fixed31 { mantissa: 0, shift: 0 });
+        for none in [1e-12, 1e-20, 1e-300, f64::from(f32::MIN_POSITIVE) / 8.0] {
+            assert_eq!(Fixed31::new(none), Fixed31 { mantissa: 0, shift: 0 });
+        }
+        for many in [f64::from(1 << 30), 1e40, f64::INFINITY] {
+            assert_eq!(Fixed31::new(many), Fixed31 { mantissa: i32::MAX, shift: 30 });
+        }
+        // The largest and the smallest sums, by hand: (x * 2^30 + 2^30) >> 31.
+        let half = Fixed31::new(0.5);
+        assert_eq!([i32::MAX, i32::MIN, -i32::MAX].map(|x| half.apply(x)), [1 << 30, -(1 << 30), -(1 << 30) + 1]);
         assert_eq!(Fixed31::new(0.0).apply(77), 0);
         // Rounded twice: a quarter of 1 first becomes a half, then 1; a quarter of -1 first becomes 0.
         let quarter = Fixed31::new(0.25);
@@ -244,7 +259,7 @@ mod tests {
         fn lanes_round_as_one_does(sums in any::<[i32; 16]>(), real in 1e-6f64..0.02) {
             let sums = sums.map(|sum| sum >> 6);
             let of = |rounding| Requantizer::new(&Requantize {
-                bias: vec![-5; 16], offset: vec![], multipliers: vec![real; 16], rounding, input: (-255, 255), low: -100_000, high: 100_000,
+                bias: vec![-5; 16], offset: vec![], multipliers: vec![real; 16], rounding, input: (-255, 255), low: -100_000, high: 100_000, wrapped: Wrapped::default(),
             });
             let one = |sum: i32| Fixed31::new(real).apply(sum - 5).clamp(-100_000, 100_000) as f32;
             prop_assert_eq!(of(Rounding::Fixed31).codes(Scalar, 0, sums), sums.map(one));

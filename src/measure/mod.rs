@@ -18,6 +18,7 @@ mod run;
 mod score;
 mod settings;
 mod whole;
+mod wrapped;
 mod zeroed;
 
 pub use bench::{Bench, BenchLayer, bench};
@@ -30,3 +31,4 @@ pub use quantize::quantized;
 pub use run::{Saving, calibrate_and_measure, measure, measure_saving, predict};
 pub use score::{add as add_score, pixel_classes, restored, start as start_score};
 pub use settings::{Settings, Statistics, Until};
+pub use wrapped::wrapped_notes;

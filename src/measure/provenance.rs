@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::calibrate::Calibration;
 use super::settings::Settings;
+use super::wrapped::wrapped_notes;
 use crate::engine::Backend;
 use crate::input::Dataset;
 use crate::measurement::{File, Format, Model as ModelFacts, Provenance, Tool};
@@ -30,7 +31,7 @@ pub(super) fn provenance(
     if let Some(pattern) = &settings.layers {
         notes.push(format!("network is the sum of the {} layers that {pattern} chooses", calibration.layers.len()));
     }
-    Provenance {
+    let mut provenance = Provenance {
         model: ModelFacts {
             name: model.card.name.clone(),
             task: model.card.task.name().to_owned(),
@@ -58,7 +59,9 @@ pub(super) fn provenance(
         options: options(model, backend, data, settings),
         notes,
         tool: Tool::this(backend.name()),
-    }
+    };
+    provenance.add_wrapped(wrapped_notes(model));
+    provenance
 }
 
 /// Every option that can change a number.

@@ -13,6 +13,7 @@ use super::provenance::provenance;
 use super::record::{Accumulate, Sequences, Watchers};
 use super::score;
 use super::settings::{Settings, Until};
+use super::wrapped;
 use crate::engine::Backend;
 use crate::input::{Dataset, InputDigest, Sample};
 use crate::layers::Shape;
@@ -305,6 +306,7 @@ impl<'a> Run<'a> {
         let facts = self.provenance();
         checkpoint.check(&facts, &self.inputs, &self.single.spread, &self.single.open)?;
         let Checkpoint { measurement, next, states, sequences, open, .. } = checkpoint;
+        wrapped::remember(self.executor.model, &measurement.provenance.notes);
         self.single.restore(next - self.inputs.start, open, measurement.spread);
         for (own, states) in self.sequences.iter().zip(sequences) {
             if let (Some(own), Some(states)) = (own, states) {

@@ -17,7 +17,7 @@ pub fn start(task: Task) -> Quality {
         Task::Segment => Quality::Segment(Areas::default()),
         Task::Restore => Quality::Restore(Fidelity::default()),
         Task::Language => Quality::Language(Likelihood::default()),
-        Task::Tag | Task::Detect => Quality::None,
+        Task::Tag | Task::Detect | Task::Features => Quality::None,
     }
 }
 

@@ -9,7 +9,7 @@ mod provenance;
 mod sampled;
 
 pub use checkpoint::{Checkpoint, Stream};
-pub use provenance::{File, Format, Model, Provenance, Tool};
+pub use provenance::{File, Format, Model, Provenance, Tool, WRAPPED};
 
 use crate::format::Coding;
 use crate::input::InputDigest;
@@ -78,6 +78,7 @@ impl Measurement {
         self.digest.merge(&other.digest);
         self.quality.merge(&other.quality);
         self.spread.merge(&other.spread);
+        self.provenance.add_wrapped(other.provenance.notes.iter().cloned());
         self.provenance.model.classes.extend(other.provenance.model.classes.clone());
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Where a measurement comes from: the model, the inputs, the numbers, the program. What cannot change a count (threads, batch,
 //! level, paths, time) is not in it, so that equal measurements are equal to the byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,18 @@ pub struct Provenance {
     pub tool: Tool,
 }
 
+/// How a note ends that is about a layer whose 32-bit sums wrapped.
+pub const WRAPPED: &str = ": sums left 32 bits and wrapped, as in the runtimes of such files";
+
 impl Provenance {
+    /// Adds those of `notes` that are about layers whose sums wrapped: each once, behind the others, in order.
+    pub fn add_wrapped(&mut self, notes: impl IntoIterator<Item = String>) {
+        let is_one = |note: &String| note.ends_with(WRAPPED);
+        let all: BTreeSet<String> = self.notes.iter().cloned().chain(notes).filter(is_one).collect();
+        self.notes.retain(|note| !is_one(note));
+        self.notes.extend(all);
+    }
+
     /// In what `other` is not that of a part of the same run, if it is not.
     pub fn difference(&self, other: &Self) -> Option<String> {
         let files = |provenance: &Self| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{LoadOptions, Model, Parts, stem};
 use crate::engine::OnnxProgram;
 use crate::engine::onnx::{InputExtents, OnnxOptions};
-use crate::input::{InputSpec, Preprocess, sample_shape};
+use crate::input::{InputSpec, Layout, Preprocess, sample_shape};
 use crate::kernels::Rounding;
 use crate::layers::Shape;
 use crate::models::{self, ImportedNetwork, Task};
@@ -43,12 +43,12 @@ pub(super) fn as_layers(
         OnnxBy::File => return Ok(None),
         OnnxBy::Auto if as_it_is || !models::onnx::has_known_operators(file) => return Ok(None),
         OnnxBy::Layers if as_it_is => {
-            let flag = if options.output.is_some() { "--output" } else { "--shape" };
+            let flag = if options.output.is_some() { "--graph-output" } else { "--shape" };
             return Err(Error::invalid(flag, "is of --backend onnx, and another engine is given"));
         }
         _ => {}
     }
-    let size = preprocess.map(Preprocess::size).or(options.extents.size);
+    let size = size(preprocess, options);
     match Onnx::of(file).and_then(|onnx| models::onnx::build(&onnx, size, rounding)) {
         Ok(network) => Ok(Some(network)),
         Err(error) if options.onnx == OnnxBy::Auto => {
@@ -57,6 +57,21 @@ pub(super) fn as_layers(
         }
         Err(Error::Unsupported { what, hint }) => Err(Error::unsupported(what, format!("{hint}; or {ANY}"))),
         Err(error) => Err(error),
+    }
+}
+
+/// Rows and columns of the images that go in, where anything says.
+fn size(preprocess: Option<&Preprocess>, options: &LoadOptions) -> Option<(usize, usize)> {
+    let stated = options.stated.size.map(|[h, w]| (h, w));
+    stated.or(preprocess.map(Preprocess::size)).or(options.extents.size)
+}
+
+/// How the axes of an image of extents `shape` are ordered, if it can be one.
+fn image_layout(shape: [usize; 3]) -> Option<Layout> {
+    match shape {
+        [1 | 3, _, _] => Some(Layout::Nchw),
+        [_, _, 1 | 3] => Some(Layout::Nhwc),
+        _ => None,
     }
 }
 
@@ -69,27 +84,32 @@ impl Model {
         options: &LoadOptions,
     ) -> Result<Self> {
         let source = parts.source.clone();
-        let size = parts.preprocess.as_ref().map(Preprocess::size).or(options.extents.size);
+        let size = size(parts.preprocess.as_ref(), options);
         let extents = InputExtents { size, ..options.extents.clone() };
         let (output, no_fold) = (options.output.clone(), options.no_fold);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let program = OnnxProgram::load(file, &OnnxOptions { extents, output, no_fold, threads })?;
         let inputs: Vec<InputSpec> = program.inputs().cloned().collect();
-        let [c, h, w] = sample_shape(&inputs);
+        let shape = sample_shape(&inputs);
+        let single = matches!(&inputs[..], [input] if input.is_image());
+        let layout = image_layout(shape).filter(|_| single);
+        let [c, h, w] = match (layout, shape) {
+            (Some(Layout::Nhwc), [h, w, c]) => [c, h, w],
+            _ => shape,
+        };
         let task = match *program.output_shape() {
             [_, _, rows, columns] if rows * columns > 1 => Task::Segment,
             _ => Task::Classify,
         };
         let name = parts.files.first().map_or_else(|| "onnx".to_owned(), |file| stem(&file.name));
-        let is_image = matches!(&inputs[..], [input] if input.is_image()) && matches!(c, 1 | 3);
         let mut notes = [parts.notes, program.notes()].concat();
         if !program.multiplies() {
             notes.push(format!("{source}: no operator multiplies and accumulates: there is nothing to measure"));
         }
         let own = |notes: &mut Vec<String>| {
-            if is_image {
-                let detail =
-                    "does not say how images become its input: pixels go in as 0 to 1, name a card with --arch";
+            if layout.is_some() && !options.stated.is_of_pixels() {
+                let detail = "does not say how images become its input: pixels go in as 0 to 1 unless --range, --mean and --std, \
+                              or a card with --arch, say otherwise";
                 notes.push(format!("{source} {detail}"));
             }
             let input = Shape::new(c, h, w);
@@ -98,13 +118,14 @@ impl Model {
         };
         let (card, preprocess) = match (card, parts.preprocess) {
             (Some(card), Some(stated)) => (models::Card { name, ..card }, stated),
-            _ if is_image => {
+            _ if layout.is_some() => {
                 let card = own(&mut notes);
                 let preprocess = Preprocess::from_table(&card.name, &card.input)?;
                 (card, preprocess)
             }
             _ => (own(&mut notes), Preprocess::arrays([c, h, w])),
         };
+        let preprocess = preprocess.overridden(&options.stated)?.with_layout(layout.unwrap_or_default());
         let got = (preprocess.channels(), preprocess.size());
         if got != (c, (h, w)) {
             let detail = format!("makes inputs [{}, {}, {}], {source} reads [{c}, {h}, {w}]", got.0, got.1.0, got.1.1);

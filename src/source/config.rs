@@ -1,25 +1,47 @@
 //! The configuration files next to the weights, and how they combine with the card that was requested.
 
 use super::Directory;
+use super::spec::Arch;
 use crate::input::Preprocess;
 use crate::models::{self, Card, Task};
 use crate::{Error, Result};
 
-/// The card of the network in `directory`, from its `config.json`. A card that was `asked` for must describe the
-/// same network; it is used alone if that file describes nothing that can be built.
+/// The card of the network in `directory`, from its `config.json`, else from the names and extents of its weights. A card or
+/// family that was `asked` for must describe the same network; it is used alone if that file describes nothing that can be
+/// built.
 ///
 /// # Errors
 /// [`Error::Invalid`] if neither describes a network, or the two describe different ones; those of reading the file.
-pub(super) fn card(directory: &Directory, asked: Option<&Card>) -> Result<Card> {
+pub(super) fn card(directory: &Directory, asked: Option<&Arch>) -> Result<Card> {
     let source = directory.weights.source();
+    let recognised = |family| models::recognise(&directory.weights, family);
+    let (asked, family) = match asked {
+        Some(Arch::Card(card)) => (Some(&**card), None),
+        Some(Arch::Family(name)) => (None, Some(name.as_str())),
+        None => (None, None),
+    };
     let stated = directory.config.as_ref().map(|config| (config, models::from_config(config)));
     match (stated, asked) {
         (None, Some(asked)) => Ok(asked.clone()),
-        (None, None) => {
-            let detail = "has no config.json that says which network it is; name its card with --arch";
-            models::recognise(&directory.weights, None)?.ok_or_else(|| Error::invalid(source, detail))
+        (None, None) => recognised(family),
+        (Some((_, Ok(stated))), None) => {
+            match family.filter(|family| models::family_of(family) != Some(&stated.family)) {
+                None => Ok(stated),
+                Some(family) => {
+                    let detail = format!("contradicts {source}/config.json, which is of family {}", stated.family);
+                    Err(Error::invalid(format!("--arch {family}"), detail))
+                }
+            }
         }
-        (Some((_, stated)), None) => stated.map_err(|error| within(source, error)),
+        (Some((config, Err(error))), None) => match (family, models::names_network(config)) {
+            (None, true) => Err(within(source, error)),
+            (None, false) => recognised(None),
+            (Some(name), _) => {
+                let mut card = recognised(family)?;
+                card.notes.push(format!("{}; the network is that of --arch {name}", within(source, error)));
+                Ok(card)
+            }
+        },
         (Some((_, Ok(stated))), Some(asked)) => agreed(directory, stated, asked),
         (Some((config, Err(error))), Some(asked)) => {
             let mut card = asked.clone();
@@ -77,6 +99,20 @@ fn agreed(directory: &Directory, stated: Card, asked: &Card) -> Result<Card> {
         Some(_) => {}
     }
     Ok(card)
+}
+
+/// The preprocessing that a directory states, with what it lacks from the nearest card, and a sentence on that.
+pub(super) fn preprocessing_or_nearest(directory: &Directory, card: &Card) -> Result<(Preprocess, Option<String>)> {
+    let source = directory.weights.source();
+    if let Some(stated) = preprocessing(directory, card)? {
+        let config = directory.config.as_ref().filter(|_| directory.preprocessor.is_none() && card.input.is_empty());
+        let lacks = config.map(models::timm_defaults).unwrap_or_default().join(", ");
+        let note = || format!("{source}/config.json: states no {lacks}; used is what card {} says", card.name);
+        return Ok((stated, (!lacks.is_empty()).then(note)));
+    }
+    let nearest = models::nearest(card);
+    let note = format!("{source}: states no preprocessing; that of card {} is used", nearest.name);
+    Preprocess::from_table(&nearest.name, &nearest.input).map(|preprocess| (preprocess, Some(note)))
 }
 
 /// The preprocessing from the card of a `config.json` and the files next to it; `None` if neither has any.

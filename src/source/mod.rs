@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use self::spec::{Arch, Spec};
 use crate::builtin;
 use crate::input::Preprocess;
-use crate::models::{self, Card, Task};
+use crate::models::{Card, Task};
 use crate::weights::onnx::OnnxFile;
 use crate::weights::tflite::Tflite;
 use crate::weights::{ModelFile, SourceFile, Weights};
@@ -70,11 +70,13 @@ impl Source {
     pub fn resolve(spec: &str, options: &SourceOptions) -> Result<Self> {
         let arch = options.arch.as_deref().map(Arch::parse).transpose()?;
         match (Spec::parse(spec)?, arch) {
-            // A card may name its own repository.
-            (Spec::Card(card), Some(arch)) if arch.name() != card.name => {
-                Err(Error::invalid("--arch", format!("names {}, but {spec} is a card itself", arch.name())))
-            }
-            (Spec::Card(card), _) => Self::of_card(*card, options),
+            (Spec::Card(card), arch) => match arch.map(|arch| arch.card(spec)).transpose()? {
+                // A card may name its own repository.
+                Some(arch) if arch.name != card.name => {
+                    Err(Error::invalid("--arch", format!("names {}, but {spec} is a card itself", arch.name)))
+                }
+                _ => Self::of_card(*card, options),
+            },
             (Spec::Directory(path), arch) => Self::of_directory(Directory::open(&path)?, arch.as_ref()),
             (Spec::Hub(id), arch) => Self::of_directory(fetch(&id, options.offline)?, arch.as_ref()),
             (Spec::File(path), arch) => Self::of_file(&path, arch),
@@ -108,21 +110,14 @@ impl Source {
     }
 
     fn of_directory(directory: Directory, arch: Option<&Arch>) -> Result<Self> {
-        let asked = arch.map(|arch| arch.card(&directory.weights)).transpose()?;
-        let card = config::card(&directory, asked.as_ref())?;
+        let card = config::card(&directory, arch)?;
         Self::of_weights(directory, card)
     }
 
     fn of_file(path: &Path, arch: Option<Arch>) -> Result<Self> {
         let (network, name, files) = match crate::weights::open(path)? {
             ModelFile::Weights(weights) => {
-                let detail = "weights alone do not say which network they are of; name its card with --arch";
-                let card = match arch {
-                    Some(arch) => Some(arch.card(&weights)?),
-                    None => models::recognise(&weights, None)?,
-                };
-                let card = card.ok_or_else(|| Error::invalid(path.display().to_string(), detail))?;
-                return Self::of_weights(Directory::only(weights), card);
+                return Self::of_directory(Directory::only(weights), arch.as_ref());
             }
             ModelFile::Onnx(onnx) => {
                 let (name, files) = (onnx.source.clone(), onnx.files.clone());
@@ -133,33 +128,26 @@ impl Source {
                 (Network::Tflite(tflite), name, vec![file])
             }
         };
-        let card = match arch {
-            Some(Arch::Family(family)) => {
-                let detail =
-                    format!("is a family, and {name} holds its network; a card says how images become its input");
-                return Err(Error::invalid(format!("--arch {family}"), detail));
-            }
-            Some(Arch::Card(card)) => Some(*card),
-            None => None,
-        };
-        let preprocess = card.as_ref().map(|card| Preprocess::from_table(&card.name, &card.input)).transpose()?;
-        Ok(Self { card, network, preprocess, name, files, vocabulary: None, notes: vec![] })
+        let arch = arch.map(|arch| arch.card(&name)).transpose()?;
+        let preprocess = arch.as_ref().map(|card| Preprocess::from_table(&card.name, &card.input)).transpose()?;
+        Ok(Self { card: arch, network, preprocess, name, files, vocabulary: None, notes: vec![] })
     }
 
     /// The weights of `directory` as the network of `card`.
     fn of_weights(directory: Directory, mut card: Card) -> Result<Self> {
         let name = directory.weights.source().to_owned();
+        let mut notes = std::mem::take(&mut card.notes);
         let preprocess = match (card.from_config, card.task) {
             // The preprocessing of the checkpoint's authors is stored next to it.
             (true, task) if task != Task::Language => {
-                let detail = "has no preprocessing: it has neither preprocessor_config.json nor pretrained_cfg";
-                config::preprocessing(&directory, &card)?.ok_or_else(|| Error::malformed(&name, detail))?
+                let (preprocess, note) = config::preprocessing_or_nearest(&directory, &card)?;
+                notes.extend(note);
+                preprocess
             }
             (true, _) if card.input.is_empty() => Preprocess::numbers(64),
             _ => Preprocess::from_table(&card.name, &card.input)?,
         };
         let Directory { weights, vocabulary, .. } = directory;
-        let mut notes = std::mem::take(&mut card.notes);
         notes.extend_from_slice(weights.notes());
         let files = weights.files().to_vec();
         let network = Network::Weights(weights);

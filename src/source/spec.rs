@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::models::{self, Card};
-use crate::weights::Weights;
 use crate::{Error, Result};
 
 /// Extensions of model files, by which a path that does not exist is told from a hub id.
@@ -53,46 +52,39 @@ impl Spec {
     }
 }
 
-/// What `--arch` names.
+/// What weights are of: a card's network, or one of a family, whose numbers they say themselves.
 pub(super) enum Arch {
-    /// An embedded card, or a card file.
     Card(Box<Card>),
     /// A family, whose sizes the weights say.
     Family(String),
 }
 
 impl Arch {
-    /// What `name` names.
+    /// The card of that name, or in that file, or the family of that name.
     ///
     /// # Errors
     /// As [`models::card`] and [`Card::from_file`].
     pub fn parse(name: &str) -> Result<Self> {
-        if models::is_family(name) {
-            return Ok(Self::Family(name.to_owned()));
+        if is_card(name) {
+            return Card::from_file(Path::new(name)).map(Box::new).map(Self::Card);
         }
-        let card = if is_card(name) { Card::from_file(Path::new(name)) } else { models::card(name).cloned() };
-        card.map(Box::new).map(Self::Card)
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Card(card) => &card.name,
-            Self::Family(name) => name,
+        match models::card(name) {
+            Err(_) if models::is_family(name) => Ok(Self::Family(name.to_owned())),
+            card => card.map(|card| Self::Card(Box::new(card.clone()))),
         }
     }
 
-    /// Its card, for `weights`.
+    /// The card, for `spec`, which has no weights that could say the rest.
     ///
     /// # Errors
-    /// Those of [`models::recognise`].
-    pub fn card(&self, weights: &Weights) -> Result<Card> {
+    /// [`Error::Invalid`] if it is a family.
+    pub fn card(self, spec: &str) -> Result<Card> {
         match self {
-            Self::Card(card) => Ok((**card).clone()),
+            Self::Card(card) => Ok(*card),
             Self::Family(name) => {
-                let what =
-                    || Error::invalid(format!("--arch {name}"), format!("is not the network of {}", weights.source()));
-                models::recognise(weights, Some(name))?.ok_or_else(what)
+                let detail =
+                    format!("is a family, and {spec} holds its network; a card says how images become its input");
+                Err(Error::invalid(format!("--arch {name}"), detail))
             }
         }
     }

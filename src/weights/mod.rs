@@ -3,6 +3,7 @@
 //! A file is read whole and hashed; tensors are views into its bytes and are converted to `f32` on demand. Nothing in a file
 //! is executed, and every size in it is checked against the file's own size before memory is allocated.
 
+mod below;
 mod contents;
 mod file;
 mod flatbuffer;

@@ -174,11 +174,24 @@ impl Tensor {
 
     /// The whole of `storage`, with contiguous elements.
     pub(super) fn dense(storage: Storage, dtype: Dtype, shape: Vec<usize>) -> Result<Self, String> {
-        let mut strides = vec![1_usize; shape.len()];
-        for i in (1..shape.len()).rev() {
-            strides[i - 1] = strides[i].saturating_mul(shape[i]);
-        }
+        let strides = row_major(&shape);
         Self::view(storage, dtype, 0, shape, strides)
+    }
+
+    /// With its axes in the order `axes`; quantised tensors stay as they are.
+    pub(super) fn permuted(mut self, axes: &[usize]) -> Self {
+        let shape: Vec<usize> = axes.iter().map(|&axis| self.shape[axis]).collect();
+        let ordered = |strides: Vec<usize>| axes.iter().map(|&axis| strides[axis]).collect::<Vec<_>>();
+        match &mut self.content {
+            Content::Stored(Stored { strides, quantisation: None, .. }) => {
+                *strides = Some(ordered(strides.take().unwrap_or_else(|| row_major(&self.shape))));
+            }
+            Content::Values(values) => {
+                *values = offsets(&shape, &ordered(row_major(&self.shape))).map(|offset| values[offset]).collect();
+            }
+            Content::Stored(_) | Content::Unread(_) => return self,
+        }
+        Self { shape, ..self }
     }
 
     /// The same integers with quantisation parameters.
@@ -267,23 +280,37 @@ fn contiguous(shape: &[usize], strides: &[usize]) -> bool {
 
 /// Copies a strided view to contiguous bytes. The view must be within `from`.
 fn gather(from: &[u8], size: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
-    let count: usize = shape.iter().product();
-    let mut bytes = Vec::with_capacity(count * size);
+    let mut bytes = Vec::with_capacity(shape.iter().product::<usize>() * size);
+    offsets(shape, strides).for_each(|at| bytes.extend_from_slice(&from[at * size..][..size]));
+    bytes
+}
+
+/// Offsets of the elements of a view, the last index fastest.
+fn offsets(shape: &[usize], strides: &[usize]) -> impl Iterator<Item = usize> {
     let mut index = vec![0; shape.len()];
-    let mut at = 0;
-    for _ in 0..count {
-        bytes.extend_from_slice(&from[at * size..][..size]);
+    let mut next = 0;
+    (0..shape.iter().product()).map(move |_| {
+        let at = next;
         for axis in (0..shape.len()).rev() {
             index[axis] += 1;
-            at += strides[axis];
+            next += strides[axis];
             if index[axis] < shape[axis] {
                 break;
             }
-            at -= strides[axis] * shape[axis];
+            next -= strides[axis] * shape[axis];
             index[axis] = 0;
         }
+        at
+    })
+}
+
+/// Strides of contiguous elements, the last index fastest. Saturated, which only those of empty tensors are.
+fn row_major(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1_usize; shape.len()];
+    for i in (1..shape.len()).rev() {
+        strides[i - 1] = strides[i].saturating_mul(shape[i]);
     }
-    bytes
+    strides
 }
 
 fn map<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {

@@ -6,14 +6,15 @@ only if it asks for the same names in the same shapes and computes the same func
 
 Made with torch 2.15, torchvision 0.29, timm 1.0.31, transformers 5.23, segmentation-models-pytorch 0.6:
     python tests/reference/make_networks.py
+With names of cards behind it, it makes those alone anew and keeps the others.
 """
 
 import hashlib
 import json
 import pathlib
+import sys
 
 import numpy as np
-import segmentation_models_pytorch as smp
 import timm
 import torch
 import torchvision
@@ -33,7 +34,7 @@ KEPT = 32  # channels of the features that are stored
 SIZE = (2, 3, 65, 72)  # odd and even, so that every rule of padding shows
 CIFAR = (2, 3, 32, 32)
 # Networks whose fully connected layers fix the size, and what their cards must be told of it.
-SIZES = {"alexnet": (1, 3, 224, 224), "vgg11": CIFAR, "vgg16_bn": CIFAR}
+SIZES = {"alexnet": (1, 3, 224, 224), "vgg11": CIFAR, "vgg16_bn": CIFAR, "wide_resnet50_2": (1, 3, 40, 33)}
 ARCHS = {"vgg11": {"rows": 1}, "vgg16_bn": {"rows": 1}}
 
 
@@ -268,7 +269,9 @@ def pixelwise(name):
 
 
 def of_smp(kind, encoder, stride):
-    return kind(encoder, encoder_weights=None, encoder_output_stride=stride, classes=CLASSES), None
+    import segmentation_models_pytorch as smp
+
+    return getattr(smp, kind)(encoder, encoder_weights=None, encoder_output_stride=stride, classes=CLASSES), None
 
 
 class Upsampled(nn.Module):
@@ -306,6 +309,83 @@ def squeezenet(name):
 def densenet(name):
     net = getattr(torchvision.models, name)(num_classes=CLASSES)
     return net, lambda x: torch.relu(net.features(x))
+
+
+class TernaryLayer(nn.Module):
+    """A layer of a dense block, by the names of torchvision's first weight files."""
+
+    def __init__(self, inputs, growth):
+        super().__init__()
+        self.add_module("norm", nn.Module())
+        self.add_module("conv", nn.Module())
+        self.norm.add_module("1", nn.BatchNorm2d(inputs))
+        self.conv.add_module("1", nn.Conv2d(inputs, 4 * growth, 1, bias=False))
+        self.norm.add_module("2", nn.BatchNorm2d(4 * growth))
+        self.conv.add_module("2", nn.Conv2d(4 * growth, growth, 3, 1, 1, bias=False))
+
+    def forward(self, x):
+        norm, conv = self.norm, self.conv
+        y = conv.get_submodule("1")(torch.relu(norm.get_submodule("1")(x)))
+        return torch.cat([x, conv.get_submodule("2")(torch.relu(norm.get_submodule("2")(y)))], 1)
+
+
+class SmallDenseNet(nn.Module):
+    """The DenseNet of trained ternary quantisation, for 56x56 pixels."""
+
+    def __init__(self, depths=(8, 12, 10), growth=12, width=48):
+        super().__init__()
+        put(self, "features.conv0", nn.Conv2d(3, width, 3, 1, 1, bias=False))
+        put(self, "features.norm0", nn.BatchNorm2d(width))
+        for block, depth in enumerate(depths, 1):
+            for layer in range(1, depth + 1):
+                put(self, f"features.denseblock{block}.denselayer{layer}", TernaryLayer(width, growth))
+                width += growth
+            last = block == len(depths)
+            put(self, f"features.norm{block + 1}" if last else f"features.transition{block}.norm", nn.BatchNorm2d(width))
+            if not last:
+                put(self, f"features.transition{block}.conv", nn.Conv2d(width, width // 2, 1, bias=False))
+                width //= 2
+        self.blocks = len(depths)
+        self.classifier = nn.Linear(width, CLASSES)
+
+    def pooled(self, x):
+        net = self.features
+        x = nn.functional.max_pool2d(torch.relu(net.norm0(net.conv0(x))), 3, 2, 1)
+        for block in range(1, self.blocks + 1):
+            for layer in net.get_submodule(f"denseblock{block}").children():
+                x = layer(x)
+            if block < self.blocks:
+                at = net.get_submodule(f"transition{block}")
+                x = nn.functional.avg_pool2d(at.conv(torch.relu(at.norm(x))), 2)
+        return torch.relu(net.get_submodule(f"norm{self.blocks + 1}")(x))
+
+    def forward(self, x):
+        return self.classifier(self.pooled(x).mean((2, 3)))
+
+
+def small_densenet():
+    net = SmallDenseNet()
+    return net, net.pooled
+
+
+class XTrans(nn.Module):
+    """demosaicnet's network for X-Trans mosaics."""
+
+    def __init__(self, depth, width):
+        super().__init__()
+        for i in range(1, depth + 1):
+            put(self, f"main_processor.conv{i}", nn.Conv2d(3 if i == 1 else width, width, 3))
+        put(self, "fullres_processor.post_conv", nn.Conv2d(3 + width, width, 3))
+        put(self, "fullres_processor.output", nn.Conv2d(width, 3, 1))
+        self.depth = depth
+
+    def forward(self, mosaic):
+        x = mosaic
+        for layer in self.main_processor.children():
+            x = torch.relu(layer(x))
+        middle = mosaic[..., self.depth : -self.depth, self.depth : -self.depth]
+        full = self.fullres_processor
+        return full.output(torch.relu(full.post_conv(torch.cat([middle, x], 1))))
 
 
 def googlenet():
@@ -384,6 +464,15 @@ CASES = [
     ("tf_mobilenetv3_small_100", "timm", lambda: of_timm("tf_mobilenetv3_small_100")),
     ("tf_mobilenetv3_large_100", "timm", lambda: of_timm("tf_mobilenetv3_large_100")),
     ("tf_mobilenetv3_large_minimal_100", "timm", lambda: of_timm("tf_mobilenetv3_large_minimal_100")),
+    ("wide_resnet50_2", "torchvision", lambda: vision("wide_resnet50_2")),
+    ("resnext50_32x4d", "torchvision", lambda: vision("resnext50_32x4d")),
+    ("seresnet50", "torchvision", lambda: of_timm("seresnet50")),
+    ("efficientnet_b0", "timm", lambda: of_timm("efficientnet_b0")),
+    ("efficientnet_b0", "torchvision", lambda: vision("efficientnet_b0")),
+    ("efficientnet_b2", "timm", lambda: of_timm("efficientnet_b2")),
+    ("efficientnet_lite0", "timm", lambda: of_timm("efficientnet_lite0")),
+    ("mobilenetv4_conv_small", "timm", lambda: of_timm("mobilenetv4_conv_small")),
+    ("densenet_ternary", "torchvision", lambda: small_densenet()),
 ]
 
 class Language(nn.Module):
@@ -460,15 +549,17 @@ DENSE = [
     ("vdsr", "vdsr", GREY, lambda: Chain(1, vdsr(20), 64, "detail", bias=False), {}),
     ("drunet_gray", "kair", GREY, lambda: DRUNet(1, [64, 128, 256, 512], 4, 25), {}),
     ("drunet_color", "kair", SMALL, lambda: DRUNet(3, [32, 48, 64], 2, 40), {"widths": [32, 48, 64], "blocks": 2, "sigma": 40.0}),
+    ("demosaicnet_xtrans", "demosaicnet", (1, 3, 36, 40), lambda: XTrans(11, 64), {}),
+    ("demosaicnet_xtrans", "demosaicnet", (1, 3, 24, 30), lambda: XTrans(5, 24), {"depth": 5, "width": 24}),
     ("fcn_resnet50", "torchvision", (1, 3, 65, 72), lambda: pixelwise("fcn_resnet50"), {}),
     ("deeplabv3_resnet50", "torchvision", (1, 3, 65, 72), lambda: pixelwise("deeplabv3_resnet50"), {}),
     ("deeplabv3_mobilenet_v3_large", "torchvision", (1, 3, 65, 72), lambda: pixelwise("deeplabv3_mobilenet_v3_large"), {}),
     ("deeplabv3_mobilenet_v2_1.0_513", "transformers", (1, 3, 65, 72), lambda: upsampled(8), {}),
     ("deeplabv3_mobilenet_v2_1.0_513", "transformers", (1, 3, 70, 65), lambda: upsampled(16), {"output_stride": 16}),
-    ("smp_deeplabv3_resnet34", "smp", (1, 3, 64, 80), lambda: of_smp(smp.DeepLabV3, "resnet34", 8), {}),
-    ("smp_deeplabv3plus_resnet18", "smp", (1, 3, 64, 80), lambda: of_smp(smp.DeepLabV3Plus, "resnet18", 16), {}),
-    ("smp_deeplabv3plus_resnet50", "smp", (1, 3, 64, 80), lambda: of_smp(smp.DeepLabV3Plus, "resnet50", 16), {}),
-    ("smp_deeplabv3plus_mobilenet_v2", "smp", (1, 3, 64, 80), lambda: of_smp(smp.DeepLabV3Plus, "mobilenet_v2", 16), {}),
+    ("smp_deeplabv3_resnet34", "smp", (1, 3, 64, 80), lambda: of_smp("DeepLabV3", "resnet34", 8), {}),
+    ("smp_deeplabv3plus_resnet18", "smp", (1, 3, 64, 80), lambda: of_smp("DeepLabV3Plus", "resnet18", 16), {}),
+    ("smp_deeplabv3plus_resnet50", "smp", (1, 3, 64, 80), lambda: of_smp("DeepLabV3Plus", "resnet50", 16), {}),
+    ("smp_deeplabv3plus_mobilenet_v2", "smp", (1, 3, 64, 80), lambda: of_smp("DeepLabV3Plus", "mobilenet_v2", 16), {}),
 ]
 WORDS = (2, 1, 1, 21)  # two sequences of 21 tokens
 EXAMPLE, PLAIN, CLMBR = ["encoder", "rnn", "decoder"], ["embedding", "lstm", "fc"], ["embedding", "recurrent", "lm_head"]
@@ -490,14 +581,19 @@ DENSE += [
     ("g2pm", "g2pm", WORDS, lambda: Tagger(400, 64, 32, 32, 90), words(400, 64, [32], classes=90)),
 ]
 STEP = 53
-RESTORE = ("dncnn", "fdncnn", "ircnn", "ffdnet", "vdsr", "drunet")
+RESTORE = ("demosaicnet", "dncnn", "fdncnn", "ircnn", "ffdnet", "vdsr", "drunet")
 
 
 def main():
-    rows = []
+    path = pathlib.Path(__file__).parent / "networks.json"
+    wanted, rows = sys.argv[1:], []
+    if wanted:
+        rows = [row for row in json.loads(path.read_text()) if row["card"] not in wanted]
     classes = {"classes": CLASSES}
     cases = [(card, naming, None, make, ARCHS.get(card, {}), 1) for card, naming, make in CASES]
     for card, naming, size, make, arch, step in cases + [(*case, STEP) for case in DENSE]:
+        if wanted and card not in wanted:
+            continue
         made = make()
         net, features = made if isinstance(made, tuple) else (made, None)
         net.eval()
@@ -530,7 +626,8 @@ def main():
             }
         )
     lines = ",\n".join(json.dumps(row) for row in rows)
-    (pathlib.Path(__file__).parent / "networks.json").write_text(f"[\n{lines}\n]\n")
+    path.write_text(f"[\n{lines}\n]\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,7 @@
 //! TFLite files: supported ones, and the errors for unsupported ones.
 
 pub mod build;
+mod dead;
 mod oracle;
 mod stated;
 
@@ -109,6 +110,36 @@ fn a_small_network_is_measured_in_the_codes_it_stores() {
     let a = &document["layers"][0]["activations"];
     assert_eq!(a["scale"]["value"], 32768.0, "the largest real is 180 / 255");
     assert_eq!((a["zeros"]["numerator"].as_u64(), a.get("raw.zeros")), (Some(8), None));
+}
+
+#[test]
+fn a_card_of_a_file_needs_its_input_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let card = "labels = [\"paper\", \"ink\"]\n\n[input]\nchannels = 3\nsize = [4, 4]\nmean = [0.0, 0.0, 0.0]\nstd = [1.0, 1.0, 1.0]\n";
+    std::fs::write(folder.path().join("net.tflite"), small().bytes()).unwrap();
+    std::fs::write(folder.path().join("mine.toml"), card).unwrap();
+    let image = image::RgbImage::from_fn(4, 4, |x, y| image::Rgb([x as u8 * 60, y as u8 * 60, 128]));
+    image.save(folder.path().join("image.png")).unwrap();
+    let run = |args: &[&str]| {
+        let output = deadweight(folder.path(), args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = run(&["run", "net.tflite", "image.png", "--arch", "mine.toml"]);
+    assert!(text.contains("paper") || text.contains("ink"), "{text}");
+    // The card that the program makes of the file says the same of its inputs.
+    let printed = run(&["models", "show", "net.tflite", "--card"]);
+    assert!(!printed.contains("family") && printed.contains("[input]"), "{printed}");
+    std::fs::write(folder.path().join("printed.toml"), &printed).unwrap();
+    let with = |args: &[&str]| run(&[&["measure", "net.tflite", "image.png", "--format", "csv"], args].concat());
+    let layers =
+        |text: &str| text.lines().filter(|line| line.contains(",conv,")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(layers(&with(&["--arch", "printed.toml"])), layers(&with(&[])));
+    assert!(!layers(&with(&[])).is_empty());
+    let wrong = deadweight(folder.path(), &["measure", "mine.toml", "image.png"]);
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(wrong.status.code() == Some(3) && said.contains("mine"), "{said}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod classify;
 mod detect;
+mod features;
 mod language;
 mod restore;
 mod segment;
@@ -55,7 +56,7 @@ pub(super) fn of<'a>(model: &'a Model, args: &RunArgs) -> Result<Box<dyn Answers
         _ if args.top.is_some() && task != Task::Classify => wrong("--top", "classify"),
         _ if args.overlay && task != Task::Segment => wrong("--overlay", "segment"),
         _ if args.prompt.is_some() && task != Task::Language => wrong("--prompt", "predict the next token"),
-        Task::Classify | Task::Language | Task::Tag | Task::Detect if args.save.is_some() => {
+        Task::Classify | Task::Language | Task::Tag | Task::Detect | Task::Features if args.save.is_some() => {
             wrong("--save", "segment or restore")
         }
         Task::Classify => Ok(Box::new(classify::Classify { model, top: args.top.unwrap_or(5) as usize })),
@@ -63,6 +64,7 @@ pub(super) fn of<'a>(model: &'a Model, args: &RunArgs) -> Result<Box<dyn Answers
         Task::Restore => Ok(Box::new(restore::Restore { model })),
         Task::Language => Ok(Box::new(language::Language { model })),
         Task::Tag => Ok(Box::new(language::Tag { model })),
+        Task::Features => Ok(Box::new(features::Features)),
         Task::Detect => Ok(Box::new(detect::Detect { model })),
     }
 }

@@ -1,7 +1,7 @@
 //! Description of a preprocessing.
 
 use super::{ChannelOrder, Grey, InputKind, Preprocess, Resize};
-use crate::input::Framing;
+use crate::input::{Degradation, Framing};
 
 impl Preprocess {
     /// All steps, as text.
@@ -10,13 +10,16 @@ impl Preprocess {
         match self.kind {
             InputKind::Images => {}
             InputKind::Tokens => return "numbers of tokens".into(),
+            InputKind::Arrays => return self.describe_arrays(),
             InputKind::Audio(Framing { rate, chunk, context, .. }) => {
                 return format!("{rate} Hz, chunks of {chunk} samples behind {context}");
             }
         }
         let mut steps = Vec::new();
-        if self.bayer() {
-            steps.push("Bayer filter GRBG".to_owned());
+        match self.filter() {
+            Degradation::Bayer => steps.push("Bayer filter GRBG".to_owned()),
+            Degradation::Xtrans => steps.push("X-Trans filter".to_owned()),
+            _ => {}
         }
         match self.resize {
             Some(Resize::ShortestEdge(edge)) => {

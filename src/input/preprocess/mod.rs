@@ -1,14 +1,19 @@
 //! Preprocessing: from an image to a network's input.
 
+mod channels;
 mod crop;
 mod describe;
+mod overrides;
 mod timm;
 mod transformers;
 
 use serde::Deserialize;
 
+pub(super) use self::overrides::laid_out;
+pub use self::overrides::{Layout, Overrides};
 use super::audio::Framing;
 use super::decode::Pixels;
+use super::degrade::Degradation;
 use super::resize::{Interpolation, resize};
 use crate::{Error, Result};
 
@@ -54,6 +59,7 @@ pub enum ChannelOrder {
 pub struct Preprocess {
     #[serde(skip)]
     kind: InputKind,
+    /// 1 (grey) or 3.
     channels: usize,
     /// Rows and columns of the input; for networks of any size, those that they are listed and timed with.
     size: [usize; 2],
@@ -65,10 +71,13 @@ pub struct Preprocess {
     multiple: usize,
     #[serde(default)]
     grey: Grey,
+    /// What is done to images that are clean, as part of the network's input.
     #[serde(default)]
     degradation: Option<CardDegradation>,
+    /// The size to which an image is resized first; without it images must have the input's own.
     #[serde(default)]
     resize: Option<Resize>,
+    /// Rows and columns that are cut out of the middle: those of the input.
     #[serde(default)]
     crop: Option<[usize; 2]>,
     #[serde(default)]
@@ -76,6 +85,7 @@ pub struct Preprocess {
     /// Padding of images smaller than the crop: a level per channel; black by default.
     #[serde(default)]
     fill: Vec<u8>,
+    /// How pixels are interpolated where images are resized; `bilinear` by default, all as Pillow does them.
     #[serde(default = "bilinear")]
     interpolation: Interpolation,
     /// Subtracted from `value / 255`, in the network's channel order.
@@ -84,6 +94,15 @@ pub struct Preprocess {
     std: Vec<f64>,
     #[serde(default)]
     channel_order: ChannelOrder,
+    /// Whether nothing states `mean` and `std`: pixels then go in in the range that the user names, by default 0 to 1.
+    #[serde(default)]
+    assumed: bool,
+    /// Order of the axes in which the network reads its input.
+    #[serde(skip)]
+    layout: Layout,
+    /// What the user states in place of the card.
+    #[serde(skip)]
+    overrides: Overrides,
 }
 
 /// The kind of input.
@@ -95,6 +114,8 @@ enum InputKind {
     Tokens,
     /// Recordings.
     Audio(Framing),
+    /// Arrays of numbers.
+    Arrays,
 }
 
 /// How colour becomes grey.
@@ -112,8 +133,10 @@ enum Grey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum CardDegradation {
-    /// The colour filter of a camera.
+    /// The colour filter of most cameras.
     Bayer,
+    /// The colour filter of Fujifilm's cameras.
+    Xtrans,
 }
 
 /// A network's input, made from an image.
@@ -189,13 +212,16 @@ impl Preprocess {
             mean: vec![0.0],
             std: vec![1.0],
             channel_order: ChannelOrder::default(),
+            assumed: false,
+            layout: Layout::default(),
+            overrides: Overrides::default(),
         }
     }
 
     /// For networks that read arrays `[c, h, w]` of numbers, as they are.
     pub fn arrays([c, h, w]: [usize; 3]) -> Self {
         Self {
-            kind: InputKind::default(),
+            kind: InputKind::Arrays,
             channels: c,
             size: [h, w],
             mean: vec![0.0; c],
@@ -207,6 +233,11 @@ impl Preprocess {
     /// For networks that read recordings.
     fn recordings(framing: Framing) -> Self {
         Self { kind: InputKind::Audio(framing), size: [framing.rows(), 64], any_size: true, ..Self::numbers(64) }
+    }
+
+    /// Whether it reads images.
+    pub fn reads_images(&self) -> bool {
+        self.kind == InputKind::Images
     }
 
     /// How recordings are split into chunks, if it reads such.
@@ -259,9 +290,13 @@ impl Preprocess {
         self.any_size
     }
 
-    /// Whether every input passes the colour filter of a camera.
-    pub fn bayer(&self) -> bool {
-        self.degradation == Some(CardDegradation::Bayer)
+    /// The colour filter of a camera that every input passes, if there is one.
+    pub fn filter(&self) -> Degradation {
+        match self.degradation {
+            None => Degradation::None,
+            Some(CardDegradation::Bayer) => Degradation::Bayer,
+            Some(CardDegradation::Xtrans) => Degradation::Xtrans,
+        }
     }
 
     /// The input difference that corresponds to 255 grey levels.
@@ -274,11 +309,16 @@ impl Preprocess {
         let c = self.channels;
         let level = |i: usize| {
             let (pixel, channel) = (i / c, i % c);
-            let from = if self.channel_order == ChannelOrder::Bgr { c - 1 - channel } else { channel };
+            let from = self.stored_channel(channel);
             let value = f64::from(values[from * h * w + pixel]) * self.std[from] + self.mean[from];
             (value.clamp(0.0, 1.0) * 255.0).round() as u8
         };
         Pixels { h, w, c, data: (0..h * w * c).map(level).collect() }
+    }
+
+    /// The channel of an image, red first, that is channel `channel` of the input; and the reverse.
+    fn stored_channel(&self, channel: usize) -> usize {
+        if self.channel_order == ChannelOrder::Bgr { self.channels - 1 - channel } else { channel }
     }
 
     /// Channels of the input.
@@ -316,7 +356,7 @@ impl Preprocess {
         let c = self.channels;
         let mut values = Vec::with_capacity(c * h * w);
         for channel in 0..c {
-            let from = if self.channel_order == ChannelOrder::Bgr { c - 1 - channel } else { channel };
+            let from = self.stored_channel(channel);
             let (mean, std) = (self.mean[channel] as f32, self.std[channel] as f32);
             let value = |&v: &u8| (f32::from(v) / 255.0 - mean) / std;
             values.extend(image.data[from..].iter().step_by(c).map(value));
@@ -326,69 +366,4 @@ impl Preprocess {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn card(text: &str) -> Result<Preprocess> {
-        Preprocess::from_table("t", &text.parse().unwrap())
-    }
-
-    const PLAIN: &str = "channels = 1\nsize = [2, 2]\nmean = [0.0]\nstd = [1.0]\n";
-
-    fn grey(h: usize, w: usize) -> Pixels {
-        Pixels { h, w, c: 1, data: (0..h * w).map(|v| v as u8).collect() }
-    }
-
-    #[test]
-    fn crops_round_as_in_their_library() {
-        for (rounding, want) in [("floor", 1.0), ("round_half_even", 2.0)] {
-            let text = format!("{PLAIN}crop = [2, 2]\ncrop_rounding = \"{rounding}\"");
-            let values = card(&text).unwrap().apply("x", grey(2, 5)).unwrap().values;
-            assert_eq!((values[0] * 255.0).round(), want, "{rounding}");
-        }
-    }
-
-    #[test]
-    fn small_images_are_padded_by_their_librarys_rule() {
-        for (rounding, want) in [("floor", [0.0, 0.0, 0.0, 7.0]), ("round_half_even", [7.0, 0.0, 0.0, 0.0])] {
-            let text = format!("{PLAIN}crop = [2, 2]\ncrop_rounding = \"{rounding}\"");
-            let image = Pixels { h: 1, w: 1, c: 1, data: vec![7] };
-            let values = card(&text).unwrap().apply("x", image).unwrap().values;
-            assert_eq!(values.iter().map(|v| (v * 255.0).round()).collect::<Vec<_>>(), want, "{rounding}");
-        }
-    }
-
-    #[test]
-    fn classes_stay_with_their_pixels() {
-        let text = format!("{PLAIN}resize = {{ exact = [2, 4] }}\ncrop = [2, 2]\ncrop_rounding = \"floor\"");
-        let classes = card(&text).unwrap().apply_to_classes(vec![1, 2, 3, 4], [1, 4], 255);
-        assert_eq!(classes, [2, 3, 2, 3]);
-        let text = format!("{PLAIN}crop = [2, 2]\ncrop_rounding = \"floor\"");
-        assert_eq!(card(&text).unwrap().apply_to_classes(vec![7], [1, 1], 255), [255, 255, 255, 7]);
-    }
-
-    #[test]
-    fn channels_are_ordered_before_they_are_normalised() {
-        let text =
-            "channels = 3\nsize = [1, 1]\nmean = [0.0, 0.0, 0.0]\nstd = [1.0, 2.0, 4.0]\nchannel_order = \"bgr\"";
-        let image = Pixels { h: 1, w: 1, c: 3, data: vec![255, 102, 51] };
-        assert_eq!(card(text).unwrap().apply("x", image).unwrap().values, [0.2, 0.2, 0.25]);
-    }
-
-    #[test]
-    fn wrong_fields_are_errors_that_name_the_card() {
-        for (text, word) in [
-            ("colour = 3", "colour"),
-            ("channels = 2\nsize = [2, 2]\nmean = [0.0]\nstd = [1.0]", "channels"),
-            ("channels = 1\nsize = [2, 2]\nmean = [0.0]\nstd = [0.0]", "std"),
-            ("channels = 1\nsize = [0, 2]\nmean = [0.0]\nstd = [1.0]", "sizes"),
-            ("channels = 3\nsize = [2, 2]\nmean = [0.0]\nstd = [1.0]", "one value per channel"),
-        ] {
-            let error = card(text).unwrap_err().to_string();
-            assert!(error.starts_with("card t: [input]") && error.contains(word), "{error}");
-        }
-        assert!(
-            card(PLAIN).unwrap().apply("pic.png", grey(3, 2)).unwrap_err().to_string().starts_with("pic.png: is 3x2")
-        );
-    }
-}
+mod tests;

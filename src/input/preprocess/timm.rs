@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ChannelOrder, CropRounding, Grey, InputKind, Preprocess, Resize};
+use super::{CropRounding, InputKind, Preprocess, Resize};
 use crate::input::resize::Interpolation;
 use crate::{Error, Result};
 
@@ -64,9 +64,6 @@ impl Preprocess {
             channels,
             size: [h, w],
             any_size: false,
-            multiple: 1,
-            grey: Grey::Full,
-            degradation: None,
             resize: Some(resize),
             crop: Some([h, w]),
             crop_rounding: CropRounding::RoundHalfEven,
@@ -74,7 +71,7 @@ impl Preprocess {
             interpolation,
             mean,
             std,
-            channel_order: ChannelOrder::Rgb,
+            ..Self::numbers(1)
         };
         read.check(file)
     }

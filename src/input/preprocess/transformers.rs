@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ChannelOrder, CropRounding, Grey, InputKind, Preprocess, Resize};
+use super::{ChannelOrder, CropRounding, InputKind, Preprocess, Resize};
 use crate::input::resize::Interpolation;
 use crate::{Error, Result};
 
@@ -107,17 +107,14 @@ impl Preprocess {
             channels: mean.len(),
             size,
             any_size: false,
-            multiple: 1,
-            grey: Grey::Full,
-            degradation: None,
             resize,
             crop,
             crop_rounding: CropRounding::Floor,
-            fill: vec![],
             interpolation,
             mean,
             std,
             channel_order: order,
+            ..Self::numbers(1)
         };
         read.check(file)
     }

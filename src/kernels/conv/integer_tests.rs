@@ -34,6 +34,7 @@ impl Problem {
             input: self.input(),
             low: -200,
             high: 131,
+            wrapped: Default::default(),
         }
     }
 

@@ -78,6 +78,7 @@ proptest! {
             input: if bytes { (0, 255) } else { (-100, 155) },
             low: if bytes { 0 } else { -90 },
             high: if bytes { 255 } else { 120 },
+            wrapped: Default::default(),
         };
         let requantizes = [requantize(wide, narrow), requantize(wide, side * side), requantize(last, wide)];
         let requantizes = requantizes.each_ref().map(|requantize| integers.then_some(requantize));

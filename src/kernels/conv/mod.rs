@@ -17,6 +17,7 @@ mod transforms;
 mod winograd;
 #[cfg(test)]
 mod winograd_tests;
+mod wrapping;
 
 use std::ops::Range;
 
@@ -26,6 +27,8 @@ use integer::Integer;
 use narrow::Narrow;
 use winograd::Winograd;
 pub use winograd::winograd_tile;
+use wrapping::Wrapping;
+pub use wrapping::{Wrapped, sums_could_wrap};
 
 use super::activation::Activation;
 use super::buffer::Buffer;
@@ -99,6 +102,8 @@ pub struct PackedConv {
     bias: Buffer,
     /// For depthwise integer convolutions, whose sums are exact in f32.
     requantizer: Option<Box<Requantizer>>,
+    /// For integer convolutions with sums that could wrap.
+    wrapping: Option<Box<Wrapping>>,
     x: Geometry,
     y: Geometry,
 }
@@ -147,7 +152,7 @@ impl PackedConv {
         } else {
             Method::Direct(Direct::new(shape, weight, x, y))
         };
-        Self { method, bias: padded, requantizer: None, x: *x, y: *y }
+        Self { method, bias: padded, requantizer: None, wrapping: None, x: *x, y: *y }
     }
 
     /// Packs a convolution of integers `q - zero_point` with integers `weight` `[K, C/groups, R, S]`; `requantize` makes the
@@ -158,13 +163,14 @@ impl PackedConv {
     pub fn integer(shape: &ConvShape, weight: &[f32], requantize: &Requantize, x: &Geometry, y: &Geometry) -> Self {
         check(shape, weight, x, y);
         let bias = Buffer::zeroed(y.blocks() * LANES);
+        let wrapping = Wrapping::new(shape, weight, requantize).map(Box::new);
         if shape.is_depthwise() && shape.kernel.0 * shape.kernel.1 <= EXACT_TAPS {
             let method = Method::Depthwise(Depthwise::new(shape, weight));
             let requantizer = Some(Box::new(Requantizer::new(requantize)));
-            return Self { method, bias, requantizer, x: *x, y: *y };
+            return Self { method, bias, requantizer, wrapping, x: *x, y: *y };
         }
         let method = Method::Integer(Box::new(Integer::new(shape, weight, requantize, x, y)));
-        Self { method, bias, requantizer: None, x: *x, y: *y }
+        Self { method, bias, requantizer: None, wrapping, x: *x, y: *y }
     }
 
     /// Name of the method.
@@ -203,6 +209,9 @@ impl PackedConv {
             Method::Depthwise(depthwise) => depthwise.run(exec, &job),
             Method::Narrow(narrow) => narrow.run(exec, &job),
             Method::Integer(integer) => integer.run(exec, &job),
+        }
+        if let Some(wrapping) = &self.wrapping {
+            wrapping.look(exec, images, (x, &self.x), (self.y.h, self.y.w));
         }
     }
 }

@@ -189,6 +189,7 @@ fn activate(x: f64, activation: Activation) -> f64 {
         Activation::HardSwish => x * hard(x),
         Activation::HardSigmoid => hard(x),
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Tanh => x.tanh(),
         Activation::Sqrt => x.max(0.0).sqrt(),
     }
@@ -212,6 +213,7 @@ pub(super) fn problems() -> impl Strategy<Value = Problem> {
         Activation::HardSwish,
         Activation::HardSigmoid,
         Activation::Sigmoid,
+        Activation::Silu,
         Activation::Tanh,
     ]);
     let rest = (1usize..3, 1usize..20, 1usize..34, any::<bool>(), any::<bool>(), activations, 0u32..1000);

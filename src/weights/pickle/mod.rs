@@ -12,9 +12,9 @@ mod sparse;
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
 
-use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config};
 use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
 
 use self::arena::{Arena, Node};
 use self::rebuild::{Reference, Source, Storages};
@@ -59,6 +59,9 @@ pub(super) fn read_zip(file: &str, blob: &Blob) -> Result<FileContents> {
             continue;
         }
         let member = archive.by_index(index).map_err(|e| broken_zip(file, e))?;
+        if member.compression() != CompressionMethod::Stored {
+            return Err(broken_zip(file, ZipError::UnsupportedArchive("a compressed member")));
+        }
         let outside = || Error::malformed(file, format!("{name}: lies outside the archive"));
         let start = member.data_start().and_then(|start| usize::try_from(start).ok()).ok_or_else(outside)?;
         let length = usize::try_from(member.size()).map_err(|_| outside())?;

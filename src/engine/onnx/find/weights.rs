@@ -67,6 +67,7 @@ impl Held {
             input: (-255, 255),
             low: if relu { 0 } else { -1 },
             high: 1,
+            wrapped: Default::default(),
         };
         let (scales, zero_point, signed) = (codes.scales.clone(), codes.zero_point, codes.signed);
         Some(IntegerWeights { scales, zero_point, signed, requantize: Arc::new(requantize) })
