@@ -86,7 +86,7 @@ fn networks_of_removed_channels_are_those_of_pytorch() {
         // The card says neither the numbers of filters nor those of classes and of pixels before the classifier.
         let fit = fit(&card, resized(&declared(&card, &arch), &stored)).unwrap();
         assert!(
-            fit.notes.len() == 1 && fit.notes[0].contains(&format!("narrower than card {card}: ")),
+            fit.notes.len() == 1 && fit.notes[0].contains(&format!(" than card {card}: ")),
             "{:?}",
             fit.notes
         );

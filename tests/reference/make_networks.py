@@ -311,22 +311,19 @@ def densenet(name):
     return net, lambda x: torch.relu(net.features(x))
 
 
-class TernaryLayer(nn.Module):
-    """A layer of a dense block, by the names of torchvision's first weight files."""
+class DenseLayer(nn.Module):
+    """A layer of a dense block."""
 
     def __init__(self, inputs, growth):
         super().__init__()
-        self.add_module("norm", nn.Module())
-        self.add_module("conv", nn.Module())
-        self.norm.add_module("1", nn.BatchNorm2d(inputs))
-        self.conv.add_module("1", nn.Conv2d(inputs, 4 * growth, 1, bias=False))
-        self.norm.add_module("2", nn.BatchNorm2d(4 * growth))
-        self.conv.add_module("2", nn.Conv2d(4 * growth, growth, 3, 1, 1, bias=False))
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, 4 * growth, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(4 * growth)
+        self.conv2 = nn.Conv2d(4 * growth, growth, 3, 1, 1, bias=False)
 
     def forward(self, x):
-        norm, conv = self.norm, self.conv
-        y = conv.get_submodule("1")(torch.relu(norm.get_submodule("1")(x)))
-        return torch.cat([x, conv.get_submodule("2")(torch.relu(norm.get_submodule("2")(y)))], 1)
+        y = self.conv1(torch.relu(self.norm1(x)))
+        return torch.cat([x, self.conv2(torch.relu(self.norm2(y)))], 1)
 
 
 class SmallDenseNet(nn.Module):
@@ -338,7 +335,7 @@ class SmallDenseNet(nn.Module):
         put(self, "features.norm0", nn.BatchNorm2d(width))
         for block, depth in enumerate(depths, 1):
             for layer in range(1, depth + 1):
-                put(self, f"features.denseblock{block}.denselayer{layer}", TernaryLayer(width, growth))
+                put(self, f"features.denseblock{block}.denselayer{layer}", DenseLayer(width, growth))
                 width += growth
             last = block == len(depths)
             put(self, f"features.norm{block + 1}" if last else f"features.transition{block}.norm", nn.BatchNorm2d(width))
