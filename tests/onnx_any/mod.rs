@@ -123,7 +123,12 @@ fn outputs_are_those_of_onnx_runtime() {
         let largest = want.iter().fold(0f32, |most, value| most.max(value.abs()));
         let apart = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         // Integers are exact: the sums, and their rounding.
-        let allowed = if name == "qlinear" { 0.0 } else { 1e-4 * largest };
+        let allowed = match &name[..] {
+            "qlinear" => 0.0,
+            // The hidden values of two sequences are quantised together here, and by ONNX Runtime one by one.
+            "dynamic_lstm_bidirectional" => 2e-3 * largest,
+            _ => 1e-4 * largest,
+        };
         if apart > allowed || got.len() != want.len() {
             wrong.push(format!("{name}: {apart} apart of {largest}, {} and {} values", got.len(), want.len()));
         }
@@ -153,7 +158,7 @@ fn classes_of_work_are_those_of_every_mac_counted_alone() {
 
 #[test]
 fn counts_depend_on_neither_threads_nor_memory() {
-    for name in ["conv", "matmul", "lstm_bidirectional", "gru0_bidirectional", "qdq"] {
+    for name in ["conv", "matmul", "lstm_bidirectional", "gru0_bidirectional", "qdq", "heads", "qdq_pair"] {
         let program = program(name);
         let want = counts(&program, 1, 1 << 30, 2);
         for (threads, memory) in [(2, 1 << 30), (3, 1 << 30), (2, 1)] {
@@ -176,7 +181,9 @@ fn operators_that_cannot_be_run_are_all_listed() {
 fn what_multiplies_and_is_not_measured_is_named() {
     let inside = program("branches").notes();
     assert!(inside.len() == 1 && inside[0].contains("hidden") && inside[0].contains("choice"), "{inside:?}");
-    assert!(program("conv").notes().is_empty());
+    for name in stored().keys().filter(|name| *name != "branches") {
+        assert!(program(name).notes().is_empty(), "{name}: {:?}", program(name).notes());
+    }
     assert!(!program("nothing").multiplies());
 }
 

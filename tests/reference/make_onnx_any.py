@@ -137,6 +137,30 @@ case("nothing", [N("Relu", ["x"], ["y"])], {}, float_input(1, 3))
 case("unsupported", [N("Det", ["x"], ["a"]), N("Hardmax", ["x"], ["b"]), N("Det", ["x"], ["c"]), N("Resize", ["x", "", "s"], ["y"], mode="cubic")],
      {"s": np.float32([1, 1, 2, 2])}, float_input(1, 1, 2, 2))
 
+HEADS = {"split": np.int64([1, 7, 3, 4]), "joined": np.int64([1, 7, 12])}
+case("heads", [N("MatMul", ["x", "wq"], ["q"], name="q"), N("Reshape", ["q", "split"], ["q4"]), N("Transpose", ["q4"], ["qh"], perm=[0, 2, 1, 3]),
+               N("Relu", ["x"], ["r"]), N("Reshape", ["r", "split"], ["k4"]), N("Transpose", ["k4"], ["kh"], perm=[0, 2, 3, 1]),
+               N("MatMul", ["qh", "kh"], ["s"], name="qk"), N("Softmax", ["s"], ["p"], axis=-1), N("Transpose", ["k4"], ["vh"], perm=[0, 2, 1, 3]),
+               N("MatMul", ["p", "vh"], ["o"], name="pv"), N("Transpose", ["o"], ["ot"], perm=[0, 2, 1, 3]), N("Reshape", ["ot", "joined"], ["y"])],
+     {"wq": weights(12, 12)} | HEADS, float_input(1, 7, 12))
+case("shared_keys", [N("Reshape", ["x", "split"], ["q4"]), N("Transpose", ["q4"], ["qh"], perm=[0, 2, 1, 3]), N("Slice", ["qh", "one", "two", "one"], ["k"]),
+                     N("Relu", ["k"], ["kr"]), N("Transpose", ["kr"], ["kt"], perm=[0, 1, 3, 2]), N("MatMul", ["qh", "kt"], ["s"], name="qk"),
+                     N("MatMul", ["s", "kr"], ["y"], name="pv")],
+     {"one": np.int64([1]), "two": np.int64([2])} | HEADS, float_input(1, 7, 12))
+case("einsums", [N("Reshape", ["x", "split"], ["q"]), N("Relu", ["q"], ["k"]), N("Einsum", ["q", "k"], ["s"], name="qk", equation="bihd,bjhd->bhij"),
+                 N("Einsum", ["s", "k"], ["o"], name="pv", equation="bhij,bjhd->bihd"), N("Einsum", ["o", "q"], ["y"], name="outer", equation="bihd,bihe->de")],
+     HEADS, float_input(1, 7, 12))
+case("gemm_of_two", [N("Relu", ["x"], ["r"]), N("Gemm", ["x", "r", "c"], ["y"], name="both", transA=1, alpha=0.5)], {"c": weights(6)}, float_input(5, 6))
+case("qdq_pair", [N("QuantizeLinear", ["x", "s", "z"], ["q"]), N("DequantizeLinear", ["q", "s", "z"], ["f"]), N("Transpose", ["x"], ["t"], perm=[1, 0]),
+                  N("QuantizeLinear", ["t", "s", "u"], ["p"]), N("DequantizeLinear", ["p", "s", "u"], ["g"]), N("MatMul", ["f", "g"], ["a"], name="qk"),
+                  N("QuantizeLinear", ["a", "s", "u"], ["b"]), N("QLinearMatMul", ["b", "s", "u", "q", "s", "z", "s", "z"], ["c"], name="pv"),
+                  N("DequantizeLinear", ["c", "s", "z"], ["y"])],
+     {"s": np.float32(1 / 16), "z": np.int8(2), "u": np.int8(-1)}, float_input(5, 6))
+case("dynamic_pair", [N("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]), N("Transpose", ["x"], ["t"], perm=[0, 2, 1]), N("Relu", ["t"], ["r"]),
+                      N("DynamicQuantizeLinear", ["r"], ["p", "ps", "pz"]), N("MatMulInteger", ["q", "p", "z", "pz"], ["a"], name="qk"),
+                      N("Cast", ["a"], ["f"], to=1), N("Mul", ["f", "s"], ["y"])], {}, float_input(2, 3, 6))
+
+
 # --- What is counted ---------------------------------------------------------------------------------------------------------
 
 
@@ -289,11 +313,38 @@ def coded(arrays, are_codes):
     return [fixed16(a, magnitude) for a in arrays]
 
 
+def count_pair(counter, node, row, a, b):
+    """A product of two activations: every matrix of a with that of b."""
+    if node.op_type == "Einsum":
+        (x, y), z = (part.split(",") if "," in part else part for part in attribute(node, "equation").decode().split("->"))
+        # Every MAC: an index for each letter.
+        letters = sorted(set(x + y))
+        sizes = dict(zip(x, a.shape)) | dict(zip(y, b.shape))
+        shape = [sizes[c] for c in letters]
+        spread = lambda v, term: np.broadcast_to(v.transpose(np.argsort(term)).reshape([sizes[c] if c in term else 1 for c in letters]), shape)
+        a, b = spread(a, list(x)), spread(b, list(y))
+        assert set(z) <= set(letters)
+        # One position and one filter a MAC.
+        for p, q in zip(a.reshape(-1), b.reshape(-1)):
+            counter.add(row, np.array([[p]]), np.ones((1, 1), bool), np.array([[q]]))
+        return
+    a = a.T if attribute(node, "transA", 0) else a
+    b = b.T if attribute(node, "transB", 0) else b
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = np.broadcast_to(a, batch + a.shape[-2:]), np.broadcast_to(b, batch + b.shape[-2:])
+    for one, other in zip(a.reshape(-1, *a.shape[-2:]), b.reshape(-1, *b.shape[-2:])):
+        counter.add(row, one, np.ones(one.shape, bool), other.T)
+
+
 def count(model):
     counter = Counter()
     samples = rows_of(model)
     for parts in zip(*samples):
         node, row, what, _, ca, w, cb = parts[0][:7]
+        if what == "product" and not any(parts[0][7]):
+            for a, b in zip(coded([p[3] for p in parts], ca), coded([p[5] for p in parts], cb)):
+                count_pair(counter, node, row, a, b)
+            continue
         a_all = coded([p[3] for p in parts], ca)
         [w] = coded([w], cb)
         for a in a_all:
@@ -328,8 +379,6 @@ def count(model):
                     counter.add(row, part.T, np.ones(part.T.shape, bool), v.T)
             else:
                 fixed = parts[0][7]
-                if not any(fixed):
-                    continue
                 op = node.op_type
                 b = w
                 if attribute(node, "transA", 0):

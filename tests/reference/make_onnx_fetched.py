@@ -1,5 +1,6 @@
 """Makes onnx_fetched.json: of the real files that shared/fetch.sh gets, what ONNX Runtime answers to one input, the
-multiply-accumulates by ONNX's shape inference, and the five classes of two layers each, counted one by one.
+multiply-accumulates by ONNX's shape inference, and the five classes of two layers each, and of the products of two activations,
+counted one by one.
 
 Run as make_onnx_fetched.py FOLDER, after make_onnx_any.py, whose counting it uses.
 """
@@ -13,7 +14,7 @@ import onnxruntime
 from onnx import numpy_helper
 
 sys.argv, folder = sys.argv[:1], Path(sys.argv[1])
-from make_onnx_any import Counter, attribute, coded, pattern, two, windows  # noqa: E402
+from make_onnx_any import Counter, attribute, coded, count_pair, pattern, two, windows  # noqa: E402
 
 FILES = {
     "ppocr_det": ([1, 3, 64, 96], None),
@@ -94,7 +95,8 @@ for name, (shape, _) in FILES.items():
     chosen = [convs[0], convs[len(convs) // 2]]
     more = onnx.ModelProto()
     more.CopyFrom(model)
-    operands = [n.input[0] for n in chosen]
+    pairs = [n for n in model.graph.node if n.op_type == "MatMul" and not any(i in constants for i in n.input)]
+    operands = list(dict.fromkeys([n.input[0] for n in chosen] + [i for n in pairs for i in n.input]))
     for n in operands:
         if n != given.name:
             more.graph.output.append(onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None))
@@ -110,6 +112,9 @@ for name, (shape, _) in FILES.items():
         for g in range(groups):
             part, inside = windows(a[0], two(w.shape[2:]), stride, dilation, pads, g, groups)
             counter.add(node.name or node.output[0], part, inside, w[g * per:(g + 1) * per].reshape(per, -1))
+    for node in pairs:
+        a, b = (coded([values[i]], False)[0] for i in node.input)
+        count_pair(counter, node, node.name or node.output[0], a, b)
     flat = output.reshape(-1)
     step = max(1, len(flat) // 200)
     rows = output.reshape(-1, output.shape[-1])

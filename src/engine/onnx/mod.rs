@@ -20,7 +20,7 @@ use rten_tensor::Layout;
 pub use self::inputs::InputExtents;
 pub use self::program::{OnnxOptions, OnnxProgram};
 
-use self::find::{Delay, Shown, Source, Zero, tensors_of};
+use self::find::{Delay, Role, Shown, Source, Zero, tensors_of};
 use self::parts::Part;
 use crate::kernels::{Pool, Share};
 use crate::probe::{Origin, Probe, Watch};
@@ -212,7 +212,11 @@ fn delayed(delay: &Delay, source: &Source, buffer: &mut [f32], initial: Option<&
 
 /// The watcher of what is shown, if it has one.
 fn watcher<'a>(probe: &'a dyn Probe, shown: &Shown) -> Option<&'a dyn Watch> {
-    if shown.output { probe.watch_output(shown.node) } else { probe.watch(shown.node) }
+    match shown.role {
+        Role::First => probe.watch(shown.node),
+        Role::Second => probe.watch_second(shown.node),
+        Role::Output => probe.watch_output(shown.node),
+    }
 }
 
 /// The values of a tensor of numbers as floats.

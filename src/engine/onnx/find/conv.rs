@@ -242,27 +242,31 @@ impl<'a> Finder<'a> {
             None => 0,
         };
         held.values.iter_mut().for_each(|value| *value -= of_weights as f32);
-        let scales = |index: usize| {
-            let name = node.input.get(index).filter(|name| self.known.constants.contains(name.as_str()))?;
-            Some(self.held(name).ok()?.values)
-        };
         if let Some(codes) = &mut held.codes {
             codes.zero_point = of_weights;
-            codes.scales = scales(5).unwrap_or_else(|| vec![1.0]);
+            codes.scales = self.scales(node, 5).unwrap_or_else(|| vec![1.0]);
             // One a filter: those of a matrix are its columns.
             codes.axis = if held.dims.len() == 2 { 1 } else { 0 };
         }
-        let scale = scales(4).filter(|scales| scales.len() == 1).map_or(1.0, |scales| scales[0]);
-        Ok((
-            held,
-            match self.zero_point(node, 2)? {
-                Some((Zero::Fixed(zero_point), Some(signed))) => {
-                    IntegerOperand { zero: Zero::Fixed(zero_point), codes: Some(Codes { scale, zero_point, signed }) }
-                }
-                Some((zero, _)) => IntegerOperand { zero, codes: None },
-                None => IntegerOperand { zero: Zero::Fixed(0), codes: None },
-            },
-        ))
+        Ok((held, self.codes(node, [2, 4])?))
+    }
+
+    /// The scales at input `index`, if they are constants.
+    fn scales(&self, node: &NodeProto, index: usize) -> Option<Vec<f32>> {
+        let name = node.input.get(index).filter(|name| self.known.constants.contains(name.as_str()))?;
+        Some(self.held(name).ok()?.values)
+    }
+
+    /// The codes of an operand whose zero point and scale are these inputs of an operator of integers.
+    pub(super) fn codes(&self, node: &'a NodeProto, [zero, scale]: [usize; 2]) -> Result<IntegerOperand, Refusal> {
+        let scale = self.scales(node, scale).filter(|scales| scales.len() == 1).map_or(1.0, |scales| scales[0]);
+        Ok(match self.zero_point(node, zero)? {
+            Some((Zero::Fixed(zero_point), Some(signed))) => {
+                IntegerOperand { zero: Zero::Fixed(zero_point), codes: Some(Codes { scale, zero_point, signed }) }
+            }
+            Some((zero, _)) => IntegerOperand { zero, codes: None },
+            None => IntegerOperand { zero: Zero::Fixed(0), codes: None },
+        })
     }
 
     /// The zero point at input `index`, if there is one, and whether its type is signed, if it is a constant.

@@ -2,13 +2,17 @@
 
 mod conv;
 mod others;
+mod pair;
 mod product;
 mod recurrent;
+mod source;
 mod weights;
 
 use std::collections::{HashMap, HashSet};
 
 use rten_onnx::onnx::NodeProto;
+
+pub(super) use self::source::{Delay, Role, Shown, Source, Zero, tensors_of};
 
 use self::weights::Coded;
 use super::attributes::Attributes;
@@ -19,50 +23,6 @@ use crate::kernels::{Activation, Codes};
 use crate::layers::{Layer, Operand, Shape};
 use crate::weights::onnx::operator as kind;
 use crate::{Error, Result};
-
-/// Where the values of an operand are, and how they are laid out there.
-#[derive(Clone, Debug)]
-pub(super) struct Source {
-    /// The tensor.
-    pub tensor: String,
-    /// Which of its axes are channels, rows and columns.
-    pub view: View,
-    /// What is taken from each value.
-    pub zero: Zero,
-    /// For hidden values, which a recurrence reads one step later: the order of the steps, and what the first one reads.
-    pub delay: Option<Delay>,
-}
-
-/// The zero point of an operand.
-#[derive(Clone, Debug)]
-pub(super) enum Zero {
-    /// Floats, or codes of which none is taken.
-    None,
-    /// Known from the file.
-    Fixed(i32),
-    /// A tensor that each run makes.
-    Tensor(String),
-}
-
-/// How the hidden values of a recurrence become what its product reads.
-#[derive(Clone, Debug)]
-pub(super) struct Delay {
-    /// Whether the steps go from the last one to the first.
-    pub reverse: bool,
-    /// Steps of a sequence; several sequences follow one another.
-    pub steps: usize,
-    /// The first states: a tensor and the place of the first sequence's; zeros without one.
-    pub initial: Option<(String, usize)>,
-}
-
-/// What is shown to the watchers of a node.
-#[derive(Clone, Debug)]
-pub(super) struct Shown {
-    pub node: Node,
-    /// Whether it is the node's output, not its operand.
-    pub output: bool,
-    pub source: Source,
-}
 
 /// The codes that an operator of integers reads.
 pub(super) struct IntegerOperand {
@@ -105,13 +65,6 @@ pub(super) struct Known<'a> {
     pub outputs: &'a [String],
     /// The value of a tensor that depends on constants alone.
     pub value: &'a dyn Fn(&str) -> Result<rten::Value>,
-}
-
-/// The tensors that an operand is made of.
-pub(super) fn tensors_of(source: &Source) -> impl Iterator<Item = &str> {
-    let zero = if let Zero::Tensor(name) = &source.zero { Some(name.as_str()) } else { None };
-    let initial = source.delay.as_ref().and_then(|delay| delay.initial.as_ref()).map(|(name, _)| name.as_str());
-    [Some(source.tensor.as_str()), zero, initial].into_iter().flatten()
 }
 
 /// Whether operators of this kind multiply and accumulate.
@@ -310,7 +263,7 @@ impl<'a> Finder<'a> {
 
     /// Adds what is shown as the operand of `node`.
     fn show(&mut self, node: Node, source: Source) {
-        self.shown.push(Shown { node, output: false, source });
+        self.shown.push(Shown { node, role: Role::First, source });
     }
 
     /// Adds what is shown as the output of `node`, which computes the first output of `of`: the tensor `behind` it of the same
@@ -321,7 +274,7 @@ impl<'a> Finder<'a> {
         let view = view.cropped(shape.h, shape.w);
         if view.shape() == shape {
             let source = Source { tensor: behind.to_owned(), view, zero: Zero::None, delay: None };
-            self.shown.push(Shown { node, output: true, source });
+            self.shown.push(Shown { node, role: Role::Output, source });
         }
     }
 

@@ -92,7 +92,7 @@ impl Labels {
     }
 
     /// Extent of a label.
-    fn extent(&self, dims: [&[usize]; 2], label: u32) -> usize {
+    pub fn extent(&self, dims: [&[usize]; 2], label: u32) -> usize {
         let of = |which: usize| {
             let axis = self.operands[which].iter().position(|&known| known == label)?;
             Some(dims[which][axis])
@@ -146,7 +146,7 @@ impl<'a> Finder<'a> {
         let weight = match constants {
             [_, true] => 1,
             [true, false] => 0,
-            [false, false] if node.input.len() > 1 => return Ok(Err("multiplies two activations".into())),
+            [false, false] if node.input.len() > 1 => return Ok(self.pair(node)),
             // An Einsum of one operand multiplies nothing.
             _ => return Ok(Ok(())),
         };

@@ -5,7 +5,7 @@ use rten_onnx::onnx::NodeProto;
 use super::super::attributes::Attributes;
 use super::super::view::View;
 use super::weights::Held;
-use super::{Delay, Finder, Refusal, Source, Zero, checked};
+use super::{Delay, Finder, Refusal, Role, Source, Zero, checked};
 use crate::Result;
 use crate::graph::Node;
 use crate::kernels::Activation;
@@ -181,7 +181,7 @@ impl<'a> Finder<'a> {
         let view = View::fixed(&dims, [&[3], &[], &[0]], &[(1, direction)]);
         if view.shape() == shape {
             let source = Source { tensor: node.output[0].clone(), view, zero: Zero::None, delay: None };
-            self.shown.push(super::Shown { node: row, output: true, source });
+            self.shown.push(super::Shown { node: row, role: Role::Output, source });
         }
     }
 }
