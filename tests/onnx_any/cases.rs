@@ -7,7 +7,7 @@ use deadweight::layers::Shape;
 use deadweight::model::{LoadOptions, Model, OnnxBy};
 use safetensors::SafeTensors;
 
-use super::{backend, shape};
+use super::{backend, native, shape};
 
 fn path(name: &str) -> String {
     Path::new(env!("DEADWEIGHT_CASES_DIR")).join(name).to_str().unwrap().to_owned()
@@ -47,6 +47,14 @@ fn exported_files_give_the_outputs_of_pytorch() {
             wrong.push(format!("{name}: {apart} apart of {largest}"));
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn both_engines_measure_the_same() {
+    let of = |name: &str| Path::new(&path(&format!("{name}.onnx"))).to_owned();
+    let images = ["resnet18", "mobilenet_v3_small"].map(|name| native::of_images(name, &of(name), 2));
+    let wrong = [images.concat(), native::of_sequence("lstm", &of("lstm"))].concat();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

@@ -5,6 +5,7 @@ mod cases;
 #[cfg(deadweight_fetched)]
 mod fetched;
 mod files;
+mod native;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use deadweight::engine::{Backend, OnnxProgram, Runner};
 use deadweight::input::{Preprocess, sample_shape};
 use deadweight::kernels::Pool;
 use deadweight::layers::Shape;
-use deadweight::measure::{Calibration, Settings};
+use deadweight::measure::{Calibration, MeasuredLayer, Settings};
 use deadweight::model::{LoadOptions, Model};
 use deadweight::tally::{LayerTally, Padding, Products};
 use deadweight::weights::onnx::OnnxFile;
@@ -85,6 +86,20 @@ fn model(program: &OnnxProgram) -> Model {
     Model { graph: Arc::clone(program.graph()), preprocess, ..model }
 }
 
+/// Layers and their counts.
+type Counted = Vec<(MeasuredLayer, LayerTally)>;
+
+/// The layers of `model` and their counts over `images` of shape `input`.
+fn counted(model: &Model, backend: &Backend, input: Shape, images: &[f32], settings: &Settings) -> Counted {
+    let samples = images.len() / input.elements();
+    let calibration = Calibration::of_images(model, backend, input, images, settings).unwrap();
+    let counted = calibration.probe(model, backend, input, samples).unwrap();
+    Runner::new(&model.graph, input, backend, samples).unwrap().run(images, Some(&counted)).unwrap();
+    counted.end_run(backend.pool(), samples);
+    let tallies = counted.into_tallies(model, backend.pool(), samples as u64);
+    calibration.layers.into_iter().zip(tallies).collect()
+}
+
 /// Names and counts of all layers over the first samples.
 fn counts(program: &Arc<OnnxProgram>, threads: usize, memory: usize, samples: usize) -> Vec<(String, LayerTally)> {
     let (model, backend) = (model(program), backend(program, threads, memory));
@@ -94,13 +109,8 @@ fn counts(program: &Arc<OnnxProgram>, threads: usize, memory: usize, samples: us
     } else {
         Settings::default()
     };
-    let input = shape(program);
-    let calibration = Calibration::of_images(&model, &backend, input, &images, &settings).unwrap();
-    let counted = calibration.probe(&model, &backend, input, samples).unwrap();
-    Runner::new(&model.graph, input, &backend, samples).unwrap().run(&images, Some(&counted)).unwrap();
-    counted.end_run(backend.pool(), samples);
-    let tallies = counted.into_tallies(&model, backend.pool(), samples as u64);
-    calibration.layers.iter().map(|layer| layer.name.clone()).zip(tallies).collect()
+    let counted = counted(&model, &backend, shape(program), &images, &settings);
+    counted.into_iter().map(|(layer, tally)| (layer.name, tally)).collect()
 }
 
 /// Dense count, then padding, both zero, activation zero, weight zero, effectual.

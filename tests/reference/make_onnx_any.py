@@ -156,6 +156,11 @@ case("qdq_pair", [N("QuantizeLinear", ["x", "s", "z"], ["q"]), N("DequantizeLine
                   N("QuantizeLinear", ["a", "s", "u"], ["b"]), N("QLinearMatMul", ["b", "s", "u", "q", "s", "z", "s", "z"], ["c"], name="pv"),
                   N("DequantizeLinear", ["c", "s", "z"], ["y"])],
      {"s": np.float32(1 / 16), "z": np.int8(2), "u": np.int8(-1)}, float_input(5, 6))
+for function in ("Tanh", "Relu"):
+    case(f"rnn_{function.lower()}", [N("RNN", ["x", "w", "r", "b"], ["y"], name="rnn", hidden_size=H, activations=[function])],
+         {"w": weights(1, H, I), "r": weights(1, H, H), "b": weights(1, 2 * H)}, float_input(T, 1, I))
+case("lstm_alone", [N("LSTM", ["x", "w", "r", "b"], ["y"], name="rnn", hidden_size=H, direction="bidirectional")],
+     {"w": weights(2, 4 * H, I), "r": weights(2, 4 * H, H), "b": weights(2, 8 * H)}, float_input(T, 1, I))
 case("dynamic_pair", [N("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]), N("Transpose", ["x"], ["t"], perm=[0, 2, 1]), N("Relu", ["t"], ["r"]),
                       N("DynamicQuantizeLinear", ["r"], ["p", "ps", "pz"]), N("MatMulInteger", ["q", "p", "z", "pz"], ["a"], name="qk"),
                       N("Cast", ["a"], ["f"], to=1), N("Mul", ["f", "s"], ["y"])], {}, float_input(2, 3, 6))

@@ -9,7 +9,7 @@ use super::{Delay, Finder, Refusal, Role, Source, Zero, checked};
 use crate::Result;
 use crate::graph::Node;
 use crate::kernels::Activation;
-use crate::layers::{Layer, Linear, Lstm, Param, Shape};
+use crate::layers::{Cell, Layer, Linear, Lstm, Param, Recurrent, Shape};
 use crate::weights::onnx::operator as kind;
 
 /// Numbers of a recurrence.
@@ -44,6 +44,19 @@ fn steps(weight: Param, bias: bool) -> Layer {
         channels_last: None,
         low_bits: None,
     })
+}
+
+/// What a step of direction `direction` makes of its gates, if it is what a layer of ours does: a cell, or (`None`) an LSTM's.
+fn cell(node: &NodeProto, direction: usize) -> Option<Option<Cell>> {
+    match kind(node).as_str() {
+        "LSTM" => Some(None),
+        "GRU" => Some(Some(Cell::Gru)),
+        _ => match node.texts("activations").get(direction).map_or("Tanh", String::as_str) {
+            "Tanh" => Some(Some(Cell::Tanh)),
+            "Relu" => Some(Some(Cell::Relu)),
+            _ => None,
+        },
+    }
 }
 
 impl<'a> Finder<'a> {
@@ -88,63 +101,55 @@ impl<'a> Finder<'a> {
         (w, r): (&Held, &Held),
     ) -> Result<(), Refusal> {
         let Sizes { sequences, hidden, directions, .. } = *sizes;
-        let reverse = direction == 1 || node.text("direction") == Some("reverse");
-        let ending = if directions == 2 && reverse { "_reverse" } else { "" };
-        let name = |what: &str| format!("{}.weight_{what}{ending}", self.row(node));
-        let (of_inputs, of_hidden, of_candidate) = (name("ih"), name("hh"), name("hh_candidate"));
+        let (of_inputs, of_hidden, reverse) = self.names(node, (direction, directions));
         let biased = node.input.get(3).is_some_and(|bias| !bias.is_empty());
         // Several sequences one after the other.
         let (operand, source) = self.operand(self.input(node, 0)?, [&[2], &[], &[1, 0]], None)?;
         let hidden_source = self.hidden(node, (0, direction), sizes, reverse)?;
-        match kind(node).as_str() {
-            "LSTM" => {
-                // The file's gates are i, o, f, c; ours i, f, g, o.
-                let order = [0, 2, 3, 1];
-                let (layer, shape) = checked(steps(rows(w, direction, hidden, &order), biased), source.view.shape())?;
-                let weight = rows(r, direction, hidden, &order);
-                let product = self.push(&of_inputs, layer, vec![operand], shape.c, None);
-                self.show(product, source);
-                if sequences == 1 {
-                    let bias = biased.then(|| Param { shape: vec![4 * hidden], data: Default::default() });
-                    let lstm = Lstm { weight, bias, projection: None, reverse, clip: None, integer: None };
-                    let (layer, shape) = checked(Layer::Lstm(lstm), shape)?;
-                    let row = self.push(&of_hidden, layer, vec![product], hidden, None);
-                    self.show(row, hidden_source);
-                    self.show_sequence(row, node, (direction, sizes), shape);
-                } else {
-                    // Several at a time have no one order of steps.
-                    self.product_of_steps(&of_hidden, steps(weight, biased), hidden_source)?;
-                }
-            }
-            "GRU" => {
-                let all = [0, 1, 2];
-                let (layer, shape) = checked(steps(rows(w, direction, hidden, &all), biased), source.view.shape())?;
-                let product = self.push(&of_inputs, layer, vec![operand], shape.c, None);
-                self.show(product, source);
-                match node.int("linear_before_reset").unwrap_or(0) {
-                    0 => {
-                        let weight = rows(r, direction, hidden, &all[..2]);
-                        self.product_of_steps(&of_hidden, steps(weight, biased), hidden_source)?;
-                        // Its candidate reads the hidden values times the reset gate, of the same step.
-                        let reset = Source { delay: None, ..self.hidden(node, (2, direction), sizes, reverse)? };
-                        let weight = rows(r, direction, hidden, &all[2..]);
-                        self.product_of_steps(&of_candidate, steps(weight, biased), reset)?;
-                    }
-                    _ => {
-                        let weight = rows(r, direction, hidden, &all);
-                        self.product_of_steps(&of_hidden, steps(weight, biased), hidden_source)?;
-                    }
-                }
-            }
-            _ => {
-                let (layer, shape) = checked(steps(rows(w, direction, hidden, &[0]), biased), source.view.shape())?;
-                let product = self.push(&of_inputs, layer, vec![operand], shape.c, None);
-                self.show(product, source);
-                let weight = rows(r, direction, hidden, &[0]);
-                self.product_of_steps(&of_hidden, steps(weight, biased), hidden_source)?;
-            }
+        let op = kind(node);
+        let before_reset = node.int("linear_before_reset").unwrap_or(0) != 0;
+        // Blocks of the file in the order of our gates: of i, o, f, c those of i, f, g, o; of z, r, h those of r, z, n.
+        let order: &[usize] = match op.as_str() {
+            "LSTM" => &[0, 2, 3, 1],
+            "GRU" => &[1, 0, 2],
+            _ => &[0],
+        };
+        let (layer, shape) = checked(steps(rows(w, direction, hidden, order), biased), source.view.shape())?;
+        let product = self.push(&of_inputs, layer, vec![operand], shape.c, None);
+        self.show(product, source);
+        if op == "GRU" && !before_reset {
+            let weight = rows(r, direction, hidden, &order[..2]);
+            self.product_of_steps(&of_hidden, steps(weight, biased), hidden_source)?;
+            // Its candidate reads the hidden values times the reset gate, of the same step.
+            let reset = Source { delay: None, ..self.hidden(node, (2, direction), sizes, reverse)? };
+            let weight = rows(r, direction, hidden, &order[2..]);
+            let of_candidate = of_hidden.replace(".weight_hh", ".weight_hh_candidate");
+            return self.product_of_steps(&of_candidate, steps(weight, biased), reset);
         }
+        let weight = rows(r, direction, hidden, order);
+        // Several sequences at a time have no one order of steps.
+        let Some(cell) = cell(node, direction).filter(|_| sequences == 1) else {
+            return self.product_of_steps(&of_hidden, steps(weight, biased), hidden_source);
+        };
+        let bias = biased.then(|| Param { shape: vec![order.len() * hidden], data: Default::default() });
+        let layer = match cell {
+            Some(cell) => Layer::Recurrent(Recurrent { cell, weight, bias, reverse }),
+            None => Layer::Lstm(Lstm { weight, bias, projection: None, reverse, clip: None, integer: None }),
+        };
+        let (layer, shape) = checked(layer, shape)?;
+        let row = self.push(&of_hidden, layer, vec![product], hidden, None);
+        self.show(row, hidden_source);
+        self.show_sequence(row, node, (direction, sizes), shape);
         Ok(())
+    }
+
+    /// The rows of one of so many directions of `node`: of its inputs, and of its hidden values; and whether it goes from the last
+    /// step to the first.
+    fn names(&self, node: &NodeProto, (direction, directions): (usize, usize)) -> (String, String, bool) {
+        let reverse = direction == 1 || node.text("direction") == Some("reverse");
+        let ending = if directions == 2 && reverse { "_reverse" } else { "" };
+        let name = |what: &str| format!("{}.weight_{what}{ending}", self.row(node));
+        (name("ih"), name("hh"), reverse)
     }
 
     /// Where the hidden values of direction `direction` are that output `output` holds, `[T, D, B, H]`.
