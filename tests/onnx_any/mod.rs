@@ -168,7 +168,16 @@ fn classes_of_work_are_those_of_every_mac_counted_alone() {
 
 #[test]
 fn counts_depend_on_neither_threads_nor_memory() {
-    for name in ["conv", "matmul", "lstm_bidirectional", "gru0_bidirectional", "qdq", "heads", "qdq_pair"] {
+    for name in [
+        "conv",
+        "matmul",
+        "lstm_bidirectional",
+        "gru0_bidirectional",
+        "qdq",
+        "heads",
+        "qdq_pair",
+        "dynamic_lstm_reverse",
+    ] {
         let program = program(name);
         let want = counts(&program, 1, 1 << 30, 2);
         for (threads, memory) in [(2, 1 << 30), (3, 1 << 30), (2, 1)] {

@@ -161,6 +161,13 @@ for function in ("Tanh", "Relu"):
          {"w": weights(1, H, I), "r": weights(1, H, H), "b": weights(1, 2 * H)}, float_input(T, 1, I))
 case("lstm_alone", [N("LSTM", ["x", "w", "r", "b"], ["y"], name="rnn", hidden_size=H, direction="bidirectional")],
      {"w": weights(2, 4 * H, I), "r": weights(2, 4 * H, H), "b": weights(2, 8 * H)}, float_input(T, 1, I))
+for direction, d in [("reverse", 1), ("bidirectional", 2)]:
+    small = lambda *shape: rng.integers(-60, 61, shape).astype(np.int8)
+    # No value halfway between two codes, where programs may round in other directions.
+    case(f"dynamic_lstm_{direction}", [N("Add", ["x", "offset"], ["m"]), N("DynamicQuantizeLSTM", ["m", "w", "r", "b", "", "", "", "", "ws", "wz", "rs", "rz"], ["y"], name="rnn", domain="com.microsoft",
+                                         hidden_size=H, direction=direction)],
+         {"w": small(d, I, 4 * H), "r": small(d, H, 4 * H), "b": weights(d, 8 * H), "offset": np.float32(0.03), "ws": np.float32([0.02] * d), "wz": np.int8([0] * d),
+          "rs": np.float32([0.01] * d), "rz": np.int8([0] * d)}, float_input(T, d, I), domains=("com.microsoft",))
 case("dynamic_pair", [N("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]), N("Transpose", ["x"], ["t"], perm=[0, 2, 1]), N("Relu", ["t"], ["r"]),
                       N("DynamicQuantizeLinear", ["r"], ["p", "ps", "pz"]), N("MatMulInteger", ["q", "p", "z", "pz"], ["a"], name="qk"),
                       N("Cast", ["a"], ["f"], to=1), N("Mul", ["f", "s"], ["y"])], {}, float_input(2, 3, 6))
@@ -282,6 +289,8 @@ def rows_of(model):
                     a, b, ca, cb = values[i[0]].astype(np.int64) - zeros[0], values[i[second]].astype(np.int64) - zeros[1], True, True
                 fixed = [makers.get(i[k]) is None and i[k] in constants or (makers.get(i[k]) is not None and all(m in constants for m in makers[i[k]].input)) for k in (0, second)]
                 found.append((node, node.name, "product", a, ca, b, cb, fixed))
+            elif op == "DynamicQuantizeLSTM":
+                found += dynamic_lstm(node, values)
             elif op in ("LSTM", "GRU", "RNN"):
                 found += recurrent(node, values)
         samples.append(found)
@@ -308,6 +317,33 @@ def recurrent(node, values):
             found.append((node, f"rnn.weight_hh_candidate{ending}", "rows", flat(sigmoid(gate) * before), False, r[d][2 * H:], False))
         else:
             found.append((node, f"rnn.weight_hh{ending}", "rows", flat(before), False, r[d], False))
+    return found
+
+
+def dynamic_codes(x):
+    """DynamicQuantizeLinear: codes less their zero point."""
+    low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
+    if low == high:
+        return np.zeros(x.shape, np.int64)
+    scale = np.float32(np.float32(high - low) / np.float32(255))
+    zero = np.round(np.clip(-np.float32(low) / scale, 0, 255))
+    return (np.clip(np.round(x / scale) + zero, 0, 255) - zero).astype(np.int64)
+
+
+def dynamic_lstm(node, values):
+    i = list(node.input)
+    x, w, r, y = values[i[0]], values[i[1]].astype(np.int64), values[i[2]].astype(np.int64), values[node.output[0]]
+    found = []
+    for d in range(w.shape[0]):
+        back = d == 1 or attribute(node, "direction", b"forward") == b"reverse"
+        ending = "_reverse" if w.shape[0] == 2 and back else ""
+        h, first = y[:, d], np.zeros_like(y[0, d])[None]
+        before = np.concatenate([h[1:], first]) if back else np.concatenate([first, h[:-1]])
+        # All of x at once, and the hidden values step by step.
+        steps = np.stack([dynamic_codes(step) for step in before])
+        zeros = [values[i[k]][d].astype(np.int64) for k in (9, 11)]
+        found.append((node, f"rnn.weight_ih{ending}", "rows", dynamic_codes(x).reshape(-1, x.shape[-1]), True, (w[d] - zeros[0]).T, True))
+        found.append((node, f"rnn.weight_hh{ending}", "rows", steps.reshape(-1, h.shape[-1]), True, (r[d] - zeros[1]).T, True))
     return found
 
 

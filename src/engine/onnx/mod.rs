@@ -181,6 +181,9 @@ impl OnnxEngine {
                 None => None,
             };
             delayed(delay, source, buffer, initial.as_ref().map(|(values, place)| &values[*place..]));
+            if delay.quantised {
+                quantise_by_step(delay.steps, source, buffer);
+            }
         }
         Ok(())
     }
@@ -206,6 +209,26 @@ fn delayed(delay: &Delay, source: &Source, buffer: &mut [f32], initial: Option<&
                 let known = initial.filter(|_| channel < geometry.c);
                 *value = known.and_then(|values| values.get(sequence * geometry.c + channel)).copied().unwrap_or(0.0);
             }
+        }
+    }
+}
+
+/// Makes, of what each of `steps` steps reads, the codes that it is quantised to less their zero point: all sequences of a step
+/// together, as ONNX's DynamicQuantizeLinear does.
+fn quantise_by_step(steps: usize, source: &Source, buffer: &mut [f32]) {
+    let geometry = source.view.geometry();
+    for step in 0..steps {
+        let columns = (step..geometry.w).step_by(steps);
+        let places: Vec<usize> = columns
+            .flat_map(|column| (0..geometry.c).map(move |channel| (channel, column)))
+            .map(|(channel, column)| geometry.index(0, channel, 0, column))
+            .collect();
+        let (low, high) = places.iter().fold((0f32, 0f32), |(low, high), &i| (low.min(buffer[i]), high.max(buffer[i])));
+        let scale = (high - low) / 255.0;
+        let zero = if scale > 0.0 { (-low / scale).clamp(0.0, 255.0).round_ties_even() } else { 0.0 };
+        for i in places {
+            let code = if scale > 0.0 { (buffer[i] / scale).round_ties_even() + zero } else { zero };
+            buffer[i] = code.clamp(0.0, 255.0) - zero;
         }
     }
 }

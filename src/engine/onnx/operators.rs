@@ -53,17 +53,30 @@ pub(super) fn refused(node: &NodeProto, opset: i64) -> Option<String> {
         "ConvInteger" | "QLinearConv" if text("auto_pad").starts_with("SAME") && has_strides(node) => {
             Some(format!("{op} with auto_pad {} and strides", text("auto_pad")))
         }
-        "LSTM" if node.input.get(7).is_some_and(|peepholes| !peepholes.is_empty()) => {
-            Some("LSTM with peepholes".into())
+        "com.microsoft:DynamicQuantizeLSTM" if node.int("input_forget").unwrap_or(0) != 0 => {
+            Some(format!("{op} with input_forget"))
         }
-        "LSTM" | "GRU" | "RNN" if node.input.get(4).is_some_and(|lengths| !lengths.is_empty()) => {
+        "LSTM" | "com.microsoft:DynamicQuantizeLSTM"
+            if node.input.get(7).is_some_and(|peepholes| !peepholes.is_empty()) =>
+        {
+            Some(format!("{op} with peepholes"))
+        }
+        "LSTM" | "GRU" | "RNN" | "com.microsoft:DynamicQuantizeLSTM"
+            if node.input.get(4).is_some_and(|lengths| !lengths.is_empty()) =>
+        {
             Some(format!("{op} with sequence_lens"))
         }
-        "LSTM" | "GRU" | "RNN" if node.float("clip").is_some_and(|clip| clip != 0.0) => Some(format!("{op} with clip")),
+        "LSTM" | "GRU" | "RNN" | "com.microsoft:DynamicQuantizeLSTM"
+            if node.float("clip").is_some_and(|clip| clip != 0.0) =>
+        {
+            Some(format!("{op} with clip"))
+        }
         "LSTM" | "GRU" | "RNN" if node.int("layout").is_some_and(|layout| layout != 0) => {
             Some(format!("{op} with layout 1"))
         }
-        "LSTM" | "GRU" | "RNN" if !functions_fit(&op, node) => Some(format!("{op} with other activations")),
+        "LSTM" | "GRU" | "RNN" | "com.microsoft:DynamicQuantizeLSTM" if !functions_fit(&op, node) => {
+            Some(format!("{op} with other activations"))
+        }
         "com.microsoft:QLinearGlobalAveragePool" if node.int("channels_last").unwrap_or(0) != 0 => {
             Some(format!("{op} with channels_last"))
         }
@@ -99,7 +112,7 @@ fn has_strides(node: &NodeProto) -> bool {
 fn functions_fit(op: &str, node: &NodeProto) -> bool {
     let all = node.texts("activations");
     let usual: &[&str] = match op {
-        "LSTM" => &["Sigmoid", "Tanh", "Tanh"],
+        "LSTM" | "com.microsoft:DynamicQuantizeLSTM" => &["Sigmoid", "Tanh", "Tanh"],
         "GRU" => &["Sigmoid", "Tanh"],
         _ => return all.iter().all(|name| ["Tanh", "Relu", "Sigmoid"].contains(&name.as_str())),
     };

@@ -1,6 +1,7 @@
 //! Finds the operators that multiply and accumulate, and describes each as a layer of ours whose operand is a tensor of the file.
 
 mod conv;
+mod dynamic_lstm;
 mod others;
 mod pair;
 mod product;
@@ -155,6 +156,7 @@ impl<'a> Finder<'a> {
             "ConvTranspose" => self.conv_transpose(node)?,
             "Gemm" | "MatMul" | "MatMulInteger" | "Einsum" => self.product(node)?,
             "LSTM" | "GRU" | "RNN" => self.recurrence(node)?,
+            "com.microsoft:DynamicQuantizeLSTM" => self.dynamic_lstm(node)?,
             name if multiplies(name) => Err("is one operator of several products".to_owned()),
             _ => {
                 self.within(node);

@@ -9,15 +9,15 @@ use super::{Delay, Finder, Refusal, Role, Source, Zero, checked};
 use crate::Result;
 use crate::graph::Node;
 use crate::kernels::Activation;
-use crate::layers::{Cell, Layer, Linear, Lstm, Param, Recurrent, Shape};
+use crate::layers::{Cell, IntegerWeights, Layer, Linear, Lstm, Param, Recurrent, Shape};
 use crate::weights::onnx::operator as kind;
 
 /// Numbers of a recurrence.
-struct Sizes {
-    steps: usize,
-    sequences: usize,
-    hidden: usize,
-    directions: usize,
+pub(super) struct Sizes {
+    pub steps: usize,
+    pub sequences: usize,
+    pub hidden: usize,
+    pub directions: usize,
 }
 
 /// Rows `gates` (blocks of `hidden` rows) of direction `direction` of `held`, `[D, gates · H, columns]`.
@@ -30,6 +30,11 @@ fn rows(held: &Held, direction: usize, hidden: usize, gates: &[usize]) -> Param 
 }
 
 fn steps(weight: Param, bias: bool) -> Layer {
+    steps_of(weight, bias, None)
+}
+
+/// A linear layer over the steps of sequences, of floats or of integers.
+pub(super) fn steps_of(weight: Param, bias: bool, integer: Option<IntegerWeights>) -> Layer {
     let bias = bias.then(|| Param { shape: vec![weight.shape[0]], data: Default::default() });
     let (out_features, in_features) = (weight.shape[0], weight.shape[1]);
     Layer::Linear(Linear {
@@ -40,7 +45,7 @@ fn steps(weight: Param, bias: bool) -> Layer {
         tied: false,
         steps: true,
         activation: Activation::Identity,
-        integer: None,
+        integer,
         channels_last: None,
         low_bits: None,
     })
@@ -145,7 +150,7 @@ impl<'a> Finder<'a> {
 
     /// The rows of one of so many directions of `node`: of its inputs, and of its hidden values; and whether it goes from the last
     /// step to the first.
-    fn names(&self, node: &NodeProto, (direction, directions): (usize, usize)) -> (String, String, bool) {
+    pub(super) fn names(&self, node: &NodeProto, (direction, directions): (usize, usize)) -> (String, String, bool) {
         let reverse = direction == 1 || node.text("direction") == Some("reverse");
         let ending = if directions == 2 && reverse { "_reverse" } else { "" };
         let name = |what: &str| format!("{}.weight_{what}{ending}", self.row(node));
@@ -153,7 +158,7 @@ impl<'a> Finder<'a> {
     }
 
     /// Where the hidden values of direction `direction` are that output `output` holds, `[T, D, B, H]`.
-    fn hidden(
+    pub(super) fn hidden(
         &self,
         node: &'a NodeProto,
         (output, direction): (usize, usize),
@@ -166,15 +171,16 @@ impl<'a> Finder<'a> {
         let view = View::fixed(&dims, [&[3], &[], &[2, 0]], &[(1, direction)]);
         let initial = node.input.get(5).filter(|name| !name.is_empty());
         let initial = initial.map(|name| (name.clone(), direction * sequences * hidden));
-        let delay = Some(Delay { reverse, steps, initial });
+        let delay = Some(Delay { reverse, steps, initial, quantised: false });
         Ok(Source { tensor: node.output[output].clone(), view, zero: Zero::None, delay })
     }
 
     /// A product that is a row of its own, of an operand that is in no tensor as it is read.
-    fn product_of_steps(&mut self, name: &str, layer: Layer, source: Source) -> Result<(), Refusal> {
+    pub(super) fn product_of_steps(&mut self, name: &str, layer: Layer, source: Source) -> Result<(), Refusal> {
         let shape = source.view.shape();
         let (layer, given) = checked(layer, shape)?;
-        let operand = self.operand_node(name, [&[], &[], &[]], shape, (None, false));
+        let dynamic = source.delay.as_ref().is_some_and(|delay| delay.quantised);
+        let operand = self.operand_node(name, [&[], &[], &[]], shape, (None, dynamic));
         let row = self.push(name, layer, vec![operand], given.c, None);
         self.show(row, source);
         Ok(())

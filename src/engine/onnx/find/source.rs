@@ -36,6 +36,8 @@ pub(in super::super) struct Delay {
     pub steps: usize,
     /// The first states: a tensor and the place of the first sequence's; zeros without one.
     pub initial: Option<(String, usize)>,
+    /// Whether each step reads codes of 0 to 255 less their zero point, quantised by itself (DynamicQuantizeLinear).
+    pub quantised: bool,
 }
 
 /// What is shown to the watchers of a node.

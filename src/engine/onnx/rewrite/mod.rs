@@ -127,14 +127,10 @@ impl Rewriter<'_> {
                 self.padded_by_zero_point(node);
             }
             "LSTM" => {
-                // Its hidden values are its operand, whether the file reads them or not.
-                if node.output.is_empty() || node.output[0].is_empty() {
-                    let name = self.name(&node, "hidden");
-                    node.output.resize(node.output.len().max(1), String::new());
-                    node.output[0] = name;
-                }
+                self.name_hidden(&mut node);
                 self.keep(node);
             }
+            "com.microsoft:DynamicQuantizeLSTM" => self.dynamic_lstm(node),
             "GRU" => self.gru(node),
             "RNN" => self.rnn(node),
             "Mish" | "Selu" | "Celu" | "ThresholdedRelu" | "LRN" => self.pointwise(&node),

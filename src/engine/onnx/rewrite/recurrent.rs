@@ -54,6 +54,19 @@ impl Rewriter<'_> {
         });
     }
 
+    /// DynamicQuantizeLSTM, whose inputs are quantised within it: here once more, to be seen. As it is measured, inputs 12 and 13
+    /// are these codes and their zero point.
+    pub(super) fn dynamic_lstm(&mut self, mut node: NodeProto) {
+        self.name_hidden(&mut node);
+        let [codes, scale, zero] = ["codes", "scale", "zero"].map(|what| self.name(&node, what));
+        self.nodes.push(operator("DynamicQuantizeLinear", &[&node.input[0]], &[&codes, &scale, &zero]));
+        let mut measured = node.clone();
+        measured.input.resize(12, String::new());
+        measured.input.extend([codes, zero]);
+        self.measured.push(measured);
+        self.nodes.push(node);
+    }
+
     /// RNN: `h = f(x·W + h·R + b)`.
     pub(super) fn rnn(&mut self, mut node: NodeProto) {
         self.name_hidden(&mut node);
@@ -72,7 +85,7 @@ impl Rewriter<'_> {
     }
 
     /// Names the hidden values of all steps, which are an operand, whether the file reads them or not.
-    fn name_hidden(&mut self, node: &mut NodeProto) {
+    pub(super) fn name_hidden(&mut self, node: &mut NodeProto) {
         node.output.resize(node.output.len().max(2), String::new());
         for (output, what) in [(0, "hidden"), (1, "last")] {
             if node.output[output].is_empty() {
