@@ -194,13 +194,20 @@ fn operators_that_cannot_be_run_are_all_listed() {
     for part in ["Det (2 times)", "Hardmax", "Resize with mode cubic"] {
         assert!(text.contains(part), "{text}");
     }
+    let error = program_of("conv3d", &OnnxOptions::default()).err().unwrap();
+    assert!(error.exit_code() == 4 && error.to_string().contains("Conv over 3 dimensions"), "{error}");
 }
 
 #[test]
 fn what_multiplies_and_is_not_measured_is_named() {
     let inside = program("branches").notes();
     assert!(inside.len() == 1 && inside[0].contains("hidden") && inside[0].contains("choice"), "{inside:?}");
-    for name in stored().keys().filter(|name| *name != "branches") {
+    // Of two images, at 4·3 places: 6 filters of 36 values, and 9 of 6.
+    let batch = program("batch");
+    assert_eq!(batch.macs(), 2 * 4 * 3 * (6 * 36 + 9 * 6));
+    let note = "Conv unmeasured multiplies and is not measured (80.00 % of the MACs): it reads several images at once";
+    assert!(batch.notes().len() == 1 && batch.notes()[0].starts_with(note), "{:?}", batch.notes());
+    for name in stored().keys().filter(|name| !["batch", "branches"].contains(&name.as_str())) {
         assert!(program(name).notes().is_empty(), "{name}: {:?}", program(name).notes());
     }
     assert!(!program("nothing").multiplies());

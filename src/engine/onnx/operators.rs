@@ -1,5 +1,7 @@
 //! Which operators run: rten's, and those that are rewritten for it.
 
+use std::collections::HashMap;
+
 use rten_onnx::onnx::{AttributeProto, GraphProto, NodeProto};
 
 use super::attributes::Attributes;
@@ -84,6 +86,21 @@ pub(super) fn refused(node: &NodeProto, opset: i64) -> Option<String> {
     }
 }
 
+/// Windows over more than two dimensions; `ranks` are those of the graph's constants.
+fn over_volumes(node: &NodeProto, ranks: &HashMap<&str, usize>) -> Option<String> {
+    let op = operator(node);
+    let filters = match op.as_str() {
+        "Conv" | "ConvTranspose" | "ConvInteger" => node.input.get(1),
+        "QLinearConv" => node.input.get(3),
+        "MaxPool" | "AveragePool" => None,
+        _ => return None,
+    };
+    let stated = node.ints("kernel_shape").map_or(0, <[i64]>::len);
+    let filters = filters.and_then(|name| ranks.get(name.as_str())).map_or(0, |rank| rank.saturating_sub(2));
+    let dimensions = stated.max(filters);
+    (dimensions > 2).then(|| format!("{op} over {dimensions} dimensions"))
+}
+
 /// Largest extent, step or padding of a window.
 const LARGEST: i64 = 1 << 16;
 
@@ -122,8 +139,10 @@ fn functions_fit(op: &str, node: &NodeProto) -> bool {
 /// Every operator of `graph`, and of the graphs in it, that cannot be run, once each and in order, with how often it occurs.
 pub(super) fn unsupported(graph: &GraphProto, opset: i64) -> Vec<(String, usize)> {
     let mut all: Vec<(String, usize)> = Vec::new();
+    let ranks = graph.initializer.iter().filter_map(|tensor| Some((tensor.name.as_deref()?, tensor.dims.len())));
+    let ranks: HashMap<&str, usize> = ranks.collect();
     for_each(graph, &mut |node| {
-        if let Some(what) = refused(node, opset) {
+        if let Some(what) = refused(node, opset).or_else(|| over_volumes(node, &ranks)) {
             match all.iter_mut().find(|(known, _)| *known == what) {
                 Some((_, count)) => *count += 1,
                 None => all.push((what, 1)),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rten_onnx::onnx::NodeProto;
 
+use super::super::attributes::Attributes;
 use super::product::Labels;
 use crate::weights::onnx::operator as kind;
 
@@ -25,6 +26,29 @@ pub(super) fn macs(node: &NodeProto, shapes: &HashMap<String, Vec<usize>>) -> Op
         "LSTM" | "GRU" | "RNN" => {
             let &[steps, sequences, ..] = dims(0)? else { return None };
             Some((steps * sequences) as u64 * (count(dims(1)?) + count(dims(2)?)))
+        }
+        // Both products of each head: queries times keys, probabilities times values.
+        "Attention" => {
+            let past = node.input.get(4).filter(|name| !name.is_empty()).map(|name| shapes.get(name.as_str()));
+            // [B, heads, steps, features].
+            let past = past.map_or(Some(0), |dims| Some(*dims?.get(2)?))?;
+            let heads = |attribute: &str| usize::try_from(node.int(attribute)?).ok();
+            let of = |index: usize, attribute: &str| match *dims(index)? {
+                [sequences, heads, steps, features] => Some([sequences, heads, steps, features]),
+                [sequences, steps, all] => {
+                    let heads = heads(attribute).filter(|heads| *heads > 0)?;
+                    Some([sequences, heads, steps, all / heads])
+                }
+                _ => None,
+            };
+            let ([sequences, heads, queries, features], [_, _, keys, values]) =
+                (of(0, "q_num_heads")?, of(2, "kv_num_heads")?);
+            Some((sequences * heads * queries) as u64 * ((keys + past) * (features + values)) as u64)
+        }
+        "com.microsoft:MultiHeadAttention" => {
+            let (&[sequences, queries, features], &[_, keys, values]) = (dims(0)?, dims(2)?) else { return None };
+            let past = node.input.get(6).is_some_and(|name| !name.is_empty());
+            (!past).then(|| (sequences * queries * keys) as u64 * (features + values) as u64)
         }
         _ => None,
     }
