@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::builtin::{self, Builtin};
 use crate::engine::OnnxProgram;
-use crate::engine::onnx::InputExtents;
+use crate::engine::onnx::{Carry, InputExtents};
 use crate::graph::{Graph, Params, passes};
 use crate::input::{Cut, Dataset, InputSpec, Layout, Overrides, Preprocess, Vocabulary};
 use crate::kernels::Rounding;
@@ -42,6 +42,8 @@ pub struct LoadOptions {
     pub output: Option<String>,
     /// What is stated of images in place of the card.
     pub stated: Overrides,
+    /// Inputs of an ONNX file that read what outputs of it gave for the input before.
+    pub carry: Vec<Carry>,
 }
 
 /// A network with its weights and its preprocessing.
@@ -94,6 +96,9 @@ impl Model {
         source.notes.iter().for_each(|note| tracing::warn!("{note}"));
         let said = source.notes.len();
         let Source { card, network, preprocess, name, files, vocabulary, notes } = source;
+        if let (Some(flag), false) = (options.flag_of_onnx(), matches!(network, Network::Onnx(_))) {
+            return Err(Error::invalid(flag, format!("is of ONNX files, and {name} is none")));
+        }
         let parts = Parts { preprocess, source: name, files, vocabulary, notes };
         let model = match (network, card) {
             (Network::Onnx(onnx), card) => {

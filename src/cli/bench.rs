@@ -21,7 +21,7 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     let options = setup::engine(&args.engine)?;
     let (arch, random) = (args.model.arch.clone(), args.random_weights.then_some(SEED));
     let of_model = LoadOptions { arch, offline: common.offline, random, ..LoadOptions::default() };
-    let model = setup::load(&args.model, args.model.onnx.options(BackendName::Native, of_model))?;
+    let model = setup::load(&args.model, args.model.onnx.options(BackendName::Native, of_model)?)?;
     let batch = usize::from(args.engine.batch_size);
     let random = args.inputs.is_empty() && model.builtin_data().is_none();
     let rows = model.embedding_rows();

@@ -72,7 +72,7 @@ fn range(text: &str) -> Result<[f64; 2], &'static str> {
 }
 
 /// `name=file.npy`.
-fn named(text: &str) -> Result<(String, PathBuf), &'static str> {
+pub fn named(text: &str) -> Result<(String, PathBuf), &'static str> {
     let (name, file) = text.rsplit_once('=').ok_or("give a name and a file, e.g. image=image.npy")?;
     if name.is_empty() || file.is_empty() {
         return Err("give a name and a file, e.g. image=image.npy");

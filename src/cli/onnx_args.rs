@@ -1,10 +1,15 @@
 //! Flags of ONNX files that are run as they are.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::args::BackendName;
-use crate::engine::onnx::InputExtents;
+use super::input_args::named;
+use crate::engine::onnx::{Carry, InputExtents};
+use crate::input::single_array;
 use crate::model::{LoadOptions, OnnxBy};
+use crate::{Error, Result};
 
 /// What an ONNX file leaves open.
 #[derive(Args, Clone, Debug, Default)]
@@ -16,18 +21,40 @@ pub struct OnnxArgs {
     /// Which output of an ONNX file is given [default: its first]
     #[arg(long, value_name = "NAME")]
     pub graph_output: Option<String>,
+    /// An input of an ONNX file that reads what an output gave for the input before it (a recurrent state, a cache), several times
+    /// for several; the arrays of a file are one sequence, the images of a folder another, and its first input reads zeros
+    #[arg(long, value_name = "INPUT=OUTPUT", value_parser = pair)]
+    pub carry: Vec<(String, String)>,
+    /// What the first input of a sequence reads of a state of --carry, in place of zeros
+    #[arg(long, value_name = "INPUT=FILE.npy", value_parser = named, requires = "carry")]
+    pub carry_start: Vec<(String, PathBuf)>,
 }
 
 impl OnnxArgs {
     /// `options` with what these flags say.
-    pub fn options(&self, backend: BackendName, options: LoadOptions) -> LoadOptions {
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the start of a state that is not carried; those of reading it.
+    pub fn options(&self, backend: BackendName, options: LoadOptions) -> Result<LoadOptions> {
         let onnx = match backend {
             BackendName::Auto => OnnxBy::Auto,
             BackendName::Onnx => OnnxBy::File,
             BackendName::Native | BackendName::Candle => OnnxBy::Layers,
         };
         let extents = InputExtents { shapes: self.shapes.clone(), ..options.extents };
-        LoadOptions { onnx, extents, output: self.graph_output.clone(), ..options }
+        let mut carry: Vec<Carry> = self
+            .carry
+            .iter()
+            .map(|(input, output)| Carry { input: input.clone(), output: output.clone(), start: None })
+            .collect();
+        for (name, path) in &self.carry_start {
+            let Some(state) = carry.iter_mut().find(|state| state.input == *name) else {
+                let detail = format!("is of a state that --carry {name}=OUTPUT names, and none does");
+                return Err(Error::invalid(format!("--carry-start {name}"), detail));
+            };
+            state.start = Some(single_array(path)?);
+        }
+        Ok(LoadOptions { onnx, extents, output: self.graph_output.clone(), carry, ..options })
     }
 }
 
@@ -42,9 +69,24 @@ fn shape(text: &str) -> Result<(Option<String>, Vec<usize>), &'static str> {
     Ok((name, extents.ok_or("give name=1x3x320x320, or 1x3x320x320")?))
 }
 
+/// `input=output`.
+fn pair(text: &str) -> Result<(String, String), &'static str> {
+    let (input, output) = text.split_once('=').unwrap_or_default();
+    match input.is_empty() || output.is_empty() {
+        true => Err("give an input and an output of the file, e.g. h=hn"),
+        false => Ok((input.to_owned(), output.to_owned())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_is_an_input_and_an_output() {
+        assert_eq!(pair("h=hn"), Ok(("h".into(), "hn".into())));
+        assert!(pair("h").is_err() && pair("=hn").is_err() && pair("h=").is_err());
+    }
 
     #[test]
     fn extents_may_have_a_name() {

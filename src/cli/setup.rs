@@ -29,7 +29,7 @@ pub fn model(
 ) -> Result<Model> {
     let (arch, offline, sigma, stated) = (args.arch.clone(), common.offline, inputs.sigma, inputs.stated.overrides());
     let options = LoadOptions { arch, offline, no_fold, sigma, stated, ..LoadOptions::default() };
-    load(args, args.onnx.options(backend, options))
+    load(args, args.onnx.options(backend, options)?)
 }
 
 /// Loads the model as `options` say.

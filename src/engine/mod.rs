@@ -58,6 +58,11 @@ impl Backend {
         }
     }
 
+    /// Whether it carries states from one input of a sequence to the next, beside those of texts.
+    pub fn carries(&self) -> bool {
+        matches!(self, Self::Onnx(program, ..) if program.carries())
+    }
+
     /// The threads.
     pub fn pool(&self) -> &Arc<Pool> {
         match self {
@@ -129,15 +134,20 @@ impl Runner {
         Ok(())
     }
 
-    /// From now on each run continues from the states (of recurrent layers) after the run before; the first from `states`, or
+    /// From now on each run continues from the states (of recurrent layers, or of an ONNX file that carries some) after the run before; the first from `states`, or
     /// from zeros if that is empty.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for engines without states; [`Error::Shape`] for states of another network or batch.
     pub fn carry_states(&mut self, states: &[Vec<f32>]) -> Result<()> {
-        let Self::Native(session) = self else { return Err(stateless()) };
-        session.carry_states();
-        session.set_states(states)
+        match self {
+            Self::Native(session) => {
+                session.carry_states();
+                session.set_states(states)
+            }
+            Self::Onnx(engine) => engine.carry_states(states),
+            _ => Err(stateless()),
+        }
     }
 
     /// The states of recurrent layers after the last run.
@@ -147,6 +157,7 @@ impl Runner {
     pub fn states(&self) -> Result<Vec<Vec<f32>>> {
         match self {
             Self::Native(session) => Ok(session.states()),
+            Self::Onnx(engine) => Ok(engine.states()),
             _ => Err(stateless()),
         }
     }

@@ -1,6 +1,7 @@
 //! Data sets: inputs are listed cheaply, loaded one by one from any thread, and never kept.
 
 mod load;
+mod sequences;
 
 use std::fs::File;
 use std::io::{Read, Seek};

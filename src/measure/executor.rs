@@ -1,7 +1,7 @@
 //! Running samples of any sizes: what is planned for one size stays until another is met.
 
 use crate::engine::{Backend, Plan, Runner};
-use crate::input::Sample;
+use crate::input::{Dataset, Sample};
 use crate::layers::Shape;
 use crate::model::Model;
 use crate::probe::Probe;
@@ -19,8 +19,12 @@ pub(super) struct Executor<'a> {
     /// Whether runs start from the states that the last one left.
     goes_on: bool,
     planned: Option<Planned>,
-    /// Of a text's streams, what goes on from one run to the next.
+    /// Of a text's streams, or of a graph that carries states, what goes on from one run to the next.
     states: Vec<Vec<f32>>,
+    /// Of a graph that carries states, the inputs, which say where sequences begin.
+    sequences: Option<&'a Dataset>,
+    /// The place behind the last sample of a sequence.
+    next: usize,
 }
 
 struct Planned {
@@ -53,9 +57,17 @@ pub(super) fn shape_of(sample: &Sample) -> Shape {
 }
 
 impl<'a> Executor<'a> {
-    /// Runs `model` by `backend`, up to `batch` samples at a time, each run going on from the last one's states or not.
-    pub fn new(model: &'a Model, backend: &'a Backend, batch: usize, goes_on: bool) -> Self {
-        Self { model, backend, batch, goes_on, planned: None, states: Vec::new() }
+    /// Runs samples by `backend`, up to `batch` at a time: each run goes on from the last one's states where `data` does, or where
+    /// the graph carries states, from the last sample of the same sequence.
+    pub fn new(model: &'a Model, backend: &'a Backend, batch: usize, data: &'a Dataset) -> Self {
+        let sequences = Some(data).filter(|_| backend.carries());
+        let goes_on = data.goes_on() || sequences.is_some();
+        Self { goes_on, sequences, ..Self::alone(model, backend, batch) }
+    }
+
+    /// Runs samples by `backend`, up to `batch` at a time, each by itself.
+    pub fn alone(model: &'a Model, backend: &'a Backend, batch: usize) -> Self {
+        Self { model, backend, batch, goes_on: false, planned: None, states: Vec::new(), sequences: None, next: 0 }
     }
 
     /// Lets the next run start as the first one did.
@@ -64,6 +76,7 @@ impl<'a> Executor<'a> {
     /// As [`Runner::carry_states`].
     pub fn restart(&mut self) -> Result<()> {
         self.states.clear();
+        self.next = 0;
         match &mut self.planned {
             Some(planned) if self.goes_on => planned.runner.carry_states(&[]),
             _ => Ok(()),
@@ -75,11 +88,11 @@ impl<'a> Executor<'a> {
         &self.states
     }
 
-    /// Lets the next run start from `states`.
-    pub fn set_states(&mut self, states: Vec<Vec<f32>>) {
+    /// Lets the next run, of sample `next`, start from `states`.
+    pub fn set_states(&mut self, states: Vec<Vec<f32>>, next: usize) {
         // What was planned would go on from its own.
         self.planned = None;
-        self.states = states;
+        (self.states, self.next) = (states, next);
     }
 
     /// Frees what runs need; another run would prepare it again, and start from the same states.
@@ -107,6 +120,13 @@ impl<'a> Executor<'a> {
         for samples in samples.chunks(planned.batch) {
             let images: Vec<&[f32]> = samples.iter().map(|sample| sample.values.as_slice()).collect();
             let images = images.concat();
+            if let Some(data) = self.sequences {
+                let place = samples[0].place;
+                if !(self.next..=place).all(|place| data.follows(place)) || place < self.next {
+                    planned.runner.carry_states(&[])?;
+                }
+                self.next = place + 1;
+            }
             values.extend(planned.runner.run(&images, probe)?);
             check(samples)?;
         }
@@ -130,6 +150,8 @@ impl<'a> Executor<'a> {
     /// How many samples run together.
     fn together(&self, input: Shape) -> Result<usize> {
         match self.backend {
+            // Each reads what the one before it gave.
+            _ if self.sequences.is_some() => Ok(1),
             // Streams of a text run beside one another.
             Backend::Native(options) if !self.goes_on => {
                 let sample = Plan::new(&self.model.graph, input, 1, true)?.bytes();

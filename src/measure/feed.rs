@@ -95,12 +95,16 @@ impl Feed<'_> {
     }
 
     /// The inputs of part `i` of `n` (from 1) of all, or all of them: parts follow one another, streams of a text stay side by
-    /// side, and what is taken for one input (`BLOCK`) stays whole, so that parts merge to the bytes of the whole run.
-    pub fn shard(&self, shard: Option<(usize, usize)>) -> Range<usize> {
+    /// side, and what is taken for one input (`BLOCK`) stays whole, so that parts merge to the bytes of the whole run; so do
+    /// sequences whose inputs carry states.
+    pub fn shard(&self, shard: Option<(usize, usize)>, carries: bool) -> Range<usize> {
         let (total, (part, parts)) = (self.total(), shard.unwrap_or((1, 1)));
         let whole = self.data.streams().map_or(1, |streams| streams * BLOCK);
         let blocks = total.div_ceil(whole);
-        let edge = |part: usize| (blocks * part / parts * whole).min(total);
+        let edge = |part: usize| {
+            let edge = (blocks * part / parts * whole).min(total);
+            (edge..total).find(|&place| !carries || !self.data.follows(place)).unwrap_or(total)
+        };
         edge(part - 1)..edge(part)
     }
 

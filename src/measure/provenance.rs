@@ -69,6 +69,9 @@ fn options(model: &Model, backend: &Backend, data: &Dataset, settings: &Settings
     let mut options: Vec<(&str, String)> = data.options();
     let (name, value) = backend.option();
     options.push((name, value.to_owned()));
+    if let Backend::Onnx(program, ..) = backend {
+        options.extend(program.carried().map(|carried| ("carry", carried)));
+    }
     options.push(("calibrate", settings.calibrate.to_string()));
     options.push(("skip_bad", settings.skip_bad.to_string()));
     options.extend(settings.limit.map(|limit| ("limit", limit.to_string())));

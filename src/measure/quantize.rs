@@ -40,7 +40,7 @@ pub fn quantized(
     }
     let observing = model.with_graph(graph);
     // Ranges of large images in bands are those of the bands: all are seen.
-    let mut executor = Executor::new(&observing, backend, settings.batch.min(data.len()).max(1), false);
+    let mut executor = Executor::alone(&observing, backend, settings.batch.min(data.len()).max(1));
     let limit = settings.calibrate.max(1).min(settings.limit.unwrap_or(usize::MAX));
     let feed = Feed { data, pool: backend.pool(), limit, batch: settings.batch, skip_bad: settings.skip_bad };
     feed.all(Stage::Calibrate, monitor, |samples| {

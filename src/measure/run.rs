@@ -111,7 +111,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(executor: Executor<'a>, feed: Feed<'a>, calibration: &'a Calibration) -> Self {
         let settings = calibration.settings();
-        let inputs = feed.shard(settings.shard);
+        let inputs = feed.shard(settings.shard, executor.backend.carries());
         Self {
             sequences: calibration.sequences(batch_of(feed.data, settings), feed.data.goes_on()),
             next: inputs.start,
@@ -313,7 +313,7 @@ impl<'a> Run<'a> {
                 own.restore(states);
             }
         }
-        self.executor.set_states(states);
+        self.executor.set_states(states, next);
         self.tallies = measurement.layers.into_iter().map(|layer| layer.tally).collect();
         (self.measured, self.skipped, self.turned) = (measurement.inputs, measurement.skipped, measurement.turned);
         self.digest = measurement.digest;
@@ -352,7 +352,7 @@ pub(super) fn prepare<'a>(
     // Where batches of a text end must not depend on the threads if that decides where a run ends.
     let batch = if settings.until.is_some() && data.together().is_some() { 1 } else { settings.batch };
     let feed = Feed { data, pool: backend.pool(), limit, batch, skip_bad: settings.skip_bad };
-    (feed, Executor::new(model, backend, batch_of(data, settings), data.goes_on()))
+    (feed, Executor::new(model, backend, batch_of(data, settings), data))
 }
 
 /// How many inputs run at a time.

@@ -38,15 +38,14 @@ pub(super) fn as_layers(
     rounding: Rounding,
     options: &LoadOptions,
 ) -> Result<Option<ImportedNetwork>> {
-    let as_it_is = !options.extents.shapes.is_empty() || options.output.is_some();
+    let flag = options.flag_of_onnx();
     match options.onnx {
         OnnxBy::File => return Ok(None),
-        OnnxBy::Auto if as_it_is || !models::onnx::has_known_operators(file) => return Ok(None),
-        OnnxBy::Layers if as_it_is => {
-            let flag = if options.output.is_some() { "--graph-output" } else { "--shape" };
-            return Err(Error::invalid(flag, "is of --backend onnx, and another engine is given"));
-        }
+        OnnxBy::Auto if flag.is_some() || !models::onnx::has_known_operators(file) => return Ok(None),
         _ => {}
+    }
+    if let Some(flag) = flag {
+        return Err(Error::invalid(flag, "is of --backend onnx, and another engine is given"));
     }
     let size = size(preprocess, options);
     match Onnx::of(file).and_then(|onnx| models::onnx::build(&onnx, size, rounding)) {
@@ -57,6 +56,18 @@ pub(super) fn as_layers(
         }
         Err(Error::Unsupported { what, hint }) => Err(Error::unsupported(what, format!("{hint}; or {ANY}"))),
         Err(error) => Err(error),
+    }
+}
+
+impl LoadOptions {
+    /// A flag among these that is of ONNX files as they are.
+    pub(super) fn flag_of_onnx(&self) -> Option<&'static str> {
+        let given = [
+            ("--shape", !self.extents.shapes.is_empty()),
+            ("--graph-output", self.output.is_some()),
+            ("--carry", !self.carry.is_empty()),
+        ];
+        given.into_iter().find_map(|(flag, given)| given.then_some(flag))
     }
 }
 
@@ -86,9 +97,9 @@ impl Model {
         let source = parts.source.clone();
         let size = size(parts.preprocess.as_ref(), options);
         let extents = InputExtents { size, ..options.extents.clone() };
-        let (output, no_fold) = (options.output.clone(), options.no_fold);
+        let (output, no_fold, carry) = (options.output.clone(), options.no_fold, options.carry.clone());
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let program = OnnxProgram::load(file, &OnnxOptions { extents, output, no_fold, threads })?;
+        let program = OnnxProgram::load(file, &OnnxOptions { extents, output, no_fold, carry, threads })?;
         let inputs: Vec<InputSpec> = program.inputs().cloned().collect();
         let shape = sample_shape(&inputs);
         let single = matches!(&inputs[..], [input] if input.is_image());

@@ -1,5 +1,6 @@
 //! The onnx engine: outputs and the five classes of work of small graphs against ONNX Runtime and a count of every MAC.
 
+mod carry;
 #[cfg(deadweight_cases)]
 mod cases;
 #[cfg(deadweight_fetched)]

@@ -161,6 +161,9 @@ for function in ("Tanh", "Relu"):
          {"w": weights(1, H, I), "r": weights(1, H, H), "b": weights(1, 2 * H)}, float_input(T, 1, I))
 case("lstm_alone", [N("LSTM", ["x", "w", "r", "b"], ["y"], name="rnn", hidden_size=H, direction="bidirectional")],
      {"w": weights(2, 4 * H, I), "r": weights(2, 4 * H, H), "b": weights(2, 8 * H)}, float_input(T, 1, I))
+case("lstm_step", [N("LSTM", ["x", "w", "r", "b", "", "h", "c"], ["all", "hn", "cn"], name="rnn", hidden_size=H), N("MatMul", ["all", "v"], ["y"], name="out")],
+     {"w": weights(1, 4 * H, I), "r": weights(1, 4 * H, H), "b": weights(1, 8 * H), "v": weights(H, 3)},
+     float_input(1, 1, I) | {k: (TensorProto.FLOAT, [1, 1, H]) for k in "hc"}, outputs=("y", "hn", "cn"))
 for direction, d in [("reverse", 1), ("bidirectional", 2)]:
     small = lambda *shape: rng.integers(-60, 61, shape).astype(np.int8)
     # No value halfway between two codes, where programs may round in other directions.

@@ -2,6 +2,7 @@
 //! of our own layers.
 
 mod attributes;
+mod carry;
 mod find;
 mod inputs;
 mod operators;
@@ -9,6 +10,7 @@ mod parts;
 mod program;
 mod rewrite;
 mod rten_model;
+mod tensors;
 mod view;
 
 use std::collections::{HashMap, HashSet};
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use rten::{ThreadPool, Value};
 use rten_tensor::Layout;
 
+pub use self::carry::Carry;
 pub use self::inputs::InputExtents;
 pub use self::program::{OnnxOptions, OnnxProgram};
 
@@ -36,6 +39,10 @@ pub struct OnnxEngine {
     pool: Arc<Pool>,
     threads: Arc<ThreadPool>,
     memory: usize,
+    /// What the next sample reads of its states.
+    states: Vec<Vec<f32>>,
+    /// Whether samples go on from one another, or each is the first of its sequence.
+    goes_on: bool,
 }
 
 /// The tensors that one run was asked for.
@@ -46,7 +53,28 @@ impl OnnxEngine {
     /// several runs.
     pub fn new(program: Arc<OnnxProgram>, pool: Arc<Pool>, memory: usize) -> Self {
         let threads = Arc::new(ThreadPool::with_num_threads(pool.threads()));
-        Self { program, pool, threads, memory }
+        let states = program.first_states();
+        Self { program, pool, threads, memory, states, goes_on: false }
+    }
+
+    /// From now on each sample reads the states that the one before it gave; the first reads `states`, or those of the first
+    /// input of a sequence if they are none.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for states of another graph.
+    pub fn carry_states(&mut self, states: &[Vec<f32>]) -> Result<()> {
+        let first = self.program.first_states();
+        if !states.is_empty() && !states.iter().map(Vec::len).eq(first.iter().map(Vec::len)) {
+            return Err(Error::shape(self.program.source(), format!("has {} states of other extents", first.len())));
+        }
+        self.states = if states.is_empty() { first } else { states.to_vec() };
+        self.goes_on = true;
+        Ok(())
+    }
+
+    /// What the next sample reads of its states.
+    pub fn states(&self) -> Vec<Vec<f32>> {
+        self.states.clone()
     }
 
     /// Runs `values`, those of whole samples one after the other, each by itself, and returns their outputs one after the other.
@@ -66,6 +94,9 @@ impl OnnxEngine {
         let runs = program.runs(&shown);
         let mut outputs = Vec::new();
         for (image, sample) in values.chunks_exact(size).enumerate() {
+            if !self.goes_on {
+                self.states = program.first_states();
+            }
             outputs.extend(self.sample(sample, image, (&shown, &runs), probe)?);
         }
         Ok(outputs)
@@ -73,15 +104,15 @@ impl OnnxEngine {
 
     /// The output for one sample, the `image`-th of its batch, of which `shown` is shown after each of `runs`.
     fn sample(
-        &self,
+        &mut self,
         sample: &[f32],
         image: usize,
         (shown, runs): (&[Vec<&Shown>], &[Part]),
         probe: Option<&dyn Probe>,
     ) -> Result<Vec<f32>> {
-        let program = &self.program;
-        let mut known = program.inputs_of(sample)?;
-        let mut output = None;
+        let program = Arc::clone(&self.program);
+        let mut known = program.inputs_of(sample, &self.states)?;
+        let (mut output, mut states) = (None, vec![None; self.states.len()]);
         for (shown, run) in shown.iter().zip(runs) {
             let asked: Vec<&str> = run.asked.iter().map(String::as_str).collect();
             let values = program.run(known, &asked, &self.threads)?;
@@ -91,10 +122,17 @@ impl OnnxEngine {
                 self.show(&shown.source, &tensors, image, watch)?;
             }
             output = tensors.get(program.output()).cloned().or(output);
+            for (state, name) in states.iter_mut().zip(program.state_outputs()) {
+                *state = tensors.get(name).cloned().or(state.take());
+            }
             tensors.retain(|name, _| run.left.contains(name));
             known = tensors.into_iter().collect();
         }
         let output = output.and_then(floats).ok_or_else(|| Error::malformed(program.source(), "has no output"))?;
+        for ((state, name), held) in states.into_iter().zip(program.state_outputs()).zip(&mut self.states) {
+            let given = state.and_then(floats).filter(|given| given.len() == held.len());
+            *held = given.ok_or_else(|| Error::shape(name, "changes its extents from input to input"))?;
+        }
         match output.len() == program.output_len() {
             true => Ok(output),
             false => {

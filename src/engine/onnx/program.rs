@@ -4,18 +4,19 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use rten::{ThreadPool, Value, ValueView};
-use rten_onnx::onnx::{DataType, GraphProto, NodeProto};
+use rten_onnx::onnx::GraphProto;
 use rten_tensor::TensorView;
 
-use super::attributes::operator;
-use super::find::{Finder, Found, Known, Shared, Shown, multiplies, tensors_of};
+use super::carry::{self, Carry, State};
+use super::find::{Finder, Found, Known, Shared, Shown, tensors_of};
 use super::inputs::{self, GraphInput, InputExtents};
 use super::operators;
 use super::parts::{Flow, Part};
 use super::rewrite;
 use super::rten_model::RtenModel;
+use super::tensors::{ask_for_shapes, constants, large_floats, names, parameters, shapes};
 use crate::graph::Graph;
-use crate::input::{InputSpec, InputType, sample_shape};
+use crate::input::{InputSpec, sample_shape};
 use crate::layers::{Layer, Shape};
 use crate::weights::onnx::{OnnxFile, name_of, operator as kind};
 use crate::{Error, Result};
@@ -32,6 +33,8 @@ pub struct OnnxOptions {
     pub output: Option<String>,
     /// Whether batch norm stays a layer of its own.
     pub no_fold: bool,
+    /// Inputs that read what outputs gave for the input before.
+    pub carry: Vec<Carry>,
     /// Threads of the preparation.
     pub threads: usize,
 }
@@ -41,6 +44,7 @@ pub struct OnnxProgram {
     source: String,
     model: RtenModel,
     inputs: Vec<GraphInput>,
+    states: Vec<State>,
     output: String,
     shapes: HashMap<String, Vec<usize>>,
     graph: Arc<Graph>,
@@ -71,7 +75,9 @@ impl OnnxProgram {
         let mut graph = model.graph.take().ok_or_else(|| Error::malformed(&source, "it holds no graph"))?;
         check_operators(&source, &graph, opset)?;
         rewrite::store_literals(&mut graph);
-        let inputs = inputs::read(&source, &mut graph, &options.extents)?;
+        let mut inputs = inputs::read(&source, &mut graph, &options.extents)?;
+        let outputs: Vec<String> = graph.output.iter().map(|output| name_of(output).to_owned()).collect();
+        let states = carry::states(&source, &mut inputs, &outputs, &options.carry)?;
         let output = output(&source, &graph, options.output.as_deref())?;
         let parameters = parameters(&graph);
         let has_norm = graph.node.iter().any(|node| kind(node) == "BatchNormalization");
@@ -85,16 +91,18 @@ impl OnnxProgram {
                 tensor.shape = None;
             }
         }
-        let outputs: Vec<String> = graph.output.iter().map(|output| name_of(output).to_owned()).collect();
         let constants = constants(&graph);
         let flow = Flow::new(&graph, constants.clone());
-        let sized = ask_for_shapes(&mut graph, &measured, &output);
+        let given = states.iter().map(|state| &state.output).chain([&output]);
+        let sized = ask_for_shapes(&mut graph, &measured, given);
         let wanted: Vec<String> = names(&graph).into_iter().collect();
         model.ir_version.get_or_insert(8);
         let weights = large_floats(&graph);
         let (first, reload) = RtenModel::load(&source, model, graph, wanted, &weights)?;
         let threads = Arc::new(ThreadPool::with_num_threads(options.threads.max(1)));
-        let shapes = shapes(&first, &inputs, &sized, &threads)?;
+        let all: Vec<&GraphInput> = inputs.iter().chain(states.iter().map(|state| &state.input)).collect();
+        let shapes = shapes(&first, &all, &sized, &threads)?;
+        carry::check(&states, &shapes)?;
         let specs: Vec<InputSpec> = inputs.iter().map(|input| input.spec.clone()).collect();
         let [c, h, w] = sample_shape(&specs);
         let value = |name: &str| {
@@ -120,7 +128,21 @@ impl OnnxProgram {
         let model = if given.is_empty() { first } else { reload.without(&given, value)? };
         let folded = has_norm.then_some(!options.no_fold);
         let graph = Arc::new(graph);
-        Ok(Self { source, model, inputs, output, shapes, graph, shown, flow, shared, others, parameters, folded })
+        Ok(Self {
+            source,
+            model,
+            inputs,
+            states,
+            output,
+            shapes,
+            graph,
+            shown,
+            flow,
+            shared,
+            others,
+            parameters,
+            folded,
+        })
     }
 
     /// The file, as in messages.
@@ -133,7 +155,7 @@ impl OnnxProgram {
         &self.graph
     }
 
-    /// Its inputs.
+    /// Its inputs, but those that are states.
     pub fn inputs(&self) -> impl Iterator<Item = &InputSpec> {
         self.inputs.iter().map(|input| &input.spec)
     }
@@ -205,8 +227,28 @@ impl OnnxProgram {
         self.shape_of(tensor).iter().product::<usize>() * size_of::<f32>()
     }
 
-    /// The inputs of one sample.
-    pub(super) fn inputs_of(&self, sample: &[f32]) -> Result<Vec<(String, Value)>> {
+    /// Whether it has states, which inputs of a sequence carry to the next.
+    pub fn carries(&self) -> bool {
+        !self.states.is_empty()
+    }
+
+    /// Its states as text, for reports, if it has any: which input reads which output, and where they start.
+    pub fn carried(&self) -> Option<String> {
+        self.carries().then(|| self.states.iter().map(State::describe).collect::<Vec<_>>().join(" "))
+    }
+
+    /// What the first input of a sequence reads of its states.
+    pub(super) fn first_states(&self) -> Vec<Vec<f32>> {
+        self.states.iter().map(|state| state.start.clone()).collect()
+    }
+
+    /// The outputs that are states.
+    pub(super) fn state_outputs(&self) -> impl Iterator<Item = &str> {
+        self.states.iter().map(|state| state.output.as_str())
+    }
+
+    /// The inputs of one sample, which reads `states`.
+    pub(super) fn inputs_of(&self, sample: &[f32], states: &[Vec<f32>]) -> Result<Vec<(String, Value)>> {
         let mut rest = sample;
         let value = |input: &GraphInput| {
             let (own, others) = rest.split_at(input.spec.elements());
@@ -215,7 +257,8 @@ impl OnnxProgram {
                 input.value(own).ok_or_else(|| Error::shape(&input.spec.name, "is of a type that is not known"))?;
             Ok((input.spec.name.clone(), value))
         };
-        self.inputs.iter().map(value).collect()
+        let states = self.states.iter().zip(states).map(|(state, values)| state.value(values));
+        self.inputs.iter().map(value).chain(states).collect()
     }
 
     /// The runs after which each list of `shown` can be shown; the last gives the output.
@@ -223,8 +266,10 @@ impl OnnxProgram {
         let tensors =
             |part: &Vec<&Shown>| part.iter().flat_map(|shown| tensors_of(&shown.source)).map(str::to_owned).collect();
         let mut wanted: Vec<BTreeSet<String>> = shown.iter().map(tensors).collect();
-        wanted.last_mut().expect("there is a part").insert(self.output.clone());
-        let inputs: Vec<&str> = self.inputs().map(|input| input.name.as_str()).collect();
+        let given = self.state_outputs().chain([self.output()]).map(str::to_owned);
+        wanted.last_mut().expect("there is a part").extend(given);
+        let states = self.states.iter().map(|state| &state.input.spec);
+        let inputs: Vec<&str> = self.inputs().chain(states).map(|input| input.name.as_str()).collect();
         self.flow.parts(&inputs, &wanted)
     }
 
@@ -280,109 +325,7 @@ fn output(source: &str, graph: &GraphProto, wanted: Option<&str>) -> Result<Stri
         Some(name) if names.contains(&name) => Ok(name.to_owned()),
         Some(name) => {
             let detail = format!("is none of the outputs of {source}: {}", names.join(", "));
-            Err(Error::invalid(format!("--output {name}"), detail))
+            Err(Error::invalid(format!("--graph-output {name}"), detail))
         }
     }
-}
-
-/// Learned values: constants of floats or bytes that are no scalars, but the statistics of batch norms.
-fn parameters(graph: &GraphProto) -> usize {
-    let norms = graph.node.iter().filter(|node| kind(node) == "BatchNormalization");
-    let statistics: HashSet<&str> = norms.flat_map(|node| node.input.iter().skip(3)).map(String::as_str).collect();
-    let learned = |tensor: &&rten_onnx::onnx::TensorProto| {
-        let kind = tensor.data_type.is_some_and(|kind| {
-            [DataType::FLOAT, DataType::FLOAT16, DataType::DOUBLE, DataType::BFLOAT16, DataType::INT8, DataType::UINT8]
-                .contains(&kind)
-        });
-        kind && !tensor.dims.is_empty() && !tensor.name.as_deref().is_some_and(|name| statistics.contains(name))
-    };
-    let count = |dims: &[i64]| dims.iter().map(|&extent| usize::try_from(extent).unwrap_or(0)).product::<usize>();
-    graph.initializer.iter().filter(learned).map(|tensor| count(&tensor.dims)).sum()
-}
-
-/// Adds to `graph` operators that give the extents of what operators that multiply read and make, and of `output`. Returns these
-/// tensors.
-fn ask_for_shapes(graph: &mut GraphProto, measured: &[NodeProto], output: &str) -> Vec<String> {
-    let multiplying = measured.iter().filter(|node| multiplies(&kind(node)));
-    let tensors = multiplying.flat_map(|node| node.input.iter().chain(&node.output));
-    let made = names(graph);
-    let known = |name: &&String| !name.is_empty() && made.contains(*name);
-    let mut sized: Vec<String> = tensors.filter(known).cloned().collect();
-    // Codes that are dequantised right before are asked for in their place.
-    let before = measured.iter().filter(|node| kind(node) == "DequantizeLinear");
-    sized.extend(before.filter_map(|node| node.input.first().cloned()));
-    sized.push(output.to_owned());
-    sized.sort_unstable();
-    sized.dedup();
-    for name in &sized {
-        graph.node.push(operator("Shape", &[name], &[&shape_name(name)]));
-    }
-    sized
-}
-
-/// Names of the tensors that depend on constants alone.
-fn constants(graph: &GraphProto) -> HashSet<String> {
-    let mut constants: HashSet<String> = graph.initializer.iter().filter_map(|tensor| tensor.name.clone()).collect();
-    for node in &graph.node {
-        let inner = operators::subgraphs(node).next().is_some();
-        if !inner && node.input.iter().all(|name| name.is_empty() || constants.contains(name)) {
-            constants.extend(node.output.iter().cloned());
-        }
-    }
-    constants
-}
-
-fn shape_name(tensor: &str) -> String {
-    format!("{tensor}//shape")
-}
-
-/// Names of the constants of floats that are large enough to be held once.
-fn large_floats(graph: &GraphProto) -> HashSet<String> {
-    let large = |tensor: &&rten_onnx::onnx::TensorProto| {
-        tensor.data_type == Some(DataType::FLOAT)
-            && tensor.raw_data.as_ref().is_some_and(|raw| raw.borrow().len() >= 1 << 14)
-    };
-    let outputs: Vec<&str> = graph.output.iter().map(name_of).collect();
-    let names = graph.initializer.iter().filter(large).filter_map(|tensor| tensor.name.clone());
-    names.filter(|name| !outputs.contains(&name.as_str())).collect()
-}
-
-/// Names of all tensors.
-fn names(graph: &GraphProto) -> HashSet<String> {
-    let inputs = graph.input.iter().map(|input| name_of(input).to_owned());
-    let constants = graph.initializer.iter().filter_map(|tensor| tensor.name.clone());
-    let made = graph.node.iter().flat_map(|node| node.output.iter().cloned());
-    inputs.chain(constants).chain(made).filter(|name| !name.is_empty()).collect()
-}
-
-/// Extents of the tensors `sized`, from one run of an input whose values nobody sees.
-fn shapes(
-    model: &RtenModel,
-    inputs: &[GraphInput],
-    sized: &[String],
-    threads: &Arc<ThreadPool>,
-) -> Result<HashMap<String, Vec<usize>>> {
-    let asked: Vec<String> = sized.iter().map(|name| shape_name(name)).filter(|name| model.has(name)).collect();
-    let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
-    // Integers may be token ids, or masks: 1 is either; or indices, of which 0 is always one.
-    let run = |integer: f32| {
-        let value = |input: &GraphInput| {
-            // Values between 0 and 1, none like its neighbours.
-            let value = |i: usize| match input.spec.dtype {
-                InputType::Float => (i.wrapping_mul(2_654_435_761) >> 8 & 0xffff) as f32 / 65536.0,
-                InputType::Integer => integer,
-                InputType::Bool => 1.0,
-            };
-            let values: Vec<f32> = (0..input.spec.elements()).map(value).collect();
-            Some((input.spec.name.clone(), input.value(&values)?))
-        };
-        model.run(inputs.iter().filter_map(value).collect(), vec![], &asked, threads)
-    };
-    let values = run(1.0).or_else(|first| run(0.0).map_err(|_| first))?;
-    let dims = |value: Value| {
-        let dims = value.into_tensor::<i32>()?.into_data();
-        Some(dims.into_iter().map(|extent| usize::try_from(extent).unwrap_or(0)).collect::<Vec<_>>())
-    };
-    let known = sized.iter().filter(|name| model.has(&shape_name(name)));
-    Ok(known.cloned().zip(values).filter_map(|(name, value)| Some((name, dims(value)?))).collect())
 }
