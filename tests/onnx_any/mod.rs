@@ -6,6 +6,8 @@ mod cases;
 #[cfg(deadweight_fetched)]
 mod fetched;
 mod files;
+#[cfg(target_os = "linux")]
+mod memory;
 mod native;
 
 use std::collections::BTreeMap;

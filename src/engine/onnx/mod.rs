@@ -25,7 +25,7 @@ pub use self::program::{OnnxOptions, OnnxProgram};
 
 use self::find::{Delay, Role, Shown, Source, Zero, tensors_of};
 use self::parts::Part;
-use crate::kernels::{Pool, Share};
+use crate::kernels::Pool;
 use crate::probe::{Origin, Probe, Watch};
 use crate::{Error, Result};
 
@@ -117,10 +117,12 @@ impl OnnxEngine {
             let asked: Vec<&str> = run.asked.iter().map(String::as_str).collect();
             let values = program.run(known, &asked, &self.threads)?;
             let mut tensors: Tensors = asked.iter().map(|name| (*name).to_owned()).zip(values).collect();
-            for shown in shown {
-                let watch = probe.and_then(|probe| watcher(probe, shown)).expect("what is shown is watched");
-                self.show(&shown.source, &tensors, image, watch)?;
-            }
+            let watched =
+                |shown: &&Shown| probe.and_then(|probe| watcher(probe, shown)).expect("what is shown is watched");
+            let watches: Vec<&dyn Watch> = shown.iter().map(watched).collect();
+            // An operand by one thread each: what counts it is not held once a thread.
+            let seen = self.pool.map(shown.len(), |i| self.show(&shown[i].source, &tensors, image, watches[i]));
+            seen.into_iter().collect::<Result<()>>()?;
             output = tensors.get(program.output()).cloned().or(output);
             for (state, name) in states.iter_mut().zip(program.state_outputs()) {
                 *state = tensors.get(name).cloned().or(state.take());
@@ -169,13 +171,7 @@ impl OnnxEngine {
         let geometry = source.view.geometry();
         let mut buffer = vec![0.0; geometry.len()];
         self.pack(source, tensors, &mut buffer)?;
-        let tasks = self.pool.threads();
-        let origin = Origin { image, row: 0 };
-        self.pool.for_each_task(tasks, |worker, task| {
-            for (image, region) in (Share { worker, task, tasks }).regions(&geometry, 1, 0..geometry.h) {
-                watch.look(worker, &buffer, &geometry, image, region, origin);
-            }
-        });
+        watch.look(0, &buffer, &geometry, 0, geometry.rows(0..geometry.h), Origin { image, row: 0 });
         Ok(())
     }
 

@@ -125,7 +125,13 @@ impl OnnxProgram {
         }
         // Weights are held once: from here on rten reads those of the layers.
         let given: HashSet<&str> = shared.iter().map(|shared| shared.tensor.as_str()).collect();
-        let model = if given.is_empty() { first } else { reload.without(&given, value)? };
+        let model = if given.is_empty() {
+            first
+        } else {
+            let reload = reload.without(&given, value)?;
+            drop(first);
+            reload.load()?
+        };
         let folded = has_norm.then_some(!options.no_fold);
         let graph = Arc::new(graph);
         Ok(Self {

@@ -141,17 +141,18 @@ impl Reload {
         Ok(RtenModel { source: source.clone(), model, titles: titles.clone(), ids })
     }
 
-    /// The graph without the weights `given`, which each run is to be given; `value` gives those of the others.
+    /// What is loaded without the weights `given`, which each run is to be given; `value` gives those of the others, one at a time.
     ///
     /// # Errors
-    /// As [`RtenModel::load`]; those of `value`.
-    pub fn without(mut self, given: &HashSet<&str>, value: impl Fn(&str) -> Result<Value>) -> Result<RtenModel> {
-        let others = self.weights.iter().filter(|name| !given.contains(name.as_str()));
-        let others = others.map(|name| Ok((name.clone(), value(name)?))).collect::<Result<HashMap<String, Value>>>()?;
+    /// Those of `value`.
+    pub fn without(mut self, given: &HashSet<&str>, value: impl Fn(&str) -> Result<Value>) -> Result<Self> {
         let graph = self.model.graph.get_or_insert_default();
-        for tensor in &mut graph.initializer {
-            let values = tensor.name.as_ref().and_then(|name| others.get(name)).cloned();
-            if let Some(values) = values.and_then(Value::into_tensor::<f32>) {
+        for tensor in &graph.initializer {
+            let name = tensor.name.as_deref().unwrap_or_default();
+            if self.weights.iter().any(|weight| weight == name)
+                && !given.contains(name)
+                && let Some(values) = value(name)?.into_tensor::<f32>()
+            {
                 let bytes = values.into_data().iter().flat_map(|value| value.to_le_bytes()).collect();
                 self.options.external_data(&place(tensor), bytes);
             }
@@ -165,8 +166,15 @@ impl Reload {
             let kind = TypeProto { tensor_type: Some(kind), sequence: None };
             ValueInfoProto { name: tensor.name, r#type: Some(kind) }
         }));
-        let options = self.options.clone();
-        self.with(&options)
+        Ok(self)
+    }
+
+    /// Loads it.
+    ///
+    /// # Errors
+    /// As [`RtenModel::load`].
+    pub fn load(self) -> Result<RtenModel> {
+        self.with(&self.options)
     }
 }
 

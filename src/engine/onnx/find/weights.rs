@@ -43,11 +43,22 @@ impl Held {
         let data: Arc<[f32]> = if identity {
             self.values.as_slice().into()
         } else {
-            let places = axes.iter().fold(vec![0], |outer: Vec<usize>, &axis| {
-                let inner = 0..self.dims[axis];
-                outer.iter().flat_map(|before| inner.clone().map(move |i| before + i * stride(axis))).collect()
-            });
-            places.into_iter().map(|place| self.values[place]).collect()
+            // Where an index over the axes in their new order is.
+            let axes: Vec<[usize; 2]> = axes.iter().map(|&axis| [self.dims[axis], stride(axis)]).collect();
+            let (mut index, mut place) = (vec![0; axes.len()], 0);
+            let next = |_| {
+                let value = self.values[place];
+                for (index, [extent, stride]) in index.iter_mut().zip(&axes).rev() {
+                    (*index, place) = (*index + 1, place + stride);
+                    if *index < *extent {
+                        break;
+                    }
+                    place -= *index * stride;
+                    *index = 0;
+                }
+                value
+            };
+            (0..self.values.len()).map(next).collect()
         };
         Param { shape, data }
     }
