@@ -85,11 +85,7 @@ fn networks_of_removed_channels_are_those_of_pytorch() {
         let stored = |name: &str, card: usize| filters.get(name).copied().unwrap_or(card);
         // The card says neither the numbers of filters nor those of classes and of pixels before the classifier.
         let fit = fit(&card, resized(&declared(&card, &arch), &stored)).unwrap();
-        assert!(
-            fit.notes.len() == 1 && fit.notes[0].contains(&format!(" than card {card}: ")),
-            "{:?}",
-            fit.notes
-        );
+        assert!(fit.notes.len() == 1 && fit.notes[0].contains(&format!(" than card {card}: ")), "{:?}", fit.notes);
         let shape = Shape::new(c, h, w);
         let images: Vec<f32> = (0..n * shape.elements()).map(pixel).collect();
         for (name, executor) in EXECUTORS {

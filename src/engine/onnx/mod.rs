@@ -10,6 +10,7 @@ mod parts;
 mod program;
 mod rewrite;
 mod rten_model;
+mod saturation;
 mod tensors;
 mod view;
 

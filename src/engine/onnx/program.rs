@@ -14,6 +14,7 @@ use super::operators;
 use super::parts::{Flow, Part};
 use super::rewrite;
 use super::rten_model::RtenModel;
+use super::saturation;
 use super::tensors::{ask_for_shapes, constants, large_floats, names, parameters, shapes};
 use crate::graph::Graph;
 use crate::input::{InputSpec, sample_shape};
@@ -55,6 +56,8 @@ pub struct OnnxProgram {
     others: Vec<(String, String, Option<u64>)>,
     parameters: usize,
     folded: Option<bool>,
+    /// What is to be known of this CPU.
+    of_cpu: Option<String>,
 }
 
 impl OnnxProgram {
@@ -132,6 +135,7 @@ impl OnnxProgram {
             drop(first);
             reload.load()?
         };
+        let of_cpu = saturation::note(&source, &measured, saturation::can_saturate());
         let folded = has_norm.then_some(!options.no_fold);
         let graph = Arc::new(graph);
         Ok(Self {
@@ -148,6 +152,7 @@ impl OnnxProgram {
             others,
             parameters,
             folded,
+            of_cpu,
         })
     }
 
@@ -188,7 +193,8 @@ impl OnnxProgram {
         measured + self.others.iter().filter_map(|(_, _, macs)| *macs).sum::<u64>()
     }
 
-    /// A sentence for each operator that multiplies and is not measured, with its share of the MACs where extents tell.
+    /// A sentence for each operator that multiplies and is not measured, with its share of the MACs where extents tell, and one if this
+    /// CPU multiplies integers otherwise than others.
     pub fn notes(&self) -> Vec<String> {
         let all = self.macs();
         let note = |(name, why, macs): &(String, String, Option<u64>)| {
@@ -198,7 +204,7 @@ impl OnnxProgram {
             };
             format!("{name} multiplies and is not measured ({share}): it {why}")
         };
-        self.others.iter().map(note).collect()
+        self.others.iter().map(note).chain(self.of_cpu.clone()).collect()
     }
 
     /// Whether any operator multiplies and accumulates.
