@@ -105,14 +105,19 @@ fn counted(model: &Model, backend: &Backend, input: Shape, images: &[f32], setti
 
 /// Names and counts of all layers over the first samples.
 fn counts(program: &Arc<OnnxProgram>, threads: usize, memory: usize, samples: usize) -> Vec<(String, LayerTally)> {
-    let (model, backend) = (model(program), backend(program, threads, memory));
     let images: Vec<f32> = (0..samples as u64).flat_map(|n| sample(program, n)).collect();
+    counts_of(program, threads, memory, &images)
+}
+
+/// The same for the samples `images`.
+fn counts_of(program: &Arc<OnnxProgram>, threads: usize, memory: usize, images: &[f32]) -> Vec<(String, LayerTally)> {
+    let (model, backend) = (model(program), backend(program, threads, memory));
     let settings = if model.stores_integers() {
         Settings { format: deadweight::format::NumberFormat::Stored.into(), ..Settings::default() }
     } else {
         Settings::default()
     };
-    let counted = counted(&model, &backend, shape(program), &images, &settings);
+    let counted = counted(&model, &backend, shape(program), images, &settings);
     counted.into_iter().map(|(layer, tally)| (layer.name, tally)).collect()
 }
 
