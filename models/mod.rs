@@ -143,7 +143,7 @@ pub fn nearest(card: &Card) -> &'static Card {
 /// Builds the network of `card` with `params`; also returns the naming of its parameters.
 ///
 /// # Errors
-/// As [`fit`].
+/// As [`fit()`].
 pub fn build(card: &Card, params: Params) -> Result<(Graph, String)> {
     if card.family.is_empty() {
         let detail = "names no family: such cards are of ONNX and TFLite files, which hold their network";
