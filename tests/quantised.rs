@@ -91,7 +91,7 @@ fn weights_of_4_bits_are_computed_with_as_floats_and_counted_as_codes() {
         let held = stored.integers(&format!("{name}.weight")).unwrap();
         let part = weight.data.len() / held.scales.len();
         let same = |(i, (&real, &code)): (usize, (&f32, &f32))| real == code * held.scales[i / part];
-        assert!(weight.data.iter().zip(&*low_bits.codes).enumerate().all(same), "{name}");
+        assert!(weight.data.iter().zip(low_bits.codes.get().iter()).enumerate().all(same), "{name}");
         count += 1;
     }
     assert_eq!(count, 26);

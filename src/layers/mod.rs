@@ -6,6 +6,7 @@ mod conv_transpose;
 mod embedding;
 mod integer;
 mod linear;
+mod low_bits;
 mod lstm;
 mod matmul;
 mod merge;
@@ -27,6 +28,7 @@ pub use conv::{Conv, Padding};
 pub use conv_transpose::ConvTranspose;
 pub use embedding::Embedding;
 pub use linear::Linear;
+pub use low_bits::{LowBitCodes, LowBits};
 pub use lstm::Lstm;
 pub use matmul::MatMul;
 pub use operand::Operand;
@@ -86,37 +88,6 @@ pub struct IntegerWeights {
     pub signed: bool,
     /// From sums of products to codes of the output.
     pub requantize: Arc<Requantize>,
-}
-
-/// Weights that are computed with as floats and stored as low-bit integers.
-#[derive(Clone, Debug)]
-pub struct LowBits {
-    /// Bits per integer, sign included.
-    pub bits: u32,
-    /// The integers, in the order of the weights.
-    pub codes: Arc<[f32]>,
-}
-
-impl LowBits {
-    /// Weights stored as these codes minus their zero point: 4 bits if all fit, else 8, or 9 if the zero point makes them
-    /// wider.
-    pub fn stored(codes: Arc<[f32]>) -> Self {
-        let fit = |bits: u32| {
-            let most = (1 << (bits - 1)) as f32;
-            codes.iter().all(|&code| code >= -most && code < most)
-        };
-        let bits = [4, 8].into_iter().find(|&bits| fit(bits)).unwrap_or(9);
-        Self { bits, codes }
-    }
-
-    /// Ternary weights: 0, one positive and one negative value. `None` if there are others.
-    pub fn ternary(weights: &[f32]) -> Option<Self> {
-        let first = |positive: bool| weights.iter().copied().find(|w| if positive { *w > 0.0 } else { *w < 0.0 });
-        let levels = [first(true), first(false)];
-        let ternary = weights.iter().all(|&w| w == 0.0 || levels.contains(&Some(w)));
-        let code = |&w: &f32| if w == 0.0 { 0.0 } else { w.signum() };
-        ternary.then(|| Self { bits: 2, codes: weights.iter().map(code).collect() })
-    }
 }
 
 /// A layer kind with its attributes and parameters.

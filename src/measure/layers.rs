@@ -41,7 +41,7 @@ pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer, format: Numbe
         return Cow::Borrowed(&projection.data);
     }
     if let (Some(low), NumberFormat::Stored) = (low_bits(&def.layer), format) {
-        return Cow::Borrowed(&low.codes);
+        return low.codes.get();
     }
     let held = weights_of(&def.layer).expect("measured layers have weights");
     match integer(&def.layer) {
@@ -105,10 +105,9 @@ pub(super) fn stored_second(graph: &Graph, layer: &MeasuredLayer) -> Option<Stor
 
 /// What the network stores the weights of `layer` as.
 pub(super) fn stored_weights(graph: &Graph, layer: &MeasuredLayer) -> Option<Stored> {
-    if let Some(LowBits { bits, .. }) = low_bits(&graph.def(layer.node).layer) {
+    if let Some(low) = low_bits(&graph.def(layer.node).layer) {
         // Their float values have scales of their own.
-        let most = 1 << (bits - 1);
-        return Some(Stored { scale: None, zero_point: 0, range: (-most, most - 1), bits: *bits });
+        return Some(Stored { scale: None, zero_point: 0, range: low.range(), bits: low.bits });
     }
     let IntegerWeights { scales, zero_point, signed, .. } = integer(&graph.def(layer.node).layer)?;
     let range = if *signed { (-128, 127) } else { (0, 255) };
