@@ -4,14 +4,14 @@ mod answers;
 mod modules;
 mod onnx;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::builtin::{self, Builtin};
 use crate::engine::OnnxProgram;
 use crate::engine::onnx::{Carry, InputExtents};
 use crate::graph::{Graph, Params, passes};
-use crate::input::{Cut, Dataset, InputSpec, Layout, Overrides, Preprocess, Vocabulary};
+use crate::input::{Cut, Dataset, InputSpec, Layout, Overrides, Preprocess, Vocabulary, VocabularySource};
 use crate::kernels::Rounding;
 use crate::layers::{Layer, Shape};
 use crate::models::{Card, Fit, ImportedNetwork, Task};
@@ -61,8 +61,8 @@ pub struct Model {
     pub files: Vec<SourceFile>,
     /// How images become inputs.
     pub preprocess: Preprocess,
-    /// The vocabulary beside the weights, if there is one.
-    pub vocabulary: Option<PathBuf>,
+    /// The vocabulary beside or among the weights, if there is one.
+    pub vocabulary: Option<VocabularySource>,
     /// Number of learned values, before folding.
     pub parameters: usize,
     /// Whether batch norm was folded, if there is any.
@@ -344,7 +344,7 @@ struct Parts {
     preprocess: Option<Preprocess>,
     source: String,
     files: Vec<SourceFile>,
-    vocabulary: Option<PathBuf>,
+    vocabulary: Option<VocabularySource>,
     notes: Vec<String>,
 }
 

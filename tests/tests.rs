@@ -46,4 +46,5 @@ mod requantize;
 mod steps;
 mod texts;
 mod tflite;
+mod tokenizers;
 mod worked;

@@ -29,7 +29,11 @@ pub(super) fn run(
             "is for scoring texts; with --prompt the generated text is printed as it is",
         ));
     }
-    let tokens = vocabulary.encode("--prompt", prompt)?;
+    // A network that carries a state goes on from any place of a text, another one reads it from its start.
+    let tokens = match model.has_sequences() || model.window().is_some() {
+        true => vocabulary.encode("--prompt", prompt)?,
+        false => vocabulary.encode_whole("--prompt", 1, prompt, None)?,
+    };
     if tokens.is_empty() {
         return Err(Error::invalid("--prompt", "holds no token; give at least one"));
     }
@@ -37,7 +41,9 @@ pub(super) fn run(
     let mut random = ChaCha8Rng::seed_from_u64(args.inputs.seed);
     let sampler = Sampler { temperature: args.temperature.unwrap_or(1.0), top_k: args.top_k.map(|k| k as usize) };
     let mut logits = Vec::new();
+    let mut decoder = vocabulary.decoder();
     for token in &tokens {
+        decoder.push(token.id);
         logits = reader.read(token.id)?;
     }
     out.write(prompt)?;
@@ -51,7 +57,7 @@ pub(super) fn run(
             return Err(Error::NotFinite { place: "output".into(), detail: format!(", after {done} tokens") });
         }
         let token = sampler.token(&logits, random.random::<f64>());
-        out.write(&vocabulary.decode(token as u32))?;
+        out.write(&decoder.push(token as u32))?;
         out.flush()?;
         logits = reader.read(token as u32)?;
     }

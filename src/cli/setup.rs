@@ -11,7 +11,7 @@ use super::args::{
 use crate::builtin;
 use crate::engine::{Backend, EngineOptions};
 use crate::format::{Formats, NumberFormat};
-use crate::input::{Cut, Dataset, Degradation, InputSpec, InputType, TruthSource, Vocabulary};
+use crate::input::{Cut, Dataset, Degradation, InputSpec, InputType, TruthSource, Vocabulary, VocabularySource};
 use crate::kernels::{Isa, Pool};
 use crate::layers::Shape;
 use crate::measure::{Monitor, Settings, quantized};
@@ -106,18 +106,19 @@ pub fn vocabulary(model: &Model, args: &InputArgs) -> Result<Vocabulary> {
     if let (None, Some(vocabulary)) = (&args.vocab, model.builtin_vocabulary()) {
         return vocabulary;
     }
-    let Some(path) = args.vocab.as_ref().or(model.vocabulary.as_ref()) else {
+    let named = args.vocab.clone().map(VocabularySource::File);
+    let Some(source) = named.or_else(|| model.vocabulary.clone()) else {
         let detail = format!(
             "is missing: {} reads texts, and neither tokenizer.json, vocab.json nor vocab.txt is beside its weights",
             model.card.name
         );
         return Err(Error::invalid("--vocab", detail));
     };
-    let vocabulary = Vocabulary::open(path)?;
+    let vocabulary = source.open()?;
     let rows = model.embedding_rows().unwrap_or(0);
     if vocabulary.rows() > rows {
         let detail = format!("numbers {} tokens, the embedding of {} has {rows}", vocabulary.rows(), model.card.name);
-        return Err(Error::shape(path.display().to_string(), detail));
+        return Err(Error::shape(source.name(), detail));
     }
     Ok(vocabulary)
 }

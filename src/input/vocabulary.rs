@@ -1,11 +1,12 @@
 //! Vocabularies: from text to the token ids that a language model reads, and back.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
-use tokenizers::Tokenizer;
 
+use super::tokenizer::{Decoder, StoredVocabulary, Subwords};
 use crate::{Error, Result};
 
 /// Names of the unknown token, and of the end-of-line token.
@@ -19,6 +20,41 @@ pub struct Token {
     pub id: u32,
     /// Characters of the text that it covers, including the separator to the next token.
     pub chars: u32,
+}
+
+impl Token {
+    /// The number of a token that is not to be predicted.
+    pub const UNSCORED: u32 = u32::MAX;
+}
+
+/// Where the vocabulary of a network is.
+#[derive(Clone, Debug)]
+pub enum VocabularySource {
+    /// In a file of its own.
+    File(PathBuf),
+    /// In the file of the network.
+    Stored(Arc<StoredVocabulary>),
+}
+
+impl VocabularySource {
+    /// Its file.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Stored(stored) => stored.file.clone(),
+        }
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::open`] and [`Vocabulary::stored`].
+    pub fn open(&self) -> Result<Vocabulary> {
+        match self {
+            Self::File(path) => Vocabulary::open(path),
+            Self::Stored(stored) => Vocabulary::stored(stored),
+        }
+    }
 }
 
 /// The kind of tokens.
@@ -35,7 +71,7 @@ enum Kind {
 pub struct Vocabulary {
     kind: Kind,
     /// The tokenizer, for tokens that are neither characters nor separated by white space.
-    tokenizer: Option<Box<Tokenizer>>,
+    tokenizer: Option<Subwords>,
     ids: HashMap<String, u32>,
     names: HashMap<u32, String>,
     unknown: Option<u32>,
@@ -44,7 +80,8 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Reads `path`: a `tokenizer.json` of Hugging Face, a JSON object from tokens to ids (or the first of its values that is
+    /// Reads `path`: a `tokenizer.json` of Hugging Face, `vocab.txt` of a WordPiece or `vocab.json` with `merges.txt` of a
+    /// byte-level BPE (each with `tokenizer_config.json` and the like beside it), a JSON object from tokens to ids (or the first of its values that is
     /// one), a JSON list of tokens, or a text file with one token per line. If every token of several characters is in
     /// brackets, tokens are characters.
     ///
@@ -54,7 +91,25 @@ impl Vocabulary {
         let file = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
         let text = String::from_utf8(bytes).map_err(|_| Error::malformed(&file, "is not UTF-8 text"))?;
-        Self::parse(&file, &text)
+        match Subwords::of_files(path, &text)? {
+            Some(subwords) => Ok(Self::of_subwords(&file, subwords)),
+            None => Self::parse(&file, &text),
+        }
+    }
+
+    /// The vocabulary that is stored with a network.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a kind of tokenizer that is not known; [`Error::Malformed`] if its parts contradict each other.
+    pub fn stored(stored: &StoredVocabulary) -> Result<Self> {
+        Ok(Self::of_subwords(&stored.file, Subwords::of_stored(stored)?))
+    }
+
+    fn of_subwords(file: &str, subwords: Subwords) -> Self {
+        let ids: HashMap<String, u32> = subwords.tokenizer.get_vocab(true).into_iter().collect();
+        let names = ids.iter().map(|(token, &id)| (id, token.clone())).collect();
+        let (tokenizer, file) = (Some(subwords), file.to_owned());
+        Self { kind: Kind::Words, tokenizer, unknown: None, line_end: None, ids, names, file }
     }
 
     /// Parses the vocabulary in `text`; `file` is its name in messages.
@@ -63,15 +118,13 @@ impl Vocabulary {
     /// [`Error::Malformed`] if it is no vocabulary.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let wrong = |detail: &str| Error::malformed(file, format!("is no vocabulary: {detail}"));
-        if serde_json::from_str::<Value>(text).is_ok_and(|value| value["model"].is_object()) {
-            let tokenizer: Tokenizer = text.parse().map_err(|error: tokenizers::Error| wrong(&error.to_string()))?;
-            let ids: HashMap<String, u32> = tokenizer.get_vocab(true).into_iter().collect();
-            let names = ids.iter().map(|(token, &id)| (id, token.clone())).collect();
-            let tokenizer = Some(Box::new(tokenizer));
-            let file = file.to_owned();
-            return Ok(Self { kind: Kind::Words, tokenizer, unknown: None, line_end: None, ids, names, file });
+        let json = serde_json::from_str::<Value>(text);
+        if let Ok(document) = &json
+            && document["model"].is_object()
+        {
+            return Ok(Self::of_subwords(file, Subwords::of_document(file, document.clone())?));
         }
-        let tokens: Vec<(String, u32)> = match serde_json::from_str::<Value>(text) {
+        let tokens: Vec<(String, u32)> = match json {
             Ok(value) => {
                 let nested = |value: &Value| {
                     let inner = value.as_object()?.values().find(|inner| numbered(inner).is_some())?;
@@ -127,17 +180,8 @@ impl Vocabulary {
     /// # Errors
     /// As [`Vocabulary::encode`].
     pub fn encode_from(&self, source: &str, first: usize, text: &str) -> Result<Vec<Token>> {
-        if let Some(tokenizer) = &self.tokenizer {
-            let failed = |error: tokenizers::Error| Error::malformed(source, format!("by {}: {error}", self.file));
-            let encoding = tokenizer.encode(text, false).map_err(failed)?;
-            // The separator before a token belongs to that token.
-            let mut end = 0;
-            let tokens = encoding.get_ids().iter().zip(encoding.get_offsets()).map(|(&id, &(_, to))| {
-                let chars = text.get(end..to.max(end)).map_or(0, |part| part.chars().count() as u32);
-                end = to.max(end);
-                Token { id, chars }
-            });
-            return Ok(tokens.collect());
+        if let Some(subwords) = &self.tokenizer {
+            return subwords.encode(source, text, None);
         }
         let id = |token: &str, line: usize| {
             self.ids.get(token).copied().or(self.unknown).ok_or_else(|| {
@@ -170,9 +214,23 @@ impl Vocabulary {
         Ok(tokens)
     }
 
+    /// The tokens of a whole text that starts at line `first` of `source`: between the marks that its tokenizer sets, and no more
+    /// than `length` of them, the marks included.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::encode`]; [`Error::Invalid`] for a length that only the marks fit.
+    pub fn encode_whole(&self, source: &str, first: usize, text: &str, length: Option<usize>) -> Result<Vec<Token>> {
+        if let Some(subwords) = &self.tokenizer {
+            return subwords.encode(source, text, Some(length));
+        }
+        let mut tokens = self.encode_from(source, first, text)?;
+        tokens.truncate(length.unwrap_or(usize::MAX));
+        Ok(tokens)
+    }
+
     /// The text that `id` appends; an id without a token is shown as a number.
     pub fn decode(&self, id: u32) -> String {
-        if let Some(tokenizer) = &self.tokenizer {
+        if let Some(Subwords { tokenizer, .. }) = &self.tokenizer {
             // A token that is no text by itself is shown by its name.
             let shown = tokenizer.decode(&[id], false).ok().filter(|text| !text.is_empty());
             return shown.map_or_else(|| format!("<{id}>"), |text| format!("{text} "));
@@ -183,6 +241,11 @@ impl Vocabulary {
             Kind::Words if self.line_end == Some(id) => "\n".into(),
             Kind::Words => format!("{name} "),
         }
+    }
+
+    /// Turns tokens that follow each other into text.
+    pub fn decoder(&self) -> Decoder<'_> {
+        Decoder::new(self, self.tokenizer.as_ref())
     }
 
     /// Description of its tokens.

@@ -1,9 +1,10 @@
 //! A directory with weights: which of its files they are, and the files beside them that describe the network.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
+use crate::input::VocabularySource;
 use crate::weights::{Weights, read_json};
 use crate::{Error, Result};
 
@@ -26,7 +27,7 @@ pub struct Directory {
     /// `preprocessor_config.json`, if there is one.
     pub preprocessor: Option<Value>,
     /// Its vocabulary, if there is one.
-    pub vocabulary: Option<PathBuf>,
+    pub vocabulary: Option<VocabularySource>,
 }
 
 impl Directory {
@@ -45,6 +46,7 @@ impl Directory {
         let source = path.display().to_string();
         let chosen = choose(&source, &names)?;
         let vocabulary = VOCABULARIES.iter().map(|name| path.join(name)).find(|path| path.is_file());
+        let vocabulary = vocabulary.map(VocabularySource::File);
         Ok(Self {
             weights: Weights::open_as(&path.join(chosen), source)?,
             config: read_json(&path.join("config.json"))?,

@@ -6,11 +6,11 @@ mod directory;
 mod hub;
 mod spec;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use self::spec::{Arch, Spec};
 use crate::builtin;
-use crate::input::Preprocess;
+use crate::input::{Preprocess, VocabularySource};
 use crate::models::{Card, Task};
 use crate::weights::onnx::OnnxFile;
 use crate::weights::tflite::Tflite;
@@ -42,8 +42,8 @@ pub struct Source {
     pub name: String,
     /// The files that were read.
     pub files: Vec<SourceFile>,
-    /// The vocabulary beside the weights, if there is one.
-    pub vocabulary: Option<PathBuf>,
+    /// The vocabulary beside or among the weights, if there is one.
+    pub vocabulary: Option<VocabularySource>,
     /// Choices made where files leave one, and what was left out, a sentence each.
     pub notes: Vec<String>,
 }

@@ -1,0 +1,80 @@
+//! Tokenizers of Hugging Face: texts as tokens between the marks that the tokenizer sets, and back.
+
+mod decoder;
+mod document;
+mod files;
+mod stored;
+
+use std::path::Path;
+
+use serde_json::Value;
+use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
+
+pub use self::decoder::Decoder;
+pub use self::stored::StoredVocabulary;
+use super::vocabulary::Token;
+use crate::{Error, Result};
+
+/// A tokenizer, and the file that it was read from.
+#[derive(Clone, Debug)]
+pub(super) struct Subwords {
+    pub tokenizer: Box<Tokenizer>,
+    file: String,
+}
+
+impl Subwords {
+    /// The tokenizer whose vocabulary is `text`, read from `path`, with the files beside it; `None` if it is a vocabulary of
+    /// characters or words.
+    pub fn of_files(path: &Path, text: &str) -> Result<Option<Self>> {
+        let document = files::document(path, text)?;
+        document.map(|document| Self::of_document(&path.display().to_string(), document)).transpose()
+    }
+
+    /// The tokenizer that is stored with a network.
+    pub fn of_stored(stored: &StoredVocabulary) -> Result<Self> {
+        Self::of_document(&stored.file, stored.document()?)
+    }
+
+    /// The tokenizer of a `tokenizer.json`, called `file` in messages.
+    pub fn of_document(file: &str, mut document: Value) -> Result<Self> {
+        // These are of training: inputs are as long as they are.
+        document["truncation"] = Value::Null;
+        document["padding"] = Value::Null;
+        let tokenizer = Tokenizer::from_bytes(serde_json::to_vec(&document).unwrap_or_default());
+        let tokenizer = tokenizer.map_err(|error| Error::malformed(file, format!("is no vocabulary: {error}")))?;
+        Ok(Self { tokenizer: Box::new(tokenizer), file: file.to_owned() })
+    }
+
+    /// The tokens of `text` from `source`; with its marks and at most `length` tokens, if they are `whole`.
+    pub fn encode(&self, source: &str, text: &str, whole: Option<Option<usize>>) -> Result<Vec<Token>> {
+        let failed = |error: tokenizers::Error| Error::malformed(source, format!("by {}: {error}", self.file));
+        let Some(length) = whole else {
+            return self.tokenizer.encode(text, false).map(|encoding| tokens(&encoding, text)).map_err(failed);
+        };
+        let encoding = match length {
+            None => self.tokenizer.encode(text, true).map_err(failed)?,
+            Some(length) => {
+                let marks = self.tokenizer.get_post_processor().map_or(0, |post| post.added_tokens(false));
+                let Some(room) = length.checked_sub(marks).filter(|room| *room > 0) else {
+                    let detail = format!("is no more than the {marks} marks that {} sets", self.file);
+                    return Err(Error::invalid(format!("--context {length}"), detail));
+                };
+                let mut encoding = self.tokenizer.encode(text, false).map_err(failed)?;
+                encoding.truncate(room, 0, TruncationDirection::Right);
+                self.tokenizer.post_process(encoding, None, true).map_err(failed)?
+            }
+        };
+        Ok(tokens(&encoding, text))
+    }
+}
+
+/// The tokens of `encoding`, with the characters of `text` that each covers; the separator before a token belongs to it.
+fn tokens(encoding: &Encoding, text: &str) -> Vec<Token> {
+    let mut end = 0;
+    let covered = |(&id, &(_, to)): (&u32, &(usize, usize))| {
+        let chars = text.get(end..to.max(end)).map_or(0, |part| part.chars().count() as u32);
+        end = to.max(end);
+        Token { id, chars }
+    };
+    encoding.get_ids().iter().zip(encoding.get_offsets()).map(covered).collect()
+}

@@ -1,0 +1,105 @@
+//! Tokenizers from vocabularies in several files against transformers, whose numbers make_tokens.py stored; where they are wrong.
+
+use std::path::Path;
+
+use deadweight::input::Vocabulary;
+use serde_json::{Value, json};
+
+pub(crate) fn reference() -> Value {
+    serde_json::from_str(include_str!("reference/tokens.json")).unwrap()
+}
+
+/// A folder with the vocabulary of byte-level BPE and `config` as its `tokenizer_config.json`.
+pub(crate) fn byte_level(config: &Value) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/tokens");
+    for name in ["vocab.json", "merges.txt"] {
+        std::fs::copy(stored.join(name), folder.path().join(name)).unwrap();
+    }
+    std::fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+    folder
+}
+
+/// Classes of transformers with what make_tokens.py configured.
+pub(crate) fn byte_levels() -> [(&'static str, Value); 4] {
+    [
+        ("bpe-gpt2", json!({"tokenizer_class": "GPT2Tokenizer"})),
+        (
+            "bpe-gpt2-bos",
+            json!({"tokenizer_class": "GPT2Tokenizer", "add_bos_token": true, "bos_token": "<|endoftext|>"}),
+        ),
+        ("bpe-roberta", json!({"tokenizer_class": "RobertaTokenizer", "add_prefix_space": true})),
+        ("bpe-qwen2", json!({"tokenizer_class": "Qwen2Tokenizer"})),
+    ]
+}
+
+fn ids(vocabulary: &Vocabulary, text: &str) -> Vec<u32> {
+    vocabulary.encode_whole("t", 1, text, None).unwrap().into_iter().map(|token| token.id).collect()
+}
+
+#[test]
+fn vocabularies_with_merges_give_the_tokens_of_transformers() {
+    let reference = reference();
+    let texts: Vec<&str> = reference["own"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    for (name, config) in byte_levels() {
+        let folder = byte_level(&config);
+        let vocabulary = Vocabulary::open(&folder.path().join("vocab.json")).unwrap();
+        for (text, want) in texts.iter().zip(reference["of"][name]["own"].as_array().unwrap()) {
+            assert_eq!(json!(ids(&vocabulary, text)), *want, "{name}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn texts_are_cut_off_within_their_marks_and_read_back() {
+    let folder = byte_level(&json!({"tokenizer_class": "RobertaTokenizer"}));
+    let vocabulary = Vocabulary::open(&folder.path().join("vocab.json")).unwrap();
+    let text = "The caf\u{e9} was \u{1f600} open.";
+    let whole = ids(&vocabulary, text);
+    let cut: Vec<u32> = vocabulary.encode_whole("t", 1, text, Some(5)).unwrap().iter().map(|token| token.id).collect();
+    assert_eq!((cut.len(), &cut[..4], cut[4]), (5, &whole[..4], 2));
+    assert_eq!(vocabulary.encode_whole("t", 1, text, Some(99)).unwrap().len(), whole.len());
+    let refused = vocabulary.encode_whole("t", 1, text, Some(2)).unwrap_err();
+    assert!(refused.to_string().starts_with("--context 2: is no more than the 2 marks"), "{refused}");
+    let mut decoder = vocabulary.decoder();
+    let back: String = whole[1..whole.len() - 1].iter().map(|&id| decoder.push(id)).collect();
+    assert_eq!(back, text);
+}
+
+#[test]
+fn a_tokenizer_without_marks_gets_those_of_its_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let words =
+        json!({"type": "WordLevel", "vocab": {"<s>": 0, "</s>": 1, "the": 2, "<unk>": 3}, "unk_token": "<unk>"});
+    let document = json!({"version": "1.0", "truncation": {"max_length": 1, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+        "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null, "model": words});
+    std::fs::write(&path, document.to_string()).unwrap();
+    assert_eq!(ids(&Vocabulary::open(&path).unwrap(), "the the cat"), [2, 2, 3]);
+    let config =
+        json!({"add_bos_token": true, "add_eos_token": true, "bos_token": {"content": "<s>"}, "eos_token": "</s>"});
+    std::fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+    assert_eq!(ids(&Vocabulary::open(&path).unwrap(), "the the cat"), [0, 2, 2, 3, 1]);
+}
+
+#[test]
+fn files_that_make_no_tokenizer_are_named() {
+    let error = |config: Value, change: &dyn Fn(&Path)| {
+        let folder = byte_level(&config);
+        change(folder.path());
+        Vocabulary::open(&folder.path().join("vocab.json")).unwrap_err()
+    };
+    let refused = error(json!({"tokenizer_class": "CLIPTokenizer"}), &|_| {});
+    assert!(refused.exit_code() == 4 && refused.to_string().contains("tokenizer_class CLIPTokenizer"), "{refused}");
+    let merges = |text: &'static str| move |folder: &Path| std::fs::write(folder.join("merges.txt"), text).unwrap();
+    let broken = error(json!({}), &merges("#version: 0.2\na b\nab\n")).to_string();
+    assert!(broken.contains("merges.txt: line 3: \"ab\" is no pair of tokens"), "{broken}");
+    let beyond = error(json!({}), &merges("a \u{3b1}\n")).to_string();
+    assert!(beyond.contains("vocab.json: is no vocabulary"), "{beyond}");
+    let config = |folder: &Path| std::fs::write(folder.join("tokenizer_config.json"), "{").unwrap();
+    let broken = error(json!({}), &config).to_string();
+    assert!(broken.contains("tokenizer_config.json: no valid JSON"), "{broken}");
+    let missing = error(json!({"tokenizer_class": "RobertaTokenizer", "cls_token": "[X]"}), &|_| {}).to_string();
+    assert!(missing.contains("vocab.json: has no token \"[X]\" (cls_token)"), "{missing}");
+}
