@@ -6,6 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use clap::{Args, value_parser};
 
+use super::text_args::TextArgs;
 use crate::input::{Layout, Overrides};
 
 /// What inputs are, in place of what the card says.
@@ -33,6 +34,9 @@ pub struct StatedArgs {
     /// N inputs of random numbers (by --seed) instead: to look at shapes and weights alone
     #[arg(long, value_name = "N", conflicts_with_all = ["inputs", "input"], value_parser = value_parser!(u32).range(1..))]
     pub random_inputs: Option<u32>,
+    /// Of texts.
+    #[command(flatten)]
+    pub texts: TextArgs,
 }
 
 impl StatedArgs {

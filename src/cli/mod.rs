@@ -21,6 +21,7 @@ pub mod report;
 mod run;
 mod save_outputs;
 mod setup;
+mod text_args;
 mod until;
 
 use std::ffi::OsString;

@@ -8,6 +8,7 @@ use candle_core::Device;
 use super::args::{
     BackendArgs, BackendName, Common, DeviceName, EngineArgs, InputArgs, Kernels, ModelArgs, NumberArgs, Quantize,
 };
+use super::text_args::within_positions;
 use crate::builtin;
 use crate::engine::{Backend, EngineOptions};
 use crate::format::{Formats, NumberFormat};
@@ -130,6 +131,7 @@ fn texts(model: &Model, args: &InputArgs) -> Result<Dataset> {
         (Task::Tag, _) => Cut::Lines { begin: mark("begin"), end: mark("end") },
         (_, None) => Cut::Streams { streams: args.streams.into(), steps: args.steps.into() },
     };
+    let cut = args.stated.texts.cut(model)?.unwrap_or(cut);
     if let Some(count) = args.stated.random_inputs {
         let rows = model.embedding_rows().unwrap_or(1);
         return Ok(Dataset::random_tokens(rows, count as usize, args.seed, &model.preprocess));
@@ -143,7 +145,8 @@ fn texts(model: &Model, args: &InputArgs) -> Result<Dataset> {
     {
         return Dataset::ids(path, model.embedding_rows().unwrap_or(1), &cut, &model.preprocess);
     }
-    Dataset::text(&args.inputs, &vocabulary(model, args)?, &cut, &model.preprocess)
+    let data = Dataset::text(&args.inputs, &vocabulary(model, args)?, &cut, &model.preprocess)?;
+    within_positions(data, model)
 }
 
 /// Inputs of a network that reads arrays by name, from files of them.

@@ -272,6 +272,11 @@ impl Dataset {
         self.tokens.as_ref().and_then(|tokens| tokens.streams)
     }
 
+    /// The longest text: its name and its number of tokens. `None` of other inputs.
+    pub fn longest_text(&self) -> Option<(String, usize)> {
+        self.tokens.as_ref()?.longest()
+    }
+
     /// Whether each input continues from the network's state after the one before.
     pub fn goes_on(&self) -> bool {
         self.tokens.as_ref().is_some_and(|tokens| tokens.together.is_some())

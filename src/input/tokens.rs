@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 use super::sample::Sample;
+use super::texts::{self, Split, Text};
 use super::truth::Truth;
 use super::vocabulary::{Token, Vocabulary};
 use crate::{Error, Result};
@@ -17,6 +18,8 @@ use crate::{Error, Result};
 /// Streams { streams: 2, steps: 3 }:   t0 t1 t2 | t3 t4 t5 | ...    stream 0, its state carried from segment to segment
 ///                                     tn ..    |          | ...    stream 1, from the middle of the text
 /// Windows { length: 4 }:              0 0 0 ^    0 0 ^ a    0 ^ a b    ^ a b c    a b c $    one input for each next token
+/// Contexts { length: 4, stride: 2 }:  t0 t1 t2 t3    t2 t3 t4 t5    t4 t5 t6 t7        each predicts what the one before did not
+/// Texts:                              one input per line or paragraph, with the marks of its tokenizer
 /// Lines:                              one input per line
 /// ```
 #[derive(Clone, Debug)]
@@ -37,6 +40,27 @@ pub enum Cut {
         /// Token before and after each line.
         mark: String,
     },
+    /// Into windows of texts, each read from an empty context. A text is a file or a record; windows begin anywhere in it, so that
+    /// the marks that its tokenizer would set around it are left out.
+    Contexts {
+        /// Number of tokens that the network reads.
+        length: usize,
+        /// Tokens from the start of one window to the next. If windows overlap, each token is predicted in the first that has it.
+        stride: usize,
+        /// The field of records that holds their text.
+        field: Option<String>,
+    },
+    /// Into independent texts, between the marks that their tokenizer sets.
+    Texts {
+        /// What of a file is a text.
+        split: Split,
+        /// Texts are cut off after so many tokens, the marks among them.
+        length: Option<usize>,
+        /// The field of records that holds their text.
+        field: Option<String>,
+        /// Whether the network predicts the tokens of a text from those before them.
+        predicts: bool,
+    },
     /// Into independent lines, between two tokens if given.
     Lines {
         /// Token before each line.
@@ -49,6 +73,8 @@ pub enum Cut {
 /// A token sequence, and the inputs that it is split into.
 pub(super) struct TokenInputs {
     tokens: Vec<Token>,
+    /// Names of the inputs, if they have any; their file and line.
+    names: Vec<String>,
     /// First token and number of tokens of each input; for streams, the segments at one step are adjacent.
     inputs: Vec<(usize, usize)>,
     /// The prediction target of an input.
@@ -70,29 +96,40 @@ enum Target {
     Each,
     /// The token after its last, from a window of this length.
     Last(usize),
+    /// The token after each of its tokens but the last, unless the input before has predicted it.
+    Within,
 }
 
 impl TokenInputs {
     /// The text files `paths`, concatenated.
     pub(super) fn open(paths: &[PathBuf], vocabulary: &Vocabulary, cut: &Cut) -> Result<Self> {
-        let read = |path: &PathBuf| {
-            let name = path.display().to_string();
-            if !path.exists() {
-                return Err(Error::NotFound { what: name, hint: "give files of text".into() });
-            }
-            let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
-            let text = String::from_utf8(bytes).map_err(|_| Error::malformed(&name, "is not UTF-8 text"))?;
-            Ok((name, text))
-        };
-        Self::new(&paths.iter().map(read).collect::<Result<Vec<_>>>()?, vocabulary, cut)
+        Self::new(&texts::read(paths)?, vocabulary, cut)
     }
 
     /// `texts` with their names, concatenated.
     pub(super) fn new(texts: &[(String, String)], vocabulary: &Vocabulary, cut: &Cut) -> Result<Self> {
         let mut tokens = Vec::new();
         let mut inputs = Vec::new();
+        let mut names = Vec::new();
         for (name, text) in texts {
             match cut {
+                Cut::Contexts { length, stride, field } => {
+                    for Text { line, text } in texts::texts(name, text, None, field.as_deref())? {
+                        let first = tokens.len();
+                        tokens.extend(vocabulary.encode_from(name, line, &text)?);
+                        inputs.extend(contexts(first, tokens.len(), *length, *stride));
+                    }
+                }
+                Cut::Texts { split, length, field, .. } => {
+                    for Text { line, text } in texts::texts(name, text, Some(*split), field.as_deref())? {
+                        let first = tokens.len();
+                        tokens.extend(vocabulary.encode_whole(name, line, &text, *length)?);
+                        if tokens.len() > first {
+                            inputs.push((first, tokens.len() - first));
+                            names.push(format!("{name}:{line}"));
+                        }
+                    }
+                }
                 Cut::Streams { .. } => tokens.extend(vocabulary.encode(name, text)?),
                 Cut::Windows { mark, .. } => {
                     let mark = Token { id: vocabulary.id(mark)?, chars: 1 };
@@ -121,6 +158,11 @@ impl TokenInputs {
         let of = vocabulary.describe();
         let (truth, together, description) = match *cut {
             Cut::Lines { .. } => (Target::Nothing, None, format!("lines of {of}")),
+            Cut::Contexts { length, .. } => (Target::Within, None, format!("windows of {length} of {of}")),
+            Cut::Texts { split, predicts, .. } => {
+                let target = if predicts { Target::Within } else { Target::Nothing };
+                (target, None, format!("{}s of {of}", split.name()))
+            }
             Cut::Windows { length, .. } => (Target::Last(length), None, format!("windows of {length} of {of}")),
             Cut::Streams { streams, steps } => {
                 let length = tokens.len() / streams;
@@ -131,19 +173,34 @@ impl TokenInputs {
         };
         if inputs.is_empty() {
             let names: Vec<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
-            let least = if matches!(truth, Target::Each) { "a text of two tokens per stream" } else { "a line" };
+            let least = match truth {
+                Target::Each => "a text of two tokens per stream",
+                Target::Within => "a text of two tokens",
+                Target::Nothing | Target::Last(_) => "a line",
+            };
             return Err(Error::malformed(names.join(", "), format!("is too short: {least} is the minimum")));
         }
+        let given = |name, value: Option<String>| value.map(|value| (name, value));
         let options = match *cut {
             Cut::Streams { streams, steps } => vec![("streams", streams.to_string()), ("steps", steps.to_string())],
+            Cut::Contexts { length, stride, ref field } => {
+                let stated =
+                    [("split", "window".to_owned()), ("context", length.to_string()), ("stride", stride.to_string())];
+                stated.into_iter().chain(given("field", field.clone())).collect()
+            }
+            Cut::Texts { split, length, ref field, .. } => {
+                let length = given("context", length.map(|length| length.to_string()));
+                let stated = [Some(("split", split.name().to_owned())), length, given("field", field.clone())];
+                stated.into_iter().flatten().collect()
+            }
             Cut::Lines { .. } | Cut::Windows { .. } => Vec::new(),
         };
         let streams = match *cut {
             Cut::Streams { streams, .. } => Some(streams),
-            Cut::Windows { .. } => Some(1),
-            Cut::Lines { .. } => None,
+            Cut::Windows { .. } | Cut::Contexts { .. } => Some(1),
+            Cut::Lines { .. } | Cut::Texts { .. } => None,
         };
-        Ok(Self { tokens, inputs, truth, together, streams, description, options })
+        Ok(Self { tokens, names, inputs, truth, together, streams, description, options })
     }
 
     /// The token numbers `ids` in `file`, rows of `length`: a stream each, or a line each.
@@ -154,7 +211,15 @@ impl TokenInputs {
                 let options = vec![("streams", rows.to_string()), ("steps", steps.to_string())];
                 (segments(length, rows, steps), Target::Each, options)
             }
-            Cut::Lines { .. } => ((0..rows).map(|row| (row * length, length)).collect(), Target::Nothing, vec![]),
+            Cut::Lines { .. } | Cut::Texts { predicts: false, .. } => {
+                ((0..rows).map(|row| (row * length, length)).collect(), Target::Nothing, vec![])
+            }
+            Cut::Texts { .. } => ((0..rows).map(|row| (row * length, length)).collect(), Target::Within, vec![]),
+            Cut::Contexts { length: window, stride, .. } => {
+                let windows = |row| contexts(row * length, (row + 1) * length, window, stride);
+                let options = vec![("context", window.to_string()), ("stride", stride.to_string())];
+                ((0..rows).flat_map(windows).collect(), Target::Within, options)
+            }
             Cut::Windows { .. } => {
                 let hint = "give the text, whose lines say where windows begin";
                 return Err(Error::unsupported(
@@ -172,7 +237,7 @@ impl TokenInputs {
             _ => "rows of token numbers".to_owned(),
         };
         let tokens = ids.iter().map(|&id| Token { id, chars: 0 }).collect();
-        Ok(Self { tokens, inputs, truth, together: streams, streams, description, options })
+        Ok(Self { tokens, names: Vec::new(), inputs, truth, together: streams, streams, description, options })
     }
 
     /// `count` inputs of `steps` seeded random ids below `rows`.
@@ -181,6 +246,7 @@ impl TokenInputs {
         let mut token = || Token { id: random.random_range(0..rows.max(1) as u32), chars: 0 };
         Self {
             tokens: (0..count * steps).map(|_| token()).collect(),
+            names: Vec::new(),
             inputs: (0..count).map(|input| (input * steps, steps)).collect(),
             truth: Target::Nothing,
             together: None,
@@ -194,6 +260,25 @@ impl TokenInputs {
         self.inputs.len()
     }
 
+    /// The longest input: its name and its number of tokens.
+    pub(super) fn longest(&self) -> Option<(String, usize)> {
+        // The first of equals.
+        let (index, (_, length)) = self.inputs.iter().enumerate().rev().max_by_key(|(_, (_, length))| *length)?;
+        Some((self.name(index), *length))
+    }
+
+    fn name(&self, index: usize) -> String {
+        let (start, length) = self.inputs[index];
+        self.names.get(index).cloned().unwrap_or_else(|| format!("tokens {start} to {}", start + length - 1))
+    }
+
+    /// The tokens that input `index` predicts, which begins with token `start` and has `len`.
+    fn within(&self, index: usize, start: usize, len: usize) -> Vec<Token> {
+        let seen = index.checked_sub(1).map_or(0, |before| self.inputs[before].0 + self.inputs[before].1);
+        let next = (start + 1..start + len).zip(&self.tokens[start + 1..start + len]);
+        next.map(|(at, token)| if at < seen { Token { id: Token::UNSCORED, ..*token } } else { *token }).collect()
+    }
+
     pub(super) fn sample(&self, index: usize) -> Sample {
         let (start, len) = self.inputs[index];
         let part = &self.tokens[start..start + len];
@@ -202,24 +287,33 @@ impl TokenInputs {
         part.iter().for_each(|token| hasher.update(token.id.to_le_bytes()));
         let (seen, next) = match self.truth {
             Target::Nothing => (len, None),
-            Target::Each => (len, Some(&self.tokens[start + 1..][..len])),
-            Target::Last(length) => (length, Some(&self.tokens[start + len..][..1])),
+            Target::Each => (len, Some(self.tokens[start + 1..][..len].to_vec())),
+            Target::Last(length) => (length, Some(self.tokens[start + len..][..1].to_vec())),
+            Target::Within => (len, Some(self.within(index, start, len))),
         };
         // A window is padded with zeros before its first token, and keeps only its last tokens.
         let values = std::iter::repeat_n(0.0, seen.saturating_sub(len))
             .chain(part[len.saturating_sub(seen)..].iter().map(|token| token.id as f32));
         Sample {
             place: index,
-            id: format!("tokens {start} to {}", start + len - 1),
+            id: self.name(index),
             digest: hasher.finalize().into(),
             label: None,
             values: values.collect(),
             shape: [1, 1, seen],
             size: [1, seen],
-            truth: next.map(|next| Truth::Tokens(next.to_vec())),
+            truth: next.map(Truth::Tokens),
             turned: false,
         }
     }
+}
+
+/// First token and number of tokens of each window of the text from token `first` to `end`; one token predicts nothing.
+fn contexts(first: usize, end: usize, length: usize, stride: usize) -> Vec<(usize, usize)> {
+    let starts = (first..end).step_by(stride);
+    // The window that reaches the end is the last.
+    let needed = starts.take_while(|&start| start == first || start - stride + length < end);
+    needed.map(|start| (start, length.min(end - start))).filter(|(_, count)| *count > 1).collect()
 }
 
 /// First token and number of tokens of each segment of `streams` streams of `length` tokens; those at one step are adjacent.
@@ -248,5 +342,54 @@ mod tests {
             let error = TokenInputs::new(&texts, &vocabulary, &cut).err().unwrap().to_string();
             assert!(error.starts_with("t.txt: line 4: \"?\""), "{cut:?}: {error}");
         }
+    }
+
+    fn cut(text: &str, cut: &Cut) -> TokenInputs {
+        let vocabulary = Vocabulary::parse("v.json", r#"{"a": 0, "b": 1, "\n": 2}"#).unwrap();
+        TokenInputs::new(&[("t.txt".to_owned(), text.to_owned())], &vocabulary, cut).unwrap()
+    }
+
+    /// Values of each input, and numbers of the tokens that it predicts; what is not scored as `None`.
+    fn samples(inputs: &TokenInputs) -> Vec<(Vec<f32>, Vec<Option<u32>>)> {
+        let scored = |token: &Token| (token.id != Token::UNSCORED).then_some(token.id);
+        let truth = |truth| match truth {
+            Some(Truth::Tokens(tokens)) => tokens.iter().map(scored).collect(),
+            _ => vec![],
+        };
+        (0..inputs.len()).map(|index| inputs.sample(index)).map(|sample| (sample.values, truth(sample.truth))).collect()
+    }
+
+    #[test]
+    fn windows_predict_each_token_once() {
+        let of = |length, stride| samples(&cut("abbab", &Cut::Contexts { length, stride, field: None }));
+        let some = |ids: &[u32]| ids.iter().map(|&id| Some(id)).collect::<Vec<_>>();
+        // The last token alone predicts nothing.
+        let [first, second] = [(vec![0.0, 1.0], some(&[1])), (vec![1.0, 0.0], some(&[0]))];
+        assert_eq!(of(2, 2), [first, second]);
+        let whole = [(vec![0.0, 1.0, 1.0, 0.0, 1.0], some(&[1, 1, 0, 1]))];
+        assert_eq!((of(5, 5), of(9, 1)), (whole.to_vec(), whole.to_vec()));
+        let second = (vec![1.0, 1.0, 0.0], vec![None, Some(0)]);
+        let third = (vec![1.0, 0.0, 1.0], vec![None, Some(1)]);
+        assert_eq!(of(3, 1), [(vec![0.0, 1.0, 1.0], some(&[1, 1])), second, third]);
+        // However windows overlap, tokens are scored once, in order.
+        for (length, stride) in [(4, 3), (3, 2), (4, 2), (5, 4)] {
+            let scored: Vec<u32> = of(length, stride).into_iter().flat_map(|(_, truth)| truth).flatten().collect();
+            assert_eq!(scored, [1, 1, 0, 1], "{length} {stride}");
+        }
+    }
+
+    #[test]
+    fn lines_and_paragraphs_are_inputs_with_their_places() {
+        let of = |split, length, predicts| cut("ab\nb\n\naab\n", &Cut::Texts { split, length, field: None, predicts });
+        let lines = of(Split::Line, Some(2), false);
+        assert_eq!(samples(&lines), [(vec![0.0, 1.0], vec![]), (vec![1.0], vec![]), (vec![0.0, 0.0], vec![])]);
+        assert_eq!((lines.name(2), lines.longest()), ("t.txt:4".into(), Some(("t.txt:1".into(), 2))));
+        let paragraphs = of(Split::Paragraph, None, true);
+        let want = [
+            (vec![0.0, 1.0, 2.0, 1.0], vec![Some(1), Some(2), Some(1)]),
+            (vec![0.0, 0.0, 1.0], vec![Some(0), Some(1)]),
+        ];
+        assert_eq!(samples(&paragraphs), want);
+        assert_eq!((paragraphs.streams, paragraphs.together), (None, None));
     }
 }

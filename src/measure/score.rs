@@ -1,6 +1,6 @@
 //! Scoring answers by the task of the network.
 
-use crate::input::{IGNORE, Sample, Truth};
+use crate::input::{IGNORE, Sample, Token, Truth};
 use crate::layers::Shape;
 use crate::model::Model;
 use crate::models::Task;
@@ -35,7 +35,7 @@ pub fn add(quality: &mut Quality, model: &Model, sample: &Sample, output: &[f32]
         }
         (Quality::Language(likelihood), Some(Truth::Tokens(truth))) => {
             let mut logits = vec![0.0; shape.c];
-            for (step, token) in truth.iter().enumerate() {
+            for (step, token) in truth.iter().enumerate().filter(|(_, token)| token.id != Token::UNSCORED) {
                 logits.iter_mut().enumerate().for_each(|(class, logit)| *logit = output[class * shape.w + step]);
                 likelihood.add(&logits, token.id as usize, token.chars.into());
             }
