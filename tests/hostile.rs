@@ -2,6 +2,7 @@
 
 pub mod build;
 mod damage;
+mod gguf;
 mod pickle;
 mod safetensors;
 

@@ -20,6 +20,7 @@ mod extras;
 mod facts;
 mod families;
 mod formats;
+mod gguf;
 mod groups;
 mod hostile;
 mod house;

@@ -24,7 +24,7 @@ Examples:
   deadweight measure timm/resnet18.a1_in1k photos/ --format json -o resnet18.json
 
 MODEL is a card's name (see `deadweight models`), a directory with config.json, a weights file with --arch CARD,
-a card file (.toml), a .tflite or .onnx file, or a Hugging Face id org/name[@revision]. Built in are digits, scenes, photos
+a card file (.toml), a .gguf, .tflite or .onnx file, or a Hugging Face id org/name[@revision]. Built in are digits, scenes, photos
 and verses.";
 
 /// Runs neural networks and measures, exactly and while they run, how much of the work is ineffectual.
@@ -127,7 +127,7 @@ pub struct ModelsArgs {
 pub enum Show {
     /// Show the layers of one network: shapes, parameters, MACs, memory
     Show {
-        /// Card name, card file, directory, weights file with --arch, .tflite or .onnx file, or hub id
+        /// Card name, card file, directory, weights file with --arch, .gguf, .tflite or .onnx file, or hub id
         #[arg(value_name = "MODEL")]
         model: String,
         /// Card, card file or family (lstm, gru, rnn, rnn_tanh, rnn_relu) of the network in a weights file
@@ -155,7 +155,7 @@ pub enum Plain {
 /// Which model.
 #[derive(Args, Debug)]
 pub struct ModelArgs {
-    /// Card name, directory, weights file with --arch, card file, .tflite or .onnx file, or hub id org/name[@revision]
+    /// Card name, directory, weights file with --arch, card file, .gguf, .tflite or .onnx file, or hub id org/name[@revision]
     #[arg(value_name = "MODEL")]
     pub model: String,
     /// Card, card file or family (lstm, gru, rnn, rnn_tanh, rnn_relu) of the network in a weights file

@@ -82,6 +82,14 @@ pub const NOTES: &[(&str, &str)] = &[
          significands have no common scale; `temporal` compares the rounded values themselves. No scale is applied before \
          rounding, so small values of the 8-bit types become zeros, which are counted.",
     ),
+    (
+        "GGUF",
+        "The stored codes of a GGUF file are the integers of its blocks that enter the multiplier: of symmetric types (Q4_0, \
+         Q5_0, Q8_0, Q6_K) less their offset, signed; of affine ones (Q4_1, Q5_1, Q4_K, Q5_K) as they are stored, unsigned, \
+         since their minimum is added by a second, small sum. B is the bits of a code: 4, 5, 6 or 8. Scales and minima belong \
+         to blocks and are not counted. Activations, and tensors stored as floats (F32, F16, BF16), are fixed16; \
+         `a:int8,w:stored` counts activations as runtimes quantise them.",
+    ),
 ];
 
 /// The page of the formats, in Markdown.

@@ -10,7 +10,7 @@ use super::params::{Params, random, same_but_for_ones};
 use super::{Difference, Graph, Node, NodeDef};
 use crate::kernels::{Activation, Halo};
 use crate::layers::{
-    BatchNorm, Conv, ConvTranspose, Embedding, Layer, Linear, LowBits, Lstm, MatMul, Param, Recurrent,
+    BatchNorm, Conv, ConvTranspose, Embedding, Layer, Linear, LowBitCodes, LowBits, Lstm, MatMul, Param, Recurrent,
 };
 
 pub(super) struct State {
@@ -149,9 +149,15 @@ impl Scope {
     }
 
     /// The integers that the parameter `weight` here is stored as, if any.
-    fn stored_bits(&self) -> Option<LowBits> {
+    pub fn stored_bits(&self) -> Option<LowBits> {
         let Params::Stored(weights) = &self.state.borrow().params else { return None };
-        weights.integers(&self.stored_name("weight")).map(|stored| LowBits::stored(stored.codes))
+        let name = self.stored_name("weight");
+        let blocks = || {
+            let stored = weights.block_codes(&name)?;
+            let (bits, signed) = (stored.bits(), stored.signed());
+            Some(LowBits { bits, signed, codes: LowBitCodes::Made(Arc::new(move || stored.codes())) })
+        };
+        weights.integers(&name).map(|stored| LowBits::stored(stored.codes)).or_else(blocks)
     }
 
     /// Transposed convolution by `weight` `[in, out/groups, R, S]` and, where the checkpoint has one, `bias` `[out]`.

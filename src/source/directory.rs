@@ -5,13 +5,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::input::VocabularySource;
-use crate::weights::{Weights, read_json};
+use crate::weights::{self, ModelFile, Weights, read_json};
 use crate::{Error, Result};
 
 /// Names searched for, in order of preference.
 pub(super) const KNOWN: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
-const EXTENSIONS: [&str; 8] = ["safetensors", "bin", "pt", "pth", "th", "tar", "ckpt", "pkl"];
+const EXTENSIONS: [&str; 9] = ["gguf", "safetensors", "bin", "pt", "pth", "th", "tar", "ckpt", "pkl"];
 /// Words in the names of other files that training programs write.
 const OTHERS: [&str; 4] = ["optimizer", "scheduler", "training_args", "rng_state"];
 
@@ -47,6 +47,13 @@ impl Directory {
         let chosen = choose(&source, &names)?;
         let vocabulary = VOCABULARIES.iter().map(|name| path.join(name)).find(|path| path.is_file());
         let vocabulary = vocabulary.map(VocabularySource::File);
+        if is_gguf(chosen)
+            && let ModelFile::Gguf(file) = weights::open(&path.join(chosen))?
+        {
+            // Its metadata are complete, which a configuration beside it need not be.
+            let stored = Self::of_gguf(file)?;
+            return Ok(Self { vocabulary: vocabulary.or(stored.vocabulary.clone()), ..stored });
+        }
         Ok(Self {
             weights: Weights::open_as(&path.join(chosen), source)?,
             config: read_json(&path.join("config.json"))?,
@@ -59,6 +66,10 @@ impl Directory {
     pub fn only(weights: Weights) -> Self {
         Self { weights, config: None, preprocessor: None, vocabulary: None }
     }
+}
+
+fn is_gguf(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|end| end == "gguf")
 }
 
 /// The weights file (or index of shards) among `names`; `place` is their directory or repository in messages.

@@ -2,6 +2,7 @@
 
 mod config;
 mod directory;
+mod gguf;
 #[cfg(feature = "hub")]
 mod hub;
 mod spec;
@@ -119,6 +120,7 @@ impl Source {
             ModelFile::Weights(weights) => {
                 return Self::of_directory(Directory::only(weights), arch.as_ref());
             }
+            ModelFile::Gguf(gguf) => return Self::of_directory(Directory::of_gguf(gguf)?, arch.as_ref()),
             ModelFile::Onnx(onnx) => {
                 let (name, files) = (onnx.source.clone(), onnx.files.clone());
                 (Network::Onnx(onnx), name, files)

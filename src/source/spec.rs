@@ -6,7 +6,7 @@ use crate::models::{self, Card};
 use crate::{Error, Result};
 
 /// Extensions of model files, by which a path that does not exist is told from a hub id.
-const EXTENSIONS: [&str; 9] = ["tflite", "onnx", "safetensors", "bin", "pth", "pt", "th", "toml", "tar"];
+const EXTENSIONS: [&str; 10] = ["gguf", "tflite", "onnx", "safetensors", "bin", "pth", "pt", "th", "toml", "tar"];
 
 /// What a spec names.
 pub(super) enum Spec {

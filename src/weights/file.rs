@@ -118,12 +118,15 @@ pub(super) enum Kind {
     Tflite,
     /// Another kind of file.
     Onnx,
+    /// Weights in blocks, with the network's sizes and its vocabulary.
+    Gguf,
 }
 
 /// Recognises the kind of a file by its first bytes.
 pub(super) fn kind(name: &str, bytes: &[u8]) -> Result<Kind> {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
-    let wanted = "weights come as safetensors or PyTorch checkpoints (.safetensors, .bin, .pt, .pth)";
+    let wanted =
+        "weights come as safetensors, PyTorch checkpoints or GGUF files (.safetensors, .bin, .pt, .pth, .gguf)";
     let refuse = |what: &str, hint: &str| Err(Error::unsupported(format!("{name}: {what}"), hint));
     if bytes.is_empty() {
         return Err(Error::malformed(name, "empty file"));
@@ -155,7 +158,7 @@ pub(super) fn kind(name: &str, bytes: &[u8]) -> Result<Kind> {
         return refuse("HDF5", wanted);
     }
     if starts(b"GGUF") {
-        return refuse("GGUF", wanted);
+        return Ok(Kind::Gguf);
     }
     if bytes.get(4..8) == Some(b"TFL3") {
         return Ok(Kind::Tflite);

@@ -7,6 +7,7 @@ mod below;
 mod contents;
 mod file;
 mod flatbuffer;
+pub mod gguf;
 mod integers;
 mod names;
 pub mod onnx;
@@ -56,7 +57,7 @@ pub struct Weights {
 impl Weights {
     /// Opens a weights file or an index of shards.
     ///
-    /// The kind of a file is recognised by its content: safetensors, or a PyTorch checkpoint (zip or legacy).
+    /// The kind of a file is recognised by its content: safetensors, a PyTorch checkpoint (zip or legacy), or GGUF.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be read; [`Error::Malformed`] and [`Error::Unsupported`] for what it holds.
@@ -248,6 +249,8 @@ pub enum ModelFile {
     Tflite(tflite::Tflite),
     /// A network, a protocol buffer of ONNX, with the constants that it keeps in other files.
     Onnx(onnx::OnnxFile),
+    /// Weights, with the sizes of their network and its vocabulary.
+    Gguf(gguf::Gguf),
 }
 
 /// Opens the file at `path`.
@@ -260,6 +263,7 @@ pub fn open(path: &Path) -> Result<ModelFile> {
     Ok(match kind {
         Kind::Tflite => ModelFile::Tflite(tflite::Tflite::parse(&source, &blob, file)?),
         Kind::Onnx => ModelFile::Onnx(onnx::OnnxFile::parse(&source, &blob, file, path.parent())?),
+        Kind::Gguf => ModelFile::Gguf(gguf::Gguf::new(source, &blob, file)?),
         kind => ModelFile::Weights(Weights::of_kind(kind, blob, file, path, source)?),
     })
 }
@@ -269,6 +273,7 @@ fn parse(kind: Kind, name: &str, blob: &Blob) -> Result<FileContents> {
         Kind::Safetensors => safetensors::read(name, blob),
         Kind::ZipPickle => pickle::read_zip(name, blob),
         Kind::Pickle => pickle::read_legacy(name, blob),
+        Kind::Gguf => gguf::read(name, blob).map(|(contents, _)| contents),
         Kind::Index => Err(Error::malformed(name, "an index of shards where weights should be")),
         Kind::Tflite | Kind::Onnx => {
             let hint = "give the file itself as the model: it holds its network";

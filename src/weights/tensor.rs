@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use half::{bf16, f16};
 
+use super::gguf::Blocks;
+
 /// A file's content, shared by the tensors in it.
 pub(super) type Blob = Arc<Cow<'static, [u8]>>;
 
@@ -80,7 +82,7 @@ impl Storage {
         Some(Self { blob: Arc::clone(blob), start, bytes })
     }
 
-    fn get(&self) -> &[u8] {
+    pub(super) fn get(&self) -> &[u8] {
         &self.blob[self.start..self.start + self.bytes]
     }
 }
@@ -119,6 +121,8 @@ pub(super) struct Stored {
 pub(super) enum Content {
     Values(Arc<[f32]>),
     Stored(Stored),
+    /// Of a GGUF file.
+    Blocks(Blocks),
     /// Of an unsupported dtype; its name.
     Unread(String),
 }
@@ -189,7 +193,7 @@ impl Tensor {
             Content::Values(values) => {
                 *values = offsets(&shape, &ordered(row_major(&self.shape))).map(|offset| values[offset]).collect();
             }
-            Content::Stored(_) | Content::Unread(_) => return self,
+            Content::Stored(_) | Content::Blocks(_) | Content::Unread(_) => return self,
         }
         Self { shape, ..self }
     }
@@ -214,6 +218,7 @@ impl Tensor {
         match &self.content {
             Content::Values(_) => Dtype::F32.name(),
             Content::Stored(stored) => stored.dtype.name(),
+            Content::Blocks(blocks) => blocks.dtype(),
             Content::Unread(name) => name,
         }
     }
@@ -223,6 +228,7 @@ impl Tensor {
         let values = match &self.content {
             Content::Values(values) => Arc::clone(values),
             Content::Stored(stored) => stored.read(&self.shape)?,
+            Content::Blocks(blocks) => blocks.read()?,
             Content::Unread(name) => return Err(ReadFault::Dtype(name.clone())),
         };
         // Stops at a chunk, not at a value, so that the test of each chunk is vectorised.
@@ -328,7 +334,7 @@ fn shared<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Arc<[
 }
 
 /// Little-endian elements as `f32`, rounded to nearest if `f32` is narrower.
-fn decode(dtype: Dtype, bytes: &[u8]) -> Arc<[f32]> {
+pub(super) fn decode(dtype: Dtype, bytes: &[u8]) -> Arc<[f32]> {
     match dtype {
         Dtype::Bool => shared(bytes, |[b]| if b == 0 { 0.0 } else { 1.0 }),
         Dtype::U8 => shared(bytes, |[b]| f32::from(b)),

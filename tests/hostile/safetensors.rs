@@ -72,7 +72,6 @@ mod refused {
             ("Git LFS", b"version https://git-lfs.github.com/spec/v1\noid sha256:".to_vec(), "git lfs pull"),
             ("tar", tar, "not supported"),
             ("HDF5", b"\x89HDF\r\n\x1a\n0000".to_vec(), "HDF5"),
-            ("GGUF", b"GGUF\x03\0\0\0\0\0".to_vec(), "GGUF"),
             ("TFLite", b"\x1c\0\0\0TFL3\0\0".to_vec(), "TFLite"),
             ("ONNX", b"\x08\x08\x12\x07pytorch".to_vec(), "ONNX"),
             ("gzip", b"\x1f\x8b\x08\0\0".to_vec(), "gzip"),
