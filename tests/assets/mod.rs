@@ -7,6 +7,7 @@ mod measure1;
 mod panic;
 mod quantised;
 mod segment;
+mod tokens;
 mod winograd;
 mod wrong_graphs;
 mod wrong_inputs;
