@@ -10,10 +10,12 @@ use crate::weights::{is_plain, read_json, shards};
 use crate::{Error, Result};
 
 const ENDPOINT: &str = "https://huggingface.co";
-const CONFIGS: [&str; 3] = ["config.json", "preprocessor_config.json", "tokenizer.json"];
+const CONFIGS: [&str; 4] = ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"];
+/// What a tokenizer is made of where there is no `tokenizer.json`.
+const VOCABULARY: [&str; 5] = ["vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"];
 
 /// The snapshot of `id`, `org/name[@revision]`: a directory with the weights and, if the repository has them, `config.json`,
-/// `preprocessor_config.json` and `tokenizer.json`.
+/// `preprocessor_config.json`, and its tokenizer.
 ///
 /// Cached files are not downloaded again. With `offline`, or `HF_HUB_OFFLINE` set to 1, true, yes or on, only the cache is
 /// used.
@@ -159,8 +161,10 @@ impl Hub {
         let repo = api.repo(id.at(&info.sha));
         let snapshot = cache.repo(id.at(&info.sha)).pointer_path(&info.sha);
         let get = |file: &str| self.download_file(id, &api, &repo, &snapshot, file);
-        for config in CONFIGS.iter().filter(|config| names.iter().any(|name| name == *config)) {
-            get(config)?;
+        let holds = |file: &str| names.iter().any(|name| name == file);
+        let vocabulary = if holds("tokenizer.json") { &[][..] } else { &VOCABULARY[..] };
+        for file in CONFIGS.iter().chain(vocabulary).filter(|file| holds(file)) {
+            get(file)?;
         }
         get(chosen)?;
         if chosen.ends_with(".json") {
