@@ -139,6 +139,45 @@ fn texts_are_scored_measured_and_continued() {
 }
 
 #[test]
+fn texts_are_split_into_windows_lines_paragraphs_and_records() {
+    let workspace = Workspace::new(LANGUAGE);
+    let run = |file: &str, more: &[&str]| -> serde_json::Value {
+        let printed = workspace.printed("run", &[&[file, "--vocab", "v.json", "--format", "json"], more].concat());
+        serde_json::from_str(&printed).unwrap()
+    };
+    let of = |file: &str, more: &[&str]| {
+        let run = run(file, more);
+        (run["inputs"].as_array().unwrap().len(), run["quality"]["tokens"].as_u64().unwrap())
+    };
+    // 240 characters: windows of 100, 100 and 40 predict all but their first.
+    assert_eq!(of("t.txt", &["--split", "window", "--context", "100"]), (3, 99 + 99 + 39));
+    assert_eq!(of("t.txt", &["--context", "100", "--stride", "50"]), (4, 239));
+    assert_eq!(of("t.txt", &["--context", "240"]), (1, 239));
+    workspace.write("lines.txt", "abc\nca\n\nbb\n");
+    assert_eq!(of("lines.txt", &["--split", "line"]), (3, 2 + 1 + 1));
+    assert_eq!(of("lines.txt", &["--split", "paragraph"]), (2, 5 + 1));
+    assert_eq!(of("lines.txt", &["--split", "paragraph", "--context", "4"]), (2, 3 + 1));
+    workspace.write("r.jsonl", "{\"text\": \"abc\", \"body\": \"ab\"}\n{\"text\": \"ca\", \"body\": \"bbbb\"}\n");
+    assert_eq!(of("r.jsonl", &["--split", "line"]), (2, 2 + 1));
+    assert_eq!(of("r.jsonl", &["--split", "window", "--field", "body", "--context", "3"]), (2, 1 + 2));
+    // A network without a state carried over is scored alike by one window and by one segment.
+    let whole = run("t.txt", &["--steps", "239"]);
+    assert_eq!(run("t.txt", &["--context", "240"])["quality"], whole["quality"]);
+    let measured =
+        workspace.printed("measure", &["r.jsonl", "--vocab", "v.json", "--split", "line", "--format", "json"]);
+    let measured: serde_json::Value = serde_json::from_str(&measured).unwrap();
+    assert_eq!(measured["data"]["preprocessing"], "lines of 5 characters");
+    let refused = |more: &[&str], parts: &[&str]| {
+        workspace.refused("run", &[&["t.txt", "--vocab", "v.json"], more].concat(), 2, parts);
+    };
+    refused(&["--context", "9", "--stride", "10"], &["--stride 10", "windows of 9"]);
+    refused(&["--split", "line", "--stride", "10"], &["--stride", "--split window"]);
+    workspace.refused("run", &["r.jsonl", "--vocab", "v.json", "--field", "title"], 1, &["r.jsonl: line 1", "title"]);
+    let tagger = Workspace::new(TAG);
+    tagger.refused("run", &["t.txt", "--vocab", "v.json", "--split", "line"], 2, &["--split", "marks"]);
+}
+
+#[test]
 fn lines_are_tagged() {
     let workspace = Workspace::new(TAG);
     workspace.write("t.txt", "abc\n\nca\n");

@@ -1,8 +1,15 @@
 //! Malicious and damaged GGUF files.
 
+use deadweight::Error;
+use deadweight::error::exit;
+use deadweight::source::Directory;
+use deadweight::weights::gguf::Gguf;
+
 use super::read_all;
 
 const LLAMA: &[u8] = include_bytes!("../reference/gguf/llama.gguf");
+const BERT: &[u8] = include_bytes!("../reference/gguf/bert.gguf");
+const BLOCKS: &[u8] = include_bytes!("../reference/gguf/blocks.gguf");
 
 fn string(text: &str) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
@@ -162,6 +169,19 @@ fn cut_off_gguf_files_are_errors() {
     read_all(LLAMA).unwrap();
 }
 
+/// Reads everything of a file: tensors, codes, configuration, vocabulary.
+fn read_whole(bytes: Vec<u8>) -> Result<(), Error> {
+    let file = Gguf::from_bytes("file", bytes)?;
+    for name in file.weights.names() {
+        let count: usize = file.weights.shape(name).unwrap().iter().product();
+        let codes = file.weights.block_codes(name).map(|stored| stored.codes().len());
+        assert!(codes.is_none_or(|codes| codes == count), "{name}");
+        let _ = file.weights.read_f32(name).map(|values| assert_eq!(values.len(), count, "{name}"));
+    }
+    let vocabulary = Directory::of_gguf(file)?.vocabulary.map(|stored| stored.open()).transpose()?;
+    vocabulary.map_or(Ok(()), |vocabulary| vocabulary.encode_whole("t", 1, "the \u{e9}<s>", None).map(|_| ()))
+}
+
 #[test]
 fn damaged_gguf_files_never_panic() {
     let mut state = 1_u64;
@@ -169,13 +189,18 @@ fn damaged_gguf_files_never_panic() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
     };
-    for _ in 0..4000 {
-        let mut bytes = LLAMA.to_vec();
-        for _ in 0..1 + next(4) {
-            let end = if next(4) == 0 { bytes.len() } else { 10_000 };
-            let at = next(end);
-            bytes[at] = [0, 1, 0x7f, 0x80, 0xff, next(256) as u8][next(6)];
+    for (name, good, header) in [("llama", LLAMA, 10_000), ("bert", BERT, 4000), ("blocks", BLOCKS, 1200)] {
+        read_whole(good.to_vec()).err().into_iter().for_each(|error| assert_eq!(name, "blocks", "{error}"));
+        for _ in 0..1500 {
+            let mut bytes = good.to_vec();
+            for _ in 0..1 + next(4) {
+                let end = if next(4) == 0 { bytes.len() } else { header };
+                let at = next(end);
+                bytes[at] = [0, 1, 0x7f, 0x80, 0xff, next(256) as u8][next(6)];
+            }
+            if let Err(error) = read_whole(bytes) {
+                assert!([exit::FAILED, exit::UNSUPPORTED].contains(&error.exit_code()), "{error:?}");
+            }
         }
-        let _ = read_all(&bytes);
     }
 }
