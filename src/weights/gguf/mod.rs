@@ -62,6 +62,10 @@ pub(super) fn read(name: &str, blob: &Blob) -> Result<(FileContents, Metadata)> 
     let container = Container::read(&mut Cursor::new(&blob[..])).map_err(|error| broken(error.to_string()))?;
     let Container { metadata: values, tensor_infos, tensor_data_offset, .. } = container;
     let mut metadata = Metadata { file: name.to_owned(), values, rope_factors: None };
+    if let Some(parts) = metadata.count("split.count")?.filter(|parts| *parts > 1) {
+        let hint = "join the parts with llama-gguf-split --merge";
+        return Err(Error::unsupported(format!("{name}: one of {parts} parts of a GGUF file"), hint));
+    }
     let layout = Layout::of(&metadata)?;
     let mut infos: Vec<(String, TensorInfo)> = tensor_infos.into_iter().collect();
     infos.sort_by(|(a, first), (b, second)| (first.offset, a).cmp(&(second.offset, b)));
