@@ -41,8 +41,13 @@ pub trait Probe {
         None
     }
 
-    /// The watcher of the second operand of a product of two activations, if it has one.
+    /// The watcher of the second operand of a product of two activations, or of the keys of attention, if it has one.
     fn watch_second(&self, _: Node) -> Option<&dyn Watch> {
+        None
+    }
+
+    /// The watcher of the values of attention, if it has one.
+    fn watch_third(&self, _: Node) -> Option<&dyn Watch> {
         None
     }
 

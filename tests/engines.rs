@@ -55,6 +55,9 @@ fn activations() -> impl Strategy<Value = Activation> {
         Activation::Silu,
         Activation::Tanh,
         Activation::Sqrt,
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::QuickGelu,
     ])
 }
 

@@ -1,5 +1,7 @@
 //! A third implementation of the layers: plain loops in NCHW order, with sums in f64, which hold integer sums exactly.
 
+mod transformer;
+
 use deadweight::graph::Graph;
 use deadweight::kernels::pool::PoolShape;
 use deadweight::kernels::{Activation, Integer, Requantize, Rounding};
@@ -33,6 +35,15 @@ pub fn run(graph: &Graph, input: Shape, x: &[f32]) -> Vec<f32> {
             Layer::Lstm(layer) => lstm(layer, read(0), y),
             Layer::Recurrent(layer) => recurrent(layer, read(0), y),
             Layer::MatMul(layer) => matmul(layer, read(0), read(1), y),
+            Layer::Attention(layer) => {
+                let inputs: Vec<_> = (0..def.inputs.len()).map(read).collect();
+                transformer::attention(layer, &inputs, y)
+            }
+            Layer::Norm(layer) => transformer::norm(layer, read(0)),
+            Layer::Rotary(layer) => transformer::rotary(&layer.turns, read(0)),
+            Layer::Positions(layer) => transformer::positions(layer, read(0).0, y.w),
+            Layer::Tokens(layer) => transformer::tokens(layer, read(0), y),
+            Layer::Step(layer) => transformer::step(*layer, read(0)),
             Layer::BatchNorm(layer) => batch_norm(layer, read(0)),
             Layer::Activation(function) => read(0).0.iter().map(|&v| activation(*function, v)).collect(),
             Layer::Pool(layer) => pool(layer, read(0), y),
@@ -296,7 +307,7 @@ fn linear(layer: &Linear, x: &[f64]) -> Vec<f64> {
     let dot = |k: usize| row(k).iter().zip(x).map(|(&w, v)| f64::from(w) * v).sum::<f64>() + bias(k);
     match &layer.integer {
         Some(integer) => (0..layer.out_features).map(|k| requantized(dot(k), k, &integer.requantize)).collect(),
-        None => (0..layer.out_features).map(dot).collect(),
+        None => (0..layer.out_features).map(|k| activation(layer.activation, dot(k))).collect(),
     }
 }
 
@@ -326,6 +337,12 @@ fn activation(function: Activation, x: f64) -> f64 {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Tanh => x.tanh(),
         Activation::Sqrt => x.max(0.0).sqrt(),
+        Activation::Gelu => x * (1.0 + transformer::erf(x * std::f64::consts::FRAC_1_SQRT_2)) / 2.0,
+        Activation::GeluTanh => {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+            x * (1.0 + inner.tanh()) / 2.0
+        }
+        Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
     }
 }
 

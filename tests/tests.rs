@@ -48,4 +48,5 @@ mod steps;
 mod texts;
 mod tflite;
 mod tokenizers;
+mod transformers;
 mod worked;

@@ -1,6 +1,7 @@
 //! The same graph with candle's operations: runs on every candle device, and is a second implementation of every layer.
 
 mod recurrence;
+mod transformer;
 
 use std::collections::HashMap;
 
@@ -86,8 +87,10 @@ impl CandleEngine {
                     };
                     shown.map_err(|error| failed(&def.name, error))?;
                 }
-                if let Some(watch) = probe.and_then(|probe| probe.watch_second(node)) {
-                    show(inputs[1], watch).map_err(|error| failed(&def.name, error))?;
+                let others = probe.map(|probe| [probe.watch_second(node), probe.watch_third(node)]);
+                for (watch, input) in others.into_iter().flatten().zip(inputs.iter().skip(1)) {
+                    let shown = watch.map_or(Ok(()), |watch| show(input, watch));
+                    shown.map_err(|error| failed(&def.name, error))?;
                 }
                 if let Some(watch) = probe.and_then(|probe| probe.watch_output(node)) {
                     show(&y, watch).map_err(|error| failed(&def.name, error))?;
@@ -148,6 +151,12 @@ impl CandleEngine {
             }
             Layer::Lstm(_) | Layer::Recurrent(_) => self.recurrence(node, def, x).map(|(y, _)| y),
             Layer::MatMul(product) => matmul(product, x, inputs[1]),
+            Layer::Attention(layer) => transformer::attention(layer, inputs),
+            Layer::Norm(norm) => transformer::norm(norm, x, param("weight"), param("bias")),
+            Layer::Rotary(rotary) => transformer::rotary(&rotary.turns, x),
+            Layer::Positions(positions) => transformer::positions(positions, x),
+            Layer::Tokens(_) => transformer::tokens(param("weight").expect("learned steps"), x),
+            Layer::Step(step) => transformer::step(*step, x),
             Layer::BatchNorm(_) => {
                 let [scale, shift] = ["scale", "shift"].map(|name| param(name).expect("a norm has both"));
                 x.broadcast_mul(scale)?.broadcast_add(shift)
@@ -208,6 +217,11 @@ fn learned(layer: &Layer) -> Vec<(&'static str, &Param)> {
         Layer::ConvTranspose(conv) => (&conv.weight, &conv.bias_values),
         Layer::Linear(linear) => (&linear.weight, &linear.bias),
         Layer::Embedding(embedding) => (&embedding.table, &None),
+        Layer::Tokens(tokens) => (&tokens.before, &None),
+        Layer::Norm(norm) => {
+            let params = [("weight", &norm.weight), ("bias", &norm.bias)];
+            return params.into_iter().filter_map(|(name, param)| Some((name, param.as_ref()?))).collect();
+        }
         _ => {
             let Some(of) = layer.recurrence() else { return vec![] };
             let more = [("weight", Some(of.weight)), ("bias", of.bias), ("projection", of.projection)];
@@ -367,5 +381,8 @@ fn activate(x: &Tensor, activation: Activation) -> CandleResult {
         Activation::Silu => x.silu(),
         Activation::Tanh => x.tanh(),
         Activation::Sqrt => x.relu()?.sqrt(),
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluTanh => x.gelu(),
+        Activation::QuickGelu => x * ((x * -1.702)?.exp()? + 1.0)?.recip()?,
     }
 }

@@ -8,6 +8,7 @@ pub mod onnx;
 mod op;
 mod plan;
 mod session;
+mod state;
 
 use std::sync::Arc;
 

@@ -2,17 +2,24 @@
 
 use super::fused::Fused;
 use super::plan::Plan;
+use super::state::State;
 use crate::graph::{Graph, Node};
+use crate::kernels::attention::{KvCache, Operands, attention};
 use crate::kernels::conv::{ConvShape, PackedConv};
 use crate::kernels::conv_transpose::PackedConvTranspose;
 use crate::kernels::integer_lstm::PackedIntegerLstm;
 use crate::kernels::linear::PackedLinear;
+use crate::kernels::norm::PackedNorm;
 use crate::kernels::pool::PoolShape;
 use crate::kernels::recurrence::{Cell, PackedRecurrence, RecurrenceParams};
 use crate::kernels::resize::Bilinear;
-use crate::kernels::{Activation, Exec, Geometry, Halo, Integer, LANES, copy, matmul, pointwise, pool, softmax};
+use crate::kernels::rotary::PackedTurns;
+use crate::kernels::{
+    Activation, Buffer, Exec, Geometry, Halo, Integer, LANES, copy, matmul, pointwise, pool, sequence, softmax,
+};
 use crate::layers::{
-    self, Conv, ConvTranspose, Layer, Linear, Lstm, MatMul, PoolKind, Recurrent, Shuffle, Slice, Subsample,
+    self, Attention, Conv, ConvTranspose, Layer, Linear, Lstm, MatMul, Param, PoolKind, Positions, Recurrent, Shuffle,
+    Slice, Step, Subsample,
 };
 
 /// A prepared node: weights packed, tables built.
@@ -28,6 +35,13 @@ pub(super) enum Op {
     Recurrence(PackedRecurrence),
     IntegerLstm(PackedIntegerLstm),
     MatMul(MatMul),
+    Attention(Attention),
+    Norm(PackedNorm),
+    Rotary(PackedTurns),
+    Positions(Positions),
+    /// Learned steps, zero-padded to whole blocks.
+    Tokens(Vec<f32>),
+    Step(Step),
     Affine {
         scale: Vec<f32>,
         shift: Vec<f32>,
@@ -95,6 +109,33 @@ pub(super) fn halo(layer: &Layer, h: usize, w: usize) -> Halo {
     }
 }
 
+/// The rows of `table`, each zero-padded to whole blocks.
+fn padded_rows(table: &Param) -> Vec<f32> {
+    let features = table.shape[1];
+    let filling = features.next_multiple_of(LANES) - features;
+    let rows = table.data.chunks(features.max(1));
+    rows.flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(0.0, filling))).collect()
+}
+
+/// What `layer` reads; of sequences with padding, their tokens without it.
+pub(super) fn layer_operands<'a>(
+    layer: &Attention,
+    images: usize,
+    inputs: &[(&'a [f32], &'a Geometry)],
+) -> Operands<'a> {
+    let inside = layer.pad.map(|pad| {
+        let (ids, geometry) = inputs[3];
+        let kept = |image: usize, step: &usize| ids[geometry.index(image, 0, 0, *step)] != pad as f32;
+        let of = |image: usize| {
+            let first = (0..geometry.w).find(|step| kept(image, step)).unwrap_or(0);
+            let end = (0..geometry.w).rev().find(|step| kept(image, step)).map_or(0, |last| last + 1);
+            first.min(end)..end
+        };
+        (0..images).map(of).collect()
+    });
+    Operands { q: inputs[0], k: inputs[1], v: inputs[2], inside }
+}
+
 impl Op {
     /// Packs what `node` needs for the layouts of `plan`; `winograd` as in [`PackedConv::new`].
     pub(super) fn prepare(graph: &Graph, plan: &Plan, node: Node, winograd: Option<(usize, usize)>) -> Self {
@@ -133,14 +174,7 @@ impl Op {
                 let bias = linear.bias.as_ref().map(|bias| &bias.data[..]);
                 Self::Conv(PackedConv::new(&shape, &linear.weight.data, bias, x, y, None), linear.activation)
             }
-            Layer::Embedding(embedding) => {
-                let features = embedding.features();
-                let filling = features.next_multiple_of(LANES) - features;
-                let rows = embedding.table.data.chunks(features.max(1));
-                Self::Lookup(
-                    rows.flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(0.0, filling))).collect(),
-                )
-            }
+            Layer::Embedding(embedding) => Self::Lookup(padded_rows(&embedding.table)),
             Layer::Lstm(Lstm { integer: Some((integer, _)), weight, .. }) => {
                 Self::IntegerLstm(PackedIntegerLstm::new(integer, &weight.data, weight.shape[1]))
             }
@@ -154,6 +188,16 @@ impl Op {
                 Self::recurrence(&def.layer, cell)
             }
             Layer::MatMul(product) => Self::MatMul(*product),
+            Layer::Attention(attention) => Self::Attention(*attention),
+            Layer::Norm(norm) => {
+                let [weight, bias] =
+                    [&norm.weight, &norm.bias].map(|param| param.as_ref().map(|param| &param.data[..]));
+                Self::Norm(PackedNorm::new(norm.kind, norm.eps, (norm.groups, x.c / norm.groups), weight, bias))
+            }
+            Layer::Rotary(rotary) => Self::Rotary(PackedTurns::new(&rotary.turns, x.w)),
+            Layer::Positions(positions) => Self::Positions(*positions),
+            Layer::Tokens(tokens) => Self::Tokens(padded_rows(&tokens.before)),
+            Layer::Step(step) => Self::Step(*step),
             Layer::Linear(linear) => {
                 if let Some(integer) = &linear.integer {
                     // One window over the whole input.
@@ -208,13 +252,17 @@ impl Op {
         Self::Recurrence(PackedRecurrence::new(params, recurrence.reverse))
     }
 
-    /// Floats of state that an image keeps from one run to the next.
-    pub(super) fn state_len(&self) -> usize {
-        match self {
+    /// What `batch` sequences keep from one run to the next.
+    pub(super) fn state(&self, batch: usize) -> State {
+        let floats = match self {
             Self::Recurrence(packed) => packed.state_len(),
             Self::IntegerLstm(lstm) => lstm.state_len(),
+            // Tokens so far.
+            Self::Rotary(_) | Self::Positions(_) => 1,
+            Self::Attention(attention) => return State::Cache(Box::new(KvCache::new(attention.shape, batch))),
             _ => 0,
-        }
+        };
+        State::Floats(Buffer::zeroed(floats * batch))
     }
 
     /// Name of the kernel.
@@ -229,6 +277,12 @@ impl Op {
             Self::Recurrence(packed) => packed.name(),
             Self::IntegerLstm(_) => "integer",
             Self::MatMul(_) => "matmul",
+            Self::Attention(_) => "attention",
+            Self::Norm(_) => "norm",
+            Self::Rotary(_) => "rotary",
+            Self::Positions(_) => "positions",
+            Self::Tokens(_) => "tokens",
+            Self::Step(_) => "step",
             Self::Affine { .. } => "affine",
             Self::Activation(activation) => activation.name(),
             Self::Pool(_, kind) => kind.name(),
@@ -249,7 +303,7 @@ impl Op {
         }
     }
 
-    /// Computes the first `images` images of `y` from `inputs`; reads `states` and replaces them, if the layer has such.
+    /// Computes the first `images` images of `y` from `inputs`; reads `state` and replaces it, if the layer has one.
     pub(super) fn run(
         &self,
         exec: &Exec<'_>,
@@ -257,7 +311,7 @@ impl Op {
         inputs: &[(&[f32], &Geometry)],
         y: &mut [f32],
         yg: &Geometry,
-        states: &mut [f32],
+        state: &mut State,
     ) {
         let Some(&x) = inputs.first() else { return };
         match self {
@@ -267,9 +321,20 @@ impl Op {
             Self::ConvTranspose(conv, activation) => conv.run(exec, images, x, y, yg, *activation),
             Self::Linear(linear, activation) => linear.run(exec, images, x.0, y, yg, *activation),
             Self::Lookup(table) => copy::lookup(exec, images, table, x, y, yg),
-            Self::Recurrence(packed) => packed.run(exec, images, x, (y, yg), states, None),
-            Self::IntegerLstm(lstm) => lstm.run(exec, images, x, (y, yg), states),
+            Self::Recurrence(packed) => packed.run(exec, images, x, (y, yg), state.floats(), None),
+            Self::IntegerLstm(lstm) => lstm.run(exec, images, x, (y, yg), state.floats()),
             Self::MatMul(product) => matmul::matmul(exec, images, product.inner, x, inputs[1], y, yg),
+            Self::Attention(layer) => {
+                let operands = layer_operands(layer, images, inputs);
+                attention(exec, images, &operands, (y, yg), state.cache(), None);
+            }
+            Self::Norm(norm) => norm.run(exec, images, x, y, yg),
+            Self::Rotary(turns) => turns.run(exec, images, x, (y, yg), state.floats()),
+            Self::Positions(Positions { first, skip, .. }) => {
+                sequence::positions(exec, images, (*first, *skip), x, (y, yg), state.floats());
+            }
+            Self::Tokens(before) => sequence::tokens(exec, images, before, x, y, yg),
+            Self::Step(step) => sequence::column(exec, images, step.column(x.1.w), x, y, yg),
             Self::Affine { scale, shift } => pointwise::affine(exec, images, (scale, shift), x, y, yg),
             Self::Activation(activation) => pointwise::activation(exec, images, *activation, x, y, yg),
             Self::Pool(shape, PoolKind::Max) => pool::max(exec, images, shape, x, y, yg),

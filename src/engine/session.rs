@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::op::Op;
 use super::plan::{Plan, Storage};
+use super::state::{self, State};
 use crate::graph::{Graph, Node};
 use crate::kernels::{Buffer, Exec, Geometry, Isa, Pool, Share, copy};
 use crate::layers::Shape;
@@ -51,7 +52,7 @@ pub struct Session {
     buffers: Vec<Buffer>,
     options: EngineOptions,
     /// For each node with a state: the states of all images of the batch.
-    states: Vec<Buffer>,
+    states: Vec<State>,
     /// Whether a run starts from the states after the run before.
     carries: bool,
     times: Vec<std::time::Duration>,
@@ -82,7 +83,7 @@ impl Session {
             let Shape { h, w, .. } = whole[node];
             Op::prepare(&graph, &plan, nodes[node], options.winograd.then_some((h, w)))
         });
-        let states = ops.iter().map(|op| Buffer::zeroed(op.state_len() * plan.batch)).collect();
+        let states = ops.iter().map(|op| op.state(plan.batch)).collect();
         let buffers = plan.buffers.iter().map(|geometry| Buffer::zeroed(geometry.len())).collect();
         let times = vec![std::time::Duration::ZERO; graph.nodes.len()];
         Ok(Self { graph, plan, ops, buffers, options, states, carries: false, times })
@@ -111,7 +112,7 @@ impl Session {
 
     /// The states of all recurrent layers.
     pub fn states(&self) -> Vec<Vec<f32>> {
-        self.states.iter().map(|state| state.to_vec()).collect()
+        self.states.iter().map(State::to_floats).collect()
     }
 
     /// Continues from `states`, as returned by [`Session::states`] of a session with the same graph and batch; from zeros if
@@ -122,14 +123,21 @@ impl Session {
     pub fn set_states(&mut self, states: &[Vec<f32>]) -> Result<()> {
         let lengths =
             |of: &[usize]| of.iter().filter(|&&len| len > 0).map(usize::to_string).collect::<Vec<_>>().join(", ");
-        let [got, want]: [Vec<usize>; 2] =
-            [states.iter().map(Vec::len).collect(), self.states.iter().map(|state| state.len()).collect()];
-        if !states.is_empty() && got != want {
-            let detail = format!("are of [{}] values, the network needs [{}]", lengths(&got), lengths(&want));
-            return Err(Error::shape("states of recurrent layers", detail));
+        self.states.iter_mut().for_each(State::clear);
+        if states.is_empty() {
+            return Ok(());
         }
-        self.states.iter_mut().for_each(|state| state.fill(0.0));
-        self.states.iter_mut().zip(states).for_each(|(to, from)| to.copy_from_slice(from));
+        let pool = Arc::clone(&self.options.pool);
+        let exec = Exec::new(&pool, self.options.isa);
+        let pairs = self.states.iter_mut().zip(states);
+        let fit = pairs.map(|(state, floats)| state.set(&exec, floats)).fold(true, |all, fits| all && fits);
+        if !fit || states.len() != self.states.len() {
+            let [got, want]: [Vec<usize>; 2] =
+                [states.iter().map(Vec::len).collect(), self.states.iter().map(State::len).collect()];
+            self.states.iter_mut().for_each(State::clear);
+            let detail = format!("are of [{}] values, the network needs [{}]", lengths(&got), lengths(&want));
+            return Err(Error::shape("states of layers", detail));
+        }
         Ok(())
     }
 
@@ -191,8 +199,9 @@ impl Session {
             return Ok(());
         }
         if !self.carries {
-            self.states.iter_mut().for_each(|state| state.fill(0.0));
+            self.states.iter_mut().for_each(State::clear);
         }
+        state::check_positions(&self.graph, &mut self.states, shape.w)?;
         let pool = Arc::clone(&self.options.pool);
         let exec = Exec::new(&pool, self.options.isa);
         let input = self.plan.geometries[0];
@@ -205,8 +214,11 @@ impl Session {
             let start = timed.then(std::time::Instant::now);
             let watch = probe.and_then(|probe| probe.watch(node));
             let inner = probe.and_then(|probe| probe.watch_inside(node));
-            if let Some(watch) = probe.and_then(|probe| probe.watch_second(node)) {
-                let (x, geometry) = self.value(self.graph.def(node).inputs[1]);
+            let others = probe.map(|probe| [probe.watch_second(node), probe.watch_third(node)]);
+            for (which, watch) in others.into_iter().flatten().enumerate() {
+                // A probe watches the third input of attention alone.
+                let Some((watch, &input)) = watch.zip(self.graph.def(node).inputs.get(1 + which)) else { continue };
+                let (x, geometry) = self.value(input);
                 exec.pool.for_each_task(count, |worker, image| {
                     watch.look(worker, x, geometry, image, geometry.rows(0..geometry.h), Origin::default());
                 });
@@ -247,7 +259,14 @@ impl Session {
     fn run_to_output(&self, node: Node, images: usize, y: &mut [f32]) {
         let inputs: Vec<_> = self.graph.def(node).inputs.iter().map(|&input| self.value(input)).collect();
         let exec = Exec::new(&self.options.pool, self.options.isa);
-        self.ops[node.index()].run(&exec, images, &inputs, y, &self.plan.geometries[node.index()], &mut []);
+        self.ops[node.index()].run(
+            &exec,
+            images,
+            &inputs,
+            y,
+            &self.plan.geometries[node.index()],
+            &mut State::default(),
+        );
     }
 
     /// Runs the group that ends at `last` on the first `images` images.
@@ -282,12 +301,12 @@ impl Session {
         match (watch, &self.ops[node.index()]) {
             (None, op) if inner.is_none() => op.run(&exec, images, &inputs, &mut y, geometry, &mut states),
             (_, Op::Recurrence(packed)) => {
-                let first = states.to_vec();
+                let first = states.floats().to_vec();
                 // The hidden values before the projection, if they are watched.
                 let inner = inner.map(|watch| (watch, packed.unprojected_geometry(geometry)));
                 let mut unprojected = inner.as_ref().map(|(_, geometry)| vec![0.0; geometry.len()]);
                 let kept = unprojected.as_deref_mut().zip(inner.as_ref().map(|(_, geometry)| geometry));
-                packed.run(&exec, images, inputs[0], (&mut y, geometry), &mut states, kept);
+                packed.run(&exec, images, inputs[0], (&mut y, geometry), states.floats(), kept);
                 if let Some(watch) = watch {
                     let read = |image: usize| {
                         packed.read_of(&first[image * packed.state_len()..][..packed.state_len()]).collect()
@@ -301,8 +320,8 @@ impl Session {
                 }
             }
             (Some(watch), Op::IntegerLstm(lstm)) => {
-                let first = states.to_vec();
-                lstm.run(&exec, images, inputs[0], (&mut y, geometry), &mut states);
+                let first = states.floats().to_vec();
+                lstm.run(&exec, images, inputs[0], (&mut y, geometry), states.floats());
                 let read = |image: usize| lstm.read_of(&first[image * lstm.state_len()..][..lstm.state_len()]);
                 show_read(&exec, watch, &read, 0, (&y, geometry, images));
             }

@@ -7,6 +7,7 @@ mod params;
 pub mod passes;
 pub mod quantize;
 pub mod scope;
+mod sequences;
 mod stored;
 mod weightless;
 

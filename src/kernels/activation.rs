@@ -26,6 +26,12 @@ pub enum Activation {
     Tanh,
     /// `sqrt(max(x, 0))`.
     Sqrt,
+    /// `x * (1 + erf(x / sqrt(2))) / 2` (Hendrycks 2016).
+    Gelu,
+    /// `x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2`.
+    GeluTanh,
+    /// `x / (1 + exp(-1.702 * x))`.
+    QuickGelu,
 }
 
 impl Activation {
@@ -42,6 +48,9 @@ impl Activation {
             Self::Silu => "silu",
             Self::Tanh => "tanh",
             Self::Sqrt => "sqrt",
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu_tanh",
+            Self::QuickGelu => "quick_gelu",
         }
     }
 
@@ -68,8 +77,26 @@ impl Activation {
             Self::Silu => s.mul(x, sigmoid(s, x)),
             Self::Tanh => tanh(s, x),
             Self::Sqrt => s.sqrt(s.max(zero, x)),
+            Self::Gelu => half_of_one_plus(s, x, erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2)))),
+            Self::GeluTanh => {
+                let cube = s.mul(s.mul(x, x), x);
+                let inner = s.fma(s.splat(0.044715), cube, x);
+                // The fit ends one rounding below 1; beyond it, the result is to be 0 or x.
+                let y = s.mul(tanh(s, s.mul(inner, s.splat(SQRT_2_OVER_PI))), s.splat(1.0 + f32::EPSILON));
+                half_of_one_plus(s, x, s.min(s.splat(1.0), s.max(s.splat(-1.0), y)))
+            }
+            Self::QuickGelu => s.mul(x, sigmoid(s, s.mul(x, s.splat(1.702)))),
         }
     }
+}
+
+const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+
+/// `x * (1 + y) / 2`.
+#[inline(always)]
+fn half_of_one_plus<S: Simd>(s: S, x: S::V, y: S::V) -> S::V {
+    let half = s.mul(x, s.splat(0.5));
+    s.fma(half, y, half)
 }
 
 #[inline(always)]
@@ -98,6 +125,19 @@ pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     s.mul(p, s.exp2i(k))
 }
 
+/// `erf(x)`: `x P(x^2) / Q(x^2)` on -3.95..=3.95, where f32 erf reaches 1; a minimax fit, within 4e-7 everywhere.
+#[inline(always)]
+fn erf<S: Simd>(s: S, x: S::V) -> S::V {
+    const P: [f32; 7] =
+        [1.993_279_3e-8, -1.958_024_8e-6, 1.417_995_8e-4, 3.698_844_7e-3, 5.056_425_6e-2, 0.199_855_27, 1.128_379_1];
+    const Q: [f32; 5] = [9.554_192e-4, 1.434_742_5e-2, 0.114_969_894, 0.510_448_75, 1.0];
+    let x = s.min(s.splat(3.95), s.max(s.splat(-3.95), x));
+    let square = s.mul(x, x);
+    let poly = |c: &[f32]| c[1..].iter().fold(s.splat(c[0]), |p, &c| s.fma(p, square, s.splat(c)));
+    let y = s.div(s.mul(x, poly(&P)), poly(&Q));
+    s.min(s.splat(1.0), s.max(s.splat(-1.0), y))
+}
+
 /// `tanh(x)`: `x P(x^2) / Q(x^2)` on -7.9..=7.9, where f32 tanh reaches 1 (the minimax fit of Eigen's authors).
 #[inline(always)]
 pub fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
@@ -108,4 +148,35 @@ pub fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
     let square = s.mul(x, x);
     let poly = |c: &[f32]| c[1..].iter().fold(s.splat(c[0]), |p, &c| s.fma(p, square, s.splat(c)));
     s.div(s.mul(x, poly(&P)), poly(&Q))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::isa::{Isa, Kernel};
+
+    struct Apply(Activation, [f32; 16]);
+
+    impl Kernel for Apply {
+        type Output = [f32; 16];
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> [f32; 16] {
+            let mut out = [0.0; 16];
+            s.store(&mut out, self.0.apply(s, s.load(&self.1)));
+            out
+        }
+    }
+
+    #[test]
+    fn gelu_ends_in_zero_and_in_its_input() {
+        for isa in Isa::available() {
+            for activation in [Activation::Gelu, Activation::GeluTanh] {
+                let [low, zero, one, high, ..] =
+                    isa.run(Apply(activation, std::array::from_fn(|i| [-12.0, 0.0, 1.0, 12.0][i % 4])));
+                assert_eq!((low, zero, high), (0.0, 0.0, 12.0), "{}", activation.name());
+                // erf: 0.841345, tanh: 0.841192.
+                assert!((one - 0.8413).abs() < 2e-4, "{one}");
+            }
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Kernels: slices, sizes and numbers. No tensor, file, layer or metric is known here, and all `unsafe` lives here.
 
 pub mod activation;
+pub mod attention;
 pub mod buffer;
 pub mod conv;
 pub mod conv_transpose;
@@ -15,6 +16,7 @@ pub mod integer_lstm;
 pub mod isa;
 pub mod linear;
 pub mod matmul;
+pub mod norm;
 mod packed_codes;
 mod pages;
 pub mod peak;
@@ -24,7 +26,9 @@ pub mod pool;
 pub mod recurrence;
 pub mod requantize;
 pub mod resize;
+pub mod rotary;
 mod scratch;
+pub mod sequence;
 mod shared;
 pub mod simd;
 pub mod softmax;

@@ -1,5 +1,6 @@
 //! Layer kinds: attributes, shape rules and MAC counts, one file per kind. A closed set.
 
+mod attention;
 mod batch_norm;
 mod conv;
 mod conv_transpose;
@@ -10,10 +11,13 @@ mod low_bits;
 mod lstm;
 mod matmul;
 mod merge;
+mod norm;
 mod operand;
 mod pool;
 mod recurrent;
 mod resize;
+mod rotary;
+mod sequence;
 mod shuffle;
 mod slice;
 mod subsample;
@@ -23,6 +27,7 @@ use std::sync::Arc;
 
 use crate::kernels::{Activation, Integer, Requantize};
 
+pub use attention::Attention;
 pub use batch_norm::BatchNorm;
 pub use conv::{Conv, Padding};
 pub use conv_transpose::ConvTranspose;
@@ -31,10 +36,13 @@ pub use linear::Linear;
 pub use low_bits::{LowBitCodes, LowBits};
 pub use lstm::Lstm;
 pub use matmul::MatMul;
+pub use norm::Norm;
 pub use operand::Operand;
 pub use pool::{Pool, PoolKind};
 pub use recurrent::{Cell, Recurrence, Recurrent};
 pub use resize::Resize;
+pub use rotary::Rotary;
+pub use sequence::{Positions, Step, Tokens};
 pub use shuffle::Shuffle;
 pub use slice::Slice;
 pub use subsample::Subsample;
@@ -109,6 +117,18 @@ pub enum Layer {
     Recurrent(Recurrent),
     /// Product of two activations.
     MatMul(MatMul),
+    /// Attention.
+    Attention(Attention),
+    /// Norm over channels.
+    Norm(Norm),
+    /// Rotary position embedding.
+    Rotary(Rotary),
+    /// Positions of steps.
+    Positions(Positions),
+    /// Pixels as steps of a sequence, after learned ones.
+    Tokens(Tokens),
+    /// One step of a sequence.
+    Step(Step),
     /// Batch norm with running statistics.
     BatchNorm(BatchNorm),
     /// Pointwise function.
@@ -160,6 +180,13 @@ impl Layer {
             Self::Recurrent(Recurrent { cell: Cell::Gru, .. }) => "gru",
             Self::Recurrent(_) => "rnn",
             Self::MatMul(_) => "matmul",
+            Self::Attention(_) => "attention",
+            Self::Norm(norm) => norm.name(),
+            Self::Rotary(_) => "rotary",
+            Self::Positions(_) => "positions",
+            Self::Tokens(_) => "tokens",
+            Self::Step(Step::First) => "first_step",
+            Self::Step(Step::Last) => "last_step",
             Self::BatchNorm(_) => "batch_norm",
             Self::Activation(activation) => activation.name(),
             Self::Pool(pool) => pool.kind.name(),
@@ -192,6 +219,12 @@ impl Layer {
             Self::Embedding(embedding) => embedding.output(inputs[0]),
             Self::Lstm(_) | Self::Recurrent(_) => self.recurrence().expect("it is recurrent").output(inputs[0]),
             Self::MatMul(product) => product.output(inputs),
+            Self::Attention(attention) => attention.output(inputs),
+            Self::Norm(norm) => norm.output(inputs[0]),
+            Self::Rotary(rotary) => rotary.output(inputs[0]),
+            Self::Positions(positions) => positions.output(inputs[0]),
+            Self::Tokens(tokens) => tokens.output(inputs[0]),
+            Self::Step(step) => step.output(inputs[0]),
             Self::BatchNorm(norm) => norm.output(inputs[0]),
             Self::Activation(_) | Self::Softmax(_) => Ok(inputs[0]),
             Self::Rows if inputs[0].c == 1 => Ok(Shape::new(inputs[0].w, 1, inputs[0].h)),
@@ -219,6 +252,7 @@ impl Layer {
             Self::ConvTranspose(conv) => conv.macs(output),
             Self::Linear(linear) => linear.macs(output),
             Self::MatMul(product) => product.macs(output),
+            Self::Attention(attention) => attention.macs(output),
             _ => self.recurrence().map_or(0, |recurrence| recurrence.macs(output)),
         }
     }
@@ -245,6 +279,8 @@ impl Layer {
                 weight + linear.bias.as_ref().map_or(0, count) + codes(&linear.integer)
             }
             Self::Embedding(embedding) => count(&embedding.table),
+            Self::Norm(norm) => [&norm.weight, &norm.bias].into_iter().flatten().map(count).sum(),
+            Self::Tokens(tokens) => count(&tokens.before),
             Self::BatchNorm(norm) => 2 * count(&norm.weight),
             _ => self.recurrence().map_or(0, |recurrence| recurrence.parameters()),
         }

