@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::naming::{Naming, Pad};
+use super::transformer::Head;
 use super::{Card, FAMILIES, FromConfig, Labels, Task, smp, timm};
 use crate::{Error, Result};
 
@@ -39,18 +40,29 @@ pub fn names_network(config: &Value) -> bool {
 /// The backbone for which transformers has a segmentation head, and the family of that network.
 const PIXELS: (&str, &str) = ("mobilenet_v2", "deeplab");
 
+/// Relatives by `model_type`, and the family that builds them.
+const RELATIVES: [(&str, &str); 6] = [
+    ("roberta", "bert"),
+    ("distilbert", "bert"),
+    ("mistral", "llama"),
+    ("qwen2", "llama"),
+    ("qwen3", "llama"),
+    ("deit", "vit"),
+];
+
 fn from_transformers(config: &Value, kind: &str) -> Result<Card> {
     // The same model_type is used for the classifier and for the segmentation network.
     let pixels = config["architectures"][0].as_str().is_some_and(|name| name.ends_with("ForSemanticSegmentation"));
     let readers = FAMILIES.iter().filter_map(|family| Some((family, family.from_config?)));
-    let known: Vec<&str> = readers.clone().map(|(family, _)| family.name).filter(|name| *name != PIXELS.1).collect();
+    let known = readers.clone().map(|(family, _)| family.name).filter(|name| *name != PIXELS.1);
+    let known: Vec<&str> = known.chain(RELATIVES.iter().map(|(name, _)| *name)).collect();
     let wanted = match (pixels, kind) {
         (true, kind) if kind == PIXELS.0 => PIXELS.1,
         (true, kind) => {
             let hint = format!("known is {}", PIXELS.0);
             return Err(Error::unsupported(format!("{FILE}: semantic segmentation by model_type {kind}"), hint));
         }
-        (false, kind) => kind,
+        (false, kind) => RELATIVES.iter().find(|(name, _)| *name == kind).map_or(kind, |(_, family)| family),
     };
     let Some((family, read)) = readers.into_iter().find(|(family, _)| family.name == wanted) else {
         let hint = format!("known are {}; any network runs from an ONNX file of it", known.join(", "));
@@ -60,6 +72,7 @@ fn from_transformers(config: &Value, kind: &str) -> Result<Card> {
     let task = match (pixels, family.name) {
         (true, _) => Task::Segment,
         (_, "rnn") => Task::Language,
+        (_, "bert" | "gpt2" | "llama" | "vit") => Head::of(config)?.task(),
         _ => Task::Classify,
     };
     Ok(Card {
@@ -238,7 +251,7 @@ mod tests {
     fn what_cannot_be_built_is_refused() {
         let cases = [
             (json!({}), "neither"),
-            (json!({"model_type": "vit"}), "model_type vit is not supported"),
+            (json!({"model_type": "swin"}), "model_type swin is not supported"),
             (json!({"architecture": "convnext_tiny"}), "architecture convnext_tiny is not supported"),
             (json!({"architecture": "resnet50", "num_classes": -1}), "num_classes is no count"),
             (json!({"model_type": "resnet", "hidden_act": "gelu"}), "hidden_act other than relu"),

@@ -1,6 +1,7 @@
 //! The networks: one source file and one card file per family. They know layers and names; no pixels, files or probes.
 
 mod alexnet;
+mod bert;
 mod card;
 mod config;
 mod deeplab;
@@ -12,9 +13,11 @@ mod drunet;
 mod efficientnet;
 mod fit;
 mod googlenet;
+mod gpt2;
 mod imported;
 mod inverted;
 pub mod labels;
+mod llama;
 mod mobilenet_v1;
 mod mobilenet_v2;
 mod mobilenet_v3;
@@ -31,7 +34,9 @@ mod squeezenet;
 mod ternary;
 pub mod tflite;
 mod timm;
+mod transformer;
 mod vgg;
+mod vit;
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -85,6 +90,10 @@ pub const FAMILIES: &[Family] = &[
     ternary::FAMILY,
     densenet::FAMILY,
     rnn::FAMILY,
+    bert::FAMILY,
+    gpt2::FAMILY,
+    llama::FAMILY,
+    vit::FAMILY,
     deeplab::FAMILY,
     dilated::FAMILY,
     denoise::FAMILY,
@@ -92,6 +101,27 @@ pub const FAMILIES: &[Family] = &[
     demosaicnet::FAMILY,
     silero::FAMILY,
 ];
+
+/// Families of networks that read tokens.
+const OF_TOKENS: [&str; 4] = [rnn::FAMILY.name, bert::FAMILY.name, gpt2::FAMILY.name, llama::FAMILY.name];
+
+/// Tokens of a sequence where nothing is said.
+const STEPS: usize = 64;
+
+impl Card {
+    /// Whether its network reads tokens, not images.
+    pub fn reads_tokens(&self) -> bool {
+        OF_TOKENS.contains(&self.family.as_str())
+    }
+
+    /// Tokens of a sequence that its figures are of where nothing else is said: as many as there are positions for, up to 64.
+    pub fn steps(&self) -> usize {
+        let number = |field: &str| self.arch.get(field).and_then(toml::Value::as_integer);
+        let first = number("pad").map_or(0, |pad| pad.saturating_add(1));
+        number("positions")
+            .map_or(STEPS, |rows| usize::try_from(rows.saturating_sub(first)).unwrap_or(1).clamp(1, STEPS))
+    }
+}
 
 impl Family {
     /// Whose names a checkpoint uses; `has` says whether it holds a parameter.

@@ -203,7 +203,9 @@ mod tests {
     #[test]
     fn every_card_is_recognised_or_named_among_those_that_fit() {
         let mut wrong = vec![];
-        for card in cards().iter().filter(|card| !["rnn", "silero"].contains(&card.family.as_str())) {
+        // Heads of transformers are in no weight: their cards come from config.json.
+        let others = ["rnn", "silero", "bert", "gpt2", "llama", "vit"];
+        for card in cards().iter().filter(|card| !others.contains(&card.family.as_str())) {
             let (graph, _) = super::super::build(card, Params::Declared).unwrap();
             let listing = listing(&graph);
             let of_family = among(&listing, Some(&card.family));

@@ -167,7 +167,8 @@ impl Model {
     /// Number of rows of its embedding, if it reads tokens.
     pub fn embedding_rows(&self) -> Option<usize> {
         self.graph.nodes.iter().find_map(|def| match &def.layer {
-            Layer::Embedding(embedding) => Some(embedding.rows()),
+            // Others are of positions.
+            Layer::Embedding(embedding) if def.inputs[0].index() == 0 => Some(embedding.rows()),
             _ => None,
         })
     }
@@ -316,6 +317,11 @@ impl Model {
             _ => false,
         };
         self.graph.nodes.iter().any(|def| def.codes.is_some() || stored(&def.layer))
+    }
+
+    /// Whether its steps attend to one another, so that each sequence is read by itself.
+    pub fn attends(&self) -> bool {
+        self.graph.nodes.iter().any(|def| matches!(def.layer, Layer::Attention(_)))
     }
 
     /// Whether it has layers that read sequences step by step.

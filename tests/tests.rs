@@ -22,6 +22,7 @@ mod families;
 mod formats;
 mod gguf;
 mod groups;
+mod hf;
 mod hostile;
 mod house;
 mod images;

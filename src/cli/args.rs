@@ -207,7 +207,7 @@ pub struct InputArgs {
     /// Split texts into N streams that run side by side; each starts from a state of zeros
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=4096))]
     pub streams: u16,
-    /// Read streams in segments of N tokens; the state carries over from one to the next
+    /// Read texts in segments of N tokens; the state of a recurrent network carries over from one to the next
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u16).range(1..=4096))]
     pub steps: u16,
     /// Skip inputs that cannot be decoded, with a warning for each, instead of failing

@@ -66,7 +66,7 @@ pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
         let detail = format!("is of networks that {} images, and {} is to {}", of(flag), model.card.name, task.name());
         return Err(Error::invalid(*flag, detail));
     }
-    if matches!(task, Task::Language | Task::Tag) {
+    if model.card.reads_tokens() {
         return texts(model, args);
     }
     if args.vocab.is_some() {
@@ -128,7 +128,7 @@ fn texts(model: &Model, args: &InputArgs) -> Result<Dataset> {
     let mark = |name: &str| model.card.arch.get(name).and_then(|token| token.as_str()).map(str::to_owned);
     let cut = match (model.card.task, model.window()) {
         (_, Some(length)) => Cut::Windows { length, mark: mark("begin").unwrap_or_default() },
-        (Task::Tag, _) => Cut::Lines { begin: mark("begin"), end: mark("end") },
+        (task, None) if task != Task::Language => Cut::Lines { begin: mark("begin"), end: mark("end") },
         (_, None) => Cut::Streams { streams: args.streams.into(), steps: args.steps.into() },
     };
     let cut = args.stated.texts.cut(model)?.unwrap_or(cut);

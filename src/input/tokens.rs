@@ -231,13 +231,16 @@ impl TokenInputs {
         if inputs.is_empty() {
             return Err(Error::malformed(file, "is too short: a row of two tokens is the minimum"));
         }
-        let streams = matches!(truth, Target::Each).then_some(rows);
+        let together = matches!(cut, Cut::Streams { .. }).then_some(rows);
+        // Contexts of a row follow one another.
+        let streams = together.or(matches!(cut, Cut::Contexts { .. }).then_some(1));
         let description = match cut {
+            Cut::Contexts { length, .. } => format!("windows of {length} of token numbers in {rows} rows"),
             Cut::Streams { steps, .. } => format!("segments of {steps} of token numbers in {rows} streams"),
             _ => "rows of token numbers".to_owned(),
         };
         let tokens = ids.iter().map(|&id| Token { id, chars: 0 }).collect();
-        Ok(Self { tokens, names: Vec::new(), inputs, truth, together: streams, streams, description, options })
+        Ok(Self { tokens, names: Vec::new(), inputs, truth, together, streams, description, options })
     }
 
     /// `count` inputs of `steps` seeded random ids below `rows`.
@@ -335,6 +338,7 @@ mod tests {
         let cuts = [
             Cut::Streams { streams: 1, steps: 2 },
             Cut::Windows { length: 2, mark: "b".into() },
+            Cut::Contexts { length: 2, stride: 2, field: None },
             Cut::Lines { begin: None, end: None },
         ];
         for cut in cuts {

@@ -3,7 +3,7 @@
 use super::Directory;
 use super::spec::Arch;
 use crate::input::Preprocess;
-use crate::models::{self, Card, Task};
+use crate::models::{self, Card};
 use crate::{Error, Result};
 
 /// The card of the network in `directory`, from its `config.json`, else from the names and extents of its weights. A card or
@@ -81,7 +81,7 @@ fn agreed(directory: &Directory, stated: Card, asked: &Card) -> Result<Card> {
         notes: stated.notes.clone(),
         ..asked.clone()
     };
-    if card.task == Task::Language {
+    if card.reads_tokens() {
         return Ok(card);
     }
     let of_card = Preprocess::from_table(&asked.name, &asked.input)?;

@@ -56,7 +56,7 @@ impl Directory {
         }
         Ok(Self {
             weights: Weights::open_as(&path.join(chosen), source)?,
-            config: read_json(&path.join("config.json"))?,
+            config: with_pooling(path, read_json(&path.join("config.json"))?)?,
             preprocessor: read_json(&path.join("preprocessor_config.json"))?,
             vocabulary,
         })
@@ -70,6 +70,55 @@ impl Directory {
 
 fn is_gguf(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|end| end == "gguf")
+}
+
+/// `config` with what the modules of sentence-transformers beside it make of hidden values: `_pooling`, `mean` or `first`, and
+/// `_normalise`.
+///
+/// # Errors
+/// [`Error::Unsupported`] for other modules and poolings; those of reading JSON.
+fn with_pooling(path: &Path, config: Option<Value>) -> Result<Option<Value>> {
+    let file = path.join("modules.json");
+    let Some(modules) = read_json(&file)? else { return Ok(config) };
+    let Some(mut config) = config else { return Ok(None) };
+    let source = file.display().to_string();
+    for module in modules.as_array().into_iter().flatten() {
+        let kind = module["type"].as_str().unwrap_or_default();
+        match kind.rsplit('.').next().unwrap_or_default() {
+            "Transformer" => {}
+            "Normalize" => config["_normalise"] = true.into(),
+            "Pooling" => {
+                let place = path.join(module["path"].as_str().unwrap_or_default()).join("config.json");
+                let stated = read_json(&place)?.unwrap_or_default();
+                let on: Vec<&str> = stated
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .filter(|(_, value)| **value == true)
+                    .map(|(name, _)| name.as_str())
+                    .filter(|name| name.starts_with("pooling_mode"))
+                    .collect();
+                config["_pooling"] = match on[..] {
+                    ["pooling_mode_mean_tokens"] => "mean".into(),
+                    ["pooling_mode_cls_token"] => "first".into(),
+                    _ => {
+                        let what = format!("{}: {}", place.display(), on.join(" with "));
+                        return Err(Error::unsupported(
+                            what,
+                            "known are pooling_mode_mean_tokens and pooling_mode_cls_token",
+                        ));
+                    }
+                };
+            }
+            _ => {
+                return Err(Error::unsupported(
+                    format!("{source}: module {kind}"),
+                    "known are Transformer, Pooling, Normalize",
+                ));
+            }
+        }
+    }
+    Ok(Some(config))
 }
 
 /// The weights file (or index of shards) among `names`; `place` is their directory or repository in messages.

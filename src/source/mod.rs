@@ -12,7 +12,7 @@ use std::path::Path;
 use self::spec::{Arch, Spec};
 use crate::builtin;
 use crate::input::{Preprocess, VocabularySource};
-use crate::models::{Card, Task};
+use crate::models::Card;
 use crate::weights::onnx::OnnxFile;
 use crate::weights::tflite::Tflite;
 use crate::weights::{ModelFile, SourceFile, Weights};
@@ -139,14 +139,14 @@ impl Source {
     fn of_weights(directory: Directory, mut card: Card) -> Result<Self> {
         let name = directory.weights.source().to_owned();
         let mut notes = std::mem::take(&mut card.notes);
-        let preprocess = match (card.from_config, card.task) {
+        let preprocess = match (card.from_config, card.reads_tokens()) {
             // The preprocessing of the checkpoint's authors is stored next to it.
-            (true, task) if task != Task::Language => {
+            (true, false) => {
                 let (preprocess, note) = config::preprocessing_or_nearest(&directory, &card)?;
                 notes.extend(note);
                 preprocess
             }
-            (true, _) if card.input.is_empty() => Preprocess::numbers(64),
+            (true, _) if card.input.is_empty() => Preprocess::numbers(card.steps()),
             _ => Preprocess::from_table(&card.name, &card.input)?,
         };
         let Directory { weights, vocabulary, .. } = directory;
