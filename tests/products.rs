@@ -92,8 +92,9 @@ struct Operands {
     seen: [Seen; 2],
 }
 
+/// Keeps the operand that it watches, `[image][channels, steps]`.
 #[derive(Default)]
-struct Seen(Mutex<Vec<Vec<f32>>>);
+pub struct Seen(pub Mutex<Vec<Vec<f32>>>);
 
 impl Watch for Seen {
     fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, origin: Origin) {

@@ -3,6 +3,7 @@
 mod arrays;
 #[cfg(deadweight_assets)]
 mod assets;
+mod attention;
 mod audio;
 mod bands;
 mod binary;

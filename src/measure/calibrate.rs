@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::counting::CountingProbe;
 use super::executor::Executor;
 use super::feed::{Feed, Monitor, Stage};
-use super::layers::{MeasuredLayer, chosen_layers, ends_in_relu, extents, filters, heads, stored_activations, weights};
+use super::layers::{MeasuredLayer, chosen_layers, ends_in_relu, extents, filters, stored_activations, weights};
 use super::operands::Operands;
 use super::outputs;
 use super::ranges::{isa_of, ranges, set_formats, watchers};
@@ -158,7 +158,7 @@ impl Calibration {
         let extras = &self.settings.extra;
         let tally = |i: usize| {
             let (layer, shape) = (&self.layers[i], shapes[i].clone());
-            if heads(&model.graph, layer).is_some() {
+            if layer.is_of_activations(&model.graph) {
                 return self.tally_of_pairs(layer, shape, readers[i].as_ref());
             }
             let (format, encoder) = (self.settings.format.weights, self.settings.encoder);

@@ -70,7 +70,7 @@ impl Counting {
         }
         for (i, layer) in calibration.layers.iter().enumerate() {
             let Some(pairs) = self.probe.pairs(layer.node) else { continue };
-            all.iter_mut().zip(pairs.take_inputs(inputs)).for_each(|(all, counts)| all[i] = counts);
+            all.iter_mut().zip(pairs.take_inputs(layer.inside, inputs)).for_each(|(all, counts)| all[i] = counts);
         }
         all
     }
@@ -91,10 +91,10 @@ impl Counting {
                 tally.add_outputs(reader, self.images, &sums, &extras[0]);
             }
         }
-        for (layer, tally) in calibration.layers.iter().zip(&mut *tallies) {
+        for ((layer, tally), shape) in calibration.layers.iter().zip(&mut *tallies).zip(&self.operands.shapes) {
             let Some(pairs) = counters.pairs(layer.node) else { continue };
-            if let Some(sums) = pairs.take_sums() {
-                tally.add_pairs(&pairs.spec().shape, self.images, &sums);
+            if let Some(sums) = pairs.take_sums(layer.inside) {
+                tally.add_pairs(shape, self.images, &sums);
             }
         }
         for first in self.operands.firsts() {
@@ -170,6 +170,10 @@ impl Probe for CountingProbe {
 
     fn watch_second(&self, node: Node) -> Option<&dyn Watch> {
         self.counting.probe.watch_second(node)
+    }
+
+    fn watch_third(&self, node: Node) -> Option<&dyn Watch> {
+        self.counting.probe.watch_third(node)
     }
 
     fn watch_inside(&self, node: Node) -> Option<&dyn Watch> {

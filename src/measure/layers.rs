@@ -8,9 +8,9 @@ use crate::format::{Coding, NumberFormat, Stored};
 use crate::graph::{Graph, Node};
 use crate::kernels::count::Range;
 use crate::kernels::{Activation, Halo};
-use crate::layers::{Conv, ConvTranspose, IntegerWeights, Layer, Linear, LowBits, MatMul, Shape};
+use crate::layers::{Attention, Conv, ConvTranspose, IntegerWeights, Layer, Linear, LowBits, Shape};
 use crate::model::Model;
-use crate::tally::LayerShape;
+use crate::tally::{AttentionSpec, LayerShape};
 use crate::{Error, Result};
 
 /// One layer that is measured.
@@ -20,9 +20,10 @@ pub struct MeasuredLayer {
     pub node: Node,
     /// Its name in the checkpoint.
     pub name: String,
-    /// `conv`, `depthwise`, `conv_transpose`, `linear`, `lstm`, `gru`, `rnn`, `matmul`.
+    /// `conv`, `depthwise`, `conv_transpose`, `linear`, `lstm`, `gru`, `rnn`, `matmul`,
+    /// `attention`.
     pub kind: &'static str,
-    /// Whether it is the projection inside a recurrence.
+    /// Whether it is the projection inside a recurrence, or the product of probabilities and values inside attention.
     pub inside: bool,
     /// If it is one of the two products of a recurrent layer, how many gates are stacked in it.
     pub gates: Option<usize>,
@@ -53,11 +54,15 @@ pub(super) fn weights<'a>(graph: &'a Graph, layer: &MeasuredLayer, format: Numbe
     }
 }
 
-/// Products side by side of one of two activations; none of a layer with weights.
-pub(super) fn heads(graph: &Graph, layer: &MeasuredLayer) -> Option<usize> {
-    match graph.def(layer.node).layer {
-        Layer::MatMul(MatMul { heads, .. }) => Some(heads),
-        _ => None,
+impl MeasuredLayer {
+    /// Whether it multiplies activations, and has no weights.
+    pub(super) fn is_of_activations(&self, graph: &Graph) -> bool {
+        matches!(graph.def(self.node).layer, Layer::MatMul(_) | Layer::Attention(_))
+    }
+
+    /// Whether it is the product of probabilities and values inside attention.
+    pub(super) fn is_of_probabilities(&self, graph: &Graph) -> bool {
+        self.inside && matches!(graph.def(self.node).layer, Layer::Attention(_))
     }
 }
 
@@ -92,6 +97,9 @@ fn integer(layer: &Layer) -> Option<&IntegerWeights> {
 
 /// What the network stores the activations of `layer` as.
 pub(super) fn stored_activations(graph: &Graph, layer: &MeasuredLayer) -> Option<Stored> {
+    if layer.is_of_probabilities(graph) {
+        return None;
+    }
     let def = graph.def(layer.node);
     // A recurrence reads its own output of the step before.
     let read = if def.layer.recurrence().is_some() { layer.node } else { def.inputs[0] };
@@ -100,7 +108,8 @@ pub(super) fn stored_activations(graph: &Graph, layer: &MeasuredLayer) -> Option
 
 /// What the network stores the second operand of `layer` as, a product of two activations.
 pub(super) fn stored_second(graph: &Graph, layer: &MeasuredLayer) -> Option<Stored> {
-    outputs::stored_output(graph, graph.def(layer.node).inputs[1])
+    let which = if layer.is_of_probabilities(graph) { 2 } else { 1 };
+    outputs::stored_output(graph, graph.def(layer.node).inputs[which])
 }
 
 /// What the network stores the weights of `layer` as.
@@ -140,7 +149,8 @@ fn channels_last(weight: &[f32], features: usize, channels: usize) -> Vec<f32> {
 fn kind(layer: &Layer) -> Option<&'static str> {
     match layer {
         Layer::Conv(conv) if conv.is_depthwise() => Some("depthwise"),
-        Layer::Conv(_) | Layer::Linear(_) | Layer::ConvTranspose(_) | Layer::MatMul(_) => Some(layer.kind()),
+        Layer::Conv(_) | Layer::Linear(_) | Layer::ConvTranspose(_) => Some(layer.kind()),
+        Layer::MatMul(_) | Layer::Attention(_) => Some(layer.kind()),
         _ => layer.recurrence().map(|_| layer.kind()),
     }
 }
@@ -180,6 +190,8 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) ->
         }
         // One head.
         Layer::MatMul(product) => return LayerShape::steps(product.inner, input[2], of(def.inputs[1])[2]),
+        Layer::Attention(Attention { shape, .. }) if layer.inside => return AttentionSpec::pv_shape(shape, input[2]),
+        Layer::Attention(Attention { shape, .. }) => return AttentionSpec::qk_shape(shape, input[2]),
         other => unreachable!("{}: no MAC layer is a {}", def.name, other.kind()),
     };
     LayerShape {
@@ -237,9 +249,13 @@ pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<Me
             kind.map(|kind| MeasuredLayer { node, name, kind, inside, gates, codings, output: None })
         };
         let projected = def.layer.recurrence().is_some_and(|recurrence| recurrence.projection.is_some());
-        // PyTorch names the projection beside the recurrent weights.
-        let inside = projected.then(|| layer(def.name.replace("weight_hh", "weight_hr"), true)).flatten();
-        layer(def.name.clone(), false).into_iter().chain(inside)
+        let names = match def.layer {
+            Layer::Attention(_) => [format!("{}.qk", def.name), format!("{}.pv", def.name)].map(Some),
+            // PyTorch names the projection beside the recurrent weights.
+            _ => [Some(def.name.clone()), projected.then(|| def.name.replace("weight_hh", "weight_hr"))],
+        };
+        let layers = names.into_iter().zip([false, true]);
+        layers.filter_map(|(name, inside)| layer(name?, inside)).collect::<Vec<_>>()
     });
     let Some(pattern) = &settings.layers else { return Ok(known.collect()) };
     let (chosen, others): (Vec<_>, Vec<_>) = known.partition(|layer| pattern.is_match(&layer.name));

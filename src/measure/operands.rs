@@ -3,7 +3,6 @@
 use super::layers::MeasuredLayer;
 use crate::graph::Graph;
 use crate::kernels::count::{Classes, Grouping};
-use crate::layers::Layer;
 use crate::tally::LayerShape;
 
 /// The input operands of all layers, for inputs of one size.
@@ -30,7 +29,7 @@ impl Operands {
             (!is_alone).then(|| (graph.def(*node).inputs[0], codings[0].map))
         };
         let first = |i: usize| (0..i).find(|&before| operand(before).is_some_and(|read| Some(read) == operand(i)));
-        let is_pair = |i: usize| matches!(graph.def(layers[i].node).layer, Layer::MatMul(_));
+        let is_pair = |i: usize| layers[i].is_of_activations(graph);
         let firsts = (0..layers.len()).map(|i| (!is_pair(i)).then(|| first(i).unwrap_or(i))).collect();
         Self { shapes, readers_of_outputs, firsts }
     }

@@ -11,11 +11,14 @@ use crate::probe::{Origin, Watch};
 use crate::tally::LayerShape;
 
 /// The node whose value is the output of `layer`: its own, or the activation that alone reads it. None where the output stays
-/// inside a recurrence.
+/// inside a recurrence or attention.
 pub(super) fn output_node(graph: &Graph, layer: &MeasuredLayer) -> Option<Node> {
     let node = layer.node;
-    let projected = graph.def(node).layer.recurrence().is_some_and(|recurrence| recurrence.projection.is_some());
-    if projected && !layer.inside {
+    let stays = match &graph.def(node).layer {
+        Layer::Attention(_) => true,
+        other => other.recurrence().is_some_and(|recurrence| recurrence.projection.is_some()),
+    };
+    if stays && !layer.inside {
         return None;
     }
     Some(match graph.readers()[node.index()][..] {
@@ -27,7 +30,8 @@ pub(super) fn output_node(graph: &Graph, layer: &MeasuredLayer) -> Option<Node> 
 /// The [`LayerShape::reader`] of the output of `layer`, where the values of `graph` have the extents `shapes`.
 pub(super) fn reader(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) -> Option<LayerShape> {
     let Shape { c, h, w } = shapes[output_node(graph, layer)?.index()];
-    let features = matches!(graph.def(layer.node).layer, Layer::Linear(_) | Layer::Lstm(_) | Layer::Recurrent(_));
+    let of = &graph.def(layer.node).layer;
+    let features = matches!(of, Layer::Linear(_) | Layer::Lstm(_) | Layer::Recurrent(_) | Layer::Attention(_));
     Some(LayerShape::reader([c, h, w], features))
 }
 

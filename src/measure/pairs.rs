@@ -6,57 +6,76 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::calibrate::Calibration;
-use super::layers::{MeasuredLayer, heads};
+use super::layers::MeasuredLayer;
 use super::record::Watchers;
+use crate::kernels::attention::{KvCache, Operands, Probabilities, attention};
 use crate::kernels::count::Counter;
-use crate::kernels::{Geometry, Isa, LANES, Region};
+use crate::kernels::{Exec, Geometry, Isa, LANES, Pool, Region};
+use crate::layers::{Layer, MatMul};
 use crate::model::Model;
 use crate::probe::{Origin, Watch};
 use crate::tally::{
-    ActivationSums, ExtraSums, InputCounts, LayerShape, LayerTally, PairSpec, PairSums, Products, WeightSums,
+    ActivationSums, AttentionSpec, ExtraSums, InputCounts, LayerShape, LayerTally, PairSpec, PairSums, Products,
+    WeightSums,
 };
 use crate::{Error, Result};
 
-/// Both operands of an input, as far as they were shown.
+/// The operands of an input, as far as they were shown.
 #[derive(Default)]
 struct Partial {
-    values: [Vec<f32>; 2],
-    filled: [usize; 2],
+    values: [Vec<f32>; OPERANDS],
+    filled: [usize; OPERANDS],
 }
 
-/// Counts one product.
+/// Most operands of a layer: queries, keys and values.
+pub(super) const OPERANDS: usize = 3;
+
+/// How a layer of products of activations is counted.
+pub(super) enum Counted {
+    /// One product.
+    Product(PairSpec),
+    /// Both products of attention.
+    Attention(AttentionSpec),
+}
+
+/// Counts the products of one layer.
 pub(super) struct Pairs {
     isa: Isa,
-    spec: PairSpec,
+    counted: Counted,
     partial: Mutex<BTreeMap<usize, Partial>>,
-    /// Counts of the inputs that ran together last, by their place in the batch.
-    inputs: Mutex<BTreeMap<usize, InputCounts>>,
-    sums: Mutex<Option<PairSums>>,
+    rows: [Row; 2],
     /// Lowest image of the batch that held NaN or infinity; `usize::MAX` where none did.
     bad_image: AtomicUsize,
 }
 
+/// What was counted of one product.
+#[derive(Default)]
+struct Row {
+    /// Of the inputs that ran together last, by their place in the batch.
+    inputs: Mutex<BTreeMap<usize, InputCounts>>,
+    sums: Mutex<Option<PairSums>>,
+}
+
 impl Pairs {
-    pub fn new(isa: Isa, spec: PairSpec) -> Arc<Self> {
+    pub fn new(isa: Isa, counted: Counted) -> Arc<Self> {
         let bad_image = AtomicUsize::new(usize::MAX);
-        let (partial, inputs, sums) = Default::default();
-        Arc::new(Self { isa, spec, partial, inputs, sums, bad_image })
+        let (partial, rows) = Default::default();
+        Arc::new(Self { isa, counted, partial, rows, bad_image })
     }
 
-    /// How it is counted.
-    pub fn spec(&self) -> &PairSpec {
-        &self.spec
+    fn operands(&self) -> usize {
+        if let Counted::Product(_) = self.counted { 2 } else { OPERANDS }
     }
 
-    /// Takes out the counts of each of `inputs` inputs that ran together.
-    pub fn take_inputs(&self, inputs: usize) -> Vec<InputCounts> {
-        let mut counted = std::mem::take(&mut *locked(&self.inputs));
+    /// Takes out the counts of each of `inputs` inputs that ran together, of the first product or the one `inside`.
+    pub fn take_inputs(&self, inside: bool, inputs: usize) -> Vec<InputCounts> {
+        let mut counted = std::mem::take(&mut *locked(&self.rows[usize::from(inside)].inputs));
         (0..inputs).map(|input| counted.remove(&input).unwrap_or_default()).collect()
     }
 
-    /// Takes out the counts of all inputs; none of no input.
-    pub fn take_sums(&self) -> Option<PairSums> {
-        locked(&self.sums).take()
+    /// Takes out the counts of all inputs, of the first product or the one `inside`; none of no input.
+    pub fn take_sums(&self, inside: bool) -> Option<PairSums> {
+        locked(&self.rows[usize::from(inside)].sums).take()
     }
 
     /// Lowest image of the batch that held NaN or infinity; `usize::MAX` where none did.
@@ -65,27 +84,62 @@ impl Pairs {
     }
 
     /// Counts input `image`.
-    fn count(&self, image: usize, values: &[Vec<f32>; 2]) {
-        let Some(sums) = self.spec.count(self.isa, values.each_ref().map(Vec::as_slice)) else {
+    fn count(&self, image: usize, values: &[Vec<f32>; OPERANDS]) {
+        let sums = match &self.counted {
+            Counted::Product(spec) => spec.count(self.isa, [&values[0], &values[1]]).map(|sums| vec![sums]),
+            Counted::Attention(spec) => attention_sums(self.isa, spec, values),
+        };
+        let Some(sums) = sums else {
             self.bad_image.fetch_min(image, Ordering::Relaxed);
             return;
         };
-        locked(&self.inputs).insert(image, sums.of_input());
-        match &mut *locked(&self.sums) {
-            Some(all) => all.merge(&sums),
-            none => *none = Some(sums),
+        for (row, sums) in self.rows.iter().zip(sums) {
+            locked(&row.inputs).insert(image, sums.of_input());
+            match &mut *locked(&row.sums) {
+                Some(all) => all.merge(&sums),
+                none => *none = Some(sums),
+            }
         }
     }
+}
+
+/// Counts of both products of a sequence of queries, keys and values `[channels, steps]`. The probabilities are computed as the engine
+/// computes them.
+fn attention_sums(isa: Isa, spec: &AttentionSpec, values: &[Vec<f32>; OPERANDS]) -> Option<Vec<PairSums>> {
+    let shape = spec.attention;
+    let steps = values[0].len() / (shape.heads * shape.inner);
+    let qk = spec.qk(&values[0], &values[1])?;
+    let pv = Mutex::new((spec.pv(&values[2], steps)?, true));
+    let packed = values.each_ref().map(|values| {
+        let geometry = Geometry::blocked(1, values.len() / steps, 1, steps);
+        let mut buffer = vec![0.0; geometry.len()];
+        geometry.pack(values, &mut buffer);
+        (buffer, geometry)
+    });
+    let [q, k, v] = packed.each_ref().map(|(buffer, geometry)| (&buffer[..], geometry));
+    let geometry = Geometry::blocked(1, shape.heads * shape.outer, 1, steps);
+    let mut output = vec![0.0; geometry.len()];
+    let observe = |row: Probabilities<'_>| {
+        let (sums, fine) = &mut *locked(&pv);
+        *fine &= sums.add(&row);
+    };
+    // The threads are at work on the layer itself.
+    let pool = Pool::new(1);
+    let operands = Operands { q, k, v, inside: None };
+    let mut cache = KvCache::new(shape, 1);
+    attention(&Exec::new(&pool, isa), 1, &operands, (&mut output, &geometry), &mut cache, Some(&observe));
+    let (sums, fine) = pv.into_inner().unwrap_or_else(PoisonError::into_inner);
+    fine.then(|| vec![qk, sums.into_sums()])
 }
 
 fn locked<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Watches one operand of a product.
+/// Watches one operand of a layer.
 pub(super) struct PairOperand {
     pub pairs: Arc<Pairs>,
-    /// 0 or 1.
+    /// Its place among the layer's inputs.
     pub which: usize,
 }
 
@@ -105,7 +159,7 @@ impl Watch for PairOperand {
         }
         let whole =
             |which: usize| !partial.values[which].is_empty() && partial.filled[which] == partial.values[which].len();
-        if whole(0) && whole(1) {
+        if (0..self.pairs.operands()).all(whole) {
             let Partial { values, .. } = held.remove(&place).expect("it was filled just now");
             drop(held);
             self.pairs.count(place, &values);
@@ -150,17 +204,31 @@ impl Calibration {
         tallies: &[LayerTally],
         watchers: &mut Watchers<Counter>,
     ) -> Result<()> {
+        let (encoder, has_terms) = (self.settings().encoder, self.has_terms());
         for ((layer, shape), tally) in self.layers.iter().zip(shapes).zip(tallies) {
-            let Some(heads) = heads(&model.graph, layer) else { continue };
+            let place = &mut watchers.pairs[layer.node.index()];
+            let counted = match model.graph.def(layer.node).layer {
+                Layer::MatMul(MatMul { heads, .. }) => {
+                    let maps = layer.codings.map(|coding| coding.map);
+                    Counted::Product(PairSpec { shape: shape.clone(), heads, maps, encoder, has_terms })
+                }
+                // Both products are counted together; one that was not chosen has no coding, and counts for nothing.
+                Layer::Attention(of) if place.is_none() => {
+                    let coding = |inside: bool| {
+                        let same = |other: &&MeasuredLayer| other.node == layer.node && other.inside == inside;
+                        self.layers.iter().find(same).unwrap_or(layer).codings.map(|coding| coding.map)
+                    };
+                    let ([q, k], [p, v]) = (coding(false), coding(true));
+                    Counted::Attention(AttentionSpec { attention: of.shape, maps: [q, k, p, v], encoder, has_terms })
+                }
+                _ => continue,
+            };
             if shape.weight != tally.shape.weight {
                 let detail = "multiplies activations whose extents differ from input to input: give inputs of one size";
                 return Err(Error::shape(&layer.name, detail));
             }
-            let maps = layer.codings.map(|coding| coding.map);
-            let (encoder, has_terms) = (self.settings().encoder, self.has_terms());
-            let pairs = Pairs::new(isa, PairSpec { shape: shape.clone(), heads, maps, encoder, has_terms });
-            let operands = [0, 1].map(|which| PairOperand { pairs: Arc::clone(&pairs), which });
-            watchers.pairs[layer.node.index()] = Some(operands);
+            let pairs = Pairs::new(isa, counted);
+            *place = Some(std::array::from_fn(|which| PairOperand { pairs: Arc::clone(&pairs), which }));
         }
         Ok(())
     }

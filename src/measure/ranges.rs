@@ -1,11 +1,11 @@
 //! Learning the ranges of operands, and setting the formats that follow from them.
 
-use super::layers::{MeasuredLayer, filters, heads, stored_activations, stored_second, stored_weights, weights};
+use super::layers::{MeasuredLayer, filters, stored_activations, stored_second, stored_weights, weights};
 use super::outputs;
 use super::record::{Accumulate, PerWorker, Watchers};
 use super::settings::Settings;
 use crate::engine::Backend;
-use crate::format::{Formats, WeightScale};
+use crate::format::{Formats, NumberFormat, WeightScale};
 use crate::kernels::count::Range;
 use crate::kernels::{Isa, Pool};
 use crate::model::Model;
@@ -40,10 +40,14 @@ pub(super) fn ranges(
     layers: &[MeasuredLayer],
     settings: &Settings,
 ) -> Watchers<Range> {
-    let mut ranges = watchers(model, backend, layers.iter().map(|layer| (layer, Range::default)));
-    for layer in layers.iter().filter(|layer| heads(&model.graph, layer).is_some()) {
+    let graph = &model.graph;
+    // The range of probabilities is known.
+    let watched = layers.iter().filter(|layer| !layer.is_of_probabilities(graph));
+    let mut ranges = watchers(model, backend, watched.map(|layer| (layer, Range::default)));
+    for layer in layers.iter().filter(|layer| layer.is_of_activations(graph)) {
         let watcher = PerWorker::new(isa_of(backend), backend.pool().threads(), Range::default);
-        ranges.seconds[layer.node.index()] = Some(watcher);
+        let others = if layer.is_of_probabilities(graph) { &mut ranges.thirds } else { &mut ranges.seconds };
+        others[layer.node.index()] = Some(watcher);
     }
     let counted = layers.iter().filter(|_| settings.counts_outputs());
     for node in counted.filter_map(|layer| outputs::output_node(&model.graph, layer)) {
@@ -62,14 +66,16 @@ pub(super) fn set_formats(
     formats: Formats,
 ) {
     let graph = &model.graph;
-    let held = pool.map(layers.len(), |i| match heads(graph, &layers[i]) {
-        None => Range::of(&weights(graph, &layers[i], formats.weights)),
-        Some(_) => Range::default(),
+    let held = pool.map(layers.len(), |i| match layers[i].is_of_activations(graph) {
+        false => Range::of(&weights(graph, &layers[i], formats.weights)),
+        true => Range::default(),
     });
     let own_scales = formats.weight_scale() == Some(WeightScale::Filter);
     for (layer, weights) in layers.iter_mut().zip(held) {
-        let range = merged(ranges.take(layer.node, layer.inside));
-        let second = ranges.seconds[layer.node.index()].take();
+        let (range, second) = match layer.is_of_probabilities(graph) {
+            true => (of_probabilities(formats.activations), ranges.thirds[layer.node.index()].take()),
+            false => (merged(ranges.take(layer.node, layer.inside)), ranges.seconds[layer.node.index()].take()),
+        };
         layer.codings = [
             formats.activations.coding(range, stored_activations(graph, layer)),
             match second {
@@ -83,6 +89,14 @@ pub(super) fn set_formats(
             let watcher = ranges.outputs[node.index()].values.take()?;
             Some(formats.activations.coding(merged(watcher), outputs::stored_output(graph, node)))
         });
+    }
+}
+
+/// The range of probabilities: 0 to 1, of which the end saturates where codes are fixed-point fractions.
+fn of_probabilities(format: NumberFormat) -> Range {
+    match format {
+        NumberFormat::Fixed(bits) => Range::of(&[0.0, 1.0 - 0.5f32.powi(bits as i32 - 1)]),
+        _ => Range::of(&[0.0, 1.0]),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outputs::OutputWatcher;
-use super::pairs::{PairOperand, Pairs};
+use super::pairs::{OPERANDS, PairOperand, Pairs};
 use super::whole::WholeImages;
 use crate::graph::{Graph, Node};
 use crate::input::Sample;
@@ -179,26 +179,27 @@ fn locked(image: &Mutex<Sequence>) -> MutexGuard<'_, Sequence> {
 }
 
 /// Watchers by node: of the inputs of layers, of the inputs of projections inside LSTMs, and of the outputs of layers; of products of
-/// two activations, of the second operand, or of both together.
+/// activations, of the second and third operand, or of all together.
 pub(super) struct Watchers<T> {
     pub(super) inputs: Vec<Option<PerWorker<T>>>,
     pub(super) insides: Vec<Option<PerWorker<T>>>,
     pub(super) outputs: Vec<OutputWatcher<T>>,
     pub(super) seconds: Vec<Option<PerWorker<T>>>,
-    pub(super) pairs: Vec<Option<[PairOperand; 2]>>,
+    pub(super) thirds: Vec<Option<PerWorker<T>>>,
+    pub(super) pairs: Vec<Option<[PairOperand; OPERANDS]>>,
 }
 
 impl<T> Watchers<T> {
     /// None yet, of a graph of so many nodes.
     pub(super) fn none(nodes: usize) -> Self {
-        let [inputs, insides, seconds] = [(); 3].map(|()| (0..nodes).map(|_| None).collect());
+        let [inputs, insides, seconds, thirds] = [(); 4].map(|()| (0..nodes).map(|_| None).collect());
         let outputs = (0..nodes).map(|_| OutputWatcher::none()).collect();
-        Self { inputs, insides, outputs, seconds, pairs: (0..nodes).map(|_| None).collect() }
+        Self { inputs, insides, outputs, seconds, thirds, pairs: (0..nodes).map(|_| None).collect() }
     }
 
     /// What counts the product of two activations of `node`.
     pub(super) fn pairs(&self, node: Node) -> Option<&Arc<Pairs>> {
-        self.pairs[node.index()].as_ref().map(|[first, _]| &first.pairs)
+        self.pairs[node.index()].as_ref().map(|[first, ..]| &first.pairs)
     }
 
     /// Where the watcher of `node`, or `inside` it, belongs.
@@ -224,9 +225,10 @@ impl<T> Watchers<T> {
     /// [`Error::NotFinite`] naming the first layer, in the order of the network, and the sample.
     pub(super) fn check(&self, graph: &Graph, samples: &[Sample]) -> Result<()> {
         for (i, def) in graph.nodes.iter().enumerate() {
-            let watchers = [&self.inputs[i], &self.insides[i], &self.outputs[i].values, &self.seconds[i]];
-            let images = watchers.into_iter().flatten().map(|watcher| watcher.bad_image.load(Ordering::Relaxed));
-            let images = images.chain(self.pairs[i].iter().map(|[first, _]| first.pairs.bad_image()));
+            let alone = [&self.inputs[i], &self.insides[i], &self.seconds[i], &self.thirds[i]];
+            let watchers = [&self.outputs[i].values].into_iter().chain(alone);
+            let images = watchers.flatten().map(|watcher| watcher.bad_image.load(Ordering::Relaxed));
+            let images = images.chain(self.pairs[i].iter().map(|[first, ..]| first.pairs.bad_image()));
             if let Some(image) = images.min().filter(|image| *image != usize::MAX) {
                 let detail = format!(", for input {}", samples[image].id);
                 return Err(Error::NotFinite { place: def.name.clone(), detail });
@@ -239,12 +241,17 @@ impl<T> Watchers<T> {
 impl<T: Accumulate> Probe for Watchers<T> {
     fn watch(&self, node: Node) -> Option<&dyn Watch> {
         let alone = self.inputs[node.index()].as_ref().map(|watcher| watcher as &dyn Watch);
-        alone.or(self.pairs[node.index()].as_ref().map(|[first, _]| first as &dyn Watch))
+        alone.or(self.pairs[node.index()].as_ref().map(|[first, ..]| first as &dyn Watch))
     }
 
     fn watch_second(&self, node: Node) -> Option<&dyn Watch> {
         let alone = self.seconds[node.index()].as_ref().map(|watcher| watcher as &dyn Watch);
-        alone.or(self.pairs[node.index()].as_ref().map(|[_, second]| second as &dyn Watch))
+        alone.or(self.pairs[node.index()].as_ref().map(|[_, second, _]| second as &dyn Watch))
+    }
+
+    fn watch_third(&self, node: Node) -> Option<&dyn Watch> {
+        let alone = self.thirds[node.index()].as_ref().map(|watcher| watcher as &dyn Watch);
+        alone.or(self.pairs[node.index()].as_ref().map(|[.., third]| third as &dyn Watch))
     }
 
     fn watch_output(&self, node: Node) -> Option<&dyn Watch> {

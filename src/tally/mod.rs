@@ -1,8 +1,10 @@
 //! Exact integers that add: all that a measurement keeps of one layer. No floating point here.
 
 mod activations;
+mod attention;
 mod extra;
 mod inputs;
+mod lines;
 mod moments;
 mod outputs;
 mod pairs;
@@ -14,6 +16,7 @@ use crate::kernels::count::sequence::StepSums;
 use crate::kernels::count::{Classes, Grouping, Sums};
 
 pub use activations::ActivationSums;
+pub use attention::{AttentionSpec, PvSums};
 pub use extra::{ChangeProducts, Extra, ExtraSums, OperandSpec};
 pub use inputs::{INPUT_INTEGERS, InputCounts};
 pub use moments::{Moments, Spread};

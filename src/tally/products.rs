@@ -35,6 +35,11 @@ pub struct Modes {
 }
 
 impl Modes {
+    /// Over all MACs, and over those inside the tensor or not masked.
+    pub(super) fn new(all: u128, inside: u128) -> Self {
+        Self { all, inside }
+    }
+
     /// The sum over the MACs that count.
     pub fn of(self, padding: Padding) -> u128 {
         if padding == Padding::With { self.all } else { self.inside }

@@ -1,0 +1,318 @@
+//! Counts of the two products of attention, under a mask. A query sees an interval of keys, so that sums over MACs are differences
+//! of running sums over keys: those of queries times keys by feature, those of probabilities times values as the probabilities are
+//! gone through.
+
+use std::ops::Range;
+
+use super::lines::{Value, line, width_of};
+use super::{ActivationSums, LayerShape, Modes, PairSums, Products, WeightSums};
+use crate::kernels::attention::{AttentionShape, Probabilities};
+use crate::kernels::count::{CodeMap, Encoder, GROUP_SIZES, NONZERO, NONZERO_G16, TERMS, WIDTH};
+
+/// How attention is counted.
+#[derive(Clone, Debug)]
+pub struct AttentionSpec {
+    /// Heads, features, mask.
+    pub attention: AttentionShape,
+    /// Maps to codes of queries, keys, probabilities and values.
+    pub maps: [CodeMap; 4],
+    /// The encoder of terms.
+    pub encoder: Encoder,
+    /// Whether terms and codes of queries and probabilities are counted.
+    pub has_terms: bool,
+}
+
+/// Which terms are counted.
+#[derive(Clone, Copy)]
+pub(super) struct Counted {
+    pub encoder: Encoder,
+    pub terms: bool,
+}
+
+/// Sums over the values of one key, or the running sums of such over keys.
+#[derive(Clone, Copy, Debug, Default)]
+struct Second {
+    nonzero: u64,
+    width: u64,
+    terms: u64,
+    g16: u64,
+    g16_zero: u64,
+}
+
+impl Second {
+    fn of(value: &Value) -> Self {
+        let Value { nonzero, width, terms, groups, zeros } = *value;
+        Self { nonzero, width, terms, g16: groups[0], g16_zero: zeros[0] }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            nonzero: self.nonzero + other.nonzero,
+            width: self.width + other.width,
+            terms: self.terms + other.terms,
+            g16: self.g16 + other.g16,
+            g16_zero: self.g16_zero + other.g16_zero,
+        }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self {
+            nonzero: self.nonzero - other.nonzero,
+            width: self.width - other.width,
+            terms: self.terms - other.terms,
+            g16: self.g16 - other.g16,
+            g16_zero: self.g16_zero - other.g16_zero,
+        }
+    }
+}
+
+/// Adds the MACs of a first operand's value with seconds that add up to `seen`, `count` of them, where there are `all` and `every`
+/// with those that are masked.
+fn add(to: &mut Products, first: &Value, (seen, count): (Second, u64), (every, all): (Second, u64)) {
+    let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
+    let modes = |all: u64, inside: u64| Modes::new(all.into(), inside.into());
+    let Value { nonzero, width, terms, groups, zeros } = *first;
+    *to += &Products {
+        dense: modes(all, count),
+        a: product(nonzero, count),
+        w: modes(every.nonzero, seen.nonzero),
+        both: product(nonzero, seen.nonzero),
+        a_width: product(width, count),
+        a_g16: product(groups[0], count),
+        a_g64: product(groups[1], count),
+        a_g256: product(groups[2], count),
+        a_g16_zero: product(zeros[0], count),
+        a_g64_zero: product(zeros[1], count),
+        a_g256_zero: product(zeros[2], count),
+        a_terms: product(terms, count),
+        w_width: modes(every.width, seen.width),
+        w_g16: modes(every.g16, seen.g16),
+        w_g16_zero: modes(every.g16_zero, seen.g16_zero),
+        w_terms: modes(every.terms, seen.terms),
+        terms: product(terms, seen.terms),
+        a_g16_w: product(groups[0], seen.nonzero),
+        a_g16_zero_w: product(zeros[0], seen.nonzero),
+        a_g16_both: product(nonzero * groups[0], seen.nonzero),
+        a_terms_w: product(terms, seen.nonzero),
+    };
+}
+
+/// Adds a value of a first operand, which is that of `channel`, to the sums over positions.
+fn add_first(to: &mut ActivationSums, channel: usize, value: &Value) {
+    let tap = &mut to.taps[channel];
+    tap[NONZERO] += value.nonzero;
+    tap[WIDTH] += value.width;
+    tap[TERMS] += value.terms;
+    tap[NONZERO_G16] += value.nonzero * value.groups[0];
+    to.channel_nonzeros[channel] += value.nonzero;
+}
+
+/// Adds the groups that begin with `value` in block `block` of channels.
+fn add_groups(to: &mut ActivationSums, block: usize, value: &Value) {
+    let groups = &mut to.groups[block];
+    for size in 0..GROUP_SIZES.len() {
+        groups.width[size] += value.groups[size];
+        groups.zero[size] += value.zeros[size];
+    }
+}
+
+/// Adds a value of a second operand, which is that of `channel` and `filter`.
+fn add_second(to: &mut WeightSums, channel: usize, filter: usize, value: &Value) {
+    let tap = &mut to.taps[channel];
+    tap.nonzero += value.nonzero;
+    tap.width += value.width;
+    tap.terms += value.terms;
+    tap.g16 += value.groups[0];
+    tap.g16_zero += value.zeros[0];
+    to.filter_nonzeros[filter] += value.nonzero;
+}
+
+impl AttentionSpec {
+    /// Queries times keys as a layer over `steps` queries, with one filter for all keys: how many there are depends on the input.
+    pub fn qk_shape(attention: &AttentionShape, steps: usize) -> LayerShape {
+        LayerShape::steps(attention.inner, steps, 1)
+    }
+
+    /// Probabilities times values as a layer over `steps` queries, with one channel for all keys.
+    pub fn pv_shape(attention: &AttentionShape, steps: usize) -> LayerShape {
+        LayerShape::steps(1, steps, attention.outer)
+    }
+
+    fn none(&self, shape: &LayerShape, maps: [CodeMap; 2]) -> PairSums {
+        let codes = if self.has_terms { maps[0].codes() } else { 0 };
+        PairSums {
+            activations: ActivationSums::new(shape, codes),
+            weights: WeightSums::none(shape, maps[1].codes()),
+            products: Products::default(),
+        }
+    }
+
+    fn first(&self) -> Counted {
+        Counted { encoder: self.encoder, terms: self.has_terms }
+    }
+
+    fn second(&self) -> Counted {
+        Counted { encoder: self.encoder, terms: true }
+    }
+
+    /// Counts queries `[heads·inner, T]` times keys `[kv_heads·inner, S]`, of which the last T are those of the queries' own steps:
+    /// the others were counted before. None if one of them holds NaN or infinity.
+    ///
+    /// # Panics
+    /// If they are of other extents.
+    pub fn qk(&self, q: &[f32], k: &[f32]) -> Option<PairSums> {
+        let AttentionShape { heads, kv_heads, inner, mask, .. } = self.attention;
+        let (steps, keys) = (q.len() / (heads * inner), k.len() / (kv_heads * inner));
+        assert!(
+            q.len() == heads * inner * steps && k.len() == kv_heads * inner * keys && steps <= keys,
+            "whole operands"
+        );
+        let past = keys - steps;
+        let maps = [self.maps[0], self.maps[1]];
+        let mut sums = self.none(&Self::qk_shape(&self.attention, steps), maps);
+        sums.activations.windows = (heads * steps) as u64;
+        sums.activations.inside[0] = (heads * steps) as u64;
+        let mut before = sums.weights.values.clone();
+        for kv_head in 0..kv_heads {
+            // `[key][feature]`, of the keys before each.
+            let mut running = vec![Second::default(); (keys + 1) * inner];
+            for key in 0..keys {
+                let own = key >= past;
+                let x = (0..inner).map(|i| k[(kv_head * inner + i) * keys + key]);
+                let of = if own { &mut sums.weights.values } else { &mut before };
+                let (_, values) = line(x, 0, maps[1], self.second(), of)?;
+                for (i, value) in values.iter().enumerate() {
+                    running[(key + 1) * inner + i] = running[key * inner + i].plus(Second::of(value));
+                    if own {
+                        add_second(&mut sums.weights, i, 0, value);
+                    }
+                }
+            }
+            let group = self.attention.group();
+            for (head, step) in (0..group).flat_map(|g| (0..steps).map(move |step| (kv_head * group + g, step))) {
+                let x = (0..inner).map(|i| q[(head * inner + i) * steps + step]);
+                let (_, values) = line(x, 0, maps[0], self.first(), &mut sums.activations.values)?;
+                let Range { start, end } = mask.visible(past + step, 0..keys);
+                let seen = (end - start) as u64;
+                for (i, value) in values.iter().enumerate() {
+                    let at = |key: usize| running[key * inner + i];
+                    let inside = at(end).minus(at(start));
+                    add(&mut sums.products, value, (inside, seen), (at(keys), keys as u64));
+                    add_first(&mut sums.activations, i, value);
+                    if i.is_multiple_of(GROUP_SIZES[0]) {
+                        add_groups(&mut sums.activations, i / GROUP_SIZES[0], value);
+                    }
+                }
+            }
+        }
+        Some(sums)
+    }
+
+    /// Counts of probabilities times values `[kv_heads·outer, S]`, of `steps` queries of the last steps; nothing of probabilities
+    /// yet. None if a value is NaN or infinite.
+    ///
+    /// # Panics
+    /// If they are of other extents.
+    pub fn pv<'a>(&'a self, v: &'a [f32], steps: usize) -> Option<PvSums<'a>> {
+        let AttentionShape { kv_heads, outer, .. } = self.attention;
+        let keys = v.len() / (kv_heads * outer);
+        assert!(v.len() == kv_heads * outer * keys && steps <= keys, "whole values");
+        let maps = [self.maps[2], self.maps[3]];
+        let mut sums = self.none(&Self::pv_shape(&self.attention, steps), maps);
+        let mut before = sums.weights.values.clone();
+        let mut of_key = vec![Second::default(); kv_heads * keys];
+        let mut groups = vec![[0; 2]; kv_heads * keys.div_ceil(GROUP_SIZES[0])];
+        let mut codes = Vec::with_capacity(v.len());
+        for (row, x) in v.chunks_exact(keys).enumerate() {
+            let (of_row, values) = line(x.iter().copied(), 0, maps[1], self.second(), &mut before)?;
+            // Groups of the keys of this run alone: the others were counted before.
+            let own = x[keys - steps..].iter().copied();
+            let (_, own) = line(own, keys - steps, maps[1], self.second(), &mut sums.weights.values)?;
+            own.iter().for_each(|value| add_second(&mut sums.weights, 0, row % outer, value));
+            for (key, value) in values.iter().enumerate() {
+                let of = &mut of_key[row / outer * keys + key];
+                *of = of.plus(Second::of(value));
+                if key.is_multiple_of(GROUP_SIZES[0]) {
+                    let group = &mut groups[row / outer * keys.div_ceil(GROUP_SIZES[0]) + key / GROUP_SIZES[0]];
+                    *group = [group[0] + value.groups[0], group[1] + value.zeros[0]];
+                }
+            }
+            codes.extend(of_row);
+        }
+        let mut running = Vec::with_capacity(kv_heads * (keys + 1));
+        for head in of_key.chunks_exact(keys.max(1)) {
+            running.push(Second::default());
+            head.iter().for_each(|of| running.push(running[running.len() - 1].plus(*of)));
+        }
+        Some(PvSums { spec: self, keys, codes, running, groups, sums })
+    }
+}
+
+/// Counts of probabilities times values, to which the probabilities of each query of each head are added.
+pub struct PvSums<'a> {
+    spec: &'a AttentionSpec,
+    keys: usize,
+    /// `[head][feature][key]`.
+    codes: Vec<i32>,
+    /// `[head][key]`: sums over features and over the keys before.
+    running: Vec<Second>,
+    /// `[head][16 keys]`: sums over features of the width of the group, and how many of these are all zero.
+    groups: Vec<[u64; 2]>,
+    sums: PairSums,
+}
+
+impl PvSums<'_> {
+    /// Adds the probabilities of a query; false if one is NaN or infinite.
+    pub fn add(&mut self, row: &Probabilities<'_>) -> bool {
+        let Self { spec, keys, sums, .. } = self;
+        let (start, outer) = (row.keys.start, spec.attention.outer as u64);
+        let values = row.values.iter().copied();
+        let Some((_, values)) = line(values, start, spec.maps[2], spec.first(), &mut sums.activations.values) else {
+            return false;
+        };
+        let kv_head = row.head / spec.attention.group();
+        let running = &self.running[kv_head * (*keys + 1)..][..*keys + 1];
+        let masked = running[*keys].minus(running[row.keys.end].minus(running[start]));
+        let all = (*keys - values.len()) as u64 * outer;
+        add(&mut sums.products, &Value::default(), (Second::default(), 0), (masked, all));
+        for (key, value) in row.keys.clone().zip(&values) {
+            // What its groups hold depends on which keys are seen: below.
+            let seen = Second { g16: 0, g16_zero: 0, ..running[key + 1].minus(running[key]) };
+            add(&mut sums.products, value, (seen, outer), (seen, outer));
+            add_first(&mut sums.activations, 0, value);
+            add_groups(&mut sums.activations, 0, value);
+        }
+        sums.activations.windows += values.len() as u64;
+        sums.activations.inside[0] += values.len() as u64;
+        let mut at = start;
+        while at < row.keys.end {
+            let end = (at / GROUP_SIZES[0] * GROUP_SIZES[0] + GROUP_SIZES[0]).min(row.keys.end);
+            let [width, zero] = self.group(kv_head, at..end).map(|sum| (end - at) as u64 * sum);
+            self.sums.products.w_g16 += Modes::new(width.into(), width.into());
+            self.sums.products.w_g16_zero += Modes::new(zero.into(), zero.into());
+            at = end;
+        }
+        true
+    }
+
+    /// Sums over the features of a head of the widths of the group that its values of `keys` are, and how many are all zero.
+    fn group(&self, kv_head: usize, keys: Range<usize>) -> [u64; 2] {
+        let (outer, map) = (self.spec.attention.outer, self.spec.maps[3]);
+        let (size, group) = (GROUP_SIZES[0], keys.start / GROUP_SIZES[0]);
+        if keys == (group * size..((group + 1) * size).min(self.keys)) {
+            return self.groups[kv_head * self.keys.div_ceil(size) + group];
+        }
+        let of = |feature: usize| &self.codes[(kv_head * outer + feature) * self.keys..][..self.keys];
+        let widths = (0..outer).map(|feature| width_of(of(feature)[keys.clone()].iter().copied(), map));
+        widths.fold([0, 0], |[sum, zeros], width| [sum + width, zeros + u64::from(width == 0)])
+    }
+
+    /// All counts.
+    pub fn into_sums(self) -> PairSums {
+        self.sums
+    }
+}
+
+#[cfg(test)]
+#[path = "attention_tests.rs"]
+mod tests;
