@@ -67,20 +67,23 @@ fn texts_are_cut_off_within_their_marks_and_read_back() {
 }
 
 #[test]
-fn a_tokenizer_without_marks_gets_those_of_its_configuration() {
+fn a_tokenizer_of_one_file_has_its_own_marks_and_no_truncation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
-    let words =
-        json!({"type": "WordLevel", "vocab": {"<s>": 0, "</s>": 1, "the": 2, "<unk>": 3}, "unk_token": "<unk>"});
-    let document = json!({"version": "1.0", "truncation": {"max_length": 1, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
-        "padding": null, "added_tokens": [], "normalizer": null,
-        "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null, "model": words});
-    std::fs::write(&path, document.to_string()).unwrap();
-    assert_eq!(ids(&Vocabulary::open(&path).unwrap(), "the the cat"), [2, 2, 3]);
-    let config =
-        json!({"add_bos_token": true, "add_eos_token": true, "bos_token": {"content": "<s>"}, "eos_token": "</s>"});
+    let words = json!({"type": "WordLevel", "vocab": {"<s>": 0, "the": 1, "<unk>": 2}, "unk_token": "<unk>"});
+    let truncation = json!({"max_length": 1, "strategy": "LongestFirst", "stride": 0, "direction": "Right"});
+    let template = json!({"type": "TemplateProcessing", "pair": [{"Sequence": {"id": "A", "type_id": 0}}],
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}}});
+    let config = json!({"add_bos_token": true, "add_eos_token": true, "bos_token": "<s>", "eos_token": "<s>"});
     std::fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
-    assert_eq!(ids(&Vocabulary::open(&path).unwrap(), "the the cat"), [0, 2, 2, 3, 1]);
+    for (post, want) in [(template, vec![0, 1, 1, 2]), (Value::Null, vec![1, 1, 2])] {
+        let document = json!({"version": "1.0", "truncation": truncation, "padding": null, "added_tokens": [],
+            "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": post, "decoder": null,
+            "model": words});
+        std::fs::write(&path, document.to_string()).unwrap();
+        assert_eq!(ids(&Vocabulary::open(&path).unwrap(), "the the cat"), want);
+    }
 }
 
 #[test]

@@ -151,6 +151,11 @@ mod refused {
             ),
             ("2^32 - 1 heads", of("llama", heads(u32::MAX), 1, q()), "are no pairs of 4294967295 heads"),
             (
+                "one part of several",
+                of("bert", entry("split.count", 2, &[3, 0]), 1, q()),
+                "one of 3 parts of a GGUF file is not supported",
+            ),
+            (
                 "experts",
                 of("llama", entry("llama.expert_count", 4, &[8, 0, 0, 0]), 1, q()),
                 "a mixture of experts is not supported",

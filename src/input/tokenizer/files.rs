@@ -1,4 +1,4 @@
-//! Tokenizers from the files of a Hugging Face directory: `tokenizer.json`, `vocab.txt`, or `vocab.json` with `merges.txt`, and
+//! Tokenizers from the files of a Hugging Face directory: `tokenizer.json`, or `vocab.txt` or `vocab.json` with `merges.txt` and
 //! `tokenizer_config.json` beside them.
 
 use std::path::Path;
@@ -41,7 +41,8 @@ pub(super) fn document(path: &Path, text: &str) -> Result<Option<Value>> {
     let json: Option<Value> = serde_json::from_str(text).ok();
     let config = || beside(path, "tokenizer_config.json");
     match json {
-        Some(document) if document["model"].is_object() => Ok(Some(with_marks(document, &config()?))),
+        // It is complete: transformers drops marks that the configuration beside it asks for.
+        Some(document) if document["model"].is_object() => Ok(Some(document)),
         Some(Value::Object(vocab)) => {
             let merges = path.with_file_name("merges.txt");
             if !merges.is_file() || !vocab.values().all(Value::is_u64) {
@@ -74,29 +75,6 @@ fn pairs<'a>(file: &str, text: &'a str) -> Result<Vec<(&'a str, &'a str)>> {
         line.split_once(' ').ok_or_else(wrong)
     };
     lines.map(pair).collect()
-}
-
-/// `document` with the marks that the configuration asks for, where it states none itself.
-fn with_marks(mut document: Value, config: &Value) -> Value {
-    let wants = |flag: &str| config[flag].as_bool().unwrap_or(false);
-    let post = &document["post_processor"];
-    // A post-processor of bytes only trims offsets.
-    let states_marks = !(post.is_null() || post["type"] == "ByteLevel");
-    if states_marks || !(wants("add_bos_token") || wants("add_eos_token")) {
-        return document;
-    }
-    let id = |token: &str| {
-        let added = document["added_tokens"].as_array().into_iter().flatten();
-        let added = added.clone().find(|added| added["content"] == token).and_then(|added| added["id"].as_u64());
-        added.or_else(|| document["model"]["vocab"][token].as_u64()).and_then(|id| u32::try_from(id).ok())
-    };
-    let mark = |flag: &str, name: &str| {
-        let token = wants(flag).then(|| content(&config[name])).flatten()?;
-        Some((token, id(token)?))
-    };
-    let template = document::template(mark("add_bos_token", "bos_token"), mark("add_eos_token", "eos_token"));
-    document["post_processor"] = template;
-    document
 }
 
 /// A vocabulary with what its configuration says.
