@@ -160,7 +160,7 @@ impl Net<'_> {
         for layer in 0..arch.layers {
             x = self.block(&base.at(names.layers).at(layer), names, x);
         }
-        self.head(x, &table)
+        self.head(x, (&words, &table))
     }
 
     /// Attention, then two linear layers; each added to what it reads, and normalised after that.
@@ -175,7 +175,7 @@ impl Net<'_> {
         at.at(names.last_norm).layer_norm(at.add(y, x), eps)
     }
 
-    fn head(&self, x: Node, table: &Param) -> Node {
+    fn head(&self, x: Node, table: (&Scope, &Param)) -> Node {
         let Self { root, base, arch, .. } = self;
         let classes = arch.classes.unwrap_or(2);
         let first = || root.step(x, Step::First);
@@ -206,7 +206,7 @@ impl Net<'_> {
     }
 
     /// Logits of the word at each step.
-    fn words(&self, x: Node, table: &Param, kind: Kind) -> Node {
+    fn words(&self, x: Node, table: (&Scope, &Param), kind: Kind) -> Node {
         let (root, arch) = (self.root, self.arch);
         let (dense, norm, decoder, bias) = match kind {
             Kind::Bert => {

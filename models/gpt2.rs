@@ -60,8 +60,9 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     let bare = root.is_stored() && root.at("wte").has("weight");
     let base = root.at(if bare { "" } else { "transformer" });
     let ids = root.input(1);
-    let table = base.at("wte").parameter("weight", &[arch.vocabulary, arch.width]);
-    let x = base.at("wte").embedding(ids, table.clone());
+    let words = base.at("wte");
+    let table = words.parameter("weight", &[arch.vocabulary, arch.width]);
+    let x = words.embedding(ids, table.clone());
     let mut x = transformer::add_positions(&base.at("wpe"), x, ids, arch.positions, 0, None);
     for layer in 0..arch.layers {
         x = block(&base.at("h").at(layer), &arch, (layer, activation), x);
@@ -70,7 +71,7 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     let classes = arch.classes.unwrap_or(2);
     Ok(match arch.head {
         Head::Hidden | Head::Masked => x,
-        Head::Language => transformer::language_head(&root.at("lm_head"), x, &table, !arch.untied, None),
+        Head::Language => transformer::language_head(&root.at("lm_head"), x, (&words, &table), !arch.untied, None),
         Head::Sequence => root.at("score").project(root.step(x, Step::Last), classes, false),
         Head::Tokens => root.at("classifier").project(x, classes, true),
     })

@@ -108,13 +108,20 @@ pub(super) fn transposed(param: &Param) -> Param {
     Param { shape: vec![columns, rows], data: (0..count).map(from).collect() }
 }
 
-/// The linear head `at` over each step: with weights of its own or, if it has none and is `tied`, those of `table`.
-pub(super) fn language_head(at: &Scope, x: Node, table: &Param, tied: bool, bias: Option<Param>) -> Node {
+/// The linear head `at` over each step: with weights of its own or, if it has none and is `tied`, those of the embedding `words`,
+/// `table`.
+pub(super) fn language_head(
+    at: &Scope,
+    x: Node,
+    (words, table): (&Scope, &Param),
+    tied: bool,
+    bias: Option<Param>,
+) -> Node {
     if tied {
         // It may be stored beside the table that it shares.
         at.ignore("weight");
-        return at.linear_steps(x, table.clone(), bias, true);
+        return at.stored_steps(x, (table.clone(), words.stored_bits()), bias, true);
     }
     let weight = at.parameter("weight", &table.shape);
-    at.linear_steps(x, weight, bias, false)
+    at.stored_steps(x, (weight, at.stored_bits()), bias, false)
 }

@@ -99,7 +99,7 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
     let classes = arch.classes.unwrap_or(2);
     Ok(match arch.head {
         Head::Hidden | Head::Masked => x,
-        Head::Language => transformer::language_head(&root.at("lm_head"), x, &table, arch.tied, None),
+        Head::Language => transformer::language_head(&root.at("lm_head"), x, (&words, &table), arch.tied, None),
         Head::Sequence => root.at("score").project(root.step(x, Step::Last), classes, false),
         Head::Tokens => root.at("score").project(x, classes, true),
     })

@@ -196,6 +196,17 @@ impl Scope {
 
     /// `weight` `[out, in]`, which may be `tied` to another layer's, times each step of a sequence, plus `bias` `[out]`.
     pub fn linear_steps(&self, x: Node, weight: Param, bias: Option<Param>, tied: bool) -> Node {
+        self.stored_steps(x, (weight, None), bias, tied)
+    }
+
+    /// As [`Scope::linear_steps`], of weights that are stored as integers, perhaps.
+    pub fn stored_steps(
+        &self,
+        x: Node,
+        (weight, low_bits): (Param, Option<LowBits>),
+        bias: Option<Param>,
+        tied: bool,
+    ) -> Node {
         let (in_features, out_features) = (self.channels(x), weight.shape[0]);
         if weight.shape != [out_features, in_features] {
             self.problem(format!("{}: is {:?}, its input has {in_features} features", self.path, weight.shape));
@@ -210,7 +221,7 @@ impl Scope {
             activation: Activation::Identity,
             integer: None,
             channels_last: None,
-            low_bits: None,
+            low_bits,
         };
         self.push(Layer::Linear(layer), vec![x], out_features)
     }

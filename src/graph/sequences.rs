@@ -40,7 +40,7 @@ impl Scope {
         let weight = self.parameter("weight", &[out_features, self.channels(x)]);
         let bias = if self.is_stored() { self.has("bias") } else { bias };
         let bias = bias.then(|| self.parameter("bias", &[out_features]));
-        self.linear_steps(x, weight, bias, false)
+        self.stored_steps(x, (weight, self.stored_bits()), bias, false)
     }
 
     /// Rotary position embedding of each head.

@@ -8,6 +8,7 @@ mod panic;
 mod quantised;
 mod segment;
 mod tokens;
+mod transformers;
 mod winograd;
 mod wrong_graphs;
 mod wrong_inputs;
