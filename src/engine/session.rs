@@ -129,9 +129,9 @@ impl Session {
         }
         let pool = Arc::clone(&self.options.pool);
         let exec = Exec::new(&pool, self.options.isa);
-        let pairs = self.states.iter_mut().zip(states);
-        let fit = pairs.map(|(state, floats)| state.set(&exec, floats)).fold(true, |all, fits| all && fits);
-        if !fit || states.len() != self.states.len() {
+        let set =
+            self.states.iter_mut().zip(states).filter_map(|(state, floats)| state.set(&exec, floats).then_some(()));
+        if set.count() != self.states.len() || states.len() != self.states.len() {
             let [got, want]: [Vec<usize>; 2] =
                 [states.iter().map(Vec::len).collect(), self.states.iter().map(State::len).collect()];
             self.states.iter_mut().for_each(State::clear);
