@@ -277,11 +277,6 @@ impl Dataset {
         self.tokens.as_ref()?.longest()
     }
 
-    /// Whether each input continues from the network's state after the one before.
-    pub fn goes_on(&self) -> bool {
-        self.tokens.as_ref().is_some_and(|tokens| tokens.together.is_some())
-    }
-
     /// The inputs degraded; each original image becomes the truth of its input.
     pub fn degraded(self, degradation: Degradation) -> Self {
         Self { degradation, ..self }

@@ -3,6 +3,11 @@
 use super::{Dataset, Item};
 
 impl Dataset {
+    /// Whether each input continues from the network's state after the one before.
+    pub fn goes_on(&self) -> bool {
+        self.tokens.as_ref().is_some_and(|tokens| tokens.together.is_some())
+    }
+
     /// Whether input `place` follows the one before it in a sequence: in the same file of arrays, or as an image in the same folder;
     /// random inputs are one sequence.
     ///
