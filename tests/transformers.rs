@@ -50,7 +50,7 @@ impl Block {
         let net = Scope::new(Params::Random(self.seed));
         let ids = net.input(1);
         let table = net.parameter("tokens", &[TOKENS, self.width]);
-        let skip = self.pad.filter(|_| self.seed % 2 == 0);
+        let skip = self.pad.filter(|_| self.seed.is_multiple_of(2));
         let positions = net.positions(ids, Positions { first: 2, limit: 60, exact: false, skip });
         let positions = net.at("positions").embedding(positions, net.parameter("positions", &[64, self.width]));
         let x = net.add(net.at("tokens").embedding(ids, table.clone()), positions);

@@ -202,7 +202,8 @@ fn what_a_config_says_wrong_is_named() {
     };
     let set = |field: &'static str, value: Value| move |case: &mut Case| case.config[field] = value.clone();
     let dynamic = json!({"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0});
-    let cases: [(&str, &dyn Fn(&mut Case), u8, &str); 9] = [
+    type Wrong<'a> = (&'a str, &'a dyn Fn(&mut Case), u8, &'a str);
+    let cases: [Wrong; 9] = [
         (
             "llama",
             &set("rope_parameters", dynamic),

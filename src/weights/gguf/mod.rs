@@ -1,4 +1,4 @@
-//! GGUF files: a header of metadata and tensors in blocks, read by candle after [`check`] has held its sizes against the file's.
+//! GGUF files: a header of metadata and tensors in blocks, read by candle after a check has held its sizes against the file's.
 //!
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. Tensors bear the names of Hugging Face's checkpoints,
 //! with their rows in that order.
