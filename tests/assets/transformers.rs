@@ -129,4 +129,23 @@ mod blocks {
         let same: serde_json::Value = serde_json::from_slice(&succeed(&run)).unwrap();
         assert_eq!(same["quality"]["perplexity"].as_f64(), perplexity);
     }
+
+    #[test]
+    fn projections_are_measured_in_the_codes_of_their_blocks() {
+        let folder = tempfile::tempdir().unwrap();
+        let given = folder.path().join("ids.safetensors");
+        ids(&given, &reference("ids", |id| id)[..9]);
+        let model = model();
+        let measured = succeed(&["measure", text(&model), text(&given), "--format", "json"]);
+        let document: serde_json::Value = serde_json::from_slice(&measured).unwrap();
+        let projections = document["layers"].as_array().unwrap().iter().filter(|layer| layer["kind"] == "linear");
+        let [mut zeros, mut codes] = [0; 2];
+        for layer in projections.filter(|layer| layer["name"] != "lm_head") {
+            let share = &layer["weights"]["zeros"];
+            zeros += share["numerator"].as_u64().unwrap();
+            codes += share["denominator"].as_u64().unwrap();
+        }
+        // As numpy counts the codes that the gguf package reads.
+        assert_eq!((zeros, codes), (4_247_544, 106_168_320));
+    }
 }
