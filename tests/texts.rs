@@ -127,11 +127,13 @@ fn texts_are_scored_measured_and_continued() {
     let go_on = |more: &[&str]| {
         workspace.printed("run", &[&["--vocab", "v.json", "--prompt", "ab", "--max-tokens", "30"], more].concat())
     };
-    let first = go_on(&["--seed", "1"]);
+    let first = go_on(&["--seed", "1", "--temperature", "1"]);
     assert!(first.starts_with("ab") && first.ends_with('\n') && first.chars().count() == 33, "{first:?}");
-    assert_eq!(first, go_on(&["--seed", "1"]));
-    assert_ne!(first, go_on(&["--seed", "2"]));
-    assert_eq!(go_on(&["--temperature", "0"]), go_on(&["--top-k", "1", "--seed", "9"]));
+    assert_eq!(first, go_on(&["--seed", "1", "--top-p", "1"]));
+    assert_ne!(first, go_on(&["--seed", "2", "--top-p", "1"]));
+    // Greedy, unless something asks for sampling.
+    assert_eq!(go_on(&[]), go_on(&["--top-k", "1", "--seed", "9"]));
+    assert_eq!(go_on(&["--temperature", "0"]), go_on(&["--top-p", "1e-9", "--seed", "9"]));
     // Words, and one that is unknown.
     workspace.write("v.txt", "abc\nbca\n<unk>\n<eos>\n");
     let parts = workspace.printed("run", &["t.txt", "--vocab", "v.txt"]);

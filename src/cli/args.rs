@@ -9,6 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use super::explain::ExplainArgs;
+use super::generate_args::GenerateArgs;
 use super::input_args::StatedArgs;
 use super::measure::MeasureArgs;
 use super::merge::MergeArgs;
@@ -340,18 +341,9 @@ pub struct RunArgs {
     /// File of all outputs as floats, .safetensors or .npz: `output` [N, ...], of texts a step a row
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     pub save_outputs: Option<PathBuf>,
-    /// Continue this text instead of scoring texts
-    #[arg(long, value_name = "TEXT", conflicts_with = "inputs")]
-    pub prompt: Option<String>,
-    /// Number of tokens to generate [default: 200]
-    #[arg(long, value_name = "N")]
-    pub max_tokens: Option<u32>,
-    /// Divides the logits before sampling; 0 takes the most likely token [default: 1]
-    #[arg(long, value_name = "T", value_parser = up_to_thousand)]
-    pub temperature: Option<f64>,
-    /// Sample from the K most likely tokens only
-    #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..))]
-    pub top_k: Option<u32>,
+    /// What is generated.
+    #[command(flatten)]
+    pub generate: GenerateArgs,
     /// table or json
     #[arg(long, value_enum, default_value_t)]
     pub format: Plain,

@@ -12,7 +12,6 @@ use crate::input::Vocabulary;
 use crate::layers::Shape;
 use crate::measure::{Monitor, Stage};
 use crate::model::Model;
-use crate::task::language::Sampler;
 use crate::{Error, Result};
 
 /// Continues `prompt`.
@@ -39,7 +38,7 @@ pub(super) fn run(
     }
     let mut reader = Reader::new(model, backend)?;
     let mut random = ChaCha8Rng::seed_from_u64(args.inputs.seed);
-    let sampler = Sampler { temperature: args.temperature.unwrap_or(1.0), top_k: args.top_k.map(|k| k as usize) };
+    let sampler = args.generate.sampler();
     let mut logits = Vec::new();
     let mut decoder = vocabulary.decoder();
     for token in &tokens {
@@ -47,7 +46,7 @@ pub(super) fn run(
         logits = reader.read(token.id)?;
     }
     out.write(prompt)?;
-    let count = args.max_tokens.unwrap_or(200);
+    let count = args.generate.max_tokens.unwrap_or(200);
     for done in 0..count {
         if monitor.stop() {
             return Err(Error::Interrupted);

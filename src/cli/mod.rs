@@ -5,6 +5,7 @@ pub mod args;
 mod bench;
 pub mod explain;
 mod generate;
+mod generate_args;
 pub mod input_args;
 pub mod measure;
 pub mod merge;

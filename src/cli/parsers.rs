@@ -14,6 +14,11 @@ pub fn up_to_thousand(text: &str) -> Result<f64, &'static str> {
     text.parse().ok().filter(|value| (0.0..=1000.0).contains(value)).ok_or("give a number of 0 to 1000")
 }
 
+/// A probability above 0.
+pub fn probability(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|value| *value > 0.0 && *value <= 1.0).ok_or("give a number above 0, at most 1")
+}
+
 /// A number format by its name, or one for each operand.
 pub fn number_format(text: &str) -> Result<Formats, String> {
     text.parse().map_err(|error: Error| error.to_string())

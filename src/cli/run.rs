@@ -29,7 +29,7 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let backend = setup::backend(&args.backend)?;
     let model = setup::model(&args.model, common, args.no_fold, &args.inputs, args.backend.backend)?;
     let backend = setup::backend_of(&model, &args.backend, backend)?;
-    if let Some(prompt) = &args.prompt {
+    if let Some(prompt) = &args.generate.prompt {
         answers::of(&model, args)?;
         let vocabulary = setup::vocabulary(&model, &args.inputs)?;
         generate::run(args, prompt, (&model, &vocabulary, &backend), &Progress::new(common), &mut out)?;

@@ -58,6 +58,8 @@ pub struct Sampler {
     pub temperature: f64,
     /// Only this many of the most likely tokens; all if `None`.
     pub top_k: Option<usize>,
+    /// Of these, only the most likely ones that are this probable together (nucleus sampling, Holtzman 2019); all if `None`.
+    pub top_p: Option<f64>,
 }
 
 impl Sampler {
@@ -71,7 +73,17 @@ impl Sampler {
         }
         let highest = f64::from(logits[order[0]]);
         let weight = |token: usize| ((f64::from(logits[token]) - highest) / self.temperature).exp();
-        let mut left = draw * order.iter().map(|&token| weight(token)).sum::<f64>();
+        let mut total: f64 = order.iter().map(|&token| weight(token)).sum();
+        if let Some(share) = self.top_p {
+            let (mut kept, mut count) = (0.0, 0);
+            while count < order.len() && (count == 0 || kept < share * total) {
+                kept += weight(order[count]);
+                count += 1;
+            }
+            order.truncate(count);
+            total = kept;
+        }
+        let mut left = draw * total;
         let fell = order.iter().copied().find(|&token| {
             left -= weight(token);
             left < 0.0
@@ -101,12 +113,19 @@ mod tests {
     #[test]
     fn a_sampler_follows_its_settings() {
         let logits = [1.0, 3.0, 2.0];
-        let greedy = Sampler { temperature: 0.0, top_k: None };
+        let greedy = Sampler { temperature: 0.0, top_k: None, top_p: None };
         assert_eq!(greedy.token(&logits, 0.999), 1);
-        let two = Sampler { temperature: 1.0, top_k: Some(2) };
+        let two = Sampler { temperature: 1.0, top_k: Some(2), top_p: None };
         // Probabilities of the two: 1 / (1 + exp(-1)) = 0.731.
         assert_eq!([0.0, 0.73, 0.732, 0.9999].map(|draw| two.token(&logits, draw)), [1, 1, 2, 2]);
-        let all = Sampler { temperature: 1e9, top_k: None };
+        let all = Sampler { temperature: 1e9, top_k: None, top_p: None };
         assert_eq!([0.1, 0.5, 0.9].map(|draw| all.token(&logits, draw)), [1, 2, 0]);
+        // Probabilities 0.665, 0.245, 0.090: the first is 0.5 probable alone, the first two 0.9.
+        let nucleus = |share| Sampler { temperature: 1.0, top_k: None, top_p: Some(share) };
+        assert_eq!([0.0, 0.9999].map(|draw| nucleus(0.5).token(&logits, draw)), [1, 1]);
+        assert_eq!([0.0, 0.73, 0.732, 0.9999].map(|draw| nucleus(0.9).token(&logits, draw)), [1, 1, 2, 2]);
+        assert_eq!(nucleus(1.0).token(&logits, 0.9999), 0);
+        let both = Sampler { top_k: Some(2), ..nucleus(0.99) };
+        assert_eq!(both.token(&logits, 0.9999), 2);
     }
 }

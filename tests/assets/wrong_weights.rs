@@ -131,7 +131,9 @@ fn archives_read_alike_whatever_their_members_are_called() {
 
 #[test]
 fn what_is_not_supported_keeps_its_exit_code_and_hint() {
-    for (folder, what) in [("bert", "architectures other than a class that ends in"), ("convnext", "architecture convnext_atto")] {
+    for (folder, what) in
+        [("bert", "architectures other than a class that ends in"), ("convnext", "architecture convnext_atto")]
+    {
         let error = load(&format!("exit-codes/{folder}"), None).err().unwrap();
         assert_eq!(error.exit_code(), 4, "{error}");
         assert!(error.to_string().contains(what) && error.hint().is_some(), "{error}");

@@ -74,7 +74,7 @@ fn what_a_directory_says_is_obeyed_or_refused() {
         assert_eq!(said.is_empty(), want.is_empty(), "{changes:?}: {said}");
     }
     for (config, hint) in [
-        (json!({"model_type": "bert", "architectures": ["X"]}), "known are resnet, "),
+        (json!({"model_type": "t5", "architectures": ["X"]}), "known are resnet, "),
         (json!({"model_type": "resnet", "hidden_act": "gelu"}), "networks are built with hidden_act relu"),
     ] {
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();

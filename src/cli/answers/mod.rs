@@ -45,17 +45,18 @@ pub(super) fn of<'a>(model: &'a Model, args: &RunArgs) -> Result<Box<dyn Answers
         Err(Error::invalid(flag, format!("is for networks that {of}, and {} is to {}", model.card.name, task.name())))
     };
     let drawn = [
-        ("--max-tokens", args.max_tokens.is_some()),
-        ("--temperature", args.temperature.is_some()),
-        ("--top-k", args.top_k.is_some()),
+        ("--max-tokens", args.generate.max_tokens.is_some()),
+        ("--temperature", args.generate.temperature.is_some()),
+        ("--top-k", args.generate.top_k.is_some()),
+        ("--top-p", args.generate.top_p.is_some()),
     ];
-    if let (None, Some((flag, _))) = (&args.prompt, drawn.iter().find(|(_, given)| *given)) {
+    if let (None, Some((flag, _))) = (&args.generate.prompt, drawn.iter().find(|(_, given)| *given)) {
         return Err(Error::invalid(*flag, "is for text generation; give --prompt"));
     }
     match task {
         _ if args.top.is_some() && task != Task::Classify => wrong("--top", "classify"),
         _ if args.overlay && task != Task::Segment => wrong("--overlay", "segment"),
-        _ if args.prompt.is_some() && task != Task::Language => wrong("--prompt", "predict the next token"),
+        _ if args.generate.prompt.is_some() && task != Task::Language => wrong("--prompt", "predict the next token"),
         Task::Classify | Task::Language | Task::Tag | Task::Detect | Task::Features if args.save.is_some() => {
             wrong("--save", "segment or restore")
         }
