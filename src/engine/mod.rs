@@ -71,6 +71,15 @@ impl Backend {
             Self::Candle(_, pool) | Self::Onnx(_, pool, _) => pool,
         }
     }
+
+    /// How many threads may show parts of one operand: each needs an accumulator of its own. The onnx engine shows an operand by one
+    /// thread.
+    pub fn watchers(&self) -> usize {
+        match self {
+            Self::Native(_) | Self::Candle(..) => self.pool().threads(),
+            Self::Onnx(..) => 1,
+        }
+    }
 }
 
 fn stateless() -> Error {

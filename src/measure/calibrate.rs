@@ -330,7 +330,7 @@ impl Calibration {
             let counter = || Counter::new(coding.map, encoder, grouping, Arc::clone(&classes), channels);
             let spec = OperandSpec::new(reader.clone(), coding.map, coding.word(), self.settings.encoder);
             let whole = WholeImages::new(vec![(spec, ExtraSums::new(&self.settings.extra, reader, 2))], None);
-            let watcher = PerWorker::new(isa_of(backend), backend.pool().threads(), counter).with_whole(whole);
+            let watcher = PerWorker::new(isa_of(backend), backend.watchers(), counter).with_whole(whole);
             counters.outputs[node.index()].values = Some(watcher);
         }
         for (layer, sequences) in self.layers.iter().zip(sequences) {

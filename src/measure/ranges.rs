@@ -27,7 +27,7 @@ pub(super) fn watchers<'a, T: Accumulate>(
     let isa = isa_of(backend);
     let mut watchers = Watchers::none(model.graph.nodes.len());
     for (layer, make) in layers {
-        let watcher = PerWorker::new(isa, backend.pool().threads(), make);
+        let watcher = PerWorker::new(isa, backend.watchers(), make);
         *watchers.place(layer.node, layer.inside) = Some(watcher);
     }
     watchers
@@ -45,13 +45,13 @@ pub(super) fn ranges(
     let watched = layers.iter().filter(|layer| !layer.is_of_probabilities(graph));
     let mut ranges = watchers(model, backend, watched.map(|layer| (layer, Range::default)));
     for layer in layers.iter().filter(|layer| layer.is_of_activations(graph)) {
-        let watcher = PerWorker::new(isa_of(backend), backend.pool().threads(), Range::default);
+        let watcher = PerWorker::new(isa_of(backend), backend.watchers(), Range::default);
         let others = if layer.is_of_probabilities(graph) { &mut ranges.thirds } else { &mut ranges.seconds };
         others[layer.node.index()] = Some(watcher);
     }
     let counted = layers.iter().filter(|_| settings.counts_outputs());
     for node in counted.filter_map(|layer| outputs::output_node(&model.graph, layer)) {
-        let watcher = PerWorker::new(isa_of(backend), backend.pool().threads(), Range::default);
+        let watcher = PerWorker::new(isa_of(backend), backend.watchers(), Range::default);
         ranges.outputs[node.index()].values = Some(watcher);
     }
     ranges
