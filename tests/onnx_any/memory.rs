@@ -90,7 +90,7 @@ fn peak(mut child: Child) -> u64 {
 /// The most that a measurement of so many random inputs holds.
 fn measuring(path: &Path, inputs: usize) -> u64 {
     let inputs = inputs.to_string();
-    let args = ["measure", text(path), "--backend", "onnx", "--random-inputs", &inputs, "--threads", "2", "--quiet"];
+    let args = ["measure", text(path), "--backend", "onnx", "--random-inputs", &inputs, "--threads", "8", "--quiet"];
     let child = deadweight().args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     peak(child)
 }
