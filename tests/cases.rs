@@ -8,7 +8,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 
-use crate::binary::{succeed, text};
+use crate::binary::{fail, succeed, text};
 
 /// Largest difference allowed, relative to the largest magnitude of the reference.
 const TOLERANCE: f64 = 1e-4;
@@ -137,4 +137,18 @@ fn exported_graphs_are_measured() {
             check_counts(name, &measured(&[text(&file), text(&inputs), "--backend", backend]));
         }
     }
+}
+
+#[test]
+fn sequences_beyond_the_positions_name_the_flag_that_cuts_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let ids = folder.path().join("ids.safetensors");
+    let bytes: Vec<u8> = (0..513i64).flat_map(|id| (id + 3).to_le_bytes()).collect();
+    let view = TensorView::new(Dtype::I64, vec![1, 513], &bytes).unwrap();
+    safetensors::serialize_to_file([("ids", view)], None, &ids).unwrap();
+    // Two of the table's 512 rows are before the first token.
+    let model = case("hf-roberta");
+    let (code, said) = fail(&["run", text(&model), text(&ids)]);
+    assert!(code == 4 && said.contains("513 tokens") && said.contains("give --context 510"), "{code}: {said}");
+    succeed(&["run", text(&model), text(&ids), "--context", "510"]);
 }

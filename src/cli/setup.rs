@@ -140,13 +140,13 @@ fn texts(model: &Model, args: &InputArgs) -> Result<Dataset> {
         let missing = || Err(Error::invalid("INPUT", "is missing: give files of text"));
         return model.builtin_text(&cut).unwrap_or_else(missing);
     }
-    if let [path] = &args.inputs[..]
-        && Dataset::holds_arrays(path)
-    {
-        return Dataset::ids(path, model.embedding_rows().unwrap_or(1), &cut, &model.preprocess);
-    }
-    let data = Dataset::text(&args.inputs, &vocabulary(model, args)?, &cut, &model.preprocess)?;
-    within_positions(data, model)
+    let data = match &args.inputs[..] {
+        [path] if Dataset::holds_arrays(path) => {
+            Dataset::ids(path, model.embedding_rows().unwrap_or(1), &cut, &model.preprocess)
+        }
+        paths => Dataset::text(paths, &vocabulary(model, args)?, &cut, &model.preprocess),
+    };
+    within_positions(data?, model)
 }
 
 /// Inputs of a network that reads arrays by name, from files of them.

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum, value_parser};
 
 use crate::input::{Cut, Dataset, Split};
+use crate::layers::Layer;
 use crate::model::Model;
 use crate::models::Task;
 use crate::{Error, Result};
@@ -87,7 +88,12 @@ impl TextArgs {
 
 /// Tokens that `model` has positions for, if there is a limit.
 fn positions(model: &Model) -> Option<usize> {
-    model.card.arch.get("positions")?.as_integer().and_then(|count| usize::try_from(count).ok())
+    let limit = |layer: &Layer| match layer {
+        Layer::Positions(positions) => Some(positions.limit),
+        Layer::Rotary(rotary) => Some(rotary.limit),
+        _ => None,
+    };
+    model.graph.nodes.iter().filter_map(|def| limit(&def.layer)).min()
 }
 
 /// `data`, if none of its texts is longer than `model` has positions.

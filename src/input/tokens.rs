@@ -159,10 +159,7 @@ impl TokenInputs {
         let (truth, together, description) = match *cut {
             Cut::Lines { .. } => (Target::Nothing, None, format!("lines of {of}")),
             Cut::Contexts { length, .. } => (Target::Within, None, format!("windows of {length} of {of}")),
-            Cut::Texts { split, predicts, .. } => {
-                let target = if predicts { Target::Within } else { Target::Nothing };
-                (target, None, format!("{}s of {of}", split.name()))
-            }
+            Cut::Texts { split, predicts, .. } => (whole(predicts), None, format!("{}s of {of}", split.name())),
             Cut::Windows { length, .. } => (Target::Last(length), None, format!("windows of {length} of {of}")),
             Cut::Streams { streams, steps } => {
                 let length = tokens.len() / streams;
@@ -211,21 +208,20 @@ impl TokenInputs {
                 let options = vec![("streams", rows.to_string()), ("steps", steps.to_string())];
                 (segments(length, rows, steps), Target::Each, options)
             }
-            Cut::Lines { .. } | Cut::Texts { predicts: false, .. } => {
-                ((0..rows).map(|row| (row * length, length)).collect(), Target::Nothing, vec![])
+            Cut::Lines { .. } => ((0..rows).map(|row| (row * length, length)).collect(), Target::Nothing, vec![]),
+            Cut::Texts { length: most, predicts, .. } => {
+                let kept = most.map_or(length, |most| length.min(most));
+                let options = most.map(|most| ("context", most.to_string())).into_iter().collect();
+                ((0..rows).map(|row| (row * length, kept)).collect(), whole(predicts), options)
             }
-            Cut::Texts { .. } => ((0..rows).map(|row| (row * length, length)).collect(), Target::Within, vec![]),
             Cut::Contexts { length: window, stride, .. } => {
                 let windows = |row| contexts(row * length, (row + 1) * length, window, stride);
                 let options = vec![("context", window.to_string()), ("stride", stride.to_string())];
                 ((0..rows).flat_map(windows).collect(), Target::Within, options)
             }
             Cut::Windows { .. } => {
-                let hint = "give the text, whose lines say where windows begin";
-                return Err(Error::unsupported(
-                    format!("{file}: token numbers for a network that reads windows"),
-                    hint,
-                ));
+                let what = format!("{file}: token numbers for a network that reads windows");
+                return Err(Error::unsupported(what, "give the text, whose lines say where windows begin"));
             }
         };
         if inputs.is_empty() {
@@ -317,6 +313,11 @@ fn contexts(first: usize, end: usize, length: usize, stride: usize) -> Vec<(usiz
     // The window that reaches the end is the last.
     let needed = starts.take_while(|&start| start == first || start - stride + length < end);
     needed.map(|start| (start, length.min(end - start))).filter(|(_, count)| *count > 1).collect()
+}
+
+/// What is predicted of whole texts.
+fn whole(predicts: bool) -> Target {
+    if predicts { Target::Within } else { Target::Nothing }
 }
 
 /// First token and number of tokens of each segment of `streams` streams of `length` tokens; those at one step are adjacent.

@@ -65,12 +65,13 @@ pub struct Sampler {
 impl Sampler {
     /// The token for `draw`, a uniform random number in 0..1.
     pub fn token(&self, logits: &[f32], draw: f64) -> usize {
-        let mut order: Vec<usize> = (0..logits.len()).collect();
-        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
-        order.truncate(self.top_k.unwrap_or(usize::MAX));
+        let rank = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
         if self.temperature == 0.0 {
-            return order[0];
+            return (0..logits.len()).min_by(rank).unwrap_or(0);
         }
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        order.sort_by(rank);
+        order.truncate(self.top_k.unwrap_or(usize::MAX));
         let highest = f64::from(logits[order[0]]);
         let weight = |token: usize| ((f64::from(logits[token]) - highest) / self.temperature).exp();
         let mut total: f64 = order.iter().map(|&token| weight(token)).sum();

@@ -87,10 +87,11 @@ fn peak(mut child: Child) -> u64 {
     }
 }
 
-/// The most that a measurement of so many random inputs holds.
-fn measuring(path: &Path, inputs: usize) -> u64 {
-    let inputs = inputs.to_string();
-    let args = ["measure", text(path), "--backend", "onnx", "--random-inputs", &inputs, "--threads", "8", "--quiet"];
+/// The most that a measurement of so many random inputs holds, by so many threads.
+fn measuring(path: &Path, inputs: usize, threads: usize) -> u64 {
+    let [inputs, threads] = [inputs, threads].map(|count| count.to_string());
+    let counts = ["--random-inputs", &inputs, "--threads", &threads, "--quiet"];
+    let args = [&["measure", text(path), "--backend", "onnx"], &counts[..]].concat();
     let child = deadweight().args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     peak(child)
 }
@@ -101,7 +102,7 @@ fn a_measurement_holds_less_than_three_times_the_file() {
     let path = folder.path().join("large.onnx");
     let size = write(&path);
     assert!(size > 100_000_000);
-    let held = measuring(&path, 2);
+    let held = measuring(&path, 2, 8);
     let (largest, mega) = ((WIDTH * 4) as u64, 1e6);
     assert!(
         held > size / 4 && held < 3 * (size + largest),
@@ -114,7 +115,7 @@ fn a_measurement_holds_less_than_three_times_the_file() {
 #[test]
 fn a_thousand_inputs_hold_no_more_than_ten() {
     for name in ["conv", "heads", "lstm_alone"] {
-        let [few, many] = [10, 1000].map(|inputs| measuring(&file(&format!("{name}.onnx")), inputs));
+        let [few, many] = [10, 1000].map(|inputs| measuring(&file(&format!("{name}.onnx")), inputs, 2));
         // Eight bytes an input are kept, and allocators differ from run to run.
         assert!(many <= few + few / 10 + (4 << 20), "{name}: {many} bytes for 1000 inputs, {few} for 10");
     }
