@@ -158,9 +158,11 @@ impl Model {
         }
     }
 
-    /// Number of tokens from which the next one is predicted, if it reads windows of a text.
+    /// Number of tokens from which the next one is predicted, if it reads windows of a text: recurrent networks may. A window of
+    /// attention is another.
     pub fn window(&self) -> Option<usize> {
-        let window = self.card.arch.get("window").and_then(|window| window.as_integer());
+        let recurrent = Some(&self.card).filter(|card| card.family == "rnn");
+        let window = recurrent.and_then(|card| card.arch.get("window")?.as_integer());
         window.and_then(|window| usize::try_from(window).ok()).filter(|window| (1..=4096).contains(window))
     }
 
