@@ -149,3 +149,28 @@ mod blocks {
         assert_eq!((zeros, codes), (4_247_544, 106_168_320));
     }
 }
+
+#[test]
+fn two_layers_are_counted_as_numpy_counts_them() {
+    let stored: serde_json::Value = serde_json::from_str(include_str!("../reference/recount.json")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let line = folder.path().join("line.txt");
+    std::fs::write(&line, stored["text"].as_str().unwrap()).unwrap();
+    let model = asset("nlp/all-MiniLM-L6-v2");
+    let document = succeed(&["measure", text(&model), text(&line), "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    let rows = document["layers"].as_array().unwrap();
+    let layers = stored["layers"].as_object().unwrap();
+    assert_eq!(layers.len(), 3, "a linear layer, and both products of attention");
+    for (name, sums) in layers {
+        let row = rows.iter().find(|row| row["name"] == *name).unwrap_or_else(|| panic!("no row {name}"));
+        for (sum, want) in sums.as_object().unwrap() {
+            let (metric, of) = match &sum[..] {
+                "dense" => ("macs.effectual".to_owned(), "denominator"),
+                "effectual" | "zero_both" | "zero_activation" | "zero_weight" => (format!("macs.{sum}"), "numerator"),
+                _ => (format!("potential.{sum}"), "denominator"),
+            };
+            assert_eq!(row["metrics"][&metric]["with_padding"][of], *want, "{name}: {sum}");
+        }
+    }
+}
