@@ -343,6 +343,13 @@ fn activation(function: Activation, x: f64) -> f64 {
             x * (1.0 + inner.tanh()) / 2.0
         }
         Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+        Activation::Threshold(threshold) => {
+            if x.abs() > f64::from(threshold) {
+                x
+            } else {
+                0.0
+            }
+        }
     }
 }
 

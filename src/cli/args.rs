@@ -16,6 +16,7 @@ use super::merge::MergeArgs;
 use super::onnx_args::OnnxArgs;
 use super::parsers::{encoder, number_format, up_to_thousand, weight_scale};
 use super::report::ReportArgs;
+use super::threshold::ThresholdArgs;
 use crate::format::{Formats, WeightScale};
 use crate::kernels::count::Encoder;
 
@@ -78,6 +79,12 @@ Examples:
   deadweight bench digits
   deadweight bench mobilenet_v2 --random-weights --batch-size 1 --threads 1")]
     Bench(Box<BenchArgs>),
+    /// Set small activations to zero, level by level: which zeros that makes, and what it costs the answers
+    #[command(after_help = "\
+Examples:
+  deadweight threshold verses
+  deadweight threshold SmolLM2-135M-Instruct.Q4_1.gguf text.txt --threshold 25%,40%,50% --limit 8")]
+    Threshold(Box<ThresholdArgs>),
     /// Print the counts that a file holds
     #[command(after_help = "\
 Examples:

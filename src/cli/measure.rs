@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::args::{BackendArgs, Common, InputArgs, ModelArgs, NumberArgs, OutArgs};
 use super::out::Out;
-use super::parsers::{column, selection, statistics};
+use super::parsers::{column, level, selection, statistics};
 use super::parts::PartArgs;
 use super::per_input::{Lines, PerInputArgs};
 use super::progress::Progress;
@@ -47,6 +47,14 @@ pub struct MeasureArgs {
     /// Count the first N steps of each sequence of a recurrent layer one by one; those behind them up to the next powers of two [default: 2]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(2..=65536))]
     pub single_steps: Option<u32>,
+    /// Take the last N tokens of each text as generated one at a time, on a cache of keys and values: attention gets rows of its own
+    /// for them, and what a token costs is told of both phases
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub decode: Option<u32>,
+    /// Let layers of weights (of those that --layers chooses, but for the last) read 0 for inputs whose magnitude is not above its
+    /// P % quantile over the inputs of --calibrate: another network with other answers, as the report says
+    #[arg(long, value_name = "P%", value_parser = level)]
+    pub threshold: Option<u32>,
     /// Measure the weights as stored, batch norm not folded into them
     #[arg(long)]
     pub no_fold: bool,
@@ -107,12 +115,14 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.backend.engine) };
     let feeding = Settings { calibrate: args.numbers.calibrate as usize, shard: args.parts.shard, ..feeding };
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
+    let model = setup::thresholded(model, args.threshold, &backend, &data, &feeding, &progress)?;
+    let feeding = Settings { threshold: args.threshold, ..feeding };
     if args.single_steps.is_some() && !model.has_sequences() {
         let detail = format!("is of networks with recurrent layers, and {} has none", model.card.name);
         return Err(Error::invalid("--single-steps", detail));
     }
     let single_steps = args.single_steps.map(u64::from).filter(|single| *single != Buckets::default().single);
-    let feeding = args.counting(Settings { single_steps, ..feeding });
+    let feeding = args.counting(Settings { single_steps, decode: args.decode.unwrap_or_default() as usize, ..feeding });
     let until = args.until.until(args.numbers.encoder, feeding.statistics == Statistics::Full)?;
     let settings = setup::in_numbers(&args.numbers, &model, Settings { until, ..feeding })?;
     let lines = lines.map(|out| Lines::new(out, &model, &settings, &args.columns, &progress)).transpose()?;

@@ -23,6 +23,7 @@ mod run;
 mod save_outputs;
 mod setup;
 mod text_args;
+mod threshold;
 mod until;
 
 use std::ffi::OsString;
@@ -60,6 +61,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Verb::Run(args)) => run::run(&args, cli.common),
         Some(Verb::Measure(args)) => measure::run(&args, cli.common),
         Some(Verb::Bench(args)) => bench::run(&args, cli.common),
+        Some(Verb::Threshold(args)) => threshold::run(&args, cli.common),
         Some(Verb::Report(args)) => report::run(&args),
         Some(Verb::Merge(args)) => merge::run(&args),
         Some(Verb::Explain(args)) => explain::run(&args),

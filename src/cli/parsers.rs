@@ -19,6 +19,23 @@ pub fn probability(text: &str) -> Result<f64, &'static str> {
     text.parse().ok().filter(|value| *value > 0.0 && *value <= 1.0).ok_or("give a number above 0, at most 1")
 }
 
+/// A level of thresholds: a percentage.
+pub fn level(text: &str) -> Result<u32, String> {
+    let percent = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    let fits = percent.filter(|percent| (1..100).contains(percent));
+    fits.ok_or_else(|| "give whole percents of 1% to 99%".into())
+}
+
+/// Levels of thresholds: one, or the tens from one to another: `10%..90%`.
+pub fn levels(text: &str) -> Result<Vec<u32>, String> {
+    let Some((first, last)) = text.split_once("..") else { return Ok(vec![level(text)?]) };
+    let (first, last) = (level(first)?, level(last)?);
+    if first > last {
+        return Err("give the lower level first".into());
+    }
+    Ok((first..=last).step_by(10).collect())
+}
+
 /// A number format by its name, or one for each operand.
 pub fn number_format(text: &str) -> Result<Formats, String> {
     text.parse().map_err(|error: Error| error.to_string())

@@ -15,7 +15,7 @@ use crate::format::{Formats, NumberFormat};
 use crate::input::{Cut, Dataset, Degradation, InputSpec, InputType, TruthSource, Vocabulary, VocabularySource};
 use crate::kernels::{Isa, Pool};
 use crate::layers::Shape;
-use crate::measure::{Monitor, Settings, quantized};
+use crate::measure::{Monitor, Settings, Thresholds, quantized};
 use crate::model::{LoadOptions, Model};
 use crate::models::Task;
 use crate::{Error, Result};
@@ -53,6 +53,22 @@ pub fn in_integers(
         None => Ok(model),
         Some(Quantize::Int8) => quantized(&model, backend, data, settings, monitor),
     }
+}
+
+/// The model with activations cut by thresholds of `level`, if there is one.
+pub fn thresholded(
+    model: Model,
+    level: Option<u32>,
+    backend: &Backend,
+    data: &Dataset,
+    settings: &Settings,
+    monitor: &dyn Monitor,
+) -> Result<Model> {
+    let Some(level) = level else { return Ok(model) };
+    let thresholds = Thresholds::learn(&model, backend, data, settings, &[level], monitor)?;
+    let mut cut = thresholds.apply(&model, 0);
+    cut.notes.push(thresholds.note(level));
+    Ok(cut)
 }
 
 /// Lists the inputs that `args` name, degraded or with truths as they say; without any, those that are built in.

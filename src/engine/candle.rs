@@ -384,5 +384,9 @@ fn activate(x: &Tensor, activation: Activation) -> CandleResult {
         Activation::Gelu => x.gelu_erf(),
         Activation::GeluTanh => x.gelu(),
         Activation::QuickGelu => x * ((x * -1.702)?.exp()? + 1.0)?.recip()?,
+        Activation::Threshold(threshold) => {
+            let kept = x.abs()?.gt(f64::from(threshold))?;
+            kept.where_cond(x, &x.zeros_like()?)
+        }
     }
 }

@@ -9,6 +9,7 @@ pub mod quantize;
 pub mod scope;
 mod sequences;
 mod stored;
+pub mod threshold;
 mod weightless;
 
 use crate::kernels::Codes;

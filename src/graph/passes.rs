@@ -151,6 +151,13 @@ impl Rewrite {
         self.replace(old, new);
     }
 
+    /// Adds `def` as the replacement of `old`; its inputs are old nodes, but for the first, which is the new node `input`.
+    pub(super) fn keep_reading(&mut self, old: Node, def: &NodeDef, input: Node) {
+        self.keep(old, def);
+        let new = self.new_of(old);
+        self.graph.nodes[new.index()].inputs[0] = input;
+    }
+
     /// Adds `def`, whose inputs are old nodes.
     pub(super) fn beside(&mut self, def: &NodeDef) -> Node {
         let inputs = def.inputs.iter().map(|&input| self.new_of(input)).collect();

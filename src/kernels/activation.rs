@@ -32,6 +32,8 @@ pub enum Activation {
     GeluTanh,
     /// `x / (1 + exp(-1.702 * x))`.
     QuickGelu,
+    /// `x` where its magnitude is above this one, a normal number of 1e-30 or more, else 0.
+    Threshold(f32),
 }
 
 impl Activation {
@@ -51,6 +53,7 @@ impl Activation {
             Self::Gelu => "gelu",
             Self::GeluTanh => "gelu_tanh",
             Self::QuickGelu => "quick_gelu",
+            Self::Threshold(_) => "threshold",
         }
     }
 
@@ -86,6 +89,7 @@ impl Activation {
                 half_of_one_plus(s, x, s.min(s.splat(1.0), s.max(s.splat(-1.0), y)))
             }
             Self::QuickGelu => s.mul(x, sigmoid(s, s.mul(x, s.splat(1.702)))),
+            Self::Threshold(threshold) => s.mul(x, is_above(s, x, threshold)),
         }
     }
 }
@@ -97,6 +101,17 @@ const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 fn half_of_one_plus<S: Simd>(s: S, x: S::V, y: S::V) -> S::V {
     let half = s.mul(x, s.splat(0.5));
     s.fma(half, y, half)
+}
+
+/// 1 where the magnitude of x is above `threshold`, else 0.
+#[inline(always)]
+fn is_above<S: Simd>(s: S, x: S::V, threshold: f32) -> S::V {
+    // What is beyond it: 0, or at least half the spacing of floats there.
+    let clipped = s.min(s.splat(threshold), s.max(s.splat(-threshold), x));
+    let beyond = s.sub(x, clipped);
+    let beyond = s.max(beyond, s.sub(s.splat(0.0), beyond));
+    let half_spacing = threshold * (f32::EPSILON / 4.0);
+    s.min(s.splat(1.0), s.mul(beyond, s.splat(1.0 / half_spacing)))
 }
 
 #[inline(always)]
@@ -171,6 +186,19 @@ mod tests {
             let mut out = [0.0; 16];
             s.store(&mut out, self.0.apply(s, s.load(&self.1)));
             out
+        }
+    }
+
+    #[test]
+    fn a_threshold_keeps_what_is_above_it_and_nothing_else() {
+        for threshold in [1e-30f32, 0.1, 1.0, 1.5, 7.0, 3e10] {
+            let (below, above) = (threshold.next_down(), threshold.next_up());
+            let x = [threshold, -threshold, below, above, -below, -above, 2.0 * above, 1e38];
+            let want = x.map(|x| if x.abs() > threshold { x } else { 0.0 });
+            for isa in Isa::available() {
+                let got = isa.run(Apply(Activation::Threshold(threshold), std::array::from_fn(|i| x[i % 8])));
+                assert_eq!(got[..8], want, "{threshold} {}", isa.name());
+            }
         }
     }
 

@@ -70,7 +70,7 @@ impl Counting {
         }
         for (i, layer) in calibration.layers.iter().enumerate() {
             let Some(pairs) = self.probe.pairs(layer.node) else { continue };
-            all.iter_mut().zip(pairs.take_inputs(layer.inside, inputs)).for_each(|(all, counts)| all[i] = counts);
+            all.iter_mut().zip(pairs.take_inputs(layer, inputs)).for_each(|(all, counts)| all[i] = counts);
         }
         all
     }
@@ -93,7 +93,7 @@ impl Counting {
         }
         for ((layer, tally), shape) in calibration.layers.iter().zip(&mut *tallies).zip(&self.operands.shapes) {
             let Some(pairs) = counters.pairs(layer.node) else { continue };
-            if let Some(sums) = pairs.take_sums(layer.inside) {
+            if let Some(sums) = pairs.take_sums(layer) {
                 tally.add_pairs(shape, self.images, &sums);
             }
         }

@@ -10,7 +10,7 @@ use crate::kernels::count::Range;
 use crate::kernels::{Activation, Halo};
 use crate::layers::{Attention, Conv, ConvTranspose, IntegerWeights, Layer, Linear, LowBits, Shape};
 use crate::model::Model;
-use crate::tally::{AttentionSpec, LayerShape};
+use crate::tally::{AttentionSpec, LayerShape, Phase};
 use crate::{Error, Result};
 
 /// One layer that is measured.
@@ -25,6 +25,8 @@ pub struct MeasuredLayer {
     pub kind: &'static str,
     /// Whether it is the projection inside a recurrence, or the product of probabilities and values inside attention.
     pub inside: bool,
+    /// Of attention, the queries.
+    pub phase: Phase,
     /// If it is one of the two products of a recurrent layer, how many gates are stacked in it.
     pub gates: Option<usize>,
     /// The numbers of activations and of weights.
@@ -58,6 +60,11 @@ impl MeasuredLayer {
     /// Whether it multiplies activations, and has no weights.
     pub(super) fn is_of_activations(&self, graph: &Graph) -> bool {
         matches!(graph.def(self.node).layer, Layer::MatMul(_) | Layer::Attention(_))
+    }
+
+    /// Whether it is of queries of tokens that are generated one at a time.
+    pub(super) fn is_decoded(&self) -> bool {
+        matches!(self.phase, Phase::Decode(_))
     }
 
     /// Whether it is the product of probabilities and values inside attention.
@@ -190,8 +197,14 @@ pub(super) fn extents(graph: &Graph, shapes: &[Shape], layer: &MeasuredLayer) ->
         }
         // One head.
         Layer::MatMul(product) => return LayerShape::steps(product.inner, input[2], of(def.inputs[1])[2]),
-        Layer::Attention(Attention { shape, .. }) if layer.inside => return AttentionSpec::pv_shape(shape, input[2]),
-        Layer::Attention(Attention { shape, .. }) => return AttentionSpec::qk_shape(shape, input[2]),
+        Layer::Attention(Attention { shape, .. }) => {
+            let steps = layer.phase.steps(input[2]).len();
+            return if layer.inside {
+                AttentionSpec::pv_shape(shape, steps)
+            } else {
+                AttentionSpec::qk_shape(shape, steps)
+            };
+        }
         other => unreachable!("{}: no MAC layer is a {}", def.name, other.kind()),
     };
     LayerShape {
@@ -232,8 +245,34 @@ pub(super) fn ends_in_relu(graph: &Graph, node: Node) -> bool {
     }
 }
 
+/// The products of the attention layer `name`, whether each is that of probabilities, and the queries of each, where the last
+/// `generated` tokens of a sequence are generated one at a time.
+fn products_of_attention(name: &str, generated: usize) -> Vec<(String, bool, Phase)> {
+    let of = |(product, inside): (&str, bool)| {
+        let prefill = (format!("{name}.{product}"), inside, Phase::Prefill(generated));
+        let decode = (format!("{name}.{product}.decode"), inside, Phase::Decode(generated));
+        [prefill].into_iter().chain((generated > 0).then_some(decode))
+    };
+    [("qk", false), ("pv", true)].into_iter().flat_map(of).collect()
+}
+
+/// Whether `graph` can generate tokens one at a time on a cache of keys and values: each query sees earlier keys only.
+fn can_decode(graph: &Graph) -> bool {
+    let causal = |layer: &Layer| match layer {
+        Layer::Attention(of) => Some(of.shape.mask.causal),
+        _ => None,
+    };
+    let mut layers = graph.nodes.iter().filter_map(|def| causal(&def.layer)).peekable();
+    layers.peek().is_some() && layers.all(|causal| causal)
+}
+
 /// The MAC layers of `model` that `settings` chooses, in the order of the network.
 pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<MeasuredLayer>> {
+    if settings.decode > 0 && !can_decode(&model.graph) {
+        let detail =
+            format!("is of networks whose attention is causal, and {} has none or another one", model.card.name);
+        return Err(Error::invalid("--decode", detail));
+    }
     let codings = settings.format.both().map(|format| format.coding(Range::default(), None));
     let readers = model.graph.readers();
     let gates_of = |node: Node| model.graph.def(node).layer.recurrence().map(|recurrence| recurrence.gates);
@@ -244,18 +283,21 @@ pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<Me
             Layer::Linear(linear) if linear.steps => readers[node.index()].iter().find_map(|&reader| gates_of(reader)),
             _ => gates_of(node),
         };
-        let layer = |name: String, inside: bool| {
+        let layer = |(name, inside, phase): (String, bool, Phase)| {
             let gates = gates.filter(|_| !inside);
-            kind.map(|kind| MeasuredLayer { node, name, kind, inside, gates, codings, output: None })
+            kind.map(|kind| MeasuredLayer { node, name, kind, inside, phase, gates, codings, output: None })
         };
         let projected = def.layer.recurrence().is_some_and(|recurrence| recurrence.projection.is_some());
-        let names = match def.layer {
-            Layer::Attention(_) => [format!("{}.qk", def.name), format!("{}.pv", def.name)].map(Some),
+        let products = match def.layer {
+            Layer::Attention(_) => products_of_attention(&def.name, settings.decode),
             // PyTorch names the projection beside the recurrent weights.
-            _ => [Some(def.name.clone()), projected.then(|| def.name.replace("weight_hh", "weight_hr"))],
+            _ if projected => vec![
+                (def.name.clone(), false, Phase::WHOLE),
+                (def.name.replace("weight_hh", "weight_hr"), true, Phase::WHOLE),
+            ],
+            _ => vec![(def.name.clone(), false, Phase::WHOLE)],
         };
-        let layers = names.into_iter().zip([false, true]);
-        layers.filter_map(|(name, inside)| layer(name?, inside)).collect::<Vec<_>>()
+        products.into_iter().filter_map(layer).collect::<Vec<_>>()
     });
     let Some(pattern) = &settings.layers else { return Ok(known.collect()) };
     let (chosen, others): (Vec<_>, Vec<_>) = known.partition(|layer| pattern.is_match(&layer.name));

@@ -15,8 +15,8 @@ use crate::layers::{Layer, MatMul};
 use crate::model::Model;
 use crate::probe::{Origin, Watch};
 use crate::tally::{
-    ActivationSums, AttentionSpec, ExtraSums, InputCounts, LayerShape, LayerTally, PairSpec, PairSums, Products,
-    WeightSums,
+    ActivationSums, AttentionSpec, Extra, ExtraSums, InputCounts, LayerShape, LayerTally, PairSpec, PairSums, Phase,
+    Products, WeightSums, shares,
 };
 use crate::{Error, Result};
 
@@ -34,8 +34,8 @@ pub(super) const OPERANDS: usize = 3;
 pub(super) enum Counted {
     /// One product.
     Product(PairSpec),
-    /// Both products of attention.
-    Attention(AttentionSpec),
+    /// Both products of attention, of the queries of each phase.
+    Attention(AttentionSpec, Vec<Phase>),
 }
 
 /// Counts the products of one layer.
@@ -43,9 +43,17 @@ pub(super) struct Pairs {
     isa: Isa,
     counted: Counted,
     partial: Mutex<BTreeMap<usize, Partial>>,
-    rows: [Row; 2],
+    rows: [Row; ROWS],
     /// Lowest image of the batch that held NaN or infinity; `usize::MAX` where none did.
     bad_image: AtomicUsize,
+}
+
+/// Most rows of a layer: two products, prefill and decode.
+const ROWS: usize = 4;
+
+/// The row that `layer` is.
+fn row_of(layer: &MeasuredLayer) -> usize {
+    2 * usize::from(layer.is_decoded()) + usize::from(layer.inside)
 }
 
 /// What was counted of one product.
@@ -67,15 +75,15 @@ impl Pairs {
         if let Counted::Product(_) = self.counted { 2 } else { OPERANDS }
     }
 
-    /// Takes out the counts of each of `inputs` inputs that ran together, of the first product or the one `inside`.
-    pub fn take_inputs(&self, inside: bool, inputs: usize) -> Vec<InputCounts> {
-        let mut counted = std::mem::take(&mut *locked(&self.rows[usize::from(inside)].inputs));
+    /// Takes out the counts of each of `inputs` inputs that ran together, in the row of `layer`.
+    pub fn take_inputs(&self, layer: &MeasuredLayer, inputs: usize) -> Vec<InputCounts> {
+        let mut counted = std::mem::take(&mut *locked(&self.rows[row_of(layer)].inputs));
         (0..inputs).map(|input| counted.remove(&input).unwrap_or_default()).collect()
     }
 
-    /// Takes out the counts of all inputs, of the first product or the one `inside`; none of no input.
-    pub fn take_sums(&self, inside: bool) -> Option<PairSums> {
-        locked(&self.rows[usize::from(inside)].sums).take()
+    /// Takes out the counts of all inputs, in the row of `layer`; none of no input.
+    pub fn take_sums(&self, layer: &MeasuredLayer) -> Option<PairSums> {
+        locked(&self.rows[row_of(layer)].sums).take()
     }
 
     /// Lowest image of the batch that held NaN or infinity; `usize::MAX` where none did.
@@ -87,7 +95,7 @@ impl Pairs {
     fn count(&self, image: usize, values: &[Vec<f32>; OPERANDS]) {
         let sums = match &self.counted {
             Counted::Product(spec) => spec.count(self.isa, [&values[0], &values[1]]).map(|sums| vec![sums]),
-            Counted::Attention(spec) => attention_sums(self.isa, spec, values),
+            Counted::Attention(spec, phases) => attention_sums(self.isa, spec, phases, values),
         };
         let Some(sums) = sums else {
             self.bad_image.fetch_min(image, Ordering::Relaxed);
@@ -103,13 +111,18 @@ impl Pairs {
     }
 }
 
-/// Counts of both products of a sequence of queries, keys and values `[channels, steps]`. The probabilities are computed as the engine
-/// computes them.
-fn attention_sums(isa: Isa, spec: &AttentionSpec, values: &[Vec<f32>; OPERANDS]) -> Option<Vec<PairSums>> {
+/// Counts of both products, phase by phase, of a sequence of queries, keys and values `[channels, steps]`. The probabilities are
+/// computed as the engine computes them: decoding gives the bits of the whole sequence.
+fn attention_sums(
+    isa: Isa,
+    spec: &AttentionSpec,
+    phases: &[Phase],
+    values: &[Vec<f32>; OPERANDS],
+) -> Option<Vec<PairSums>> {
     let shape = spec.attention;
     let steps = values[0].len() / (shape.heads * shape.inner);
-    let qk = spec.qk(&values[0], &values[1])?;
-    let pv = Mutex::new((spec.pv(&values[2], steps)?, true));
+    let pv = phases.iter().map(|&phase| spec.pv(&values[2], phase)).collect::<Option<Vec<_>>>()?;
+    let pv = Mutex::new((pv, true));
     let packed = values.each_ref().map(|values| {
         let geometry = Geometry::blocked(1, values.len() / steps, 1, steps);
         let mut buffer = vec![0.0; geometry.len()];
@@ -121,7 +134,9 @@ fn attention_sums(isa: Isa, spec: &AttentionSpec, values: &[Vec<f32>; OPERANDS])
     let mut output = vec![0.0; geometry.len()];
     let observe = |row: Probabilities<'_>| {
         let (sums, fine) = &mut *locked(&pv);
-        *fine &= sums.add(&row);
+        let mut phases = phases.iter().zip(sums);
+        let of = phases.find(|(phase, _)| phase.steps(steps).contains(&row.query));
+        *fine &= of.is_some_and(|(_, sums)| sums.add(&row));
     };
     // The threads are at work on the layer itself.
     let pool = Pool::new(1);
@@ -129,7 +144,16 @@ fn attention_sums(isa: Isa, spec: &AttentionSpec, values: &[Vec<f32>; OPERANDS])
     let mut cache = KvCache::new(shape, 1);
     attention(&Exec::new(&pool, isa), 1, &operands, (&mut output, &geometry), &mut cache, Some(&observe));
     let (sums, fine) = pv.into_inner().unwrap_or_else(PoisonError::into_inner);
-    fine.then(|| vec![qk, sums.into_sums()])
+    let mut both = vec![];
+    for (&phase, pv) in phases.iter().zip(sums) {
+        let (mut qk, pv) = (spec.qk(&values[0], &values[1], phase)?, pv.into_sums());
+        if let Some(counts) = pv.activations.extra.get(Extra::Attention) {
+            let of_qk = shares::of_scores(counts);
+            qk.activations.extra.set(Extra::Attention, of_qk);
+        }
+        both.extend([qk, pv]);
+    }
+    fine.then_some(both)
 }
 
 fn locked<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -183,7 +207,10 @@ impl Calibration {
         LayerTally {
             images: 0,
             lowest: layer.codings.map(|coding| coding.map.lo),
-            activations: ActivationSums::new(&shape, 0),
+            activations: ActivationSums {
+                extra: ExtraSums::of_products(&self.settings().extra),
+                ..ActivationSums::new(&shape, 0)
+            },
             weights: WeightSums::none(&shape, layer.codings[1].map.codes()),
             outputs,
             recurrent: None,
@@ -212,14 +239,23 @@ impl Calibration {
                     let maps = layer.codings.map(|coding| coding.map);
                     Counted::Product(PairSpec { shape: shape.clone(), heads, maps, encoder, has_terms })
                 }
-                // Both products are counted together; one that was not chosen has no coding, and counts for nothing.
+                // All rows are counted together; one that was not chosen has no coding, and counts for nothing.
                 Layer::Attention(of) if place.is_none() => {
+                    let has_codes = self.layers.iter().any(|other| other.node == layer.node && other.inside);
+                    let generated = self.settings().decode;
+                    let phases = [Phase::Prefill(generated), Phase::Decode(generated)];
+                    let phases = phases[..1 + usize::from(generated > 0)].to_vec();
+                    let has_shares = has_codes && self.settings().extra.contains(&Extra::Attention);
                     let coding = |inside: bool| {
                         let same = |other: &&MeasuredLayer| other.node == layer.node && other.inside == inside;
                         self.layers.iter().find(same).unwrap_or(layer).codings.map(|coding| coding.map)
                     };
                     let ([q, k], [p, v]) = (coding(false), coding(true));
-                    Counted::Attention(AttentionSpec { attention: of.shape, maps: [q, k, p, v], encoder, has_terms })
+                    let maps = [q, k, p, v];
+                    Counted::Attention(
+                        AttentionSpec { attention: of.shape, maps, encoder, has_terms, has_shares },
+                        phases,
+                    )
                 }
                 _ => continue,
             };

@@ -79,6 +79,10 @@ pub struct Settings {
     pub until: Option<Until>,
     /// How many first steps of each sequence are counted one by one, if given.
     pub single_steps: Option<u64>,
+    /// How many of the last tokens of each sequence are taken as generated one at a time.
+    pub decode: usize,
+    /// The level of the thresholds that the network's activations were cut by, in percent.
+    pub threshold: Option<u32>,
     /// Only layers whose name it matches.
     pub layers: Option<regex::Regex>,
     /// Whether inputs that cannot be decoded are left out or end the run.
@@ -106,6 +110,8 @@ impl Default for Settings {
             shard: None,
             until: None,
             single_steps: None,
+            decode: 0,
+            threshold: None,
             layers: None,
             skip_bad: false,
         }

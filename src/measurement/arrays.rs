@@ -304,10 +304,12 @@ impl Stored<'_> {
         let mut activations = self.activations(&format!("{name}.a"), &shape, codes[0], counts_codes)?;
         let mut weights = self.weights(&format!("{name}.w"), &shape, &codings[1], facts.pairs)?;
         let pairs = facts.pairs.then(|| self.read_pairs(&format!("{name}.pairs"))).transpose()?;
-        if pairs.is_none() {
-            activations.extra = self.extra(&format!("{name}.a"), &shape, extras, 0)?;
-            weights.extra = self.extra(&format!("{name}.w"), &shape, extras, 1)?;
-        }
+        let [of_activations, of_weights] = match pairs {
+            Some(_) => [ExtraSums::of_products(extras), ExtraSums::default()],
+            None => [0, 1].map(|operand| ExtraSums::new(extras, &shape, operand)),
+        };
+        activations.extra = self.extra(&format!("{name}.a"), of_activations)?;
+        weights.extra = self.extra(&format!("{name}.w"), of_weights)?;
         let outputs = output.map(|coding| {
             let (prefix, codes) = (format!("{name}.o"), codes_of(&coding));
             // As many channels as it says.
@@ -315,7 +317,7 @@ impl Stored<'_> {
                 self.arrays.get(&format!("{prefix}.channel_nonzeros")).map_or(0, |view| view.shape().iter().product());
             let reader = LayerShape::reader([channels, 1, 1], false);
             let sums = self.activations(&prefix, &reader, codes, counts_codes)?;
-            Ok(ActivationSums { extra: self.extra(&prefix, &reader, extras, 2)?, ..sums })
+            Ok(ActivationSums { extra: self.extra(&prefix, ExtraSums::new(extras, &reader, 2))?, ..sums })
         });
         let outputs = outputs.transpose()?;
         let recurrent = match facts.gates(self.file)? {
@@ -344,8 +346,7 @@ impl Stored<'_> {
     }
 
     /// The on-demand counts of activations (0), weights (1) or outputs (2).
-    fn extra(&mut self, prefix: &str, shape: &LayerShape, extras: &[Extra], operand: usize) -> Result<ExtraSums> {
-        let mut sums = ExtraSums::new(extras, shape, operand);
+    fn extra(&mut self, prefix: &str, mut sums: ExtraSums) -> Result<ExtraSums> {
         for extra in Extra::ALL {
             let Some(counts) = sums.get(extra).map(<[u64]>::len) else { continue };
             sums.set(extra, self.u64(&format!("{prefix}.extra.{}", extra.name()), Some(&[counts]))?);

@@ -182,7 +182,7 @@ macro_rules! list {
 
 list![
     work, values, zeros, range, widths, bits, terms, entropy, channels, potentials, temporal, delta, traffic, nm,
-    trailing, planes, repetition, output, threshold, float,
+    attention, trailing, planes, repetition, output, threshold, float,
 ];
 
 /// All metrics, in the order in which they are printed.

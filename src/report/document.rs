@@ -27,6 +27,9 @@ pub fn document(report: &Report) -> Json {
     if let Some(quality) = &report.quality {
         data.insert("quality".into(), json!(quality));
     }
+    if let Some(phases) = &report.phases {
+        data.insert("phases".into(), json!(phases));
+    }
     let mut layers: Vec<Map<String, Json>> = Vec::new();
     for scope in &report.scopes {
         let mut fields = numbers(&scope.cells);

@@ -11,6 +11,7 @@ mod markdown;
 mod overview;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod phases;
 pub mod quality;
 mod read;
 mod rows;
@@ -33,6 +34,7 @@ pub use document::{SCHEMA, document};
 pub use input::{InputLine, of_inputs};
 pub use json::to_json;
 pub use overview::overview;
+pub use phases::{Phase, Phases};
 pub use quality::{quality, quality_text};
 pub use rows::{Field, Row, rows};
 pub use schema::{explanation, input_schema, reference, schema};
@@ -140,8 +142,21 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("format", format!("{}{scales}{ranges}, {} engine", format.name, provenance.tool.backend)),
         ("potentials", format!("dense work / work left, padding counted{terms}{least}")),
     ];
+    if let Some(Phases { prefill, decode }) = &report.phases {
+        facts.extend([("prefill", phase_text(prefill)), ("decode", phase_text(decode))]);
+    }
     facts.extend(provenance.notes.iter().map(|note| ("note", note.clone())));
     facts
+}
+
+fn phase_text(phase: &Phase) -> String {
+    let Phase { tokens, macs, weights, activations, cache } = *phase;
+    let all = [macs, weights + activations + cache, weights, activations, cache];
+    let [macs, all, weights, activations, cache] = all.map(|of| units::count(of as u64));
+    format!(
+        "{tokens} tokens: {macs} MACs and {all} bits a token (weights {weights}, activations {activations}, keys and values \
+         {cache})"
+    )
 }
 
 #[cfg(test)]

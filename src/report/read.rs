@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::document::SCHEMA;
+use super::phases::Phases;
 use super::quality::Quality;
 use super::scopes::{Extents, Part, Report, Scope};
 use crate::measurement::{Format, Model, Provenance, Tool};
@@ -36,6 +37,7 @@ struct Data {
     skipped: u64,
     preprocessing: String,
     quality: Option<Json>,
+    phases: Option<Phases>,
 }
 
 /// Metrics by name, of the layer and of its operands.
@@ -130,14 +132,14 @@ impl Report {
             }
         }
         scopes.push(Scope::network(cells(&format!("{file}: network"), document.network)?));
-        let Data { inputs, inputs_sha256, skipped, preprocessing, quality } = document.data;
+        let Data { inputs, inputs_sha256, skipped, preprocessing, quality, phases } = document.data;
         let quality: Option<Quality> = quality
             .map(serde_json::from_value)
             .transpose()
             .map_err(|_| Error::malformed(format!("{file}: quality"), "is that of no task"))?;
         let Document { model, format, options, notes, tool, .. } = document;
         let provenance = Provenance { model, preprocessing, format, options, notes, tool };
-        Ok(Self { provenance, inputs, inputs_sha256, skipped, quality, scopes })
+        Ok(Self { provenance, inputs, inputs_sha256, skipped, quality, phases, scopes })
     }
 }
 

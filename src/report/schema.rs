@@ -22,12 +22,19 @@ pub fn schema(metrics: &[&Metric]) -> Json {
         }),
         &["note", "quantized", "classes"],
     );
+    let number = || json!({ "type": "number" });
+    let phase = object(
+        json!({
+            "tokens": count(), "macs": number(), "weights": number(), "activations": number(), "cache": number(),
+        }),
+        &[],
+    );
     let data = object(
         json!({
             "inputs": count(), "inputs_sha256": sha256(), "skipped": count(), "preprocessing": text(),
-            "quality": quality(),
+            "quality": quality(), "phases": object(json!({ "prefill": phase, "decode": phase }), &[]),
         }),
-        &["quality"],
+        &["quality", "phases"],
     );
     let format = object(
         json!({

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::columns::Column;
+use super::phases::Phases;
 use super::quality::{Quality, quality};
 use crate::input::turned_note;
 use crate::measurement::{Measurement, Provenance};
@@ -24,6 +25,8 @@ pub struct Report {
     pub skipped: u64,
     /// How good the network's answers were, where the truth is known.
     pub quality: Option<Quality>,
+    /// What a token costs in each phase, where tokens were taken as generated.
+    pub phases: Option<Phases>,
     /// Layers, each with its gates and steps behind it, then the network.
     pub scopes: Vec<Scope>,
 }
@@ -189,6 +192,7 @@ impl Report {
             inputs_sha256: measurement.digest.to_string(),
             skipped: measurement.skipped,
             quality: quality(&measurement.quality, &class_name),
+            phases: Phases::of(measurement),
             scopes,
             provenance,
         }

@@ -5,7 +5,8 @@
 use std::ops::Range;
 
 use super::lines::{Value, line, width_of};
-use super::{ActivationSums, LayerShape, Modes, PairSums, Products, WeightSums};
+use super::shares;
+use super::{ActivationSums, Extra, ExtraSums, LayerShape, Modes, PairSums, Products, WeightSums};
 use crate::kernels::attention::{AttentionShape, Probabilities};
 use crate::kernels::count::{CodeMap, Encoder, GROUP_SIZES, NONZERO, NONZERO_G16, TERMS, WIDTH};
 
@@ -20,6 +21,39 @@ pub struct AttentionSpec {
     pub encoder: Encoder,
     /// Whether terms and codes of queries and probabilities are counted.
     pub has_terms: bool,
+    /// Whether it is counted how the probabilities are shared out.
+    pub has_shares: bool,
+}
+
+/// Which queries of a sequence are counted, where its last tokens are generated one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// All but the last so many, on the keys of these.
+    Prefill(usize),
+    /// The last so many, each on the keys up to its own, which a cache holds.
+    Decode(usize),
+}
+
+impl Phase {
+    /// The whole sequence.
+    pub const WHOLE: Self = Self::Prefill(0);
+
+    /// The steps that it is of, of `steps`. The first is never generated.
+    pub fn steps(self, steps: usize) -> Range<usize> {
+        let first = |generated: usize| steps.saturating_sub(generated).max(1).min(steps);
+        match self {
+            Self::Prefill(generated) => 0..first(generated),
+            Self::Decode(generated) => first(generated)..steps,
+        }
+    }
+
+    /// How many keys the query of `step` is multiplied with, masked ones too, where there are `keys`.
+    fn keys(self, step: usize, keys: usize) -> usize {
+        match self {
+            Self::Prefill(_) => keys,
+            Self::Decode(_) => step + 1,
+        }
+    }
 }
 
 /// Which terms are counted.
@@ -140,8 +174,9 @@ impl AttentionSpec {
 
     fn none(&self, shape: &LayerShape, maps: [CodeMap; 2]) -> PairSums {
         let codes = if self.has_terms { maps[0].codes() } else { 0 };
+        let extra = ExtraSums::of_products(if self.has_shares { &[Extra::Attention] } else { &[] });
         PairSums {
-            activations: ActivationSums::new(shape, codes),
+            activations: ActivationSums { extra, ..ActivationSums::new(shape, codes) },
             weights: WeightSums::none(shape, maps[1].codes()),
             products: Products::default(),
         }
@@ -155,44 +190,41 @@ impl AttentionSpec {
         Counted { encoder: self.encoder, terms: true }
     }
 
-    /// Counts queries `[heads·inner, T]` times keys `[kv_heads·inner, S]`, of which the last T are those of the queries' own steps:
-    /// the others were counted before. None if one of them holds NaN or infinity.
+    /// Counts the queries of `phase` times keys, of `[heads·inner, T]` and `[kv_heads·inner, T]`. Keys before the first of these
+    /// queries were counted with their own. None if a value holds NaN or infinity.
     ///
     /// # Panics
     /// If they are of other extents.
-    pub fn qk(&self, q: &[f32], k: &[f32]) -> Option<PairSums> {
+    pub fn qk(&self, q: &[f32], k: &[f32], phase: Phase) -> Option<PairSums> {
         let AttentionShape { heads, kv_heads, inner, mask, .. } = self.attention;
-        let (steps, keys) = (q.len() / (heads * inner), k.len() / (kv_heads * inner));
-        assert!(
-            q.len() == heads * inner * steps && k.len() == kv_heads * inner * keys && steps <= keys,
-            "whole operands"
-        );
-        let past = keys - steps;
+        let steps = k.len() / (kv_heads * inner);
+        assert!(q.len() == heads * inner * steps && k.len() == kv_heads * inner * steps, "whole operands");
+        let own = phase.steps(steps);
         let maps = [self.maps[0], self.maps[1]];
-        let mut sums = self.none(&Self::qk_shape(&self.attention, steps), maps);
-        sums.activations.windows = (heads * steps) as u64;
-        sums.activations.inside[0] = (heads * steps) as u64;
+        let mut sums = self.none(&Self::qk_shape(&self.attention, own.len()), maps);
+        sums.activations.windows = (heads * own.len()) as u64;
+        sums.activations.inside[0] = (heads * own.len()) as u64;
         let mut before = sums.weights.values.clone();
         for kv_head in 0..kv_heads {
             // `[key][feature]`, of the keys before each.
-            let mut running = vec![Second::default(); (keys + 1) * inner];
-            for key in 0..keys {
-                let own = key >= past;
-                let x = (0..inner).map(|i| k[(kv_head * inner + i) * keys + key]);
-                let of = if own { &mut sums.weights.values } else { &mut before };
+            let mut running = vec![Second::default(); (own.end + 1) * inner];
+            for key in 0..own.end {
+                let x = (0..inner).map(|i| k[(kv_head * inner + i) * steps + key]);
+                let of = if own.contains(&key) { &mut sums.weights.values } else { &mut before };
                 let (_, values) = line(x, 0, maps[1], self.second(), of)?;
                 for (i, value) in values.iter().enumerate() {
                     running[(key + 1) * inner + i] = running[key * inner + i].plus(Second::of(value));
-                    if own {
+                    if own.contains(&key) {
                         add_second(&mut sums.weights, i, 0, value);
                     }
                 }
             }
             let group = self.attention.group();
-            for (head, step) in (0..group).flat_map(|g| (0..steps).map(move |step| (kv_head * group + g, step))) {
+            for (head, step) in (0..group).flat_map(|g| own.clone().map(move |step| (kv_head * group + g, step))) {
                 let x = (0..inner).map(|i| q[(head * inner + i) * steps + step]);
                 let (_, values) = line(x, 0, maps[0], self.first(), &mut sums.activations.values)?;
-                let Range { start, end } = mask.visible(past + step, 0..keys);
+                let keys = phase.keys(step, own.end);
+                let Range { start, end } = mask.visible(step, 0..keys);
                 let seen = (end - start) as u64;
                 for (i, value) in values.iter().enumerate() {
                     let at = |key: usize| running[key * inner + i];
@@ -208,27 +240,28 @@ impl AttentionSpec {
         Some(sums)
     }
 
-    /// Counts of probabilities times values `[kv_heads·outer, S]`, of `steps` queries of the last steps; nothing of probabilities
-    /// yet. None if a value is NaN or infinite.
+    /// Counts of the probabilities of the queries of `phase` times values `[kv_heads·outer, T]`; nothing of probabilities yet. None if
+    /// a value is NaN or infinite.
     ///
     /// # Panics
     /// If they are of other extents.
-    pub fn pv<'a>(&'a self, v: &'a [f32], steps: usize) -> Option<PvSums<'a>> {
+    pub fn pv(&self, v: &[f32], phase: Phase) -> Option<PvSums<'_>> {
         let AttentionShape { kv_heads, outer, .. } = self.attention;
-        let keys = v.len() / (kv_heads * outer);
-        assert!(v.len() == kv_heads * outer * keys && steps <= keys, "whole values");
-        let maps = [self.maps[2], self.maps[3]];
-        let mut sums = self.none(&Self::pv_shape(&self.attention, steps), maps);
+        let steps = v.len() / (kv_heads * outer);
+        assert!(v.len() == kv_heads * outer * steps, "whole values");
+        let own = phase.steps(steps);
+        let (keys, maps) = (own.end, [self.maps[2], self.maps[3]]);
+        let mut sums = self.none(&Self::pv_shape(&self.attention, own.len()), maps);
         let mut before = sums.weights.values.clone();
         let mut of_key = vec![Second::default(); kv_heads * keys];
         let mut groups = vec![[0; 2]; kv_heads * keys.div_ceil(GROUP_SIZES[0])];
-        let mut codes = Vec::with_capacity(v.len());
-        for (row, x) in v.chunks_exact(keys).enumerate() {
-            let (of_row, values) = line(x.iter().copied(), 0, maps[1], self.second(), &mut before)?;
-            // Groups of the keys of this run alone: the others were counted before.
-            let own = x[keys - steps..].iter().copied();
-            let (_, own) = line(own, keys - steps, maps[1], self.second(), &mut sums.weights.values)?;
-            own.iter().for_each(|value| add_second(&mut sums.weights, 0, row % outer, value));
+        let mut codes = Vec::with_capacity(kv_heads * outer * keys);
+        for (row, x) in v.chunks_exact(steps.max(1)).enumerate() {
+            let (of_row, values) = line(x[..keys].iter().copied(), 0, maps[1], self.second(), &mut before)?;
+            // Groups of the keys of this phase alone: the others were counted before.
+            let of_phase = x[own.clone()].iter().copied();
+            let (_, of_phase) = line(of_phase, own.start, maps[1], self.second(), &mut sums.weights.values)?;
+            of_phase.iter().for_each(|value| add_second(&mut sums.weights, 0, row % outer, value));
             for (key, value) in values.iter().enumerate() {
                 let of = &mut of_key[row / outer * keys + key];
                 *of = of.plus(Second::of(value));
@@ -244,13 +277,14 @@ impl AttentionSpec {
             running.push(Second::default());
             head.iter().for_each(|of| running.push(running[running.len() - 1].plus(*of)));
         }
-        Some(PvSums { spec: self, keys, codes, running, groups, sums })
+        Some(PvSums { spec: self, phase, keys, codes, running, groups, sums })
     }
 }
 
 /// Counts of probabilities times values, to which the probabilities of each query of each head are added.
 pub struct PvSums<'a> {
     spec: &'a AttentionSpec,
+    phase: Phase,
     keys: usize,
     /// `[head][feature][key]`.
     codes: Vec<i32>,
@@ -262,18 +296,19 @@ pub struct PvSums<'a> {
 }
 
 impl PvSums<'_> {
-    /// Adds the probabilities of a query; false if one is NaN or infinite.
+    /// Adds the probabilities of a query of its phase; false if one is NaN or infinite.
     pub fn add(&mut self, row: &Probabilities<'_>) -> bool {
-        let Self { spec, keys, sums, .. } = self;
+        let keys = self.phase.keys(row.query, self.keys);
+        let kv_head = row.head / self.spec.attention.group();
+        let masked = self.masked(kv_head, row.keys.clone(), keys);
+        let Self { spec, sums, running, .. } = self;
         let (start, outer) = (row.keys.start, spec.attention.outer as u64);
         let values = row.values.iter().copied();
         let Some((_, values)) = line(values, start, spec.maps[2], spec.first(), &mut sums.activations.values) else {
             return false;
         };
-        let kv_head = row.head / spec.attention.group();
-        let running = &self.running[kv_head * (*keys + 1)..][..*keys + 1];
-        let masked = running[*keys].minus(running[row.keys.end].minus(running[start]));
-        let all = (*keys - values.len()) as u64 * outer;
+        let running = &running[kv_head * (self.keys + 1)..][..self.keys + 1];
+        let all = (keys - values.len()) as u64 * outer;
         add(&mut sums.products, &Value::default(), (Second::default(), 0), (masked, all));
         for (key, value) in row.keys.clone().zip(&values) {
             // What its groups hold depends on which keys are seen: below.
@@ -281,6 +316,10 @@ impl PvSums<'_> {
             add(&mut sums.products, value, (seen, outer), (seen, outer));
             add_first(&mut sums.activations, 0, value);
             add_groups(&mut sums.activations, 0, value);
+        }
+        if spec.has_shares {
+            let dead = values.iter().filter(|value| value.nonzero == 0).count();
+            sums.activations.extra.add_counts(Extra::Attention, &shares::of_row(row.values, dead));
         }
         sums.activations.windows += values.len() as u64;
         sums.activations.inside[0] += values.len() as u64;
@@ -293,6 +332,24 @@ impl PvSums<'_> {
             at = end;
         }
         true
+    }
+
+    /// Sums over the features of a head and over the keys before `keys` that are not `visible`.
+    fn masked(&self, kv_head: usize, visible: Range<usize>, keys: usize) -> Second {
+        let running = &self.running[kv_head * (self.keys + 1)..][..self.keys + 1];
+        let masked = running[keys].minus(running[visible.end].minus(running[visible.start]));
+        let cut = keys / GROUP_SIZES[0] * GROUP_SIZES[0];
+        if keys == self.keys || visible.start <= cut {
+            return masked;
+        }
+        // The group that the keys end in holds fewer than that of all keys.
+        let of_all = running[visible.start].minus(running[cut]);
+        let [g16, g16_zero] = self.group(kv_head, cut..keys).map(|sum| (visible.start - cut) as u64 * sum);
+        Second { g16, g16_zero, ..Second::default() }.plus(masked).minus(Second {
+            g16: of_all.g16,
+            g16_zero: of_all.g16_zero,
+            ..Second::default()
+        })
     }
 
     /// Sums over the features of a head of the widths of the group that its values of `keys` are, and how many are all zero.

@@ -29,7 +29,7 @@ fn problems() -> impl Strategy<Value = Problem> {
                 CodeMap::linear(255.0, 0, 255),
                 CodeMap::linear(90.0, -127, 127),
             ];
-            let spec = AttentionSpec { attention, maps, encoder: Encoder::Naf, has_terms };
+            let spec = AttentionSpec { attention, maps, encoder: Encoder::Naf, has_terms, has_shares: true };
             Problem { spec, keys, zeros, seed }
         },
     )
@@ -75,15 +75,12 @@ impl Problem {
         rows.into_inner().unwrap()
     }
 
-    /// Counts of queries `first..end`, on all keys up to `end`.
-    fn counts(&self, rows: &[Row], first: usize, end: usize) -> [PairSums; 2] {
+    /// Counts of the queries of `phase`.
+    fn counts(&self, rows: &[Row], phase: Phase) -> [PairSums; 2] {
         let [q, k, v] = self.operands();
-        let cut =
-            |x: &[f32], from: usize| x.chunks(self.keys).flat_map(|row| row[from..end].to_vec()).collect::<Vec<_>>();
-        let qk = self.spec.qk(&cut(&q, first), &cut(&k, 0)).unwrap();
-        let v = cut(&v, 0);
-        let mut pv = self.spec.pv(&v, end - first).unwrap();
-        for (head, query, keys, values) in rows.iter().filter(|row| (first..end).contains(&row.1)) {
+        let qk = self.spec.qk(&q, &k, phase).unwrap();
+        let mut pv = self.spec.pv(&v, phase).unwrap();
+        for (head, query, keys, values) in rows.iter().filter(|row| phase.steps(self.keys).contains(&row.1)) {
             let row = Probabilities { worker: 0, image: 0, head: *head, query: *query, keys: keys.clone(), values };
             assert!(pv.add(&row));
         }
@@ -125,28 +122,31 @@ fn mac(spec: &AttentionSpec, [a, b]: [i32; 2], seen: bool, groups: [Vec<i32>; 3]
     .concat()
 }
 
-/// Both sums over all MACs, one after the other, in the order of [`Products::integers`].
-fn brute_force(problem: &Problem, rows: &[Row]) -> [Vec<u128>; 2] {
-    let (spec, keys) = (&problem.spec, problem.keys);
+/// Both sums over all MACs of the queries of `phase`, one after the other, in the order of [`Products::integers`].
+fn brute_force(problem: &Problem, rows: &[Row], phase: Phase) -> [Vec<u128>; 2] {
+    let (spec, steps) = (&problem.spec, problem.keys);
+    let own = phase.steps(steps);
     let AttentionShape { inner, outer, .. } = spec.attention;
     let [q, k, v] = problem.operands();
     let code = |map: usize, x: f32| spec.maps[map].code(x);
     let mut all = [vec![0u128; Products::INTEGERS], vec![0; Products::INTEGERS]];
     let mut add = |which: usize, own: Vec<u128>| all[which].iter_mut().zip(own).for_each(|(all, own)| *all += own);
     let around = |size: usize, i: usize, end: usize| i / size * size..(i / size * size + size).min(end);
-    for (head, query, visible, p) in rows {
+    for (head, query, visible, p) in rows.iter().filter(|row| own.contains(&row.1)) {
         let kv_head = head / spec.attention.group();
+        // A token that is generated finds its own key the last.
+        let keys = if let Phase::Decode(_) = phase { query + 1 } else { own.end };
         for key in 0..keys {
             let seen = visible.contains(&key);
-            let qs = |i: usize| code(0, q[(head * inner + i) * keys + query]);
-            let ks = |i: usize| code(1, k[(kv_head * inner + i) * keys + key]);
+            let qs = |i: usize| code(0, q[(head * inner + i) * steps + query]);
+            let ks = |i: usize| code(1, k[(kv_head * inner + i) * steps + key]);
             for i in 0..inner {
                 let groups = [16, 64, 256].map(|size| around(size, i, inner).map(qs).collect());
                 add(0, mac(spec, [qs(i), ks(i)], seen, groups, around(16, i, inner).map(ks).collect()));
             }
             let ps = |key: usize| code(2, p[key - visible.start]);
             for n in 0..outer {
-                let vs = |key: usize| code(3, v[(kv_head * outer + n) * keys + key]);
+                let vs = |key: usize| code(3, v[(kv_head * outer + n) * steps + key]);
                 // Of a key that is seen, its groups hold keys that are seen.
                 let in_group = |size: usize| around(size, key, keys).filter(|key| !seen || visible.contains(key));
                 let groups = [16, 64, 256].map(|size| if seen { in_group(size).map(ps).collect() } else { vec![] });
@@ -170,45 +170,78 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn sums_are_those_of_a_loop_over_macs(problem in problems()) {
+    fn sums_are_those_of_a_loop_over_macs(problem in problems(), generated in 0usize..40) {
+        let mut problem = problem;
+        problem.spec.attention.mask.causal |= generated > 0;
         let rows = problem.rows();
-        let [qk, pv] = problem.counts(&rows, 0, problem.keys);
-        let [want_qk, want_pv] = brute_force(&problem, &rows);
-        prop_assert_eq!(qk.products.integers(), want_qk);
-        prop_assert_eq!(pv.products.integers(), want_pv);
         let [q, k, v] = problem.operands();
-        let visible: usize = rows.iter().map(|row| row.3.len()).sum();
-        let elements = [&qk, &pv].map(|sums| [sums.activations.values.elements, sums.weights.values.elements]);
-        prop_assert_eq!(elements, [[q.len() as u64, k.len() as u64], [visible as u64, v.len() as u64]]);
-        for sums in [&qk, &pv] {
-            prop_assert!(sums.products.is_possible());
-            prop_assert!(sums.weights.values.codes.iter().sum::<u64>() == sums.weights.values.elements);
-            let counts = sums.of_input();
-            prop_assert_eq!(crate::tally::InputCounts::from_integers(&counts.integers()), Some(counts));
-        }
         let AttentionShape { heads, inner, outer, .. } = problem.spec.attention;
-        let dense = |sums: &PairSums| sums.products.integers()[0];
-        prop_assert_eq!(dense(&qk), (heads * inner * problem.keys * problem.keys) as u128);
-        prop_assert_eq!(dense(&pv), (heads * outer * problem.keys * problem.keys) as u128);
+        for phase in [Phase::Prefill(generated), Phase::Decode(generated)] {
+            let [qk, pv] = problem.counts(&rows, phase);
+            let [want_qk, want_pv] = brute_force(&problem, &rows, phase);
+            prop_assert_eq!(qk.products.integers(), want_qk, "{:?}", phase);
+            prop_assert_eq!(pv.products.integers(), want_pv, "{:?}", phase);
+            let own = phase.steps(problem.keys);
+            let of = |x: &[f32]| (x.len() / problem.keys * own.len()) as u64;
+            let visible: usize = rows.iter().filter(|row| own.contains(&row.1)).map(|row| row.3.len()).sum();
+            let elements = [&qk, &pv].map(|sums| [sums.activations.values.elements, sums.weights.values.elements]);
+            prop_assert_eq!(elements, [[of(&q), of(&k)], [visible as u64, of(&v)]]);
+            for sums in [&qk, &pv] {
+                prop_assert!(sums.products.is_possible());
+                prop_assert!(sums.weights.values.codes.iter().sum::<u64>() == sums.weights.values.elements);
+                let counts = sums.of_input();
+                prop_assert_eq!(crate::tally::InputCounts::from_integers(&counts.integers()), Some(counts));
+            }
+            let rectangle: usize = match phase {
+                Phase::Prefill(_) => own.len() * own.len(),
+                Phase::Decode(_) => own.map(|query| query + 1).sum(),
+            };
+            let dense = |sums: &PairSums| sums.products.integers()[0];
+            prop_assert_eq!(dense(&qk), (heads * inner * rectangle) as u128);
+            prop_assert_eq!(dense(&pv), (heads * outer * rectangle) as u128);
+        }
     }
 
     #[test]
-    fn prefill_and_decode_count_what_the_whole_counts(problem in problems(), first in 1usize..40) {
+    fn prefill_and_decode_count_what_the_whole_counts(problem in problems(), generated in 0usize..40) {
         let mut problem = problem;
         problem.spec.attention.mask.causal = true;
-        let (rows, first) = (problem.rows(), first.min(problem.keys));
-        let whole = problem.counts(&rows, 0, problem.keys);
-        let mut parts = problem.counts(&rows, 0, first);
-        for query in first..problem.keys {
-            let step = problem.counts(&rows, query, query + 1);
-            parts.iter_mut().zip(&step).for_each(|(all, step)| all.merge(step));
-        }
+        let rows = problem.rows();
+        let whole = problem.counts(&rows, Phase::WHOLE);
+        let mut parts = problem.counts(&rows, Phase::Prefill(generated));
+        let decoded = problem.counts(&rows, Phase::Decode(generated));
+        parts.iter_mut().zip(&decoded).for_each(|(all, decoded)| all.merge(decoded));
         for (parts, whole) in parts.iter().zip(&whole) {
             prop_assert_eq!(unmasked(&parts.products), unmasked(&whole.products));
-            prop_assert_eq!(&parts.activations.values, &whole.activations.values);
+            prop_assert_eq!(&parts.activations, &whole.activations);
             let (a, b) = (&parts.weights.values, &whole.weights.values);
             prop_assert!(a.codes == b.codes && a.elements == b.elements && a.natural_zeros == b.natural_zeros);
         }
+    }
+
+    #[test]
+    fn shares_are_those_of_a_loop_over_sorted_rows(problem in problems()) {
+        let rows = problem.rows();
+        let [_, pv] = problem.counts(&rows, Phase::WHOLE);
+        let mut want = [0u64; 6];
+        for (.., values) in &rows {
+            let largest = values.iter().copied().fold(0.0, f32::max);
+            let total: f64 = values.iter().map(|p| f64::from(*p)).sum();
+            // From the other end: how many of the smallest can go.
+            let mut rising = values.clone();
+            rising.sort_by(f32::total_cmp);
+            let keys = |share: f64| {
+                let mut gone = 0.0;
+                let can_go = |p: &&f32| { gone += f64::from(**p); total - gone >= share * total };
+                (values.len() - rising.iter().take_while(can_go).count()) as u64
+            };
+            want[0] += values.len() as u64;
+            want[1] += values.iter().filter(|p| **p * 256.0 < largest).count() as u64;
+            want[2] += values.iter().filter(|p| **p * 1024.0 < largest).count() as u64;
+            (want[3], want[4]) = (want[3] + keys(0.9), want[4] + keys(0.99));
+            want[5] += values.iter().filter(|p| (**p * 255.0).round() == 0.0).count() as u64;
+        }
+        prop_assert_eq!(pv.activations.extra.get(Extra::Attention), Some(&want[..]));
     }
 }
 
@@ -223,10 +256,11 @@ fn what_is_not_finite_is_not_counted() {
         mask: Mask { causal: true, window: None },
     };
     let maps = [CodeMap::linear(1.0, -127, 127); 4];
-    let spec = AttentionSpec { attention, maps, encoder: Encoder::Naf, has_terms: true };
+    let spec = AttentionSpec { attention, maps, encoder: Encoder::Naf, has_terms: true, has_shares: true };
     let (fine, bad) = ([1.0, 2.0], [1.0, f32::NAN]);
-    assert!(spec.qk(&fine, &fine).is_some() && spec.qk(&fine, &bad).is_none() && spec.qk(&bad, &fine).is_none());
-    assert!(spec.pv(&bad, 2).is_none());
-    let mut pv = spec.pv(&fine, 2).unwrap();
+    let qk = |q: &[f32], k: &[f32]| spec.qk(q, k, Phase::WHOLE);
+    assert!(qk(&fine, &fine).is_some() && qk(&fine, &bad).is_none() && qk(&bad, &fine).is_none());
+    assert!(spec.pv(&bad, Phase::WHOLE).is_none());
+    let mut pv = spec.pv(&fine, Phase::WHOLE).unwrap();
     assert!(!pv.add(&Probabilities { worker: 0, image: 0, head: 0, query: 0, keys: 0..1, values: &bad[1..] }));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ActivationSums, LayerShape, WeightSums};
+use super::{ActivationSums, LayerShape, WeightSums, shares};
 use crate::kernels::count::extra::traffic::TRAFFIC;
 use crate::kernels::count::extra::{Volume, changes, floats, groups, traffic};
 use crate::kernels::count::{Classes, CodeMap, Encoder, GROUP_SIZES};
@@ -28,11 +28,13 @@ pub enum Extra {
     Float,
     /// Outputs of layers, as an operand.
     Outputs,
+    /// How the probabilities of attention are shared out.
+    Attention,
 }
 
 impl Extra {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Traffic,
         Self::Blocks,
         Self::Trailing,
@@ -42,6 +44,7 @@ impl Extra {
         Self::Output,
         Self::Float,
         Self::Outputs,
+        Self::Attention,
     ];
 
     /// Its name on the command line and in files.
@@ -56,6 +59,7 @@ impl Extra {
             Self::Output => "output",
             Self::Float => "float",
             Self::Outputs => "outputs",
+            Self::Attention => "attention",
         }
     }
 
@@ -67,7 +71,8 @@ impl Extra {
     /// Whether it is defined for codes of `map`. Most are not for floats: their codes are significands, which are only a part of
     /// the value and cannot be subtracted or compared.
     pub fn is_of_codes(self, map: CodeMap) -> bool {
-        map.float.is_none() || matches!(self, Self::Blocks | Self::Output | Self::Float | Self::Outputs)
+        map.float.is_none()
+            || matches!(self, Self::Blocks | Self::Output | Self::Float | Self::Outputs | Self::Attention)
     }
 
     /// Whether it is counted of activations (0), of weights (1) and of outputs (2).
@@ -77,7 +82,8 @@ impl Extra {
             Self::Blocks | Self::Trailing | Self::Planes | Self::Float => [true, true, false],
             Self::Delta | Self::Output => [true, false, false],
             Self::Repetition => [false, true, false],
-            Self::Outputs => [false; 3],
+            // Of products of two activations.
+            Self::Outputs | Self::Attention => [false; 3],
         }
     }
 
@@ -91,6 +97,7 @@ impl Extra {
             Self::Float => floats::float_counts(),
             Self::Planes => GROUP_SIZES[0] + 2,
             Self::Repetition | Self::Outputs => 1,
+            Self::Attention => shares::COUNTS,
             Self::Delta => shape.channels() * shape.taps() * 2,
         }
     }
@@ -135,6 +142,12 @@ impl ExtraSums {
     pub fn new(extras: &[Extra], shape: &LayerShape, operand: usize) -> Self {
         let of = extras.iter().filter(|extra| extra.operands()[operand]);
         Self(of.map(|&extra| (extra, vec![0; extra.counts(shape, operand)])).collect())
+    }
+
+    /// Zeros, for those of `extras` that are of a product of two activations as a whole.
+    pub fn of_products(extras: &[Extra]) -> Self {
+        let of = extras.iter().filter(|extra| **extra == Extra::Attention);
+        Self(of.map(|&extra| (extra, vec![0; shares::COUNTS])).collect())
     }
 
     /// Zeros, for the same counts.
@@ -215,7 +228,7 @@ impl ExtraSums {
                 Extra::Planes => groups::add_planes(volume, spec.word, fixed(counts)),
                 Extra::Repetition => groups::add_distinct(volume, fixed(counts)),
                 // Counted from the outputs, and from float values.
-                Extra::Output | Extra::Float | Extra::Outputs => {}
+                Extra::Output | Extra::Float | Extra::Outputs | Extra::Attention => {}
                 Extra::Delta => {
                     let distance = if spec.shape.transposed { 1 } else { spec.shape.stride[1] };
                     let counts = counts.as_chunks_mut().0;

@@ -10,13 +10,14 @@ mod outputs;
 mod pairs;
 mod products;
 mod recurrent;
+pub mod shares;
 mod weights;
 
 use crate::kernels::count::sequence::StepSums;
 use crate::kernels::count::{Classes, Grouping, Sums};
 
 pub use activations::ActivationSums;
-pub use attention::{AttentionSpec, PvSums};
+pub use attention::{AttentionSpec, Phase, PvSums};
 pub use extra::{ChangeProducts, Extra, ExtraSums, OperandSpec};
 pub use inputs::{INPUT_INTEGERS, InputCounts};
 pub use moments::{Moments, Spread};

@@ -79,7 +79,7 @@ impl Case {
     }
 
     /// Writes the directory, its tensors in `shards` files.
-    fn write(&self, folder: &Path, shards: usize) {
+    pub fn write(&self, folder: &Path, shards: usize) {
         std::fs::write(folder.join("config.json"), self.config.to_string()).unwrap();
         let tensors: Vec<(String, Vec<usize>, Dtype, Vec<u8>)> = self
             .extents()
