@@ -12,7 +12,7 @@ use deadweight::layers::{Layer, Shape};
 use deadweight::measure::{Calibration, Settings};
 use deadweight::model::Model;
 use deadweight::probe::{Probe, Watch};
-use deadweight::tally::{AttentionSpec, LayerTally, Padding, PairSums, Phase, Products};
+use deadweight::tally::{AttentionSpec, Codes, LayerTally, Padding, PairSums, Phase, Products};
 
 use crate::hf;
 use crate::products::Seen;
@@ -130,11 +130,11 @@ fn counted(spec: &AttentionSpec, operands: [&Vec<f32>; 3], steps: usize) -> [Pai
     let yg = Geometry::blocked(1, spec.attention.heads * spec.attention.outer, 1, steps);
     let (mut y, pool) = (vec![0.0; yg.len()], Pool::new(2));
     let mut cache = KvCache::new(spec.attention, 1);
-    let pv = Mutex::new(spec.pv(operands[2], Phase::WHOLE).unwrap());
+    let pv = Mutex::new(spec.pv(operands[2], Phase::WHOLE, Codes::default()).unwrap());
     let observe = |row: Probabilities<'_>| assert!(pv.lock().unwrap().add(&row));
     let exec = Exec::new(&pool, Isa::SCALAR);
     attention(&exec, 1, &Operands { q, k, v, inside: None }, (&mut y, &yg), &mut cache, Some(&observe));
-    [spec.qk(operands[0], operands[1], Phase::WHOLE).unwrap(), pv.into_inner().unwrap().into_sums()]
+    [spec.qk(operands[0], operands[1], Phase::WHOLE, Codes::default()).unwrap(), pv.into_inner().unwrap().into_sums()]
 }
 
 #[test]

@@ -15,8 +15,8 @@ use crate::layers::{Layer, MatMul};
 use crate::model::Model;
 use crate::probe::{Origin, Watch};
 use crate::tally::{
-    ActivationSums, AttentionSpec, Extra, ExtraSums, InputCounts, LayerShape, LayerTally, PairSpec, PairSums, Phase,
-    Products, WeightSums, shares,
+    ActivationSums, AttentionSpec, Codes, Extra, ExtraSums, InputCounts, LayerShape, LayerTally, PairSpec, PairSums,
+    Phase, Products, WeightSums, shares,
 };
 use crate::{Error, Result};
 
@@ -44,6 +44,9 @@ pub(super) struct Pairs {
     counted: Counted,
     partial: Mutex<BTreeMap<usize, Partial>>,
     rows: [Row; ROWS],
+    /// Counts of codes of each row of attention, one set for each input that was counted beside others: they are large, and inputs add to
+    /// them in turn.
+    codes: Mutex<Vec<Vec<Codes>>>,
     /// Lowest image of the batch that held NaN or infinity; `usize::MAX` where none did.
     bad_image: AtomicUsize,
 }
@@ -67,8 +70,8 @@ struct Row {
 impl Pairs {
     pub fn new(isa: Isa, counted: Counted) -> Arc<Self> {
         let bad_image = AtomicUsize::new(usize::MAX);
-        let (partial, rows) = Default::default();
-        Arc::new(Self { isa, counted, partial, rows, bad_image })
+        let (partial, rows, codes) = Default::default();
+        Arc::new(Self { isa, counted, partial, rows, codes, bad_image })
     }
 
     fn operands(&self) -> usize {
@@ -83,7 +86,17 @@ impl Pairs {
 
     /// Takes out the counts of all inputs, in the row of `layer`; none of no input.
     pub fn take_sums(&self, layer: &MeasuredLayer) -> Option<PairSums> {
-        locked(&self.rows[row_of(layer)].sums).take()
+        let mut sums = locked(&self.rows[row_of(layer)].sums).take()?;
+        let PairSums { activations, weights, .. } = &mut sums;
+        for of_rows in &*locked(&self.codes) {
+            for (all, codes) in
+                [&mut activations.values.codes, &mut weights.values.codes].into_iter().zip(&of_rows[row_of(layer)])
+            {
+                all.resize(codes.len(), 0);
+                all.iter_mut().zip(codes).for_each(|(all, count)| *all += count);
+            }
+        }
+        Some(sums)
     }
 
     /// Lowest image of the batch that held NaN or infinity; `usize::MAX` where none did.
@@ -95,7 +108,14 @@ impl Pairs {
     fn count(&self, image: usize, values: &[Vec<f32>; OPERANDS]) {
         let sums = match &self.counted {
             Counted::Product(spec) => spec.count(self.isa, [&values[0], &values[1]]).map(|sums| vec![sums]),
-            Counted::Attention(spec, phases) => attention_sums(self.isa, spec, phases, values),
+            Counted::Attention(spec, phases) => {
+                let codes = locked(&self.codes).pop().unwrap_or_else(|| vec![Codes::default(); ROWS]);
+                let sums = attention_sums(self.isa, spec, phases, values, codes);
+                sums.map(|(sums, codes)| {
+                    locked(&self.codes).push(codes);
+                    sums
+                })
+            }
         };
         let Some(sums) = sums else {
             self.bad_image.fetch_min(image, Ordering::Relaxed);
@@ -111,17 +131,21 @@ impl Pairs {
     }
 }
 
-/// Counts of both products, phase by phase, of a sequence of queries, keys and values `[channels, steps]`. The probabilities are
-/// computed as the engine computes them: decoding gives the bits of the whole sequence.
+/// Counts of both products, phase by phase, of a sequence of queries, keys and values `[channels, steps]`; those of codes are added to
+/// `codes`, which come back beside the others. The probabilities are computed as the engine computes them: decoding gives the bits of the whole sequence.
 fn attention_sums(
     isa: Isa,
     spec: &AttentionSpec,
     phases: &[Phase],
     values: &[Vec<f32>; OPERANDS],
-) -> Option<Vec<PairSums>> {
+    mut codes: Vec<Codes>,
+) -> Option<(Vec<PairSums>, Vec<Codes>)> {
     let shape = spec.attention;
     let steps = values[0].len() / (shape.heads * shape.inner);
-    let pv = phases.iter().map(|&phase| spec.pv(&values[2], phase)).collect::<Option<Vec<_>>>()?;
+    // Two rows a phase.
+    let mut counted = |row: usize| std::mem::take(&mut codes[row]);
+    let pv = phases.iter().enumerate().map(|(i, &phase)| spec.pv(&values[2], phase, counted(2 * i + 1)));
+    let pv = pv.collect::<Option<Vec<_>>>()?;
     let pv = Mutex::new((pv, true));
     let packed = values.each_ref().map(|values| {
         let geometry = Geometry::blocked(1, values.len() / steps, 1, steps);
@@ -145,15 +169,19 @@ fn attention_sums(
     attention(&Exec::new(&pool, isa), 1, &operands, (&mut output, &geometry), &mut cache, Some(&observe));
     let (sums, fine) = pv.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut both = vec![];
-    for (&phase, pv) in phases.iter().zip(sums) {
-        let (mut qk, pv) = (spec.qk(&values[0], &values[1], phase)?, pv.into_sums());
+    for (i, (&phase, pv)) in phases.iter().zip(sums).enumerate() {
+        let (mut qk, pv) = (spec.qk(&values[0], &values[1], phase, counted(2 * i))?, pv.into_sums());
         if let Some(counts) = pv.activations.extra.get(Extra::Attention) {
             let of_qk = shares::of_scores(counts);
             qk.activations.extra.set(Extra::Attention, of_qk);
         }
         both.extend([qk, pv]);
     }
-    fine.then_some(both)
+    for (codes, sums) in codes.iter_mut().zip(&mut both) {
+        let values = [&mut sums.activations.values, &mut sums.weights.values];
+        *codes = values.map(|values| std::mem::take(&mut values.codes));
+    }
+    fine.then_some((both, codes))
 }
 
 fn locked<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {

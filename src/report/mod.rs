@@ -117,6 +117,8 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let per_input = report.network().cells.get("macs.per_input", None).and_then(|macs| macs.number());
     let macs = per_input.map(|macs| format!(", {} MACs an input", units::count(macs as u64))).unwrap_or_default();
     let measured = report.layers().count();
+    let head = head_share(report).map(|share| format!(", {} of them the head's", units::share(Some(share))));
+    let head = head.unwrap_or_default();
     let mut data = format!("{inputs} inputs");
     if *skipped > 0 {
         data += &format!(", {skipped} skipped");
@@ -137,7 +139,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     };
     let mut facts = vec![
         ("model", format!("{}{note}: {}, names of {}{norm}{quantized}", model.name, model.task, model.naming)),
-        ("size", format!("{parameters} parameters; {measured} layers measured{macs}")),
+        ("size", format!("{parameters} parameters; {measured} layers measured{macs}{head}")),
         ("inputs", data),
         ("format", format!("{}{scales}{ranges}, {} engine", format.name, provenance.tool.backend)),
         ("potentials", format!("dense work / work left, padding counted{terms}{least}")),
@@ -147,6 +149,16 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     }
     facts.extend(provenance.notes.iter().map(|note| ("note", note.clone())));
     facts
+}
+
+/// Share of the MACs that the last layer of a transformer that predicts tokens has.
+fn head_share(report: &Report) -> Option<f64> {
+    let attends = report.layers().any(|scope| scope.kind == "attention");
+    let (last, network) = (report.layers().last()?, report.network());
+    let macs = |scope: &Scope| scope.cells.get("macs", None).and_then(|macs| macs.number());
+    let is_whole = attends && !report.provenance.options.contains_key("layers");
+    let is_head = is_whole && report.provenance.model.task == "language" && last.kind == "linear";
+    is_head.then(|| Some(macs(last)? / macs(network)?)).flatten()
 }
 
 fn phase_text(phase: &Phase) -> String {

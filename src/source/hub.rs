@@ -11,11 +11,13 @@ use crate::{Error, Result};
 
 const ENDPOINT: &str = "https://huggingface.co";
 const CONFIGS: [&str; 4] = ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"];
+/// The modules of sentence-transformers, each with a folder that may hold a `config.json`.
+const MODULES: &str = "modules.json";
 /// What a tokenizer is made of where there is no `tokenizer.json`.
 const VOCABULARY: [&str; 5] = ["vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"];
 
 /// The snapshot of `id`, `org/name[@revision]`: a directory with the weights and, if the repository has them, `config.json`,
-/// `preprocessor_config.json`, and its tokenizer.
+/// `preprocessor_config.json`, its tokenizer, and what sentence-transformers makes of its values.
 ///
 /// Cached files are not downloaded again. With `offline`, or `HF_HUB_OFFLINE` set to 1, true, yes or on, only the cache is
 /// used.
@@ -166,6 +168,12 @@ impl Hub {
         for file in CONFIGS.iter().chain(vocabulary).filter(|file| holds(file)) {
             get(file)?;
         }
+        if holds(MODULES) {
+            get(MODULES)?;
+            for file in modules(&snapshot)?.iter().filter(|file| holds(file)) {
+                get(file)?;
+            }
+        }
         get(chosen)?;
         if chosen.ends_with(".json") {
             for shard in shards_of(&snapshot.join(chosen))? {
@@ -241,6 +249,13 @@ impl Hub {
 
 fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Where the modules of a snapshot have their settings.
+fn modules(snapshot: &Path) -> Result<Vec<String>> {
+    let modules = read_json(&snapshot.join(MODULES))?.unwrap_or_default();
+    let folders = modules.as_array().into_iter().flatten().filter_map(|module| module["path"].as_str());
+    Ok(folders.filter(|folder| is_plain(folder)).map(|folder| format!("{folder}/config.json")).collect())
 }
 
 fn shards_of(index: &Path) -> Result<Vec<String>> {

@@ -80,7 +80,7 @@ fn answer(mut stream: TcpStream, files: &HashMap<String, Vec<u8>>, behaviour: Be
     let etag = if behaviour == Behaviour::Escape {
         "../../escaped".into()
     } else {
-        format!("etag-{}", name.replace('.', "-"))
+        format!("etag-{}", name.replace(['.', '/'], "-"))
     };
     let more = format!(
         "ETag: \"{etag}\"\r\nx-repo-commit: {COMMIT}\r\nContent-Range: bytes {start}-{}/{}\r\n",
@@ -153,6 +153,25 @@ fn downloads_shards() {
     std::fs::remove_file(snapshot.join("model-2.safetensors")).unwrap();
     let error = hub(cache.path(), &server.endpoint, true).fetch("org/net@refs/pr/5").unwrap_err();
     assert!(error.to_string().contains("model-2.safetensors"), "{error}");
+}
+
+#[test]
+fn downloads_how_sentences_are_pooled() {
+    let cache = tempfile::tempdir().unwrap();
+    let modules = br#"[{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "1_Pooling"},
+        {"type": "a.Normalize", "path": "../.."}]"#;
+    let files = [
+        ("config.json", br#"{"model_type": "bert"}"#.to_vec()),
+        ("modules.json", modules.to_vec()),
+        ("1_Pooling/config.json", br#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#.to_vec()),
+        ("2_Other/config.json", b"not wanted".to_vec()),
+        ("model.safetensors", safetensors("w", 1.0)),
+    ];
+    let server = serve(&files, Behaviour::Well);
+    let snapshot = hub(cache.path(), &server.endpoint, false).fetch("org/net").unwrap();
+    let config = Directory::open(&snapshot).unwrap().config.unwrap();
+    assert_eq!((&config["_pooling"], &config["_normalise"]), (&"first".into(), &true.into()));
+    assert!(!server.requests.lock().unwrap().iter().any(|request| request.contains("2_Other")));
 }
 
 #[test]

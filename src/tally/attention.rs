@@ -5,10 +5,14 @@
 use std::ops::Range;
 
 use super::lines::{Value, line, width_of};
+use super::meeting::{First, Second, add};
 use super::shares;
 use super::{ActivationSums, Extra, ExtraSums, LayerShape, Modes, PairSums, Products, WeightSums};
 use crate::kernels::attention::{AttentionShape, Probabilities};
-use crate::kernels::count::{CodeMap, Encoder, GROUP_SIZES, NONZERO, NONZERO_G16, TERMS, WIDTH};
+use crate::kernels::count::{CodeMap, Encoder, GROUP_SIZES, NONZERO, NONZERO_G16, TERMS, ValueSums, WIDTH};
+
+/// How often each code was seen, of both operands of a product.
+pub type Codes = [Vec<u64>; 2];
 
 /// How attention is counted.
 #[derive(Clone, Debug)]
@@ -63,74 +67,6 @@ pub(super) struct Counted {
     pub terms: bool,
 }
 
-/// Sums over the values of one key, or the running sums of such over keys.
-#[derive(Clone, Copy, Debug, Default)]
-struct Second {
-    nonzero: u64,
-    width: u64,
-    terms: u64,
-    g16: u64,
-    g16_zero: u64,
-}
-
-impl Second {
-    fn of(value: &Value) -> Self {
-        let Value { nonzero, width, terms, groups, zeros } = *value;
-        Self { nonzero, width, terms, g16: groups[0], g16_zero: zeros[0] }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            nonzero: self.nonzero + other.nonzero,
-            width: self.width + other.width,
-            terms: self.terms + other.terms,
-            g16: self.g16 + other.g16,
-            g16_zero: self.g16_zero + other.g16_zero,
-        }
-    }
-
-    fn minus(self, other: Self) -> Self {
-        Self {
-            nonzero: self.nonzero - other.nonzero,
-            width: self.width - other.width,
-            terms: self.terms - other.terms,
-            g16: self.g16 - other.g16,
-            g16_zero: self.g16_zero - other.g16_zero,
-        }
-    }
-}
-
-/// Adds the MACs of a first operand's value with seconds that add up to `seen`, `count` of them, where there are `all` and `every`
-/// with those that are masked.
-fn add(to: &mut Products, first: &Value, (seen, count): (Second, u64), (every, all): (Second, u64)) {
-    let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
-    let modes = |all: u64, inside: u64| Modes::new(all.into(), inside.into());
-    let Value { nonzero, width, terms, groups, zeros } = *first;
-    *to += &Products {
-        dense: modes(all, count),
-        a: product(nonzero, count),
-        w: modes(every.nonzero, seen.nonzero),
-        both: product(nonzero, seen.nonzero),
-        a_width: product(width, count),
-        a_g16: product(groups[0], count),
-        a_g64: product(groups[1], count),
-        a_g256: product(groups[2], count),
-        a_g16_zero: product(zeros[0], count),
-        a_g64_zero: product(zeros[1], count),
-        a_g256_zero: product(zeros[2], count),
-        a_terms: product(terms, count),
-        w_width: modes(every.width, seen.width),
-        w_g16: modes(every.g16, seen.g16),
-        w_g16_zero: modes(every.g16_zero, seen.g16_zero),
-        w_terms: modes(every.terms, seen.terms),
-        terms: product(terms, seen.terms),
-        a_g16_w: product(groups[0], seen.nonzero),
-        a_g16_zero_w: product(zeros[0], seen.nonzero),
-        a_g16_both: product(nonzero * groups[0], seen.nonzero),
-        a_terms_w: product(terms, seen.nonzero),
-    };
-}
-
 /// Adds a value of a first operand, which is that of `channel`, to the sums over positions.
 fn add_first(to: &mut ActivationSums, channel: usize, value: &Value) {
     let tap = &mut to.taps[channel];
@@ -172,12 +108,21 @@ impl AttentionSpec {
         LayerShape::steps(1, steps, attention.outer)
     }
 
-    fn none(&self, shape: &LayerShape, maps: [CodeMap; 2]) -> PairSums {
-        let codes = if self.has_terms { maps[0].codes() } else { 0 };
+    /// Nothing but the counts of codes of other inputs, `codes`, which are large; empty where there are none yet.
+    fn none(&self, shape: &LayerShape, maps: [CodeMap; 2], codes: Codes) -> PairSums {
+        let counted = [self.has_terms, true];
+        let room = |which: usize| if counted[which] { maps[which].codes() } else { 0 };
+        let [of_first, of_second] = std::array::from_fn(room);
+        let mut codes = codes.into_iter().zip([of_first, of_second]);
+        let mut values = || {
+            let (codes, room) = codes.next().expect("there are two operands");
+            let codes = if codes.is_empty() { vec![0; room] } else { codes };
+            ValueSums { codes, ..ValueSums::new(0) }
+        };
         let extra = ExtraSums::of_products(if self.has_shares { &[Extra::Attention] } else { &[] });
         PairSums {
-            activations: ActivationSums { extra, ..ActivationSums::new(shape, codes) },
-            weights: WeightSums::none(shape, maps[1].codes()),
+            activations: ActivationSums { extra, values: values(), ..ActivationSums::new(shape, 0) },
+            weights: WeightSums { values: values(), ..WeightSums::none(shape, 0) },
             products: Products::default(),
         }
     }
@@ -191,20 +136,20 @@ impl AttentionSpec {
     }
 
     /// Counts the queries of `phase` times keys, of `[heads·inner, T]` and `[kv_heads·inner, T]`. Keys before the first of these
-    /// queries were counted with their own. None if a value holds NaN or infinity.
+    /// queries were counted with their own. Codes are added to `codes`. None if a value holds NaN or infinity.
     ///
     /// # Panics
     /// If they are of other extents.
-    pub fn qk(&self, q: &[f32], k: &[f32], phase: Phase) -> Option<PairSums> {
+    pub fn qk(&self, q: &[f32], k: &[f32], phase: Phase, codes: Codes) -> Option<PairSums> {
         let AttentionShape { heads, kv_heads, inner, mask, .. } = self.attention;
         let steps = k.len() / (kv_heads * inner);
         assert!(q.len() == heads * inner * steps && k.len() == kv_heads * inner * steps, "whole operands");
         let own = phase.steps(steps);
         let maps = [self.maps[0], self.maps[1]];
-        let mut sums = self.none(&Self::qk_shape(&self.attention, own.len()), maps);
+        let mut sums = self.none(&Self::qk_shape(&self.attention, own.len()), maps, codes);
         sums.activations.windows = (heads * own.len()) as u64;
         sums.activations.inside[0] = (heads * own.len()) as u64;
-        let mut before = sums.weights.values.clone();
+        let mut before = ValueSums::new(0);
         for kv_head in 0..kv_heads {
             // `[key][feature]`, of the keys before each.
             let mut running = vec![Second::default(); (own.end + 1) * inner];
@@ -229,7 +174,7 @@ impl AttentionSpec {
                 for (i, value) in values.iter().enumerate() {
                     let at = |key: usize| running[key * inner + i];
                     let inside = at(end).minus(at(start));
-                    add(&mut sums.products, value, (inside, seen), (at(keys), keys as u64));
+                    add(&mut sums.products, &First::of(value), (inside, seen), (at(keys), keys as u64));
                     add_first(&mut sums.activations, i, value);
                     if i.is_multiple_of(GROUP_SIZES[0]) {
                         add_groups(&mut sums.activations, i / GROUP_SIZES[0], value);
@@ -240,22 +185,22 @@ impl AttentionSpec {
         Some(sums)
     }
 
-    /// Counts of the probabilities of the queries of `phase` times values `[kv_heads·outer, T]`; nothing of probabilities yet. None if
-    /// a value is NaN or infinite.
+    /// Counts of the probabilities of the queries of `phase` times values `[kv_heads·outer, T]`; nothing of probabilities yet. Codes
+    /// are added to `codes`. None if a value is NaN or infinite.
     ///
     /// # Panics
     /// If they are of other extents.
-    pub fn pv(&self, v: &[f32], phase: Phase) -> Option<PvSums<'_>> {
+    pub fn pv(&self, v: &[f32], phase: Phase, codes: Codes) -> Option<PvSums<'_>> {
         let AttentionShape { kv_heads, outer, .. } = self.attention;
         let steps = v.len() / (kv_heads * outer);
         assert!(v.len() == kv_heads * outer * steps, "whole values");
         let own = phase.steps(steps);
         let (keys, maps) = (own.end, [self.maps[2], self.maps[3]]);
-        let mut sums = self.none(&Self::pv_shape(&self.attention, own.len()), maps);
-        let mut before = sums.weights.values.clone();
+        let mut sums = self.none(&Self::pv_shape(&self.attention, own.len()), maps, codes);
+        let mut before = ValueSums::new(0);
         let mut of_key = vec![Second::default(); kv_heads * keys];
         let mut groups = vec![[0; 2]; kv_heads * keys.div_ceil(GROUP_SIZES[0])];
-        let mut codes = Vec::with_capacity(kv_heads * outer * keys);
+        let mut all = Vec::with_capacity(kv_heads * outer * keys);
         for (row, x) in v.chunks_exact(steps.max(1)).enumerate() {
             let (of_row, values) = line(x[..keys].iter().copied(), 0, maps[1], self.second(), &mut before)?;
             // Groups of the keys of this phase alone: the others were counted before.
@@ -270,14 +215,15 @@ impl AttentionSpec {
                     *group = [group[0] + value.groups[0], group[1] + value.zeros[0]];
                 }
             }
-            codes.extend(of_row);
+            all.extend(of_row);
         }
         let mut running = Vec::with_capacity(kv_heads * (keys + 1));
         for head in of_key.chunks_exact(keys.max(1)) {
             running.push(Second::default());
             head.iter().for_each(|of| running.push(running[running.len() - 1].plus(*of)));
         }
-        Some(PvSums { spec: self, phase, keys, codes, running, groups, sums })
+        let firsts = vec![First::default(); kv_heads * keys];
+        Some(PvSums { spec: self, phase, keys, codes: all, running, groups, firsts, sums })
     }
 }
 
@@ -292,6 +238,8 @@ pub struct PvSums<'a> {
     running: Vec<Second>,
     /// `[head][16 keys]`: sums over features of the width of the group, and how many of these are all zero.
     groups: Vec<[u64; 2]>,
+    /// `[head][key]`: sums over the probabilities of the key.
+    firsts: Vec<First>,
     sums: PairSums,
 }
 
@@ -301,19 +249,17 @@ impl PvSums<'_> {
         let keys = self.phase.keys(row.query, self.keys);
         let kv_head = row.head / self.spec.attention.group();
         let masked = self.masked(kv_head, row.keys.clone(), keys);
-        let Self { spec, sums, running, .. } = self;
+        let Self { spec, sums, firsts, .. } = self;
         let (start, outer) = (row.keys.start, spec.attention.outer as u64);
         let values = row.values.iter().copied();
         let Some((_, values)) = line(values, start, spec.maps[2], spec.first(), &mut sums.activations.values) else {
             return false;
         };
-        let running = &running[kv_head * (self.keys + 1)..][..self.keys + 1];
         let all = (keys - values.len()) as u64 * outer;
-        add(&mut sums.products, &Value::default(), (Second::default(), 0), (masked, all));
-        for (key, value) in row.keys.clone().zip(&values) {
-            // What its groups hold depends on which keys are seen: below.
-            let seen = Second { g16: 0, g16_zero: 0, ..running[key + 1].minus(running[key]) };
-            add(&mut sums.products, value, (seen, outer), (seen, outer));
+        add(&mut sums.products, &First::default(), (Second::default(), 0), (masked, all));
+        let firsts = &mut firsts[kv_head * self.keys + start..];
+        for (first, value) in firsts.iter_mut().zip(&values) {
+            first.add(value);
             add_first(&mut sums.activations, 0, value);
             add_groups(&mut sums.activations, 0, value);
         }
@@ -366,7 +312,16 @@ impl PvSums<'_> {
 
     /// All counts.
     pub fn into_sums(self) -> PairSums {
-        self.sums
+        let Self { spec, keys, running, firsts, mut sums, .. } = self;
+        let outer = spec.attention.outer as u64;
+        let heads = firsts.chunks_exact(keys.max(1)).zip(running.chunks_exact(keys + 1));
+        let keys = heads.flat_map(|(firsts, running)| firsts.iter().zip(running.windows(2)));
+        for (first, running) in keys.filter(|(first, _)| first.values > 0) {
+            // What groups of values hold depends on which keys are seen: they were added query by query.
+            let second = Second { g16: 0, g16_zero: 0, ..running[1].minus(running[0]) };
+            add(&mut sums.products, first, (second, outer), (second, outer));
+        }
+        sums
     }
 }
 

@@ -78,8 +78,8 @@ impl Problem {
     /// Counts of the queries of `phase`.
     fn counts(&self, rows: &[Row], phase: Phase) -> [PairSums; 2] {
         let [q, k, v] = self.operands();
-        let qk = self.spec.qk(&q, &k, phase).unwrap();
-        let mut pv = self.spec.pv(&v, phase).unwrap();
+        let qk = self.spec.qk(&q, &k, phase, Codes::default()).unwrap();
+        let mut pv = self.spec.pv(&v, phase, Codes::default()).unwrap();
         for (head, query, keys, values) in rows.iter().filter(|row| phase.steps(self.keys).contains(&row.1)) {
             let row = Probabilities { worker: 0, image: 0, head: *head, query: *query, keys: keys.clone(), values };
             assert!(pv.add(&row));
@@ -258,9 +258,9 @@ fn what_is_not_finite_is_not_counted() {
     let maps = [CodeMap::linear(1.0, -127, 127); 4];
     let spec = AttentionSpec { attention, maps, encoder: Encoder::Naf, has_terms: true, has_shares: true };
     let (fine, bad) = ([1.0, 2.0], [1.0, f32::NAN]);
-    let qk = |q: &[f32], k: &[f32]| spec.qk(q, k, Phase::WHOLE);
+    let qk = |q: &[f32], k: &[f32]| spec.qk(q, k, Phase::WHOLE, Codes::default());
     assert!(qk(&fine, &fine).is_some() && qk(&fine, &bad).is_none() && qk(&bad, &fine).is_none());
-    assert!(spec.pv(&bad, Phase::WHOLE).is_none());
-    let mut pv = spec.pv(&fine, Phase::WHOLE).unwrap();
+    assert!(spec.pv(&bad, Phase::WHOLE, Codes::default()).is_none());
+    let mut pv = spec.pv(&fine, Phase::WHOLE, Codes::default()).unwrap();
     assert!(!pv.add(&Probabilities { worker: 0, image: 0, head: 0, query: 0, keys: 0..1, values: &bad[1..] }));
 }

@@ -5,6 +5,7 @@ mod attention;
 mod extra;
 mod inputs;
 mod lines;
+mod meeting;
 mod moments;
 mod outputs;
 mod pairs;
@@ -17,7 +18,7 @@ use crate::kernels::count::sequence::StepSums;
 use crate::kernels::count::{Classes, Grouping, Sums};
 
 pub use activations::ActivationSums;
-pub use attention::{AttentionSpec, Phase, PvSums};
+pub use attention::{AttentionSpec, Codes, Phase, PvSums};
 pub use extra::{ChangeProducts, Extra, ExtraSums, OperandSpec};
 pub use inputs::{INPUT_INTEGERS, InputCounts};
 pub use moments::{Moments, Spread};
