@@ -237,6 +237,32 @@ fn models_are_listed_shown_and_timed() {
 }
 
 #[test]
+fn texts_are_timed_at_a_length_and_token_by_token() {
+    let verses = ["bench", "verses", "--rounds", "1", "--batch-size", "2", "--threads", "1", "--format", "json"];
+    let of = |more: &[&str]| json(&[&verses, more].concat());
+    let (long, short) = (of(&["--context", "24", "--generate", "3"]), of(&["--context", "12"]));
+    assert_eq!(long["macs"].as_u64().unwrap(), 2 * short["macs"].as_u64().unwrap());
+    assert_eq!((&long["generated"]["context"], &long["generated"]["tokens"]), (&24.into(), &3.into()));
+    assert!(long["generated"]["step_s"][1].as_f64().unwrap() > 0.0 && short.get("generated").is_none());
+    for (line, says) in [
+        (
+            &["bench", "digits", "--context", "8"][..],
+            "--context is of networks that read texts, and digits reads images",
+        ),
+        (&["bench", "digits", "--generate", "8"], "--generate is of networks that predict the next token"),
+        (
+            &["bench", "stories260k", "--random-weights", "--context", "500", "--generate", "20"],
+            "--generate 20 after 500 tokens exceeds the 512 positions of stories260k",
+        ),
+        (&["bench", "stories260k", "--random-weights", "--context", "513"], "give --context 512"),
+    ] {
+        let Output { status, stderr, .. } = deadweight(line).output().unwrap();
+        let said = text(&stderr);
+        assert!(matches!(status.code(), Some(2 | 4)) && said.contains(says), "{line:?}: {said}");
+    }
+}
+
+#[test]
 fn help_is_data_and_no_error() {
     for line in [&["--help"][..], &["--version"], &["measure", "--help"], &["bench", "-h"], &["models", "show", "-h"]] {
         assert!(succeed(line).len() > 10, "{line:?}");

@@ -77,7 +77,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   deadweight bench digits
-  deadweight bench mobilenet_v2 --random-weights --batch-size 1 --threads 1")]
+  deadweight bench mobilenet_v2 --random-weights --batch-size 1 --threads 1
+  deadweight bench SmolLM2-135M.gguf --context 128 --generate 16 --batch-size 1")]
     Bench(Box<BenchArgs>),
     /// Set small activations to zero, level by level: which zeros that makes, and what it costs the answers
     #[command(after_help = "\
@@ -380,6 +381,13 @@ pub struct BenchArgs {
     /// Seeded random weights in place of a checkpoint
     #[arg(long)]
     pub random_weights: bool,
+    /// Of a network that reads texts: N tokens an input [default: 64, or the network's positions if these are fewer]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub context: Option<u32>,
+    /// Of a network that predicts the next token: time N tokens after the context too, read one by one with what was kept of those
+    /// before
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub generate: Option<u32>,
     /// Number format.
     #[command(flatten)]
     pub numbers: NumberArgs,

@@ -6,9 +6,11 @@ use super::args::{BackendName, BenchArgs, Common, Plain};
 use super::out::Out;
 use super::progress::Progress;
 use super::setup;
-use crate::input::Dataset;
-use crate::measure::{Bench, Settings, bench, calibrate};
-use crate::model::LoadOptions;
+use super::text_args::{positions, within_positions};
+use crate::input::{Dataset, Preprocess};
+use crate::measure::{Bench, Settings, bench, calibrate, generation};
+use crate::model::{LoadOptions, Model};
+use crate::models::Task;
 use crate::report::{Grid, to_json, units};
 use crate::{Error, Result, engine};
 
@@ -22,6 +24,8 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     let (arch, random) = (args.model.arch.clone(), args.random_weights.then_some(SEED));
     let of_model = LoadOptions { arch, offline: common.offline, random, ..LoadOptions::default() };
     let model = setup::load(&args.model, args.model.onnx.options(BackendName::Native, of_model)?)?;
+    let model = with_context(model, args.context)?;
+    let generate = args.generate.map(|count| generated(&model, count)).transpose()?;
     let batch = usize::from(args.engine.batch_size);
     let random = args.inputs.is_empty() && model.builtin_data().is_none();
     let rows = model.embedding_rows();
@@ -32,7 +36,7 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
         ));
     }
     let data = match rows.is_some() || random {
-        true => Dataset::random(rows, batch, SEED, &model.preprocess),
+        true => within_positions(Dataset::random(rows, batch, SEED, &model.preprocess), &model)?,
         false => setup::listed(&model, &args.inputs)?,
     };
     let mut images = Vec::new();
@@ -44,11 +48,18 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     let model = setup::in_integers(model, &args.model, &backend, &data, &settings, &progress)?;
     let settings = setup::in_numbers(&args.numbers, &model, settings)?;
     let calibration = calibrate(&model, &backend, &data, &settings, &progress)?;
-    let result = bench(&model, &options, &images, args.rounds as usize, &calibration, &progress)?;
+    let rounds = args.rounds as usize;
+    let result = bench(&model, &options, &images, rounds, &calibration, &progress)?;
+    let step_s = |count: usize| generation(&model, &options, &images, (count, rounds), &progress);
+    let generated = match generate {
+        Some(count) => Some(Generated { context: model.input_shape().w, tokens: count, step_s: step_s(count)? }),
+        None => None,
+    };
     let timing = Timing {
         schema: "deadweight/bench/1",
         random_inputs: random,
         random_weights: args.random_weights,
+        generated,
         bench: &result,
     };
     out.write(&match args.format {
@@ -58,12 +69,59 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     out.finish()
 }
 
+/// `model` for inputs of so many tokens, if a number is given.
+fn with_context(model: Model, context: Option<u32>) -> Result<Model> {
+    let Some(context) = context else { return Ok(model) };
+    let name = &model.card.name;
+    if !model.card.reads_tokens() {
+        return Err(Error::invalid("--context", format!("is of networks that read texts, and {name} reads images")));
+    }
+    if let Some(window) = model.window() {
+        return Err(Error::invalid(
+            "--context",
+            format!("is of other networks: {name} reads windows of {window} tokens"),
+        ));
+    }
+    Ok(Model { preprocess: Preprocess::numbers(context as usize), ..model })
+}
+
+/// How many tokens `model` reads one by one, if it can read `count` of them after its input.
+fn generated(model: &Model, count: u32) -> Result<usize> {
+    let (name, context) = (&model.card.name, model.input_shape().w);
+    if model.card.task != Task::Language || model.window().is_some() {
+        let detail = format!("is of networks that predict the next token from what they keep, and {name} does not");
+        return Err(Error::invalid("--generate", detail));
+    }
+    match positions(model) {
+        Some(limit) if context + count as usize > limit => {
+            let detail = format!(
+                "after {context} tokens exceeds the {limit} positions of {name}; give less, or less of --context"
+            );
+            Err(Error::invalid(format!("--generate {count}"), detail))
+        }
+        _ => Ok(count as usize),
+    }
+}
+
+/// What a token more takes.
+#[derive(Serialize)]
+struct Generated {
+    /// Tokens before it.
+    context: usize,
+    /// Tokens timed, one after the other.
+    tokens: usize,
+    /// Seconds of one of them, for all sequences: quartiles.
+    step_s: [f64; 3],
+}
+
 /// The timing, and of what.
 #[derive(Serialize)]
 struct Timing<'a> {
     schema: &'static str,
     random_inputs: bool,
     random_weights: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generated: Option<Generated>,
     #[serde(flatten)]
     bench: &'a Bench,
 }
@@ -108,6 +166,14 @@ impl Timing<'_> {
             ),
         ] {
             text += &format!("{key:<9} {fact}\n");
+        }
+        if let Some(Generated { context, tokens, step_s }) = &self.generated {
+            let rate = bench.batch as f64 / step_s[1];
+            let [lower, median, upper] = step_s.map(units::seconds);
+            let fact = format!(
+                "{median} ({lower} to {upper}) a step, {rate:.1} tokens/s: {tokens} steps after {context} tokens, plain"
+            );
+            text += &format!("{:<9} {fact}\n", "generate");
         }
         text += "          medians (lower to upper quartile); the ratio is taken pair by pair\n";
         let mut grid =
@@ -167,7 +233,13 @@ mod tests {
             ratio: [1.05, 1.1, 1.2],
             layers: vec![layer("conv1", 2_000_000, 0.0009), layer("pool", 0, 0.00001)],
         };
-        let timing = Timing { schema: "deadweight/bench/1", random_inputs: true, random_weights: false, bench: &bench };
+        let timing = Timing {
+            schema: "deadweight/bench/1",
+            random_inputs: true,
+            random_weights: false,
+            generated: None,
+            bench: &bench,
+        };
         insta::assert_snapshot!(timing.table(None), @r"
         model     tiny, random inputs
         run       inputs: 8, threads: 2, avx2
@@ -185,5 +257,11 @@ mod tests {
         ");
         let json: serde_json::Value = serde_json::from_str(&to_json(&timing)).unwrap();
         assert_eq!((json["ratio"][1].as_f64(), json["layers"][0]["macs"].as_u64()), (Some(1.1), Some(2_000_000)));
+        assert!(json.get("generated").is_none());
+        let generated = Some(Generated { context: 128, tokens: 16, step_s: [0.015, 0.016, 0.02] });
+        let table = Timing { generated, ..timing }.table(None);
+        let line =
+            "generate  16.00 ms (15.00 ms to 20.00 ms) a step, 500.0 tokens/s: 16 steps after 128 tokens, plain\n";
+        assert!(table.contains(line), "{table}");
     }
 }

@@ -87,7 +87,7 @@ impl TextArgs {
 }
 
 /// Tokens that `model` has positions for, if there is a limit.
-fn positions(model: &Model) -> Option<usize> {
+pub fn positions(model: &Model) -> Option<usize> {
     let limit = |layer: &Layer| match layer {
         Layer::Positions(positions) => Some(positions.limit),
         Layer::Rotary(rotary) => Some(rotary.limit),

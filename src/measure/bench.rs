@@ -1,6 +1,6 @@
-//! What watching costs: plain runs against watched ones, in pairs.
+//! What watching costs: plain runs against watched ones, in pairs. And how long a plain run takes for one token more.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -12,6 +12,7 @@ use crate::engine::{Backend, EngineOptions, Session};
 use crate::graph::Node;
 use crate::kernels::Exec;
 use crate::kernels::peak::peak;
+use crate::layers::Shape;
 use crate::model::Model;
 use crate::timing::{Comparison, median, quartiles};
 use crate::{Error, Result};
@@ -145,4 +146,48 @@ pub fn bench(
         ratio: comparison.ratio(),
         layers: layers.collect(),
     })
+}
+
+/// Runs `tokens`, as many sequences of the model's length as they are, and then `count` tokens more of each, one at a time, each
+/// from the states and caches after those before it. Seconds of one of these steps, for all sequences: the quartiles of `rounds` rounds, each of which
+/// starts again after the first tokens.
+///
+/// # Errors
+/// [`Error::Shape`] if the model cannot take the tokens, or so many; [`Error::Interrupted`].
+pub fn generation(
+    model: &Model,
+    options: &EngineOptions,
+    tokens: &[f32],
+    (count, rounds): (usize, usize),
+    monitor: &dyn Monitor,
+) -> Result<[f64; 3]> {
+    let length = model.input_shape().w;
+    let batch = tokens.len() / length;
+    let carrying = |steps: usize| -> Result<Session> {
+        let mut session = Session::new(model.graph.clone(), Shape::new(1, 1, steps), batch, options.clone())?;
+        session.carry_states();
+        Ok(session)
+    };
+    let mut whole = carrying(length)?;
+    whole.run(tokens, None)?;
+    let states = whole.states();
+    drop(whole);
+    let mut session = carrying(1)?;
+    let (mut next, mut y) = (Vec::new(), Vec::new());
+    let mut round = || {
+        session.set_states(&states)?;
+        let start = Instant::now();
+        for step in 0..count {
+            if monitor.stop() {
+                return Err(Error::Interrupted);
+            }
+            next.clear();
+            next.extend(tokens.chunks_exact(length).map(|tokens| tokens[step % length]));
+            session.run_into(&next, None, &mut y)?;
+        }
+        Ok(start.elapsed().as_secs_f64() / count as f64)
+    };
+    // The first makes room in the caches.
+    round()?;
+    Ok(quartiles((0..rounds).map(|_| round()).collect::<Result<_>>()?))
 }

@@ -22,7 +22,7 @@ mod whole;
 mod wrapped;
 mod zeroed;
 
-pub use bench::{Bench, BenchLayer, bench};
+pub use bench::{Bench, BenchLayer, bench, generation};
 pub use calibrate::{Calibration, calibrate};
 pub use counting::CountingProbe;
 pub use feed::{Fed, Feed, Monitor, Quiet, Stage};
