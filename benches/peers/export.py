@@ -1,6 +1,10 @@
-"""export.py DIR NETWORK@BATCH...: writes NETWORK@BATCH.onnx, .safetensors and .json (shape, MACs, card)."""
+"""export.py DIR NETWORK@BATCH...: writes NETWORK@BATCH.onnx, .safetensors and .json (shape, MACs, card).
+
+Transformers (texts.py) are made of the folder MINILM and the file SMOLLM2 of the environment.
+"""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from safetensors.torch import save_file
 
 from inputs import inputs
+import texts
 from networks import NETWORKS, build, multiply_accumulates
 
 
@@ -44,5 +49,9 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for job in sys.argv[2:]:
-        if not (folder / f"{job}.json").exists():
+        if (folder / f"{job}.json").exists():
+            continue
+        if texts.is_text(job):
+            texts.export(folder, job, *(Path(os.environ[of]) for of in ("MINILM", "SMOLLM2")))
+        else:
             export(folder, job)

@@ -19,6 +19,10 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 OURS = ("deadweight-off", "deadweight-values", "deadweight-full")
 RUST = ("tract", "rten")
+# candle's own transformers; those in floats end in -f32.
+CANDLE = ("candle-bert", "candle-llama", "candle-llama-f32")
+# Engines that multiply 4-bit weights by activations of 8 bits: how far they are is told, whatever it is.
+CODED = ("llama", "candle-llama")
 # Largest difference of outputs, in shares of the largest output: floats by 1e-3, codes by a few steps of 8 bits.
 FLOATS, CODES = 1e-3, 0.1
 
@@ -29,6 +33,8 @@ def command(engine, job, threads, args):
         return [args.worker, job, str(threads), str(args.dir), level]
     if engine in RUST:
         return [f"{args.rust}/{engine}", job, str(threads), str(args.dir)]
+    if engine in CANDLE:
+        return [f"{args.rust}/candle", job, str(threads), str(args.dir), engine]
     return [sys.executable, str(HERE / "worker.py"), engine, job, str(threads), str(args.dir)]
 
 
@@ -44,7 +50,9 @@ class Engine:
             command(name, job, threads, args), text=True, bufsize=1, env=environment, preexec_fn=pin, **streams
         )
         self.facts = self.read()
-        self.count = max(1, min(200, round(args.ms / max(self.ask(1)[0], self.ask(1)[0]))))
+        # Of tokens that are read one by one, a run is of all of them and a time of one.
+        steps = max(1, json.loads((args.dir / f"{job}.json").read_text()).get("steps", 0))
+        self.count = max(1, min(200, round(args.ms / steps / max(self.ask(1)[0], self.ask(1)[0]))))
 
     def read(self):
         while select.select([self.process.stdout], [], [], self.patience)[0]:
@@ -81,14 +89,27 @@ def start(job, threads, engines, args):
 
 
 def apart(job, engines, args):
-    """How far each engine's output is from ONNX Runtime's, in shares of the largest."""
-    base = "onnxruntime" if "onnxruntime" in engines else next(iter(engines))
+    """How far each engine's output is from ONNX Runtime's, or from llama.cpp's in floats, in shares of the largest; and of
+    logits, the share of steps whose most likely token is the same.
+
+    Of an engine that gives the last steps alone, these are compared.
+    """
+    base = next((name for name in ("onnxruntime", "llama-f32") if name in engines), next(iter(engines)))
     read = lambda name: np.fromfile(args.dir / f"{job}.{name}.f32", np.float32)
     want = read(base)
-    found = {name: float(np.abs(read(name) - want).max() / np.abs(want).max()) for name in engines}
+
+    words = json.loads((args.dir / f"{job}.json").read_text()).get("words")
+
+    def compared(got):
+        wanted = want[-len(got) :]
+        likeliest = [of.reshape(-1, words).argmax(1) for of in (got, wanted)] if words else None
+        same = float((likeliest[0] == likeliest[1]).mean()) if words else None
+        return float(np.abs(got - wanted).max() / np.abs(wanted).max()), same
+
+    found = {name: compared(read(name)) for name in engines}
     limit = CODES if "int8" in job else FLOATS
-    for name, difference in found.items():
-        if not difference <= limit:
+    for name, (difference, _) in found.items():
+        if not difference <= limit and name not in CODED:
             sys.exit(f"{job}: the output of {name} is {difference:.2e} from that of {base}")
     return found
 
@@ -110,7 +131,8 @@ def compare(job, threads, args):
             "version": engine.facts["version"],
             "ms": statistics.median(engine.times),
             "plain_over": quartiles,
-            "apart": differences[name],
+            "apart": differences[name][0],
+            "same": differences[name][1],
             "rounds": engine.times,
         }
         line = f"{job} {threads} {name}: {statistics.median(engine.times):.2f} ms, ours is {quartiles[1]:.3f} of it"

@@ -1,9 +1,15 @@
-"""report.py FIGURES.json OUT.md: the tables of benches/RESULTS.md from the figures that peers.py wrote."""
+"""report.py FIGURES.json OUT.md [RESULTS.md]: the tables of benches/RESULTS.md from the figures that peers.py wrote.
+
+That of transformers also replaces the one in RESULTS.md, where that is given.
+"""
 
 import json
+import re
 import statistics
 import sys
 from pathlib import Path
+
+from texts import STEPS, TOKENS, is_text
 
 PEERS = ["onnxruntime", "openvino", "torch", "candle", "tract", "rten"]
 NAMES = {
@@ -29,6 +35,15 @@ TARGETS = {
     "mobilenetv2-int8": (1.00, 1.05, 1.20),
 }
 OTHERS = 0.6
+TEXT_PEERS = {
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "candle-bert": "candle",
+    "llama-f32": "llama.cpp, f32",
+    "candle-llama-f32": "candle, f32",
+    "llama": "llama.cpp, Q4_1",
+    "candle-llama": "candle, Q4_1",
+}
 
 
 def ratio(engines, over, of="deadweight-off"):
@@ -44,7 +59,7 @@ def cell(quartiles, target):
     if quartiles is None:
         return "–"
     low, median, high = quartiles
-    missed = "" if median <= target else " ✗"
+    missed = " ✗" if target and median > target else ""
     return f"{median:.3f} ({low:.3f}–{high:.3f}){missed}"
 
 
@@ -64,6 +79,40 @@ def table(results):
     heads = ["network", "batch", "threads", "plain, ms", *(f"/ {NAMES.get(p, p)}" for p in PEERS), "values / plain", "full / plain"]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "---|" * (len(heads) - 1)]
     return "\n".join(lines + [row(key, result["engines"]) for key, result in results.items()])
+
+
+def text_row(key, engines):
+    job, threads = key.split()
+    name, batch = job.split("@")
+    plain, decodes = engines["deadweight-off"]["ms"], name.endswith("-decode")
+    tokens = 1000 / plain * (1 if decodes else int(batch) * TOKENS)
+    cells = [name, batch, threads, f"{plain:.2f}", f"{tokens:.0f}"]
+    cells += [cell(ratio(engines, peer), None) for peer in TEXT_PEERS]
+    for level in ("deadweight-values", "deadweight-full"):
+        cells.append(cell(ratio(engines, "deadweight-off", level) if level in engines else None, None))
+    return "| " + " | ".join(cells) + " |"
+
+
+def text_table(results):
+    """Transformers, with how far the outputs of engines lie apart."""
+    heads = ["network", "batch", "threads", "plain, ms", "tokens/s", *(f"/ {name}" for name in TEXT_PEERS.values())]
+    heads += ["values / plain", "full / plain"]
+    rows = [text_row(key, result["engines"]) for key, result in results.items()]
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---|" * (len(heads) - 1), *rows]
+    lines += ["", f"Times of `smollm2-decode` are of one token, the mean of {STEPS} after {TOKENS}. How far outputs are, in shares of the largest, and how often the most likely token is the same:", ""]
+    for job in dict.fromkeys(key.split()[0] for key in results):
+        of = next(result["engines"] for key, result in results.items() if key.split()[0] == job)
+        same = lambda found: f", {found['same']:.0%} of tokens" if found.get("same") is not None else ""
+        lines.append(f"- {job}: " + "; ".join(f"{name} {found['apart']:.1e}{same(found)}" for name, found in of.items()))
+    return "\n".join([*lines, "", f"Versions: {versions(results)}."])
+
+
+def replaced(text, table):
+    """RESULTS.md `text` with `table` as its table of transformers."""
+    new, count = re.subn(r"(<!-- transformers -->\n).*?(<!-- end -->)", lambda found: f"{found[1]}{table}\n{found[2]}", text, flags=re.S)
+    if count != 1:
+        sys.exit("RESULTS.md has no place for the table of transformers")
+    return new
 
 
 def versions(results):
@@ -93,6 +142,13 @@ def failures(results):
 
 if __name__ == "__main__":
     results = json.loads(Path(sys.argv[1]).read_text())
+    texts = {key: result for key, result in results.items() if is_text(key)}
+    if texts:
+        Path(sys.argv[2]).write_text("\n\n".join(part for part in (text_table(texts), failures(texts)) if part) + "\n")
+        if len(sys.argv) > 3:
+            file = Path(sys.argv[3])
+            file.write_text(replaced(file.read_text(), text_table(texts)))
+        sys.exit()
     apart = max(f["apart"] for key, r in results.items() if "int8" not in key for f in r["engines"].values())
     parts = [versions(results), f"Largest difference of outputs: {apart:.1e} of the largest output.", table(results)]
     Path(sys.argv[2]).write_text("\n\n".join(part for part in [*parts, hooks(results), failures(results)] if part) + "\n")

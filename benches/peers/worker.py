@@ -1,7 +1,7 @@
 """worker.py ENGINE NETWORK@BATCH THREADS DIR: one engine holding one network, asked over stdin.
 
 After loading and one run it prints {"version", "mean_abs", "n"} and leaves its output in DIR for comparison; to each line
-with a count it answers with that many run times in milliseconds, as a JSON list.
+with a count it answers with that many run times in milliseconds, as a JSON list; of tokens that are read one by one, times of one.
 """
 
 import json
@@ -19,7 +19,7 @@ import numpy as np
 from inputs import inputs
 
 facts = json.loads((folder / f"{job}.json").read_text())
-x = inputs(facts["shape"])
+x, steps = inputs(facts["shape"]), facts.get("steps", 0)
 file = str(folder / f"{job}.onnx")
 
 
@@ -72,15 +72,27 @@ def openvino_run():
     return f"OpenVINO {openvino.__version__}", lambda: np.asarray(request.infer([x])[0])
 
 
-runs = {"onnxruntime": onnxruntime_run, "openvino": openvino_run}
-version, run = runs.get(engine, torch_run)()
+def llama_run():
+    from texts import llama_runs
+
+    floats = engine.endswith("-f32")
+    tokens = inputs([1, x.size + steps])[0].tolist()
+    return llama_runs(folder / facts["floats" if floats else "model"], floats, tokens, steps, threads)
+
+
+runs = {"onnxruntime": onnxruntime_run, "openvino": openvino_run, "llama": llama_run, "llama-f32": llama_run}
+# Some engines have to be put where a run begins, which is not timed.
+version, run, *prepare = runs.get(engine, torch_run)()
+prepare = prepare[0] if prepare else lambda: None
+prepare()
 y = np.ascontiguousarray(run(), np.float32)
 y.tofile(folder / f"{job}.{engine}.f32")
 print(json.dumps({"version": version, "mean_abs": float(np.abs(y).mean(dtype=np.float64)), "n": y.size}), flush=True)
 for line in sys.stdin:
     times = []
     for _ in range(int(line)):
+        prepare()
         start = time.perf_counter()
         run()
-        times.append((time.perf_counter() - start) * 1e3)
+        times.append((time.perf_counter() - start) * 1e3 / max(1, steps))
     print(json.dumps(times), flush=True)
