@@ -65,7 +65,15 @@ fn main() -> Result<()> {
         ensure!(batch == 1 && probe.is_none(), "{job}: tokens are read one by one in one sequence, plain");
         return generate(&mut runner, &model, &backend, (&x, &next), (folder, job, level));
     }
-    runner.run_into(&x, probe, &mut y)?;
+    let mut run = |y: &mut Vec<f32>| -> Result<f64> {
+        let start = Instant::now();
+        runner.run_into(&x, probe, y)?;
+        if let Some(counted) = &calibrated {
+            counted.end_run(backend.pool(), batch);
+        }
+        Ok(start.elapsed().as_secs_f64() * 1e3)
+    };
+    run(&mut y)?;
     ensure!(y.iter().all(|v| v.is_finite()), "{job}: outputs that are not finite");
     let output: Vec<f32> = match extents[..] {
         // The other engines' outputs have the token dimension first, ours the steps.
@@ -76,14 +84,7 @@ fn main() -> Result<()> {
         }
         _ => y.clone(),
     };
-    serve((folder, job, level), &output, || {
-        let start = Instant::now();
-        runner.run_into(&x, probe, &mut y)?;
-        if let Some(counted) = &calibrated {
-            counted.end_run(backend.pool(), batch);
-        }
-        Ok(start.elapsed().as_secs_f64() * 1e3)
-    })
+    serve((folder, job, level), &output, || run(&mut y))
 }
 
 /// Serves runs of the tokens `next`, one by one, after those of `x`.
