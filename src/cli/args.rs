@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, value_parser};
 
+use super::bench::BenchArgs;
 use super::explain::ExplainArgs;
 use super::generate_args::GenerateArgs;
 use super::input_args::StatedArgs;
@@ -364,42 +365,6 @@ pub struct RunArgs {
     /// Run batch norm as separate layers, not folded into convolutions
     #[arg(long)]
     pub no_fold: bool,
-}
-
-/// Arguments of `bench`.
-#[derive(Args, Debug)]
-pub struct BenchArgs {
-    /// Which model.
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// Images to run on; none: the built-in ones, or random ones
-    #[arg(value_name = "INPUT")]
-    pub inputs: Vec<PathBuf>,
-    /// Pairs of runs
-    #[arg(long, value_name = "N", default_value_t = 15, value_parser = value_parser!(u32).range(1..=100_000))]
-    pub rounds: u32,
-    /// Seeded random weights in place of a checkpoint
-    #[arg(long)]
-    pub random_weights: bool,
-    /// Of a network that reads texts: N tokens an input [default: 64, or the network's positions if these are fewer]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
-    pub context: Option<u32>,
-    /// Of a network that predicts the next token: time N tokens after the context too, read one by one with what was kept of those
-    /// before
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
-    pub generate: Option<u32>,
-    /// Number format.
-    #[command(flatten)]
-    pub numbers: NumberArgs,
-    /// table or json
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Plain,
-    /// Output.
-    #[command(flatten)]
-    pub out: OutArgs,
-    /// The native engine's options.
-    #[command(flatten)]
-    pub engine: EngineArgs,
 }
 
 #[cfg(test)]

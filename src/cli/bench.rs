@@ -1,8 +1,11 @@
 //! `deadweight bench`: the overhead of measuring.
 
+use std::path::PathBuf;
+
+use clap::{Args, value_parser};
 use serde::Serialize;
 
-use super::args::{BackendName, BenchArgs, Common, Plain};
+use super::args::{BackendName, Common, EngineArgs, ModelArgs, NumberArgs, OutArgs, Plain};
 use super::out::Out;
 use super::progress::Progress;
 use super::setup;
@@ -13,6 +16,42 @@ use crate::model::{LoadOptions, Model};
 use crate::models::Task;
 use crate::report::{Grid, to_json, units};
 use crate::{Error, Result, engine};
+
+/// Arguments of `bench`.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Images to run on; none: the built-in ones, or random ones
+    #[arg(value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+    /// Pairs of runs
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub rounds: u32,
+    /// Seeded random weights in place of a checkpoint
+    #[arg(long)]
+    pub random_weights: bool,
+    /// Of a network that reads texts: N tokens an input [default: 64, or the network's positions if these are fewer]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub context: Option<u32>,
+    /// Of a network that predicts the next token: time N tokens after the context too, read one by one with what was kept of those
+    /// before
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub generate: Option<u32>,
+    /// Number format.
+    #[command(flatten)]
+    pub numbers: NumberArgs,
+    /// table or json
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Plain,
+    /// Output.
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// The native engine's options.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
 
 /// Seed of random weights and inputs.
 const SEED: u64 = 1;

@@ -2,7 +2,7 @@
 
 mod answers;
 pub mod args;
-mod bench;
+pub mod bench;
 pub mod explain;
 mod generate;
 mod generate_args;
