@@ -3,15 +3,16 @@
 mod answers;
 mod modules;
 mod onnx;
+mod texts;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::builtin::{self, Builtin};
+use crate::builtin;
 use crate::engine::OnnxProgram;
 use crate::engine::onnx::{Carry, InputExtents};
 use crate::graph::{Graph, Params, passes};
-use crate::input::{Cut, Dataset, InputSpec, Layout, Overrides, Preprocess, Vocabulary, VocabularySource};
+use crate::input::{InputSpec, Layout, Overrides, Preprocess, VocabularySource};
 use crate::kernels::Rounding;
 use crate::layers::{Layer, Shape};
 use crate::models::{Card, Fit, ImportedNetwork, Task};
@@ -123,32 +124,6 @@ impl Model {
         Ok(model)
     }
 
-    /// The built-in inputs for it, if any: images, or a text in segments of 64 tokens.
-    ///
-    /// # Errors
-    /// None that a released binary can meet.
-    pub fn builtin_data(&self) -> Option<Result<Dataset>> {
-        let builtin = builtin::find(&self.card.name)?;
-        let text = || builtin.text(&Cut::Streams { streams: 1, steps: 64 }, &self.preprocess);
-        Some(builtin.images(&self.preprocess).unwrap_or_else(text))
-    }
-
-    /// The built-in text for it, if any, split as `cut` says.
-    ///
-    /// # Errors
-    /// As [`Dataset::text`].
-    pub fn builtin_text(&self, cut: &Cut) -> Option<Result<Dataset>> {
-        builtin::find(&self.card.name).map(|builtin| builtin.text(cut, &self.preprocess))
-    }
-
-    /// The built-in vocabulary for it, if any.
-    ///
-    /// # Errors
-    /// None that a released binary can meet.
-    pub fn builtin_vocabulary(&self) -> Option<Result<Vocabulary>> {
-        builtin::find(&self.card.name).map(Builtin::vocabulary)
-    }
-
     /// Extents of its input: `[C, H, W]`, or `[H, W, C]` for a file that is run as it is and reads that.
     pub fn input_shape(&self) -> Shape {
         let (c, (h, w)) = (self.preprocess.channels(), self.preprocess.size());
@@ -156,23 +131,6 @@ impl Model {
             Layout::Nchw => Shape::new(c, h, w),
             Layout::Nhwc => Shape::new(h, w, c),
         }
-    }
-
-    /// Number of tokens from which the next one is predicted, if it reads windows of a text: recurrent networks may. A window of
-    /// attention is another.
-    pub fn window(&self) -> Option<usize> {
-        let recurrent = Some(&self.card).filter(|card| card.family == "rnn");
-        let window = recurrent.and_then(|card| card.arch.get("window")?.as_integer());
-        window.and_then(|window| usize::try_from(window).ok()).filter(|window| (1..=4096).contains(window))
-    }
-
-    /// Number of rows of its embedding, if it reads tokens.
-    pub fn embedding_rows(&self) -> Option<usize> {
-        self.graph.nodes.iter().find_map(|def| match &def.layer {
-            // Others are of positions.
-            Layer::Embedding(embedding) if def.inputs[0].index() == 0 => Some(embedding.rows()),
-            _ => None,
-        })
     }
 
     /// MACs of one image.

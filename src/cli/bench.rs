@@ -9,7 +9,7 @@ use super::args::{BackendName, Common, EngineArgs, ModelArgs, NumberArgs, OutArg
 use super::out::Out;
 use super::progress::Progress;
 use super::setup;
-use super::text_args::{positions, within_positions};
+use super::text_args::within_positions;
 use crate::input::{Dataset, Preprocess};
 use crate::measure::{Bench, Settings, bench, calibrate, generation};
 use crate::model::{LoadOptions, Model};
@@ -131,7 +131,7 @@ fn generated(model: &Model, count: u32) -> Result<usize> {
         let detail = format!("is of networks that predict the next token from what they keep, and {name} does not");
         return Err(Error::invalid("--generate", detail));
     }
-    match positions(model) {
+    match model.positions() {
         Some(limit) if context + count as usize > limit => {
             let detail = format!(
                 "after {context} tokens exceeds the {limit} positions of {name}; give less, or less of --context"

@@ -14,6 +14,9 @@ use crate::measure::{Monitor, Stage};
 use crate::model::Model;
 use crate::{Error, Result};
 
+/// Tokens that are generated where nothing else is said.
+const TOKENS: usize = 200;
+
 /// Continues `prompt`.
 pub(super) fn run(
     args: &RunArgs,
@@ -36,6 +39,7 @@ pub(super) fn run(
     if tokens.is_empty() {
         return Err(Error::invalid("--prompt", "holds no token; give at least one"));
     }
+    let count = count(args, model, tokens.len())?;
     let mut reader = Reader::new(model, backend)?;
     let mut random = ChaCha8Rng::seed_from_u64(args.inputs.seed);
     let sampler = args.generate.sampler();
@@ -46,12 +50,11 @@ pub(super) fn run(
         logits = reader.read(token.id)?;
     }
     out.write(prompt)?;
-    let count = args.generate.max_tokens.unwrap_or(200);
     for done in 0..count {
         if monitor.stop() {
             return Err(Error::Interrupted);
         }
-        monitor.progress(Stage::Predict, done as usize, count as usize);
+        monitor.progress(Stage::Predict, done, count);
         if !logits.iter().all(|logit| logit.is_finite()) {
             return Err(Error::NotFinite { place: "output".into(), detail: format!(", after {done} tokens") });
         }
@@ -61,6 +64,27 @@ pub(super) fn run(
         logits = reader.read(token as u32)?;
     }
     out.write("\n")
+}
+
+/// Number of tokens to generate after a prompt of `tokens`: as many as asked for, else 200 or what the positions leave.
+///
+/// # Errors
+/// [`Error::Shape`] if the prompt takes all positions, [`Error::Invalid`] if more is asked for than they leave.
+fn count(args: &RunArgs, model: &Model, tokens: usize) -> Result<usize> {
+    let asked = args.generate.max_tokens.map(|count| count as usize);
+    let Some(limit) = model.positions() else { return Ok(asked.unwrap_or(TOKENS)) };
+    let (name, left) = (&model.card.name, limit.saturating_sub(tokens));
+    match asked {
+        _ if left == 0 => {
+            let detail = format!("has {tokens} tokens, {name} has {limit} positions; give a shorter one");
+            Err(Error::shape("--prompt", detail))
+        }
+        Some(asked) if asked > left => {
+            let detail = format!("exceeds the {limit} positions of {name} after {tokens} tokens; give at most {left}");
+            Err(Error::invalid(format!("--max-tokens {asked}"), detail))
+        }
+        asked => Ok(asked.unwrap_or(TOKENS.min(left))),
+    }
 }
 
 /// A model that is run token by token.

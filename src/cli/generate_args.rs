@@ -11,7 +11,7 @@ pub struct GenerateArgs {
     /// Continue this text instead of scoring texts
     #[arg(long, value_name = "TEXT", conflicts_with = "inputs")]
     pub prompt: Option<String>,
-    /// Number of tokens to generate [default: 200]
+    /// Number of tokens to generate [default: 200, or as many as the network has positions for]
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<u32>,
     /// Divides the logits before sampling; 0 takes the most likely token [default: 0, or 1 with --top-k or --top-p]

@@ -152,11 +152,11 @@ fn texts(model: &Model, args: &InputArgs) -> Result<Dataset> {
         let rows = model.embedding_rows().unwrap_or(1);
         return Ok(Dataset::random_tokens(rows, count as usize, args.seed, &model.preprocess));
     }
-    if args.inputs.is_empty() {
-        let missing = || Err(Error::invalid("INPUT", "is missing: give files of text"));
-        return model.builtin_text(&cut).unwrap_or_else(missing);
-    }
     let data = match &args.inputs[..] {
+        [] => {
+            let missing = || Err(Error::invalid("INPUT", "is missing: give files of text"));
+            model.builtin_text(&cut).unwrap_or_else(missing)
+        }
         [path] if Dataset::holds_arrays(path) => {
             Dataset::ids(path, model.embedding_rows().unwrap_or(1), &cut, &model.preprocess)
         }

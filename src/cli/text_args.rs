@@ -3,13 +3,9 @@
 use clap::{Args, ValueEnum, value_parser};
 
 use crate::input::{Cut, Dataset, Split};
-use crate::layers::Layer;
 use crate::model::Model;
 use crate::models::Task;
 use crate::{Error, Result};
-
-/// Tokens of a window, if neither a flag nor the network says.
-const CONTEXT: usize = 512;
 
 /// What of texts is an input.
 #[derive(Args, Clone, Debug, Default)]
@@ -76,7 +72,7 @@ impl TextArgs {
                 format!("is of networks that predict the next token, and {} reads whole texts", model.card.name);
             return Err(Error::invalid("--split window", detail));
         }
-        let length = length.unwrap_or_else(|| positions(model).unwrap_or(CONTEXT).min(CONTEXT));
+        let length = length.unwrap_or_else(|| model.context());
         let stride = self.stride.map_or(length, |stride| stride as usize);
         if stride > length {
             let detail = format!("leaves tokens out between windows of {length}; give at most that");
@@ -86,22 +82,12 @@ impl TextArgs {
     }
 }
 
-/// Tokens that `model` has positions for, if there is a limit.
-pub fn positions(model: &Model) -> Option<usize> {
-    let limit = |layer: &Layer| match layer {
-        Layer::Positions(positions) => Some(positions.limit),
-        Layer::Rotary(rotary) => Some(rotary.limit),
-        _ => None,
-    };
-    model.graph.nodes.iter().filter_map(|def| limit(&def.layer)).min()
-}
-
 /// `data`, if none of its texts is longer than `model` has positions.
 ///
 /// # Errors
 /// [`Error::Shape`] naming the longest text.
 pub fn within_positions(data: Dataset, model: &Model) -> Result<Dataset> {
-    match (positions(model), data.longest_text()) {
+    match (model.positions(), data.longest_text()) {
         (Some(limit), Some((text, tokens))) if tokens > limit => {
             let detail =
                 format!("has {tokens} tokens, {} has {limit} positions; give --context {limit}", model.card.name);
