@@ -23,8 +23,14 @@ enum Inputs {
     },
 }
 
-/// All of them, one per kind of network.
-pub static BUILTINS: [Builtin; 4] = [
+/// The text that the language models are for, and its characters.
+const VERSES: Inputs = Inputs::Text {
+    text: include_str!("../models/demo/verses_text.txt"),
+    vocabulary: include_str!("../models/demo/verses_vocab.json"),
+};
+
+/// All of them, one per kind of network; the two language models read the same text.
+pub static BUILTINS: [Builtin; 5] = [
     Builtin {
         name: "digits",
         weights: include_bytes!("../models/demo/digits.safetensors"),
@@ -40,14 +46,8 @@ pub static BUILTINS: [Builtin; 4] = [
         weights: include_bytes!("../models/demo/photos.safetensors"),
         inputs: Inputs::Noisy(include_bytes!("../models/demo/photos_inputs.safetensors"), 25.0),
     },
-    Builtin {
-        name: "verses",
-        weights: include_bytes!("../models/demo/verses.safetensors"),
-        inputs: Inputs::Text {
-            text: include_str!("../models/demo/verses_text.txt"),
-            vocabulary: include_str!("../models/demo/verses_vocab.json"),
-        },
-    },
+    Builtin { name: "verses", weights: include_bytes!("../models/demo/verses.safetensors"), inputs: VERSES },
+    Builtin { name: "chapters", weights: include_bytes!("../models/demo/chapters.safetensors"), inputs: VERSES },
 ];
 
 /// The built-in model of that name.

@@ -55,17 +55,19 @@ fn without_arguments_the_built_in_models_are_measured() {
     assert!(all.is_ascii() && !all.lines().any(|line| line.ends_with(' ')), "{all}");
     let rows: Vec<&str> = all.lines().skip_while(|line| !line.starts_with("---")).skip(1).collect();
     let names: Vec<&str> = rows.iter().map(|row| row.split("  ").next().unwrap()).collect();
-    assert_eq!(names, ["digits", "scenes", "photos", "verses", "digits int8"]);
+    assert_eq!(names, ["digits", "scenes", "photos", "verses", "chapters", "digits int8"]);
     for figure in ["top-1 100.0%", "mean IoU 72.0%", "PSNR 29.17 dB (inputs 20.53)", "1.842 bits a character"] {
         assert!(all.contains(figure), "{figure}: {all}");
     }
     // Each row is the last one of the model's own table.
     let numbers = |row: &str| row.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let table = succeed(&["measure", "digits"]);
-    assert!(table.starts_with("model       digits (built-in demo): classify"), "{table}");
-    assert_eq!(numbers(table.lines().last().unwrap())[1..], numbers(rows[0])[2..]);
+    for (row, name, task) in [(0, "digits", "classify"), (4, "chapters", "language")] {
+        let table = succeed(&["measure", name]);
+        assert!(table.starts_with(&format!("model       {name} (built-in demo): {task}")), "{table}");
+        assert_eq!(numbers(table.lines().last().unwrap())[1..], numbers(rows[row])[2..]);
+    }
     let table = succeed(&["measure", "digits", "--quantize", "int8"]);
-    assert_eq!(numbers(table.lines().last().unwrap())[1..], numbers(rows[4])[3..]);
+    assert_eq!(numbers(table.lines().last().unwrap())[1..], numbers(rows[5])[3..]);
 }
 
 #[test]

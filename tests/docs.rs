@@ -55,7 +55,7 @@ fn every_command_of_the_pages_is_understood() {
 #[test]
 fn the_tables_of_the_pages_are_what_the_program_prints() {
     let tables = [blocks(README, "text"), blocks(EXAMPLES, "text")].concat();
-    assert_eq!(tables.len(), 5, "all built-in models, then one of each class");
+    assert_eq!(tables.len(), 6, "all built-in models, then one of each class");
     for table in tables {
         let (command, shown) = table.split_once('\n').unwrap();
         let args = command.strip_prefix("$ deadweight ").map_or(vec![], |args| args.split(' ').collect());
@@ -117,11 +117,12 @@ fn networks_docs_are_current() {
 /// The chart of the README: bars of potentials of the built-in models, on a logarithmic scale.
 #[test]
 fn chart_docs_are_current() {
-    const MODELS: [(&str, &[&str]); 5] = [
+    const MODELS: [(&str, &[&str]); 6] = [
         ("digits", &["digits"]),
         ("scenes", &["scenes"]),
         ("photos", &["photos"]),
         ("verses", &["verses"]),
+        ("chapters", &["chapters"]),
         ("digits int8", &["digits", "--quantize", "int8"]),
     ];
     const POTENTIALS: [(&str, &str, &str); 5] = [

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::binary::{fail, succeed, text};
 
 /// What is measured: every class of networks, integers, sequences, each with flags that change what is in a document.
-const RUNS: [&[&str]; 10] = [
+const RUNS: [&[&str]; 11] = [
     &["digits", "--limit", "3"],
     &["digits", "--limit", "3", "--quantize", "int8"],
     &["digits", "--limit", "1", "--min-one", "--encoder", "runs"],
@@ -19,6 +19,7 @@ const RUNS: [&[&str]; 10] = [
     &["photos", "--limit", "2", "--sigma", "25", "--number-format", "int8"],
     &["verses", "--limit", "5"],
     &["verses", "--limit", "9", "--streams", "3", "--single-steps", "70"],
+    &["chapters", "--limit", "2"],
 ];
 
 fn schema(of: &[&str]) -> Validator {

@@ -4,10 +4,11 @@ use deadweight::measurement::Measurement;
 
 use crate::binary::{self, fail, succeed, text};
 
-/// A classifier, an LSTM and a network of integers, each with flags of its own.
-const RUNS: [&[&str]; 3] = [
+/// A classifier, an LSTM, a transformer and a network of integers, each with flags of its own.
+const RUNS: [&[&str]; 4] = [
     &["digits"],
     &["verses", "--streams", "3", "--steps", "5", "--single-steps", "9"],
+    &["chapters", "--context", "100", "--stride", "90"],
     &["digits", "--quantize", "int8"],
 ];
 

@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use crate::binary::{self, fail, succeed, text};
 
-const RUNS: [&[&str]; 6] = [
+const RUNS: [&[&str]; 7] = [
     &["digits"],
     &["digits", "--quantize", "int8", "--min-one"],
     &["scenes", "--statistics", "values"],
     &["photos", "--limit", "3"],
     &["verses", "--streams", "3", "--steps", "5"],
     &["verses", "--limit", "9"],
+    &["chapters", "--limit", "5"],
 ];
 
 fn lines(path: &Path) -> Vec<Value> {

@@ -10,6 +10,7 @@ mod binary;
 mod cards;
 #[cfg(deadweight_cases)]
 mod cases;
+mod chapters;
 mod checkpoints;
 mod cli;
 mod decode;

@@ -2,7 +2,7 @@
 
     python train.py SKIMAGE_DATA DIGITS_CSV KJV_TXT OUT
 
-Needs torch, numpy, pillow and safetensors. Seeded; another CPU or version may round differently.
+Needs torch, numpy, pillow, safetensors and transformers. Seeded; another CPU or version may round differently.
 """
 
 import json
@@ -17,9 +17,12 @@ from PIL import Image
 from safetensors.numpy import save_file
 from torch import nn
 from torch.nn import functional as F
+from transformers import LlamaConfig, LlamaForCausalLM
 
 TRAIN = ["astronaut", "chelsea", "coffee", "rocket", "brick", "grass", "gravel"]
 SIGMA = 25 / 255
+# Characters that the transformer sees.
+WINDOW = 128
 
 
 def grey(folder, name):
@@ -161,18 +164,21 @@ class Language(nn.Module):
         return self.decoder(y), state
 
 
-def language(text, out, rng):
-    # One verse a line, without its number; headings are left out.
-    verses = re.findall(r"^ +\d+ (.*)$", open(text).read(), re.MULTILINE)
-    text = "\n".join(verses) + "\n"
-    characters = sorted(set(text))
-    number = {c: i for i, c in enumerate(characters)}
+def verses(path):
+    """The verses one a line, without their numbers; headings are left out. Also the characters' numbers, the text in these, and
+    where the last hundredth begins, which is held out."""
+    text = "\n".join(re.findall(r"^ +\d+ (.*)$", open(path).read(), re.MULTILINE)) + "\n"
+    number = {c: i for i, c in enumerate(sorted(set(text)))}
     ids = np.array([number[c] for c in text])
-    # The last hundredth is held out; its first 2,000 characters are stored.
     cut = len(ids) * 99 // 100
     while text[cut - 1] != "\n":
         cut += 1
-    net = Language(len(characters))
+    return text, number, ids, cut
+
+
+def language(text, out, rng):
+    text, number, ids, cut = verses(text)
+    net = Language(len(number))
     streams = 48
     ordered = torch.from_numpy(ids[: cut // streams * streams].reshape(streams, -1).T.copy())
     state = [None]
@@ -199,10 +205,49 @@ def language(text, out, rng):
         print(f"verses: {bits:.3f} bits a character on {len(held)} held out")
     save_file(arrays(net), f"{out}/verses.safetensors")
     open(f"{out}/verses_vocab.json", "w").write(json.dumps(number))
+    # The first 2,000 characters held out are stored.
     end = cut + 2000
     while text[end - 1] != "\n":
         end += 1
     open(f"{out}/verses_text.txt", "w").write(text[cut:end])
+
+
+def transformer(text, out, rng):
+    """Four layers of 64 over the same characters; names of transformers' Llama."""
+    _, number, ids, cut = verses(text)
+    config = LlamaConfig(
+        vocab_size=len(number),
+        hidden_size=64,
+        intermediate_size=172,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=WINDOW,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    net = LlamaForCausalLM(config)
+
+    def batches():
+        while True:
+            starts = rng.integers(cut - WINDOW, size=32)
+            yield torch.from_numpy(np.stack([ids[start : start + WINDOW + 1] for start in starts]))
+
+    def loss(net, batch):
+        return F.cross_entropy(net(batch[:, :-1]).logits.flatten(0, 1), batch[:, 1:].flatten())
+
+    train(net, batches(), loss, 3000, 5e-3, "chapters")
+    net.eval()
+    held = torch.from_numpy(ids[cut : cut + (len(ids) - cut - 1) // WINDOW * WINDOW + 1])
+    windows = held[:-1].reshape(-1, WINDOW), held[1:].reshape(-1, WINDOW)
+    with torch.no_grad():
+        bits = F.cross_entropy(net(windows[0]).logits.flatten(0, 1), windows[1].flatten()).item() / np.log(2)
+    count = sum(value.numel() for value in net.parameters())
+    print(f"chapters: {bits:.3f} bits a character on {len(held) - 1} held out, windows of {WINDOW}; {count} parameters")
+    kept = arrays(net)
+    kept.pop("lm_head.weight")  # Tied.
+    save_file(kept, f"{out}/chapters.safetensors")
 
 
 def main(folder, digits, text, out):
@@ -210,6 +255,7 @@ def main(folder, digits, text, out):
         lambda rng: segmenter(folder, digits, out, rng),
         lambda rng: denoiser(folder, out, rng),
         lambda rng: language(text, out, rng),
+        lambda rng: transformer(text, out, rng),
     ]
     for seed, job in enumerate(jobs, 1):
         torch.manual_seed(seed)

@@ -27,8 +27,8 @@ Examples:
   deadweight measure timm/resnet18.a1_in1k photos/ --format json -o resnet18.json
 
 MODEL is a card's name (see `deadweight models`), a directory with config.json, a weights file with --arch CARD,
-a card file (.toml), a .gguf, .tflite or .onnx file, or a Hugging Face id org/name[@revision]. Built in are digits, scenes, photos
-and verses.";
+a card file (.toml), a .gguf, .tflite or .onnx file, or a Hugging Face id org/name[@revision]. Built in are digits, scenes, photos,
+verses and chapters.";
 
 /// Runs neural networks and measures, exactly and while they run, how much of the work is ineffectual.
 #[derive(Debug, Parser)]

@@ -1,4 +1,4 @@
-//! `deadweight` alone: measures every built-in model, one per task, and the classifier in 8-bit integers as well.
+//! `deadweight` alone: measures every built-in model, and the classifier in 8-bit integers as well.
 
 use super::args::{Common, Quantize};
 use super::out::Out;
