@@ -2,6 +2,7 @@
 
 mod load;
 mod sequences;
+mod texts;
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -15,10 +16,9 @@ use super::preprocess::Preprocess;
 use super::random::Random;
 use super::spec::InputSpec;
 use super::stack::{Bytes, Stack};
-use super::tokens::{Cut, TokenInputs};
+use super::tokens::TokenInputs;
 use super::truth::{IGNORE, TruthSource, object_value};
 use super::values::{Images, Values};
-use super::vocabulary::Vocabulary;
 use crate::{Error, Result};
 
 /// Extensions of image files in a directory.
@@ -169,43 +169,9 @@ impl Dataset {
         }
     }
 
-    /// The text files `paths`, split into inputs as `cut` says.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] for a path that does not exist, [`Error::Malformed`] for a file that is no text, has a token
-    /// outside the vocabulary, or is too short.
-    pub fn text(paths: &[PathBuf], vocabulary: &Vocabulary, cut: &Cut, preprocess: &Preprocess) -> Result<Self> {
-        Ok(Self { tokens: Some(TokenInputs::open(paths, vocabulary, cut)?), ..Self::empty(preprocess) })
-    }
-
     /// Whether `path` is a file of arrays, by its name: `.npy`, `.npz` or safetensors.
     pub fn holds_arrays(path: &Path) -> bool {
         holds_arrays(path)
-    }
-
-    /// The token numbers in the file of one array `path`, `[N, T]` or `[T]`, below `rows`: N streams, or lines, as `cut` says.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] for numbers that are no tokens and for other extents; those of reading.
-    pub fn ids(path: &Path, rows: usize, cut: &Cut, preprocess: &Preprocess) -> Result<Self> {
-        let (name, mut arrays) = (path.display().to_string(), arrays::open(path)?);
-        let (Some(array), true) = (arrays.pop(), arrays.is_empty()) else {
-            return Err(Error::malformed(name, "must hold one array of token numbers"));
-        };
-        let (1..=2, Some(&length)) = (array.shape.len(), array.shape.last()) else {
-            return Err(Error::malformed(name, format!("is {:?}, token numbers are [N, T] or [T]", array.shape)));
-        };
-        let ids = array.counts(u32::try_from(rows.max(1) - 1).unwrap_or(u32::MAX))?;
-        Ok(Self { tokens: Some(TokenInputs::of_ids(&name, &ids, length, cut)?), ..Self::empty(preprocess) })
-    }
-
-    /// The text `text`, split into inputs as `cut` says.
-    ///
-    /// # Errors
-    /// As [`Dataset::text`].
-    pub fn embedded_text(text: &str, vocabulary: &Vocabulary, cut: &Cut, preprocess: &Preprocess) -> Result<Self> {
-        let texts = [("built-in".to_owned(), text.to_owned())];
-        Ok(Self { tokens: Some(TokenInputs::new(&texts, vocabulary, cut)?), ..Self::empty(preprocess) })
     }
 
     /// `count` seeded random inputs of the size that a network is listed with: token ids below `rows` for a network with an
@@ -270,11 +236,6 @@ impl Dataset {
     /// Number of streams, if the inputs are segments of continuous text: neighbouring inputs are then correlated.
     pub fn streams(&self) -> Option<usize> {
         self.tokens.as_ref().and_then(|tokens| tokens.streams)
-    }
-
-    /// The longest text: its name and its number of tokens. `None` of other inputs.
-    pub fn longest_text(&self) -> Option<(String, usize)> {
-        self.tokens.as_ref()?.longest()
     }
 
     /// The inputs degraded; each original image becomes the truth of its input.
