@@ -90,11 +90,20 @@ fn text_or(config: &Value, field: &str, default: &str) -> String {
     config.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).unwrap_or(default).to_owned()
 }
 
-/// Class names from `id2label`, if it numbers them from 0 without a gap and they are not just `LABEL_i`.
+/// Class names from `id2label`, else `label2id`, if it numbers them from 0 without a gap and they are not just `LABEL_i`.
 fn labels(config: &Value) -> Option<Labels> {
-    let names = config.get("id2label")?.as_object()?;
-    let name = |class: usize| names.get(&class.to_string()).and_then(Value::as_str).map(str::to_owned);
-    let names: Vec<String> = (0..names.len()).map(name).collect::<Option<_>>()?;
+    let object = |field: &str| config.get(field).and_then(Value::as_object);
+    let names: Vec<String> = match (object("id2label"), object("label2id")) {
+        (Some(names), _) => {
+            let name = |class: usize| names.get(&class.to_string()).and_then(Value::as_str).map(str::to_owned);
+            (0..names.len()).map(name).collect::<Option<_>>()?
+        }
+        (None, Some(numbers)) => {
+            let name = |class: u64| numbers.iter().find(|(_, number)| number.as_u64() == Some(class));
+            (0..numbers.len() as u64).map(|class| name(class).map(|(name, _)| name.clone())).collect::<Option<_>>()?
+        }
+        (None, None) => return None,
+    };
     (!names.iter().enumerate().all(|(i, name)| *name == format!("LABEL_{i}"))).then_some(Labels::Names(names))
 }
 
@@ -104,7 +113,8 @@ pub(super) fn classes(config: &Value, default: usize) -> usize {
 }
 
 fn stated_classes(config: &Value) -> Option<usize> {
-    let listed = config.get("id2label").and_then(Value::as_object).map(serde_json::Map::len);
+    let object = |field: &str| config.get(field).and_then(Value::as_object).map(serde_json::Map::len);
+    let listed = object("id2label").or_else(|| object("label2id"));
     let num_labels = || config.get("num_labels").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
     listed.or_else(num_labels)
 }
@@ -242,6 +252,10 @@ mod tests {
         let card = from_config(&config).unwrap();
         assert_eq!(card.labels, Some(Labels::Names(vec!["cat".into(), "dog".into()])));
         assert_eq!(card.arch["classes"].as_integer(), Some(2));
+
+        let config = json!({"model_type": "mobilenet_v2", "label2id": {"dog": 1, "cat": 0}});
+        let other = from_config(&config).unwrap();
+        assert_eq!((other.labels, other.config_classes), (card.labels, Some(2)));
 
         let card = from_config(&json!({"architecture": "resnet50", "num_classes": 12})).unwrap();
         assert_eq!((card.labels, card.arch["classes"].as_integer()), (None, Some(12)));

@@ -44,7 +44,7 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures(), &inputs)?;
     let save = |path: &PathBuf| SavedOutputs::open(path, model.card.task, &args.inputs.inputs);
     let mut saved_outputs = args.save_outputs.as_ref().map(save).transpose()?;
-    let mut quality = start_score(model.card.task);
+    let mut quality = start_score(model.card.task, data.known());
     let (mut printed, mut turned) = (0, 0);
     if args.format == Plain::Json {
         out.write(&json_start(&model, backend.name()))?;

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum, value_parser};
 
-use crate::input::{Cut, Dataset, Split};
+use crate::input::{Cut, Dataset, Labels, Split};
 use crate::model::Model;
 use crate::models::Task;
 use crate::{Error, Result};
@@ -21,9 +21,14 @@ pub struct TextArgs {
     /// the window's]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub stride: Option<u32>,
-    /// Read records of JSON, one a line, whose field NAME is their text [default: text, for files .jsonl]
+    /// Read records of JSON, one a line, whose field NAME is their text, or the column NAME of tables (.tsv) with labels [default: text,
+    /// for files .jsonl and .tsv]
     #[arg(long, value_name = "NAME")]
     pub field: Option<String>,
+    /// The field of records, or the column of tables (.tsv), that holds the classes of texts, by number or name, or a list of those
+    /// of words; an empty NAME reads none [default: label, where there is one]
+    #[arg(long, value_name = "NAME")]
+    pub label_field: Option<String>,
 }
 
 /// Parts of a text.
@@ -48,9 +53,10 @@ impl TextArgs {
             ("--context", self.context.is_some()),
             ("--stride", self.stride.is_some()),
             ("--field", self.field.is_some()),
+            ("--label-field", self.label_field.is_some()),
         ];
         let given = given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag);
-        if model.card.task == Task::Tag || model.window().is_some() {
+        if (model.card.task == Task::Tag && model.has_sequences()) || model.window().is_some() {
             let detail = || format!("is of other networks: the card of {} says how texts are split", model.card.name);
             return given.map_or(Ok(None), |flag| Err(Error::invalid(flag, detail())));
         }
@@ -59,13 +65,14 @@ impl TextArgs {
         }
         let predicts = model.card.task == Task::Language;
         let part = self.split.unwrap_or(if predicts { Part::Window } else { Part::Line });
+        let labels = self.labels(model)?;
         let (field, length) = (self.field.clone(), self.context.map(|length| length as usize));
         if part != Part::Window {
             if self.stride.is_some() {
                 return Err(Error::invalid("--stride", "is of --split window"));
             }
             let split = if part == Part::Line { Split::Line } else { Split::Paragraph };
-            return Ok(Some(Cut::Texts { split, length, field, predicts }));
+            return Ok(Some(Cut::Texts { split, length, field, predicts, labels }));
         }
         if !predicts {
             let detail =
@@ -79,6 +86,23 @@ impl TextArgs {
             return Err(Error::invalid(format!("--stride {stride}"), detail));
         }
         Ok(Some(Cut::Contexts { length, stride, field }))
+    }
+}
+
+impl TextArgs {
+    /// The labels that are read for `model`.
+    fn labels(&self, model: &Model) -> Result<Option<Labels>> {
+        let named = self.label_field.as_deref();
+        match (model.labels_of_texts().zip(model.labels()), named) {
+            (_, Some("")) => Ok(None),
+            (Some((of, classes)), _) => Ok(Some(Labels { of, field: self.label_field.clone(), classes })),
+            (None, None) => Ok(None),
+            (None, Some(_)) => {
+                let (name, task) = (&model.card.name, model.card.task.name());
+                let detail = format!("is of networks that classify texts or their words, and {name} is to {task}");
+                Err(Error::invalid("--label-field", detail))
+            }
+        }
     }
 }
 

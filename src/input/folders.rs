@@ -136,14 +136,14 @@ pub(super) fn no_class(class: u32, classes: &Classes, place: &str) -> Error {
 
 /// Labels by class name; `None` if two classes share the name.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     exact: HashMap<String, Option<u32>>,
     /// In lower case, words separated by single spaces.
     plain: HashMap<String, Option<u32>>,
 }
 
 impl Names {
-    fn new(classes: &Classes) -> Self {
+    pub(super) fn new(classes: &Classes) -> Self {
         let mut names = Self::default();
         for (all, label) in classes.names.iter().zip(0..) {
             for name in all {
@@ -156,7 +156,7 @@ impl Names {
         names
     }
 
-    fn label(&self, name: &str) -> Option<u32> {
+    pub(super) fn label(&self, name: &str) -> Option<u32> {
         self.exact.get(name).copied().or_else(|| self.plain.get(&plain(name)).copied()).flatten()
     }
 }

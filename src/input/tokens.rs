@@ -6,8 +6,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
+use super::labels::{LabelOf, Labels, UNLABELLED};
 use super::sample::Sample;
-use super::texts::{self, Split, Text};
+use super::texts::{self, Content, Split, Text};
 use super::truth::Truth;
 use super::vocabulary::{Token, Vocabulary};
 use crate::{Error, Result};
@@ -60,6 +61,8 @@ pub enum Cut {
         field: Option<String>,
         /// Whether the network predicts the tokens of a text from those before them.
         predicts: bool,
+        /// The labels that records and tables have beside their texts.
+        labels: Option<Labels>,
     },
     /// Into independent lines, between two tokens if given.
     Lines {
@@ -84,6 +87,8 @@ pub(super) struct TokenInputs {
     /// Number of streams, if consecutive inputs are segments or windows of continuous text; `None` for independent lines.
     pub(super) streams: Option<usize>,
     pub(super) description: String,
+    /// What has labels, if anything: the class of each input, or of each token.
+    labels: Option<(LabelOf, Vec<u32>)>,
     /// The options of the split that can change a result.
     pub(super) options: Vec<(&'static str, String)>,
 }
@@ -111,23 +116,30 @@ impl TokenInputs {
         let mut tokens = Vec::new();
         let mut inputs = Vec::new();
         let mut names = Vec::new();
+        let (mut classes, mut labelled) = (Vec::new(), None);
         for (name, text) in texts {
             match cut {
                 Cut::Contexts { length, stride, field } => {
-                    for Text { line, text } in texts::texts(name, text, None, field.as_deref())? {
+                    for text in texts::texts(name, text, None, (field.as_deref(), None))? {
                         let first = tokens.len();
-                        tokens.extend(vocabulary.encode_from(name, line, &text)?);
+                        if let Content::Whole(whole) = &text.content {
+                            tokens.extend(vocabulary.encode_from(name, text.line, whole)?);
+                        }
                         inputs.extend(contexts(first, tokens.len(), *length, *stride));
                     }
                 }
-                Cut::Texts { split, length, field, .. } => {
-                    for Text { line, text } in texts::texts(name, text, Some(*split), field.as_deref())? {
+                Cut::Texts { split, length, field, labels, .. } => {
+                    for text in texts::texts(name, text, Some(*split), (field.as_deref(), labels.as_ref()))? {
                         let first = tokens.len();
-                        tokens.extend(vocabulary.encode_whole(name, line, &text, *length)?);
-                        if tokens.len() > first {
-                            inputs.push((first, tokens.len() - first));
-                            names.push(format!("{name}:{line}"));
+                        let of = labels.as_ref().map_or(LabelOf::Text, |labels| labels.of);
+                        let (read, known) = whole_text(vocabulary, name, &text, *length, of)?;
+                        if !read.is_empty() {
+                            inputs.push((first, read.len()));
+                            names.push(format!("{name}:{}", text.line));
+                            classes.extend(known);
+                            labelled = labelled.or(text.labels.map(|_| of));
                         }
+                        tokens.extend(read);
                     }
                 }
                 Cut::Streams { .. } => tokens.extend(vocabulary.encode(name, text)?),
@@ -185,9 +197,10 @@ impl TokenInputs {
                     [("split", "window".to_owned()), ("context", length.to_string()), ("stride", stride.to_string())];
                 stated.into_iter().chain(given("field", field.clone())).collect()
             }
-            Cut::Texts { split, length, ref field, .. } => {
+            Cut::Texts { split, length, ref field, ref labels, .. } => {
                 let length = given("context", length.map(|length| length.to_string()));
-                let stated = [Some(("split", split.name().to_owned())), length, given("field", field.clone())];
+                let label = given("label_field", labels.as_ref().and_then(|labels| labels.field.clone()));
+                let stated = [Some(("split", split.name().to_owned())), length, given("field", field.clone()), label];
                 stated.into_iter().flatten().collect()
             }
             Cut::Lines { .. } | Cut::Windows { .. } => Vec::new(),
@@ -197,7 +210,8 @@ impl TokenInputs {
             Cut::Windows { .. } | Cut::Contexts { .. } => Some(1),
             Cut::Lines { .. } | Cut::Texts { .. } => None,
         };
-        Ok(Self { tokens, names, inputs, truth, together, streams, description, options })
+        let labels = labelled.map(|of| (of, classes));
+        Ok(Self { tokens, names, inputs, truth, together, streams, description, labels, options })
     }
 
     /// The token numbers `ids` in `file`, rows of `length`: a stream each, or a line each.
@@ -236,7 +250,7 @@ impl TokenInputs {
             _ => "rows of token numbers".to_owned(),
         };
         let tokens = ids.iter().map(|&id| Token { id, chars: 0 }).collect();
-        Ok(Self { tokens, names: Vec::new(), inputs, truth, together, streams, description, options })
+        Ok(Self { tokens, names: Vec::new(), inputs, truth, together, streams, description, labels: None, options })
     }
 
     /// `count` inputs of `steps` seeded random ids below `rows`.
@@ -251,12 +265,18 @@ impl TokenInputs {
             together: None,
             streams: None,
             description: "random numbers".into(),
+            labels: None,
             options: Vec::new(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.inputs.len()
+    }
+
+    /// Whether inputs or their tokens have labels.
+    pub(super) fn is_labelled(&self) -> bool {
+        self.labels.is_some()
     }
 
     /// The longest input: its name and its number of tokens.
@@ -290,6 +310,11 @@ impl TokenInputs {
             Target::Last(length) => (length, Some(self.tokens[start + len..][..1].to_vec())),
             Target::Within => (len, Some(self.within(index, start, len))),
         };
+        let (label, marks) = match &self.labels {
+            None => (None, None),
+            Some((LabelOf::Text, classes)) => (Some(classes[index]).filter(|class| *class != UNLABELLED), None),
+            Some((LabelOf::Word, classes)) => (None, Some(Truth::Steps(classes[start..start + len].to_vec()))),
+        };
         // A window is padded with zeros before its first token, and keeps only its last tokens.
         let values = std::iter::repeat_n(0.0, seen.saturating_sub(len))
             .chain(part[len.saturating_sub(seen)..].iter().map(|token| token.id as f32));
@@ -297,12 +322,37 @@ impl TokenInputs {
             place: index,
             id: self.name(index),
             digest: hasher.finalize().into(),
-            label: None,
+            label,
             values: values.collect(),
             shape: [1, 1, seen],
             size: [1, seen],
-            truth: next.map(Truth::Tokens),
+            truth: next.map(Truth::Tokens).or(marks),
             turned: false,
+        }
+    }
+}
+
+/// The tokens of a whole `text` of the file `name`, no more than `length`, and the class of it or of each of them.
+fn whole_text(
+    vocabulary: &Vocabulary,
+    name: &str,
+    text: &Text<'_>,
+    length: Option<usize>,
+    of: LabelOf,
+) -> Result<(Vec<Token>, Vec<u32>)> {
+    let labels = text.labels.as_deref();
+    match &text.content {
+        Content::Whole(whole) => {
+            let tokens = vocabulary.encode_whole(name, text.line, whole, length)?;
+            let count = if of == LabelOf::Text { 1 } else { tokens.len() };
+            let class = labels.and_then(|labels| labels.first().copied()).unwrap_or(UNLABELLED);
+            Ok((tokens, vec![class; count]))
+        }
+        Content::Words(words) => {
+            let tokens = vocabulary.encode_words(name, text.line, words, length)?;
+            let class =
+                |begins: Option<usize>| begins.and_then(|word| labels?.get(word).copied()).unwrap_or(UNLABELLED);
+            Ok(tokens.into_iter().map(|(token, begins)| (token, class(begins))).unzip())
         }
     }
 }

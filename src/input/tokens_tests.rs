@@ -54,7 +54,9 @@ fn windows_predict_each_token_once() {
 
 #[test]
 fn lines_and_paragraphs_are_inputs_with_their_places() {
-    let of = |split, length, predicts| cut("ab\nb\n\naab\n", &Cut::Texts { split, length, field: None, predicts });
+    let of = |split, length, predicts| {
+        cut("ab\nb\n\naab\n", &Cut::Texts { split, length, field: None, predicts, labels: None })
+    };
     let lines = of(Split::Line, Some(2), false);
     assert_eq!(samples(&lines), [(vec![0.0, 1.0], vec![]), (vec![1.0], vec![]), (vec![0.0, 0.0], vec![])]);
     assert_eq!((lines.name(2), lines.longest()), ("t.txt:4".into(), Some(("t.txt:1".into(), 2))));

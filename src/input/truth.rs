@@ -22,6 +22,15 @@ pub enum Truth {
     Classes(Vec<u8>),
     /// The next token at each step.
     Tokens(Vec<Token>),
+    /// Class of each step; [`super::UNLABELLED`] for those without one.
+    Steps(Vec<u32>),
+}
+
+/// What is known of inputs, where answers to a task are compared with several kinds of truths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The classes of texts, or of their words.
+    Labels,
 }
 
 /// Where the truths of inputs are read from, and their kind.

@@ -228,6 +228,29 @@ impl Vocabulary {
         Ok(tokens)
     }
 
+    /// The same of a text that is given by its words; with each token the word that it is the first of.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::encode_whole`].
+    pub fn encode_words(
+        &self,
+        source: &str,
+        first: usize,
+        words: &[String],
+        length: Option<usize>,
+    ) -> Result<Vec<(Token, Option<usize>)>> {
+        if let Some(subwords) = &self.tokenizer {
+            return subwords.encode_words(source, words, length);
+        }
+        let mut tokens = Vec::new();
+        for (word, text) in words.iter().enumerate() {
+            let of_word = self.encode_from(source, first, text)?.into_iter().enumerate();
+            tokens.extend(of_word.map(|(i, token)| (token, (i == 0).then_some(word))));
+        }
+        tokens.truncate(length.unwrap_or(usize::MAX));
+        Ok(tokens)
+    }
+
     /// The text that `id` appends; an id without a token is shown as a number.
     pub fn decode(&self, id: u32) -> String {
         if let Some(Subwords { tokenizer, .. }) = &self.tokenizer {

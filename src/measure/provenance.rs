@@ -20,8 +20,11 @@ pub(super) fn provenance(
     quality: &Quality,
 ) -> Provenance {
     let settings = calibration.settings();
-    let areas = if let Quality::Segment(areas) = quality { &areas.classes[..] } else { &[] };
-    let classes = areas.iter().enumerate().filter(|(_, area)| area.union() > 0);
+    let classes: Vec<usize> = match quality {
+        Quality::Segment(areas) => (0..areas.classes.len()).filter(|&class| areas.classes[class].union() > 0).collect(),
+        Quality::Label(labelling) => labelling.classes.keys().map(|&class| class as usize).collect(),
+        _ => Vec::new(),
+    };
     let file = |file: &crate::weights::SourceFile| File {
         name: file.name.clone(),
         bytes: file.bytes,
@@ -43,7 +46,7 @@ pub(super) fn provenance(
             source: model.source.clone(),
             licence: model.card.licence.clone(),
             files: model.files.iter().map(file).collect(),
-            classes: classes.map(|(class, _)| (class, model.class_name(class))).collect(),
+            classes: classes.into_iter().map(|class| (class, model.class_name(class))).collect(),
         },
         preprocessing: data.describe(),
         format: Format {

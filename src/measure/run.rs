@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
             turned: 0,
             digest: InputDigest::default(),
             keys: Vec::new(),
-            quality: score::start(executor.model.card.task),
+            quality: score::start(executor.model.card.task, feed.data.known()),
             executor,
             feed,
             calibration,
@@ -197,7 +197,7 @@ impl<'a> Run<'a> {
                 self.turned += u64::from(sample.turned);
                 self.digest.add(&sample.digest);
                 self.keys.push(sample.key());
-                let mut quality = score::start(model.card.task);
+                let mut quality = score::start(model.card.task, feed.data.known());
                 score::add(&mut quality, model, sample, output, outputs.shape);
                 self.quality.merge(&quality);
                 if let Some(fractions) = each.next() {

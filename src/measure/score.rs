@@ -1,18 +1,20 @@
 //! Scoring answers by the task of the network.
 
-use crate::input::{IGNORE, Sample, Token, Truth};
+use crate::input::{IGNORE, Known, Sample, Token, Truth, UNLABELLED};
 use crate::layers::Shape;
 use crate::model::Model;
 use crate::models::Task;
-use crate::task::classify::Accuracy;
+use crate::task::classify::{Accuracy, top_k};
+use crate::task::labels::Labelling;
 use crate::task::language::Likelihood;
 use crate::task::restore::{Fidelity, centre, psnr, ssim};
 use crate::task::segment::{Areas, class_map, object_map};
 use crate::task::{Quality, answer};
 
-/// No answer yet.
-pub fn start(task: Task) -> Quality {
+/// No answer yet, of a network for `task` to inputs of which `known` is known.
+pub fn start(task: Task, known: Option<Known>) -> Quality {
     match task {
+        Task::Classify | Task::Tag if known == Some(Known::Labels) => Quality::Label(Labelling::default()),
         Task::Classify => Quality::Classify(Accuracy::default()),
         Task::Segment => Quality::Segment(Areas::default()),
         Task::Restore => Quality::Restore(Fidelity::default()),
@@ -28,6 +30,16 @@ pub fn add(quality: &mut Quality, model: &Model, sample: &Sample, output: &[f32]
             if let Some(label) = sample.label {
                 let values = model.class_values(output);
                 accuracy.add(&values, label, model.label_offset(values.len()));
+            }
+        }
+        (Quality::Label(labelling), Some(Truth::Steps(labels))) => {
+            let answers = step_classes(output, shape).into_iter().zip(labels);
+            let labelled = answers.filter(|(_, label)| **label != UNLABELLED);
+            labelled.for_each(|(answer, &label)| labelling.add(answer as u32, label));
+        }
+        (Quality::Label(labelling), _) => {
+            if let (Some(label), Some((class, ..))) = (sample.label, top_k(&model.class_values(output), 1).first()) {
+                labelling.add(*class as u32, label);
             }
         }
         (Quality::Segment(areas), Some(Truth::Classes(truth))) => {
@@ -52,6 +64,16 @@ pub fn add(quality: &mut Quality, model: &Model, sample: &Sample, output: &[f32]
         }
         _ => {}
     }
+}
+
+/// The class of each step, of `output` with extents `shape`: the highest, the first of equals.
+pub fn step_classes(output: &[f32], shape: Shape) -> Vec<usize> {
+    // More classes than a byte holds: argmax at each step.
+    let best = |step: usize| {
+        let logit = |class: usize| output[class * shape.w + step];
+        (1..shape.c).fold(0, |best, class| if logit(class) > logit(best) { class } else { best })
+    };
+    (0..shape.w).map(best).collect()
 }
 
 /// The class of each pixel of `sample`, without its frame, of `output` with extents `shape`.

@@ -103,7 +103,7 @@ pub struct Model {
     pub licence: String,
     /// The files they were read from.
     pub files: Vec<File>,
-    /// Names of the classes of pixels that were met, by number; of other tasks none.
+    /// Names of the classes of pixels, texts or words that were met, by number; of other tasks none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub classes: BTreeMap<usize, String>,
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Model;
 use crate::graph::Node;
-use crate::input::Classes;
+use crate::input::{Classes, LabelOf};
 use crate::kernels::{Activation, Integer};
 use crate::layers::Layer;
 use crate::models::Task;
@@ -61,12 +61,24 @@ impl Model {
     pub fn label_offset(&self, classes: usize) -> usize {
         let own = self.card.labels.as_ref().filter(|labels| labels.count() == classes);
         let background = own.is_none_or(|labels| labels.get(0) == Some("background"));
-        usize::from(classes == WITH_BACKGROUND && background)
+        usize::from(classes == WITH_BACKGROUND && background && !self.card.reads_tokens())
     }
 
-    /// What the labels of its inputs number, if it classifies them.
+    /// What the labels of its inputs are of, if it classifies texts or their words.
+    pub fn labels_of_texts(&self) -> Option<LabelOf> {
+        match self.card.task {
+            Task::Classify if self.card.reads_tokens() => Some(LabelOf::Text),
+            // Others answer with words, or with marks of their own.
+            Task::Tag if self.card.arch.get("head").and_then(|head| head.as_str()) == Some("tokens") => {
+                Some(LabelOf::Word)
+            }
+            _ => None,
+        }
+    }
+
+    /// What the labels of its inputs number, if it classifies them or their words.
     pub fn labels(&self) -> Option<Classes> {
-        if self.card.task != Task::Classify {
+        if self.card.task != Task::Classify && self.labels_of_texts().is_none() {
             return None;
         }
         let offset = self.label_offset(self.classes());

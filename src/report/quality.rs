@@ -17,6 +17,8 @@ pub enum Quality {
     Restore(Fidelity),
     /// Of the next tokens of texts.
     Language(Likelihood),
+    /// Of classes of texts, or of their words.
+    Label(Labelling),
 }
 
 /// How many of some, with both counts.
@@ -83,6 +85,39 @@ pub struct Likelihood {
     pub bits_per_character: Option<f64>,
 }
 
+/// Classification of texts, or of their words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Labelling {
+    /// Texts, or words, with a label.
+    pub labelled: u64,
+    /// Of these, those whose label is the highest logit.
+    pub accuracy: Share,
+    /// Mean of F1 over the classes that occur.
+    pub macro_f1: Option<f64>,
+    /// The classes that are an answer or a label.
+    pub classes: Vec<ClassF1>,
+}
+
+/// One class of texts or words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassF1 {
+    /// Its number.
+    pub class: usize,
+    /// Its name.
+    pub name: String,
+    /// Of the answers of the class, those with its label.
+    pub precision: Share,
+    /// Of those with its label, the answers of the class.
+    pub recall: Share,
+    /// Twice the right answers, of the answers and labels of the class.
+    pub f1: Share,
+}
+
+/// Most classes whose F1 is in a line of text.
+const LISTED: usize = 12;
+
 /// Image restoration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,6 +166,23 @@ pub fn quality(quality: &task::Quality, class_name: &dyn Fn(usize) -> String) ->
             Quality::Segment(Overlap { images: sums.images, pixels, accuracy, mean_iou: sums.mean_iou(), classes })
         }),
         task::Quality::None => None,
+        task::Quality::Label(sums) => {
+            let [right, labelled] = sums.accuracy();
+            let score = |(&class, counts): (&u32, &task::labels::ClassCounts)| {
+                let [part, whole] = counts.f1();
+                ClassF1 {
+                    class: class as usize,
+                    name: class_name(class as usize),
+                    precision: Share::new(counts.right, counts.answers),
+                    recall: Share::new(counts.right, counts.labels),
+                    f1: Share::new(part, whole),
+                }
+            };
+            (labelled > 0).then(|| {
+                let (accuracy, classes) = (Share::new(right, labelled), sums.classes.iter().map(score).collect());
+                Quality::Label(Labelling { labelled, accuracy, macro_f1: sums.macro_f1(), classes })
+            })
+        }
         task::Quality::Language(sums) => (sums.tokens > 0).then(|| {
             Quality::Language(Likelihood {
                 tokens: sums.tokens,
@@ -164,6 +216,13 @@ pub fn quality_text(quality: &Quality) -> String {
             let bits = bits_per_character.map(|bits| format!(", {bits:.3} bits a character")).unwrap_or_default();
             let right = share(accuracy);
             format!("perplexity {perplexity:.3}{bits}, {right} right, of {tokens} tokens")
+        }
+        Quality::Label(Labelling { labelled, accuracy, macro_f1, classes }) => {
+            let (right, f1) = (share(accuracy), |value: Option<f64>| format!("{:.4}", value.unwrap_or_default()));
+            let each = classes.iter().map(|class| format!("{} {}", class.name, f1(class.f1.value)));
+            let each = each.collect::<Vec<_>>().join(", ");
+            let each = if classes.len() <= LISTED { format!(" ({each})") } else { String::new() };
+            format!("{right} right, macro F1 {}{each}, of {labelled} with a label", f1(*macro_f1))
         }
         Quality::Restore(Fidelity { images, psnr_db, input_psnr_db, ssim }) => {
             let ssim = ssim.map(|ssim| format!(", SSIM {ssim:.4}")).unwrap_or_default();

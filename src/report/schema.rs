@@ -123,6 +123,7 @@ fn object(properties: Json, optional: &[&str]) -> Json {
 fn quality() -> Json {
     let share = || object(json!({ "value": nullable("number"), "numerator": count(), "denominator": count() }), &[]);
     let class = object(json!({ "class": count(), "name": text(), "iou": share() }), &[]);
+    let scored = json!({ "class": count(), "name": text(), "precision": share(), "recall": share(), "f1": share() });
     let tasks = [
         json!({ "labelled": count(), "top1": share(), "top5": share() }),
         json!({
@@ -136,6 +137,10 @@ fn quality() -> Json {
         json!({
             "tokens": count(), "accuracy": share(), "characters": count(), "perplexity": nullable("number"),
             "bits_per_character": nullable("number"),
+        }),
+        json!({
+            "labelled": count(), "accuracy": share(), "macro_f1": nullable("number"),
+            "classes": list(object(scored, &[])),
         }),
     ];
     json!({ "anyOf": tasks.map(|task| object(task, &[])) })

@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 pub mod answer;
 pub mod classify;
+pub mod labels;
 pub mod language;
 pub mod restore;
 pub mod segment;
 
 use classify::Accuracy;
+use labels::Labelling;
 use language::Likelihood;
 use restore::Fidelity;
 use segment::Areas;
@@ -24,6 +26,8 @@ pub enum Quality {
     Restore(Fidelity),
     /// Prediction of the next token.
     Language(Likelihood),
+    /// Classification of texts, or of their words.
+    Label(Labelling),
     /// Without truths.
     None,
 }
@@ -39,6 +43,7 @@ impl Quality {
             (Self::Segment(sum), Self::Segment(other)) => sum.merge(other),
             (Self::Restore(sum), Self::Restore(other)) => sum.merge(other),
             (Self::Language(sum), Self::Language(other)) => sum.merge(other),
+            (Self::Label(sum), Self::Label(other)) => sum.merge(other),
             (Self::None, Self::None) => {}
             _ => panic!("qualities of one task"),
         }

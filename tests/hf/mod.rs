@@ -5,6 +5,7 @@
 mod assets;
 #[cfg(deadweight_cases)]
 mod cases;
+mod texts;
 
 use std::collections::BTreeMap;
 use std::path::Path;

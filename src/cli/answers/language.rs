@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Answers, object};
 use crate::input::Sample;
 use crate::layers::Shape;
-use crate::measure::{add_score, start_score};
+use crate::measure::{add_score, start_score, step_classes};
 use crate::model::Model;
 use crate::report::quality;
 
@@ -22,7 +22,7 @@ impl Answers for Language<'_> {
     }
 
     fn json(&self, sample: &Sample, output: &[f32], shape: Shape) -> Map<String, Value> {
-        let mut one = start_score(self.model.card.task);
+        let mut one = start_score(self.model.card.task, None);
         add_score(&mut one, self.model, sample, output, shape);
         object(json!({ "quality": quality(&one, &|class| self.model.class_name(class)) }))
     }
@@ -33,20 +33,9 @@ pub(super) struct Tag<'a> {
     pub(super) model: &'a Model,
 }
 
-impl Tag<'_> {
-    fn classes(output: &[f32], shape: Shape) -> Vec<usize> {
-        // More classes than a byte holds: argmax at each step.
-        let best = |step: usize| {
-            let logit = |class: usize| output[class * shape.w + step];
-            (1..shape.c).fold(0, |best, class| if logit(class) > logit(best) { class } else { best })
-        };
-        (0..shape.w).map(best).collect()
-    }
-}
-
 impl Answers for Tag<'_> {
     fn text(&self, sample: &Sample, output: &[f32], shape: Shape, _: Option<&Path>) -> String {
-        let names = Self::classes(output, shape).into_iter().map(|class| match &self.model.card.labels {
+        let names = step_classes(output, shape).into_iter().map(|class| match &self.model.card.labels {
             Some(_) => self.model.class_name(class),
             None => class.to_string(),
         });
@@ -54,6 +43,6 @@ impl Answers for Tag<'_> {
     }
 
     fn json(&self, _: &Sample, output: &[f32], shape: Shape) -> Map<String, Value> {
-        object(json!({ "classes": Self::classes(output, shape) }))
+        object(json!({ "classes": step_classes(output, shape) }))
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Restore<'a> {
 impl Restore<'_> {
     /// Quality of this one answer, if the truth is known.
     fn quality(&self, sample: &Sample, output: &[f32], shape: Shape) -> Option<Quality> {
-        let mut one = start_score(self.model.card.task);
+        let mut one = start_score(self.model.card.task, None);
         add_score(&mut one, self.model, sample, output, shape);
         quality(&one, &|class| self.model.class_name(class))
     }
