@@ -106,3 +106,32 @@ fn files_that_make_no_tokenizer_are_named() {
     let missing = error(json!({"tokenizer_class": "RobertaTokenizer", "cls_token": "[X]"}), &|_| {}).to_string();
     assert!(missing.contains("vocab.json: has no token \"[X]\" (cls_token)"), "{missing}");
 }
+
+#[test]
+fn words_have_the_tokens_and_places_of_transformers() {
+    let reference: Value = serde_json::from_str(include_str!("reference/words.json")).unwrap();
+    let texts: Vec<Vec<String>> = serde_json::from_value(reference["texts"].clone()).unwrap();
+    let pieces: Vec<String> = serde_json::from_value(reference["pieces"].clone()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("vocab.txt"), pieces.join("\n")).unwrap();
+    let mut vocabularies = vec![("wordpiece", Vocabulary::open(&folder.path().join("vocab.txt")).unwrap())];
+    for (name, config) in byte_levels().into_iter().filter(|(name, _)| *name != "bpe-gpt2-bos") {
+        // Whatever the files say of a space before a text, words have one.
+        let config = json!({ "tokenizer_class": config["tokenizer_class"] });
+        vocabularies.push((name, Vocabulary::open(&byte_level(&config).path().join("vocab.json")).unwrap()));
+    }
+    for (name, vocabulary) in vocabularies {
+        // Numbers of tokens, and of the words that they begin; -100 for others.
+        let read = |words: &[String], length: Option<usize>| {
+            let tokens = vocabulary.encode_words("t", 1, words, length).unwrap();
+            let ids: Vec<u32> = tokens.iter().map(|(token, _)| token.id).collect();
+            let begins = tokens.iter().map(|(_, word)| word.map_or(-100, |word| word as i64));
+            json!([ids, begins.collect::<Vec<_>>()])
+        };
+        let want = &reference["of"][name];
+        for (words, want) in texts.iter().zip(want["whole"].as_array().unwrap()) {
+            assert_eq!(read(words, None), *want, "{name}: {words:?}");
+        }
+        assert_eq!(read(&texts[texts.len() - 1], Some(6)), want["six"], "{name}");
+    }
+}

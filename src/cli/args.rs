@@ -207,8 +207,9 @@ pub struct InputArgs {
     /// Downscale the images by N and upscale them again first
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(2..=8), conflicts_with = "sigma")]
     pub scale: Option<u8>,
-    /// Directory of the expected outputs, files named as the inputs: clean images, or class maps
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["sigma", "scale"])]
+    /// Directory of the expected outputs, files named as the inputs: clean images, or class maps. Of embeddings a file: texts, each the
+    /// partner of an input, in their order, or a reference's vectors [N, D] (.npy, .npz or .safetensors)
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["sigma", "scale"])]
     pub truth: Option<PathBuf>,
     /// Vocabulary of a network that reads texts: tokenizer.json, JSON from tokens to ids, or one token per line
     /// [default: tokenizer.json, vocab.json or vocab.txt next to the weights]

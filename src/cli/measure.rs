@@ -15,7 +15,7 @@ use super::until::UntilArgs;
 use super::{report, setup};
 use crate::input::turned_note;
 use crate::kernels::count::sequence::Buckets;
-use crate::measure::{Monitor, Settings, Statistics, wrapped_notes};
+use crate::measure::{Monitor, Settings, Statistics, embed_partners, wrapped_notes};
 use crate::metrics::{Needs, Selection};
 use crate::report::Format;
 use crate::report::columns::Column;
@@ -117,6 +117,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
     let model = setup::thresholded(model, args.threshold, &backend, &data, &feeding, &progress)?;
     let feeding = Settings { threshold: args.threshold, ..feeding };
+    let data = embed_partners(&model, &backend, data, &feeding, &progress)?;
     if args.single_steps.is_some() && !model.has_sequences() {
         let detail = format!("is of networks with recurrent layers, and {} has none", model.card.name);
         return Err(Error::invalid("--single-steps", detail));

@@ -24,6 +24,7 @@ mod save_outputs;
 mod setup;
 mod text_args;
 mod threshold;
+mod truth;
 mod until;
 
 use std::ffi::OsString;

@@ -13,7 +13,7 @@ use super::setup;
 use super::{answers, generate};
 use crate::Result;
 use crate::input::turned_note;
-use crate::measure::{add_score, predict, start_score, wrapped_notes};
+use crate::measure::{add_score, embed_partners, predict, start_score, wrapped_notes};
 use crate::model::Model;
 use crate::report;
 
@@ -39,6 +39,7 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let settings = setup::feeding(&args.inputs, &args.backend.engine);
     let progress = Progress::new(common);
     let model = setup::in_integers(model, &args.model, &backend, &data, &settings, &progress)?;
+    let data = embed_partners(&model, &backend, data, &settings, &progress)?;
     let answers = answers::of(&model, args)?;
     let inputs = if answers.pictures() { data.files().collect() } else { Vec::new() };
     let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures(), &inputs)?;

@@ -9,10 +9,11 @@ use super::args::{
     BackendArgs, BackendName, Common, DeviceName, EngineArgs, InputArgs, Kernels, ModelArgs, NumberArgs, Quantize,
 };
 use super::text_args::within_positions;
+use super::truth;
 use crate::builtin;
 use crate::engine::{Backend, EngineOptions};
 use crate::format::{Formats, NumberFormat};
-use crate::input::{Cut, Dataset, Degradation, InputSpec, InputType, TruthSource, Vocabulary, VocabularySource};
+use crate::input::{Cut, Dataset, Degradation, InputSpec, InputType, Vocabulary, VocabularySource};
 use crate::kernels::{Isa, Pool};
 use crate::layers::Shape;
 use crate::measure::{Monitor, Settings, Thresholds, quantized};
@@ -76,15 +77,23 @@ pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
     let task = model.card.task;
     let given =
         [("--sigma", args.sigma.is_some()), ("--scale", args.scale.is_some()), ("--truth", args.truth.is_some())];
-    let of = |flag: &str| if flag == "--truth" { "segment or restore" } else { "restore" };
-    let fits = |flag: &str| task == Task::Restore || (task == Task::Segment && flag == "--truth");
+    let of = |flag: &str| if flag == "--truth" { "segment or restore images or embed texts" } else { "restore images" };
+    let compares = matches!(task, Task::Segment | Task::Features);
+    let fits = |flag: &str| task == Task::Restore || (compares && flag == "--truth");
     if let Some((flag, _)) = given.iter().find(|(flag, given)| *given && !fits(flag)) {
-        let detail = format!("is of networks that {} images, and {} is to {}", of(flag), model.card.name, task.name());
+        let detail = format!("is of networks that {}, and {} is to {}", of(flag), model.card.name, task.name());
         return Err(Error::invalid(*flag, detail));
     }
-    if model.card.reads_tokens() {
-        return texts(model, args);
-    }
+    let data = if model.card.reads_tokens() { texts(model, args)? } else { images(model, args)? };
+    let data = match &args.truth {
+        Some(path) => truth::with_truth(model, args, data, path)?,
+        None => data,
+    };
+    Ok(if task == Task::Segment && model.is_binary() { data.of_objects() } else { data })
+}
+
+/// The images, or arrays, that `args` name, degraded as they say.
+fn images(model: &Model, args: &InputArgs) -> Result<Dataset> {
     if args.vocab.is_some() {
         let detail = format!("is of networks that read texts, and {} reads images", model.card.name);
         return Err(Error::invalid("--vocab", detail));
@@ -102,20 +111,11 @@ pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
             Dataset::named(&arrays, &input_specs(model), &model.preprocess)?
         }
     };
-    let data = match (args.sigma, args.scale) {
+    Ok(match (args.sigma, args.scale) {
         (Some(sigma), _) => data.degraded(Degradation::Noise { sigma, seed: args.seed }),
         (_, Some(factor)) => data.degraded(Degradation::Bicubic(factor.into())),
         _ => data,
-    };
-    let data = match &args.truth {
-        Some(folder) if !folder.is_dir() => {
-            return Err(Error::invalid(format!("--truth {}", folder.display()), "is not an existing directory"));
-        }
-        Some(folder) if task == Task::Segment => data.with_truths(TruthSource::Classes(folder.clone())),
-        Some(folder) => data.with_truths(TruthSource::Images(folder.clone())),
-        None => data,
-    };
-    Ok(if task == Task::Segment && model.is_binary() { data.of_objects() } else { data })
+    })
 }
 
 /// The vocabulary of a network that reads texts.
@@ -140,29 +140,40 @@ pub fn vocabulary(model: &Model, args: &InputArgs) -> Result<Vocabulary> {
     Ok(vocabulary)
 }
 
-fn texts(model: &Model, args: &InputArgs) -> Result<Dataset> {
+/// How texts for `model` are split.
+fn cut(model: &Model, args: &InputArgs) -> Result<Cut> {
     let mark = |name: &str| model.card.arch.get(name).and_then(|token| token.as_str()).map(str::to_owned);
     let cut = match (model.card.task, model.window()) {
         (_, Some(length)) => Cut::Windows { length, mark: mark("begin").unwrap_or_default() },
         (task, None) if task != Task::Language => Cut::Lines { begin: mark("begin"), end: mark("end") },
         (_, None) => Cut::Streams { streams: args.streams.into(), steps: args.steps.into() },
     };
-    let cut = args.stated.texts.cut(model)?.unwrap_or(cut);
+    Ok(args.stated.texts.cut(model)?.unwrap_or(cut))
+}
+
+fn texts(model: &Model, args: &InputArgs) -> Result<Dataset> {
+    let cut = cut(model, args)?;
     if let Some(count) = args.stated.random_inputs {
         let rows = model.embedding_rows().unwrap_or(1);
         return Ok(Dataset::random_tokens(rows, count as usize, args.seed, &model.preprocess));
     }
-    let data = match &args.inputs[..] {
+    match &args.inputs[..] {
         [] => {
             let missing = || Err(Error::invalid("INPUT", "is missing: give files of text"));
-            model.builtin_text(&cut).unwrap_or_else(missing)
+            within_positions(model.builtin_text(&cut).unwrap_or_else(missing)?, model)
         }
         [path] if Dataset::holds_arrays(path) => {
-            Dataset::ids(path, model.embedding_rows().unwrap_or(1), &cut, &model.preprocess)
+            let data = Dataset::ids(path, model.embedding_rows().unwrap_or(1), &cut, &model.preprocess)?;
+            within_positions(data, model)
         }
-        paths => Dataset::text(paths, &vocabulary(model, args)?, &cut, &model.preprocess),
-    };
-    within_positions(data?, model)
+        paths => text_files(model, args, paths),
+    }
+}
+
+/// The texts in `paths`, split as `args` say.
+pub fn text_files(model: &Model, args: &InputArgs, paths: &[PathBuf]) -> Result<Dataset> {
+    let cut = cut(model, args)?;
+    within_positions(Dataset::text(paths, &vocabulary(model, args)?, &cut, &model.preprocess)?, model)
 }
 
 /// Inputs of a network that reads arrays by name, from files of them.

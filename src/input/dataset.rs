@@ -1,5 +1,6 @@
 //! Data sets: inputs are listed cheaply, loaded one by one from any thread, and never kept.
 
+mod compared;
 mod load;
 mod sequences;
 mod texts;
@@ -8,6 +9,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
+use self::compared::Compared;
 use super::arrays::{self, holds_arrays};
 use super::degrade::Degradation;
 use super::folders::{self, Classes};
@@ -43,6 +45,8 @@ pub struct Dataset {
     /// The value of the object in masks, for networks that distinguish one object from background.
     object: Option<u8>,
     tokens: Option<TokenInputs>,
+    /// What embeddings are compared with.
+    compared: Option<Compared>,
     /// How random inputs were made.
     random_options: Vec<(&'static str, String)>,
     notes: Vec<String>,
@@ -164,6 +168,7 @@ impl Dataset {
             truths: None,
             object: None,
             tokens: None,
+            compared: None,
             random_options: Vec::new(),
             notes: Vec::new(),
         }
@@ -221,7 +226,7 @@ impl Dataset {
         let truth = self.truths.as_ref().map(|source| ("truth", source.name().to_owned()));
         let tokens = self.tokens.iter().flat_map(|tokens| tokens.options.clone());
         let (stated, random) = (self.preprocess.overrides().options(), self.random_options.clone());
-        tokens.chain(degraded).chain(truth).chain(stated).chain(random).collect()
+        tokens.chain(degraded).chain(truth).chain(self.compared_options()).chain(stated).chain(random).collect()
     }
 
     /// Number of inputs of one size that run together, if it matters: the streams of a text run side by side, each with its

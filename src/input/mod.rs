@@ -22,6 +22,7 @@ mod tokenizer;
 mod tokens;
 mod truth;
 mod values;
+mod vectors;
 mod vocabulary;
 
 pub use audio::Framing;
@@ -41,4 +42,5 @@ pub use texts::Split;
 pub use tokenizer::{Decoder, StoredVocabulary};
 pub use tokens::Cut;
 pub use truth::{IGNORE, Known, Truth, TruthSource};
+pub use vectors::Vectors;
 pub use vocabulary::{Token, Vocabulary, VocabularySource};

@@ -101,6 +101,12 @@ fn lines(content: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty())
 }
 
+/// The first line of `content` that is empty, with others behind it.
+pub(super) fn gap(content: &str) -> Option<usize> {
+    let mut full = lines(content).map(|(line, _)| line);
+    (1..).zip(&mut full).find(|(want, line)| want != line).map(|(want, _)| want)
+}
+
 /// The texts of records of JSON, one a line.
 fn records<'a>(name: &str, content: &str, field: &str, labels: Option<&LabelReader<'_>>) -> Result<Vec<Text<'a>>> {
     let record = |(line, record): (usize, &str)| {
@@ -223,6 +229,12 @@ mod tests {
         let records = "{\"text\": \"a\\nb\", \"body\": \"c\"}\n\n{\"body\": \"d\", \"text\": \"\"}\n";
         assert_eq!(split("t.jsonl", records, Some(Split::Line), None), want(&[(1, "a\nb"), (3, "")]));
         assert_eq!(split("t.txt", records, None, Some("body")), want(&[(1, "c"), (3, "d")]));
+    }
+
+    #[test]
+    fn empty_lines_among_others_are_found() {
+        assert_eq!(["", "a\nb\n", "a\nb\n\n"].map(gap), [None; 3]);
+        assert_eq!(["\na", "a\n \n\nb"].map(gap), [Some(1), Some(2)]);
     }
 
     #[test]

@@ -279,6 +279,11 @@ impl TokenInputs {
         self.labels.is_some()
     }
 
+    /// Whether each line of a file is an input.
+    pub(super) fn is_of_lines(&self) -> bool {
+        self.options.contains(&("split", Split::Line.name().to_owned()))
+    }
+
     /// The longest input: its name and its number of tokens.
     pub(super) fn longest(&self) -> Option<(String, usize)> {
         // The first of equals.
@@ -286,7 +291,8 @@ impl TokenInputs {
         Some((self.name(index), *length))
     }
 
-    fn name(&self, index: usize) -> String {
+    /// The name of input `index`: its file and its line, where it is a text.
+    pub(super) fn name(&self, index: usize) -> String {
         let (start, length) = self.inputs[index];
         self.names.get(index).cloned().unwrap_or_else(|| format!("tokens {start} to {}", start + length - 1))
     }

@@ -1,12 +1,14 @@
-//! Ground truth: clean images or class maps, found by the input's file name.
+//! Ground truth: clean images or class maps, found by the input's file name; tokens, classes and vectors that belong to inputs.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageFormat};
 
 use super::decode::{self, decode};
 use super::preprocess::Preprocess;
+use super::vectors::Vectors;
 use super::vocabulary::Token;
 use crate::{Error, Result};
 
@@ -24,6 +26,8 @@ pub enum Truth {
     Tokens(Vec<Token>),
     /// Class of each step; [`super::UNLABELLED`] for those without one.
     Steps(Vec<u32>),
+    /// The vectors of all inputs, among them its own.
+    Vectors(Arc<Vectors>),
 }
 
 /// What is known of inputs, where answers to a task are compared with several kinds of truths.
@@ -31,6 +35,10 @@ pub enum Truth {
 pub enum Known {
     /// The classes of texts, or of their words.
     Labels,
+    /// Of each the embedding of its partner.
+    Partners,
+    /// Of each the embedding that a reference gives.
+    Vectors,
 }
 
 /// Where the truths of inputs are read from, and their kind.

@@ -3,6 +3,7 @@
 mod bench;
 mod calibrate;
 mod counting;
+mod embed;
 mod executor;
 mod feed;
 mod inputs;
@@ -25,6 +26,7 @@ mod zeroed;
 pub use bench::{Bench, BenchLayer, bench, generation};
 pub use calibrate::{Calibration, calibrate};
 pub use counting::CountingProbe;
+pub use embed::embed_partners;
 pub use feed::{Fed, Feed, Monitor, Quiet, Stage};
 pub use inputs::MeasuredInput;
 pub use layers::MeasuredLayer;

@@ -5,6 +5,7 @@ use crate::layers::Shape;
 use crate::model::Model;
 use crate::models::Task;
 use crate::task::classify::{Accuracy, top_k};
+use crate::task::embed::{Nearness, cosine, nearest};
 use crate::task::labels::Labelling;
 use crate::task::language::Likelihood;
 use crate::task::restore::{Fidelity, centre, psnr, ssim};
@@ -14,6 +15,8 @@ use crate::task::{Quality, answer};
 /// No answer yet, of a network for `task` to inputs of which `known` is known.
 pub fn start(task: Task, known: Option<Known>) -> Quality {
     match task {
+        Task::Features if known == Some(Known::Partners) => Quality::Embed(Nearness::of_partners()),
+        Task::Features if known == Some(Known::Vectors) => Quality::Embed(Nearness::default()),
         Task::Classify | Task::Tag if known == Some(Known::Labels) => Quality::Label(Labelling::default()),
         Task::Classify => Quality::Classify(Accuracy::default()),
         Task::Segment => Quality::Segment(Areas::default()),
@@ -41,6 +44,11 @@ pub fn add(quality: &mut Quality, model: &Model, sample: &Sample, output: &[f32]
             if let (Some(label), Some((class, ..))) = (sample.label, top_k(&model.class_values(output), 1).first()) {
                 labelling.add(*class as u32, label);
             }
+        }
+        (Quality::Embed(nearness), Some(Truth::Vectors(vectors))) => {
+            let own = cosine(output, vectors.row(sample.place));
+            let is_nearest = || nearest(output, vectors.rows()) == Some(sample.place);
+            nearness.add(own, (vectors.known() == Known::Partners).then(is_nearest));
         }
         (Quality::Segment(areas), Some(Truth::Classes(truth))) => {
             areas.add(&pixel_classes(model, sample, output, shape), truth, IGNORE);

@@ -19,6 +19,8 @@ pub enum Quality {
     Language(Likelihood),
     /// Of classes of texts, or of their words.
     Label(Labelling),
+    /// Of embeddings.
+    Embed(Nearness),
 }
 
 /// How many of some, with both counts.
@@ -115,6 +117,21 @@ pub struct ClassF1 {
     pub f1: Share,
 }
 
+/// Embedding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nearness {
+    /// Inputs.
+    pub inputs: u64,
+    /// Of these, those whose partner is the nearest of all by cosine; absent where a reference's vectors are no partners.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub top1: Option<Share>,
+    /// Mean cosine of an embedding and that of the partner, or the reference's.
+    pub mean_cosine: f64,
+    /// The least.
+    pub least_cosine: f64,
+}
+
 /// Most classes whose F1 is in a line of text.
 const LISTED: usize = 12;
 
@@ -166,6 +183,10 @@ pub fn quality(quality: &task::Quality, class_name: &dyn Fn(usize) -> String) ->
             Quality::Segment(Overlap { images: sums.images, pixels, accuracy, mean_iou: sums.mean_iou(), classes })
         }),
         task::Quality::None => None,
+        task::Quality::Embed(sums) => sums.cosines().map(|[mean_cosine, least_cosine]| {
+            let top1 = sums.nearest.map(|nearest| Share::new(nearest, sums.inputs));
+            Quality::Embed(Nearness { inputs: sums.inputs, top1, mean_cosine, least_cosine })
+        }),
         task::Quality::Label(sums) => {
             let [right, labelled] = sums.accuracy();
             let score = |(&class, counts): (&u32, &task::labels::ClassCounts)| {
@@ -217,9 +238,17 @@ pub fn quality_text(quality: &Quality) -> String {
             let right = share(accuracy);
             format!("perplexity {perplexity:.3}{bits}, {right} right, of {tokens} tokens")
         }
+        Quality::Embed(Nearness { inputs, top1, mean_cosine, least_cosine }) => match top1 {
+            Some(top1) => {
+                let (right, of) = (top1.numerator, share(top1));
+                format!("top-1 {right} of {inputs} ({of}), cosine of pairs {mean_cosine:.4} (least {least_cosine:.4})")
+            }
+            None => format!("cosine {mean_cosine:.6} (least {least_cosine:.6}) of {inputs} with a reference"),
+        },
         Quality::Label(Labelling { labelled, accuracy, macro_f1, classes }) => {
             let (right, f1) = (share(accuracy), |value: Option<f64>| format!("{:.4}", value.unwrap_or_default()));
-            let each = classes.iter().map(|class| format!("{} {}", class.name, f1(class.f1.value)));
+            let name = |class: &ClassF1| class.name.replace(char::is_control, "\u{fffd}");
+            let each = classes.iter().map(|class| format!("{} {}", name(class), f1(class.f1.value)));
             let each = each.collect::<Vec<_>>().join(", ");
             let each = if classes.len() <= LISTED { format!(" ({each})") } else { String::new() };
             format!("{right} right, macro F1 {}{each}, of {labelled} with a label", f1(*macro_f1))

@@ -143,7 +143,12 @@ fn quality() -> Json {
             "classes": list(object(scored, &[])),
         }),
     ];
-    json!({ "anyOf": tasks.map(|task| object(task, &[])) })
+    let number = || json!({ "type": "number" });
+    let embedding = json!({
+        "inputs": count(), "top1": share(), "mean_cosine": number(), "least_cosine": number(),
+    });
+    let tasks = tasks.into_iter().map(|task| object(task, &[]));
+    json!({ "anyOf": tasks.chain([object(embedding, &["top1"])]).collect::<Vec<_>>() })
 }
 
 /// An object of `fields` and the numbers of `metrics`, by operand.

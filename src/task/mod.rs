@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 
 pub mod answer;
 pub mod classify;
+pub mod embed;
 pub mod labels;
 pub mod language;
 pub mod restore;
 pub mod segment;
 
 use classify::Accuracy;
+use embed::Nearness;
 use labels::Labelling;
 use language::Likelihood;
 use restore::Fidelity;
@@ -28,6 +30,8 @@ pub enum Quality {
     Language(Likelihood),
     /// Classification of texts, or of their words.
     Label(Labelling),
+    /// Embedding.
+    Embed(Nearness),
     /// Without truths.
     None,
 }
@@ -44,6 +48,7 @@ impl Quality {
             (Self::Restore(sum), Self::Restore(other)) => sum.merge(other),
             (Self::Language(sum), Self::Language(other)) => sum.merge(other),
             (Self::Label(sum), Self::Label(other)) => sum.merge(other),
+            (Self::Embed(sum), Self::Embed(other)) => sum.merge(other),
             (Self::None, Self::None) => {}
             _ => panic!("qualities of one task"),
         }

@@ -25,6 +25,13 @@ fn outputs(model: &Path, inputs: &Path, more: &[&str]) -> Vec<Vec<f32>> {
     values.chunks(shape[1]).map(<[f32]>::to_vec).collect()
 }
 
+/// How near the embeddings of `inputs` are to what is in `truth`.
+fn quality(model: &Path, inputs: &Path, truth: &Path, more: &[&str]) -> serde_json::Value {
+    let line = ["run", text(model), text(inputs), "--truth", text(truth), "--format", "json"];
+    let document: serde_json::Value = serde_json::from_slice(&succeed(&[&line[..], more].concat())).unwrap();
+    document["quality"].clone()
+}
+
 #[test]
 fn sentences_have_the_embeddings_of_transformers() {
     let (folder, model) = (tempfile::tempdir().unwrap(), asset("nlp/all-MiniLM-L6-v2"));
@@ -39,6 +46,8 @@ fn sentences_have_the_embeddings_of_transformers() {
     assert_eq!(got.len(), shape[0] * shape[1]);
     let apart = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(apart < 1e-4, "{apart} apart");
+    let quality = quality(&model, &file, &asset("nlp/all-MiniLM-L6-v2.ref.safetensors"), &[]);
+    assert!(quality["inputs"] == 4 && quality["least_cosine"].as_f64().unwrap() > 1.0 - 1e-8, "{quality}");
     // A sentence's embedding does not depend on those beside it.
     std::fs::write(&file, sentences[2]).unwrap();
     assert_eq!(outputs(&model, &file, &["--batch-size", "1"]).concat(), got[2 * shape[1]..3 * shape[1]]);
@@ -50,10 +59,10 @@ fn halves_of_paragraphs_find_each_other_as_often_as_by_transformers() {
     let wiki = std::fs::read_to_string(asset("data/text/wikitext2-valid.txt")).unwrap();
     let paragraphs = wiki.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let paragraphs = paragraphs.filter(|words| words.len() > 80 && !words[0].starts_with('=')).take(200);
-    let (first, second): (Vec<String>, Vec<String>) =
+    let (first_lines, second_lines): (Vec<String>, Vec<String>) =
         paragraphs.map(|words| (words[..words.len() / 2].join(" "), words[words.len() / 2..].join(" "))).unzip();
     let file = folder.path().join("halves.txt");
-    std::fs::write(&file, [&first[..], &second].concat().join("\n")).unwrap();
+    std::fs::write(&file, [&first_lines[..], &second_lines].concat().join("\n")).unwrap();
     let embeddings = outputs(&model, &file, &["--context", "256"]);
     assert_eq!(embeddings.len(), 400);
     let (first, second) = embeddings.split_at(200);
@@ -62,12 +71,17 @@ fn halves_of_paragraphs_find_each_other_as_often_as_by_transformers() {
         let apart = halves.concat().iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(apart < 1e-4, "{name}: {apart} apart");
     }
-    let cosine = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
-    let right = first.iter().enumerate().filter(|(own, half)| {
-        let nearest = (0..200).max_by(|&i, &j| cosine(half, &second[i]).total_cmp(&cosine(half, &second[j])));
-        nearest == Some(*own)
+    let [inputs, partners] = [("first.txt", first_lines), ("second.txt", second_lines)].map(|(name, lines)| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        file
     });
-    assert_eq!(right.count(), 80);
+    let quality = quality(&model, &inputs, &partners, &["--context", "256"]);
+    assert_eq!(quality["top1"]["numerator"], 80, "{quality}");
+    assert_eq!(quality["top1"]["denominator"], 200, "{quality}");
+    let own = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+    let mean = first.iter().zip(second).map(|(a, b)| own(a, b)).sum::<f64>() / 200.0;
+    assert!((quality["mean_cosine"].as_f64().unwrap() - mean).abs() < 1e-6, "{quality}: {mean}");
 }
 
 #[cfg(deadweight_fetched)]

@@ -223,3 +223,135 @@ fn labels_that_do_not_fit_are_refused() {
         &["--label-field", "classify texts or their words"],
     );
 }
+
+/// First halves and second halves; the third pair is of equal texts, the last has the words of the first.
+const HALVES: [[&str; 2]; 5] = [
+    ["the cat sat", "on the mat ."],
+    ["a dog ran far", "cats"],
+    ["mat", "mat"],
+    ["dogs ran on a mat .", "the dog sat far far"],
+    ["cats sat", "the cat sat"],
+];
+
+/// An encoder whose embedding of a text is the mean of its tokens.
+fn encoder() -> tempfile::TempDir {
+    let folder = network("bert", json!({}));
+    std::fs::create_dir(folder.path().join("1_Pooling")).unwrap();
+    let pooling = json!({ "word_embedding_dimension": 32, "pooling_mode_mean_tokens": true });
+    std::fs::write(folder.path().join("1_Pooling/config.json"), pooling.to_string()).unwrap();
+    let modules =
+        ["Transformer", "Pooling"].map(|kind| json!({ "type": format!("sentence_transformers.models.{kind}") }));
+    let mut modules = Value::from(modules.to_vec());
+    (modules[0]["path"], modules[1]["path"]) = (json!(""), json!("1_Pooling"));
+    std::fs::write(folder.path().join("modules.json"), modules.to_string()).unwrap();
+    folder
+}
+
+/// The embeddings that `run` gives for `lines`, and their file.
+fn embeddings(folder: &tempfile::TempDir, name: &str, lines: &[&str]) -> (Vec<Vec<f32>>, std::path::PathBuf) {
+    let [file, saved] = [format!("{name}.txt"), format!("{name}.safetensors")].map(|name| folder.path().join(name));
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    succeed(&["run", text(folder.path()), text(&file), "--save-outputs", text(&saved)]);
+    let bytes = std::fs::read(&saved).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let output = tensors.tensor("output").unwrap();
+    let values: Vec<f32> = output.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    (values.chunks(output.shape()[1]).map(<[f32]>::to_vec).collect(), saved)
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let sum = |of: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(&a, &b)| of(a.into(), b.into())).sum::<f64>();
+    sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt()
+}
+
+#[test]
+fn embeddings_are_compared_with_partners_and_with_a_reference() {
+    let folder = encoder();
+    let [first, second] = [0, 1].map(|half| HALVES.map(|halves| halves[half]));
+    let (own, inputs) = (embeddings(&folder, "first", &first), folder.path().join("first.txt"));
+    let (of_partners, partners) = (embeddings(&folder, "second", &second), folder.path().join("second.txt"));
+    let line = |verb: &'static str, truth: &std::path::Path, more: &[&str]| -> Value {
+        let line = [verb, text(folder.path()), text(&inputs), "--truth", text(truth), "--format", "json"];
+        serde_json::from_slice(&succeed(&[&line[..], more].concat())).unwrap()
+    };
+    let pairs: Vec<f64> = own.0.iter().zip(&of_partners.0).map(|(a, b)| cosine(a, b)).collect();
+    let right = own
+        .0
+        .iter()
+        .zip(&pairs)
+        .filter(|(own, with_own)| of_partners.0.iter().all(|other| cosine(own, other) <= **with_own));
+    let (right, mean) = (right.count() as u64, pairs.iter().sum::<f64>() / pairs.len() as f64);
+    let least = pairs.iter().copied().fold(1.0, f64::min);
+    let run = line("run", &partners, &[])["quality"].clone();
+    assert_eq!((&run["top1"]["numerator"], &run["top1"]["denominator"]), (&json!(right), &json!(5)));
+    assert!((1..5).contains(&right), "{right} of 5 tell little");
+    for (name, want) in [("mean_cosine", mean), ("least_cosine", least)] {
+        assert!((run[name].as_f64().unwrap() - want).abs() < 1e-8, "{name} is not {want}: {run}");
+    }
+    let printed = succeed(&["run", text(folder.path()), text(&inputs), "--truth", text(&partners)]);
+    let printed = String::from_utf8(printed).unwrap();
+    assert!(printed.contains(&format!("\ntop-1 {right} of 5 (")) && printed.contains("cosine of pairs "), "{printed}");
+    // Neither batches nor threads nor parts change a bit, and the first inputs are found among all partners.
+    for more in [["--batch-size", "1", "--threads", "1"], ["--batch-size", "3", "--threads", "2"]] {
+        assert_eq!(line("run", &partners, &more)["quality"], run);
+        let measured = line("measure", &partners, &more);
+        assert_eq!((&measured["data"]["quality"], &measured["options"]["truth"]), (&run, &json!("partners")));
+    }
+    let parts = ["1/2", "2/2"].map(|shard| {
+        let part = folder.path().join(format!("{}.dwm", &shard[..1]));
+        let line = ["measure", text(folder.path()), text(&inputs), "--truth", text(&partners), "--shard", shard];
+        succeed(&[&line[..], &["-o", text(&part)]].concat());
+        part
+    });
+    let merged = folder.path().join("merged.dwm");
+    succeed(&["merge", text(&parts[1]), text(&parts[0]), "-o", text(&merged)]);
+    let merged: Value = serde_json::from_slice(&succeed(&["report", text(&merged), "--format", "json"])).unwrap();
+    assert_eq!(merged["data"]["quality"], run);
+    let limited = line("run", &partners, &["--limit", "2"])["quality"].clone();
+    assert_eq!(limited["top1"]["denominator"], 2);
+    // Its own outputs are the reference, then those of others.
+    let same = line("run", &own.1, &[])["quality"].clone();
+    assert_eq!(same, json!({ "inputs": 5, "mean_cosine": 1.0, "least_cosine": 1.0 }));
+    let other = line("measure", &of_partners.1, &[])["data"]["quality"].clone();
+    assert_eq!((&other["mean_cosine"], &other["least_cosine"]), (&run["mean_cosine"], &run["least_cosine"]));
+    let ids = folder.path().join("first.npy");
+    let values = own.0.concat().iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let header = deadweight::input::npy_header("<f4", &[5, 32]);
+    std::fs::write(&ids, [header, values].concat()).unwrap();
+    assert_eq!(line("run", &ids, &[])["quality"], same);
+}
+
+#[test]
+fn truths_that_are_not_of_the_inputs_are_refused() {
+    let folder = encoder();
+    let inputs = folder.path().join("in.txt");
+    std::fs::write(&inputs, "the cat\na dog\nmat\n").unwrap();
+    let refused = |name: &str, content: &[u8], code: i32, parts: &[&str]| {
+        let truth = folder.path().join(name);
+        std::fs::write(&truth, content).unwrap();
+        for verb in ["run", "measure"] {
+            let (got, said) = fail(&[verb, text(folder.path()), text(&inputs), "--truth", text(&truth)]);
+            assert!(got == code && parts.iter().all(|part| said.contains(part)), "{name}: {got}: {said}");
+        }
+    };
+    refused("few.txt", b"cat\ndog\n", 1, &["few.txt:2", "last of 2 partners of 3 inputs", "in their order"]);
+    refused("many.txt", b"cat\ndog\nmat\nran\n", 1, &["many.txt:4", "has no input", "3, and 4 partners"]);
+    refused("gap.txt", b"cat\n\ndog\nmat\n", 1, &["gap.txt: line 2", "is empty", "a line each"]);
+    refused("none.txt", b"", 1, &["none.txt", "too short"]);
+    let array = |shape: &[usize], value: f32| {
+        let values = vec![value; shape.iter().product()].into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+        [deadweight::input::npy_header("<f4", shape), values].concat()
+    };
+    refused("wide.npy", &array(&[3, 31], 1.0), 1, &["wide.npy", "[3, 31]", "give [N, 32]"]);
+    refused("short.npy", &array(&[2, 32], 1.0), 1, &["short.npy", "2 rows", "3 inputs"]);
+    refused("cube.npy", &array(&[3, 32, 1], 1.0), 1, &["cube.npy", "[3, 32, 1]"]);
+    refused("nan.npy", &array(&[3, 32], f32::NAN), 6, &["nan.npy", "row 0"]);
+    let (code, said) = fail(&["run", text(folder.path()), text(&inputs), "--truth", text(folder.path())]);
+    assert!(code == 2 && said.contains("is a directory") && said.contains("--truth"), "{code}: {said}");
+    // A vector for each token is no embedding of a text; a classifier has none.
+    let hidden = network("bert", json!({}));
+    let (code, said) = fail(&["run", text(hidden.path()), text(&inputs), "--truth", text(&inputs)]);
+    assert!(code == 2 && said.contains("compares embeddings"), "{code}: {said}");
+    let (code, said) = fail(&["run", text(classifier().path()), text(&inputs), "--truth", text(&inputs)]);
+    assert!(code == 2 && said.contains("--truth") && said.contains("embed texts"), "{code}: {said}");
+}

@@ -1,6 +1,7 @@
 //! Loading one input of a data set.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -22,6 +23,13 @@ impl Dataset {
     /// # Panics
     /// If `place` is not below [`Dataset::len`].
     pub fn load(&self, place: usize) -> Result<Sample> {
+        let sample = self.read(place)?;
+        let vectors = self.vectors().map(|vectors| Truth::Vectors(Arc::clone(vectors)));
+        Ok(Sample { truth: vectors.or(sample.truth), ..sample })
+    }
+
+    /// The same, without the vectors that all have.
+    fn read(&self, place: usize) -> Result<Sample> {
         if let Some(tokens) = &self.tokens {
             return Ok(tokens.sample(place));
         }

@@ -6,7 +6,6 @@ use super::Dataset;
 use crate::input::arrays;
 use crate::input::preprocess::Preprocess;
 use crate::input::tokens::{Cut, TokenInputs};
-use crate::input::truth::Known;
 use crate::input::vocabulary::Vocabulary;
 use crate::{Error, Result};
 
@@ -43,11 +42,6 @@ impl Dataset {
     pub fn embedded_text(text: &str, vocabulary: &Vocabulary, cut: &Cut, preprocess: &Preprocess) -> Result<Self> {
         let texts = [("built-in".to_owned(), text.to_owned())];
         Ok(Self { tokens: Some(TokenInputs::new(&texts, vocabulary, cut)?), ..Self::empty(preprocess) })
-    }
-
-    /// What is known of the inputs, where it is not their task alone that says so.
-    pub fn known(&self) -> Option<Known> {
-        self.tokens.as_ref().filter(|tokens| tokens.is_labelled()).map(|_| Known::Labels)
     }
 
     /// The longest text: its name and its number of tokens. `None` of other inputs.
