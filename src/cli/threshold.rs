@@ -9,7 +9,7 @@ use super::parsers::levels;
 use super::progress::Progress;
 use super::setup;
 use crate::Result;
-use crate::measure::{Settings, Statistics, Thresholds, calibrate_and_measure};
+use crate::measure::{Settings, Statistics, Thresholds, calibrate_and_measure, embed_partners};
 use crate::measurement::Measurement;
 use crate::metrics::Which;
 use crate::model::Model;
@@ -113,6 +113,8 @@ pub(super) fn run(args: &ThresholdArgs, common: Common) -> Result<()> {
         levels: Vec::new(),
     };
     let mut add = |percent: u32, model: &Model| -> Result<()> {
+        // The partners of a network's embeddings are its own.
+        let data = embed_partners(model, &backend, setup::inputs(model, &args.inputs)?, &settings, &progress)?;
         let (calibration, measurement) = calibrate_and_measure(model, &backend, &data, &settings, &progress)?;
         if measurement.inputs == 0 {
             return Err(setup::none_decoded(&args.inputs.inputs));
