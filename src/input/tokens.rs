@@ -144,7 +144,7 @@ impl TokenInputs {
                 }
                 Cut::Streams { .. } => tokens.extend(vocabulary.encode(name, text)?),
                 Cut::Windows { mark, .. } => {
-                    let mark = Token { id: vocabulary.id(mark)?, chars: 1 };
+                    let mark = Token { id: vocabulary.id(mark)?, chars: 1, bytes: 1 };
                     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.is_empty()) {
                         let first = tokens.len();
                         tokens.push(mark);
@@ -155,7 +155,7 @@ impl TokenInputs {
                 }
                 Cut::Lines { begin, end } => {
                     let mark = |token: &Option<String>| -> Result<Option<Token>> {
-                        token.as_ref().map(|token| Ok(Token { id: vocabulary.id(token)?, chars: 0 })).transpose()
+                        token.as_ref().map(|token| vocabulary.id(token).map(Token::bare)).transpose()
                     };
                     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
                         let first = tokens.len();
@@ -249,14 +249,14 @@ impl TokenInputs {
             Cut::Streams { steps, .. } => format!("segments of {steps} of token numbers in {rows} streams"),
             _ => "rows of token numbers".to_owned(),
         };
-        let tokens = ids.iter().map(|&id| Token { id, chars: 0 }).collect();
+        let tokens = ids.iter().copied().map(Token::bare).collect();
         Ok(Self { tokens, names: Vec::new(), inputs, truth, together, streams, description, labels: None, options })
     }
 
     /// `count` inputs of `steps` seeded random ids below `rows`.
     pub(super) fn random(rows: usize, steps: usize, count: usize, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let mut token = || Token { id: random.random_range(0..rows.max(1) as u32), chars: 0 };
+        let mut token = || Token::bare(random.random_range(0..rows.max(1) as u32));
         Self {
             tokens: (0..count * steps).map(|_| token()).collect(),
             names: Vec::new(),

@@ -20,9 +20,26 @@ pub struct Token {
     pub id: u32,
     /// Characters of the text that it covers, including the separator to the next token.
     pub chars: u32,
+    /// The same, in bytes of UTF-8.
+    pub bytes: u32,
 }
 
 impl Token {
+    /// Token `id`, which covers nothing of the text.
+    pub fn bare(id: u32) -> Self {
+        Self { id, chars: 0, bytes: 0 }
+    }
+
+    /// Token `id`, which covers `part` of the text.
+    pub fn covering(id: u32, part: &str) -> Self {
+        Self { id, chars: part.chars().count() as u32, bytes: part.len() as u32 }
+    }
+
+    /// The same, with a separator of one byte behind it.
+    fn separated(self) -> Self {
+        Self { chars: self.chars + 1, bytes: self.bytes + 1, ..self }
+    }
+
     /// The number of a token that is not to be predicted.
     pub const UNSCORED: u32 = u32::MAX;
 }
@@ -195,7 +212,11 @@ impl Vocabulary {
             return text
                 .chars()
                 .map(|c| {
-                    let token = id(c.encode_utf8(&mut buffer), line).map(|id| Token { id, chars: 1 });
+                    let token = id(c.encode_utf8(&mut buffer), line).map(|id| Token {
+                        id,
+                        chars: 1,
+                        bytes: c.len_utf8() as u32,
+                    });
                     line += usize::from(c == '\n');
                     token
                 })
@@ -204,11 +225,12 @@ impl Vocabulary {
         let mut tokens = Vec::new();
         for (number, line) in text.lines().enumerate() {
             for word in line.split_whitespace() {
-                tokens.push(Token { id: id(word, number)?, chars: word.chars().count() as u32 + 1 });
+                tokens.push(Token::covering(id(word, number)?, word).separated());
             }
             if let Some(id) = self.line_end {
                 // The separator of the last word is the end of the line.
-                tokens.push(Token { id, chars: u32::from(line.trim().is_empty()) });
+                let end = Token::bare(id);
+                tokens.push(if line.trim().is_empty() { end.separated() } else { end });
             }
         }
         Ok(tokens)

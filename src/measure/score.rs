@@ -57,7 +57,7 @@ pub fn add(quality: &mut Quality, model: &Model, sample: &Sample, output: &[f32]
             let mut logits = vec![0.0; shape.c];
             for (step, token) in truth.iter().enumerate().filter(|(_, token)| token.id != Token::UNSCORED) {
                 logits.iter_mut().enumerate().for_each(|(class, logit)| *logit = output[class * shape.w + step]);
-                likelihood.add(&logits, token.id as usize, token.chars.into());
+                likelihood.add(&logits, token.id as usize, [token.chars, token.bytes].map(u64::from));
             }
         }
         (Quality::Restore(fidelity), Some(Truth::Image(truth))) => {

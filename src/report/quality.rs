@@ -85,6 +85,9 @@ pub struct Likelihood {
     pub perplexity: Option<f64>,
     /// Negative log-likelihood in bits, of a character.
     pub bits_per_character: Option<f64>,
+    /// The same of a byte of UTF-8, which networks with other tokens have in common.
+    #[serde(default)]
+    pub bits_per_byte: Option<f64>,
 }
 
 /// Classification of texts, or of their words.
@@ -211,6 +214,7 @@ pub fn quality(quality: &task::Quality, class_name: &dyn Fn(usize) -> String) ->
                 characters: sums.chars,
                 perplexity: Some(sums.perplexity()).filter(|perplexity| perplexity.is_finite()),
                 bits_per_character: sums.bits_per_character(),
+                bits_per_byte: sums.bits_per_byte(),
             })
         }),
         task::Quality::Restore(sums) => (sums.images > 0).then(|| {
@@ -232,9 +236,13 @@ pub fn quality_text(quality: &Quality) -> String {
             let (iou, right) = (units::share(*mean_iou), share(accuracy));
             format!("mean IoU {iou}, {right} of the pixels right, of {images} with a truth")
         }
-        Quality::Language(Likelihood { tokens, accuracy, perplexity, bits_per_character, .. }) => {
+        Quality::Language(Likelihood { tokens, accuracy, perplexity, bits_per_character, bits_per_byte, .. }) => {
             let perplexity = perplexity.unwrap_or(f64::INFINITY);
-            let bits = bits_per_character.map(|bits| format!(", {bits:.3} bits a character")).unwrap_or_default();
+            // They differ where characters have several bytes.
+            let of_bytes = bits_per_byte.filter(|bits| Some(*bits) != *bits_per_character);
+            let bits = [(*bits_per_character, "character"), (of_bytes, "byte")]
+                .map(|(bits, of)| bits.map(|bits| format!(", {bits:.3} bits a {of}")).unwrap_or_default());
+            let bits = bits.concat();
             let right = share(accuracy);
             format!("perplexity {perplexity:.3}{bits}, {right} right, of {tokens} tokens")
         }

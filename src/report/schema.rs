@@ -136,7 +136,7 @@ fn quality() -> Json {
         }),
         json!({
             "tokens": count(), "accuracy": share(), "characters": count(), "perplexity": nullable("number"),
-            "bits_per_character": nullable("number"),
+            "bits_per_character": nullable("number"), "bits_per_byte": nullable("number"),
         }),
         json!({
             "labelled": count(), "accuracy": share(), "macro_f1": nullable("number"),

@@ -11,15 +11,19 @@ pub struct Likelihood {
     pub correct: u64,
     /// Characters covered by the tokens.
     pub chars: u64,
+    /// The same, in bytes of UTF-8; 0 in files of counts that do not have it.
+    #[serde(default)]
+    pub bytes: u64,
     /// Negative log-likelihood (surprisal) in units of 1e-9 nat.
     pub surprise: u128,
 }
 
 impl Likelihood {
-    /// Adds the token `token`, which covers `chars` characters, predicted by `logits`.
-    pub fn add(&mut self, logits: &[f32], token: usize, chars: u64) {
+    /// Adds the token `token`, which covers so many characters and bytes, predicted by `logits`.
+    pub fn add(&mut self, logits: &[f32], token: usize, [chars, bytes]: [u64; 2]) {
         self.tokens += 1;
         self.chars += chars;
+        self.bytes += bytes;
         let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         self.correct += u64::from(logits.iter().position(|&logit| logit == highest) == Some(token));
         self.surprise += (surprise(logits, token) * 1e9).round() as u128;
@@ -30,6 +34,7 @@ impl Likelihood {
         self.tokens += other.tokens;
         self.correct += other.correct;
         self.chars += other.chars;
+        self.bytes += other.bytes;
         self.surprise += other.surprise;
     }
 
@@ -40,7 +45,16 @@ impl Likelihood {
 
     /// Bits per character; `None` if tokens cover no characters.
     pub fn bits_per_character(&self) -> Option<f64> {
-        (self.chars > 0).then(|| self.surprise as f64 / 1e9 / std::f64::consts::LN_2 / self.chars as f64)
+        self.bits_of(self.chars)
+    }
+
+    /// Bits per byte of UTF-8, which networks with other tokens have in common; `None` if tokens cover none.
+    pub fn bits_per_byte(&self) -> Option<f64> {
+        self.bits_of(self.bytes)
+    }
+
+    fn bits_of(&self, count: u64) -> Option<f64> {
+        (count > 0).then(|| self.surprise as f64 / 1e9 / std::f64::consts::LN_2 / count as f64)
     }
 }
 
@@ -100,10 +114,11 @@ mod tests {
     #[test]
     fn perplexity_and_bits_follow_their_formulas() {
         let mut sum = Likelihood::default();
-        sum.add(&[0.0; 8], 3, 1);
-        sum.add(&[0.0; 8], 0, 3);
+        sum.add(&[0.0; 8], 3, [1, 1]);
+        sum.add(&[0.0; 8], 0, [3, 5]);
         assert!((sum.perplexity() - 8.0).abs() < 1e-6);
         assert!((sum.bits_per_character().unwrap() - 1.5).abs() < 1e-7);
+        assert!((sum.bits_per_byte().unwrap() - 1.0).abs() < 1e-7);
         assert_eq!((sum.tokens, sum.correct), (2, 1));
         assert!((surprise(&[1000.0, 0.0], 1) - 1000.0).abs() < 1e-9);
         let mut other = sum;

@@ -69,7 +69,7 @@ impl Subwords {
         let tokens = encoding.get_ids().iter().zip(encoding.get_word_ids()).map(|(&id, &word)| {
             let begins = word.filter(|_| word != before).map(|word| word as usize);
             before = word.or(before);
-            (Token { id, chars: 0 }, begins)
+            (Token::bare(id), begins)
         });
         Ok(tokens.collect())
     }
@@ -119,9 +119,9 @@ impl Subwords {
 fn tokens(encoding: &Encoding, text: &str) -> Vec<Token> {
     let mut end = 0;
     let covered = |(&id, &(_, to)): (&u32, &(usize, usize))| {
-        let chars = text.get(end..to.max(end)).map_or(0, |part| part.chars().count() as u32);
+        let part = text.get(end..to.max(end)).unwrap_or_default();
         end = to.max(end);
-        Token { id, chars }
+        Token::covering(id, part)
     };
     encoding.get_ids().iter().zip(encoding.get_offsets()).map(covered).collect()
 }
