@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     };
     let model = Model::load(model, &LoadOptions::default())?;
     let vocabulary = model.vocabulary.as_ref().context("the network reads no text")?.open()?;
-    let cut = Cut::Texts { split: Split::Line, length: None, field: None, predicts: false };
+    let cut = Cut::Texts { split: Split::Line, length: None, field: None, labels: None, predicts: false };
     let data = Dataset::text(&[text.into()], &vocabulary, &cut, &model.preprocess)?;
     let tokens = data.load(0)?.values;
     let mut kept = Kept::default();
