@@ -249,12 +249,12 @@ fn texts_are_timed_at_a_length_and_token_by_token() {
     for (line, says) in [
         (
             &["bench", "digits", "--context", "8"][..],
-            "--context is of networks that read texts, and digits reads images",
+            "--context: is of networks that read texts, and digits reads images",
         ),
-        (&["bench", "digits", "--generate", "8"], "--generate is of networks that predict the next token"),
+        (&["bench", "digits", "--generate", "8"], "is of networks that predict the next token"),
         (
             &["bench", "stories260k", "--random-weights", "--context", "500", "--generate", "20"],
-            "--generate 20 after 500 tokens exceeds the 512 positions of stories260k",
+            "after 500 tokens exceeds the 512 positions of stories260k",
         ),
         (&["bench", "stories260k", "--random-weights", "--context", "513"], "give --context 512"),
     ] {
