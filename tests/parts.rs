@@ -8,7 +8,7 @@ use crate::binary::{self, fail, succeed, text};
 const RUNS: [&[&str]; 4] = [
     &["digits"],
     &["verses", "--streams", "3", "--steps", "5", "--single-steps", "9"],
-    &["chapters", "--context", "100", "--stride", "90"],
+    &["chapters", "--context", "20", "--stride", "18"],
     &["digits", "--quantize", "int8"],
 ];
 
