@@ -100,13 +100,15 @@ def llama_runs(path, floats, tokens, steps, threads):
     kind = {"type_k": c.GGML_TYPE_F32, "type_v": c.GGML_TYPE_F32} if floats else {}
     lengths = {"n_ctx": 256, "n_batch": 256, "n_ubatch": 256, "n_threads": threads, "n_threads_batch": threads}
     llama = llama_cpp.Llama(str(path), logits_all=True, verbose=False, **lengths, **kind)
-    context, words = llama.ctx, llama.n_vocab()
-    memory, batch = c.llama_get_memory(context), c.llama_batch_init(len(tokens), 0, 1)
+    words = llama.n_vocab()
+    memory, batch = c.llama_get_memory(llama.ctx), c.llama_batch_init(len(tokens), 0, 1)
 
     def read(ids, first):
         batch.n_tokens = len(ids)
         for i, token in enumerate(ids):
             batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = token, first + i, 1, 0, True
+        # By way of `llama`, which frees its memory when nothing refers to it.
+        context = llama.ctx
         if c.llama_decode(context, batch) != 0:
             raise RuntimeError("llama_decode failed")
         return np.ctypeslib.as_array(c.llama_get_logits(context), (len(ids), words))
