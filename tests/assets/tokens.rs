@@ -1,7 +1,5 @@
 //! Token numbers of a thousand lines, equal to transformers' for every tokenizer among the assets. make_tokens.py stored them.
 
-use std::path::Path;
-
 use deadweight::input::Vocabulary;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -61,7 +59,7 @@ fn tokens_are_those_of_transformers() {
     #[cfg(deadweight_fetched)]
     {
         let name = "SmolLM2-135M-Instruct.Q4_1.gguf";
-        let path = Path::new(env!("DEADWEIGHT_FETCHED_DIR")).join(name);
+        let path = std::path::Path::new(env!("DEADWEIGHT_FETCHED_DIR")).join(name);
         let deadweight::weights::ModelFile::Gguf(file) = deadweight::weights::open(&path).unwrap() else {
             panic!("{name} is no GGUF file")
         };
