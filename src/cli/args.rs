@@ -351,6 +351,9 @@ pub struct RunArgs {
     /// File of all outputs as floats, .safetensors or .npz: `output` [N, ...], of texts a step a row
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     pub save_outputs: Option<PathBuf>,
+    /// Directory for the first inputs with the answers to them, as pictures and texts: `report --examples` shows them on its page
+    #[arg(long, value_name = "DIR", conflicts_with = "prompt")]
+    pub examples: Option<PathBuf>,
     /// What is generated.
     #[command(flatten)]
     pub generate: GenerateArgs,

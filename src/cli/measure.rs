@@ -18,8 +18,8 @@ use crate::input::turned_note;
 use crate::kernels::count::sequence::Buckets;
 use crate::measure::{Monitor, Settings, Statistics, embed_partners, wrapped_notes};
 use crate::metrics::{Needs, Selection};
-use crate::report::{Format, Report};
 use crate::report::columns::Column;
+use crate::report::{Format, Report};
 use crate::tally::Extra;
 use crate::{Error, Result};
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::OutArgs;
+use super::examples;
 use super::figures::Figures;
 use super::out::Out;
 use super::page::{self, OpenArgs};
 use super::parsers::{column, encoder};
-use super::examples;
 use crate::kernels::count::Encoder;
 use crate::measurement::Measurement;
 use crate::metrics::Needs;
@@ -57,7 +57,8 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
     let is_asked = args.format.is_some() || args.out.output.is_some() || !args.columns.is_empty();
     let is_printed = is_asked || !(args.browser.open || args.svg.is_some());
     if is_printed && !is_page && args.files.len() > 1 {
-        let detail = "several runs stand side by side on a page (-o FILE.html) or in figures (--svg DIR); others are of one run";
+        let detail =
+            "several runs stand side by side on a page (-o FILE.html) or in figures (--svg DIR); others are of one run";
         return Err(Error::invalid(format!("--format {}", format.name()), detail));
     }
     if !args.examples.is_empty() && !is_page && !args.browser.open {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use super::args::{Common, Plain, RunArgs};
+use super::examples::SavedExamples;
 use super::out::Out;
 use super::pictures::Pictures;
 use super::progress::Progress;
@@ -45,6 +46,8 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures(), &inputs)?;
     let save = |path: &PathBuf| SavedOutputs::open(path, model.card.task, &args.inputs.inputs);
     let mut saved_outputs = args.save_outputs.as_ref().map(save).transpose()?;
+    let mut examples =
+        args.examples.as_ref().map(|folder| SavedExamples::open(folder, &model, &args.inputs)).transpose()?;
     let mut quality = start_score(model.card.task, data.known());
     let (mut printed, mut turned) = (0, 0);
     if args.format == Plain::Json {
@@ -55,6 +58,9 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
         add_score(&mut quality, &model, sample, output, shape);
         if let Some(outputs) = &mut saved_outputs {
             outputs.add(sample, output, shape)?;
+        }
+        if let Some(examples) = &mut examples {
+            examples.add(&*answers, sample, output, shape)?;
         }
         let saved = match answers.picture(sample, output, shape) {
             Some(picture) => Some(pictures.save(&sample.id, &picture)?),
@@ -88,6 +94,7 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
         }
     })?;
     saved_outputs.map_or(Ok(()), SavedOutputs::finish)?;
+    examples.map_or(Ok(()), SavedExamples::finish)?;
     out.finish()
 }
 

@@ -5,8 +5,8 @@
 pub mod columns;
 mod csv;
 mod document;
-pub mod html;
 pub mod figures;
+pub mod html;
 mod input;
 mod json;
 mod markdown;

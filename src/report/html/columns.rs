@@ -80,7 +80,8 @@ pub(super) fn columns(scopes: &[Scope], arrays: &mut Arrays) -> Json {
             }
         }
     }
-    let field = |(name, numbers): (&str, Vec<Json>), arrays: &mut Arrays| Some((name.to_owned(), json!(arrays.add(numbers)?)));
+    let field =
+        |(name, numbers): (&str, Vec<Json>), arrays: &mut Arrays| Some((name.to_owned(), json!(arrays.add(numbers)?)));
     let column = |(address, fields): (String, [Vec<Json>; 8])| {
         let names = ["n", "d", "h", "m", "e", "i", "c", "v"];
         let fields: Map<String, Json> = names.into_iter().zip(fields).filter_map(|pair| field(pair, arrays)).collect();

@@ -43,8 +43,12 @@ pub(super) fn data(runs: &[Report], examples: &[Example]) -> Json {
 
 /// One run: scopes are its layers, the network, then gates and steps.
 fn of_run(run: &Report, label: &str) -> Json {
-    let (mut scopes, parts): (Vec<Scope>, Vec<Scope>) =
-        run.scopes.iter().filter(|scope| scope.part != Part::Network).cloned().partition(|scope| scope.part == Part::Layer);
+    let (mut scopes, parts): (Vec<Scope>, Vec<Scope>) = run
+        .scopes
+        .iter()
+        .filter(|scope| scope.part != Part::Network)
+        .cloned()
+        .partition(|scope| scope.part == Part::Layer);
     let layers = scopes.len();
     scopes.push(run.network().clone());
     scopes.extend(parts);

@@ -12,7 +12,7 @@ pub struct Example {
     pub id: String,
     /// Its pictures, in the order in which they are shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pictures: Vec<Part>,
+    pub pictures: Vec<ExamplePicture>,
     /// What is said of it, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<String>,
@@ -24,7 +24,7 @@ pub struct Example {
 /// A picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Part {
+pub struct ExamplePicture {
     /// What it is: `input`, `answer`, `truth`.
     pub is: String,
     /// A file's name in the folder of the list, or the picture itself as a data URL.

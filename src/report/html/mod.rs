@@ -8,7 +8,7 @@ mod example;
 
 use super::scopes::Report;
 pub use about::{Class, class, labels};
-pub use example::{Example, Part as ExamplePart};
+pub use example::{Example, ExamplePicture};
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -39,7 +39,11 @@ const SCRIPTS: &[&str] = &[
 
 /// The page of `runs`, with `examples` of what networks answered.
 pub fn page(runs: &[Report], examples: &[Example]) -> String {
-    let channels: String = runs.iter().enumerate().map(|(number, run)| block(&format!("channels-{number}"), &channels::channels(run))).collect();
+    let channels: String = runs
+        .iter()
+        .enumerate()
+        .map(|(number, run)| block(&format!("channels-{number}"), &channels::channels(run)))
+        .collect();
     let parts = [
         ("title", escaped(&labels(runs).join(", "))),
         ("style", STYLE.to_owned()),
@@ -51,7 +55,8 @@ pub fn page(runs: &[Report], examples: &[Example]) -> String {
     let mut page = String::new();
     let mut rest = TEMPLATE;
     for (name, text) in parts {
-        let (before, after) = rest.split_once(&format!("{{{{{name}}}}}")).expect("the template has a place for each part");
+        let (before, after) =
+            rest.split_once(&format!("{{{{{name}}}}}")).expect("the template has a place for each part");
         page += before;
         page += &text;
         rest = after;

@@ -115,4 +115,4 @@ addEventListener("beforeprint", () => {
 
 notify("change");
 notify("select");
-document.documentElement.dataset.drawn = "true";
+requestAnimationFrame(() => requestAnimationFrame(() => performance.mark("drawn")));

@@ -1,5 +1,7 @@
 //! Examples of what a network answers: a folder of pictures with a list, which `run --examples` writes and `report --examples` reads.
 
+mod save;
+
 use std::path::Path;
 
 use base64::Engine;
@@ -7,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::report::html::Example;
 use crate::{Error, Result};
+pub(super) use save::SavedExamples;
 
 /// Name of the list in the folder.
 const LIST: &str = "examples.json";
