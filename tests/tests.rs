@@ -40,6 +40,7 @@ mod onnx;
 mod onnx_any;
 mod onnx_stated;
 mod oracle;
+mod pages;
 mod parity;
 mod parts;
 mod per_input;

@@ -92,7 +92,9 @@ Examples:
 Examples:
   deadweight measure digits -o digits.dwm
   deadweight report digits.dwm --columns kind,macs,a.width,potential.Ae
-  deadweight report digits.dwm --format csv -o digits.csv")]
+  deadweight report digits.dwm --format csv -o digits.csv
+  deadweight report digits.dwm chapters.dwm -o both.html --open
+  deadweight report digits.dwm chapters.dwm --svg figures")]
     Report(Box<ReportArgs>),
     /// Add the counts of parts of a run
     Merge(MergeArgs),
@@ -351,7 +353,8 @@ pub struct RunArgs {
     /// File of all outputs as floats, .safetensors or .npz: `output` [N, ...], of texts a step a row
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     pub save_outputs: Option<PathBuf>,
-    /// Directory for the first inputs with the answers to them, as pictures and texts: `report --examples` shows them on its page
+    /// Directory for the first inputs with the answers to them, as pictures and texts, which `report --examples DIR` puts on its
+    /// page; class maps and restored images are then not saved elsewhere, unless --save says where
     #[arg(long, value_name = "DIR", conflicts_with = "prompt")]
     pub examples: Option<PathBuf>,
     /// What is generated.

@@ -42,8 +42,10 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let model = setup::in_integers(model, &args.model, &backend, &data, &settings, &progress)?;
     let data = embed_partners(&model, &backend, data, &settings, &progress)?;
     let answers = answers::of(&model, args)?;
+    // Examples have the pictures in themselves.
+    let saves = args.save.is_some() || args.examples.is_none();
     let inputs = if answers.pictures() { data.files().collect() } else { Vec::new() };
-    let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures(), &inputs)?;
+    let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures() && saves, &inputs)?;
     let save = |path: &PathBuf| SavedOutputs::open(path, model.card.task, &args.inputs.inputs);
     let mut saved_outputs = args.save_outputs.as_ref().map(save).transpose()?;
     let mut examples =
@@ -63,8 +65,8 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
             examples.add(&*answers, sample, output, shape)?;
         }
         let saved = match answers.picture(sample, output, shape) {
-            Some(picture) => Some(pictures.save(&sample.id, &picture)?),
-            None => None,
+            Some(picture) if saves => Some(pictures.save(&sample.id, &picture)?),
+            _ => None,
         };
         let text = match args.format {
             Plain::Table => answers.text(sample, output, shape, saved.as_deref()),

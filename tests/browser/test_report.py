@@ -29,7 +29,7 @@ SETTINGS = {
     "wide": (1600, 1000, "light", ""),
     "dark": (1600, 1000, "dark", ""),
     "narrow-dark": (360, 780, "dark", ""),
-    "print": (1000, 1400, "dark", "print"),
+    "print": (794, 1123, "dark", "print"),
 }
 
 
@@ -67,7 +67,7 @@ def pages(program):
     formats = ["fixed16", "fixed12", "fixed8", "int8", "bf16"]
     many = [program.counts(f"deep-{number}", *deep, "--number-format", number) for number in formats]
     for network in ["digits", "scenes", "photos", "verses", "chapters"]:
-        program("run", network, "--limit", 3, "--examples", "examples", "-q", *(["--save", "."] if network in ["scenes", "photos"] else []))
+        program("run", network, "--limit", 3, "--examples", "examples", "-q")
         (program.folder / "examples").rename(program.folder / f"examples-{network}")
     examples = [flag for network in ["scenes", "photos", "verses", "digits"] for flag in ["--examples", f"examples-{network}"]]
     five = [counts[name] for name in ["digits", "scenes", "photos", "verses", "chapters"]]
@@ -82,8 +82,10 @@ def look(browser, page, setting, pictures=None, hash=""):
     width, height, scheme, media = SETTINGS[setting]
     browser.size(width, height, scheme, media)
     wrong = browser.load(page, hash)
-    browser.evaluate(CHECKS + "; Object.assign(window, { emptyCharts, strayNumbers, overflow, contrast, savedFiles })")
+    browser.evaluate(CHECKS + "; null")
     browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    if media == "print":
+        browser.evaluate("dispatchEvent(new Event('beforeprint'))")
     browser.evaluate("new Promise(done => setTimeout(done, 60))")
     # All of it in the window, for what is behind words is asked of the window.
     browser.size(width, min(browser.evaluate("document.documentElement.scrollHeight"), 16000), scheme, media)

@@ -8,7 +8,7 @@ function drawAbout() {
     ["preprocessing", run.preprocessing],
     ["inputs", `sha256 ${run.inputs_sha256} (sum of the digests of the inputs)`],
     ["calibration", format.calibration_inputs > 0 ? `${plural(format.calibration_inputs, "input")}, sha256 ${format.calibration_sha256}` : "none: the numbers are those that are stored"],
-    ["weights", `${model.source}; licence: ${model.licence}`],
+    ["weights", model.source + (model.licence ? `; licence: ${model.licence}` : "")],
     ...model.files.map(({ name, bytes, sha256 }) => ["file", `${name}, ${bytes.toLocaleString("en")} bytes, sha256 ${sha256}`]),
     ["options", Object.entries(run.options).map(([name, value]) => `${name} ${value}`).join(", ")],
     ["program", `${tool.name} ${tool.version}, ${tool.backend} engine`],

@@ -5,10 +5,10 @@ const RIGHT = 14;
 
 /** Names of layers for axes: without the words that all begin with, and short. */
 function axisNames(run, width) {
-  const words = run.names[0].split(".");
+  const [first] = run.names;
   let common = 0;
-  while (common < words.length - 1 && run.names.every((name) => name.startsWith(`${words.slice(0, common + 1).join(".")}.`))) common += 1;
-  const prefix = common ? words.slice(0, common).join(".").length + 1 : 0;
+  while (common < first.length && run.names.every((name) => name[common] === first[common])) common += 1;
+  const prefix = run.count > 1 ? Math.max(first.lastIndexOf(".", common - 1), first.lastIndexOf("/", common - 1)) + 1 : 0;
   return run.names.map((name) => short(name.slice(prefix), width < 600 ? 15 : 22));
 }
 

@@ -108,9 +108,15 @@ addEventListener("hashchange", () => {
   notify("change");
   notify("select");
 });
+// On paper all is unfolded, and figures are as wide as a sheet.
 addEventListener("beforeprint", () => {
   document.querySelectorAll("details").forEach((details) => (details.open = true));
-  channelsFigure.update();
+  document.body.classList.add("on-paper");
+  figures.forEach((figure) => figure.update());
+});
+addEventListener("afterprint", () => {
+  document.body.classList.remove("on-paper");
+  figures.forEach((figure) => figure.update());
 });
 
 notify("change");

@@ -23,11 +23,16 @@ function matrix({ width, cells, columns, rows, label, how, marginLeft, xLabel })
 
 const TIP = { fill: "var(--card)", stroke: "var(--line)" };
 
-function lineFigure(width, { label, yLabel, points, log, xLabel, percent, ticks }) {
+/** Where a step stands: places behind the first two are powers of two. */
+function stepPlace(step) {
+  return step < 2 ? step : 1 + Math.log2(step);
+}
+
+function lineFigure(width, { label, yLabel, points, xLabel, percent, ticks, tickFormat = String }) {
   const most = Math.max(...points.map(({ y }) => y), 0.01);
   return plot(label, {
     width, height: 240, marginLeft: LEFT, marginRight: RIGHT + 6, marginTop: 26, marginBottom: 38,
-    x: { type: log ? "log" : "linear", label: xLabel, ticks, tickFormat: (tick) => String(log ? tick - 1 : tick) },
+    x: { label: xLabel, ticks, tickFormat },
     y: { domain: [0, Math.min(most * 1.1, percent ? Math.max(1, most) : Infinity)], label: yLabel, grid: true, ticks: 5, tickFormat: percent ? (share) => `${Math.round(1000 * share) / 10} %` : undefined },
     marks: [
       Plot.ruleY([0], { stroke: "currentColor", strokeOpacity: 0.4 }),
@@ -75,7 +80,7 @@ const STEP_METRICS = [["temporal", "↑ equal to the step before"], ["a.zeros", 
 function stepPoints(run, address) {
   const layers = [...new Set(partsOf(run, "steps").map(({ layer }) => layer))];
   return partsOf(run, "steps").map(({ scope, layer, name }) => ({
-    x: Number(name.split("-")[0]) + 1, at: `steps ${name}`, y: run.value(address, scope), name: run.names[layer], color: LINES[layers.indexOf(layer) % LINES.length],
+    x: stepPlace(Number(name.split("-")[0])), at: `steps ${name}`, y: run.value(address, scope), name: run.names[layer], color: LINES[layers.indexOf(layer) % LINES.length],
   })).filter(({ y }) => y !== null);
 }
 
@@ -88,7 +93,7 @@ new Figure(byId("sequences"), {
     if (drawn.length === 0) return null;
     return drawn.map(([address, yLabel]) => {
       const points = stepPoints(run, address);
-      return lineFigure(width, { label: `${yLabel.slice(2)} by step`, yLabel, points, log: true, percent: true, xLabel: "step, from where a sequence begins →", ticks: [...new Set(points.map(({ x }) => x))].filter((x, place) => width > 560 || place % 2 === 0) });
+      return lineFigure(width, { label: `${yLabel.slice(2)} by step`, yLabel, points, percent: true, xLabel: "step, from where a sequence begins →", ticks: [...new Set(points.map(({ x }) => x))].filter((x, place) => width > 560 || place % 3 === 0), tickFormat: (place) => String(place < 2 ? place : Math.round(2 ** (place - 1))) });
     });
   },
   legend() {

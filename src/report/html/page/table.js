@@ -58,7 +58,7 @@ function drawTable() {
     return el("td", { style: bar, class: bar && "bar-cell" }, text(metric, value));
   };
   const row = (layer) => el("tr", { "data-layer": layer, "aria-selected": String(layer === state.layer) },
-    el("th", { scope: "row" }, run.names[layer]), el("td", { class: "text" }, run.kinds[layer]),
+    el("th", { scope: "row", title: run.names[layer] }, innerWidth < 640 ? short(run.names[layer], 20) : run.names[layer]), el("td", { class: "text" }, run.kinds[layer]),
     columns.map((address) => cell(address, run.value(address, layer))));
   const total = el("tr", {}, el("th", { scope: "row" }, isFiltered() ? `${layers.length} layers` : "network"), el("td", { class: "text" }, ""),
     columns.map((address) => cell(address, run.pooled(address, layers), true)));
