@@ -78,7 +78,8 @@ fn answers_of_a_run_come_onto_the_page() {
     let of = |name: &str| folder.path().join(name);
     let (file, answers, made) = (counts(folder.path(), "scenes"), of("answers"), of("page.html"));
     succeed(&["run", "scenes", "--limit", "2", "-q", "--examples", text(&answers)]);
-    let pictures = ["1", "2"].map(|number| ["answer", "input", "truth"].map(|is| format!("{number}-{is}.png"))).concat();
+    let pictures =
+        ["1", "2"].map(|number| ["answer", "input", "truth"].map(|is| format!("{number}-{is}.png"))).concat();
     assert_eq!(names(&answers), [pictures, vec!["examples.json".into()]].concat());
     succeed(&["report", text(&file), "--examples", text(&answers), "-o", text(&made)]);
     assert_eq!(page(&made).matches("data:image/png;base64,").count(), 6);
@@ -93,7 +94,8 @@ fn answers_of_a_run_come_onto_the_page() {
     let (code, message) = fail(&["report", text(&file), "--examples", text(folder.path()), "-o", text(&made)]);
     assert!(code == 3 && message.contains("hint: deadweight run MODEL INPUT --examples"), "{message}");
     for picture in ["../scenes.dwm", "/etc/passwd", "scenes.dwm", "1.png/.."] {
-        let list = format!(r#"[{{"network": "n", "id": "i", "pictures": [{{"is": "input", "picture": "{picture}"}}]}}]"#);
+        let list =
+            format!(r#"[{{"network": "n", "id": "i", "pictures": [{{"is": "input", "picture": "{picture}"}}]}}]"#);
         std::fs::write(answers.join("examples.json"), list).unwrap();
         let (code, message) = fail(&["report", text(&file), "--examples", text(&answers), "-o", text(&made)]);
         assert!(code == 1 && message.contains("is not the name of a .png file"), "{picture}: {message}");
@@ -107,8 +109,10 @@ fn a_page_is_shown_at_once() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let file = counts(folder.path(), "digits");
-    let (browser, shown, made) = (folder.path().join("xdg-open"), folder.path().join("shown"), folder.path().join("a.html"));
-    std::fs::write(&browser, format!("#!/bin/sh\necho \"$1\" > '{0}.part' && mv '{0}.part' '{0}'\n", shown.display())).unwrap();
+    let (browser, shown, made) =
+        (folder.path().join("xdg-open"), folder.path().join("shown"), folder.path().join("a.html"));
+    std::fs::write(&browser, format!("#!/bin/sh\necho \"$1\" > '{0}.part' && mv '{0}.part' '{0}'\n", shown.display()))
+        .unwrap();
     std::fs::set_permissions(&browser, std::fs::Permissions::from_mode(0o755)).unwrap();
     let show = |args: &[&str]| {
         let path = format!("{}:/usr/bin:/bin", folder.path().display());
