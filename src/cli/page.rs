@@ -1,10 +1,11 @@
 //! The page for the browser: which output is one, and showing it.
 
+use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
 
-use super::out::{self, Out};
+use super::out;
 use crate::report::Format;
 use crate::{Error, Result};
 
@@ -31,11 +32,10 @@ pub(super) fn show(output: Option<&Path>, page: impl FnOnce() -> Result<Vec<u8>>
         Some(path) => path.to_owned(),
         None => {
             // The browser reads it after this process has ended.
-            let name = format!("deadweight-{}.html", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            let mut out = Out::open(Some(&path))?;
-            out.write_bytes(&page()?)?;
-            out.finish()?;
+            let failed = |error| Error::io(std::env::temp_dir(), error);
+            let mut file = tempfile::Builder::new().prefix("deadweight-").suffix(".html").tempfile().map_err(failed)?;
+            file.write_all(&page()?).map_err(failed)?;
+            let (_, path) = file.keep().map_err(|error| failed(error.error))?;
             path
         }
     };
