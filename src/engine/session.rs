@@ -7,9 +7,10 @@ use super::op::Op;
 use super::plan::{Plan, Storage};
 use super::state::{self, State};
 use crate::graph::{Graph, Node};
+use crate::kernels::attention::{ObserveRows, Probabilities};
 use crate::kernels::{Buffer, Exec, Geometry, Isa, Pool, Share, copy};
 use crate::layers::Shape;
-use crate::probe::{Origin, Probe, Watch};
+use crate::probe::{Origin, Probe, Watch, WatchRows};
 use crate::{Error, Result};
 
 /// How the native engine computes.
@@ -226,7 +227,7 @@ impl Session {
             match (&self.ops[node.index()], self.plan.storage[node.index()]) {
                 (Op::Fused(_), _) => self.group(node, count, probe),
                 (_, Storage::Output) => self.run_to_output(node, count, result),
-                _ => self.step(node, count, (watch, inner), part),
+                _ => self.step(node, count, (watch, inner), probe.and_then(|probe| probe.watch_rows(node)), part),
             }
             if let Some(watch) = probe.and_then(|probe| probe.watch_output(node)) {
                 let (y, geometry) = match self.plan.storage[node.index()] {
@@ -283,12 +284,13 @@ impl Session {
     }
 
     /// Runs one node on the first `images` images. `watch` observes its first input, `inner` the hidden values before a
-    /// projection inside it.
+    /// projection inside it, `rows` the probabilities of attention.
     fn step(
         &mut self,
         node: Node,
         images: usize,
         (watch, inner): (Option<&dyn Watch>, Option<&dyn Watch>),
+        rows: Option<&dyn WatchRows>,
         part: Option<&Part>,
     ) {
         let buffer = self.plan.buffer(node);
@@ -296,7 +298,9 @@ impl Session {
         let mut y = std::mem::take(&mut self.buffers[buffer]);
         let mut states = std::mem::take(&mut self.states[node.index()]);
         let inputs: Vec<_> = self.graph.def(node).inputs.iter().map(|&input| self.value(input)).collect();
-        let exec = Exec::new(&self.options.pool, self.options.isa);
+        let look_at_row = |row: Probabilities<'_>| rows.into_iter().for_each(|rows| rows.look_at_row(&row));
+        let observe = rows.map(|_| &look_at_row as ObserveRows<'_>);
+        let exec = Exec { rows: observe, ..Exec::new(&self.options.pool, self.options.isa) };
         let geometry = &self.plan.geometries[node.index()];
         match (watch, &self.ops[node.index()]) {
             (None, op) if inner.is_none() => op.run(&exec, images, &inputs, &mut y, geometry, &mut states),
@@ -333,6 +337,9 @@ impl Session {
                 let exec = Exec { alongside: Some(&look), ..exec };
                 op.run(&exec, images, &inputs, &mut y, geometry, &mut states);
             }
+        }
+        if let Some(rows) = rows {
+            rows.end(&self.options.pool);
         }
         self.buffers[buffer] = y;
         self.states[node.index()] = states;

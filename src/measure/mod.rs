@@ -1,5 +1,6 @@
 //! Measuring: calibrate, count, and merge the tallies.
 
+mod attention;
 mod bench;
 mod calibrate;
 mod counting;
