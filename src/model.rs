@@ -124,6 +124,26 @@ impl Model {
         Ok(model)
     }
 
+    /// The network `graph`, which reads `input`, whose numbers go in as they are.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] naming a layer that cannot take its input.
+    pub fn of_graph(name: &str, graph: Graph, input: Shape) -> Result<Self> {
+        let output = *graph.shapes(input)?.get(graph.output().index()).unwrap_or(&input);
+        let task = if output.h * output.w == 1 { Task::Classify } else { Task::Features };
+        let network = ImportedNetwork { graph, input, input_codes: None, task };
+        let card = network.card(name, "net");
+        let preprocess = match input.c {
+            1 | 3 => Preprocess::from_table(name, &card.input)?,
+            c => Preprocess::arrays([c, input.h, input.w]),
+        };
+        let parameters = network.graph.parameters();
+        let (graph, folded) = finished(&network.graph, &LoadOptions::default());
+        let (files, vocabulary, notes) = (Vec::new(), None, Vec::new());
+        let parts = Parts { preprocess: None, source: name.to_owned(), files, vocabulary, notes };
+        Ok(Self::of_parts(parts, card, preprocess, (graph, parameters, folded), "net".into()))
+    }
+
     /// Extents of its input: `[C, H, W]`, or `[H, W, C]` for a file that is run as it is and reads that.
     pub fn input_shape(&self) -> Shape {
         let (c, (h, w)) = (self.preprocess.channels(), self.preprocess.size());

@@ -31,6 +31,7 @@ mod house;
 mod images;
 mod inputs;
 mod intervals;
+mod library;
 mod measure1;
 mod measuring;
 mod metrics;

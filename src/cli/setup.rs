@@ -13,7 +13,7 @@ use super::truth;
 use crate::builtin;
 use crate::engine::{Backend, EngineOptions};
 use crate::format::{Formats, NumberFormat};
-use crate::input::{Cut, Dataset, Degradation, InputSpec, InputType, Vocabulary, VocabularySource};
+use crate::input::{Cut, Dataset, Degradation, InputSpec, InputType, Vocabulary};
 use crate::kernels::{Isa, Pool};
 use crate::layers::Shape;
 use crate::measure::{Monitor, Settings, Thresholds, quantized};
@@ -120,24 +120,7 @@ fn images(model: &Model, args: &InputArgs) -> Result<Dataset> {
 
 /// The vocabulary of a network that reads texts.
 pub fn vocabulary(model: &Model, args: &InputArgs) -> Result<Vocabulary> {
-    if let (None, Some(vocabulary)) = (&args.vocab, model.builtin_vocabulary()) {
-        return vocabulary;
-    }
-    let named = args.vocab.clone().map(VocabularySource::File);
-    let Some(source) = named.or_else(|| model.vocabulary.clone()) else {
-        let detail = format!(
-            "is missing: {} reads texts, and neither tokenizer.json, vocab.json nor vocab.txt is beside its weights",
-            model.card.name
-        );
-        return Err(Error::invalid("--vocab", detail));
-    };
-    let vocabulary = source.open()?;
-    let rows = model.embedding_rows().unwrap_or(0);
-    if vocabulary.rows() > rows {
-        let detail = format!("numbers {} tokens, the embedding of {} has {rows}", vocabulary.rows(), model.card.name);
-        return Err(Error::shape(source.name(), detail));
-    }
-    Ok(vocabulary)
+    model.open_vocabulary(args.vocab.as_deref())
 }
 
 /// How texts for `model` are split.
@@ -321,13 +304,7 @@ pub fn feeding(inputs: &InputArgs, engine: &EngineArgs) -> Settings {
 /// `settings` in the numbers that `args` ask for, or that `model` is stored in.
 pub fn in_numbers(args: &NumberArgs, model: &Model, settings: Settings) -> Result<Settings> {
     let asked = args.bits.map(|bits| Formats::from(NumberFormat::Fixed(bits))).or(args.number_format);
-    if let Some(asked) = asked.filter(|asked| asked.both().contains(&NumberFormat::Stored) && !model.stores_integers())
-    {
-        let detail = format!("stored is of quantised networks, and {} stores floats", model.card.name);
-        return Err(Error::invalid(format!("--number-format {asked}"), detail));
-    }
-    let own = if model.stores_integers() { NumberFormat::Stored } else { NumberFormat::default() };
-    let format = asked.unwrap_or(own.into());
+    let format = Settings::format_of(model, asked)?;
     Ok(Settings {
         format: args.weight_scale.map_or(Ok(format), |scale| format.with_weight_scale(scale))?,
         encoder: args.encoder,

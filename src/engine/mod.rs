@@ -120,6 +120,14 @@ impl Runner {
         })
     }
 
+    /// Another one that shares the packed weights, where the engine has such.
+    pub fn another(&self) -> Option<Self> {
+        match self {
+            Self::Native(session) => Some(Self::Native(Box::new(session.another()))),
+            Self::Banded(_) | Self::Candle(..) | Self::Onnx(_) => None,
+        }
+    }
+
     /// Runs images `[N, C, H, W]` (flat, `N` at most the batch) and returns the output `[N, C', H', W']` flat.
     ///
     /// # Errors

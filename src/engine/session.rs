@@ -49,7 +49,7 @@ pub(super) struct Part {
 pub struct Session {
     graph: Arc<Graph>,
     plan: Plan,
-    ops: Vec<Op>,
+    ops: Arc<[Op]>,
     buffers: Vec<Buffer>,
     options: EngineOptions,
     /// For each node with a state: the states of all images of the batch.
@@ -84,10 +84,19 @@ impl Session {
             let Shape { h, w, .. } = whole[node];
             Op::prepare(&graph, &plan, nodes[node], options.winograd.then_some((h, w)))
         });
+        Ok(Self::prepared(graph, plan, ops.into(), options))
+    }
+
+    fn prepared(graph: Arc<Graph>, plan: Plan, ops: Arc<[Op]>, options: EngineOptions) -> Self {
         let states = ops.iter().map(|op| op.state(plan.batch)).collect();
         let buffers = plan.buffers.iter().map(|geometry| Buffer::zeroed(geometry.len())).collect();
         let times = vec![std::time::Duration::ZERO; graph.nodes.len()];
-        Ok(Self { graph, plan, ops, buffers, options, states, carries: false, times })
+        Self { graph, plan, ops, buffers, options, states, carries: false, times }
+    }
+
+    /// Another session with the same packed weights, and buffers and states of its own.
+    pub fn another(&self) -> Self {
+        Self::prepared(Arc::clone(&self.graph), self.plan.clone(), Arc::clone(&self.ops), self.options.clone())
     }
 
     /// The plan.

@@ -1,6 +1,7 @@
 //! Data sets: inputs are listed cheaply, loaded one by one from any thread, and never kept.
 
 mod compared;
+mod given;
 mod load;
 mod sequences;
 mod texts;
@@ -10,6 +11,7 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use self::compared::Compared;
+pub use self::given::Given;
 use super::arrays::{self, holds_arrays};
 use super::degrade::Degradation;
 use super::folders::{self, Classes};
@@ -31,6 +33,7 @@ enum Item {
     Stacked { stack: usize, index: usize },
     Stored { values: usize, index: usize },
     Random(usize),
+    Given(usize),
 }
 
 /// Inputs in order.
@@ -39,6 +42,7 @@ pub struct Dataset {
     stacks: Vec<Stack>,
     values: Vec<Values>,
     random: Option<Random>,
+    given: Vec<Given>,
     preprocess: Preprocess,
     degradation: Degradation,
     truths: Option<TruthSource>,
@@ -163,6 +167,7 @@ impl Dataset {
             stacks: Vec::new(),
             values: Vec::new(),
             random: None,
+            given: Vec::new(),
             preprocess: preprocess.clone(),
             degradation,
             truths: None,
@@ -200,7 +205,8 @@ impl Dataset {
         let images = (of_images || self.items.is_empty()).then(|| self.preprocess.describe());
         let arrays = (!self.values.is_empty()).then(|| self.preprocess.describe_arrays());
         let random = self.random.is_some().then(|| "random numbers".to_owned());
-        [images, arrays, random].into_iter().flatten().collect::<Vec<_>>().join("; ")
+        let given = (!self.given.is_empty()).then(|| "as given".to_owned());
+        [images, arrays, random, given].into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
     /// Choices made where the inputs left one, a sentence each.
@@ -212,7 +218,7 @@ impl Dataset {
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.items.iter().filter_map(|item| match item {
             Item::File { path, .. } => Some(path.as_path()),
-            Item::Stacked { .. } | Item::Stored { .. } | Item::Random(_) => None,
+            Item::Stacked { .. } | Item::Stored { .. } | Item::Random(_) | Item::Given(_) => None,
         })
     }
 
@@ -261,7 +267,7 @@ impl Dataset {
             (Item::File { .. }, None) => None,
             (Item::Stacked { stack, index }, _) => self.stacks[*stack].read_mask(*index).ok().flatten(),
             (Item::Stored { values, index }, _) => self.values[*values].mask(*index).ok().flatten(),
-            (Item::Random(_), _) => None,
+            (Item::Random(_) | Item::Given(_), _) => None,
         };
         // Masks that cannot be read are reported when their input is loaded.
         let value = object_value(self.items.iter().filter_map(mask));

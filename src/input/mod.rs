@@ -26,7 +26,7 @@ mod vectors;
 mod vocabulary;
 
 pub use audio::Framing;
-pub use dataset::Dataset;
+pub use dataset::{Dataset, Given};
 pub use decode::{Pixels, decode};
 pub use degrade::Degradation;
 pub use digest::InputDigest;

@@ -49,6 +49,7 @@ impl Dataset {
             }
             Item::Stored { values, index } => self.stored(place, &self.values[*values], *index),
             Item::Random(index) => Ok(self.random_sample(place, *index)),
+            Item::Given(index) => Ok(self.given_sample(place, *index)),
             Item::Stacked { stack, index } => {
                 let stack = &self.stacks[*stack];
                 let id = format!("{}[{index}]", stack.name);
