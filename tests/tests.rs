@@ -7,6 +7,7 @@ mod attention;
 mod audio;
 mod bands;
 mod binary;
+mod book;
 mod cards;
 #[cfg(deadweight_cases)]
 mod cases;
@@ -40,6 +41,7 @@ mod onnx;
 mod onnx_any;
 mod onnx_stated;
 mod oracle;
+mod pages;
 mod parity;
 mod parts;
 mod per_input;

@@ -1,4 +1,4 @@
-//! Values as floats of few bits: terms of significands, and what a code of the exponents leaves (METRICS section 7).
+//! Values as floats of few bits: terms of significands, and what a code of the exponents leaves.
 
 use super::entropy::information;
 use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
@@ -7,7 +7,7 @@ use crate::kernels::count::extra::floats::{float_counts, of_types};
 use crate::tally::Extra;
 
 const BASE: Metric =
-    Metric { needs: Needs::Extra(Extra::Float), source: "METRICS section 7", kind: Kind::Ratio, show: Show::Percent, ..Metric::BASE };
+    Metric { needs: Needs::Extra(Extra::Float), source: "this project", kind: Kind::Ratio, show: Show::Percent, ..Metric::BASE };
 
 /// The metrics of the type of that name, number `$which` of the types.
 macro_rules! of {
@@ -23,7 +23,7 @@ macro_rules! of {
                 ),
                 formula: "Σ naf(significand) / (n·bits of the significand)",
                 unit: "terms per bit",
-                source: "METRICS section 7 (FPRaker)",
+                source: "FPRaker",
                 allows: Allows::Skipping,
                 example: $example,
                 compute: Compute::Operand(|operand| terms(operand, $which)),
@@ -35,7 +35,7 @@ macro_rules! of {
                 definition: "the same if the bits of significands were independent, as many ones at each position as the layer has",
                 formula: "expected naf(significand) / bits of the significand; in whole terms",
                 unit: "terms per bit",
-                source: "METRICS section 7 (FPRaker)",
+                source: "FPRaker",
                 example: "1.0, 2.0 and 4.0 have the hidden bit alone: one term of each significand, as many as they have",
                 compute: Compute::Operand(|operand| chance(operand, $which)),
                 ..BASE
@@ -46,7 +46,7 @@ macro_rules! of {
                 definition: concat!("Shannon entropy of the exponent fields of values rounded to ", $name),
                 formula: "Σ over fields n(field)/n · log2(n / n(field))",
                 unit: "bits per value",
-                source: "METRICS section 7 (DFloat11, ZipNN)",
+                source: "DFloat11, ZipNN",
                 kind: Kind::Number,
                 show: Show::Mean,
                 allows: Allows::Compression,
@@ -68,7 +68,7 @@ macro_rules! of {
                 ),
                 formula: "⌈n·(1 + exponent entropy + fraction bits)⌉ / (n·all bits)",
                 unit: "bits per bit",
-                source: "METRICS section 7 (DFloat11, ZipNN)",
+                source: "DFloat11, ZipNN",
                 allows: Allows::Compression,
                 example: "2.0, 3.0, 8.0 and 10.0 have two exponents, two values each: 4·(1 + 1 + fraction bits)",
                 compute: Compute::Operand(|operand| {

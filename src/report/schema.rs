@@ -213,7 +213,8 @@ pub fn reference(metrics: &[&Metric]) -> String {
          counted where it is asked for: `--metrics traffic` or a name with `o.`) where one word must hold both; in CSV, Parquet \
          and JSON the operand stands apart. A figure of the network, a gate or some steps is the same function over pooled \
          sums, never a mean of ratios. Statistics: what must be counted, `--statistics`, or of other names \
-         `--metrics NAME`: what costs more and is counted only where it is asked for.\n",
+         `--metrics NAME`: what costs more and is counted only where it is asked for. \
+         Sources are listed in [sources](sources.md).\n",
     );
     let _ = write!(text, "\nExamples that name no values of their own are of one layer: {EXAMPLE_LAYER}.\n");
     for metric in metrics {
