@@ -110,20 +110,24 @@ PACKAGES = {
 HEAD = """\
 # Measured figures
 
-Networks with public weights, measured by `docs/figures.py`. **The figures are of few inputs**: each row says of how many, and half the 95 %
-interval ([intervals](intervals.md)) stands beside two of the potentials. One image has no interval, nor have texts of up to 16 windows. Each row is
-of one checkpoint. Answers show that the network runs as it should; on so few inputs they are no estimate of its quality. CIFAR-10's images
-are from a copy in JPEG, which costs accuracy. ImageNet's are one a class of a public sample, which the networks may have been trained on;
-the first character model reads a part of the text that it was trained on, the second and the two Llamas read what they were not made for.
+Networks with public weights, measured by `docs/figures.py`. **The figures are of few inputs**: each row says of how
+many, and half the 95 % interval ([intervals](intervals.md)) stands beside two of the potentials. One image has no
+interval, nor have texts of up to 16 windows. Each row is of one checkpoint. Answers show that the network runs as it
+should; on so few inputs they are no estimate of its quality. CIFAR-10's images are from a copy in JPEG, which costs
+accuracy. ImageNet's are one a class of a public sample, which the networks may have been trained on; the first
+character model reads a part of the text that it was trained on, the second and the two Llamas read what they were not
+made for.
 
-`zero act`, `zero wt`: activations and weights that are zero; `effectual`: MACs of two non-zeros; `width`: mean bits of a group of
-16 activations; the rest are potentials, padding counted ([metrics](metrics.md)). Codes are `fixed16`; those of quantised networks are what
-they store, of 8 bits, or 9 where the difference to the zero point needs them ([formats](formats.md)). Potentials of widths and terms are over that baseline: compare
-them within a format. The built-in models are [among the examples](examples.md); figures of SmolLM2, and of MiniLM in other formats,
-stand under [transformers](transformers.md#figures).
+`zero act`, `zero wt`: activations and weights that are zero; `effectual`: MACs of two non-zeros; `width`: mean bits of
+a group of 16 activations; the rest are potentials, padding counted ([metrics](metrics.md)). Codes are `fixed16`; those
+of quantised networks are what they store, of 8 bits, or 9 where the difference to the zero point needs them
+([formats](formats.md)). Potentials of widths and terms are over that baseline: compare them within a format. A MAC of
+SqueezeNet's ternary filters is 16·2 bit products, one of its first and last layer 16·16, so these weigh most in its
+potentials. The built-in models are [among the examples](examples.md); figures of SmolLM2, and of MiniLM in other
+formats, stand under [transformers](transformers.md#figures).
 
-Commands are typed in the folder that `DEADWEIGHT_ASSETS` names; `imagenet` (the images by class), `labels.toml`, `sentences.txt` and
-`speech.wav` are made by the script of files there.
+Commands are typed in the folder that `DEADWEIGHT_ASSETS` names; `imagenet` (the images by class), `labels.toml`,
+`sentences.txt` and `speech.wav` are made by the script of files there.
 """
 
 COLUMNS = "| network | inputs | MACs | zero act | zero wt | effectual | width | W+A | Ap.g16 | Ae | We+Ae | answers |"
