@@ -11,7 +11,7 @@ const BASE: Metric =
 
 /// The metrics of the type of that name, number `$which` of the types.
 macro_rules! of {
-    ($name:literal, $which:literal, $example:literal) => {
+    ($name:literal, $which:literal, $terms:literal, $lossless:literal) => {
         [
             Metric {
                 name: concat!("float.terms.", $name),
@@ -25,7 +25,7 @@ macro_rules! of {
                 unit: "terms per bit",
                 source: "FPRaker",
                 allows: Allows::Skipping,
-                example: $example,
+                example: $terms,
                 compute: Compute::Operand(|operand| terms(operand, $which)),
                 ..BASE
             },
@@ -70,7 +70,7 @@ macro_rules! of {
                 unit: "bits per bit",
                 source: "DFloat11, ZipNN",
                 allows: Allows::Compression,
-                example: "2.0, 3.0, 8.0 and 10.0 have two exponents, two values each: 4·(1 + 1 + fraction bits)",
+                example: concat!("2.0, 3.0, 8.0 and 10.0 have two exponents, two values each, 1 bit: ", $lossless),
                 compute: Compute::Operand(|operand| {
                     let n = operand.elements();
                     let (of, counts) = counts(operand, $which)?;
@@ -85,10 +85,10 @@ macro_rules! of {
     };
 }
 
-const BF16: [Metric; 4] = of!("bf16", 0, "2.0 and 3.0: significands 10000000 and 11000000 have 1 and 2 terms of 8 bits each; 3 / 16");
-const FP16: [Metric; 4] = of!("fp16", 1, "2.0 and 3.0: significands of 11 bits have 1 and 2 terms; 3 / 22");
-const E4M3: [Metric; 4] = of!("e4m3", 2, "2.0 and 3.0: significands 1000 and 1100 have 1 and 2 terms of 4 bits each; 3 / 8");
-const E5M2: [Metric; 4] = of!("e5m2", 3, "2.0 and 3.0: significands 100 and 110 have 1 and 2 terms of 3 bits each; 3 / 6");
+const BF16: [Metric; 4] = of!("bf16", 0, "2.0 and 3.0: significands 10000000 and 11000000 have 1 and 2 terms of 8 bits each; 3 / 16", "4·(1 + 1 + 7) = 36 of 64");
+const FP16: [Metric; 4] = of!("fp16", 1, "2.0 and 3.0: significands of 11 bits have 1 and 2 terms; 3 / 22", "4·(1 + 1 + 10) = 48 of 64");
+const E4M3: [Metric; 4] = of!("e4m3", 2, "2.0 and 3.0: significands 1000 and 1100 have 1 and 2 terms of 4 bits each; 3 / 8", "4·(1 + 1 + 3) = 20 of 32");
+const E5M2: [Metric; 4] = of!("e5m2", 3, "2.0 and 3.0: significands 100 and 110 have 1 and 2 terms of 3 bits each; 3 / 6", "4·(1 + 1 + 2) = 16 of 32");
 
 pub(super) const METRICS: &[Metric] = BOTH.as_flattened();
 

@@ -24,7 +24,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "dense\ntraffic",
         definition: "bits of all values at the baseline width, what the other schemes are compared with",
         formula: "n·B / (n·B)",
-        example: "16 values of fixed16: 256 bits",
+        example: "16 values of fixed16: 256 / 256",
         compute: Compute::Operand(|operand| ratio(operand, |n, bits| Some(n * bits))),
         ..BASE
     },
