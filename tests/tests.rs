@@ -7,6 +7,7 @@ mod attention;
 mod audio;
 mod bands;
 mod binary;
+mod book;
 mod cards;
 #[cfg(deadweight_cases)]
 mod cases;
@@ -41,6 +42,7 @@ mod onnx;
 mod onnx_any;
 mod onnx_stated;
 mod oracle;
+mod pages;
 mod parity;
 mod parts;
 mod per_input;

@@ -172,7 +172,7 @@ impl Metric {
         definition: "",
         formula: "",
         unit: "",
-        source: "METRICS section 4",
+        source: "after Nikolić 2019",
         needs: Needs::Values,
         allows: Allows::Nothing,
         kind: Kind::Count,
