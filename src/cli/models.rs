@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::args::{Common, ModelsArgs, Plain, Show};
 use super::out::{Out, printable};
+use super::progress;
 use crate::builtin;
 use crate::engine::Plan;
 use crate::graph::{Graph, Params, passes};
@@ -27,7 +28,8 @@ pub(super) fn run(args: &ModelsArgs, common: Common) -> Result<()> {
             Some(card) => show(&card, *format, width)?,
             None => {
                 let (arch, offline) = (arch.clone(), common.offline);
-                let options = LoadOptions { arch, offline, no_fold: true, ..LoadOptions::default() };
+                let downloads = progress::downloads(common).monitor;
+                let options = LoadOptions { arch, offline, downloads, no_fold: true, ..LoadOptions::default() };
                 let model = Model::load(model, &options)?;
                 if *as_card { start_of_card(&model) } else { show_model(&model, *format, width)? }
             }
