@@ -94,7 +94,7 @@ impl Pulled {
         }
         let sum = files.iter().map(|file| file.bytes).sum();
         grid.total([format!("{} files", files.len()), units::count(sum), String::new()]);
-        format!("model    {repo}\ncommit   {commit}\nfolder   {}\n\n{}", printable(path), grid.render(width))
+        format!("name     {repo}\ncommit   {commit}\nfolder   {}\n\n{}", printable(path), grid.render(width))
     }
 }
 
@@ -114,6 +114,17 @@ mod tests {
             files: vec![file("config.json", 24, false), file("model.safetensors", 40_070, true)],
             part: Some("model.safetensors".into()),
         });
-        insta::assert_snapshot!(pulled.table(None), @"");
+        insta::assert_snapshot!(pulled.table(None), @r"
+        name     org/net
+        commit   0123456789abcdef0123456789abcdef01234567
+        folder   /cache/snapshots/0123
+
+        file                 bytes  from
+        --------------------------------------
+        config.json             24  the cache
+        model.safetensors  40.07 k  the hub
+        --------------------------------------
+        2 files            40.09 k
+        ");
     }
 }
