@@ -112,7 +112,8 @@ impl DownloadMonitor for DownloadProgress {
             return;
         }
         let mut bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
-        if bar.as_ref().is_none_or(|(shown, bar)| shown != file || bar.is_finished()) {
+        let is_new = bar.as_ref().is_none_or(|(shown, bar)| shown != file || bar.is_finished());
+        if is_new && total != Some(done) {
             let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
             let style = ProgressStyle::with_template(template).expect("the template is right, as a test shows");
             // The rate is of this download, not of what an earlier one left.
@@ -122,7 +123,7 @@ impl DownloadMonitor for DownloadProgress {
                 old.finish_and_clear();
             }
         }
-        if let Some((_, bar)) = bar.as_ref() {
+        if let Some((_, bar)) = bar.as_ref().filter(|(shown, _)| shown == file) {
             bar.set_position(done);
             if total == Some(done) {
                 bar.finish_and_clear();

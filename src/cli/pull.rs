@@ -93,7 +93,8 @@ impl Pulled {
             grid.row([printable(name).into_owned(), units::count(*bytes), from.to_owned()]);
         }
         let sum = files.iter().map(|file| file.bytes).sum();
-        grid.total([format!("{} files", files.len()), units::count(sum), String::new()]);
+        let all = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };
+        grid.total([all, units::count(sum), String::new()]);
         format!("name     {repo}\ncommit   {commit}\nfolder   {}\n\n{}", printable(path), grid.render(width))
     }
 }

@@ -37,9 +37,12 @@ pub(super) struct Table {
     groups: Vec<usize>,
     /// A label a row; empty if there is no such column.
     labels: Vec<Option<u32>>,
-    /// The pieces that were read last, by group and piece.
-    kept: Mutex<VecDeque<((usize, usize), Vec<Encoded>)>>,
+    /// The pieces that were read last.
+    kept: Mutex<VecDeque<Piece>>,
 }
+
+/// Some rows: their group, the number of the piece in it, their images.
+type Piece = ((usize, usize), Vec<Encoded>);
 
 impl Table {
     /// Opens the file at `path`, and reads its labels as numbers or names of `classes`; with a sentence on how.

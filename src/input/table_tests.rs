@@ -76,7 +76,8 @@ fn images_are_read_in_any_order_from_groups_and_pages() {
         assert_eq!(*table.read(row).unwrap(), *png(row as u8), "{row}");
     }
     let preprocess: toml::Table = "channels = 1\nsize = [2, 2]\nmean = [0.0]\nstd = [1.0]".parse().unwrap();
-    let data = Dataset::open(&[path.clone()], &Preprocess::from_table("test", &preprocess).unwrap()).unwrap();
+    let data =
+        Dataset::open(std::slice::from_ref(&path), &Preprocess::from_table("test", &preprocess).unwrap()).unwrap();
     let sample = data.load(130).unwrap();
     assert_eq!((data.len(), sample.label), (150, Some(1)));
     assert_eq!(sample.id, format!("{}[130]", path.display()));

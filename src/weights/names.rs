@@ -32,7 +32,7 @@ impl Cleaned {
                 break;
             }
         }
-        cleaned.names.iter_mut().flatten().for_each(|name| rename_norm(name));
+        cleaned.names.iter_mut().flatten().for_each(rename_norm);
         cleaned
     }
 
