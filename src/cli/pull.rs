@@ -1,5 +1,8 @@
 //! `deadweight pull`: models and data sets of the hub, downloaded before they are used.
 
+// The doc comments of flags are their help texts, which are plain text.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use clap::Args;
 use serde::Serialize;
 

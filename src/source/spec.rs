@@ -101,3 +101,33 @@ impl Arch {
 fn is_card(name: &str) -> bool {
     name.ends_with(".toml")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_are_told_from_files_that_are_missing() {
+        let kind = |text: &str| match Spec::parse(text) {
+            Ok(Spec::Hub(_)) => "hub",
+            Ok(Spec::Card(_)) => "card",
+            Ok(_) => "file",
+            Err(Error::NotFound { .. }) => "missing",
+            Err(_) => "wrong",
+        };
+        for (text, want) in [
+            ("org/net", "hub"),
+            ("org/net@refs/pr/5", "hub"),
+            ("org/net:onnx/model.onnx", "hub"),
+            ("org/net@v1:Q4_K_M", "hub"),
+            ("resnet50", "card"),
+            ("org/net.gguf", "missing"),
+            ("a/b/net.onnx", "missing"),
+            ("./org/net", "missing"),
+            ("net.onnx", "missing"),
+            ("datasets/org/d", "wrong"),
+        ] {
+            assert_eq!(kind(text), want, "{text}");
+        }
+    }
+}
