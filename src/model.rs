@@ -16,7 +16,7 @@ use crate::input::{InputSpec, Layout, Overrides, Preprocess, VocabularySource};
 use crate::kernels::Rounding;
 use crate::layers::{Layer, Shape};
 use crate::models::{Card, Fit, ImportedNetwork, Task};
-use crate::source::{Network, Source, SourceOptions};
+use crate::source::{DownloadMonitor, Network, Source, SourceOptions};
 use crate::weights::SourceFile;
 use crate::{Error, Result, models};
 
@@ -29,6 +29,8 @@ pub struct LoadOptions {
     pub arch: Option<String>,
     /// Read only local files.
     pub offline: bool,
+    /// Who watches downloads.
+    pub downloads: Option<Arc<dyn DownloadMonitor>>,
     /// Measure and run batch norm as layers of their own.
     pub no_fold: bool,
     /// Seeded random weights in place of a checkpoint.
@@ -85,8 +87,8 @@ impl Model {
     /// # Errors
     /// [`Error::NotFound`] if nothing of that name exists; the errors of reading and fitting the weights.
     pub fn load(spec: &str, options: &LoadOptions) -> Result<Self> {
-        let LoadOptions { arch, offline, random, .. } = options.clone();
-        Self::build(Source::resolve(spec, &SourceOptions { arch, offline, random })?, options)
+        let LoadOptions { arch, offline, random, downloads, .. } = options.clone();
+        Self::build(Source::resolve(spec, &SourceOptions { arch, offline, random, downloads })?, options)
     }
 
     /// Builds the model of `source`. No file is opened.

@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tally", &["error", "kernels"]),
     ("metrics", &["format", "kernels", "tally"]),
     ("measurement", &["error", "format", "hex", "input", "kernels", "tally", "task"]),
-    ("source", &["builtin", "error", "input", "models", "weights"]),
+    ("source", &["builtin", "error", "hex", "input", "models", "weights"]),
     // A model that is an ONNX file, run as it is, holds what its engine prepared.
     ("model", &["builtin", "engine", "error", "graph", "input", "kernels", "layers", "models", "source", "weights"]),
     (

@@ -29,6 +29,8 @@ mod groups;
 mod hf;
 mod hostile;
 mod house;
+#[cfg(feature = "hub")]
+mod hub;
 mod images;
 mod inputs;
 mod intervals;

@@ -16,6 +16,7 @@ use super::measure::MeasureArgs;
 use super::merge::MergeArgs;
 use super::onnx_args::OnnxArgs;
 use super::parsers::{encoder, number_format, up_to_thousand, weight_scale};
+use super::pull::PullArgs;
 use super::report::ReportArgs;
 use super::threshold::ThresholdArgs;
 use crate::format::{Formats, WeightScale};
@@ -27,7 +28,7 @@ Examples:
   deadweight measure timm/resnet18.a1_in1k photos/ --format json -o resnet18.json
 
 MODEL is a card's name (see `deadweight models`), a directory with config.json, a weights file with --arch CARD,
-a card file (.toml), a .gguf, .tflite or .onnx file, or a Hugging Face id org/name[@revision]. Built in are digits, scenes, photos,
+a card file (.toml), a .gguf, .tflite or .onnx file, or a Hugging Face id org/name[@revision][:file]. Built in are digits, scenes, photos,
 verses and chapters.";
 
 /// Runs neural networks and measures, exactly and while they run, how much of the work is ineffectual.
@@ -96,6 +97,13 @@ Examples:
     Report(Box<ReportArgs>),
     /// Add the counts of parts of a run
     Merge(MergeArgs),
+    /// Download models and data sets of the Hugging Face hub into the cache that its Python client shares
+    #[command(after_help = "\
+Examples:
+  deadweight pull timm/resnet18.a1_in1k gpt2
+  deadweight pull org/net-GGUF:Q4_K_M
+  deadweight pull datasets/uoft-cs/cifar10/plain_text/test --format json")]
+    Pull(PullArgs),
     /// Explain what the metrics mean
     Explain(ExplainArgs),
     /// Print the JSON Schema of `measure --format json`, or of the lines of `measure --per-input`
@@ -165,7 +173,8 @@ pub enum Plain {
 /// Which model.
 #[derive(Args, Debug)]
 pub struct ModelArgs {
-    /// Card name, directory, weights file with --arch, card file, .gguf, .tflite or .onnx file, or hub id org/name[@revision]
+    /// Card name, directory, weights file with --arch, card file, .gguf, .tflite or .onnx file, or hub id
+    /// org/name[@revision][:file]
     #[arg(value_name = "MODEL")]
     pub model: String,
     /// Card, card file or family (lstm, gru, rnn, rnn_tanh, rnn_relu) of the network in a weights file
@@ -187,9 +196,10 @@ pub enum Quantize {
 }
 
 /// Which inputs.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct InputArgs {
-    /// Images, directories of images, arrays (.safetensors, .npz or .npy), or texts; none: those of a built-in model
+    /// Images, directories of images, arrays (.safetensors, .npz or .npy), tables of images (.parquet), data sets of the hub
+    /// (datasets/org/name[@revision][/path]), or texts; none: those of a built-in model
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// What is stated of them.

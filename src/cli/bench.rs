@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::args::{BackendName, Common, EngineArgs, ModelArgs, NumberArgs, OutArgs, Plain};
 use super::out::Out;
 use super::progress::Progress;
-use super::setup;
 use super::text_args::within_positions;
+use super::{hub_inputs, progress, setup};
 use crate::input::{Dataset, Preprocess};
 use crate::measure::{Bench, Settings, bench, calibrate, generation};
 use crate::model::{LoadOptions, Model};
@@ -61,7 +61,8 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     let mut out = Out::open(args.out.output.as_deref())?;
     let options = setup::engine(&args.engine)?;
     let (arch, random) = (args.model.arch.clone(), args.random_weights.then_some(SEED));
-    let of_model = LoadOptions { arch, offline: common.offline, random, ..LoadOptions::default() };
+    let downloads = progress::downloads(common).monitor;
+    let of_model = LoadOptions { arch, offline: common.offline, random, downloads, ..LoadOptions::default() };
     let model = setup::load(&args.model, args.model.onnx.options(BackendName::Native, of_model)?)?;
     let model = with_context(model, args.context)?;
     let generate = args.generate.map(|count| generated(&model, count)).transpose()?;
@@ -76,7 +77,7 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     }
     let data = match rows.is_some() || random {
         true => within_positions(Dataset::random(rows, batch, SEED, &model.preprocess), &model)?,
-        false => setup::listed(&model, &args.inputs)?,
+        false => setup::listed(&model, &hub_inputs::local(&args.inputs, common)?.paths)?,
     };
     let mut images = Vec::new();
     for i in 0..batch {

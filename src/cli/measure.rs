@@ -110,7 +110,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let backend = setup::backend(&args.backend)?;
     let model = setup::model(&args.model, common, args.no_fold, &args.inputs, args.backend.backend)?;
     let backend = setup::backend_of(&model, &args.backend, backend)?;
-    let data = setup::inputs(&model, &args.inputs)?;
+    let data = setup::inputs(&model, &args.inputs, common)?;
     let progress = Progress::new(common);
     let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.backend.engine) };
     let feeding = Settings { calibrate: args.numbers.calibrate as usize, shard: args.parts.shard, ..feeding };

@@ -6,6 +6,7 @@ pub mod bench;
 pub mod explain;
 mod generate;
 mod generate_args;
+mod hub_inputs;
 pub mod input_args;
 pub mod measure;
 pub mod merge;
@@ -18,6 +19,7 @@ pub mod parts;
 pub mod per_input;
 mod pictures;
 mod progress;
+pub mod pull;
 pub mod report;
 mod run;
 mod save_outputs;
@@ -65,6 +67,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Verb::Threshold(args)) => threshold::run(&args, cli.common),
         Some(Verb::Report(args)) => report::run(&args),
         Some(Verb::Merge(args)) => merge::run(&args),
+        Some(Verb::Pull(args)) => pull::run(&args, cli.common),
         Some(Verb::Explain(args)) => explain::run(&args),
         Some(Verb::Schema(args)) => schema(args.of),
     }

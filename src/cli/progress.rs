@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tracing_subscriber::EnvFilter;
@@ -11,6 +12,7 @@ use super::args::Common;
 use super::out;
 use crate::error::exit;
 use crate::measure::{Monitor, Stage};
+use crate::source::{DownloadMonitor, FetchOptions};
 
 /// Whether Ctrl-C was pressed.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -90,6 +92,50 @@ impl Monitor for Progress {
     }
 }
 
+/// How downloads are made and watched.
+pub fn downloads(common: Common) -> FetchOptions {
+    let visible = !common.quiet && io::stderr().is_terminal();
+    let monitor = DownloadProgress { visible, bar: Mutex::new(None) };
+    FetchOptions { offline: common.offline, verify: false, monitor: Some(Arc::new(monitor)) }
+}
+
+/// A bar for each file, if it can be seen, and the check for Ctrl-C.
+#[derive(Debug)]
+struct DownloadProgress {
+    visible: bool,
+    bar: Mutex<Option<(String, ProgressBar)>>,
+}
+
+impl DownloadMonitor for DownloadProgress {
+    fn progress(&self, file: &str, done: u64, total: Option<u64>) {
+        if !self.visible {
+            return;
+        }
+        let mut bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = bar.as_ref().is_none_or(|(shown, bar)| shown != file || bar.is_finished());
+        if is_new && total != Some(done) {
+            let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
+            let style = ProgressStyle::with_template(template).expect("the template is right, as a test shows");
+            // The rate is of this download, not of what an earlier one left.
+            let new = ProgressBar::new(total.unwrap_or(0)).with_style(style).with_position(done);
+            new.set_message(out::printable(file).into_owned());
+            if let Some((_, old)) = bar.replace((file.to_owned(), new)) {
+                old.finish_and_clear();
+            }
+        }
+        if let Some((_, bar)) = bar.as_ref().filter(|(shown, _)| shown == file) {
+            bar.set_position(done);
+            if total == Some(done) {
+                bar.finish_and_clear();
+            }
+        }
+    }
+
+    fn stop(&self) -> bool {
+        INTERRUPTED.load(Ordering::Relaxed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +149,19 @@ mod tests {
             let bar = progress.bar.borrow();
             let (shown, bar) = bar.as_ref().unwrap();
             assert_eq!((*shown, bar.position(), bar.is_finished()), (stage, 2, true));
+        }
+        assert!(!progress.stop());
+    }
+
+    #[test]
+    fn files_follow_one_another() {
+        let progress = DownloadProgress { visible: true, bar: Mutex::new(None) };
+        for file in ["a.json", "b.bin"] {
+            progress.progress(file, 5, Some(20));
+            progress.progress(file, 20, Some(20));
+            let bar = progress.bar.lock().unwrap();
+            let (shown, bar) = bar.as_ref().unwrap();
+            assert_eq!((shown.as_str(), bar.position(), bar.is_finished()), (file, 20, true));
         }
         assert!(!progress.stop());
     }

@@ -35,7 +35,7 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
         generate::run(args, prompt, (&model, &vocabulary, &backend), &Progress::new(common), &mut out)?;
         return out.finish();
     }
-    let data = setup::inputs(&model, &args.inputs)?;
+    let data = setup::inputs(&model, &args.inputs, common)?;
     let settings = setup::feeding(&args.inputs, &args.backend.engine);
     let progress = Progress::new(common);
     let model = setup::in_integers(model, &args.model, &backend, &data, &settings, &progress)?;

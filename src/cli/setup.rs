@@ -8,8 +8,9 @@ use candle_core::Device;
 use super::args::{
     BackendArgs, BackendName, Common, DeviceName, EngineArgs, InputArgs, Kernels, ModelArgs, NumberArgs, Quantize,
 };
+use super::hub_inputs::{Local, local};
 use super::text_args::within_positions;
-use super::truth;
+use super::{progress, truth};
 use crate::builtin;
 use crate::engine::{Backend, EngineOptions};
 use crate::format::{Formats, NumberFormat};
@@ -30,7 +31,8 @@ pub fn model(
     backend: BackendName,
 ) -> Result<Model> {
     let (arch, offline, sigma, stated) = (args.arch.clone(), common.offline, inputs.sigma, inputs.stated.overrides());
-    let options = LoadOptions { arch, offline, no_fold, sigma, stated, ..LoadOptions::default() };
+    let downloads = progress::downloads(common).monitor;
+    let options = LoadOptions { arch, offline, no_fold, sigma, stated, downloads, ..LoadOptions::default() };
     load(args, args.onnx.options(backend, options)?)
 }
 
@@ -73,7 +75,9 @@ pub fn thresholded(
 }
 
 /// Lists the inputs that `args` name, degraded or with truths as they say; without any, those that are built in.
-pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
+pub fn inputs(model: &Model, args: &InputArgs, common: Common) -> Result<Dataset> {
+    let Local { paths, from } = local(&args.inputs, common)?;
+    let args = &InputArgs { inputs: paths, ..args.clone() };
     let task = model.card.task;
     let given =
         [("--sigma", args.sigma.is_some()), ("--scale", args.scale.is_some()), ("--truth", args.truth.is_some())];
@@ -89,6 +93,7 @@ pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
         Some(path) => truth::with_truth(model, args, data, path)?,
         None => data,
     };
+    let data = data.from_hub(from);
     Ok(if task == Task::Segment && model.is_binary() { data.of_objects() } else { data })
 }
 
@@ -155,6 +160,10 @@ fn texts(model: &Model, args: &InputArgs) -> Result<Dataset> {
 
 /// The texts in `paths`, split as `args` say.
 pub fn text_files(model: &Model, args: &InputArgs, paths: &[PathBuf]) -> Result<Dataset> {
+    if let Some(table) = paths.iter().find(|path| path.extension().is_some_and(|end| end == "parquet")) {
+        let what = format!("{}: Parquet as text", table.display());
+        return Err(Error::unsupported(what, "its texts as .jsonl, .csv or .txt files are; Parquet may hold images"));
+    }
     let cut = cut(model, args)?;
     within_positions(Dataset::text(paths, &vocabulary(model, args)?, &cut, &model.preprocess)?, model)
 }

@@ -17,6 +17,8 @@ mod sample;
 mod single;
 mod spec;
 mod stack;
+#[cfg_attr(not(feature = "parquet"), path = "no_table.rs")]
+mod table;
 mod texts;
 mod tokenizer;
 mod tokens;
