@@ -2,9 +2,11 @@
 
 pub mod builtin;
 pub mod cli;
+pub mod compare;
 pub mod engine;
 pub mod error;
 pub mod format;
+pub mod gate;
 pub mod graph;
 pub mod hex;
 pub mod input;
