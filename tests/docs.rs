@@ -78,6 +78,7 @@ fn every_page_and_every_exit_code_is_listed() {
         exit::USAGE,
         exit::UNAVAILABLE,
         exit::UNSUPPORTED,
+        exit::GATE,
         exit::NOT_FINITE,
         exit::INTERRUPTED,
     ];

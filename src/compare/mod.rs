@@ -10,7 +10,7 @@ mod text;
 
 use clap::ValueEnum;
 
-use crate::metrics::Needs;
+use crate::metrics::{Kind, Needs};
 use crate::report::columns::{self, Column};
 use crate::report::{self, Figure, Report, Scope, to_json};
 use crate::{Error, Result};
@@ -93,10 +93,32 @@ impl Format {
     }
 }
 
-/// The columns of a report of what all of `reports` counted.
-pub fn common_columns(reports: &[&Report]) -> Vec<Column> {
-    let counted = reports.iter().map(|report| report::counted(&report.provenance)).min();
-    columns::default(counted.unwrap_or(Needs::Values))
+/// The columns of a report of what was counted at all of these levels.
+pub fn common_columns(counted: impl IntoIterator<Item = Needs>) -> Vec<Column> {
+    columns::default(counted.into_iter().min().unwrap_or(Needs::Values))
+}
+
+/// Finds out whether all of `sides` have `columns`, which `flag` names.
+///
+/// # Errors
+/// [`Error::Invalid`] for a column that is not one number, or of what a side did not count.
+pub fn check_columns(flag: &str, sides: &[Side], columns: &[Column]) -> Result<()> {
+    for column in columns {
+        let name = &column.name;
+        let wrong = |detail: String| Err(Error::invalid(format!("{flag} {name}"), detail));
+        match column.metric().map(|(metric, _)| metric.kind) {
+            None => return wrong("is no number that could be compared".into()),
+            Some(Kind::Histogram | Kind::PerChannel) if !name.contains(':') => {
+                return wrong(format!("is several numbers: name one by its place, e.g. {name}:0"));
+            }
+            _ => {}
+        }
+        let lacks = |side: &&Side| column.needs().iter().any(|needs| !report::has(&side.report.provenance, *needs));
+        if let Some(side) = sides.iter().find(lacks) {
+            return wrong(format!("was not counted for {}", side.file));
+        }
+    }
+    Ok(())
 }
 
 impl Comparison {
@@ -104,26 +126,17 @@ impl Comparison {
     /// others imply.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a column that is no number, or of what a side did not count.
+    /// As [`check_columns`].
     pub fn new(sides: Vec<Side>, columns: &[Column]) -> Result<Self> {
         let columns = match columns {
             [] => {
-                let mut common = common_columns(&sides.iter().map(|side| &side.report).collect::<Vec<_>>());
+                let mut common = common_columns(sides.iter().map(|side| report::counted(&side.report.provenance)));
                 common.retain(|column| !["macs.effectual", "potential.A"].contains(&column.name.as_str()));
                 common
             }
             chosen => chosen.to_vec(),
         };
-        for column in &columns {
-            let wrong = |detail: String| Err(Error::invalid(format!("--columns {}", column.name), detail));
-            if column.is_text() {
-                return wrong("is no number that could be compared".into());
-            }
-            let lacks = |side: &&Side| column.needs().iter().any(|needs| !report::has(&side.report.provenance, *needs));
-            if let Some(side) = sides.iter().find(lacks) {
-                return wrong(format!("was not counted for {}", side.file));
-            }
-        }
+        check_columns("--columns", &sides, &columns)?;
         let layers: Vec<Vec<&Scope>> = sides.iter().map(|side| side.report.layers().collect()).collect();
         let names: Vec<Vec<&str>> =
             layers.iter().map(|layers| layers.iter().map(|scope| scope.layer.as_str()).collect()).collect();
