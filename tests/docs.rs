@@ -16,7 +16,7 @@ const EXAMPLES: &str = include_str!("../docs/examples.md");
 const TRANSFORMERS: &str = include_str!("../docs/transformers.md");
 
 /// The bodies of the blocks of kind `kind` on `page`.
-fn blocks(page: &'static str, kind: &str) -> Vec<&'static str> {
+pub fn blocks(page: &'static str, kind: &str) -> Vec<&'static str> {
     let open = format!("```{kind}\n");
     page.split(open.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }

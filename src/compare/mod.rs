@@ -20,7 +20,7 @@ pub use conditions::Difference;
 pub use document::SCHEMA;
 pub use matching::{Matching, Prefix, matched};
 pub use order::Sort;
-pub use text::{amount, signed};
+pub use text::{amount, precise, precise_in};
 
 /// A measurement and the file that it is of.
 #[derive(Clone, Debug)]

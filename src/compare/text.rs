@@ -19,8 +19,22 @@ pub fn amount(column: &Column, number: f64) -> String {
     }
 }
 
-/// A difference as `column` shows it, with its sign; `=` where there is none.
-pub fn signed(column: &Column, difference: f64) -> String {
+/// `number` in six digits, or all of them where it is whole.
+pub fn precise(number: f64) -> String {
+    let is_whole = number.fract() == 0.0 && number.abs() < 1e15;
+    if is_whole { number.to_string() } else { units::significant(number, 6) }
+}
+
+/// The same, as `column` shows numbers: a share in percent.
+pub fn precise_in(column: &Column, number: f64) -> String {
+    match column.metric().map(|(metric, _)| metric.show) {
+        Some(Show::Percent) => format!("{}%", precise(number * 100.0)),
+        _ => precise(number),
+    }
+}
+
+/// A difference as `column` shows it, with its sign.
+fn signed(column: &Column, difference: f64) -> String {
     let sign = if difference < 0.0 { '-' } else { '+' };
     format!("{sign}{}", amount(column, difference))
 }

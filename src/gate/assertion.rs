@@ -5,6 +5,7 @@
 
 use super::answers;
 use super::scope::{Selected, is_pattern, select};
+use crate::compare::precise;
 use crate::metrics::Kind;
 use crate::report::columns::{self, Column};
 use crate::report::{Report, Scope, units};
@@ -212,11 +213,9 @@ impl Assertion {
     /// `number` in the unit of the bound: six digits, or all where six look like the bound.
     fn shown(&self, number: f64) -> String {
         let (scale, unit) = if self.in_percent { (100.0, "%") } else { (1.0, "") };
-        let digits = |number: f64| units::significant(number * scale, 6);
-        match digits(number) == digits(self.bound) {
-            true => format!("{}{unit}", number * scale),
-            false => format!("{}{unit}", digits(number)),
-        }
+        let [short, bound] = [number, self.bound].map(|number| units::significant(number * scale, 6));
+        let number = if short == bound { (number * scale).to_string() } else { precise(number * scale) };
+        format!("{number}{unit}")
     }
 }
 

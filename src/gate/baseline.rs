@@ -1,7 +1,7 @@
 //! Baselines: figures that may not differ from those of an earlier run by more than a tolerance.
 
 use crate::Result;
-use crate::compare::{Change, Comparison, Side, Verdict, amount};
+use crate::compare::{Change, Comparison, Side, Verdict, amount, precise_in};
 use crate::report::columns::Column;
 use crate::report::units;
 
@@ -61,7 +61,7 @@ pub fn deviations(
             continue;
         }
         let column = &comparison.columns[row.column];
-        let shown = |at: usize| row.figures[at].map_or("nothing".into(), |of| units::significant(of.number, 6));
+        let shown = |at: usize| row.figures[at].map_or("nothing".into(), |of| precise_in(column, of.number));
         let by = change.difference.map_or_else(String::new, |difference| {
             let share = match change.size() {
                 size if size.is_finite() => format!(" ({}%)", units::significant(size * 100.0, 3)),

@@ -19,7 +19,7 @@ mod read;
 mod rows;
 #[cfg(test)]
 #[path = "sample_tests.rs"]
-mod sample;
+pub(crate) mod sample;
 mod schema;
 mod scopes;
 mod table;
