@@ -23,40 +23,42 @@ pub struct Prefix {
 /// Matches names that are the same; then, of those left over, names that are the same behind the one prefix that matches most.
 /// Where two prefixes match equally many, nobody knows which is meant, and none is taken.
 pub fn matched(base: &[&str], other: &[&str]) -> Matching {
-    let mut free: Vec<usize> = (0..other.len()).collect();
     let mut places = vec![None; base.len()];
-    let mut take = |places: &mut Vec<Option<usize>>, same: &dyn Fn(&str, &str) -> bool| {
-        for (place, own) in places.iter_mut().zip(base).filter(|(place, _)| place.is_none()) {
-            if let Some(at) = free.iter().position(|&at| same(own, other[at])) {
-                *place = Some(free.remove(at));
-            }
-        }
-        free.clone()
-    };
-    let free = take(&mut places, &|own, other| own == other);
+    match_by(base, other, &mut places, |own, other| own == other);
+    let free = (0..other.len()).filter(|at| !places.contains(&Some(*at))).map(|at| other[at]);
     let left: Vec<&str> = base.iter().zip(&places).filter(|(_, place)| place.is_none()).map(|(own, _)| *own).collect();
     let mut counts: BTreeMap<Prefix, usize> = BTreeMap::new();
-    for own in left {
-        for other in free.iter().map(|&at| other[at]) {
-            let text = [(own, other, true), (other, own, false)].into_iter().find_map(|(long, short, of_base)| {
-                let text = long.strip_suffix(short).filter(|text| text.ends_with('.'))?;
-                Some(Prefix { of_base, text: text.to_owned() })
-            });
-            if let Some(prefix) = text {
-                *counts.entry(prefix).or_default() += 1;
-            }
-        }
+    for other in free {
+        let prefixes = left.iter().filter_map(|own| Prefix::between(own, other));
+        prefixes.for_each(|prefix| *counts.entry(prefix).or_default() += 1);
     }
     let most = counts.values().max().copied();
     let mut likely = counts.into_iter().filter(|(_, count)| Some(*count) == most).map(|(prefix, _)| prefix);
     let prefix = likely.next().filter(|_| likely.next().is_none());
-    if let Some(Prefix { of_base, text }) = &prefix {
-        take(&mut places, &|own, other| {
-            let (long, short) = if *of_base { (own, other) } else { (other, own) };
-            long.strip_prefix(text.as_str()) == Some(short)
-        });
+    if let Some(prefix) = &prefix {
+        match_by(base, other, &mut places, |own, other| Prefix::between(own, other).as_ref() == Some(prefix));
     }
     Matching { places, prefix }
+}
+
+/// Gives each of `base` that has no place yet the first of `other` that is free and the `same`.
+fn match_by(base: &[&str], other: &[&str], places: &mut [Option<usize>], same: impl Fn(&str, &str) -> bool) {
+    let mut free: Vec<usize> = (0..other.len()).filter(|at| !places.contains(&Some(*at))).collect();
+    for (own, place) in base.iter().zip(places).filter(|(_, place)| place.is_none()) {
+        *place = free.iter().position(|&at| same(own, other[at])).map(|at| free.remove(at));
+    }
+}
+
+impl Prefix {
+    /// What one of two names has before the other.
+    fn between(own: &str, other: &str) -> Option<Self> {
+        let before = |long: &str, short: &str| {
+            let text = long.strip_suffix(short).filter(|text| text.ends_with('.'))?;
+            Some(text.to_owned())
+        };
+        let of_base = before(own, other).map(|text| Self { of_base: true, text });
+        of_base.or_else(|| before(other, own).map(|text| Self { of_base: false, text }))
+    }
 }
 
 #[cfg(test)]

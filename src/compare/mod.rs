@@ -190,3 +190,7 @@ impl Comparison {
         self.sides.iter().all(|side| side.report.inputs_sha256 == self.sides[0].report.inputs_sha256)
     }
 }
+
+#[cfg(test)]
+#[path = "compare_tests.rs"]
+mod tests;

@@ -25,7 +25,7 @@ fn scope_metric_parameter_operator_and_number() {
         ("layers.activations.width.g16 <= 8", one("layers", "a.width.g16")),
         ("network.W+A.without_padding > 1", one("network", "potential.W+A:without_padding")),
         ("network.Ae:with_padding > 1", one("network", "potential.Ae:with_padding")),
-        ("fc.a.widths.3 != 0", one("fc", "a.widths:3")),
+        ("fc.a.width.histogram.3 != 0", one("fc", "a.width.histogram:3")),
         ("\"a >= b.fc\".macs > 1e6", one("a >= b.fc", "macs")),
         ("'quality'.a.zeros > 0", one("quality", "a.zeros")),
         ("quality.top1 >= 75%", one("quality", "top1")),
@@ -56,8 +56,8 @@ fn mistakes_are_shown_where_they_are() {
         ("W+A >= 2", 0, "SCOPE.METRIC"),
         (">= 2", 0, "SCOPE.METRIC"),
         ("network.W+A.padded >= 2", 8, "with_padding or without_padding, not padded"),
-        ("network.a.widths >= 2", 8, "a.widths.0"),
-        ("network.a.widths.x >= 2", 8, "x is no place"),
+        ("network.a.width.histogram >= 2", 8, "a.width.histogram.0"),
+        ("network.a.width.histogram.x >= 2", 8, "x is no place"),
         ("network.macs.3 >= 2", 8, "macs is one number and has no 3"),
         ("quality.topp1 >= 2", 8, "top1"),
         ("\"fc.macs >= 2", 13, "a comparison must follow"),
@@ -118,6 +118,6 @@ fn what_fails_says_what_was_expected_and_by_how_much() {
     // Six digits that look alike are not enough.
     assert_eq!(
         of("network.W+A >= 2", 1.9999999).unwrap(),
-        "it is 1.9999999, expected >= 2, off by 1.00000e-7 (5.00e-6%)"
+        "it is 1.9999999, expected >= 2, off by 1.00000e-7 (0.00000500%)"
     );
 }

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::compare::{Change, Comparison, Side, Verdict, amount, precise_in};
+use crate::report::Figure;
 use crate::report::columns::Column;
 use crate::report::units;
 
@@ -26,12 +27,14 @@ impl Tolerance {
         share.map(Self).ok_or("give a percentage of the baseline's figure from 0% to 100%, e.g. 0.5%")
     }
 
-    /// Whether `change` stays within it: |new − old| ≤ tolerance · |old|. Of an old figure of 0 or infinity only the same is.
-    pub fn allows(self, change: &Change) -> bool {
+    /// Whether a figure that was `old` stays within it by `change`: |new − old| ≤ tolerance · |old|. Of an old figure of 0 or infinity
+    /// only the same does.
+    pub fn allows(self, old: Option<&Figure>, change: &Change) -> bool {
+        let most = old.map_or(0.0, |old| self.0 * old.number.abs());
         match change.verdict {
             Verdict::Same => true,
             Verdict::Missing => false,
-            Verdict::Changed | Verdict::Noise => change.difference.is_some() && change.size() <= self.0,
+            Verdict::Changed | Verdict::Noise => change.difference.is_some_and(|difference| difference.abs() <= most),
         }
     }
 }
@@ -57,7 +60,7 @@ pub fn deviations(
     }
     for row in &comparison.rows {
         let change = &row.changes[0];
-        if tolerance.allows(change) {
+        if tolerance.allows(row.figures[0].as_ref(), change) {
             continue;
         }
         let column = &comparison.columns[row.column];
@@ -82,14 +85,14 @@ pub fn deviations(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Figure;
 
     #[test]
     fn tolerances_are_shares_of_the_old_figure() {
         let figure = |number| Figure { number, fraction: None, interval: None };
         let allows = |tolerance: &str, old: f64, new: f64| {
-            let change = Change::between(Some(&figure(old)), Some(&figure(new)));
-            Tolerance::parse(tolerance).unwrap().allows(&change)
+            let old = figure(old);
+            let change = Change::between(Some(&old), Some(&figure(new)));
+            Tolerance::parse(tolerance).unwrap().allows(Some(&old), &change)
         };
         assert!(allows("1%", 200.0, 202.0) && allows("1%", 200.0, 198.0) && !allows("1%", 200.0, 202.1));
         assert!(allows("1%", -200.0, -202.0) && !allows("1%", -200.0, -203.0));
@@ -97,7 +100,7 @@ mod tests {
         assert!(!allows("100%", 0.0, 1e-9) && allows("50%", f64::INFINITY, f64::INFINITY));
         assert!(!allows("100%", f64::INFINITY, 3.0) && !allows("100%", 3.0, f64::INFINITY));
         let missing = Change::between(None, Some(&figure(1.0)));
-        assert!(!Tolerance::parse("100%").unwrap().allows(&missing));
+        assert!(!Tolerance::parse("100%").unwrap().allows(None, &missing));
     }
 
     #[test]

@@ -40,7 +40,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
         let json = to_json(&document(&sample::report()));
-        for bytes in [sample::measurement().to_bytes(), json.clone().into_bytes()] {
+        let mut measurement = sample::measurement();
+        measurement.spread.scopes = vec![Vec::new(); 3];
+        for bytes in [measurement.to_bytes(), json.clone().into_bytes()] {
             std::fs::write(&path, bytes).unwrap();
             assert_eq!(to_json(&document(&Report::load(&path).unwrap())), json);
         }
