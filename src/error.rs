@@ -17,6 +17,8 @@ pub mod exit {
     pub const UNAVAILABLE: u8 = 3;
     /// The network, layer, format or device is not supported.
     pub const UNSUPPORTED: u8 = 4;
+    /// A figure is not as `--assert` or `--baseline` demand; the document is written all the same.
+    pub const GATE: u8 = 5;
     /// NaN or infinity was met in weights or activations.
     pub const NOT_FINITE: u8 = 6;
     /// Interrupted by the user.
@@ -83,6 +85,12 @@ pub enum Error {
         what: String,
         /// The nearest thing that is.
         hint: String,
+    },
+    /// The work was done, and figures are not as the user demands; each of them is listed.
+    #[error("figures are not as demanded\n  {}", .failed.join("\n  "))]
+    Gate {
+        /// One line per figure: what it is, what was expected, and how far it is off.
+        failed: Vec<String>,
     },
     /// NaN or infinity.
     #[error("{place}: holds NaN or infinity{detail}")]
@@ -162,6 +170,7 @@ impl Error {
             Self::Malformed { .. } | Self::Mismatch { .. } | Self::Io { .. } => exit::FAILED,
             Self::Invalid { .. } => exit::USAGE,
             Self::Shape { .. } | Self::Unsupported { .. } => exit::UNSUPPORTED,
+            Self::Gate { .. } => exit::GATE,
             Self::NotFinite { .. } => exit::NOT_FINITE,
             Self::Interrupted => exit::INTERRUPTED,
         }

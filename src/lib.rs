@@ -27,10 +27,14 @@ pub mod builtin;
 #[doc(hidden)]
 pub mod cli;
 #[doc(hidden)]
+pub mod compare;
+#[doc(hidden)]
 pub mod engine;
 pub mod error;
 #[doc(hidden)]
 pub mod format;
+#[doc(hidden)]
+pub mod gate;
 #[doc(hidden)]
 pub mod graph;
 #[doc(hidden)]

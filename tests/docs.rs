@@ -16,7 +16,7 @@ const TRANSFORMERS: &str = include_str!("../docs/transformers.md");
 const FIGURES: &str = include_str!("../docs/figures.md");
 
 /// The bodies of the blocks of kind `kind` on `page`.
-fn blocks(page: &'static str, kind: &str) -> Vec<&'static str> {
+pub fn blocks(page: &'static str, kind: &str) -> Vec<&'static str> {
     let open = format!("```{kind}\n");
     page.split(open.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
@@ -64,6 +64,7 @@ fn every_exit_code_is_listed() {
         exit::USAGE,
         exit::UNAVAILABLE,
         exit::UNSUPPORTED,
+        exit::GATE,
         exit::NOT_FINITE,
         exit::INTERRUPTED,
     ];

@@ -47,6 +47,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["error", "hex", "input", "kernels", "measurement", "metrics", "tally", "task"]),
+    ("compare", &["error", "metrics", "report"]),
+    ("gate", &["compare", "error", "metrics", "report"]),
 ];
 
 /// What may import every room, and is no room itself.

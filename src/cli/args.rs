@@ -9,6 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use super::bench::BenchArgs;
+use super::compare::CompareArgs;
 use super::explain::ExplainArgs;
 use super::generate_args::GenerateArgs;
 use super::input_args::StatedArgs;
@@ -73,7 +74,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   deadweight measure digits --number-format int8 --columns kind,a.zeros,Ae,We+Ae
-  deadweight measure resnet20.safetensors --arch resnet20-cifar cifar/ --limit 1000 --format csv -o resnet20.csv")]
+  deadweight measure resnet20.safetensors --arch resnet20-cifar cifar/ --limit 1000 --format csv -o resnet20.csv
+  deadweight measure digits --assert 'network.potential.W+A >= 2.0' --assert 'layers.a.zeros > 0'")]
     Measure(Box<MeasureArgs>),
     /// Time plain runs against measured ones
     #[command(after_help = "\
@@ -93,8 +95,18 @@ Examples:
 Examples:
   deadweight measure digits -o digits.dwm
   deadweight report digits.dwm --columns kind,macs,a.width,potential.Ae
-  deadweight report digits.dwm --format csv -o digits.csv")]
+  deadweight report digits.dwm --format csv -o digits.csv
+  deadweight report digits.dwm --baseline earlier.dwm --tolerance 1%")]
     Report(Box<ReportArgs>),
+    /// Compare measurements figure by figure: layers matched by name, changes told from noise
+    #[command(after_help = "\
+Examples:
+  deadweight measure digits -o digits.dwm
+  deadweight measure digits --threshold 30% -o cut.dwm
+  deadweight compare digits.dwm cut.dwm
+  deadweight compare digits.dwm cut.dwm --columns a.zeros,W+A --only-changed --threshold 1%
+  deadweight compare digits.dwm cut.dwm --assert 'network.potential.W+A >= 2.0' --format md")]
+    Compare(Box<CompareArgs>),
     /// Add the counts of parts of a run
     Merge(MergeArgs),
     /// Download models and data sets of the Hugging Face hub into the cache that its Python client shares

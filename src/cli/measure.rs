@@ -6,6 +6,7 @@ use clap::{Args, value_parser};
 use regex::Regex;
 
 use super::args::{BackendArgs, Common, InputArgs, ModelArgs, NumberArgs, OutArgs};
+use super::gates::{GateArgs, Gates};
 use super::out::Out;
 use super::parsers::{column, level, selection, statistics};
 use super::parts::PartArgs;
@@ -15,7 +16,7 @@ use super::until::UntilArgs;
 use super::{report, setup};
 use crate::input::turned_note;
 use crate::kernels::count::sequence::Buckets;
-use crate::measure::{Monitor, Settings, Statistics, embed_partners, wrapped_notes};
+use crate::measure::{Monitor, Settings, Statistics, embed_partners, layer_names, wrapped_notes};
 use crate::metrics::{Needs, Selection};
 use crate::report::Format;
 use crate::report::columns::Column;
@@ -73,6 +74,9 @@ pub struct MeasureArgs {
     /// When it is enough.
     #[command(flatten)]
     pub until: UntilArgs,
+    /// What figures must be.
+    #[command(flatten)]
+    pub gates: GateArgs,
     /// Where to: a name that ends in .dwm gets the exact counts, of which `deadweight report` makes every format.
     #[command(flatten)]
     pub out: OutArgs,
@@ -84,7 +88,7 @@ pub struct MeasureArgs {
 impl MeasureArgs {
     /// `settings` with the level of statistics, raised to what the metrics and columns that are asked for need.
     fn counting(&self, settings: Settings) -> Settings {
-        let columns = self.columns.iter().flat_map(Column::needs);
+        let columns = self.columns.iter().chain(self.gates.assertions.columns()).flat_map(Column::needs);
         let metrics = self.metrics.iter().flat_map(|selection| selection.metrics.iter().map(|metric| metric.needs));
         let needs: Vec<Needs> = columns.chain(metrics).collect();
         let raised = needs.iter().any(|needs| *needs > Needs::Values);
@@ -99,13 +103,18 @@ impl MeasureArgs {
 pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let to_counts = args.out.output.as_ref().is_some_and(|path| path.extension().is_some_and(|end| end == "dwm"));
     let has_lines = args.per_input.per_input.is_some();
-    if to_counts && (args.format.is_some() || !(args.columns.is_empty() || has_lines)) {
+    let has_other_columns = has_lines || args.gates.baseline.is_some();
+    if to_counts && (args.format.is_some() || !(args.columns.is_empty() || has_other_columns)) {
         let detail = "holds counts, which have neither format nor columns; `deadweight report` prints them";
         return Err(Error::invalid("-o FILE.dwm", detail));
     }
     let format = args.format.unwrap_or_default();
     let mut out = Out::open(args.out.output.as_deref())?;
-    report::check_format(format, if has_lines { &[] } else { &args.columns }, &out)?;
+    report::check_format(format, if has_other_columns { &[] } else { &args.columns }, &out)?;
+    if args.parts.shard.is_some() {
+        args.gates.refuse_parts()?;
+    }
+    let gates = Gates::open(&args.gates, &args.columns)?;
     let lines = args.per_input.open(&args.out, &args.parts)?;
     let backend = setup::backend(&args.backend)?;
     let model = setup::model(&args.model, common, args.no_fold, &args.inputs, args.backend.backend)?;
@@ -126,6 +135,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let feeding = args.counting(Settings { single_steps, decode: args.decode.unwrap_or_default() as usize, ..feeding });
     let until = args.until.until(args.numbers.encoder, feeding.statistics == Statistics::Full)?;
     let settings = setup::in_numbers(&args.numbers, &model, Settings { until, ..feeding })?;
+    gates.check(&layer_names(&model, &settings)?, model.card.task.name())?;
     let lines = lines.map(|out| Lines::new(out, &model, &settings, &args.columns, &progress)).transpose()?;
     let monitor: &dyn Monitor = lines.as_ref().map_or(&progress, |lines| lines);
     let measurement = args.parts.measure(&model, &backend, &data, &settings, monitor)?;
@@ -141,5 +151,6 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     }
     lines.map_or(Ok(()), Lines::finish)?;
     out.finish()?;
-    args.parts.end()
+    args.parts.end()?;
+    gates.judge(&measurement, "the run")
 }

@@ -3,7 +3,9 @@
 mod answers;
 pub mod args;
 pub mod bench;
+pub mod compare;
 pub mod explain;
+pub mod gates;
 mod generate;
 mod generate_args;
 mod hub_inputs;
@@ -66,6 +68,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Verb::Bench(args)) => bench::run(&args, cli.common),
         Some(Verb::Threshold(args)) => threshold::run(&args, cli.common),
         Some(Verb::Report(args)) => report::run(&args),
+        Some(Verb::Compare(args)) => compare::run(&args),
         Some(Verb::Merge(args)) => merge::run(&args),
         Some(Verb::Pull(args)) => pull::run(&args, cli.common),
         Some(Verb::Explain(args)) => explain::run(&args),

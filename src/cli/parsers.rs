@@ -4,10 +4,18 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::Error;
 use crate::format::{Formats, WeightScale};
+use crate::gate::{Assertion, Tolerance};
 use crate::kernels::count::Encoder;
 use crate::measure::Statistics;
 use crate::metrics::{self, Selection};
 use crate::report::columns::Column;
+
+/// A percentage, as a fraction.
+pub fn share(text: &str) -> Result<f64, &'static str> {
+    let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok());
+    let share = number.filter(|number| number.is_finite() && *number >= 0.0).map(|number| number / 100.0);
+    share.ok_or("give a percentage, e.g. 1%")
+}
 
 /// A temperature, or the spread of noise in grey levels.
 pub fn up_to_thousand(text: &str) -> Result<f64, &'static str> {
@@ -74,4 +82,14 @@ pub fn selection(name: &str) -> Result<Selection, &'static str> {
 /// A column of tables by its name.
 pub fn column(name: &str) -> Result<Column, String> {
     Column::parse(name)
+}
+
+/// A demand on a figure.
+pub fn assertion(text: &str) -> Result<Assertion, String> {
+    Assertion::parse(text)
+}
+
+/// How far figures may be from a baseline's.
+pub fn tolerance(text: &str) -> Result<Tolerance, &'static str> {
+    Tolerance::parse(text)
 }

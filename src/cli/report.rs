@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::OutArgs;
+use super::gates::{GateArgs, Gates};
 use super::out::Out;
 use super::parsers::{column, encoder};
 use crate::kernels::count::Encoder;
@@ -32,6 +33,9 @@ pub struct ReportArgs {
     /// Charge at least 1 for each MAC that is not skipped (true), or not (false) [default: as it was measured]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub min_one: Option<bool>,
+    /// What figures must be.
+    #[command(flatten)]
+    pub gates: GateArgs,
     /// Where to.
     #[command(flatten)]
     pub out: OutArgs,
@@ -40,7 +44,9 @@ pub struct ReportArgs {
 /// Prints what the file's counts say.
 pub(super) fn run(args: &ReportArgs) -> Result<()> {
     let mut out = Out::open(args.out.output.as_deref())?;
-    check_format(args.format, &args.columns, &out)?;
+    let has_other_columns = args.gates.baseline.is_some();
+    check_format(args.format, if has_other_columns { &[] } else { &args.columns }, &out)?;
+    let gates = Gates::open(&args.gates, &args.columns)?;
     let mut measurement = Measurement::load(&args.file)?;
     let format = &mut measurement.provenance.format;
     if let Some(encoder) = args.encoder.filter(|encoder| *encoder != format.encoder) {
@@ -49,8 +55,10 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
         return Err(Error::invalid(format!("--encoder {asked}"), detail));
     }
     format.min_one = args.min_one.unwrap_or(format.min_one);
+    gates.check_measured(&measurement)?;
     write(&measurement, args.format, &args.columns, &mut out)?;
-    out.finish()
+    out.finish()?;
+    gates.judge(&measurement, &args.file.display().to_string())
 }
 
 /// Writes `measurement` in `format`, with `columns` or those that it has by default.
@@ -58,20 +66,35 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
 /// # Errors
 /// [`Error::Invalid`] for columns of what was not counted; those of writing.
 pub(super) fn write(measurement: &Measurement, format: Format, columns: &[Column], out: &mut Out) -> Result<()> {
-    let provenance = &measurement.provenance;
-    let counted = report::counted(provenance);
-    let missing = |column: &Column| column.needs().into_iter().find(|needs| !report::has(provenance, *needs));
-    if let Some((column, needs)) = columns.iter().find_map(|column| missing(column).map(|needs| (column, needs))) {
-        let detail = match needs {
-            Needs::Extra(_) => format!("was not counted; measure again with --metrics {}", column.address()),
-            level => format!("needs --statistics {}, and {} was counted", level.name(), counted.name()),
-        };
-        return Err(Error::invalid(format!("--columns {}", column.name), detail));
-    }
+    check_counted(measurement, columns, |column| format!("--columns {}", column.name))?;
+    let counted = report::counted(&measurement.provenance);
     let columns = if columns.is_empty() { columns::default(counted) } else { columns.to_vec() };
     let report =
         if format.has_columns() { Report::of_columns(measurement, &columns) } else { Report::new(measurement) };
     out.write_bytes(&format.render(&report, &columns, out.width())?)
+}
+
+/// All of `columns` are of what was counted; messages call one by its `flag`.
+///
+/// # Errors
+/// [`Error::Invalid`] with what would count the first that is not.
+pub(super) fn check_counted<'a>(
+    measurement: &Measurement,
+    columns: impl IntoIterator<Item = &'a Column>,
+    flag: impl Fn(&Column) -> String,
+) -> Result<()> {
+    let provenance = &measurement.provenance;
+    let missing = |column: &Column| column.needs().into_iter().find(|needs| !report::has(provenance, *needs));
+    let Some((column, needs)) = columns.into_iter().find_map(|column| Some((column, missing(column)?))) else {
+        return Ok(());
+    };
+    let detail = match needs {
+        Needs::Extra(_) => format!("was not counted; measure again with --metrics {}", column.address()),
+        level => {
+            format!("needs --statistics {}, and {} was counted", level.name(), report::counted(provenance).name())
+        }
+    };
+    Err(Error::invalid(flag(column), detail))
 }
 
 /// Columns are of formats that have some, and what is no text is for no terminal.

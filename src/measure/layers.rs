@@ -266,6 +266,14 @@ fn can_decode(graph: &Graph) -> bool {
     layers.peek().is_some() && layers.all(|causal| causal)
 }
 
+/// Names of the layers of `model` that `settings` measures, in the order of the network.
+///
+/// # Errors
+/// [`Error::Invalid`] for layers or a way to generate that the model does not have.
+pub fn layer_names(model: &Model, settings: &Settings) -> Result<Vec<String>> {
+    Ok(chosen_layers(model, settings)?.into_iter().map(|layer| layer.name).collect())
+}
+
 /// The MAC layers of `model` that `settings` chooses, in the order of the network.
 pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<MeasuredLayer>> {
     if settings.decode > 0 && !can_decode(&model.graph) {

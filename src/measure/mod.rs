@@ -30,7 +30,7 @@ pub use counting::CountingProbe;
 pub use embed::embed_partners;
 pub use feed::{Fed, Feed, Monitor, Quiet, Stage};
 pub use inputs::MeasuredInput;
-pub use layers::MeasuredLayer;
+pub use layers::{MeasuredLayer, layer_names};
 pub use quantize::quantized;
 pub use run::{Saving, calibrate_and_measure, measure, measure_saving, predict};
 pub use score::{add as add_score, pixel_classes, restored, start as start_score, step_classes};

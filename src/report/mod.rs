@@ -5,8 +5,10 @@
 pub mod columns;
 mod csv;
 mod document;
+mod figure;
 mod input;
 mod json;
+mod load;
 mod markdown;
 mod overview;
 #[cfg(feature = "parquet")]
@@ -17,7 +19,7 @@ mod read;
 mod rows;
 #[cfg(test)]
 #[path = "sample_tests.rs"]
-mod sample;
+pub(crate) mod sample;
 mod schema;
 mod scopes;
 mod table;
@@ -31,6 +33,7 @@ use crate::metrics::Needs;
 use columns::Column;
 
 pub use document::{SCHEMA, document};
+pub use figure::Figure;
 pub use input::{InputLine, of_inputs};
 pub use json::to_json;
 pub use overview::overview;
