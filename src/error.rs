@@ -1,6 +1,10 @@
 //! The error type of the library: one variant per kind of remedy, each with its hint and its exit code.
 
+mod near;
+
 use std::path::PathBuf;
+
+pub use near::{near, near_files, near_or};
 
 /// Shorthand used throughout the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -32,7 +32,7 @@ use std::io::{self, Write};
 
 use clap::Parser;
 
-use crate::error::exit;
+use crate::error::{exit, near_files};
 use crate::report::{input_schema, schema as report_schema, to_json};
 use crate::{Error, Result};
 use args::{Cli, Described, Verb};
@@ -88,7 +88,11 @@ pub fn explain(error: &Error) -> u8 {
         return exit::DONE;
     }
     let mut text = format!("error: {error}\n");
-    if let Some(hint) = error.hint() {
+    let hint = match error {
+        Error::Io { path, source } if source.kind() == io::ErrorKind::NotFound => Some(near_files(path, "")),
+        other => other.hint().map(str::to_owned),
+    };
+    if let Some(hint) = hint.filter(|hint| !hint.is_empty()) {
         text += &format!("hint: {hint}\n");
     }
     // If stderr is gone too, the exit code remains.

@@ -3,11 +3,12 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::Error;
+use crate::error::near_or;
 use crate::format::{Formats, WeightScale};
 use crate::kernels::count::Encoder;
 use crate::measure::Statistics;
 use crate::metrics::{self, Selection};
-use crate::report::columns::Column;
+use crate::report::columns::{self, Column};
 
 /// A temperature, or the spread of noise in grey levels.
 pub fn up_to_thousand(text: &str) -> Result<f64, &'static str> {
@@ -64,11 +65,13 @@ pub fn encoder() -> impl TypedValueParser<Value = Encoder> {
 }
 
 /// The metrics that a name selects.
-pub fn selection(name: &str) -> Result<Selection, &'static str> {
-    match metrics::select(name) {
-        none if none.metrics.is_empty() => Err("is no metric and no group of them; `deadweight explain` lists them"),
-        some => Ok(some),
+pub fn selection(name: &str) -> Result<Selection, String> {
+    let selection = metrics::select(name);
+    if selection.metrics.is_empty() {
+        let near = near_or(name, columns::names().chain(["all".into()]), "`deadweight explain` lists them");
+        return Err(format!("is no metric and no group of them; {near}"));
     }
+    Ok(selection)
 }
 
 /// A column of tables by its name.

@@ -21,6 +21,7 @@ use super::stack::{Bytes, Stack};
 use super::tokens::TokenInputs;
 use super::truth::{IGNORE, TruthSource, object_value};
 use super::values::{Images, Values};
+use crate::error::near_files;
 use crate::{Error, Result};
 
 /// Extensions of image files in a directory.
@@ -76,7 +77,7 @@ impl Dataset {
                 dataset.add_directory(path, classes)?;
             } else if !path.exists() {
                 let hint = "give image files, directories of images, or a file of arrays (.safetensors, .npy, .npz)";
-                return Err(Error::NotFound { what: name, hint: hint.into() });
+                return Err(Error::NotFound { what: name, hint: near_files(path, hint) });
             } else if holds_arrays(path) {
                 let labels = dataset.add_arrays(path, &name)?;
                 let beyond = |label: &&u32| classes.is_some_and(|classes| **label as usize >= classes.count);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::outputs;
 use super::settings::Settings;
+use crate::error::near_or;
 use crate::format::{Coding, NumberFormat, Stored};
 use crate::graph::{Graph, Node};
 use crate::kernels::count::Range;
@@ -266,6 +267,9 @@ fn can_decode(graph: &Graph) -> bool {
     layers.peek().is_some() && layers.all(|causal| causal)
 }
 
+/// Most layers that a message lists.
+const LISTED: usize = 12;
+
 /// The MAC layers of `model` that `settings` chooses, in the order of the network.
 pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<MeasuredLayer>> {
     if settings.decode > 0 && !can_decode(&model.graph) {
@@ -303,7 +307,11 @@ pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<Me
     let (chosen, others): (Vec<_>, Vec<_>) = known.partition(|layer| pattern.is_match(&layer.name));
     if chosen.is_empty() {
         let known: Vec<&str> = others.iter().map(|layer| layer.name.as_str()).collect();
-        let detail = format!("matches no layer that multiplies; they are {}", known.join(", "));
+        let few = &known[..known.len().min(LISTED)];
+        let among =
+            if few.len() < known.len() { format!("{} layers, among them ", known.len()) } else { String::new() };
+        let near = near_or(pattern.as_str(), &known, "none is like it");
+        let detail = format!("matches no layer that multiplies; {near}; they are {among}{}", few.join(", "));
         return Err(Error::invalid(format!("--layers {pattern}"), detail));
     }
     Ok(chosen)
