@@ -104,6 +104,14 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
+    /// Something that was checked is not well; what, is printed.
+    #[error("{failed} of {checks} checks failed")]
+    Unwell {
+        /// Checks that failed.
+        failed: usize,
+        /// Checks in all.
+        checks: usize,
+    },
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -163,7 +171,7 @@ impl Error {
         match self {
             Self::NotFound { .. } | Self::Unavailable { .. } => exit::UNAVAILABLE,
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => exit::UNAVAILABLE,
-            Self::Malformed { .. } | Self::Mismatch { .. } | Self::Io { .. } => exit::FAILED,
+            Self::Malformed { .. } | Self::Mismatch { .. } | Self::Io { .. } | Self::Unwell { .. } => exit::FAILED,
             Self::Invalid { .. } => exit::USAGE,
             Self::Shape { .. } | Self::Unsupported { .. } => exit::UNSUPPORTED,
             Self::NotFinite { .. } => exit::NOT_FINITE,

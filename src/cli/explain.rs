@@ -11,6 +11,11 @@ use crate::{Error, Result};
 
 /// Arguments of `explain`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  deadweight explain
+  deadweight explain W+A
+  deadweight explain formats")]
 pub struct ExplainArgs {
     /// The metric, e.g. zeros, a.width.g16, potential.W+A or W+A, or `formats` for the number formats; none lists all metrics
     #[arg(value_name = "METRIC")]

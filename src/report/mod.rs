@@ -21,6 +21,7 @@ mod sample;
 mod schema;
 mod scopes;
 mod table;
+pub mod trace;
 pub mod units;
 
 use clap::ValueEnum;

@@ -32,6 +32,28 @@ pub fn fetch(id: &str, offline: bool) -> Result<PathBuf> {
     hub.fetch(id)
 }
 
+/// Where models of the hub come from and are kept.
+pub struct HubPlace {
+    /// The cache's directory, which may not be there yet.
+    pub cache: PathBuf,
+    /// The hub's address.
+    pub endpoint: String,
+    /// Whether there is a token.
+    pub has_token: bool,
+    /// Whether `HF_HUB_OFFLINE` says that the hub is not asked.
+    pub offline: bool,
+}
+
+/// What [`fetch`] reads of the environment.
+///
+/// # Errors
+/// [`Error::Invalid`] if nothing says where the cache is.
+pub fn hub_place() -> Result<HubPlace> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let Hub { cache, endpoint, token, offline } = Hub::new(variable)?;
+    Ok(HubPlace { cache, endpoint, has_token: token.is_some(), offline })
+}
+
 /// Where the hub and its cache are.
 struct Hub {
     cache: PathBuf,

@@ -19,6 +19,8 @@ use crate::weights::{ModelFile, SourceFile, Weights};
 use crate::{Error, Result};
 
 pub use self::directory::Directory;
+#[cfg(feature = "hub")]
+pub use self::hub::{HubPlace, hub_place};
 
 /// What decides, beside its name, what a model is made of.
 #[derive(Clone, Debug, Default)]
