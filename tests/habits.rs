@@ -115,11 +115,10 @@ fn options_of_a_file_hold_below_its_folder() {
         String::from_utf8(output.stdout).unwrap()
     };
     let table = |text: &str| text.starts_with("model ");
-    let inputs = |text: &str| text.lines().find(|line| line.starts_with("data ")).unwrap_or_default().to_owned();
     let csv = run(&[], "");
     assert!(csv.lines().next().unwrap().contains(','), "{csv}");
     assert!(table(&run(&["--no-config"], "")) && table(&run(&["--format", "table"], "")));
-    assert_ne!(inputs(&run(&["--format", "table"], "")), inputs(&run(&["--no-config"], "")));
+    assert_ne!(run(&["--format", "table"], ""), run(&["--no-config"], ""), "one has the limit of the file");
     let other = folder.path().join("other.toml");
     std::fs::write(&other, "[measure]\nformat = \"md\"\n").unwrap();
     assert!(run(&[], text(&other)).contains("| layer |"));
@@ -230,4 +229,28 @@ fn weights_need_no_words_but_a_card() {
     // The file of the built-in model says which network it is of, or asks.
     let (code, message) = fail(&["measure", DIGITS, "--arch", "digts"]);
     assert!(code == 3 && message.contains("near are digits"), "{message}");
+}
+
+#[test]
+fn the_pages_on_habits_are_true() {
+    let pages = [include_str!("../docs/configuration.md"), include_str!("../docs/tracing.md")];
+    let mut commands = 0;
+    for page in pages {
+        let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        for line in blocks.flat_map(str::lines) {
+            let typed = line.split(" #").next().unwrap().split(" > ").next().unwrap();
+            Cli::try_parse_from(shlex::split(typed).unwrap()).unwrap_or_else(|error| panic!("{line}: {error}"));
+            commands += 1;
+        }
+    }
+    assert_eq!(commands, 13);
+    // The file that is shown can be read.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deadweight.toml");
+    let file = pages[0].split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    std::fs::write(&path, file).unwrap();
+    let printed = String::from_utf8(succeed(&["measure", "--print-config", "--config", text(&path)])).unwrap();
+    for line in ["threads = 4  # line 1", "batch-size = 16  # line 5", "until-ci = \"0.5%\"  # line 7"] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
 }

@@ -91,11 +91,18 @@ fn bands_groups_and_other_verbs_are_traced() {
     let path = folder.path().join("trace.json");
     let trace = ["--trace", text(&path)];
     // One image of 1 MiB of buffers: several bands, each with the rows that it has.
-    succeed(&[&["run", "photos", "--limit", "1", "--memory", "1"][..], &trace].concat());
+    succeed(&[&["run", "photos", "--limit", "1", "--memory", "1", "--save", text(folder.path())][..], &trace].concat());
     let (banded, about) = events(&path);
     assert_eq!(about["inputs"], 1);
-    let rows: Vec<&Value> = banded.iter().filter_map(|event| event["args"].get("rows")).collect();
-    assert!(rows.is_empty() || rows.iter().all(|rows| rows.as_str().unwrap().contains("..")));
+    let last = slices(&banded, "layer").last().unwrap().0.clone();
+    let rows = banded.iter().filter(|event| event["name"] == last.as_str()).map(|event| &event["args"]["rows"]);
+    let rows: Vec<[u64; 2]> = rows
+        .map(|rows| {
+            let (first, end) = rows.as_str().unwrap().split_once("..").unwrap();
+            [first.parse().unwrap(), end.parse().unwrap()]
+        })
+        .collect();
+    assert!(rows.len() > 1 && rows[0][0] == 0 && rows.windows(2).all(|pair| pair[0][1] == pair[1][0]), "{rows:?}");
     // Layers that run as one have one slice with all of them.
     let line = ["bench", "mobilenet_v2", "--random-weights", "--rounds", "1", "--batch-size", "1"];
     succeed(&[&line[..], &trace].concat());

@@ -68,7 +68,9 @@ pub fn encoder() -> impl TypedValueParser<Value = Encoder> {
 pub fn selection(name: &str) -> Result<Selection, String> {
     let selection = metrics::select(name);
     if selection.metrics.is_empty() {
-        let near = near_or(name, columns::names().chain(["all".into()]), "`deadweight explain` lists them");
+        let groups = metrics::all().flat_map(|metric| [metric.name, metric.name.split('.').next().unwrap_or_default()]);
+        let known = columns::names().chain(groups.map(str::to_owned)).chain(["all".into()]);
+        let near = near_or(name, known, "`deadweight explain` lists them");
         return Err(format!("is no metric and no group of them; {near}"));
     }
     Ok(selection)

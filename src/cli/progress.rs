@@ -163,8 +163,13 @@ fn style() -> ProgressStyle {
 /// `41.2 % ± 0.3 ineffectual, W+A 1.71×`.
 fn headline(figures: &Figures) -> String {
     let Figures { ineffectual, half, potential } = figures;
-    let half = half.map(|half| format!(" ± {:.1}", 100.0 * half)).unwrap_or_default();
-    format!("{:.1} %{half} ineffectual, W+A {}×", 100.0 * ineffectual, units::significant(*potential, 3))
+    // So many decimals that the half width has a digit.
+    let decimals = match half.map(|half| 100.0 * half) {
+        Some(half) if half < 0.05 => 2,
+        _ => 1,
+    };
+    let half = half.map(|half| format!(" ± {:.decimals$}", 100.0 * half)).unwrap_or_default();
+    format!("{:.decimals$} %{half} ineffectual, W+A {}×", 100.0 * ineffectual, units::significant(*potential, 3))
 }
 
 impl Monitor for Progress {
@@ -242,6 +247,8 @@ mod tests {
         let figures = Figures { ineffectual: 0.4123, half: Some(0.0031), potential: 1.7056 };
         assert_eq!(headline(&figures), "41.2 % ± 0.3 ineffectual, W+A 1.71×");
         assert_eq!(headline(&Figures { half: None, ..figures }), "41.2 % ineffectual, W+A 1.71×");
+        let sure = Figures { half: Some(0.0004), ..figures };
+        assert_eq!(headline(&sure), "41.23 % ± 0.04 ineffectual, W+A 1.71×");
         assert!(!Progress::of(Shown::Nowhere, Duration::ZERO).takes_figures());
         assert!(!Progress::of(Shown::Bar, SELDOM).takes_figures());
         let progress = Progress::of(Shown::Log, Duration::ZERO);

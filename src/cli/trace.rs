@@ -189,11 +189,11 @@ impl Clock for Trace {
         let step = (end - start) / ran.layers.len().max(1) as f64;
         for (place, (def, _)) in ran.layers.iter().enumerate() {
             if !state.starts.iter().any(|(name, _)| *name == def.name) {
-                state.starts.push((def.name.clone(), start + step * place as f64));
+                state.starts.push((def.name.clone(), nanos(start + step * place as f64)));
             }
         }
         let names: Vec<&str> = ran.layers.iter().map(|(def, _)| def.name.as_str()).collect();
-        state.text += &trace::slice(&names.join(" + "), "layer", (start, end - start), about(ran));
+        state.text += &trace::slice(&names.join(" + "), "layer", (start, nanos(end - start)), about(ran));
     }
 
     fn ended(&self) {
@@ -202,9 +202,14 @@ impl Clock for Trace {
         let (start, end) = (self.at(start), self.at(Instant::now()));
         let name = state.stage.clone().unwrap_or_default();
         let args = Map::from_iter([("inputs".to_owned(), json!(inputs))]);
-        state.text += &trace::slice(&name, "run", (start, end - start), args);
+        state.text += &trace::slice(&name, "run", (start, nanos(end - start)), args);
         state.write();
     }
+}
+
+/// Microseconds without what is below a nanosecond.
+fn nanos(micros: f64) -> f64 {
+    (micros * 1e3).round() / 1e3
 }
 
 /// What is said of layers that ran as one.

@@ -310,7 +310,13 @@ pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<Me
         let few = &known[..known.len().min(LISTED)];
         let among =
             if few.len() < known.len() { format!("{} layers, among them ", known.len()) } else { String::new() };
-        let near = near_or(pattern.as_str(), &known, "none is like it");
+        // A layer, or what the names of several begin with.
+        let beginnings = |name: &&str| {
+            let ends: Vec<usize> = name.match_indices('.').map(|(end, _)| end).chain([name.len()]).collect();
+            ends.into_iter().map(|end| name[..end].to_owned()).collect::<Vec<_>>()
+        };
+        let plain = pattern.as_str().trim_matches(['^', '$', '.', '*', '\\']);
+        let near = near_or(plain, known.iter().flat_map(beginnings), "none is like it");
         let detail = format!("matches no layer that multiplies; {near}; they are {among}{}", few.join(", "));
         return Err(Error::invalid(format!("--layers {pattern}"), detail));
     }

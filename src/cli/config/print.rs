@@ -11,10 +11,9 @@ use super::file::{Entry, NO_OPTIONS};
 pub(super) fn options(command: &Command, matches: &ArgMatches, entries: &[Entry], file: Option<&Path>) -> String {
     let (verb, matches) = super::verb_of(matches);
     let command = super::below(command, &verb);
-    let mut text = match file {
-        Some(file) => format!("# Options of deadweight {}, with those of {}\n", verb.join(" "), file.display()),
-        None => format!("# Options of deadweight {}, without a file of them\n", verb.join(" ")),
-    };
+    let program: Vec<&str> = std::iter::once("deadweight").chain(verb.iter().map(String::as_str)).collect();
+    let of = file.map_or("without a file of them".to_owned(), |file| format!("with those of {}", file.display()));
+    let mut text = format!("# Options of {}, {of}\n", program.join(" "));
     if !verb.is_empty() {
         text += &format!("[{}]\n", verb.join("."));
     }
