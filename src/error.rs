@@ -1,6 +1,10 @@
 //! The error type of the library: one variant per kind of remedy, each with its hint and its exit code.
 
+mod near;
+
 use std::path::PathBuf;
+
+pub use near::{near, near_files, near_or};
 
 /// Shorthand used throughout the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -108,6 +112,14 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
+    /// Something that was checked is not well; what, is printed.
+    #[error("{failed} of {checks} checks failed")]
+    Unwell {
+        /// Checks that failed.
+        failed: usize,
+        /// Checks in all.
+        checks: usize,
+    },
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -167,7 +179,7 @@ impl Error {
         match self {
             Self::NotFound { .. } | Self::Unavailable { .. } => exit::UNAVAILABLE,
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => exit::UNAVAILABLE,
-            Self::Malformed { .. } | Self::Mismatch { .. } | Self::Io { .. } => exit::FAILED,
+            Self::Malformed { .. } | Self::Mismatch { .. } | Self::Io { .. } | Self::Unwell { .. } => exit::FAILED,
             Self::Invalid { .. } => exit::USAGE,
             Self::Shape { .. } | Self::Unsupported { .. } => exit::UNSUPPORTED,
             Self::Gate { .. } => exit::GATE,

@@ -10,16 +10,22 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use super::bench::BenchArgs;
 use super::compare::CompareArgs;
+use super::completions::CompletionsArgs;
+use super::config::ConfigArgs;
+use super::doctor::DoctorArgs;
 use super::explain::ExplainArgs;
 use super::generate_args::GenerateArgs;
 use super::input_args::StatedArgs;
+use super::man::ManArgs;
 use super::measure::MeasureArgs;
 use super::merge::MergeArgs;
 use super::onnx_args::OnnxArgs;
 use super::parsers::{encoder, number_format, up_to_thousand, weight_scale};
 use super::pull::PullArgs;
 use super::report::ReportArgs;
+use super::schema::SchemaArgs;
 use super::threshold::ThresholdArgs;
+use super::trace::TraceArgs;
 use crate::format::{Formats, WeightScale};
 use crate::kernels::count::Encoder;
 
@@ -42,6 +48,9 @@ pub struct Cli {
     /// Flags of all verbs.
     #[command(flatten)]
     pub common: Common,
+    /// Where other options come from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// Flags of all verbs.
@@ -120,29 +129,24 @@ Examples:
     Explain(ExplainArgs),
     /// Print the JSON Schema of `measure --format json`, or of the lines of `measure --per-input`
     Schema(SchemaArgs),
-}
-
-/// Arguments of `schema`.
-#[derive(Args, Clone, Copy, Debug)]
-pub struct SchemaArgs {
-    /// Of what
-    #[arg(value_enum, default_value_t)]
-    pub of: Described,
-}
-
-/// What has a JSON Schema.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Described {
-    /// Documents of measure and report
-    #[default]
-    Measure,
-    /// Lines of inputs
-    PerInput,
+    /// Check what this machine and installation have, and say what to mend
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands
+    Man(ManArgs),
 }
 
 /// Arguments of `models`.
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  deadweight models
+  deadweight models --format json
+  deadweight models show resnet18"
+)]
 pub struct ModelsArgs {
     /// One network instead of the list.
     #[command(subcommand)]
@@ -156,6 +160,11 @@ pub struct ModelsArgs {
 #[derive(Debug, Subcommand)]
 pub enum Show {
     /// Show the layers of one network: shapes, parameters, MACs, memory
+    #[command(after_help = "\
+Examples:
+  deadweight models show mobilenet_v2
+  deadweight models show weights.pth --arch resnet50 --format json
+  deadweight models show resnet50 --card")]
     Show {
         /// Card name, card file, directory, weights file with --arch, .gguf, .tflite or .onnx file, or hub id
         #[arg(value_name = "MODEL")]
@@ -376,6 +385,9 @@ pub struct RunArgs {
     /// What is generated.
     #[command(flatten)]
     pub generate: GenerateArgs,
+    /// A trace of the first inputs.
+    #[command(flatten)]
+    pub trace: TraceArgs,
     /// table or json
     #[arg(long, value_enum, default_value_t)]
     pub format: Plain,

@@ -1,17 +1,19 @@
 //! `deadweight measure`: the main job.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use clap::{Args, value_parser};
 use regex::Regex;
 
 use super::args::{BackendArgs, Common, InputArgs, ModelArgs, NumberArgs, OutArgs};
 use super::gates::{GateArgs, Gates};
-use super::out::Out;
+use super::out::{Out, distinct};
 use super::parsers::{column, level, selection, statistics};
 use super::parts::PartArgs;
 use super::per_input::{Lines, PerInputArgs};
 use super::progress::Progress;
+use super::trace::{TraceArgs, traced};
 use super::until::UntilArgs;
 use super::{report, setup};
 use crate::input::turned_note;
@@ -77,6 +79,9 @@ pub struct MeasureArgs {
     /// What figures must be.
     #[command(flatten)]
     pub gates: GateArgs,
+    /// A trace of the first inputs.
+    #[command(flatten)]
+    pub trace: TraceArgs,
     /// Where to: a name that ends in .dwm gets the exact counts, of which `deadweight report` makes every format.
     #[command(flatten)]
     pub out: OutArgs,
@@ -109,18 +114,27 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
         return Err(Error::invalid("-o FILE.dwm", detail));
     }
     let format = args.format.unwrap_or_default();
+    let (output, parts) = (args.out.output.as_deref(), &args.parts);
+    distinct(&[
+        ("-o", Some(output.unwrap_or(Path::new("-")))),
+        ("--per-input", args.per_input.per_input.as_deref()),
+        ("--trace", args.trace.trace.as_deref()),
+        ("--checkpoint", parts.checkpoint.as_deref()),
+        ("--calibration", parts.calibration.as_deref()),
+    ])?;
     let mut out = Out::open(args.out.output.as_deref())?;
     report::check_format(format, if has_other_columns { &[] } else { &args.columns }, &out)?;
     if args.parts.shard.is_some() {
         args.gates.refuse_parts()?;
     }
     let gates = Gates::open(&args.gates, &args.columns)?;
-    let lines = args.per_input.open(&args.out, &args.parts)?;
+    let lines = args.per_input.open(&args.parts)?;
+    let trace = args.trace.open("measure")?;
     let backend = setup::backend(&args.backend)?;
     let model = setup::model(&args.model, common, args.no_fold, &args.inputs, args.backend.backend)?;
-    let backend = setup::backend_of(&model, &args.backend, backend)?;
+    let backend = traced(setup::backend_of(&model, &args.backend, backend)?, trace.as_ref())?;
     let data = setup::inputs(&model, &args.inputs, common)?;
-    let progress = Progress::new(common);
+    let progress = Progress::new(common).with_trace(trace.clone());
     let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.backend.engine) };
     let feeding = Settings { calibrate: args.numbers.calibrate as usize, shard: args.parts.shard, ..feeding };
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
@@ -150,6 +164,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
         report::write(&measurement, format, &args.columns, &mut out)?;
     }
     lines.map_or(Ok(()), Lines::finish)?;
+    trace.map_or(Ok(()), |trace| trace.finish())?;
     out.finish()?;
     args.parts.end()?;
     gates.judge(&measurement, "the run")

@@ -3,12 +3,13 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::Error;
+use crate::error::near_or;
 use crate::format::{Formats, WeightScale};
 use crate::gate::{Assertion, Tolerance};
 use crate::kernels::count::Encoder;
 use crate::measure::Statistics;
 use crate::metrics::{self, Selection};
-use crate::report::columns::Column;
+use crate::report::columns::{self, Column};
 
 /// A percentage, as a fraction.
 pub fn share(text: &str) -> Result<f64, &'static str> {
@@ -72,11 +73,15 @@ pub fn encoder() -> impl TypedValueParser<Value = Encoder> {
 }
 
 /// The metrics that a name selects.
-pub fn selection(name: &str) -> Result<Selection, &'static str> {
-    match metrics::select(name) {
-        none if none.metrics.is_empty() => Err("is no metric and no group of them; `deadweight explain` lists them"),
-        some => Ok(some),
+pub fn selection(name: &str) -> Result<Selection, String> {
+    let selection = metrics::select(name);
+    if selection.metrics.is_empty() {
+        let groups = metrics::all().flat_map(|metric| [metric.name, metric.name.split('.').next().unwrap_or_default()]);
+        let known = columns::names().chain(groups.map(str::to_owned)).chain(["all".into()]);
+        let near = near_or(name, known, "`deadweight explain` lists them");
+        return Err(format!("is no metric and no group of them; {near}"));
     }
+    Ok(selection)
 }
 
 /// A column of tables by its name.

@@ -231,7 +231,7 @@ pub fn engine(args: &EngineArgs) -> Result<EngineOptions> {
     };
     let winograd = args.kernels != Some(Kernels::Direct);
     let pool = Arc::new(Pool::new(threads(args)));
-    Ok(EngineOptions { pool, isa, winograd, memory: (args.memory as usize) << 20 })
+    Ok(EngineOptions { pool, isa, winograd, memory: (args.memory as usize) << 20, clock: None })
 }
 
 /// Threads asked for, or all that this process may use.

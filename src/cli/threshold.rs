@@ -113,6 +113,7 @@ pub(super) fn run(args: &ThresholdArgs, common: Common) -> Result<()> {
         levels: Vec::new(),
     };
     let mut add = |percent: u32, model: &Model| -> Result<()> {
+        progress.part(study.levels.len() + 1, levels.len() + 1, &format!("{percent} %"));
         // The partners of a network's embeddings are its own.
         let data = embed_partners(model, &backend, setup::inputs(model, &args.inputs, common)?, &settings, &progress)?;
         let (calibration, measurement) = calibrate_and_measure(model, &backend, &data, &settings, &progress)?;

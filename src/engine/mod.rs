@@ -2,6 +2,7 @@
 
 mod bands;
 mod candle;
+mod clock;
 mod fused;
 mod groups;
 pub mod onnx;
@@ -22,6 +23,7 @@ use crate::{Error, Result};
 
 pub use bands::Banded;
 pub use candle::CandleEngine;
+pub use clock::{Clock, Ran};
 pub use groups::Groups;
 pub use onnx::{OnnxEngine, OnnxProgram};
 pub use plan::{Plan, Storage};

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::bands::Part;
+use super::clock::{Clock, Ran};
 use super::op::Op;
 use super::plan::{Plan, Storage};
 use super::state::{self, State};
@@ -24,6 +26,8 @@ pub struct EngineOptions {
     pub winograd: bool,
     /// Bytes that the buffers of one image may take before it is run in bands of rows. No output bit depends on it.
     pub memory: usize,
+    /// Who is told when layers run, if anybody is.
+    pub clock: Option<Arc<dyn Clock>>,
 }
 
 impl EngineOptions {
@@ -32,17 +36,8 @@ impl EngineOptions {
 
     /// `threads` threads at the best level, all kernels.
     pub fn new(threads: usize) -> Self {
-        Self { pool: Arc::new(Pool::new(threads)), isa: Isa::best(), winograd: true, memory: Self::MEMORY }
+        Self { pool: Arc::new(Pool::new(threads)), isa: Isa::best(), winograd: true, memory: Self::MEMORY, clock: None }
     }
-}
-
-/// The rows of an image that a run computes.
-#[derive(Clone, Debug)]
-pub(super) struct Part {
-    /// For each value, the row of the whole image that is its row 0.
-    pub first: Vec<usize>,
-    /// For each value, the rows that belong to this part; its other rows belong to another part as well.
-    pub owned: Vec<Range<usize>>,
 }
 
 /// A graph prepared for one input shape and batch size.
@@ -213,6 +208,8 @@ impl Session {
         }
         state::check_positions(&self.graph, &mut self.states, shape.w)?;
         let pool = Arc::clone(&self.options.pool);
+        let row = part.map_or(0, |part| part.rows(Node(0)).start);
+        let clock = self.options.clock.clone().filter(|clock| clock.begins(count, row));
         let exec = Exec::new(&pool, self.options.isa);
         let input = self.plan.geometries[0];
         result.resize(self.plan.shapes[self.graph.output().index()].elements() * count, 0.0);
@@ -221,7 +218,7 @@ impl Session {
             if self.plan.groups.is_inner(node) {
                 continue;
             }
-            let start = timed.then(std::time::Instant::now);
+            let start = (timed || clock.is_some()).then(std::time::Instant::now);
             let watch = probe.and_then(|probe| probe.watch(node));
             let inner = probe.and_then(|probe| probe.watch_inside(node));
             let others = probe.map(|probe| [probe.watch_second(node), probe.watch_third(node)]);
@@ -251,11 +248,18 @@ impl Session {
             }
             if let Some(start) = start {
                 self.times[node.index()] = start.elapsed();
+                if let Some(clock) = &clock {
+                    let ran = Ran::now(&self.graph, &self.plan, (node, self.kernel(node)), count, start);
+                    clock.ran(&Ran { rows: part.map(|part| part.rows(node)), ..ran });
+                }
             }
         }
         let output = self.graph.output();
         if let Storage::Buffer(buffer) = self.plan.storage[output.index()] {
             copy::unpack(&exec, count, &self.buffers[buffer], &self.plan.geometries[output.index()], result);
+        }
+        if let Some(clock) = clock {
+            clock.ended();
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ use super::table::Table;
 use super::tokens::TokenInputs;
 use super::truth::{IGNORE, TruthSource, object_value};
 use super::values::{Images, Values};
+use crate::error::near_files;
 use crate::{Error, Result};
 
 /// Extensions of image files in a directory.
@@ -87,7 +88,7 @@ impl Dataset {
             } else if !path.exists() {
                 let hint = "give image files, directories of images, a file of arrays (.safetensors, .npy, .npz) or of \
                             images (.parquet)";
-                return Err(Error::NotFound { what: name, hint: hint.into() });
+                return Err(Error::NotFound { what: name, hint: near_files(path, hint) });
             } else if holds_arrays(path) {
                 let labels = dataset.add_arrays(path, &name)?;
                 let beyond = |label: &&u32| classes.is_some_and(|classes| **label as usize >= classes.count);

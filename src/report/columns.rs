@@ -4,6 +4,7 @@
 use super::figure::Figure;
 use super::scopes::Scope;
 use super::units;
+use crate::error::near;
 use crate::metrics::{self, Kind, Metric, Needs, Show, Which};
 use crate::tally::{Extra, Padding};
 
@@ -169,20 +170,9 @@ pub(crate) fn find(address: &str) -> Option<(&'static Metric, Option<Which>)> {
 
 /// The message for an unknown name, with the nearest names.
 pub(crate) fn unknown(name: &str) -> String {
-    // Those that begin alike in their last word.
-    let last = name.rsplit('.').next().unwrap_or(name);
-    let start: String = last.chars().take(3).collect();
-    let is_near = |known: &String| known.split('.').any(|word| word.starts_with(&start));
-    let mut near: Vec<String> = names().filter(|known| start.len() > 1 && is_near(known)).collect();
-    // Those that begin most alike first.
-    near.sort_by_key(|known| {
-        let alike = known.bytes().zip(name.bytes()).take_while(|(known, given)| known == given).count();
-        (std::cmp::Reverse(alike), known.len().abs_diff(name.len()))
-    });
-    near.truncate(6);
-    match near.is_empty() {
-        true => "is no column; `deadweight explain` lists the metrics".into(),
-        false => format!("is no column; near are {}", near.join(", ")),
+    match near(name, names()).as_slice() {
+        [] => "is no column; `deadweight explain` lists the metrics".into(),
+        near => format!("is no column; near are {}", near.join(", ")),
     }
 }
 

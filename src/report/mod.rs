@@ -23,6 +23,7 @@ pub(crate) mod sample;
 mod schema;
 mod scopes;
 mod table;
+pub mod trace;
 pub mod units;
 
 use clap::ValueEnum;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::error::{near_files, near_or};
 use crate::models::{self, Card};
 use crate::{Error, Result};
 
@@ -53,7 +54,10 @@ impl Spec {
             }
             Err(_) if text.contains('/') || is_file(text) => Err(Error::NotFound {
                 what: text.to_owned(),
-                hint: "give a card's name (see `deadweight models`), a directory, a weights file or a hub id".into(),
+                hint: near_files(
+                    path,
+                    "give a card's name (see `deadweight models`), a directory, a weights file or a hub id",
+                ),
             }),
             Err(error) => Err(error),
         }
@@ -77,8 +81,13 @@ impl Arch {
             return Card::from_file(Path::new(name)).map(Box::new).map(Self::Card);
         }
         match models::card(name) {
+            Ok(card) => Ok(Self::Card(Box::new(card.clone()))),
             Err(_) if models::is_family(name) => Ok(Self::Family(name.to_owned())),
-            card => card.map(|card| Self::Card(Box::new(card.clone()))),
+            Err(_) => {
+                let known = models::cards().iter().map(|card| card.name.as_str()).chain(models::family_names());
+                let hint = near_or(name, known, "`deadweight models` lists the cards and families");
+                Err(Error::NotFound { what: format!("card or family {name}"), hint })
+            }
         }
     }
 

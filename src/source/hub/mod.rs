@@ -44,6 +44,27 @@ pub fn fetch_input(id: &str, options: &FetchOptions) -> Result<(Snapshot, Vec<Pa
     Hub::of_environment(options)?.fetch_input(id)
 }
 
+/// Where models of the hub come from and are kept.
+pub struct HubPlace {
+    /// The cache's directory, which may not be there yet.
+    pub cache: PathBuf,
+    /// The hub's address.
+    pub endpoint: String,
+    /// Whether there is a token.
+    pub has_token: bool,
+    /// Whether `HF_HUB_OFFLINE` says that the hub is not asked.
+    pub offline: bool,
+}
+
+/// What [`fetch`] reads of the environment.
+///
+/// # Errors
+/// [`Error::Invalid`] if nothing says where the cache is.
+pub fn hub_place() -> Result<HubPlace> {
+    let Settings { cache, endpoint, token, offline, .. } = Hub::of_environment(&FetchOptions::default())?.settings;
+    Ok(HubPlace { cache, endpoint, has_token: token.is_some(), offline })
+}
+
 /// The hub, and its cache.
 struct Hub {
     settings: Settings,
