@@ -55,6 +55,7 @@ mod pickles;
 mod products;
 mod quantised;
 mod recurrent;
+mod report_page;
 mod requantize;
 mod steps;
 mod texts;

@@ -113,7 +113,7 @@ impl<'a> Gates<'a> {
     ///
     /// # Errors
     /// [`Error::Gate`] with all figures that are not as demanded.
-    pub(super) fn judge(self, measurement: &Measurement, name: &str) -> Result<()> {
+    pub(super) fn judge(&self, measurement: &Measurement, name: &str) -> Result<()> {
         let Self { args, columns, baseline } = self;
         let asserted: Vec<Column> = args.assertions.columns().cloned().collect();
         let mut failed = args.assertions.failures(&Report::of_columns(measurement, &asserted))?;
@@ -122,7 +122,7 @@ impl<'a> Gates<'a> {
             let columns = if columns.is_empty() { common_columns(counted) } else { columns.to_vec() };
             let run = Side { file: name.to_owned(), report: Report::of_columns(measurement, &columns) };
             let tolerance = args.tolerance.unwrap_or_default();
-            let (figures, comparison) = deviations(baseline, run, &columns, tolerance)?;
+            let (figures, comparison) = deviations(baseline.clone(), run, &columns, tolerance)?;
             warn_of_differences(&comparison);
             failed.extend(figures);
         }

@@ -9,6 +9,7 @@ use regex::Regex;
 use super::args::{BackendArgs, Common, InputArgs, ModelArgs, NumberArgs, OutArgs};
 use super::gates::{GateArgs, Gates};
 use super::out::{Out, distinct};
+use super::page::{self, OpenArgs};
 use super::parsers::{column, level, selection, statistics};
 use super::parts::PartArgs;
 use super::per_input::{Lines, PerInputArgs};
@@ -20,8 +21,8 @@ use crate::input::turned_note;
 use crate::kernels::count::sequence::Buckets;
 use crate::measure::{Monitor, Settings, Statistics, embed_partners, layer_names, wrapped_notes};
 use crate::metrics::{Needs, Selection};
-use crate::report::Format;
 use crate::report::columns::Column;
+use crate::report::{Format, Report};
 use crate::tally::Extra;
 use crate::{Error, Result};
 
@@ -61,7 +62,7 @@ pub struct MeasureArgs {
     /// Measure the weights as stored, batch norm not folded into them
     #[arg(long)]
     pub no_fold: bool,
-    /// How it is printed [default: table; counts for `-o FILE.dwm`]
+    /// How it is printed [default: table; counts for `-o FILE.dwm`, html for `-o FILE.html`]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
     /// Columns of table and md, e.g. kind,a.zeros,W+Ae: metrics that `deadweight explain` lists, a. of activations, w. of weights, o. of outputs
@@ -85,6 +86,9 @@ pub struct MeasureArgs {
     /// Where to: a name that ends in .dwm gets the exact counts, of which `deadweight report` makes every format.
     #[command(flatten)]
     pub out: OutArgs,
+    /// The browser.
+    #[command(flatten)]
+    pub browser: OpenArgs,
     /// By which engine.
     #[command(flatten)]
     pub backend: BackendArgs,
@@ -113,8 +117,8 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
         let detail = "holds counts, which have neither format nor columns; `deadweight report` prints them";
         return Err(Error::invalid("-o FILE.dwm", detail));
     }
-    let format = args.format.unwrap_or_default();
     let (output, parts) = (args.out.output.as_deref(), &args.parts);
+    let format = page::format(args.format, output);
     distinct(&[
         ("-o", Some(output.unwrap_or(Path::new("-")))),
         ("--per-input", args.per_input.per_input.as_deref()),
@@ -166,6 +170,10 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     lines.map_or(Ok(()), Lines::finish)?;
     trace.map_or(Ok(()), |trace| trace.finish())?;
     out.finish()?;
+    if args.browser.open {
+        let written = args.out.output.as_deref().filter(|_| format == Format::Html && !to_counts);
+        page::show(written, || Format::Html.render(&Report::new(&measurement), &[], None))?;
+    }
     args.parts.end()?;
     gates.judge(&measurement, "the run")
 }

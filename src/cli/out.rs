@@ -38,6 +38,28 @@ pub(super) fn temporary(folder: &Path) -> Result<NamedTempFile> {
     Ok(file)
 }
 
+/// The directory `folder`, which is made if it is not there. Called before any work, so that a bad path fails at once.
+///
+/// # Errors
+/// [`Error::Invalid`] naming `flag` if there is a file of that name; [`Error::Io`] if it cannot be made.
+pub(super) fn directory(flag: &str, folder: &Path) -> Result<()> {
+    if folder.exists() && !folder.is_dir() {
+        return Err(Error::invalid(format!("{flag} {}", folder.display()), "is a file, must be a directory"));
+    }
+    std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))
+}
+
+/// Writes `bytes` to the file `name` in `folder`, which appears when it is complete.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn write_into(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = folder.join(name);
+    let mut file = temporary(folder)?;
+    file.write_all(bytes).map_err(|error| Error::io(&path, error))?;
+    persist(file, &path)
+}
+
 /// Renames a complete temporary file to `path`.
 ///
 /// # Errors

@@ -41,7 +41,8 @@ impl Picture {
         Self::Image(image)
     }
 
-    fn png(&self) -> Result<Vec<u8>, png::EncodingError> {
+    /// It as a PNG file.
+    pub(super) fn png(&self) -> Result<Vec<u8>, png::EncodingError> {
         let (size, data) = match self {
             Self::Image(image) => ([image.h, image.w], &image.data),
             Self::Classes { size, classes } => (*size, classes),

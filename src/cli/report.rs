@@ -1,29 +1,32 @@
 //! `deadweight report`: everything that `measure` prints, from the counts in a file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::args::OutArgs;
+use super::examples;
+use super::figures::Figures;
 use super::gates::{GateArgs, Gates};
 use super::out::Out;
+use super::page::{self, OpenArgs};
 use super::parsers::{column, encoder};
 use crate::kernels::count::Encoder;
 use crate::measurement::Measurement;
 use crate::metrics::Needs;
 use crate::report::columns::Column;
-use crate::report::{self, Format, Report, columns};
+use crate::report::{self, Format, Report, columns, html};
 use crate::{Error, Result};
 
 /// Arguments of `report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// Counts that `measure -o FILE.dwm` wrote
-    #[arg(value_name = "FILE.dwm")]
-    pub file: PathBuf,
-    /// How it is printed
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    /// Counts that `measure -o FILE.dwm` wrote; several for a page or figures
+    #[arg(value_name = "FILE.dwm", required = true)]
+    pub files: Vec<PathBuf>,
+    /// How it is printed [default: table; html for `-o FILE.html`]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
     /// Columns of table and md, as of measure
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = column)]
     pub columns: Vec<Column>,
@@ -36,18 +39,68 @@ pub struct ReportArgs {
     /// What figures must be.
     #[command(flatten)]
     pub gates: GateArgs,
+    /// Put what `run --examples DIR` saved on the page: inputs with the answers to them
+    #[arg(long, value_name = "DIR")]
+    pub examples: Vec<PathBuf>,
+    /// Write the figures to DIR as SVG files: MACs, zeros and widths of each run, potentials of all
+    #[arg(long, value_name = "DIR")]
+    pub svg: Option<PathBuf>,
+    /// The browser.
+    #[command(flatten)]
+    pub browser: OpenArgs,
     /// Where to.
     #[command(flatten)]
     pub out: OutArgs,
 }
 
-/// Prints what the file's counts say.
+/// Prints what the files' counts say.
 pub(super) fn run(args: &ReportArgs) -> Result<()> {
-    let mut out = Out::open(args.out.output.as_deref())?;
-    let has_other_columns = args.gates.baseline.is_some();
-    check_format(args.format, if has_other_columns { &[] } else { &args.columns }, &out)?;
+    let format = page::format(args.format, args.out.output.as_deref());
+    let is_page = format == Format::Html;
+    // Figures and the page in the browser stand for what is printed, unless that is asked for as well.
+    let is_asked = args.format.is_some() || args.out.output.is_some() || !args.columns.is_empty();
+    let is_printed = is_asked || !(args.browser.open || args.svg.is_some());
+    if is_printed && !is_page && args.files.len() > 1 {
+        let detail =
+            "several runs stand side by side on a page (-o FILE.html) or in figures (--svg DIR); others are of one run";
+        return Err(Error::invalid(format!("--format {}", format.name()), detail));
+    }
+    if !args.examples.is_empty() && !is_page && !args.browser.open {
+        return Err(Error::invalid("--examples", "is for a page: give -o FILE.html or --open"));
+    }
+    let mut out = if is_printed { Some(Out::open(args.out.output.as_deref())?) } else { None };
+    if let Some(out) = &out {
+        check_format(format, if args.gates.baseline.is_some() { &[] } else { &args.columns }, out)?;
+    }
     let gates = Gates::open(&args.gates, &args.columns)?;
-    let mut measurement = Measurement::load(&args.file)?;
+    if args.files.len() > 1 && args.gates.baseline.is_some() {
+        return Err(Error::invalid("--baseline", "is for one run; compare several with `deadweight compare`"));
+    }
+    let figures = args.svg.as_deref().map(Figures::open).transpose()?;
+    let examples = args.examples.iter().map(|folder| examples::load(folder)).collect::<Result<Vec<_>>>()?.concat();
+    let measurements = args.files.iter().map(|file| load(file, args)).collect::<Result<Vec<_>>>()?;
+    measurements.iter().try_for_each(|measurement| gates.check_measured(measurement))?;
+    let reports = || measurements.iter().map(Report::new).collect::<Vec<_>>();
+    let page = || html::page(&reports(), &examples).into_bytes();
+    match (&mut out, &measurements[..]) {
+        (Some(out), _) if is_page => out.write_bytes(&page())?,
+        (Some(out), [one, ..]) => write(one, format, &args.columns, out)?,
+        _ => {}
+    }
+    if let Some(figures) = &figures {
+        figures.write(&reports())?;
+    }
+    out.map_or(Ok(()), Out::finish)?;
+    if args.browser.open {
+        page::show(args.out.output.as_deref().filter(|_| is_page), || Ok(page()))?;
+    }
+    let named = args.files.iter().zip(&measurements);
+    named.into_iter().try_for_each(|(file, measurement)| gates.judge(measurement, &file.display().to_string()))
+}
+
+/// The counts in `file`, as the flags want them reported.
+fn load(file: &Path, args: &ReportArgs) -> Result<Measurement> {
+    let mut measurement = Measurement::load(file)?;
     let format = &mut measurement.provenance.format;
     if let Some(encoder) = args.encoder.filter(|encoder| *encoder != format.encoder) {
         let (asked, counted) = (encoder.name(), format.encoder.name());
@@ -55,10 +108,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
         return Err(Error::invalid(format!("--encoder {asked}"), detail));
     }
     format.min_one = args.min_one.unwrap_or(format.min_one);
-    gates.check_measured(&measurement)?;
-    write(&measurement, args.format, &args.columns, &mut out)?;
-    out.finish()?;
-    gates.judge(&measurement, &args.file.display().to_string())
+    Ok(measurement)
 }
 
 /// Writes `measurement` in `format`, with `columns` or those that it has by default.
@@ -106,7 +156,8 @@ pub(super) fn check_format(format: Format, columns: &[Column], out: &Out) -> Res
         return Err(Error::invalid("--columns", "is of table and md; other formats hold everything"));
     }
     if !format.is_text() && out.is_terminal() {
-        return Err(Error::invalid("--format parquet", "is no text for a terminal: give -o FILE or a pipe"));
+        let flag = format!("--format {}", format.name());
+        return Err(Error::invalid(flag, "is no text for a terminal: give -o FILE or a pipe"));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::args::{Common, Plain, RunArgs};
+use super::examples::SavedExamples;
 use super::out::{Out, distinct};
 use super::pictures::Pictures;
 use super::progress::Progress;
@@ -50,10 +51,14 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     let model = setup::in_integers(model, &args.model, &backend, &data, &settings, &progress)?;
     let data = embed_partners(&model, &backend, data, &settings, &progress)?;
     let answers = answers::of(&model, args)?;
+    // Examples have the pictures in themselves.
+    let saves = args.save.is_some() || args.examples.is_none();
     let inputs = if answers.pictures() { data.files().collect() } else { Vec::new() };
-    let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures(), &inputs)?;
+    let mut pictures = Pictures::new(args.save.as_deref(), &model.card.name, answers.pictures() && saves, &inputs)?;
     let save = |path: &PathBuf| SavedOutputs::open(path, model.card.task, &args.inputs.inputs);
     let mut saved_outputs = args.save_outputs.as_ref().map(save).transpose()?;
+    let mut examples =
+        args.examples.as_ref().map(|folder| SavedExamples::open(folder, &model, &args.inputs)).transpose()?;
     let mut quality = start_score(model.card.task, data.known());
     let (mut printed, mut turned) = (0, 0);
     if args.format == Plain::Json {
@@ -65,9 +70,12 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
         if let Some(outputs) = &mut saved_outputs {
             outputs.add(sample, output, shape)?;
         }
+        if let Some(examples) = &mut examples {
+            examples.add(&*answers, sample, output, shape)?;
+        }
         let saved = match answers.picture(sample, output, shape) {
-            Some(picture) => Some(pictures.save(&sample.id, &picture)?),
-            None => None,
+            Some(picture) if saves => Some(pictures.save(&sample.id, &picture)?),
+            _ => None,
         };
         let text = match args.format {
             Plain::Table => answers.text(sample, output, shape, saved.as_deref()),
@@ -98,6 +106,7 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
     })?;
     saved_outputs.map_or(Ok(()), SavedOutputs::finish)?;
     end_trace()?;
+    examples.map_or(Ok(()), SavedExamples::finish)?;
     out.finish()
 }
 

@@ -6,6 +6,8 @@ pub mod columns;
 mod csv;
 mod document;
 mod figure;
+pub mod figures;
+pub mod html;
 mod input;
 mod json;
 mod load;
@@ -57,6 +59,8 @@ pub enum Format {
     Csv,
     /// The table in Markdown
     Md,
+    /// One page for the browser, with figures
+    Html,
     /// Every number, one a row, in typed columns
     #[cfg(feature = "parquet")]
     Parquet,
@@ -74,9 +78,15 @@ impl Format {
             Self::Json => to_json(&document(report)).into_bytes(),
             Self::Csv => csv::render(report),
             Self::Md => markdown::render(report, columns).into_bytes(),
+            Self::Html => html::page(std::slice::from_ref(report), &[]).into_bytes(),
             #[cfg(feature = "parquet")]
             Self::Parquet => parquet::render(report)?,
         })
+    }
+
+    /// As the flag calls it.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     /// Whether `columns` concern it: other formats hold everything.
@@ -84,10 +94,11 @@ impl Format {
         matches!(self, Self::Table | Self::Md)
     }
 
-    /// Whether it is text, which a terminal can show.
+    /// Whether it is text that a terminal can show.
     pub fn is_text(self) -> bool {
         match self {
             Self::Table | Self::Json | Self::Csv | Self::Md => true,
+            Self::Html => false,
             #[cfg(feature = "parquet")]
             Self::Parquet => false,
         }
