@@ -12,7 +12,18 @@ const OUTSIDE: [&str; 5] =
     ["README.md", ".github/CONTRIBUTING.md", "CHANGELOG.md", "models/demo/README.md", "benches/RESULTS.md"];
 
 /// Pages to which the README leads at least; the book's contents lead on.
-const FRONT: [&str; 6] = ["commands.md", "measuring.md", "metrics.md", "networks.md", "speed.md", "trust.md"];
+const FRONT: [&str; 10] = [
+    "commands.md",
+    "report.md",
+    "compare.md",
+    "hub.md",
+    "library.md",
+    "python.md",
+    "metrics.md",
+    "networks.md",
+    "speed.md",
+    "trust.md",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
