@@ -154,7 +154,10 @@ impl Defaults {
         });
         for (i, entry) in held.iter().enumerate() {
             let arg = find(entry).expect("only arguments of the verb are held");
-            let clash = held[..i].iter().find(|other| find(other).is_some_and(|of| exclude(command, arg, of)));
+            let excludes = |other: &&Entry| {
+                find(other).is_some_and(|of| !is_off(entry, arg) && !is_off(other, of) && exclude(command, arg, of))
+            };
+            let clash = held[..i].iter().find(excludes);
             if let Some(other) = clash {
                 let detail = format!("excludes {} of line {}; leave one out", other.key, other.line);
                 return Err(entry.error(path, &detail));
@@ -168,6 +171,11 @@ impl Defaults {
         }
         Ok(Self { command: with_defaults, entries: held })
     }
+}
+
+/// Whether `entry` is a switch that is off, which excludes nothing.
+fn is_off(entry: &Entry, arg: &Arg) -> bool {
+    !arg.get_action().takes_values() && entry.values.iter().all(|value| ["false", "0"].contains(&value.as_str()))
 }
 
 /// Whether one of two arguments may not be given with the other.
@@ -195,7 +203,10 @@ fn below<'a>(command: &'a Command, verb: &[String]) -> &'a Command {
 fn with_default(command: Command, verb: &[String], id: &str, values: &[String]) -> Command {
     match verb.split_first() {
         Some((first, rest)) => command.mut_subcommand(first, |below| with_default(below, rest, id, values)),
-        None => command.mut_arg(id, |arg| arg.required(false).hide_default_value(true).default_values(values.to_vec())),
+        None => command.mut_arg(id, |arg| {
+            let takes_values = arg.get_action().takes_values();
+            arg.required(false).hide_default_value(takes_values).default_values(values.to_vec())
+        }),
     }
 }
 
