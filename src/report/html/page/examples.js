@@ -6,7 +6,7 @@ function drawExamples() {
   if (section.hidden) return;
   section.replaceChildren(el("h2", {}, "Examples"), el("div", { class: "examples" }, DATA.examples.map((example) => {
     const pictures = (example.pictures ?? []).map(({ is, picture }) =>
-      el("div", { class: "picture" }, el("img", { src: picture, alt: `${is} of ${example.id}` }), el("span", {}, is)));
+      el("div", { class: "picture" }, el("img", { src: picture, alt: `${is} of ${example.id}`, load: ({ target }) => target.classList.toggle("small", target.naturalWidth < 100) }), el("span", {}, is)));
     const known = (example.tokens ?? []).filter(([, bits]) => bits !== null);
     const tokens = (example.tokens ?? []).map(([token, bits]) =>
       el("span", { class: "token", style: bits === null ? null : `--surprise:${Math.min(bits / 10, 1).toFixed(2)}`, title: bits === null ? "not scored" : `${bits.toFixed(1)} bits` }, token));

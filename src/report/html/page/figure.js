@@ -223,7 +223,7 @@ function hover(layer, event) {
 function describe(run, layer) {
   const total = run.value("macs", run.network);
   const line = (color, name, value) => el("li", {}, el("span", { class: "swatch", style: `--swatch:${color}` }), el("span", {}, name), el("b", {}, value));
-  const classes = CLASSES.filter(({ key }) => state.padding || key !== "macs.padding")
+  const classes = classesOf(run)
     .map(({ key, name, color }) => ({ name, color, share: run.value(key, layer) }))
     .filter(({ share }) => share !== null && share > 0)
     .map(({ name, color, share }) => line(color, name, show.percent(share)));

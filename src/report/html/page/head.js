@@ -2,7 +2,7 @@
 
 /** Shares of MACs by class over layers, with padding counted or without. */
 function shares(run, layers) {
-  return CLASSES.filter(({ key }) => state.padding || key !== "macs.padding")
+  return classesOf(run)
     .map((mac) => ({ ...mac, share: run.pooled(mac.key, layers) }))
     .filter(({ share }) => share !== null);
 }

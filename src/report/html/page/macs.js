@@ -38,7 +38,7 @@ new Figure(byId("macs"), {
       ],
     })];
   },
-  legend: () => CLASSES.filter(({ key }) => (state.padding || key !== "macs.padding") && shares(currentRun(), currentRun().all).some((part) => part.key === key && part.share > 0)),
+  legend: () => shares(currentRun(), currentRun().all).filter(({ share }) => share > 0),
   says() {
     const run = currentRun();
     const total = sum(run.all.map((layer) => macsOf(run, layer)));
@@ -52,7 +52,7 @@ new Figure(byId("macs"), {
   },
   table() {
     const run = currentRun();
-    const classes = CLASSES.filter(({ key }) => state.padding || key !== "macs.padding");
+    const classes = classesOf(run);
     return [["layer", "MACs", ...classes.map(({ name }) => name)],
       ...run.all.map((layer) => [run.names[layer], macsOf(run, layer), ...classes.map(({ key }) => run.fraction(key, layer)?.above ?? null)])];
   },

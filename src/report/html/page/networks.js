@@ -52,7 +52,7 @@ if (RUNS.length > 1) {
         ],
       })];
     },
-    legend: () => CLASSES.filter(({ key }) => state.padding || key !== "macs.padding"),
+    legend: () => CLASSES.filter(({ key }) => state.padding || key !== "macs.padding").map((mac) => (mac.key === "macs.padding" && RUNS.some((run) => run.kinds.includes("attention")) ? { ...mac, name: "padding and masked pairs" } : mac)),
     says() {
       const lost = RUNS.map((run) => [run, 1 - (run.pooled("macs.effectual", run.all) ?? 1)]).sort((one, other) => other[1] - one[1]);
       return `Of ${lost[0][0].label}'s MACs ${show.percent(lost[0][1])} are ineffectual, of ${lost.at(-1)[0].label}'s ${show.percent(lost.at(-1)[1])}. Lines across the ends are 95 % intervals over inputs.`;

@@ -15,7 +15,7 @@ function matrix({ width, cells, columns, rows, label, how, marginLeft, xLabel })
     x: { type: "band", domain: columns, label: xLabel, tickSize: 0, ticks: columns.filter((_, place) => place % Math.ceil((columns.length * 24) / (width - marginLeft)) === 0), padding: 0.04 },
     y: { type: "band", domain: rows, label: null, tickSize: 0, padding: 0.06, tickFormat: (name) => short(name, Math.floor((marginLeft - 10) / 6.6)) },
     marks: [
-      Plot.rect(finite, { x: "column", y: "row", fill: "var(--heat)", fillOpacity: ({ value }) => 0.04 + 0.62 * (value / most), title: ({ row, column, value }) => `${row}, ${column}: ${show[how](value)}`, tip: TIP }),
+      Plot.rect(finite, { x: "column", y: "row", fill: "var(--heat)", fillOpacity: ({ value }) => 0.04 + 0.48 * (value / most), title: ({ row, column, value }) => `${row}, ${column}: ${show[how](value)}`, tip: TIP }),
       ...(fits ? [Plot.text(finite, { x: "column", y: "row", text: ({ value }) => show[how](value).replace(" %", ""), fontSize: 11, fill: "currentColor" })] : []),
     ],
   });

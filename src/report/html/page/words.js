@@ -58,6 +58,12 @@ const CLASSES = [
   { key: "macs.effectual", name: "effectual", says: "two values other than zero", color: "var(--eff)" },
 ];
 
+/** The classes that are told apart in a run: what lies outside is padding, and in attention pairs that a mask hides. */
+function classesOf(run) {
+  const masks = run.kinds.includes("attention") ? { name: "masked pairs", says: "masked pairs" } : {};
+  return CLASSES.filter(({ key }) => state.padding || key !== "macs.padding").map((mac) => (mac.key === "macs.padding" ? { ...mac, ...masks } : mac));
+}
+
 /** Sources of potentials: what each leaves out, by groups. */
 const SOURCES = [
   ["zeros", { A: "skip zero activations", W: "skip zero weights", "W+A": "skip all zeros" }],
