@@ -10,10 +10,7 @@ use serde_json::Value;
 
 use crate::binary;
 
-const README: &str = include_str!("../README.md");
 const COMMANDS: &str = include_str!("../docs/commands.md");
-const TRANSFORMERS: &str = include_str!("../docs/transformers.md");
-const FIGURES: &str = include_str!("../docs/figures.md");
 
 /// The bodies of the blocks of kind `kind` on `page`.
 pub fn blocks(page: &'static str, kind: &str) -> Vec<&'static str> {
@@ -35,25 +32,32 @@ pub fn assert_current(name: &str, page: &str) {
     );
 }
 
+/// README and all pages of the book.
+fn pages() -> Vec<(String, &'static str)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root.join("README.md")];
+    for folder in ["docs", "docs/tutorials"] {
+        let files = std::fs::read_dir(root.join(folder)).unwrap().map(|file| file.unwrap().path());
+        pages.extend(files.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    pages.sort();
+    let read = |path: std::path::PathBuf| (path.display().to_string(), &*std::fs::read_to_string(path).unwrap().leak());
+    pages.into_iter().map(read).collect()
+}
+
 #[test]
 fn every_command_of_the_pages_is_understood() {
-    for page in [README, COMMANDS, TRANSFORMERS, FIGURES] {
-        let lines: Vec<&str> = blocks(page, "sh")
-            .into_iter()
-            .flat_map(str::lines)
-            .filter(|line| line.starts_with("deadweight "))
-            .collect();
-        assert!(lines.len() >= 8, "the page shows few commands: {lines:?}");
-        let wrong: Vec<String> = lines
-            .into_iter()
-            .filter_map(|line| {
-                let command = line.split(" #").next().unwrap();
-                let words = command.split_whitespace().map(|word| word.trim_matches('\''));
-                Cli::try_parse_from(words).err().map(|error| format!("{line}: {error}"))
-            })
-            .collect();
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let (mut wrong, mut commands) = (Vec::new(), 0);
+    for (name, page) in pages() {
+        let lines = blocks(page, "sh").into_iter().flat_map(str::lines);
+        for line in lines.filter(|line| line.starts_with("deadweight ")) {
+            let words = shlex::split(line.split(" #").next().unwrap()).unwrap();
+            wrong.extend(Cli::try_parse_from(words).err().map(|error| format!("{name}: {line}: {error}")));
+            commands += 1;
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(commands > 100, "the pages show {commands} commands");
 }
 
 #[test]
