@@ -195,7 +195,11 @@ fn below<'a>(command: &'a Command, verb: &[String]) -> &'a Command {
 fn with_default(command: Command, verb: &[String], id: &str, values: &[String]) -> Command {
     match verb.split_first() {
         Some((first, rest)) => command.mut_subcommand(first, |below| with_default(below, rest, id, values)),
-        None => command.mut_arg(id, |arg| arg.required(false).hide_default_value(true).default_values(values.to_vec())),
+        None => command.mut_arg(id, |arg| {
+            // The help of a switch has no default to hide.
+            let hides = arg.get_action().takes_values();
+            arg.required(false).hide_default_value(hides).default_values(values.to_vec())
+        }),
     }
 }
 
