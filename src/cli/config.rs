@@ -204,8 +204,9 @@ fn with_default(command: Command, verb: &[String], id: &str, values: &[String]) 
     match verb.split_first() {
         Some((first, rest)) => command.mut_subcommand(first, |below| with_default(below, rest, id, values)),
         None => command.mut_arg(id, |arg| {
-            let takes_values = arg.get_action().takes_values();
-            arg.required(false).hide_default_value(takes_values).default_values(values.to_vec())
+            // The help of a switch has no default to hide.
+            let hides = arg.get_action().takes_values();
+            arg.required(false).hide_default_value(hides).default_values(values.to_vec())
         }),
     }
 }

@@ -99,7 +99,7 @@ fn explain(error: &Error, advice: Option<&str>) -> u8 {
     let hint = match error {
         _ if advice.is_some() => advice.map(str::to_owned),
         Error::Io { path, source } if source.kind() == io::ErrorKind::NotFound => Some(near_files(path, "")),
-        Error::Io { source, .. } if source.kind() == io::ErrorKind::IsADirectory => Some("give a file of it".into()),
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::IsADirectory => Some("give a file in it".into()),
         other => other.hint().map(str::to_owned),
     };
     if let Some(hint) = hint.filter(|hint| !hint.is_empty()) {
