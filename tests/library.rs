@@ -277,7 +277,7 @@ fn sequences_and_texts_are_measured() {
         (Inputs::tensors([Tensor::zeros([1, 2, 3])]), "reads tokens or texts"),
         (Inputs::tokens([]), "there are none"),
     ] {
-        let error = model.measure(inputs).run().err().expect("it is wrong").to_string();
+        let error = model.measure(inputs).run().expect_err("it is wrong").to_string();
         assert!(error.contains(said), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::measurement::Measurement;
-use crate::metrics::{self, Fraction, Interval, Metric, Value, Which};
+use crate::metrics::{self, Cell, Fraction, Metric, Value, Which};
 use crate::report::{self, Format, Report, Row, Scope, rows};
 use crate::tally::Padding;
 use crate::{Error, Result};
@@ -235,7 +235,7 @@ impl<'a> Figures<'a> {
     /// # Errors
     /// [`Error::Invalid`] for a name that no metric has.
     pub fn value(&self, name: &str) -> Result<Option<&'a Value>> {
-        Ok(self.cell(name)?.map(|(value, _)| value))
+        Ok(self.cell(name)?.map(|cell| &cell.value))
     }
 
     /// The one number that stands for it, padding counted, if one does.
@@ -252,7 +252,7 @@ impl<'a> Figures<'a> {
     /// As [`Figures::value`], and for what is no potential or was not counted.
     pub fn potential(&self, name: &str) -> Result<Work> {
         match self.cell(name)? {
-            Some((Value::Work([with, _]), [interval, _])) => Ok(Work {
+            Some(Cell { value: Value::Work([with, _]), intervals: [interval, _], .. }) => Ok(Work {
                 baseline: with.numerator,
                 work: with.denominator,
                 interval95: interval.map(|interval| (interval.low, interval.high)),
@@ -283,7 +283,7 @@ impl<'a> Figures<'a> {
         })
     }
 
-    fn cell(&self, name: &str) -> Result<Option<(&'a Value, &'a [Option<Interval>; 2])>> {
+    fn cell(&self, name: &str) -> Result<Option<&'a Cell>> {
         let lettered = Which::ALL
             .into_iter()
             .find_map(|which| Some((which, name.strip_prefix(which.letter())?.strip_prefix('.')?)));
@@ -291,7 +291,7 @@ impl<'a> Figures<'a> {
         let is = |metric: &Metric| metric.name == bare || metric.name.strip_prefix("potential.") == Some(bare);
         let found = self.scope.cells.iter().find(|cell| is(cell.metric) && cell.operand == operand);
         match (found, metrics::find(bare)) {
-            (Some(cell), _) => Ok(Some((&cell.value, &cell.intervals))),
+            (Some(cell), _) => Ok(Some(cell)),
             (None, Some(metric)) if metric.is_of_operands() && operand.is_none() => {
                 Err(Error::invalid(name, format!("is of operands: say a.{bare} or w.{bare}")))
             }

@@ -85,7 +85,7 @@ pub(super) fn columns(scopes: &[Scope], arrays: &mut Arrays) -> Json {
     let column = |(address, fields): (String, [Vec<Json>; 8])| {
         let names = ["n", "d", "h", "m", "e", "i", "c", "v"];
         let fields: Map<String, Json> = names.into_iter().zip(fields).filter_map(|pair| field(pair, arrays)).collect();
-        (!fields.is_empty()).then(|| (address, Json::Object(fields)))
+        (!fields.is_empty()).then_some((address, Json::Object(fields)))
     };
     columns.into_iter().filter_map(column).collect::<Map<_, _>>().into()
 }
