@@ -56,7 +56,7 @@ pub struct HubPlace {
     pub offline: bool,
 }
 
-/// What [`fetch`] reads of the environment.
+/// What downloads read of the environment.
 ///
 /// # Errors
 /// [`Error::Invalid`] if nothing says where the cache is.
