@@ -92,7 +92,7 @@ fn names_cannot_end_a_block_or_be_markup() {
         lines: vec![name.into()],
         tokens: vec![(name.into(), Some(1.5))],
     };
-    let page = page(&[report.clone()], std::slice::from_ref(&example));
+    let page = page(&[report], std::slice::from_ref(&example));
     assert!(!page.contains("</script><script>{{"), "the name is nowhere as it is");
     assert!(page.contains("<title>script&gt;&lt;script&gt;{{scripts}}&amp;&lt;!-- · deadweight</title>"));
     let data = block_of(&page, "data");

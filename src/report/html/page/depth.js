@@ -13,7 +13,7 @@ function linePanel(run, width, { label, caption, series, percent, height, last }
     marks: [
       Plot.ruleY([0], { stroke: "currentColor", strokeOpacity: 0.4 }),
       Plot.lineY(points, { x: ({ layer }) => layer + 0.5, y: "value", z: "name", stroke: "color", strokeWidth: 1.75, strokeOpacity: isFiltered() ? 0.35 : 0.9 }),
-      Plot.dot(points, { x: ({ layer }) => layer + 0.5, y: "value", fill: "color", fillOpacity: ({ layer }) => opacity(layer), r: run.count > 80 ? 1.6 : 2.8 }),
+      ...(run.count > 120 && !isFiltered() ? [] : [Plot.dot(points, { x: ({ layer }) => layer + 0.5, y: "value", fill: "color", fillOpacity: ({ layer }) => opacity(layer), r: run.count > 80 ? 1.6 : 2.8 })]),
       ...scale.marks,
     ],
   });
@@ -45,17 +45,20 @@ function widthStrip(run, width, last) {
   const cells = run.all.flatMap((layer) => {
     const counts = run.field(address, "c", layer) ?? [];
     const total = sum(counts);
-    return counts.map((count, width) => ({ layer, width, share: count / total }));
-  }).filter(({ share }) => share > 0);
+    return counts.map((count, width) => ({
+      x1: layer, x2: layer + 1, y1: width - 0.5, y2: width + 0.5, color: "var(--heat)", opacity: count && Math.max(Math.sqrt(count / total), 0.06) * opacity(layer),
+    }));
+  }).filter((cell) => cell.opacity > 0);
   const lines = (metric) => run.all.map((layer) => ({ layer, value: run.value(`${state.operand}.${metric}`, layer) })).filter(({ value }) => value !== null);
   const scale = layerScale(run, width, last);
-  const inset = run.count > 60 ? 0 : 0.5;
   return plot(`Bits that groups of 16 ${OPERANDS[state.operand]} need, by layer`, {
     ...scale.options, height: 170 + scale.options.marginBottom, marginTop: 22,
-    y: { domain: [-0.5, Math.max(bits, ...cells.map(({ width }) => width)) + 0.5], ticks: [0, 4, 8, 12, 16].filter((tick) => tick <= bits), tickFormat: (tick) => String(tick), label: "↑ bits" },
+    y: { domain: [-0.5, Math.max(bits + 0.5, ...cells.map(({ y2 }) => y2))], ticks: [0, 4, 8, 12, 16].filter((tick) => tick <= bits), tickFormat: (tick) => String(tick), label: "↑ bits" },
     marks: [
-      Plot.rect(cells, { x1: "layer", x2: ({ layer }) => layer + 1, y1: ({ width }) => width - 0.5, y2: ({ width }) => width + 0.5, fill: "var(--heat)", fillOpacity: ({ layer, share }) => Math.max(Math.sqrt(share), 0.06) * opacity(layer), insetLeft: inset, insetRight: inset }),
-      Plot.ruleY(lines("width.layer"), { y: "value", x1: "layer", x2: ({ layer }) => layer + 1, stroke: "var(--c2)", strokeWidth: 2 }),
+      cellsMark(cells, run.count > 60 ? 0 : 0.5),
+      run.count > 60
+        ? Plot.lineY(lines("width.layer"), { x: ({ layer }) => layer + 0.5, y: "value", stroke: "var(--c2)", strokeWidth: 1.75, curve: "step" })
+        : Plot.ruleY(lines("width.layer"), { y: "value", x1: "layer", x2: ({ layer }) => layer + 1, stroke: "var(--c2)", strokeWidth: 2 }),
       run.count > 60
         ? Plot.lineY(lines("width.g16"), { x: ({ layer }) => layer + 0.5, y: "value", stroke: "currentColor", strokeWidth: 1.25 })
         : Plot.ruleY(lines("width.g16"), { y: "value", x1: "layer", x2: ({ layer }) => layer + 1, stroke: "currentColor", strokeWidth: 1.5 }),

@@ -47,22 +47,25 @@ class Figure {
     figures.push(this);
   }
 
-  /** Draws anew. */
-  update() {
+  /** Draws anew, in a width that is known already or is measured. */
+  update(width = this.measure()) {
     if (this.lazy && !this.element.closest("details")?.open) return;
     this.axis = null;
-    // A figure without a drawing has no width: it is measured where it is shown.
-    this.element.hidden = false;
-    const width = this.canvas.clientWidth || this.element.clientWidth || 320;
     const drawn = this.draw(width);
     this.element.hidden = !drawn;
+    this.width = drawn ? width : 0;
     if (!drawn) return;
-    this.width = this.canvas.clientWidth;
     this.canvas.replaceChildren(...drawn, this.hovered, this.chosen);
     this.key.replaceChildren(...(this.legend().length > 1 ? [legend(this.legend())] : []));
     this.caption.textContent = this.says();
     if (this.asTable) this.fillTable();
     this.mark();
+  }
+
+  /** The width that there is for the drawing; a figure that is hidden has none, so that it is shown. */
+  measure() {
+    this.element.hidden = false;
+    return this.canvas.clientWidth || this.element.clientWidth || 320;
   }
 
   /** Shows where the chosen layer and the one under the pointer are. */
@@ -120,6 +123,7 @@ class Figure {
   }
 
   toggle() {
+    const focused = this.element.contains(document.activeElement) && document.activeElement !== this.tableButton;
     this.asTable = !this.asTable;
     this.tableButton.setAttribute("aria-pressed", String(this.asTable));
     this.canvas.hidden = this.asTable;
@@ -127,6 +131,7 @@ class Figure {
     this.rows.hidden = !this.asTable;
     if (this.asTable) this.fillTable();
     else this.update();
+    if (focused) (this.asTable ? this.rows : this.canvas).focus({ preventScroll: true });
   }
 
   fillTable() {

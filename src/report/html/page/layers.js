@@ -52,6 +52,28 @@ function layerScale(run, width, named) {
   };
 }
 
+/** Rectangles `{ x1, x2, y1, y2, color, opacity }` on both scales, one path for each colour and opacity: thousands of them cost little. */
+function cellsMark(cells, inset) {
+  return (_, { x, y }) => {
+    const paths = new Map();
+    for (const { x1, x2, y1, y2, color, opacity } of cells) {
+      const key = `${color} ${(Math.ceil(opacity * 32) / 32).toFixed(3)}`;
+      const [left, right] = [x(x1) + inset, Math.max(x(x2) - inset, x(x1) + inset)];
+      if (!paths.has(key)) paths.set(key, []);
+      paths.get(key).push(`M${left.toFixed(1)} ${y(y2).toFixed(1)}H${right.toFixed(1)}V${y(y1).toFixed(1)}H${left.toFixed(1)}Z`);
+    }
+    const group = document.createElementNS("http://www.w3.org/2000/svg", "g");
+    group.setAttribute("aria-label", "cells");
+    for (const [key, parts] of paths) {
+      const [color, opacity] = key.split(" ");
+      const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+      Object.entries({ d: parts.join(""), fill: color, "fill-opacity": opacity }).forEach(([name, value]) => path.setAttribute(name, value));
+      group.append(path);
+    }
+    return group;
+  };
+}
+
 /** Where layers of one width are, for pointer and marks. */
 function evenAxis(run, width) {
   const inner = width - LEFT - RIGHT;

@@ -14,7 +14,7 @@ new Figure(byId("macs"), {
       let from = 0;
       return CLASSES.map(({ key, color }) => {
         const share = (state.padding || key !== "macs.padding" ? run.value(key, layer) : 0) ?? 0;
-        const cell = { layer, color, x1: edges[layer], x2: edges[layer + 1], y1: from, y2: from + share };
+        const cell = { color, opacity: opacity(layer), x1: edges[layer], x2: edges[layer + 1], y1: from, y2: from + share };
         from += share;
         return cell;
       });
@@ -33,7 +33,7 @@ new Figure(byId("macs"), {
       x: { domain: [0, 1], axis: null },
       y: { domain: [0, 1], label: "↑ share of the layer's MACs", tickFormat: (share) => `${100 * share} %`, ticks: 5 },
       marks: [
-        Plot.rect(cells, { x1: "x1", x2: "x2", y1: "y1", y2: "y2", fill: "color", fillOpacity: ({ layer }) => opacity(layer), insetLeft: gap, insetRight: gap }),
+        cellsMark(cells, gap),
         nameMarks(named, names, (layer) => (edges[layer] + edges[layer + 1]) / 2),
       ],
     })];

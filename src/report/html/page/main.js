@@ -41,10 +41,17 @@ byId("controls").append(
 
 const numbered = ["macs", "networks", "depth", "widths", "potentials", "traffic", "sequences", "channels"];
 
+/** Measures all figures, then draws them: measuring between drawings would lay the page out each time. */
+function drawFigures() {
+  figures.forEach((figure) => (figure.element.hidden = false));
+  const widths = figures.map((figure) => figure.measure());
+  figures.forEach((figure, place) => figure.update(widths[place]));
+}
+
 function draw() {
   drawHead();
   for (const id of numbered) byId(id).hidden = false;
-  figures.forEach((figure) => figure.update());
+  drawFigures();
   for (const id of numbered) {
     const own = figures.filter((figure) => figure.element.closest("section").id === id);
     byId(id).hidden = own.length === 0 || own.every((figure) => figure.element.hidden && !figure.lazy);
@@ -112,11 +119,11 @@ addEventListener("hashchange", () => {
 addEventListener("beforeprint", () => {
   document.querySelectorAll("details").forEach((details) => (details.open = true));
   document.body.classList.add("on-paper");
-  figures.forEach((figure) => figure.update());
+  drawFigures();
 });
 addEventListener("afterprint", () => {
   document.body.classList.remove("on-paper");
-  figures.forEach((figure) => figure.update());
+  drawFigures();
 });
 
 notify("change");
