@@ -13,19 +13,18 @@ pub(super) const INNER: f64 = WIDE - LEFT - 6.0;
 /// Letters of a name; of longer ones the end stands.
 const LETTERS: usize = 22;
 
-/// The end of a long name, which tells layers apart.
-pub(super) fn short(name: &str) -> String {
+/// The end of a name that is longer than so many letters, which tells layers apart.
+fn short(name: &str, most: usize) -> String {
     let letters = name.chars().count();
-    if letters <= LETTERS {
-        name.into()
-    } else {
-        format!("…{}", name.chars().skip(letters + 1 - LETTERS).collect::<String>())
+    match letters <= most {
+        true => name.into(),
+        false => format!("…{}", name.chars().skip(letters + 1 - most).collect::<String>()),
     }
 }
 
 /// Room that names below take.
 pub(super) fn room<'a>(names: impl Iterator<Item = &'a str>) -> f64 {
-    let longest = names.map(|name| short(name).chars().count()).max().unwrap_or(0);
+    let longest = names.map(|name| name.chars().count().min(LETTERS)).max().unwrap_or(0);
     12.0 + 3.9 * longest as f64
 }
 
@@ -46,7 +45,9 @@ pub(super) fn names<'a>(svg: &mut Svg, y: f64, named: impl Iterator<Item = (f64,
     let mut last = f64::NEG_INFINITY;
     for (x, name) in named {
         if x - last >= 9.0 {
-            svg.aslant([x + 3.0, y + 9.0], &short(name));
+            // As many letters as there is room for to the left.
+            let most = ((x + 3.0) / 2.7) as usize;
+            svg.aslant([x + 3.0, y + 9.0], &short(name, most.clamp(4, LETTERS)));
             last = x;
         }
     }

@@ -34,7 +34,11 @@ pub(super) fn macs(run: &Report, label: &str) -> Option<String> {
     }
     let height = 46.0 + HEIGHT + room(layers.iter().map(|layer| layer.layer.as_str()));
     let mut svg = Svg::new(&format!("{label}: MACs by class, layer by layer"), WIDE, height);
-    let top = svg.legend([0.0, 10.0], &CLASSES.map(|(_, name, colour)| (name, colour))) + 12.0;
+    // What lies outside is padding, and in attention pairs that a mask hides.
+    let masks = layers.iter().any(|layer| layer.kind == "attention");
+    let items =
+        CLASSES.map(|(_, name, colour)| (if masks && name == "padding" { "masked pairs" } else { name }, colour));
+    let top = svg.legend([0.0, 10.0], &items) + 12.0;
     shares(&mut svg, top, 1.0, "share of the layer's MACs; width: share of all MACs");
     let mut x = LEFT;
     let mut named = Vec::new();

@@ -27,7 +27,7 @@ fn a_figure_has_the_shares_of_its_run() {
     let share = first.get("macs.padding", None).unwrap().number().unwrap();
     assert!(columns > 4 && macs.contains(&format!("height=\"{:.2}\"", axes::HEIGHT * share)), "{macs}");
     // Names are words, whatever they are.
-    assert!(macs.contains(">layer1.0|conv</text>"));
+    assert!(macs.contains(">layer1.0|conv</text>"), "{macs}");
     let potentials = &figures[3].svg;
     let value = run.network().cells.get("potential.W+A", None).unwrap().number().unwrap();
     assert!(potentials.contains(&format!(">{}</text>", crate::report::units::significant(value, 3))), "{potentials}");
