@@ -152,9 +152,16 @@ impl Defaults {
         held.retain(|entry| {
             find(entry).is_some_and(|arg| !is_given(arg) && !typed.iter().any(|typed| exclude(command, arg, typed)))
         });
+        // A switch that is off excludes nothing.
+        let is_off = |entry: &Entry, arg: &Arg| {
+            !arg.get_action().takes_values() && matches!(entry.values[0].as_str(), "false" | "0")
+        };
         for (i, entry) in held.iter().enumerate() {
             let arg = find(entry).expect("only arguments of the verb are held");
-            let clash = held[..i].iter().find(|other| find(other).is_some_and(|of| exclude(command, arg, of)));
+            let clashes = |other: &&Entry| {
+                find(other).is_some_and(|of| !is_off(other, of) && !is_off(entry, arg) && exclude(command, arg, of))
+            };
+            let clash = held[..i].iter().find(clashes);
             if let Some(other) = clash {
                 let detail = format!("excludes {} of line {}; leave one out", other.key, other.line);
                 return Err(entry.error(path, &detail));
