@@ -107,7 +107,11 @@ impl FromStr for NumberFormat {
                 let known = "give fixed2 to fixed16, int8, bf16, fp16, e4m3, e5m2 or stored";
                 let names = ["int8", "bf16", "fp16", "e4m3", "e5m2", "stored"].map(str::to_owned);
                 let names = (2..=16).map(|bits| format!("fixed{bits}")).chain(names);
-                Error::invalid(format!("number format {text}"), format!("{}; {known}", near_or(text, names, "is none")))
+                let detail = match near_or(text, names, "").as_str() {
+                    "" => known.to_owned(),
+                    near => format!("{near}; {known}"),
+                };
+                Error::invalid(format!("number format {text}"), detail)
             }),
         }
     }
