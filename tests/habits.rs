@@ -36,8 +36,9 @@ fn every_command_has_an_example_that_can_be_typed() {
         }
         for example in examples {
             // A meaning may stand behind, a redirection too.
-            let line = example.split("   ").next().unwrap().split(" > ").next().unwrap();
-            if let Err(error) = Cli::try_parse_from(shlex::split(line).unwrap()) {
+            let line = example.split("   ").next().unwrap();
+            let words = shlex::split(line).unwrap().into_iter().take_while(|word| word != ">");
+            if let Err(error) = Cli::try_parse_from(words) {
                 writeln!(wrong, "{name}: {line}: {error}").unwrap();
             }
         }

@@ -207,7 +207,7 @@ fn a_panic_in_a_probe_keeps_its_words() {
 }
 
 #[test]
-fn clones_of_a_session_share_its_weights() {
+fn clones_of_a_session_run_side_by_side() {
     let model = Model::load("digits").open().unwrap();
     let session = model.session().threads(1).build().unwrap();
     let images: Vec<Tensor> = model.inputs(Inputs::built_in()).unwrap().map(|input| input.unwrap().values).collect();

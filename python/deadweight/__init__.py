@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -22,8 +23,14 @@ __all__ = ["Error", "Model", "Run", "Work", "count", "load", "__version__"]
 
 def _array(x: Any) -> np.ndarray:
     """What numpy makes of x as float32: arrays and the tensors of any framework on the CPU."""
-    detach = getattr(x, "detach", None)
-    return np.asarray(detach() if detach is not None else x, dtype=np.float32)
+    if hasattr(x, "detach"):
+        # torch: numpy has no bfloat16.
+        x = x.detach().float()
+    return np.asarray(x, dtype=np.float32)
+
+
+def _names(metrics: str | Iterable[str]) -> list[str]:
+    return [metrics] if isinstance(metrics, str) else list(metrics)
 
 
 def _pair(x: int | Sequence[int], name: str) -> list[int]:
@@ -76,7 +83,7 @@ def count(
             number_format=number_format,
             encoder=encoder,
             terms=terms,
-            metrics=list(metrics),
+            metrics=_names(metrics),
         )
     )
 
@@ -146,7 +153,7 @@ class Model:
             number_format=number_format,
             encoder=encoder,
             terms=terms,
-            metrics=list(metrics),
+            metrics=_names(metrics),
             layers=layers,
             calibrate=calibrate,
         )
@@ -196,7 +203,7 @@ def _sorted(inputs: Any) -> dict[str, Any]:
     if inputs and all(hasattr(one, "shape") and len(one.shape) == 3 for one in inputs):
         return _inputs("arrays", arrays=[_array(one) for one in inputs])
     try:
-        return _inputs("tokens", tokens=[[int(token) for token in one] for one in inputs])
+        return _inputs("tokens", tokens=[[operator.index(token) for token in one] for one in inputs])
     except TypeError:
         raise TypeError("inputs must be paths, arrays [C, H, W], or lists of token numbers") from None
 

@@ -72,7 +72,7 @@ def test_arrays_and_labels_are_inputs(model):
     x = np.zeros((4, 1, 32, 32), dtype=np.float64)
     run = model.measure(x, labels=[0, 1, 2, 3], number_format="fixed8", terms=False)
     assert run.inputs == 4 and "We+Ae" not in run.network
-    assert model.measure([x[0], x[1]]).inputs == 2
+    assert model.measure([x[0], x[1]], metrics="planes").inputs == 2
     language = deadweight.load("chapters")
     assert language.measure([[1, 2, 3], [4, 5, 6, 7]]).inputs == 2
     assert language.measure_texts(["Once upon a time"]).inputs == 1
@@ -108,6 +108,10 @@ def test_mistakes_say_the_mend(model, run):
         model.measure(np.zeros((2, 1, 32, 32)), labels=[1])
     with pytest.raises(TypeError, match="paths"):
         model.measure([1, 2])
+    with pytest.raises(TypeError, match="token"):
+        deadweight.load("chapters").measure([[0.9, 1.7]])
+    with pytest.raises(deadweight.Error, match="class 12"):
+        model.measure(np.zeros((1, 1, 32, 32)), labels=[12])
     with pytest.raises(ValueError, match="stride"):
         deadweight.count(np.zeros((1, 1, 4, 4)), np.zeros((1, 1, 2, 2)), stride=(1, 2, 3))
     with pytest.raises(deadweight.Error, match="stride of 0"):

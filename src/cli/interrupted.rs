@@ -11,7 +11,9 @@ pub(super) fn advice(cli: &Cli, line: &[OsString]) -> impl FnOnce() -> String + 
         _ => None,
     };
     let resumed = resumed(line);
+    let pulls = matches!(cli.verb, Some(Verb::Pull(_)));
     move || match checkpoint {
+        None if pulls => "what arrived is kept; the same command goes on from there".into(),
         Some(Some(path)) if path.exists() => {
             format!("{} has what was counted; continue with:\n  {resumed}", path.display())
         }

@@ -170,10 +170,13 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     lines.map_or(Ok(()), Lines::finish)?;
     trace.map_or(Ok(()), |trace| trace.finish())?;
     out.finish()?;
+    args.parts.end()?;
+    let judged = gates.judge(&measurement, "the run");
     if args.browser.open {
         let written = args.out.output.as_deref().filter(|_| format == Format::Html && !to_counts);
-        page::show(written, || Format::Html.render(&Report::new(&measurement), &[], None))?;
+        let shown = page::show(written, || Format::Html.render(&Report::new(&measurement), &[], None));
+        // A figure that is not as it should be is worse news than no browser.
+        return judged.and(shown);
     }
-    args.parts.end()?;
-    gates.judge(&measurement, "the run")
+    judged
 }

@@ -91,11 +91,24 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
         figures.write(&reports())?;
     }
     out.map_or(Ok(()), Out::finish)?;
-    if args.browser.open {
-        page::show(args.out.output.as_deref().filter(|_| is_page), || Ok(page()))?;
-    }
     let named = args.files.iter().zip(&measurements);
-    named.into_iter().try_for_each(|(file, measurement)| gates.judge(measurement, &file.display().to_string()))
+    let judged = named.map(|(file, measurement)| gates.judge(measurement, &file.display().to_string()));
+    // Figures of all files, each with its file where there are several.
+    let mut failed = Vec::new();
+    for (file, judged) in args.files.iter().zip(judged) {
+        match judged {
+            Err(Error::Gate { failed: of_file }) if args.files.len() > 1 => {
+                failed.extend(of_file.into_iter().map(|figure| format!("{}: {figure}", file.display())));
+            }
+            Err(Error::Gate { failed: of_file }) => failed.extend(of_file),
+            other => other?,
+        }
+    }
+    let judged = if failed.is_empty() { Ok(()) } else { Err(Error::Gate { failed }) };
+    match args.browser.open {
+        true => judged.and(page::show(args.out.output.as_deref().filter(|_| is_page), || Ok(page()))),
+        false => judged,
+    }
 }
 
 /// The counts in `file`, as the flags want them reported.

@@ -9,6 +9,7 @@ pub mod onnx;
 mod op;
 mod plan;
 mod session;
+mod show;
 mod state;
 
 use std::sync::Arc;

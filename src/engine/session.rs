@@ -1,12 +1,12 @@
 //! The native engine: a planned graph with packed weights and its buffers, ready to run again and again.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::bands::Part;
 use super::clock::{Clock, Ran};
 use super::op::Op;
 use super::plan::{Plan, Storage};
+use super::show::{show, show_own, show_read};
 use super::state::{self, State};
 use crate::graph::{Graph, Node};
 use crate::kernels::attention::{ObserveRows, Probabilities};
@@ -225,10 +225,13 @@ impl Session {
             for (which, watch) in others.into_iter().flatten().enumerate() {
                 // A probe watches the third input of attention alone.
                 let Some((watch, &input)) = watch.zip(self.graph.def(node).inputs.get(1 + which)) else { continue };
-                let (x, geometry) = self.value(input);
-                exec.pool.for_each_task(count, |worker, image| {
-                    watch.look(worker, x, geometry, image, geometry.rows(0..geometry.h), Origin::default());
-                });
+                show_own(
+                    &exec,
+                    watch,
+                    self.value(input),
+                    count,
+                    part.map(|part| (part.first[input.index()], part.owned[input.index()].clone())),
+                );
             }
             match (&self.ops[node.index()], self.plan.storage[node.index()]) {
                 (Op::Fused(_), _) => self.group(node, count, probe),
@@ -236,15 +239,17 @@ impl Session {
                 _ => self.step(node, count, (watch, inner), probe.and_then(|probe| probe.watch_rows(node)), part),
             }
             if let Some(watch) = probe.and_then(|probe| probe.watch_output(node)) {
-                let (y, geometry) = match self.plan.storage[node.index()] {
+                let value = match self.plan.storage[node.index()] {
                     Storage::Output => (&result[..], &self.plan.geometries[node.index()]),
                     _ => self.value(node),
                 };
-                let own = part.map(|part| (part.first[node.index()], part.owned[node.index()].clone()));
-                let (rows, row) = own.map_or((0..geometry.h, 0), |(first, owned)| (owned, first));
-                exec.pool.for_each_task(count, |worker, image| {
-                    watch.look(worker, y, geometry, image, geometry.rows(rows.clone()), Origin { image: 0, row });
-                });
+                show_own(
+                    &exec,
+                    watch,
+                    value,
+                    count,
+                    part.map(|part| (part.first[node.index()], part.owned[node.index()].clone())),
+                );
             }
             if let Some(start) = start {
                 self.times[node.index()] = start.elapsed();
@@ -356,49 +361,5 @@ impl Session {
         }
         self.buffers[buffer] = y;
         self.states[node.index()] = states;
-    }
-}
-
-/// Calls the watcher with the hidden values that each step of a recurrence has read: `first` from the initial state of an
-/// image, at `column` (the first column or, in reverse, the last), then the outputs of all steps but the last.
-fn show_read(
-    exec: &Exec<'_>,
-    watch: &dyn Watch,
-    first: &(dyn Fn(usize) -> Vec<f32> + Sync),
-    column: usize,
-    (y, geometry, images): (&[f32], &Geometry, usize),
-) {
-    let one = Geometry { n: 1, ..*geometry };
-    // Each step reads the output of the step before: the columns but the last, shifted one to the right; in reverse, the
-    // columns but the first, shifted to the left. A single step has none.
-    let (written, next) = if column == 0 { (0, 1) } else { (1, 0) };
-    exec.pool.for_each_task(images, |worker, image| {
-        let mut read = vec![0.0; one.len()];
-        for (c, value) in first(image).into_iter().enumerate() {
-            read[one.index(0, c, 0, column)] = value;
-        }
-        for block in 0..one.blocks() {
-            let (from, to) = (geometry.at(image, block, 0, written), one.at(0, block, 0, next));
-            let columns = (one.w - 1) * one.lanes;
-            read[to..to + columns].copy_from_slice(&y[from..from + columns]);
-        }
-        watch.look(worker, &read, &one, 0, one.rows(0..1), Origin { image, row: 0 });
-    });
-}
-
-/// Calls the watcher with this task's share of all images; for a part `(first, owned)` with the rows it owns.
-pub(super) fn show(
-    share: Share,
-    watch: &dyn Watch,
-    x: &[f32],
-    geometry: &Geometry,
-    (images, part): (usize, Option<&(usize, Range<usize>)>),
-) {
-    let (rows, origin) = match part {
-        Some((first, owned)) => (owned.clone(), Origin { image: 0, row: *first }),
-        None => (0..geometry.h, Origin::default()),
-    };
-    for (image, region) in share.regions(geometry, images, rows) {
-        watch.look(share.worker, x, geometry, image, region, origin);
     }
 }

@@ -88,6 +88,11 @@ impl Inputs {
                         let detail = format!("is {:?}, an input is [C, H, W]", tensor.shape());
                         Error::shape(format!("inputs[{index}]"), detail)
                     })?;
+                    let classes = model.labels().map_or(u32::MAX, |classes| classes.count as u32);
+                    if let Some(label) = label.filter(|label| *label >= classes) {
+                        let detail = format!("is of class {label}, {} has {classes}", model.card.name);
+                        return Err(Error::invalid(format!("inputs[{index}]"), detail));
+                    }
                     Ok(Given { shape, values: tensor.into_data(), label })
                 };
                 let given = tensors.into_iter().enumerate().map(one).collect::<Result<_>>()?;

@@ -142,7 +142,10 @@ impl Measuring {
         let monitor = Shown { each: RefCell::new(on_progress), stopped: Cell::new(false) };
         let backend = backend(&model, threads);
         let (_, measurement) = calibrate_and_measure(&model.inner, &backend, &data, &settings, &monitor)?;
-        Ok(Run::new(measurement))
+        match measurement.inputs {
+            0 => Err(Error::invalid("inputs", "none was measured")),
+            _ => Ok(Run::new(measurement)),
+        }
     }
 
     /// Keeps the first problem.

@@ -1,5 +1,6 @@
 //! Defining a network of one's own.
 
+use std::marker::PhantomData;
 use std::ops::{Add, Mul};
 use std::path::Path;
 
@@ -81,7 +82,10 @@ impl Params {
 ///
 /// let _ = Net::build(Params::random(1), |outer| {
 ///     let x = outer.input(3);
-///     let _ = Net::build(Params::random(2), |inner| inner.conv("conv", x, Conv::new(2, 1)));
+///     let _ = Net::build(Params::random(2), |inner| {
+///         let _ = inner.conv("conv", x, Conv::new(2, 1));
+///         inner.input(3)
+///     });
 ///     x
 /// });
 /// ```
@@ -141,6 +145,8 @@ pub struct NetBuilder {
 pub struct Var<'n> {
     net: &'n NetBuilder,
     node: Node,
+    /// Makes the lifetime exact, so that a value of one network is none of another.
+    of: PhantomData<fn(&'n ()) -> &'n ()>,
 }
 
 /// A convolution: `filters` of `kernel` x `kernel`, stride 1, no padding, one group, no bias.
@@ -230,7 +236,7 @@ impl NetBuilder {
             let has = self.scope.channels(node);
             self.scope.problem(format!("input: {channels} channels asked for, it has {has}"));
         }
-        Var { net: self, node }
+        self.var(node)
     }
 
     /// A convolution by `name.weight` `[filters, C/groups, R, S]`, and `name.bias` `[filters]` if it has one.
@@ -286,7 +292,7 @@ impl NetBuilder {
     }
 
     fn var(&self, node: Node) -> Var<'_> {
-        Var { net: self, node }
+        Var { net: self, node, of: PhantomData }
     }
 }
 

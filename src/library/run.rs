@@ -29,11 +29,13 @@ use crate::{Error, Result};
 pub struct Run {
     measurement: Measurement,
     report: Report,
+    /// Metrics that the list does not have.
+    own: Vec<&'static Metric>,
 }
 
 impl Run {
     pub(super) fn new(measurement: Measurement) -> Self {
-        Self { report: Report::new(&measurement), measurement }
+        Self { report: Report::new(&measurement), measurement, own: Vec::new() }
     }
 
     /// Reads what [`Run::save`], or `deadweight measure -o FILE.dwm`, wrote.
@@ -69,13 +71,14 @@ impl Run {
     pub fn merged(&self, other: &Self) -> Result<Self> {
         let mut all = self.measurement.clone();
         all.add(&other.measurement, "the other measurement")?;
-        Ok(Self::new(all))
+        Ok(Self::new(all).with_metrics(&self.own))
     }
 
     /// The same counts with these metrics too: those of one's own, which the list does not have.
     #[must_use]
     pub fn with_metrics(mut self, own: &[&'static Metric]) -> Self {
-        let all: Vec<&Metric> = metrics::all().chain(own.iter().copied()).collect();
+        self.own.extend(own);
+        let all: Vec<&Metric> = metrics::all().chain(self.own.iter().copied()).collect();
         self.report = Report::of(&self.measurement, &all);
         self
     }
@@ -97,12 +100,12 @@ impl Run {
 
     /// The figures of the network: its layers' sums.
     pub fn network(&self) -> Figures<'_> {
-        Figures { scope: self.report.network() }
+        Figures { scope: self.report.network(), own: &self.own }
     }
 
     /// The figures of each layer, in the order of the network.
     pub fn layers(&self) -> impl Iterator<Item = Figures<'_>> {
-        self.report.layers().map(|scope| Figures { scope })
+        self.report.layers().map(|scope| Figures { scope, own: &self.own })
     }
 
     /// Those of the layer called `name`.
@@ -153,6 +156,7 @@ impl std::fmt::Display for Run {
 #[derive(Clone, Copy, Debug)]
 pub struct Figures<'a> {
     scope: &'a Scope,
+    own: &'a [&'static Metric],
 }
 
 /// Multiply-accumulates by what makes them ineffectual, padding counted; they add up to `dense`.
@@ -290,7 +294,8 @@ impl<'a> Figures<'a> {
         let (operand, bare) = lettered.map_or((None, name), |(which, bare)| (Some(which), bare));
         let is = |metric: &Metric| metric.name == bare || metric.name.strip_prefix("potential.") == Some(bare);
         let found = self.scope.cells.iter().find(|cell| is(cell.metric) && cell.operand == operand);
-        match (found, metrics::find(bare)) {
+        let known = || self.own.iter().copied().find(|metric| is(metric));
+        match (found, metrics::find(bare).or_else(known)) {
             (Some(cell), _) => Ok(Some(cell)),
             (None, Some(metric)) if metric.is_of_operands() && operand.is_none() => {
                 Err(Error::invalid(name, format!("is of operands: say a.{bare} or w.{bare}")))

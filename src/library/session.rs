@@ -64,9 +64,10 @@ pub(super) fn backend(model: &Model, threads: Option<usize>) -> Backend {
     }
 }
 
-/// A model that is ready to run. `Send`: it may move to another thread; one run at a time. Clones share the packed weights and have
-/// buffers of their own, so that each thread can have one; give them one thread each, for the threads of a pool work on one run at
-/// a time.
+/// A model that is ready to run. `Send`: it may move to another thread; one run at a time. Clones have buffers of their own, so that
+/// each thread can have one; give them one thread each, for the threads of a pool work on one run at a time. They share the weights
+/// that are packed for the size of input that was planned last (of a model that reads tokens, at the first run); another size, images
+/// so large that they run in bands, and ONNX files that run as they are prepare their own.
 ///
 /// ```
 /// use deadweight::prelude::*;
@@ -105,7 +106,7 @@ struct Planned {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Captured {
-    /// Its first input, `[N, C, H, W]`.
+    /// Its first input, `[N, C, H, W]`; of a recurrent layer, its own output of the step before.
     pub input: Tensor,
     /// Its output, `[N, C, H, W]`, after the activation that is fused with it.
     pub output: Tensor,
@@ -191,7 +192,9 @@ impl Session {
                 let Shape { c, h, w } = shapes[index];
                 Tensor::zeros([count, c, h, w])
             };
-            let first = graph.nodes[layer.index].inputs[0].index();
+            let def = &graph.nodes[layer.index];
+            // A recurrence is shown what it reads of itself.
+            let first = if def.layer.recurrence().is_some() { layer.index } else { def.inputs[0].index() };
             kept.layers.insert(layer.index, (layer.name.clone(), [of(first), of(layer.index)]));
         }
         self.run_with(x, &mut kept)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::input::VocabularySource;
-use crate::weights::{self, ModelFile, Weights, read_json};
+use crate::weights::{self, ModelFile, Weights, is_plain, read_json};
 use crate::{Error, Result};
 
 /// Names searched for, in order of preference.
@@ -92,7 +92,11 @@ fn with_pooling(path: &Path, config: Option<Value>) -> Result<Option<Value>> {
             "Transformer" => {}
             "Normalize" => config["_normalise"] = true.into(),
             "Pooling" => {
-                let place = path.join(module["path"].as_str().unwrap_or_default()).join("config.json");
+                let folder = module["path"].as_str().unwrap_or_default();
+                if !folder.is_empty() && !is_plain(folder) {
+                    return Err(Error::malformed(source, format!("{folder} is no folder beside it")));
+                }
+                let place = path.join(folder).join("config.json");
                 let stated = read_json(&place)?.unwrap_or_default();
                 let on: Vec<&str> = stated
                     .as_object()

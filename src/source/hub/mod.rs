@@ -162,7 +162,11 @@ impl Hub {
             other => other,
         };
         let (part, used) = if id.is_dataset {
-            (id.part.clone(), wanted::data(id, &names).map_err(absent)?.into_iter().cloned().collect())
+            let used: Vec<String> = wanted::data(id, &names).map_err(absent)?.into_iter().cloned().collect();
+            if let Some(shard) = wanted::missing_shard(&used) {
+                return Err(missing(&shard));
+            }
+            (id.part.clone(), used)
         } else {
             let (chosen, _) = wanted::model(id, &names).map_err(absent)?;
             for shard in shards_of(&cache.snapshot(&commit), &chosen)? {

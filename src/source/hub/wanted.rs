@@ -70,6 +70,21 @@ fn named<'a>(id: &Id, part: &str, names: &'a [String]) -> Result<&'a str> {
     }
 }
 
+/// A file that is not among `names`, the shards of a data set that the cache has, as their own names say: `…-00001-of-00003.parquet`.
+pub(super) fn missing_shard(names: &[String]) -> Option<String> {
+    names.iter().find_map(|name| {
+        let (before, rest) = name.rsplit_once("-of-")?;
+        let (start, number) = before.rsplit_once('-')?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (count, end) = rest.split_at(digits);
+        let numbered = number.len() == count.len() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let count: usize = count.parse().ok().filter(|count| numbered && *count <= 100_000)?;
+        let width = number.len();
+        let mut shards = (0..count).map(|shard| format!("{start}-{shard:0width$}-of-{count:0width$}{end}"));
+        shards.find(|shard| !names.contains(shard))
+    })
+}
+
 /// The files of the data set `id` among `names`: its Parquet files, else its images.
 ///
 /// # Errors
