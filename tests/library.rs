@@ -53,8 +53,7 @@ fn every_item_of_the_surface_shows_how_it_is_used() {
     assert!(items > 15, "{items} items were found");
 }
 
-/// The surface as rustdoc has it, in the file that `DEADWEIGHT_RUSTDOC` names: `RUSTC_BOOTSTRAP=1 cargo rustdoc --lib -- -Z
-/// unstable-options --output-format json` writes it to `target/doc/deadweight.json`.
+/// The surface as rustdoc has it, in the file that `DEADWEIGHT_RUSTDOC` names; `.ci/run` shows how it is made, and runs this.
 #[test]
 fn the_surface_is_what_is_listed() {
     let Some(json) = std::env::var_os("DEADWEIGHT_RUSTDOC") else { return };
