@@ -300,6 +300,18 @@ classes = 2
     }
 
     #[test]
+    fn a_pinned_revision_is_a_whole_commit() {
+        let pinned: Vec<&Card> = crate::models::cards().iter().filter(|card| card.revision.is_some()).collect();
+        assert!(pinned.len() >= 16, "{}", pinned.len());
+        for card in pinned {
+            let revision = card.revision.as_deref().unwrap();
+            let is_commit = revision.len() == 40 && revision.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            assert!(is_commit && card.repo.is_some(), "{}: {revision}", card.name);
+            assert_eq!(card.hub_id(), Some(format!("{}@{revision}", card.repo.as_deref().unwrap())));
+        }
+    }
+
+    #[test]
     fn every_card_is_printed_as_the_text_that_it_is_read_from() {
         for card in crate::models::cards() {
             let text = card.to_toml();

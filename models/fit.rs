@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::place::{Place, left_out};
 use super::{Card, FAMILIES, Family};
+use crate::error::near_or;
 use crate::graph::{Fitted, Graph, Listing, Params, Scope, as_stored, differences_note};
 use crate::weights::Weights;
 use crate::{Error, Result};
@@ -69,8 +70,9 @@ pub fn fit(card: &Card, params: Params) -> Result<Fit> {
 pub(super) fn family(card: &Card) -> Result<&'static Family> {
     FAMILIES.iter().find(|family| family.name == card.family).ok_or_else(|| {
         let known: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
+        let near = near_or(&card.family, &known, "none is like it");
         let what = format!("card {}: family {}", card.name, card.family);
-        Error::unsupported(what, format!("known are {}", known.join(", ")))
+        Error::unsupported(what, format!("{near}; known are {}", known.join(", ")))
     })
 }
 

@@ -43,6 +43,7 @@ use std::sync::OnceLock;
 
 use place::Place;
 
+use crate::error::near_or;
 use crate::graph::{Graph, Listing, Node, Params, Scope};
 use crate::weights::Weights;
 use crate::{Error, Result};
@@ -53,7 +54,7 @@ pub use fit::{Fit, fit};
 pub use imported::ImportedNetwork;
 pub use labels::Labels;
 pub use naming::Naming;
-pub use recognise::{family_of, is_family, recognise};
+pub use recognise::{family_names, family_of, is_family, recognise};
 pub use timm::{defaults as timm_defaults, preprocessing as timm_preprocessing};
 
 /// The architecture fields of a card, read from a `config.json`.
@@ -147,16 +148,8 @@ pub fn card(name: &str) -> Result<&'static Card> {
     if let Some(card) = cards().iter().find(|card| card.name == name) {
         return Ok(card);
     }
-    let mut near: Vec<(usize, &str)> =
-        cards().iter().map(|card| (distance(name, &card.name), card.name.as_str())).collect();
-    near.sort_unstable();
-    near.retain(|&(distance, _)| distance <= 1 + name.len() / 4);
-    near.truncate(4);
-    let near: Vec<&str> = near.into_iter().map(|(_, name)| name).collect();
-    let hint = match near.as_slice() {
-        [] => "`deadweight models` lists the cards".to_owned(),
-        near => format!("near are {}", near.join(", ")),
-    };
+    let names = cards().iter().map(|card| card.name.as_str());
+    let hint = near_or(name, names, "`deadweight models` lists the cards");
     Err(Error::NotFound { what: format!("card {name}"), hint })
 }
 
@@ -212,20 +205,6 @@ pub fn differences(a: &Card, b: &Card, naming: Naming) -> Result<Vec<String>> {
     let of = |card: &Card, field: &str| card.arch.get(field).map_or("not stated".to_owned(), toml::Value::to_string);
     let apart = fields.into_iter().map(|field| (field, of(a, field), of(b, field))).filter(|(_, a, b)| a != b);
     Ok(apart.map(|(field, a, b)| format!("{field}: {a}, {b}")).collect())
-}
-
-/// Levenshtein's edit distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, &y) in b.iter().enumerate() {
-            let best = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], best);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -308,13 +287,5 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    }
-
-    #[test]
-    fn edits_are_counted() {
-        let cases = [("", "abc", 3), ("resnet", "resnet", 0), ("kitten", "sitting", 3), ("ab", "ba", 2)];
-        for (a, b, want) in cases {
-            assert_eq!(distance(a, b), want, "{a} {b}");
-        }
     }
 }

@@ -54,6 +54,11 @@ pub fn family_of(name: &str) -> Option<&'static str> {
     recurrent.or_else(|| FAMILIES.iter().map(|family| family.name).find(|family| *family == name))
 }
 
+/// What [`family_of`] knows.
+pub fn family_names() -> impl Iterator<Item = &'static str> {
+    rnn::KINDS.into_iter().chain(FAMILIES.iter().map(|family| family.name))
+}
+
 /// Whether `name` is that of a family, which `--arch` takes in place of a card.
 pub fn is_family(name: &str) -> bool {
     family_of(name).is_some()

@@ -1,6 +1,10 @@
 //! The error type of the library: one variant per kind of remedy, each with its hint and its exit code.
 
+mod near;
+
 use std::path::PathBuf;
+
+pub use near::{near, near_files, near_or};
 
 /// Shorthand used throughout the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -17,6 +21,8 @@ pub mod exit {
     pub const UNAVAILABLE: u8 = 3;
     /// The network, layer, format or device is not supported.
     pub const UNSUPPORTED: u8 = 4;
+    /// A figure is not as `--assert` or `--baseline` demand; the document is written all the same.
+    pub const GATE: u8 = 5;
     /// NaN or infinity was met in weights or activations.
     pub const NOT_FINITE: u8 = 6;
     /// Interrupted by the user.
@@ -84,6 +90,12 @@ pub enum Error {
         /// The nearest thing that is.
         hint: String,
     },
+    /// The work was done, and figures are not as the user demands; each of them is listed.
+    #[error("figures are not as demanded\n  {}", .failed.join("\n  "))]
+    Gate {
+        /// One line per figure: what it is, what was expected, and how far it is off.
+        failed: Vec<String>,
+    },
     /// NaN or infinity.
     #[error("{place}: holds NaN or infinity{detail}")]
     NotFinite {
@@ -99,6 +111,14 @@ pub enum Error {
         path: PathBuf,
         /// The cause.
         source: std::io::Error,
+    },
+    /// Something that was checked is not well; what, is printed.
+    #[error("{failed} of {checks} checks failed")]
+    Unwell {
+        /// Checks that failed.
+        failed: usize,
+        /// Checks in all.
+        checks: usize,
     },
     /// Ctrl-C.
     #[error("interrupted")]
@@ -159,9 +179,10 @@ impl Error {
         match self {
             Self::NotFound { .. } | Self::Unavailable { .. } => exit::UNAVAILABLE,
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => exit::UNAVAILABLE,
-            Self::Malformed { .. } | Self::Mismatch { .. } | Self::Io { .. } => exit::FAILED,
+            Self::Malformed { .. } | Self::Mismatch { .. } | Self::Io { .. } | Self::Unwell { .. } => exit::FAILED,
             Self::Invalid { .. } => exit::USAGE,
             Self::Shape { .. } | Self::Unsupported { .. } => exit::UNSUPPORTED,
+            Self::Gate { .. } => exit::GATE,
             Self::NotFinite { .. } => exit::NOT_FINITE,
             Self::Interrupted => exit::INTERRUPTED,
         }

@@ -16,7 +16,7 @@ use crate::input::{InputSpec, Layout, Overrides, Preprocess, VocabularySource};
 use crate::kernels::Rounding;
 use crate::layers::{Layer, Shape};
 use crate::models::{Card, Fit, ImportedNetwork, Task};
-use crate::source::{Network, Source, SourceOptions};
+use crate::source::{DownloadMonitor, Network, Source, SourceOptions};
 use crate::weights::SourceFile;
 use crate::{Error, Result, models};
 
@@ -29,6 +29,8 @@ pub struct LoadOptions {
     pub arch: Option<String>,
     /// Read only local files.
     pub offline: bool,
+    /// Who watches downloads.
+    pub downloads: Option<Arc<dyn DownloadMonitor>>,
     /// Measure and run batch norm as layers of their own.
     pub no_fold: bool,
     /// Seeded random weights in place of a checkpoint.
@@ -85,8 +87,8 @@ impl Model {
     /// # Errors
     /// [`Error::NotFound`] if nothing of that name exists; the errors of reading and fitting the weights.
     pub fn load(spec: &str, options: &LoadOptions) -> Result<Self> {
-        let LoadOptions { arch, offline, random, .. } = options.clone();
-        Self::build(Source::resolve(spec, &SourceOptions { arch, offline, random })?, options)
+        let LoadOptions { arch, offline, random, downloads, .. } = options.clone();
+        Self::build(Source::resolve(spec, &SourceOptions { arch, offline, random, downloads })?, options)
     }
 
     /// Builds the model of `source`. No file is opened.
@@ -122,6 +124,26 @@ impl Model {
         let model = model?.with_class_note();
         model.notes[said..].iter().for_each(|note| tracing::warn!("{note}"));
         Ok(model)
+    }
+
+    /// The network `graph`, which reads `input`, whose numbers go in as they are.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] naming a layer that cannot take its input.
+    pub fn of_graph(name: &str, graph: Graph, input: Shape) -> Result<Self> {
+        let output = *graph.shapes(input)?.get(graph.output().index()).unwrap_or(&input);
+        let task = if output.h * output.w == 1 { Task::Classify } else { Task::Features };
+        let network = ImportedNetwork { graph, input, input_codes: None, task };
+        let card = network.card(name, "net");
+        let preprocess = match input.c {
+            1 | 3 => Preprocess::from_table(name, &card.input)?,
+            c => Preprocess::arrays([c, input.h, input.w]),
+        };
+        let parameters = network.graph.parameters();
+        let (graph, folded) = finished(&network.graph, &LoadOptions::default());
+        let (files, vocabulary, notes) = (Vec::new(), None, Vec::new());
+        let parts = Parts { preprocess: None, source: name.to_owned(), files, vocabulary, notes };
+        Ok(Self::of_parts(parts, card, preprocess, (graph, parameters, folded), "net".into()))
     }
 
     /// Extents of its input: `[C, H, W]`, or `[H, W, C]` for a file that is run as it is and reads that.

@@ -1,7 +1,8 @@
 //! How a layer is watched: all that layers and engines know of measuring.
 
 use crate::graph::Node;
-use crate::kernels::{Geometry, PackedCodes, Region};
+use crate::kernels::attention::Probabilities;
+use crate::kernels::{Geometry, PackedCodes, Pool, Region};
 
 /// Position of a buffer's values within the batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,16 @@ pub trait Watch: Sync {
     }
 }
 
+/// Watches the probabilities of one layer of attention while it runs. Its queries, keys and values are shown to others, before the end.
+pub trait WatchRows: Sync {
+    /// Observes those of one query of one head; `image` is a place in the batch. The calls of one run together cover each query of each
+    /// head of each image once; two calls with the same `worker` never overlap in time.
+    fn look_at_row(&self, row: &Probabilities<'_>);
+
+    /// All was shown: the layer has run, and the threads of `pool` are free.
+    fn end(&self, pool: &Pool);
+}
+
 /// Chooses which layers are watched, and by whom.
 pub trait Probe {
     /// The watcher of `node`, if it has one. Called once per run, before the layer starts.
@@ -48,6 +59,11 @@ pub trait Probe {
 
     /// The watcher of the values of attention, if it has one.
     fn watch_third(&self, _: Node) -> Option<&dyn Watch> {
+        None
+    }
+
+    /// The watcher of the probabilities of attention, if it has one.
+    fn watch_rows(&self, _: Node) -> Option<&dyn WatchRows> {
         None
     }
 

@@ -12,7 +12,7 @@ use deadweight::layers::{Layer, Shape};
 use deadweight::measure::{Calibration, Settings};
 use deadweight::model::Model;
 use deadweight::probe::{Probe, Watch};
-use deadweight::tally::{AttentionSpec, Codes, LayerTally, Padding, PairSums, Phase, Products};
+use deadweight::tally::{AttentionSpec, Codes, LayerTally, Padding, PairSums, Phase, Products, RowSums};
 
 use crate::hf;
 use crate::products::Seen;
@@ -98,6 +98,43 @@ fn what_a_mask_takes_away_is_dense_and_not_inside() {
     }
 }
 
+#[test]
+fn tokens_that_pad_are_keys_of_none() {
+    let mut model = model("bert");
+    let (before, kept, steps, pad) = (2, 13, STEPS, 0);
+    let graph = Arc::make_mut(&mut model.graph);
+    let ids = graph.handles().find(|node| matches!(graph.def(*node).layer, Layer::Input)).unwrap();
+    for def in &mut graph.nodes {
+        if let Layer::Attention(layer) = &mut def.layer {
+            layer.pad = Some(pad);
+            def.inputs.push(ids);
+        }
+    }
+    let pad = pad as f32;
+    let token = |i: usize| if (before..before + kept).contains(&i) { ((7 * i + 5) % 50 + 3) as f32 } else { pad };
+    let x: Vec<f32> = (0..steps).map(token).collect();
+    let input = Shape::new(1, 1, steps);
+    let native = native(2, Isa::best());
+    let calibration = Calibration::of_images(&model, &native, input, &x, &Settings::default()).unwrap();
+    let of = |backend: &Backend| {
+        let counted = calibration.probe(&model, backend, input, 1).unwrap();
+        Runner::new(&model.graph, input, backend, 1).unwrap().run(&x, Some(&counted)).unwrap();
+        counted.end_run(backend.pool(), 1);
+        counted.into_tallies(&model, backend.pool(), 1)
+    };
+    let candle = Backend::Candle(candle_core::Device::Cpu, Arc::new(Pool::new(1)));
+    for (layer, (own, other)) in calibration.layers.iter().zip(of(&native).iter().zip(&of(&candle))) {
+        let [own, other] = [own, other].map(Products::of);
+        assert_eq!(own.dense, other.dense, "{}", layer.name);
+        if layer.kind == "attention" {
+            let macs = [Padding::With, Padding::Without].map(|padding| own.dense.of(padding));
+            assert_eq!(macs, [32 * steps * steps, 32 * steps * kept].map(|macs| macs as u128), "{}", layer.name);
+            let apart = own.both.abs_diff(other.both) as f64 / own.both as f64;
+            assert!(apart < 5e-3, "{}: {apart}", layer.name);
+        }
+    }
+}
+
 /// Keeps the operands of one node whole, `[image][channels, steps]`.
 struct Watched {
     node: Node,
@@ -118,8 +155,8 @@ impl Probe for Watched {
     }
 }
 
-/// Both counts of a sequence of queries, keys and values, the probabilities computed by the kernel.
-fn counted(spec: &AttentionSpec, operands: [&Vec<f32>; 3], steps: usize) -> [PairSums; 2] {
+/// Both counts of a sequence of queries, keys and values, the probabilities computed by the kernel; codes are added to `codes`.
+fn counted(spec: &AttentionSpec, operands: [&Vec<f32>; 3], steps: usize, codes: &mut [Codes]) -> [PairSums; 2] {
     let packed = operands.map(|x| {
         let geometry = Geometry::blocked(1, x.len() / steps, 1, steps);
         let mut buffer = vec![0.0; geometry.len()];
@@ -130,11 +167,18 @@ fn counted(spec: &AttentionSpec, operands: [&Vec<f32>; 3], steps: usize) -> [Pai
     let yg = Geometry::blocked(1, spec.attention.heads * spec.attention.outer, 1, steps);
     let (mut y, pool) = (vec![0.0; yg.len()], Pool::new(2));
     let mut cache = KvCache::new(spec.attention, 1);
-    let pv = Mutex::new(spec.pv(operands[2], Phase::WHOLE, Codes::default()).unwrap());
-    let observe = |row: Probabilities<'_>| assert!(pv.lock().unwrap().add(&row));
+    let rows = Mutex::new((RowSums::new(spec, steps, &[Phase::WHOLE]), codes));
+    let observe = |row: Probabilities<'_>| {
+        let (rows, codes) = &mut *rows.lock().unwrap();
+        rows.add(spec, &row, codes);
+    };
     let exec = Exec::new(&pool, Isa::SCALAR);
     attention(&exec, 1, &Operands { q, k, v, inside: None }, (&mut y, &yg), &mut cache, Some(&observe));
-    [spec.qk(operands[0], operands[1], Phase::WHOLE, Codes::default()).unwrap(), pv.into_inner().unwrap().into_sums()]
+    let (rows, codes) = rows.into_inner().unwrap();
+    let operands = operands.map(Vec::as_slice);
+    let heads: Vec<_> =
+        (0..spec.attention.kv_heads).map(|head| spec.head(head, operands, &rows, codes).unwrap()).collect();
+    spec.whole(heads, &rows).swap_remove(0)
 }
 
 #[test]
@@ -168,13 +212,19 @@ fn what_is_counted_is_what_a_probe_is_shown() {
         has_shares: false,
     };
     let seen = probe.seen.map(|seen| seen.0.into_inner().unwrap());
-    let sums = (0..count).map(|i| counted(&spec, [&seen[0][i], &seen[1][i], &seen[2][i]], steps));
+    let mut codes = [Codes::default()];
+    let sums = (0..count).map(|i| counted(&spec, [&seen[0][i], &seen[1][i], &seen[2][i]], steps, &mut codes));
     let sums = sums.reduce(|mut all, one| {
         all.iter_mut().zip(&one).for_each(|(all, one)| all.merge(one));
         all
     });
+    let mut sums = sums.unwrap();
+    let [[of_q, of_k, of_p, of_v]] = codes;
+    for (sums, [first, second]) in sums.iter_mut().zip([[of_q, of_k], [of_p, of_v]]) {
+        (sums.activations.values.codes, sums.weights.values.codes) = (first, second);
+    }
     let all = counts(&model, &backend, (steps, count, count));
-    for (row, sums) in ["qk", "pv"].iter().zip(sums.unwrap()) {
+    for (row, sums) in ["qk", "pv"].iter().zip(sums) {
         let name = format!("{}.{row}", graph.def(node).name);
         let (_, tally) = all.iter().find(|(other, _)| *other == name).unwrap();
         assert_eq!(tally.pairs, Some(sums.products), "{name}");

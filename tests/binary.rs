@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 /// The program, without arguments.
 pub fn deadweight() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_deadweight"));
-    for variable in ["RUST_LOG", "COLUMNS", "NO_COLOR", "CLICOLOR_FORCE"] {
+    for variable in ["RUST_LOG", "COLUMNS", "NO_COLOR", "CLICOLOR_FORCE", "DEADWEIGHT_CONFIG"] {
         command.env_remove(variable);
     }
     command.env("HF_HUB_OFFLINE", "1").env("HF_HUB_CACHE", "/nonexistent").stdin(Stdio::null());

@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tally", &["error", "kernels"]),
     ("metrics", &["format", "kernels", "tally"]),
     ("measurement", &["error", "format", "hex", "input", "kernels", "tally", "task"]),
-    ("source", &["builtin", "error", "input", "models", "weights"]),
+    ("source", &["builtin", "error", "hex", "input", "models", "weights"]),
     // A model that is an ONNX file, run as it is, holds what its engine prepared.
     ("model", &["builtin", "engine", "error", "graph", "input", "kernels", "layers", "models", "source", "weights"]),
     (
@@ -47,10 +47,12 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["error", "hex", "input", "kernels", "measurement", "metrics", "tally", "task"]),
+    ("compare", &["error", "metrics", "report"]),
+    ("gate", &["compare", "error", "metrics", "report"]),
 ];
 
 /// What may import every room, and is no room itself.
-const ABOVE: &[&str] = &["cli", "lib", "main"];
+const ABOVE: &[&str] = &["cli", "lib", "library", "main"];
 
 /// Files that may be longer than [`LONGEST`], and how long.
 const LONGER: &[(&str, usize)] = &[];

@@ -5,19 +5,27 @@
 
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use super::bench::BenchArgs;
+use super::compare::CompareArgs;
+use super::completions::CompletionsArgs;
+use super::config::ConfigArgs;
+use super::doctor::DoctorArgs;
+pub use super::engine_args::{BackendArgs, BackendName, DeviceName, EngineArgs, Kernels};
 use super::explain::ExplainArgs;
 use super::generate_args::GenerateArgs;
 use super::input_args::StatedArgs;
+use super::man::ManArgs;
 use super::measure::MeasureArgs;
 use super::merge::MergeArgs;
 use super::onnx_args::OnnxArgs;
 use super::parsers::{encoder, number_format, up_to_thousand, weight_scale};
+use super::pull::PullArgs;
 use super::report::ReportArgs;
+use super::schema::SchemaArgs;
 use super::threshold::ThresholdArgs;
+use super::trace::TraceArgs;
 use crate::format::{Formats, WeightScale};
 use crate::kernels::count::Encoder;
 
@@ -27,7 +35,7 @@ Examples:
   deadweight measure timm/resnet18.a1_in1k photos/ --format json -o resnet18.json
 
 MODEL is a card's name (see `deadweight models`), a directory with config.json, a weights file with --arch CARD,
-a card file (.toml), a .gguf, .tflite or .onnx file, or a Hugging Face id org/name[@revision]. Built in are digits, scenes, photos,
+a card file (.toml), a .gguf, .tflite or .onnx file, or a Hugging Face id org/name[@revision][:file]. Built in are digits, scenes, photos,
 verses and chapters.";
 
 /// Runs neural networks and measures, exactly and while they run, how much of the work is ineffectual.
@@ -40,6 +48,9 @@ pub struct Cli {
     /// Flags of all verbs.
     #[command(flatten)]
     pub common: Common,
+    /// Where other options come from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// Flags of all verbs.
@@ -72,7 +83,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   deadweight measure digits --number-format int8 --columns kind,a.zeros,Ae,We+Ae
-  deadweight measure resnet20.safetensors --arch resnet20-cifar cifar/ --limit 1000 --format csv -o resnet20.csv")]
+  deadweight measure resnet20.safetensors --arch resnet20-cifar cifar/ --limit 1000 --format csv -o resnet20.csv
+  deadweight measure digits --assert 'network.potential.W+A >= 2.0' --assert 'layers.a.zeros > 0'")]
     Measure(Box<MeasureArgs>),
     /// Time plain runs against measured ones
     #[command(after_help = "\
@@ -93,38 +105,50 @@ Examples:
   deadweight measure digits -o digits.dwm
   deadweight report digits.dwm --columns kind,macs,a.width,potential.Ae
   deadweight report digits.dwm --format csv -o digits.csv
+  deadweight report digits.dwm --baseline earlier.dwm --tolerance 1%
   deadweight report digits.dwm chapters.dwm -o both.html --open
   deadweight report digits.dwm chapters.dwm --svg figures")]
     Report(Box<ReportArgs>),
+    /// Compare measurements figure by figure: layers matched by name, changes told from noise
+    #[command(after_help = "\
+Examples:
+  deadweight measure digits -o digits.dwm
+  deadweight measure digits --threshold 30% -o cut.dwm
+  deadweight compare digits.dwm cut.dwm
+  deadweight compare digits.dwm cut.dwm --columns a.zeros,W+A --only-changed --threshold 1%
+  deadweight compare digits.dwm cut.dwm --assert 'network.potential.W+A >= 2.0' --format md")]
+    Compare(Box<CompareArgs>),
     /// Add the counts of parts of a run
     Merge(MergeArgs),
+    /// Download models and data sets of the Hugging Face hub into the cache that its Python client shares
+    #[command(after_help = "\
+Examples:
+  deadweight pull timm/resnet18.a1_in1k gpt2
+  deadweight pull org/net-GGUF:Q4_K_M
+  deadweight pull datasets/uoft-cs/cifar10/plain_text/test --format json")]
+    Pull(PullArgs),
     /// Explain what the metrics mean
     Explain(ExplainArgs),
     /// Print the JSON Schema of `measure --format json`, or of the lines of `measure --per-input`
     Schema(SchemaArgs),
-}
-
-/// Arguments of `schema`.
-#[derive(Args, Clone, Copy, Debug)]
-pub struct SchemaArgs {
-    /// Of what
-    #[arg(value_enum, default_value_t)]
-    pub of: Described,
-}
-
-/// What has a JSON Schema.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Described {
-    /// Documents of measure and report
-    #[default]
-    Measure,
-    /// Lines of inputs
-    PerInput,
+    /// Check what this machine and installation have, and say what to mend
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands
+    Man(ManArgs),
 }
 
 /// Arguments of `models`.
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  deadweight models
+  deadweight models --format json
+  deadweight models show resnet18"
+)]
 pub struct ModelsArgs {
     /// One network instead of the list.
     #[command(subcommand)]
@@ -138,6 +162,11 @@ pub struct ModelsArgs {
 #[derive(Debug, Subcommand)]
 pub enum Show {
     /// Show the layers of one network: shapes, parameters, MACs, memory
+    #[command(after_help = "\
+Examples:
+  deadweight models show mobilenet_v2
+  deadweight models show weights.pth --arch resnet50 --format json
+  deadweight models show resnet50 --card")]
     Show {
         /// Card name, card file, directory, weights file with --arch, .gguf, .tflite or .onnx file, or hub id
         #[arg(value_name = "MODEL")]
@@ -167,7 +196,8 @@ pub enum Plain {
 /// Which model.
 #[derive(Args, Debug)]
 pub struct ModelArgs {
-    /// Card name, directory, weights file with --arch, card file, .gguf, .tflite or .onnx file, or hub id org/name[@revision]
+    /// Card name, directory, weights file with --arch, card file, .gguf, .tflite or .onnx file, or hub id
+    /// org/name[@revision][:file]
     #[arg(value_name = "MODEL")]
     pub model: String,
     /// Card, card file or family (lstm, gru, rnn, rnn_tanh, rnn_relu) of the network in a weights file
@@ -189,9 +219,10 @@ pub enum Quantize {
 }
 
 /// Which inputs.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct InputArgs {
-    /// Images, directories of images, arrays (.safetensors, .npz or .npy), or texts; none: those of a built-in model
+    /// Images, directories of images, arrays (.safetensors, .npz or .npy), tables of images (.parquet), data sets of the hub
+    /// (datasets/org/name[@revision][/path]), or texts; none: those of a built-in model
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// What is stated of them.
@@ -226,76 +257,6 @@ pub struct InputArgs {
     /// Skip inputs that cannot be decoded, with a warning for each, instead of failing
     #[arg(long)]
     pub skip_bad: bool,
-}
-
-/// How the native engine computes.
-#[derive(Args, Debug)]
-pub struct EngineArgs {
-    /// Threads [default: as many as this process may use]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// Instruction-set level of the native engine [default: the best of this CPU]
-    #[arg(long, value_parser = PossibleValuesParser::new(["scalar", "avx2", "avx512"]))]
-    pub isa: Option<String>,
-    /// Kernels of the native engine: direct excludes those that reorder arithmetic (Winograd)
-    #[arg(long, value_enum)]
-    pub kernels: Option<Kernels>,
-    /// MiB that the buffers of one image may take before the native engine runs it in bands of rows, or the operands that the onnx
-    /// engine holds at a time
-    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = value_parser!(u32).range(1..))]
-    pub memory: u32,
-    /// Inputs that are read and run together, except large ones; no count depends on it
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u16).range(1..=4096))]
-    pub batch_size: u16,
-}
-
-/// Which kernels may be chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kernels {
-    /// The fastest for each layer's shape
-    Auto,
-    /// Sums in the order of the definition
-    Direct,
-}
-
-/// Which engine, on which device, and how it computes.
-#[derive(Args, Debug)]
-pub struct BackendArgs {
-    /// The native engine's options.
-    #[command(flatten)]
-    pub engine: EngineArgs,
-    /// Engine
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: BackendName,
-    /// Device of the candle engine
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceName,
-}
-
-/// Engines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum BackendName {
-    /// Native, but onnx for an ONNX file that is not made of its layers alone
-    #[default]
-    Auto,
-    /// Our kernels, on the CPU
-    Native,
-    /// An ONNX file as it is, by rten
-    Onnx,
-    /// candle's operations, on any candle device
-    Candle,
-}
-
-/// Devices.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum DeviceName {
-    /// The CPU
-    #[default]
-    Cpu,
-    /// The first CUDA device
-    Cuda,
-    /// The first Metal device
-    Metal,
 }
 
 /// Number format.
@@ -360,6 +321,9 @@ pub struct RunArgs {
     /// What is generated.
     #[command(flatten)]
     pub generate: GenerateArgs,
+    /// A trace of the first inputs.
+    #[command(flatten)]
+    pub trace: TraceArgs,
     /// table or json
     #[arg(long, value_enum, default_value_t)]
     pub format: Plain,

@@ -1,21 +1,24 @@
 //! `deadweight bench`: the overhead of measuring.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, value_parser};
 use serde::Serialize;
 
 use super::args::{BackendName, Common, EngineArgs, ModelArgs, NumberArgs, OutArgs, Plain};
-use super::out::Out;
+use super::out::{Out, distinct};
 use super::progress::Progress;
-use super::setup;
 use super::text_args::within_positions;
+use super::trace::{Trace, TraceArgs};
+use super::{hub_inputs, progress, setup};
+use crate::engine::{Backend, Clock, EngineOptions, Session};
 use crate::input::{Dataset, Preprocess};
-use crate::measure::{Bench, Settings, bench, calibrate, generation};
+use crate::measure::{Bench, Calibration, Settings, bench, calibrate, generation};
 use crate::model::{LoadOptions, Model};
 use crate::models::Task;
 use crate::report::{Grid, to_json, units};
-use crate::{Error, Result, engine};
+use crate::{Error, Result};
 
 /// Arguments of `bench`.
 #[derive(Args, Debug)]
@@ -42,6 +45,9 @@ pub struct BenchArgs {
     /// Number format.
     #[command(flatten)]
     pub numbers: NumberArgs,
+    /// A trace of one plain and one measured run, after those that are timed.
+    #[command(flatten)]
+    pub trace: TraceArgs,
     /// table or json
     #[arg(long, value_enum, default_value_t)]
     pub format: Plain,
@@ -58,10 +64,14 @@ const SEED: u64 = 1;
 
 /// Times the model.
 pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
-    let mut out = Out::open(args.out.output.as_deref())?;
+    let output = args.out.output.as_deref();
+    distinct(&[("-o", Some(output.unwrap_or(Path::new("-")))), ("--trace", args.trace.trace.as_deref())])?;
+    let mut out = Out::open(output)?;
+    let trace = args.trace.open("bench")?;
     let options = setup::engine(&args.engine)?;
     let (arch, random) = (args.model.arch.clone(), args.random_weights.then_some(SEED));
-    let of_model = LoadOptions { arch, offline: common.offline, random, ..LoadOptions::default() };
+    let downloads = progress::downloads(common).monitor;
+    let of_model = LoadOptions { arch, offline: common.offline, random, downloads, ..LoadOptions::default() };
     let model = setup::load(&args.model, args.model.onnx.options(BackendName::Native, of_model)?)?;
     let model = with_context(model, args.context)?;
     let generate = args.generate.map(|count| generated(&model, count)).transpose()?;
@@ -76,19 +86,22 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     }
     let data = match rows.is_some() || random {
         true => within_positions(Dataset::random(rows, batch, SEED, &model.preprocess), &model)?,
-        false => setup::listed(&model, &args.inputs)?,
+        false => setup::listed(&model, &hub_inputs::local(&args.inputs, common)?.paths)?,
     };
     let mut images = Vec::new();
     for i in 0..batch {
         images.extend(data.load(i % data.len())?.values);
     }
     let settings = Settings { batch, limit: Some(batch), ..Settings::default() };
-    let (progress, backend) = (Progress::new(common), engine::Backend::Native(options.clone()));
+    let (progress, backend) = (Progress::new(common), Backend::Native(options.clone()));
     let model = setup::in_integers(model, &args.model, &backend, &data, &settings, &progress)?;
     let settings = setup::in_numbers(&args.numbers, &model, settings)?;
     let calibration = calibrate(&model, &backend, &data, &settings, &progress)?;
     let rounds = args.rounds as usize;
     let result = bench(&model, &options, &images, rounds, &calibration, &progress)?;
+    if let Some(trace) = &trace {
+        traced_runs(&model, &options, &images, &calibration, trace)?;
+    }
     let step_s = |count: usize| generation(&model, &options, &images, (count, rounds), &progress);
     let generated = match generate {
         Some(count) => Some(Generated { context: model.input_shape().w, tokens: count, step_s: step_s(count)? }),
@@ -105,7 +118,29 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
         Plain::Json => to_json(&timing),
         Plain::Table => timing.table(out.width()),
     })?;
+    trace.map_or(Ok(()), |trace| trace.finish())?;
     out.finish()
+}
+
+/// One plain and one measured run of `images` in `trace`, each after one that is not.
+fn traced_runs(
+    model: &Model,
+    options: &EngineOptions,
+    images: &[f32],
+    calibration: &Calibration,
+    trace: &Arc<Trace>,
+) -> Result<()> {
+    let (input, batch) = (model.input_shape(), images.len() / model.input_shape().elements());
+    let probe = calibration.probe(model, &Backend::Native(options.clone()), input, batch)?;
+    let options = EngineOptions { clock: Some(Arc::clone(trace) as Arc<dyn Clock>), ..options.clone() };
+    let mut session = Session::new(model.graph.clone(), input, batch, options)?;
+    session.run(images, None)?;
+    trace.enter("plain");
+    session.run(images, None)?;
+    trace.enter("full");
+    session.run(images, Some(&probe))?;
+    trace.leave();
+    Ok(())
 }
 
 /// `model` for inputs of so many tokens, if a number is given.

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::out::Out;
+use crate::error::near_or;
 use crate::format;
 use crate::metrics::{self, Compute, Metric, Which};
 use crate::report::{Grid, explanation};
@@ -10,6 +11,11 @@ use crate::{Error, Result};
 
 /// Arguments of `explain`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  deadweight explain
+  deadweight explain W+A
+  deadweight explain formats")]
 pub struct ExplainArgs {
     /// The metric, e.g. zeros, a.width.g16, potential.W+A or W+A, or `formats` for the number formats; none lists all metrics
     #[arg(value_name = "METRIC")]
@@ -42,12 +48,8 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
             let without = Which::ALL.iter().find_map(|which| plain.strip_prefix(which.letter())?.strip_prefix('.'));
             let metric = metrics::find(plain).or_else(|| without.and_then(metrics::find));
             let Some(metric) = metric else {
-                let near: Vec<&str> =
-                    metrics::all().map(|metric| metric.name).filter(|known| known.contains(plain)).collect();
-                let hint = match near.is_empty() {
-                    true => "`deadweight explain` lists all metrics".into(),
-                    false => format!("near are {}", near.join(", ")),
-                };
+                let known = metrics::all().map(|metric| metric.name).chain(["formats"]);
+                let hint = near_or(plain, known, "`deadweight explain` lists all metrics");
                 return Err(Error::NotFound { what: format!("metric {name}"), hint });
             };
             out.write(&explanation(metric))?;

@@ -1,22 +1,25 @@
 //! `deadweight measure`: the main job.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use clap::{Args, value_parser};
 use regex::Regex;
 
 use super::args::{BackendArgs, Common, InputArgs, ModelArgs, NumberArgs, OutArgs};
-use super::out::Out;
+use super::gates::{GateArgs, Gates};
+use super::out::{Out, distinct};
 use super::page::{self, OpenArgs};
 use super::parsers::{column, level, selection, statistics};
 use super::parts::PartArgs;
 use super::per_input::{Lines, PerInputArgs};
 use super::progress::Progress;
+use super::trace::{TraceArgs, traced};
 use super::until::UntilArgs;
 use super::{report, setup};
 use crate::input::turned_note;
 use crate::kernels::count::sequence::Buckets;
-use crate::measure::{Monitor, Settings, Statistics, embed_partners, wrapped_notes};
+use crate::measure::{Monitor, Settings, Statistics, embed_partners, layer_names, wrapped_notes};
 use crate::metrics::{Needs, Selection};
 use crate::report::columns::Column;
 use crate::report::{Format, Report};
@@ -74,6 +77,12 @@ pub struct MeasureArgs {
     /// When it is enough.
     #[command(flatten)]
     pub until: UntilArgs,
+    /// What figures must be.
+    #[command(flatten)]
+    pub gates: GateArgs,
+    /// A trace of the first inputs.
+    #[command(flatten)]
+    pub trace: TraceArgs,
     /// Where to: a name that ends in .dwm gets the exact counts, of which `deadweight report` makes every format.
     #[command(flatten)]
     pub out: OutArgs,
@@ -88,7 +97,7 @@ pub struct MeasureArgs {
 impl MeasureArgs {
     /// `settings` with the level of statistics, raised to what the metrics and columns that are asked for need.
     fn counting(&self, settings: Settings) -> Settings {
-        let columns = self.columns.iter().flat_map(Column::needs);
+        let columns = self.columns.iter().chain(self.gates.assertions.columns()).flat_map(Column::needs);
         let metrics = self.metrics.iter().flat_map(|selection| selection.metrics.iter().map(|metric| metric.needs));
         let needs: Vec<Needs> = columns.chain(metrics).collect();
         let raised = needs.iter().any(|needs| *needs > Needs::Values);
@@ -103,19 +112,33 @@ impl MeasureArgs {
 pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let to_counts = args.out.output.as_ref().is_some_and(|path| path.extension().is_some_and(|end| end == "dwm"));
     let has_lines = args.per_input.per_input.is_some();
-    if to_counts && (args.format.is_some() || !(args.columns.is_empty() || has_lines)) {
+    let has_other_columns = has_lines || args.gates.baseline.is_some();
+    if to_counts && (args.format.is_some() || !(args.columns.is_empty() || has_other_columns)) {
         let detail = "holds counts, which have neither format nor columns; `deadweight report` prints them";
         return Err(Error::invalid("-o FILE.dwm", detail));
     }
-    let format = page::format(args.format, args.out.output.as_deref());
+    let (output, parts) = (args.out.output.as_deref(), &args.parts);
+    let format = page::format(args.format, output);
+    distinct(&[
+        ("-o", Some(output.unwrap_or(Path::new("-")))),
+        ("--per-input", args.per_input.per_input.as_deref()),
+        ("--trace", args.trace.trace.as_deref()),
+        ("--checkpoint", parts.checkpoint.as_deref()),
+        ("--calibration", parts.calibration.as_deref()),
+    ])?;
     let mut out = Out::open(args.out.output.as_deref())?;
-    report::check_format(format, if has_lines { &[] } else { &args.columns }, &out)?;
-    let lines = args.per_input.open(&args.out, &args.parts)?;
+    report::check_format(format, if has_other_columns { &[] } else { &args.columns }, &out)?;
+    if args.parts.shard.is_some() {
+        args.gates.refuse_parts()?;
+    }
+    let gates = Gates::open(&args.gates, &args.columns)?;
+    let lines = args.per_input.open(&args.parts)?;
+    let trace = args.trace.open("measure")?;
     let backend = setup::backend(&args.backend)?;
     let model = setup::model(&args.model, common, args.no_fold, &args.inputs, args.backend.backend)?;
-    let backend = setup::backend_of(&model, &args.backend, backend)?;
-    let data = setup::inputs(&model, &args.inputs)?;
-    let progress = Progress::new(common);
+    let backend = traced(setup::backend_of(&model, &args.backend, backend)?, trace.as_ref())?;
+    let data = setup::inputs(&model, &args.inputs, common)?;
+    let progress = Progress::new(common).with_trace(trace.clone());
     let feeding = Settings { layers: args.layers.clone(), ..setup::feeding(&args.inputs, &args.backend.engine) };
     let feeding = Settings { calibrate: args.numbers.calibrate as usize, shard: args.parts.shard, ..feeding };
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
@@ -130,6 +153,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let feeding = args.counting(Settings { single_steps, decode: args.decode.unwrap_or_default() as usize, ..feeding });
     let until = args.until.until(args.numbers.encoder, feeding.statistics == Statistics::Full)?;
     let settings = setup::in_numbers(&args.numbers, &model, Settings { until, ..feeding })?;
+    gates.check(&layer_names(&model, &settings)?, model.card.task.name())?;
     let lines = lines.map(|out| Lines::new(out, &model, &settings, &args.columns, &progress)).transpose()?;
     let monitor: &dyn Monitor = lines.as_ref().map_or(&progress, |lines| lines);
     let measurement = args.parts.measure(&model, &backend, &data, &settings, monitor)?;
@@ -144,10 +168,15 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
         report::write(&measurement, format, &args.columns, &mut out)?;
     }
     lines.map_or(Ok(()), Lines::finish)?;
+    trace.map_or(Ok(()), |trace| trace.finish())?;
     out.finish()?;
+    args.parts.end()?;
+    let judged = gates.judge(&measurement, "the run");
     if args.browser.open {
         let written = args.out.output.as_deref().filter(|_| format == Format::Html && !to_counts);
-        page::show(written, || Format::Html.render(&Report::new(&measurement), &[], None))?;
+        let shown = page::show(written, || Format::Html.render(&Report::new(&measurement), &[], None));
+        // A figure that is not as it should be is worse news than no browser.
+        return judged.and(shown);
     }
-    args.parts.end()
+    judged
 }

@@ -10,6 +10,9 @@ use crate::measurement::Measurement;
 
 /// Arguments of `merge`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  deadweight merge part1.dwm part2.dwm part3.dwm -o run.dwm")]
 pub struct MergeArgs {
     /// Counts of parts, in any order
     #[arg(value_name = "FILE.dwm", required = true)]

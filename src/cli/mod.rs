@@ -3,12 +3,21 @@
 mod answers;
 pub mod args;
 pub mod bench;
+pub mod compare;
+pub mod completions;
+pub mod config;
+pub mod doctor;
+mod engine_args;
 mod examples;
 pub mod explain;
 mod figures;
+pub mod gates;
 mod generate;
 mod generate_args;
+mod hub_inputs;
 pub mod input_args;
+mod interrupted;
+pub mod man;
 pub mod measure;
 pub mod merge;
 mod models;
@@ -21,44 +30,47 @@ pub mod parts;
 pub mod per_input;
 mod pictures;
 mod progress;
+pub mod pull;
 pub mod report;
 mod run;
 mod save_outputs;
+pub mod schema;
 mod setup;
 mod text_args;
 mod threshold;
+pub mod trace;
 mod truth;
 mod until;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 
-use clap::Parser;
-
-use crate::error::exit;
-use crate::report::{input_schema, schema as report_schema, to_json};
+use crate::error::{exit, near_files};
 use crate::{Error, Result};
-use args::{Cli, Described, Verb};
+use args::{Cli, Verb};
 
-/// Parses the command line; help, version and usage errors are printed here.
-///
-/// # Errors
-/// The exit code, once everything is printed.
-pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
-    Cli::try_parse_from(line).map_err(|answer| match answer.print() {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => exit::FAILED,
-        _ if answer.use_stderr() => exit::USAGE,
-        _ => exit::DONE,
-    })
+/// Does what `line` says; the exit code, once everything is printed.
+pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
+    let line: Vec<OsString> = line.into_iter().collect();
+    let cli = match config::parse(&line) {
+        Ok(cli) => cli,
+        Err(ended) => return config::say(&ended),
+    };
+    let advice = interrupted::advice(&cli, &line);
+    match run(cli) {
+        Ok(()) => exit::DONE,
+        Err(error @ Error::Interrupted) => explain(&error, Some(&advice())),
+        Err(error) => explain(&error, None),
+    }
 }
 
 /// Runs the verb.
-///
-/// # Errors
-/// What stopped it; [`explain()`] prints it.
-pub fn run(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<()> {
     progress::start_log(cli.common);
     progress::watch_for_interrupts();
+    if let Some(file) = &cli.config.file {
+        tracing::info!("options from {}", file.display());
+    }
     match cli.verb {
         None => overview::run(cli.common),
         Some(Verb::Models(args)) => models::run(&args, cli.common),
@@ -67,31 +79,30 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Verb::Bench(args)) => bench::run(&args, cli.common),
         Some(Verb::Threshold(args)) => threshold::run(&args, cli.common),
         Some(Verb::Report(args)) => report::run(&args),
+        Some(Verb::Compare(args)) => compare::run(&args),
         Some(Verb::Merge(args)) => merge::run(&args),
+        Some(Verb::Pull(args)) => pull::run(&args, cli.common),
         Some(Verb::Explain(args)) => explain::run(&args),
-        Some(Verb::Schema(args)) => schema(args.of),
+        Some(Verb::Schema(args)) => schema::run(args),
+        Some(Verb::Doctor(args)) => doctor::run(&args, cli.common, cli.config.file.as_deref()),
+        Some(Verb::Completions(args)) => completions::run(args),
+        Some(Verb::Man(args)) => man::run(&args),
     }
 }
 
-/// Prints a JSON Schema.
-fn schema(of: Described) -> Result<()> {
-    let mut out = out::Out::open(None)?;
-    let metrics: Vec<_> = crate::metrics::all().collect();
-    let schema = match of {
-        Described::Measure => report_schema(&metrics),
-        Described::PerInput => input_schema(&metrics),
-    };
-    out.write(&to_json(&schema))?;
-    out.finish()
-}
-
-/// Prints on stderr what went wrong and how to fix it; returns the exit code.
-pub fn explain(error: &Error) -> u8 {
+/// Prints on stderr what went wrong and how to fix it, by `advice` or what the error says; returns the exit code.
+fn explain(error: &Error, advice: Option<&str>) -> u8 {
     if out::is_reader_gone(error) {
         return exit::DONE;
     }
     let mut text = format!("error: {error}\n");
-    if let Some(hint) = error.hint() {
+    let hint = match error {
+        _ if advice.is_some() => advice.map(str::to_owned),
+        Error::Io { path, source } if source.kind() == io::ErrorKind::NotFound => Some(near_files(path, "")),
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::IsADirectory => Some("give a file in it".into()),
+        other => other.hint().map(str::to_owned),
+    };
+    if let Some(hint) = hint.filter(|hint| !hint.is_empty()) {
         text += &format!("hint: {hint}\n");
     }
     // If stderr is gone too, the exit code remains.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::args::{Common, ModelsArgs, Plain, Show};
 use super::out::{Out, printable};
+use super::progress;
 use crate::builtin;
 use crate::engine::Plan;
 use crate::graph::{Graph, Params, passes};
@@ -27,7 +28,8 @@ pub(super) fn run(args: &ModelsArgs, common: Common) -> Result<()> {
             Some(card) => show(&card, *format, width)?,
             None => {
                 let (arch, offline) = (arch.clone(), common.offline);
-                let options = LoadOptions { arch, offline, no_fold: true, ..LoadOptions::default() };
+                let downloads = progress::downloads(common).monitor;
+                let options = LoadOptions { arch, offline, downloads, no_fold: true, ..LoadOptions::default() };
                 let model = Model::load(model, &options)?;
                 if *as_card { start_of_card(&model) } else { show_model(&model, *format, width)? }
             }
@@ -63,6 +65,9 @@ struct Listed<'a> {
     parameters: Option<u64>,
     macs: Option<u64>,
     weights: String,
+    /// The revision of the repository that they are in, if the card pins one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<&'a str>,
     source: &'a str,
     licence: &'a str,
 }
@@ -70,14 +75,14 @@ struct Listed<'a> {
 impl<'a> Listed<'a> {
     fn new(card: &'a Card) -> Self {
         // Where its weights can be found.
-        let weights = match card.hub_id() {
+        let weights = match &card.repo {
             _ if builtin::find(&card.name).is_some() => "built in".to_owned(),
-            Some(id) => id,
+            Some(repo) => repo.clone(),
             None => "yours (--arch)".to_owned(),
         };
         let Card { name, family, task, description, parameters, macs, source, licence, .. } = card;
-        let (parameters, macs) = (*parameters, *macs);
-        Self { name, family, task: task.name(), description, parameters, macs, weights, source, licence }
+        let (parameters, macs, revision) = (*parameters, *macs, card.revision.as_deref());
+        Self { name, family, task: task.name(), description, parameters, macs, weights, revision, source, licence }
     }
 }
 
@@ -161,7 +166,8 @@ fn start_of_card(model: &Model) -> String {
 }
 
 fn show_model(model: &Model, format: Plain, width: Option<u16>) -> Result<String> {
-    let listed = Listed { weights: model.source.clone(), ..Listed::new(&model.card) };
+    // The source of a repository says its commit.
+    let listed = Listed { weights: model.source.clone(), revision: None, ..Listed::new(&model.card) };
     describe(listed, &model.graph, model.naming.clone(), &model.preprocess, format, width)
 }
 
@@ -220,14 +226,15 @@ fn weight(layer: &Layer) -> Option<&Param> {
 
 impl Shown<'_> {
     fn table(&self, width: Option<u16>) -> String {
-        let Listed { name, task, description, weights, source, licence, parameters, macs, .. } = &self.card;
+        let Listed { name, task, description, weights, revision, source, licence, parameters, macs, .. } = &self.card;
         let count = |count: &Option<u64>| count.map_or("-".into(), units::count);
         // A file has no description of itself.
         let all = |facts: &[&str], between| {
             let said: Vec<&str> = facts.iter().copied().filter(|fact| !fact.is_empty()).collect();
             said.join(between)
         };
-        let names = format!("{weights}, names of {}", self.naming);
+        let at = revision.map(|revision| format!("@{revision}")).unwrap_or_default();
+        let names = format!("{weights}{at}, names of {}", self.naming);
         let facts = [
             ("model", format!("{name}: {}", all(&[task, description], ", "))),
             ("weights", all(&[&names, source, licence], "; ")),

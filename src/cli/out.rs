@@ -216,6 +216,32 @@ impl Target {
     }
 }
 
+/// Whether no two flags name one file.
+///
+/// # Errors
+/// [`Error::Invalid`] naming two that do.
+pub(super) fn distinct(outputs: &[(&str, Option<&Path>)]) -> Result<()> {
+    // A file that is not there yet is told by its directory.
+    let place = |path: &Path| match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(path), ..) => path,
+        (_, Some(folder), Some(name)) if folder != Path::new("") => {
+            folder.canonicalize().map_or_else(|_| path.to_owned(), |folder| folder.join(name))
+        }
+        _ => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+    };
+    let given: Vec<(&str, &Path)> = outputs.iter().filter_map(|(flag, path)| Some((*flag, (*path)?))).collect();
+    for (i, (flag, path)) in given.iter().enumerate() {
+        let is_special = std::fs::metadata(path).is_ok_and(|about| !about.is_file());
+        let other = given[..i].iter().find(|(_, other)| place(other) == place(path) && !is_special);
+        if let Some((other, _)) = other {
+            let (name, mend) = (path.display(), "is where the other goes too: give another file");
+            let other = if *path == Path::new("-") { "the standard output" } else { other };
+            return Err(Error::invalid(format!("{flag} {name}"), mend.replace("the other", other)));
+        }
+    }
+    Ok(())
+}
+
 /// Whether `error` means that the reader of the standard output has closed it.
 pub fn is_reader_gone(error: &Error) -> bool {
     matches!(error, Error::Io { path, source }

@@ -29,10 +29,12 @@ pub(super) fn run(common: Common) -> Result<()> {
         Ok(Report::new(&measurement))
     };
     let models = BUILTINS.iter().map(|builtin| (builtin.name, None));
-    let reports: Vec<Report> = models
-        .chain([(BUILTINS[0].name, Some(Quantize::Int8))])
-        .map(|(name, to)| one(name, to))
-        .collect::<Result<_>>()?;
+    let models: Vec<_> = models.chain([(BUILTINS[0].name, Some(Quantize::Int8))]).collect();
+    let of = |(place, (name, to)): (usize, &(&str, Option<Quantize>))| {
+        progress.part(place + 1, models.len(), name);
+        one(name, *to)
+    };
+    let reports: Vec<Report> = models.iter().enumerate().map(of).collect::<Result<_>>()?;
     out.write(&report::overview(&reports, out.width()))?;
     out.finish()
 }

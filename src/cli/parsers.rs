@@ -3,11 +3,20 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::Error;
+use crate::error::near_or;
 use crate::format::{Formats, WeightScale};
+use crate::gate::{Assertion, Tolerance};
 use crate::kernels::count::Encoder;
 use crate::measure::Statistics;
 use crate::metrics::{self, Selection};
-use crate::report::columns::Column;
+use crate::report::columns::{self, Column};
+
+/// A percentage, as a fraction.
+pub fn share(text: &str) -> Result<f64, &'static str> {
+    let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok());
+    let share = number.filter(|number| number.is_finite() && *number >= 0.0).map(|number| number / 100.0);
+    share.ok_or("give a percentage, e.g. 1%")
+}
 
 /// A temperature, or the spread of noise in grey levels.
 pub fn up_to_thousand(text: &str) -> Result<f64, &'static str> {
@@ -64,14 +73,28 @@ pub fn encoder() -> impl TypedValueParser<Value = Encoder> {
 }
 
 /// The metrics that a name selects.
-pub fn selection(name: &str) -> Result<Selection, &'static str> {
-    match metrics::select(name) {
-        none if none.metrics.is_empty() => Err("is no metric and no group of them; `deadweight explain` lists them"),
-        some => Ok(some),
+pub fn selection(name: &str) -> Result<Selection, String> {
+    let selection = metrics::select(name);
+    if selection.metrics.is_empty() {
+        let groups = metrics::all().flat_map(|metric| [metric.name, metric.name.split('.').next().unwrap_or_default()]);
+        let known = columns::names().chain(groups.map(str::to_owned)).chain(["all".into()]);
+        let near = near_or(name, known, "`deadweight explain` lists them");
+        return Err(format!("is no metric and no group of them; {near}"));
     }
+    Ok(selection)
 }
 
 /// A column of tables by its name.
 pub fn column(name: &str) -> Result<Column, String> {
     Column::parse(name)
+}
+
+/// A demand on a figure.
+pub fn assertion(text: &str) -> Result<Assertion, String> {
+    Assertion::parse(text)
+}
+
+/// How far figures may be from a baseline's.
+pub fn tolerance(text: &str) -> Result<Tolerance, &'static str> {
+    Tolerance::parse(text)
 }

@@ -77,11 +77,7 @@ impl PartArgs {
             result => result,
         };
         let saving = Saving { every: self.checkpoint_every as usize, save: &save };
-        let measured = measure_saving(model, backend, data, &calibration, (from, Some(&saving)), monitor);
-        if let Err(Error::Interrupted) = measured {
-            tracing::warn!("the same command with --resume continues from {}", path.display());
-        }
-        measured
+        measure_saving(model, backend, data, &calibration, (from, Some(&saving)), monitor)
     }
 
     /// The checkpoint to resume from, with its path.

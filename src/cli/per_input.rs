@@ -1,15 +1,14 @@
 //! A line an input, beside what is measured of all.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::OutArgs;
 use super::out::Out;
 use super::parts::PartArgs;
 use super::progress::Progress;
-use crate::measure::{MeasuredInput, Monitor, Settings, Stage, Statistics};
+use crate::measure::{Figures, LayerFigures, MeasuredInput, Monitor, Settings, Stage, Statistics};
 use crate::metrics::{Needs, Sampled};
 use crate::model::Model;
 use crate::models::Task;
@@ -31,18 +30,14 @@ impl PerInputArgs {
     /// Opens the file, if one is asked for.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the lines would not be complete, or in one file with other output; as [`Out::open`].
-    pub(super) fn open(&self, out: &OutArgs, parts: &PartArgs) -> Result<Option<Out>> {
+    /// [`Error::Invalid`] where the lines would not be complete; as [`Out::open`].
+    pub(super) fn open(&self, parts: &PartArgs) -> Result<Option<Out>> {
         let Some(path) = &self.per_input else { return Ok(None) };
         let flag = || format!("--per-input {}", path.display());
         if parts.checkpoint.is_some() {
             let detail = "would lack the inputs before a checkpoint: leave out --checkpoint, or measure parts by --shard, \
                           whose lines follow one another";
             return Err(Error::invalid(flag(), detail));
-        }
-        let stdout = Path::new("-");
-        if path == out.output.as_deref().unwrap_or(stdout) {
-            return Err(Error::invalid(flag(), "is where the measurement goes: give another file"));
         }
         Out::whole("--per-input", Some(path)).map(Some)
     }
@@ -93,6 +88,22 @@ impl Monitor for Lines<'_> {
 
     fn takes_inputs(&self) -> bool {
         true
+    }
+
+    fn takes_figures(&self) -> bool {
+        self.progress.takes_figures()
+    }
+
+    fn take_figures(&self, figures: &Figures) {
+        self.progress.take_figures(figures);
+    }
+
+    fn takes_layers(&self) -> bool {
+        self.progress.takes_layers()
+    }
+
+    fn take_layers(&self, layers: &[LayerFigures<'_>]) {
+        self.progress.take_layers(layers);
     }
 
     fn take_input(&self, input: &MeasuredInput<'_>) -> Result<()> {

@@ -7,6 +7,7 @@ use clap::Args;
 use super::args::OutArgs;
 use super::examples;
 use super::figures::Figures;
+use super::gates::{GateArgs, Gates};
 use super::out::Out;
 use super::page::{self, OpenArgs};
 use super::parsers::{column, encoder};
@@ -35,6 +36,9 @@ pub struct ReportArgs {
     /// Charge at least 1 for each MAC that is not skipped (true), or not (false) [default: as it was measured]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub min_one: Option<bool>,
+    /// What figures must be.
+    #[command(flatten)]
+    pub gates: GateArgs,
     /// Put what `run --examples DIR` saved on the page: inputs with the answers to them
     #[arg(long, value_name = "DIR")]
     pub examples: Vec<PathBuf>,
@@ -66,11 +70,16 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
     }
     let mut out = if is_printed { Some(Out::open(args.out.output.as_deref())?) } else { None };
     if let Some(out) = &out {
-        check_format(format, &args.columns, out)?;
+        check_format(format, if args.gates.baseline.is_some() { &[] } else { &args.columns }, out)?;
+    }
+    let gates = Gates::open(&args.gates, &args.columns)?;
+    if args.files.len() > 1 && args.gates.baseline.is_some() {
+        return Err(Error::invalid("--baseline", "is for one run; compare several with `deadweight compare`"));
     }
     let figures = args.svg.as_deref().map(Figures::open).transpose()?;
     let examples = args.examples.iter().map(|folder| examples::load(folder)).collect::<Result<Vec<_>>>()?.concat();
     let measurements = args.files.iter().map(|file| load(file, args)).collect::<Result<Vec<_>>>()?;
+    measurements.iter().try_for_each(|measurement| gates.check_measured(measurement))?;
     let reports = || measurements.iter().map(Report::new).collect::<Vec<_>>();
     let page = || html::page(&reports(), &examples).into_bytes();
     match (&mut out, &measurements[..]) {
@@ -82,9 +91,23 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
         figures.write(&reports())?;
     }
     out.map_or(Ok(()), Out::finish)?;
+    let named = args.files.iter().zip(&measurements);
+    let judged = named.map(|(file, measurement)| gates.judge(measurement, &file.display().to_string()));
+    // Figures of all files, each with its file where there are several.
+    let mut failed = Vec::new();
+    for (file, judged) in args.files.iter().zip(judged) {
+        match judged {
+            Err(Error::Gate { failed: of_file }) if args.files.len() > 1 => {
+                failed.extend(of_file.into_iter().map(|figure| format!("{}: {figure}", file.display())));
+            }
+            Err(Error::Gate { failed: of_file }) => failed.extend(of_file),
+            other => other?,
+        }
+    }
+    let judged = if failed.is_empty() { Ok(()) } else { Err(Error::Gate { failed }) };
     match args.browser.open {
-        true => page::show(args.out.output.as_deref().filter(|_| is_page), || Ok(page())),
-        false => Ok(()),
+        true => judged.and(page::show(args.out.output.as_deref().filter(|_| is_page), || Ok(page()))),
+        false => judged,
     }
 }
 
@@ -106,20 +129,35 @@ fn load(file: &Path, args: &ReportArgs) -> Result<Measurement> {
 /// # Errors
 /// [`Error::Invalid`] for columns of what was not counted; those of writing.
 pub(super) fn write(measurement: &Measurement, format: Format, columns: &[Column], out: &mut Out) -> Result<()> {
-    let provenance = &measurement.provenance;
-    let counted = report::counted(provenance);
-    let missing = |column: &Column| column.needs().into_iter().find(|needs| !report::has(provenance, *needs));
-    if let Some((column, needs)) = columns.iter().find_map(|column| missing(column).map(|needs| (column, needs))) {
-        let detail = match needs {
-            Needs::Extra(_) => format!("was not counted; measure again with --metrics {}", column.address()),
-            level => format!("needs --statistics {}, and {} was counted", level.name(), counted.name()),
-        };
-        return Err(Error::invalid(format!("--columns {}", column.name), detail));
-    }
+    check_counted(measurement, columns, |column| format!("--columns {}", column.name))?;
+    let counted = report::counted(&measurement.provenance);
     let columns = if columns.is_empty() { columns::default(counted) } else { columns.to_vec() };
     let report =
         if format.has_columns() { Report::of_columns(measurement, &columns) } else { Report::new(measurement) };
     out.write_bytes(&format.render(&report, &columns, out.width())?)
+}
+
+/// All of `columns` are of what was counted; messages call one by its `flag`.
+///
+/// # Errors
+/// [`Error::Invalid`] with what would count the first that is not.
+pub(super) fn check_counted<'a>(
+    measurement: &Measurement,
+    columns: impl IntoIterator<Item = &'a Column>,
+    flag: impl Fn(&Column) -> String,
+) -> Result<()> {
+    let provenance = &measurement.provenance;
+    let missing = |column: &Column| column.needs().into_iter().find(|needs| !report::has(provenance, *needs));
+    let Some((column, needs)) = columns.into_iter().find_map(|column| Some((column, missing(column)?))) else {
+        return Ok(());
+    };
+    let detail = match needs {
+        Needs::Extra(_) => format!("was not counted; measure again with --metrics {}", column.address()),
+        level => {
+            format!("needs --statistics {}, and {} was counted", level.name(), report::counted(provenance).name())
+        }
+    };
+    Err(Error::invalid(flag(column), detail))
 }
 
 /// Columns are of formats that have some, and what is no text is for no terminal.

@@ -1,16 +1,17 @@
 //! `deadweight run`: prints the answer to each input (and saves it, if it is an image) as soon as it is known.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use super::args::{Common, Plain, RunArgs};
 use super::examples::SavedExamples;
-use super::out::Out;
+use super::out::{Out, distinct};
 use super::pictures::Pictures;
 use super::progress::Progress;
 use super::save_outputs::SavedOutputs;
 use super::setup;
+use super::trace::traced;
 use super::{answers, generate};
 use crate::Result;
 use crate::input::turned_note;
@@ -23,22 +24,30 @@ const SCHEMA: &str = "deadweight/run/2";
 
 /// Runs the network on the inputs.
 pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
+    distinct(&[
+        ("-o", Some(args.out.output.as_deref().unwrap_or(Path::new("-")))),
+        ("--save-outputs", args.save_outputs.as_deref()),
+        ("--trace", args.trace.trace.as_deref()),
+    ])?;
     let mut out = match args.format {
         Plain::Json => Out::whole("-o", args.out.output.as_deref())?,
         Plain::Table => Out::open(args.out.output.as_deref())?,
     };
     let backend = setup::backend(&args.backend)?;
     let model = setup::model(&args.model, common, args.no_fold, &args.inputs, args.backend.backend)?;
-    let backend = setup::backend_of(&model, &args.backend, backend)?;
+    let trace = args.trace.open("run")?;
+    let backend = traced(setup::backend_of(&model, &args.backend, backend)?, trace.as_ref())?;
+    let progress = Progress::new(common).with_trace(trace.clone());
+    let end_trace = || trace.as_ref().map_or(Ok(()), |trace| trace.finish());
     if let Some(prompt) = &args.generate.prompt {
         answers::of(&model, args)?;
         let vocabulary = setup::vocabulary(&model, &args.inputs)?;
-        generate::run(args, prompt, (&model, &vocabulary, &backend), &Progress::new(common), &mut out)?;
+        generate::run(args, prompt, (&model, &vocabulary, &backend), &progress, &mut out)?;
+        end_trace()?;
         return out.finish();
     }
-    let data = setup::inputs(&model, &args.inputs)?;
+    let data = setup::inputs(&model, &args.inputs, common)?;
     let settings = setup::feeding(&args.inputs, &args.backend.engine);
-    let progress = Progress::new(common);
     let model = setup::in_integers(model, &args.model, &backend, &data, &settings, &progress)?;
     let data = embed_partners(&model, &backend, data, &settings, &progress)?;
     let answers = answers::of(&model, args)?;
@@ -96,6 +105,7 @@ pub(super) fn run(args: &RunArgs, common: Common) -> Result<()> {
         }
     })?;
     saved_outputs.map_or(Ok(()), SavedOutputs::finish)?;
+    end_trace()?;
     examples.map_or(Ok(()), SavedExamples::finish)?;
     out.finish()
 }

@@ -8,12 +8,13 @@ use candle_core::Device;
 use super::args::{
     BackendArgs, BackendName, Common, DeviceName, EngineArgs, InputArgs, Kernels, ModelArgs, NumberArgs, Quantize,
 };
+use super::hub_inputs::{Local, local};
 use super::text_args::within_positions;
-use super::truth;
+use super::{progress, truth};
 use crate::builtin;
 use crate::engine::{Backend, EngineOptions};
 use crate::format::{Formats, NumberFormat};
-use crate::input::{Cut, Dataset, Degradation, InputSpec, InputType, Vocabulary, VocabularySource};
+use crate::input::{Cut, Dataset, Degradation, InputSpec, InputType, Vocabulary};
 use crate::kernels::{Isa, Pool};
 use crate::layers::Shape;
 use crate::measure::{Monitor, Settings, Thresholds, quantized};
@@ -30,7 +31,8 @@ pub fn model(
     backend: BackendName,
 ) -> Result<Model> {
     let (arch, offline, sigma, stated) = (args.arch.clone(), common.offline, inputs.sigma, inputs.stated.overrides());
-    let options = LoadOptions { arch, offline, no_fold, sigma, stated, ..LoadOptions::default() };
+    let downloads = progress::downloads(common).monitor;
+    let options = LoadOptions { arch, offline, no_fold, sigma, stated, downloads, ..LoadOptions::default() };
     load(args, args.onnx.options(backend, options)?)
 }
 
@@ -73,7 +75,9 @@ pub fn thresholded(
 }
 
 /// Lists the inputs that `args` name, degraded or with truths as they say; without any, those that are built in.
-pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
+pub fn inputs(model: &Model, args: &InputArgs, common: Common) -> Result<Dataset> {
+    let Local { paths, from } = local(&args.inputs, common)?;
+    let args = &InputArgs { inputs: paths, ..args.clone() };
     let task = model.card.task;
     let given =
         [("--sigma", args.sigma.is_some()), ("--scale", args.scale.is_some()), ("--truth", args.truth.is_some())];
@@ -89,6 +93,7 @@ pub fn inputs(model: &Model, args: &InputArgs) -> Result<Dataset> {
         Some(path) => truth::with_truth(model, args, data, path)?,
         None => data,
     };
+    let data = data.from_hub(from);
     Ok(if task == Task::Segment && model.is_binary() { data.of_objects() } else { data })
 }
 
@@ -120,24 +125,7 @@ fn images(model: &Model, args: &InputArgs) -> Result<Dataset> {
 
 /// The vocabulary of a network that reads texts.
 pub fn vocabulary(model: &Model, args: &InputArgs) -> Result<Vocabulary> {
-    if let (None, Some(vocabulary)) = (&args.vocab, model.builtin_vocabulary()) {
-        return vocabulary;
-    }
-    let named = args.vocab.clone().map(VocabularySource::File);
-    let Some(source) = named.or_else(|| model.vocabulary.clone()) else {
-        let detail = format!(
-            "is missing: {} reads texts, and neither tokenizer.json, vocab.json nor vocab.txt is beside its weights",
-            model.card.name
-        );
-        return Err(Error::invalid("--vocab", detail));
-    };
-    let vocabulary = source.open()?;
-    let rows = model.embedding_rows().unwrap_or(0);
-    if vocabulary.rows() > rows {
-        let detail = format!("numbers {} tokens, the embedding of {} has {rows}", vocabulary.rows(), model.card.name);
-        return Err(Error::shape(source.name(), detail));
-    }
-    Ok(vocabulary)
+    model.open_vocabulary(args.vocab.as_deref())
 }
 
 /// How texts for `model` are split.
@@ -172,6 +160,10 @@ fn texts(model: &Model, args: &InputArgs) -> Result<Dataset> {
 
 /// The texts in `paths`, split as `args` say.
 pub fn text_files(model: &Model, args: &InputArgs, paths: &[PathBuf]) -> Result<Dataset> {
+    if let Some(table) = paths.iter().find(|path| path.extension().is_some_and(|end| end == "parquet")) {
+        let what = format!("{}: Parquet as text", table.display());
+        return Err(Error::unsupported(what, "its texts as .jsonl, .csv or .txt files are; Parquet may hold images"));
+    }
     let cut = cut(model, args)?;
     within_positions(Dataset::text(paths, &vocabulary(model, args)?, &cut, &model.preprocess)?, model)
 }
@@ -239,7 +231,7 @@ pub fn engine(args: &EngineArgs) -> Result<EngineOptions> {
     };
     let winograd = args.kernels != Some(Kernels::Direct);
     let pool = Arc::new(Pool::new(threads(args)));
-    Ok(EngineOptions { pool, isa, winograd, memory: (args.memory as usize) << 20 })
+    Ok(EngineOptions { pool, isa, winograd, memory: (args.memory as usize) << 20, clock: None })
 }
 
 /// Threads asked for, or all that this process may use.
@@ -321,13 +313,7 @@ pub fn feeding(inputs: &InputArgs, engine: &EngineArgs) -> Settings {
 /// `settings` in the numbers that `args` ask for, or that `model` is stored in.
 pub fn in_numbers(args: &NumberArgs, model: &Model, settings: Settings) -> Result<Settings> {
     let asked = args.bits.map(|bits| Formats::from(NumberFormat::Fixed(bits))).or(args.number_format);
-    if let Some(asked) = asked.filter(|asked| asked.both().contains(&NumberFormat::Stored) && !model.stores_integers())
-    {
-        let detail = format!("stored is of quantised networks, and {} stores floats", model.card.name);
-        return Err(Error::invalid(format!("--number-format {asked}"), detail));
-    }
-    let own = if model.stores_integers() { NumberFormat::Stored } else { NumberFormat::default() };
-    let format = asked.unwrap_or(own.into());
+    let format = Settings::format_of(model, asked)?;
     Ok(Settings {
         format: args.weight_scale.map_or(Ok(format), |scale| format.with_weight_scale(scale))?,
         encoder: args.encoder,

@@ -96,7 +96,7 @@ pub(super) fn run(args: &ThresholdArgs, common: Common) -> Result<()> {
     let backend = setup::backend(&args.backend)?;
     let model = setup::model(&args.model, common, false, &args.inputs, args.backend.backend)?;
     let backend = setup::backend_of(&model, &args.backend, backend)?;
-    let data = setup::inputs(&model, &args.inputs)?;
+    let data = setup::inputs(&model, &args.inputs, common)?;
     let progress = Progress::new(common);
     let feeding = setup::feeding(&args.inputs, &args.backend.engine);
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
@@ -113,8 +113,9 @@ pub(super) fn run(args: &ThresholdArgs, common: Common) -> Result<()> {
         levels: Vec::new(),
     };
     let mut add = |percent: u32, model: &Model| -> Result<()> {
+        progress.part(study.levels.len() + 1, levels.len() + 1, &format!("{percent} %"));
         // The partners of a network's embeddings are its own.
-        let data = embed_partners(model, &backend, setup::inputs(model, &args.inputs)?, &settings, &progress)?;
+        let data = embed_partners(model, &backend, setup::inputs(model, &args.inputs, common)?, &settings, &progress)?;
         let (calibration, measurement) = calibrate_and_measure(model, &backend, &data, &settings, &progress)?;
         if measurement.inputs == 0 {
             return Err(setup::none_decoded(&args.inputs.inputs));

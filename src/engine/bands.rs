@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::plan::Plan;
-use super::session::{EngineOptions, Part, Session};
+use super::session::{EngineOptions, Session};
 use crate::graph::{Graph, Node, NodeDef};
 use crate::kernels::conv::winograd_tile;
 use crate::layers::{Conv, Layer, Padding, Shape};
@@ -17,6 +17,23 @@ use crate::{Error, Result};
 /// image.
 fn tile(conv: &Conv, output: Shape) -> usize {
     if conv.kernel == (3, 3) { conv.dilation.0 * winograd_tile((output.h, output.w), conv.dilation) } else { 1 }
+}
+
+/// The rows of an image that a run computes.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// For each value, the row of the whole image that is its row 0.
+    pub first: Vec<usize>,
+    /// For each value, the rows that belong to this part; its other rows belong to another part as well.
+    pub owned: Vec<Range<usize>>,
+}
+
+impl Part {
+    /// The rows of the whole value of `node` that belong to it.
+    pub(super) fn rows(&self, node: Node) -> Range<usize> {
+        let (first, owned) = (self.first[node.index()], &self.owned[node.index()]);
+        first + owned.start..first + owned.end
+    }
 }
 
 /// A graph prepared for images of one size, in bands.

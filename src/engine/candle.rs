@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, Tensor};
 
 use crate::graph::{Graph, Node, NodeDef};
-use crate::kernels::{Activation, Geometry, Halo};
+use crate::kernels::{Activation, Geometry, Halo, threads};
 use crate::layers::{Conv, ConvTranspose, Layer, MatMul, Param, Pool, PoolKind, Shape, Shuffle, Subsample};
 use crate::probe::{Origin, Probe};
 use crate::{Error, Result};
@@ -91,6 +91,10 @@ impl CandleEngine {
                 for (watch, input) in others.into_iter().flatten().zip(inputs.iter().skip(1)) {
                     let shown = watch.map_or(Ok(()), |watch| show(input, watch));
                     shown.map_err(|error| failed(&def.name, error))?;
+                }
+                if let (Layer::Attention(layer), Some(rows)) = (&def.layer, probe.and_then(|p| p.watch_rows(node))) {
+                    transformer::show_rows(layer, &inputs, rows).map_err(|error| failed(&def.name, error))?;
+                    rows.end(&threads::Pool::new(1));
                 }
                 if let Some(watch) = probe.and_then(|probe| probe.watch_output(node)) {
                     show(&y, watch).map_err(|error| failed(&def.name, error))?;

@@ -163,7 +163,7 @@ impl Fused {
         let first = watch(self.first());
         let show = |share: Share| {
             if let Some(watch) = first {
-                super::session::show(share, watch, x, xg, (images, None));
+                super::show::show(share, watch, x, xg, (images, None));
             }
         };
         match probe {

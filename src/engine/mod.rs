@@ -2,12 +2,14 @@
 
 mod bands;
 mod candle;
+mod clock;
 mod fused;
 mod groups;
 pub mod onnx;
 mod op;
 mod plan;
 mod session;
+mod show;
 mod state;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::{Error, Result};
 
 pub use bands::Banded;
 pub use candle::CandleEngine;
+pub use clock::{Clock, Ran};
 pub use groups::Groups;
 pub use onnx::{OnnxEngine, OnnxProgram};
 pub use plan::{Plan, Storage};
@@ -118,6 +121,14 @@ impl Runner {
                 Self::Onnx(Box::new(OnnxEngine::new(Arc::clone(program), Arc::clone(pool), *memory)))
             }
         })
+    }
+
+    /// Another one that shares the packed weights, where the engine has such.
+    pub fn another(&self) -> Option<Self> {
+        match self {
+            Self::Native(session) => Some(Self::Native(Box::new(session.another()))),
+            Self::Banded(_) | Self::Candle(..) | Self::Onnx(_) => None,
+        }
     }
 
     /// Runs images `[N, C, H, W]` (flat, `N` at most the batch) and returns the output `[N, C', H', W']` flat.

@@ -326,7 +326,7 @@ impl Op {
             Self::MatMul(product) => matmul::matmul(exec, images, product.inner, x, inputs[1], y, yg),
             Self::Attention(layer) => {
                 let operands = layer_operands(layer, images, inputs);
-                attention(exec, images, &operands, (y, yg), state.cache(), None);
+                attention(exec, images, &operands, (y, yg), state.cache(), exec.rows);
             }
             Self::Norm(norm) => norm.run(exec, images, x, y, yg),
             Self::Rotary(turns) => turns.run(exec, images, x, (y, yg), state.floats()),

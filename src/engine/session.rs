@@ -1,15 +1,18 @@
 //! The native engine: a planned graph with packed weights and its buffers, ready to run again and again.
 
-use std::ops::Range;
 use std::sync::Arc;
 
+use super::bands::Part;
+use super::clock::{Clock, Ran};
 use super::op::Op;
 use super::plan::{Plan, Storage};
+use super::show::{show, show_own, show_read};
 use super::state::{self, State};
 use crate::graph::{Graph, Node};
+use crate::kernels::attention::{ObserveRows, Probabilities};
 use crate::kernels::{Buffer, Exec, Geometry, Isa, Pool, Share, copy};
 use crate::layers::Shape;
-use crate::probe::{Origin, Probe, Watch};
+use crate::probe::{Origin, Probe, Watch, WatchRows};
 use crate::{Error, Result};
 
 /// How the native engine computes.
@@ -23,6 +26,8 @@ pub struct EngineOptions {
     pub winograd: bool,
     /// Bytes that the buffers of one image may take before it is run in bands of rows. No output bit depends on it.
     pub memory: usize,
+    /// Who is told when layers run, if anybody is.
+    pub clock: Option<Arc<dyn Clock>>,
 }
 
 impl EngineOptions {
@@ -31,24 +36,15 @@ impl EngineOptions {
 
     /// `threads` threads at the best level, all kernels.
     pub fn new(threads: usize) -> Self {
-        Self { pool: Arc::new(Pool::new(threads)), isa: Isa::best(), winograd: true, memory: Self::MEMORY }
+        Self { pool: Arc::new(Pool::new(threads)), isa: Isa::best(), winograd: true, memory: Self::MEMORY, clock: None }
     }
-}
-
-/// The rows of an image that a run computes.
-#[derive(Clone, Debug)]
-pub(super) struct Part {
-    /// For each value, the row of the whole image that is its row 0.
-    pub first: Vec<usize>,
-    /// For each value, the rows that belong to this part; its other rows belong to another part as well.
-    pub owned: Vec<Range<usize>>,
 }
 
 /// A graph prepared for one input shape and batch size.
 pub struct Session {
     graph: Arc<Graph>,
     plan: Plan,
-    ops: Vec<Op>,
+    ops: Arc<[Op]>,
     buffers: Vec<Buffer>,
     options: EngineOptions,
     /// For each node with a state: the states of all images of the batch.
@@ -83,10 +79,19 @@ impl Session {
             let Shape { h, w, .. } = whole[node];
             Op::prepare(&graph, &plan, nodes[node], options.winograd.then_some((h, w)))
         });
+        Ok(Self::prepared(graph, plan, ops.into(), options))
+    }
+
+    fn prepared(graph: Arc<Graph>, plan: Plan, ops: Arc<[Op]>, options: EngineOptions) -> Self {
         let states = ops.iter().map(|op| op.state(plan.batch)).collect();
         let buffers = plan.buffers.iter().map(|geometry| Buffer::zeroed(geometry.len())).collect();
         let times = vec![std::time::Duration::ZERO; graph.nodes.len()];
-        Ok(Self { graph, plan, ops, buffers, options, states, carries: false, times })
+        Self { graph, plan, ops, buffers, options, states, carries: false, times }
+    }
+
+    /// Another session with the same packed weights, and buffers and states of its own.
+    pub fn another(&self) -> Self {
+        Self::prepared(Arc::clone(&self.graph), self.plan.clone(), Arc::clone(&self.ops), self.options.clone())
     }
 
     /// The plan.
@@ -203,6 +208,8 @@ impl Session {
         }
         state::check_positions(&self.graph, &mut self.states, shape.w)?;
         let pool = Arc::clone(&self.options.pool);
+        let row = part.map_or(0, |part| part.rows(Node(0)).start);
+        let clock = self.options.clock.clone().filter(|clock| clock.begins(count, row));
         let exec = Exec::new(&pool, self.options.isa);
         let input = self.plan.geometries[0];
         result.resize(self.plan.shapes[self.graph.output().index()].elements() * count, 0.0);
@@ -211,41 +218,53 @@ impl Session {
             if self.plan.groups.is_inner(node) {
                 continue;
             }
-            let start = timed.then(std::time::Instant::now);
+            let start = (timed || clock.is_some()).then(std::time::Instant::now);
             let watch = probe.and_then(|probe| probe.watch(node));
             let inner = probe.and_then(|probe| probe.watch_inside(node));
             let others = probe.map(|probe| [probe.watch_second(node), probe.watch_third(node)]);
             for (which, watch) in others.into_iter().flatten().enumerate() {
                 // A probe watches the third input of attention alone.
                 let Some((watch, &input)) = watch.zip(self.graph.def(node).inputs.get(1 + which)) else { continue };
-                let (x, geometry) = self.value(input);
-                exec.pool.for_each_task(count, |worker, image| {
-                    watch.look(worker, x, geometry, image, geometry.rows(0..geometry.h), Origin::default());
-                });
+                show_own(
+                    &exec,
+                    watch,
+                    self.value(input),
+                    count,
+                    part.map(|part| (part.first[input.index()], part.owned[input.index()].clone())),
+                );
             }
             match (&self.ops[node.index()], self.plan.storage[node.index()]) {
                 (Op::Fused(_), _) => self.group(node, count, probe),
                 (_, Storage::Output) => self.run_to_output(node, count, result),
-                _ => self.step(node, count, (watch, inner), part),
+                _ => self.step(node, count, (watch, inner), probe.and_then(|probe| probe.watch_rows(node)), part),
             }
             if let Some(watch) = probe.and_then(|probe| probe.watch_output(node)) {
-                let (y, geometry) = match self.plan.storage[node.index()] {
+                let value = match self.plan.storage[node.index()] {
                     Storage::Output => (&result[..], &self.plan.geometries[node.index()]),
                     _ => self.value(node),
                 };
-                let own = part.map(|part| (part.first[node.index()], part.owned[node.index()].clone()));
-                let (rows, row) = own.map_or((0..geometry.h, 0), |(first, owned)| (owned, first));
-                exec.pool.for_each_task(count, |worker, image| {
-                    watch.look(worker, y, geometry, image, geometry.rows(rows.clone()), Origin { image: 0, row });
-                });
+                show_own(
+                    &exec,
+                    watch,
+                    value,
+                    count,
+                    part.map(|part| (part.first[node.index()], part.owned[node.index()].clone())),
+                );
             }
             if let Some(start) = start {
                 self.times[node.index()] = start.elapsed();
+                if let Some(clock) = &clock {
+                    let ran = Ran::now(&self.graph, &self.plan, (node, self.kernel(node)), count, start);
+                    clock.ran(&Ran { rows: part.map(|part| part.rows(node)), ..ran });
+                }
             }
         }
         let output = self.graph.output();
         if let Storage::Buffer(buffer) = self.plan.storage[output.index()] {
             copy::unpack(&exec, count, &self.buffers[buffer], &self.plan.geometries[output.index()], result);
+        }
+        if let Some(clock) = clock {
+            clock.ended();
         }
         Ok(())
     }
@@ -283,12 +302,13 @@ impl Session {
     }
 
     /// Runs one node on the first `images` images. `watch` observes its first input, `inner` the hidden values before a
-    /// projection inside it.
+    /// projection inside it, `rows` the probabilities of attention.
     fn step(
         &mut self,
         node: Node,
         images: usize,
         (watch, inner): (Option<&dyn Watch>, Option<&dyn Watch>),
+        rows: Option<&dyn WatchRows>,
         part: Option<&Part>,
     ) {
         let buffer = self.plan.buffer(node);
@@ -296,7 +316,9 @@ impl Session {
         let mut y = std::mem::take(&mut self.buffers[buffer]);
         let mut states = std::mem::take(&mut self.states[node.index()]);
         let inputs: Vec<_> = self.graph.def(node).inputs.iter().map(|&input| self.value(input)).collect();
-        let exec = Exec::new(&self.options.pool, self.options.isa);
+        let look_at_row = |row: Probabilities<'_>| rows.into_iter().for_each(|rows| rows.look_at_row(&row));
+        let observe = rows.map(|_| &look_at_row as ObserveRows<'_>);
+        let exec = Exec { rows: observe, ..Exec::new(&self.options.pool, self.options.isa) };
         let geometry = &self.plan.geometries[node.index()];
         match (watch, &self.ops[node.index()]) {
             (None, op) if inner.is_none() => op.run(&exec, images, &inputs, &mut y, geometry, &mut states),
@@ -334,51 +356,10 @@ impl Session {
                 op.run(&exec, images, &inputs, &mut y, geometry, &mut states);
             }
         }
+        if let Some(rows) = rows {
+            rows.end(&self.options.pool);
+        }
         self.buffers[buffer] = y;
         self.states[node.index()] = states;
-    }
-}
-
-/// Calls the watcher with the hidden values that each step of a recurrence has read: `first` from the initial state of an
-/// image, at `column` (the first column or, in reverse, the last), then the outputs of all steps but the last.
-fn show_read(
-    exec: &Exec<'_>,
-    watch: &dyn Watch,
-    first: &(dyn Fn(usize) -> Vec<f32> + Sync),
-    column: usize,
-    (y, geometry, images): (&[f32], &Geometry, usize),
-) {
-    let one = Geometry { n: 1, ..*geometry };
-    // Each step reads the output of the step before: the columns but the last, shifted one to the right; in reverse, the
-    // columns but the first, shifted to the left. A single step has none.
-    let (written, next) = if column == 0 { (0, 1) } else { (1, 0) };
-    exec.pool.for_each_task(images, |worker, image| {
-        let mut read = vec![0.0; one.len()];
-        for (c, value) in first(image).into_iter().enumerate() {
-            read[one.index(0, c, 0, column)] = value;
-        }
-        for block in 0..one.blocks() {
-            let (from, to) = (geometry.at(image, block, 0, written), one.at(0, block, 0, next));
-            let columns = (one.w - 1) * one.lanes;
-            read[to..to + columns].copy_from_slice(&y[from..from + columns]);
-        }
-        watch.look(worker, &read, &one, 0, one.rows(0..1), Origin { image, row: 0 });
-    });
-}
-
-/// Calls the watcher with this task's share of all images; for a part `(first, owned)` with the rows it owns.
-pub(super) fn show(
-    share: Share,
-    watch: &dyn Watch,
-    x: &[f32],
-    geometry: &Geometry,
-    (images, part): (usize, Option<&(usize, Range<usize>)>),
-) {
-    let (rows, origin) = match part {
-        Some((first, owned)) => (owned.clone(), Origin { image: 0, row: *first }),
-        None => (0..geometry.h, Origin::default()),
-    };
-    for (image, region) in share.regions(geometry, images, rows) {
-        watch.look(share.worker, x, geometry, image, region, origin);
     }
 }

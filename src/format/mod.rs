@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::Error;
+use crate::error::near_or;
 use crate::kernels::FloatType;
 use crate::kernels::count::{CodeMap, Range};
 
@@ -104,7 +105,13 @@ impl FromStr for NumberFormat {
             (_, Some(bits @ 2..=16)) => Ok(Self::Fixed(bits)),
             _ => FloatType::from_name(text).map(Self::Float).ok_or_else(|| {
                 let known = "give fixed2 to fixed16, int8, bf16, fp16, e4m3, e5m2 or stored";
-                Error::invalid(format!("number format {text}"), known)
+                let names = ["int8", "bf16", "fp16", "e4m3", "e5m2", "stored"].map(str::to_owned);
+                let names = (2..=16).map(|bits| format!("fixed{bits}")).chain(names);
+                let detail = match near_or(text, names, "").as_str() {
+                    "" => known.to_owned(),
+                    near => format!("{near}; {known}"),
+                };
+                Error::invalid(format!("number format {text}"), detail)
             }),
         }
     }

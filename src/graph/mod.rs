@@ -27,6 +27,11 @@ pub use stored::as_stored;
 pub struct Node(pub(crate) u32);
 
 impl Node {
+    /// The node at place `index` of the graph.
+    pub fn at(index: usize) -> Self {
+        Self(index as u32)
+    }
+
     /// Position of its definition in [`Graph::nodes`].
     pub fn index(self) -> usize {
         self.0 as usize

@@ -101,6 +101,30 @@ impl Scope {
         (self.stored)(&self.at(name).path)
     }
 
+    /// `conv`, without zeros among its attributes, which are a problem.
+    fn possible(&self, conv: Conv) -> Conv {
+        let Conv { out_channels, kernel: (r, s), stride: (y, x), dilation: (down, right), groups, .. } = conv;
+        let named = [("filters", out_channels), ("rows", r), ("columns", s), ("groups", groups)];
+        let steps = [("stride", y), ("stride", x), ("dilation", down), ("dilation", right)];
+        for (name, _) in named.into_iter().chain(steps).filter(|(_, number)| *number == 0) {
+            self.problem(format!("{}: {name} of 0", self.path));
+        }
+        let pair = |a: usize, b: usize| (a.max(1), b.max(1));
+        Conv {
+            out_channels: out_channels.max(1),
+            kernel: pair(r, s),
+            stride: pair(y, x),
+            dilation: pair(down, right),
+            groups: groups.max(1),
+            ..conv
+        }
+    }
+
+    /// Whether it has no node yet.
+    pub fn is_empty(&self) -> bool {
+        self.state.borrow().graph.nodes.is_empty()
+    }
+
     /// Channels of `node`.
     pub fn channels(&self, node: Node) -> usize {
         self.state.borrow().graph.def(node).channels
@@ -125,7 +149,7 @@ impl Scope {
     /// also says how many filters there are.
     pub fn conv(&self, x: Node, conv: Conv) -> Node {
         let inputs = self.channels(x);
-        let conv = self.sized(inputs, conv);
+        let conv = self.sized(inputs, self.possible(conv));
         if !inputs.is_multiple_of(conv.groups) || !conv.out_channels.is_multiple_of(conv.groups) {
             self.problem(format!(
                 "{}: {} groups do not divide {inputs} -> {}",

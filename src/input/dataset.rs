@@ -1,6 +1,7 @@
 //! Data sets: inputs are listed cheaply, loaded one by one from any thread, and never kept.
 
 mod compared;
+mod given;
 mod load;
 mod sequences;
 mod texts;
@@ -10,6 +11,7 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use self::compared::Compared;
+pub use self::given::Given;
 use super::arrays::{self, holds_arrays};
 use super::degrade::Degradation;
 use super::folders::{self, Classes};
@@ -18,9 +20,11 @@ use super::preprocess::Preprocess;
 use super::random::Random;
 use super::spec::InputSpec;
 use super::stack::{Bytes, Stack};
+use super::table::Table;
 use super::tokens::TokenInputs;
 use super::truth::{IGNORE, TruthSource, object_value};
 use super::values::{Images, Values};
+use crate::error::near_files;
 use crate::{Error, Result};
 
 /// Extensions of image files in a directory.
@@ -30,7 +34,9 @@ enum Item {
     File { path: PathBuf, label: Option<u32> },
     Stacked { stack: usize, index: usize },
     Stored { values: usize, index: usize },
+    Row { table: usize, index: usize },
     Random(usize),
+    Given(usize),
 }
 
 /// Inputs in order.
@@ -38,7 +44,9 @@ pub struct Dataset {
     items: Vec<Item>,
     stacks: Vec<Stack>,
     values: Vec<Values>,
+    tables: Vec<Table>,
     random: Option<Random>,
+    given: Vec<Given>,
     preprocess: Preprocess,
     degradation: Degradation,
     truths: Option<TruthSource>,
@@ -49,12 +57,15 @@ pub struct Dataset {
     compared: Option<Compared>,
     /// How random inputs were made.
     random_options: Vec<(&'static str, String)>,
+    /// The data sets of the hub that they are of, each with its commit.
+    from_hub: Vec<String>,
     notes: Vec<String>,
 }
 
 impl Dataset {
     /// Lists the inputs of `paths`: image files, directories of them (with sub-directories as classes, or a `labels.tsv` of
-    /// `name<TAB>class`), and files of arrays (safetensors, `.npz`, `.npy`) with `images` and optionally `labels` or `masks`.
+    /// `name<TAB>class`), files of arrays (safetensors, `.npz`, `.npy`) with `images` and optionally `labels` or `masks`, and Parquet
+    /// files with a column of images.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a path that does not exist, [`Error::Malformed`] for a directory without images and for an
@@ -75,14 +86,17 @@ impl Dataset {
             if path.is_dir() {
                 dataset.add_directory(path, classes)?;
             } else if !path.exists() {
-                let hint = "give image files, directories of images, or a file of arrays (.safetensors, .npy, .npz)";
-                return Err(Error::NotFound { what: name, hint: hint.into() });
+                let hint = "give image files, directories of images, a file of arrays (.safetensors, .npy, .npz) or of \
+                            images (.parquet)";
+                return Err(Error::NotFound { what: name, hint: near_files(path, hint) });
             } else if holds_arrays(path) {
                 let labels = dataset.add_arrays(path, &name)?;
                 let beyond = |label: &&u32| classes.is_some_and(|classes| **label as usize >= classes.count);
                 if let (Some(label), Some(classes)) = (labels.iter().find(beyond), classes) {
                     return Err(folders::no_class(*label, classes, &format!("{name}: labels")));
                 }
+            } else if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("parquet")) {
+                dataset.add_table(path, classes)?;
             } else {
                 dataset.items.push(Item::File { path: path.clone(), label: None });
             }
@@ -162,7 +176,9 @@ impl Dataset {
             items: Vec::new(),
             stacks: Vec::new(),
             values: Vec::new(),
+            tables: Vec::new(),
             random: None,
+            given: Vec::new(),
             preprocess: preprocess.clone(),
             degradation,
             truths: None,
@@ -170,6 +186,7 @@ impl Dataset {
             tokens: None,
             compared: None,
             random_options: Vec::new(),
+            from_hub: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -196,11 +213,13 @@ impl Dataset {
         if let Some(tokens) = &self.tokens {
             return tokens.description.clone();
         }
-        let of_images = self.items.iter().any(|item| matches!(item, Item::File { .. } | Item::Stacked { .. }));
+        let of_images =
+            self.items.iter().any(|item| matches!(item, Item::File { .. } | Item::Stacked { .. } | Item::Row { .. }));
         let images = (of_images || self.items.is_empty()).then(|| self.preprocess.describe());
         let arrays = (!self.values.is_empty()).then(|| self.preprocess.describe_arrays());
         let random = self.random.is_some().then(|| "random numbers".to_owned());
-        [images, arrays, random].into_iter().flatten().collect::<Vec<_>>().join("; ")
+        let given = (!self.given.is_empty()).then(|| "as given".to_owned());
+        [images, arrays, random, given].into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
     /// Choices made where the inputs left one, a sentence each.
@@ -212,7 +231,7 @@ impl Dataset {
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.items.iter().filter_map(|item| match item {
             Item::File { path, .. } => Some(path.as_path()),
-            Item::Stacked { .. } | Item::Stored { .. } | Item::Random(_) => None,
+            Item::Stacked { .. } | Item::Stored { .. } | Item::Row { .. } | Item::Random(_) | Item::Given(_) => None,
         })
     }
 
@@ -226,7 +245,14 @@ impl Dataset {
         let truth = self.truths.as_ref().map(|source| ("truth", source.name().to_owned()));
         let tokens = self.tokens.iter().flat_map(|tokens| tokens.options.clone());
         let (stated, random) = (self.preprocess.overrides().options(), self.random_options.clone());
+        let from = (!self.from_hub.is_empty()).then(|| ("inputs", self.from_hub.join(", ")));
+        let random = random.into_iter().chain(from);
         tokens.chain(degraded).chain(truth).chain(self.compared_options()).chain(stated).chain(random).collect()
+    }
+
+    /// The inputs, which are of the data sets `from` of the hub, each with its commit.
+    pub fn from_hub(self, from: Vec<String>) -> Self {
+        Self { from_hub: from, ..self }
     }
 
     /// Number of inputs of one size that run together, if it matters: the streams of a text run side by side, each with its
@@ -261,7 +287,7 @@ impl Dataset {
             (Item::File { .. }, None) => None,
             (Item::Stacked { stack, index }, _) => self.stacks[*stack].read_mask(*index).ok().flatten(),
             (Item::Stored { values, index }, _) => self.values[*values].mask(*index).ok().flatten(),
-            (Item::Random(_), _) => None,
+            (Item::Row { .. } | Item::Random(_) | Item::Given(_), _) => None,
         };
         // Masks that cannot be read are reported when their input is loaded.
         let value = object_value(self.items.iter().filter_map(mask));
@@ -333,6 +359,14 @@ impl Dataset {
     fn add_values(&mut self, values: Values) {
         self.items.extend((0..values.count).map(|index| Item::Stored { values: self.values.len(), index }));
         self.values.push(values);
+    }
+
+    fn add_table(&mut self, path: &Path, classes: Option<&Classes>) -> Result<()> {
+        let (table, note) = Table::open(path, classes)?;
+        self.items.extend((0..table.len()).map(|index| Item::Row { table: self.tables.len(), index }));
+        self.tables.push(table);
+        note.into_iter().for_each(|note| self.note(note));
+        Ok(())
     }
 
     fn add_directory(&mut self, path: &Path, classes: Option<&Classes>) -> Result<()> {

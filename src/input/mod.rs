@@ -17,6 +17,8 @@ mod sample;
 mod single;
 mod spec;
 mod stack;
+#[cfg_attr(not(feature = "parquet"), path = "no_table.rs")]
+mod table;
 mod texts;
 mod tokenizer;
 mod tokens;
@@ -26,7 +28,7 @@ mod vectors;
 mod vocabulary;
 
 pub use audio::Framing;
-pub use dataset::Dataset;
+pub use dataset::{Dataset, Given};
 pub use decode::{Pixels, decode};
 pub use degrade::Degradation;
 pub use digest::InputDigest;

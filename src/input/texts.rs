@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::labels::{LabelOf, LabelReader, Labels};
+use crate::error::near_files;
 use crate::{Error, Result};
 
 /// The field of records that holds their text, if none is named.
@@ -61,7 +62,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
     let read = |path: &PathBuf| {
         let name = path.display().to_string();
         if !path.exists() {
-            return Err(Error::NotFound { what: name, hint: "give files of text".into() });
+            return Err(Error::NotFound { what: name, hint: near_files(path, "give files of text") });
         }
         let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
         let text = String::from_utf8(bytes).map_err(|_| Error::malformed(&name, "is not UTF-8 text"))?;

@@ -253,6 +253,15 @@ impl TokenInputs {
         Ok(Self { tokens, names: Vec::new(), inputs, truth, together, streams, description, labels: None, options })
     }
 
+    /// `sequences`, each an input.
+    pub(super) fn of_sequences(sequences: &[Vec<u32>], predicts: bool) -> Self {
+        let tokens = sequences.iter().flatten().copied().map(Token::bare).collect();
+        let start = |index: usize| sequences[..index].iter().map(Vec::len).sum();
+        let inputs = sequences.iter().enumerate().map(|(index, sequence)| (start(index), sequence.len())).collect();
+        let description = "rows of token numbers".into();
+        Self { tokens, inputs, truth: whole(predicts), description, ..Self::random(1, 0, 0, 0) }
+    }
+
     /// `count` inputs of `steps` seeded random ids below `rows`.
     pub(super) fn random(rows: usize, steps: usize, count: usize, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);

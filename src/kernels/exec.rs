@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::attention::ObserveRows;
 use super::geometry::{Geometry, LANES, Region};
 use super::isa::Isa;
 use super::threads::Pool;
@@ -54,7 +55,7 @@ impl Share {
     }
 }
 
-/// Threads, instruction set, and extra work per task.
+/// Threads, instruction set, and who watches.
 #[derive(Clone, Copy)]
 pub struct Exec<'a> {
     /// The threads.
@@ -64,12 +65,14 @@ pub struct Exec<'a> {
     /// Called once by every task of the kernel, before its own work: a probe observes the task's share of the layer's input
     /// here.
     pub alongside: Option<&'a (dyn Fn(Share) + Sync)>,
+    /// Shown the probabilities of attention, row by row.
+    pub rows: Option<ObserveRows<'a>>,
 }
 
 impl<'a> Exec<'a> {
     /// Without extra work.
     pub fn new(pool: &'a Pool, isa: Isa) -> Self {
-        Self { pool, isa, alongside: None }
+        Self { pool, isa, alongside: None, rows: None }
     }
 
     /// Runs `body(worker, task)` for every task, in any order and in parallel.

@@ -1,8 +1,9 @@
 //! The thread pool: the caller works too and never waits for a worker to wake up; idle workers park.
 
+use std::any::Any;
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
 /// Spins before a worker parks: about 30 us, longer than the gap between two layers.
@@ -23,7 +24,8 @@ struct Shared {
     /// Generation in the high half, tasks not yet claimed in the low half: claiming is one compare-and-swap.
     state: AtomicU64,
     done: AtomicUsize,
-    panicked: AtomicBool,
+    /// What the first task that panicked said.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
     asleep: AtomicUsize,
     stop: AtomicBool,
     body: UnsafeCell<Option<&'static Body<'static>>>,
@@ -50,8 +52,8 @@ impl Shared {
         // SAFETY: a claimed task keeps the run open, so `body` is the closure of this run until `done` is raised.
         let body = unsafe { (*self.body.get()).expect("a run has its body before its tasks can be claimed") };
         let task = (state & UNCLAIMED) as usize - 1;
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(worker, task))).is_err() {
-            self.panicked.store(true, Relaxed);
+        if let Err(said) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(worker, task))) {
+            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(said);
         }
         fence();
         self.done.fetch_add(1, AcqRel);
@@ -93,7 +95,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             done: AtomicUsize::new(0),
-            panicked: AtomicBool::new(false),
+            panic: Mutex::new(None),
             asleep: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             body: UnsafeCell::new(None),
@@ -134,14 +136,14 @@ impl Pool {
     /// are done. `worker` is below [`Pool::threads`] and unique among the tasks running at one time.
     ///
     /// # Panics
-    /// If a task panics, after all tasks have ended.
+    /// As the first task that panics does, after all tasks have ended.
     pub fn for_each_task(&self, tasks: usize, body: impl Fn(usize, usize) + Sync) {
         if self.workers.is_empty() || tasks <= 1 {
             (0..tasks).for_each(|task| body(0, task));
             return fence();
         }
         assert!((tasks as u64) < UNCLAIMED, "fewer than 2^32 tasks");
-        let guard = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let guard = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         // Claims count down, so tasks are numbered from the end: task 0 is claimed first.
         let ordered = |worker: usize, task: usize| body(worker, tasks - 1 - task);
         let body: &Body<'_> = &ordered;
@@ -160,9 +162,11 @@ impl Pool {
         while shared.done.load(Acquire) < tasks {
             std::hint::spin_loop();
         }
-        let panicked = shared.panicked.swap(false, Relaxed);
+        let said = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(guard);
-        assert!(!panicked, "a task panicked");
+        if let Some(said) = said {
+            std::panic::resume_unwind(said);
+        }
     }
 }
 
@@ -215,7 +219,8 @@ mod tests {
     fn a_panic_in_a_task_reaches_the_caller_and_the_pool_survives() {
         let pool = Pool::new(2);
         let run = std::panic::AssertUnwindSafe(|| pool.for_each_task(10, |_, task| assert_ne!(task, 3)));
-        assert!(std::panic::catch_unwind(run).is_err());
+        let said = std::panic::catch_unwind(run).unwrap_err();
+        assert!(said.downcast_ref::<String>().is_some_and(|said| said.contains("left != right")), "its own message");
         let count = AtomicUsize::new(0);
         pool.for_each_task(10, |_, _| {
             count.fetch_add(1, Relaxed);

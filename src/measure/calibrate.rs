@@ -314,7 +314,7 @@ impl Calibration {
             let place = counters.place(self.layers[first].node, self.layers[first].inside);
             *place = place.take().map(|watcher| watcher.with_whole(self.whole(&operands, first)));
         }
-        self.watch_pairs(model, isa_of(backend), &operands.shapes, tallies, &mut counters)?;
+        self.watch_pairs(model, backend, &operands.shapes, tallies, &mut counters)?;
         if self.settings.extra.contains(&Extra::Output) {
             for (layer, shape) in self.layers.iter().zip(&operands.shapes) {
                 if !layer.inside && ends_in_relu(&model.graph, layer.node) {

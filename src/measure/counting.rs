@@ -14,7 +14,7 @@ use crate::kernels::Pool;
 use crate::kernels::count::{Counter, Sums};
 use crate::layers::Shape;
 use crate::model::Model;
-use crate::probe::{Probe, Watch};
+use crate::probe::{Probe, Watch, WatchRows};
 use crate::tally::{Extra, ExtraSums, InputCounts, LayerTally, Products};
 
 /// Counters for inputs of one size, and how many of them were counted.
@@ -174,6 +174,10 @@ impl Probe for CountingProbe {
 
     fn watch_third(&self, node: Node) -> Option<&dyn Watch> {
         self.counting.probe.watch_third(node)
+    }
+
+    fn watch_rows(&self, node: Node) -> Option<&dyn WatchRows> {
+        self.counting.probe.watch_rows(node)
     }
 
     fn watch_inside(&self, node: Node) -> Option<&dyn Watch> {

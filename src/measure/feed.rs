@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::figures::{Figures, LayerFigures};
 use super::inputs::MeasuredInput;
 use crate::input::{Dataset, Sample};
 use crate::kernels::Pool;
@@ -24,6 +25,18 @@ pub trait Monitor {
     fn take_input(&self, _: &MeasuredInput<'_>) -> Result<()> {
         Ok(())
     }
+    /// Whether it takes what the inputs so far say, now: asked after each batch that is counted.
+    fn takes_figures(&self) -> bool {
+        false
+    }
+    /// Takes it.
+    fn take_figures(&self, _: &Figures) {}
+    /// Whether it takes what the inputs that ran together last say of each layer.
+    fn takes_layers(&self) -> bool {
+        false
+    }
+    /// Takes it, in the order of the network.
+    fn take_layers(&self, _: &[LayerFigures<'_>]) {}
 }
 
 /// The stage of a run.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::outputs;
 use super::settings::Settings;
+use crate::error::near_or;
 use crate::format::{Coding, NumberFormat, Stored};
 use crate::graph::{Graph, Node};
 use crate::kernels::count::Range;
@@ -266,6 +267,16 @@ fn can_decode(graph: &Graph) -> bool {
     layers.peek().is_some() && layers.all(|causal| causal)
 }
 
+/// Names of the layers of `model` that `settings` measures, in the order of the network.
+///
+/// # Errors
+/// [`Error::Invalid`] for layers or a way to generate that the model does not have.
+pub fn layer_names(model: &Model, settings: &Settings) -> Result<Vec<String>> {
+    Ok(chosen_layers(model, settings)?.into_iter().map(|layer| layer.name).collect())
+}
+/// Most layers that a message lists.
+const LISTED: usize = 12;
+
 /// The MAC layers of `model` that `settings` chooses, in the order of the network.
 pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<MeasuredLayer>> {
     if settings.decode > 0 && !can_decode(&model.graph) {
@@ -303,7 +314,17 @@ pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<Me
     let (chosen, others): (Vec<_>, Vec<_>) = known.partition(|layer| pattern.is_match(&layer.name));
     if chosen.is_empty() {
         let known: Vec<&str> = others.iter().map(|layer| layer.name.as_str()).collect();
-        let detail = format!("matches no layer that multiplies; they are {}", known.join(", "));
+        let few = &known[..known.len().min(LISTED)];
+        let among =
+            if few.len() < known.len() { format!("{} layers, among them ", known.len()) } else { String::new() };
+        // A layer, or what the names of several begin with.
+        let beginnings = |name: &&str| {
+            let ends: Vec<usize> = name.match_indices('.').map(|(end, _)| end).chain([name.len()]).collect();
+            ends.into_iter().map(|end| name[..end].to_owned()).collect::<Vec<_>>()
+        };
+        let plain = pattern.as_str().trim_matches(['^', '$', '.', '*', '\\']);
+        let near = near_or(plain, known.iter().flat_map(beginnings), "none is like it");
+        let detail = format!("matches no layer that multiplies; {near}; they are {among}{}", few.join(", "));
         return Err(Error::invalid(format!("--layers {pattern}"), detail));
     }
     Ok(chosen)

@@ -1,11 +1,13 @@
 //! Measuring: calibrate, count, and merge the tallies.
 
+mod attention;
 mod bench;
 mod calibrate;
 mod counting;
 mod embed;
 mod executor;
 mod feed;
+mod figures;
 mod inputs;
 mod layers;
 mod operands;
@@ -28,8 +30,9 @@ pub use calibrate::{Calibration, calibrate};
 pub use counting::CountingProbe;
 pub use embed::embed_partners;
 pub use feed::{Fed, Feed, Monitor, Quiet, Stage};
+pub use figures::{Figures, LayerFigures};
 pub use inputs::MeasuredInput;
-pub use layers::MeasuredLayer;
+pub use layers::{MeasuredLayer, layer_names};
 pub use quantize::quantized;
 pub use run::{Saving, calibrate_and_measure, measure, measure_saving, predict};
 pub use score::{add as add_score, pixel_classes, restored, start as start_score, step_classes};

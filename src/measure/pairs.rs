@@ -5,18 +5,21 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::attention::AttentionCounter;
 use super::calibrate::Calibration;
 use super::layers::MeasuredLayer;
+use super::ranges::isa_of;
 use super::record::Watchers;
-use crate::kernels::attention::{KvCache, Operands, Probabilities, attention};
+use crate::engine::Backend;
+use crate::kernels::attention::Probabilities;
 use crate::kernels::count::Counter;
-use crate::kernels::{Exec, Geometry, Isa, LANES, Pool, Region};
+use crate::kernels::{Geometry, Isa, LANES, Pool, Region};
 use crate::layers::{Layer, MatMul};
 use crate::model::Model;
-use crate::probe::{Origin, Watch};
+use crate::probe::{Origin, Watch, WatchRows};
 use crate::tally::{
-    ActivationSums, AttentionSpec, Codes, Extra, ExtraSums, InputCounts, LayerShape, LayerTally, PairSpec, PairSums,
-    Phase, Products, WeightSums, shares,
+    ActivationSums, AttentionSpec, Extra, ExtraSums, InputCounts, LayerShape, LayerTally, PairSpec, PairSums, Phase,
+    Products, WeightSums,
 };
 use crate::{Error, Result};
 
@@ -32,21 +35,17 @@ pub(super) const OPERANDS: usize = 3;
 
 /// How a layer of products of activations is counted.
 pub(super) enum Counted {
-    /// One product.
-    Product(PairSpec),
-    /// Both products of attention, of the queries of each phase.
-    Attention(AttentionSpec, Vec<Phase>),
+    /// One product, as soon as both operands were shown.
+    Product(Isa, PairSpec),
+    /// Both products of attention, when the layer has run.
+    Attention(AttentionCounter),
 }
 
 /// Counts the products of one layer.
 pub(super) struct Pairs {
-    isa: Isa,
     counted: Counted,
     partial: Mutex<BTreeMap<usize, Partial>>,
     rows: [Row; ROWS],
-    /// Counts of codes of each row of attention, one set for each input that was counted beside others: they are large, and inputs add to
-    /// them in turn.
-    codes: Mutex<Vec<Vec<Codes>>>,
     /// Lowest image of the batch that held NaN or infinity; `usize::MAX` where none did.
     bad_image: AtomicUsize,
 }
@@ -68,14 +67,10 @@ struct Row {
 }
 
 impl Pairs {
-    pub fn new(isa: Isa, counted: Counted) -> Arc<Self> {
+    fn new(counted: Counted) -> Arc<Self> {
         let bad_image = AtomicUsize::new(usize::MAX);
-        let (partial, rows, codes) = Default::default();
-        Arc::new(Self { isa, counted, partial, rows, codes, bad_image })
-    }
-
-    fn operands(&self) -> usize {
-        if let Counted::Product(_) = self.counted { 2 } else { OPERANDS }
+        let (partial, rows) = Default::default();
+        Arc::new(Self { counted, partial, rows, bad_image })
     }
 
     /// Takes out the counts of each of `inputs` inputs that ran together, in the row of `layer`.
@@ -87,14 +82,9 @@ impl Pairs {
     /// Takes out the counts of all inputs, in the row of `layer`; none of no input.
     pub fn take_sums(&self, layer: &MeasuredLayer) -> Option<PairSums> {
         let mut sums = locked(&self.rows[row_of(layer)].sums).take()?;
-        let PairSums { activations, weights, .. } = &mut sums;
-        for of_rows in &*locked(&self.codes) {
-            for (all, codes) in
-                [&mut activations.values.codes, &mut weights.values.codes].into_iter().zip(&of_rows[row_of(layer)])
-            {
-                all.resize(codes.len(), 0);
-                all.iter_mut().zip(codes).for_each(|(all, count)| *all += count);
-            }
+        if let Counted::Attention(counter) = &self.counted {
+            let codes = counter.codes(usize::from(layer.is_decoded()), layer.inside);
+            [sums.activations.values.codes, sums.weights.values.codes] = codes;
         }
         Some(sums)
     }
@@ -104,19 +94,8 @@ impl Pairs {
         self.bad_image.load(Ordering::Relaxed)
     }
 
-    /// Counts input `image`.
-    fn count(&self, image: usize, values: &[Vec<f32>; OPERANDS]) {
-        let sums = match &self.counted {
-            Counted::Product(spec) => spec.count(self.isa, [&values[0], &values[1]]).map(|sums| vec![sums]),
-            Counted::Attention(spec, phases) => {
-                let codes = locked(&self.codes).pop().unwrap_or_else(|| vec![Codes::default(); ROWS]);
-                let sums = attention_sums(self.isa, spec, phases, values, codes);
-                sums.map(|(sums, codes)| {
-                    locked(&self.codes).push(codes);
-                    sums
-                })
-            }
-        };
+    /// Keeps the counts of input `image`, row by row; none where it held NaN or infinity.
+    fn keep(&self, image: usize, sums: Option<Vec<PairSums>>) {
         let Some(sums) = sums else {
             self.bad_image.fetch_min(image, Ordering::Relaxed);
             return;
@@ -131,60 +110,25 @@ impl Pairs {
     }
 }
 
-/// Counts of both products, phase by phase, of a sequence of queries, keys and values `[channels, steps]`; those of codes are added to
-/// `codes`, which come back beside the others. The probabilities are computed as the engine computes them: decoding gives the bits of the whole sequence.
-fn attention_sums(
-    isa: Isa,
-    spec: &AttentionSpec,
-    phases: &[Phase],
-    values: &[Vec<f32>; OPERANDS],
-    mut codes: Vec<Codes>,
-) -> Option<(Vec<PairSums>, Vec<Codes>)> {
-    let shape = spec.attention;
-    let steps = values[0].len() / (shape.heads * shape.inner);
-    // Two rows a phase.
-    let mut counted = |row: usize| std::mem::take(&mut codes[row]);
-    let pv = phases.iter().enumerate().map(|(i, &phase)| spec.pv(&values[2], phase, counted(2 * i + 1)));
-    let pv = pv.collect::<Option<Vec<_>>>()?;
-    let pv = Mutex::new((pv, true));
-    let packed = values.each_ref().map(|values| {
-        let geometry = Geometry::blocked(1, values.len() / steps, 1, steps);
-        let mut buffer = vec![0.0; geometry.len()];
-        geometry.pack(values, &mut buffer);
-        (buffer, geometry)
-    });
-    let [q, k, v] = packed.each_ref().map(|(buffer, geometry)| (&buffer[..], geometry));
-    let geometry = Geometry::blocked(1, shape.heads * shape.outer, 1, steps);
-    let mut output = vec![0.0; geometry.len()];
-    let observe = |row: Probabilities<'_>| {
-        let (sums, fine) = &mut *locked(&pv);
-        let mut phases = phases.iter().zip(sums);
-        let of = phases.find(|(phase, _)| phase.steps(steps).contains(&row.query));
-        *fine &= of.is_some_and(|(_, sums)| sums.add(&row));
-    };
-    // The threads are at work on the layer itself.
-    let pool = Pool::new(1);
-    let operands = Operands { q, k, v, inside: None };
-    let mut cache = KvCache::new(shape, 1);
-    attention(&Exec::new(&pool, isa), 1, &operands, (&mut output, &geometry), &mut cache, Some(&observe));
-    let (sums, fine) = pv.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let mut both = vec![];
-    for (i, (&phase, pv)) in phases.iter().zip(sums).enumerate() {
-        let (mut qk, pv) = (spec.qk(&values[0], &values[1], phase, counted(2 * i))?, pv.into_sums());
-        if let Some(counts) = pv.activations.extra.get(Extra::Attention) {
-            let of_qk = shares::of_scores(counts);
-            qk.activations.extra.set(Extra::Attention, of_qk);
+impl WatchRows for Pairs {
+    fn look_at_row(&self, row: &Probabilities<'_>) {
+        if let Counted::Attention(counter) = &self.counted {
+            // Keys are shown before the layer runs.
+            counter.add(row, || locked(&self.partial).get(&row.image).map_or(0, |of| counter.steps(&of.values[1])));
         }
-        both.extend([qk, pv]);
     }
-    for (codes, sums) in codes.iter_mut().zip(&mut both) {
-        let values = [&mut sums.activations.values, &mut sums.weights.values];
-        *codes = values.map(|values| std::mem::take(&mut values.codes));
+
+    fn end(&self, pool: &Pool) {
+        let Counted::Attention(counter) = &self.counted else { return };
+        let shown = std::mem::take(&mut *locked(&self.partial));
+        let sequences = shown.into_iter().map(|(image, partial)| (image, partial.values)).collect();
+        for (image, sums) in counter.count(pool, &sequences) {
+            self.keep(image, sums.map(|phases| phases.into_iter().flatten().collect()));
+        }
     }
-    fine.then_some((both, codes))
 }
 
-fn locked<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -209,12 +153,13 @@ impl Watch for PairOperand {
             values[channel * columns..][..columns].iter_mut().zip(from).for_each(|(to, x)| *to = *x);
             *filled += columns;
         }
+        let Counted::Product(isa, spec) = &self.pairs.counted else { return };
         let whole =
             |which: usize| !partial.values[which].is_empty() && partial.filled[which] == partial.values[which].len();
-        if (0..self.pairs.operands()).all(whole) {
-            let Partial { values, .. } = held.remove(&place).expect("it was filled just now");
+        if whole(0) && whole(1) {
+            let Partial { values: [a, b, _], .. } = held.remove(&place).expect("it was filled just now");
             drop(held);
-            self.pairs.count(place, &values);
+            self.pairs.keep(place, spec.count(*isa, [&a, &b]).map(|sums| vec![sums]));
         }
     }
 }
@@ -254,7 +199,7 @@ impl Calibration {
     pub(super) fn watch_pairs(
         &self,
         model: &Model,
-        isa: Isa,
+        backend: &Backend,
         shapes: &[LayerShape],
         tallies: &[LayerTally],
         watchers: &mut Watchers<Counter>,
@@ -265,7 +210,10 @@ impl Calibration {
             let counted = match model.graph.def(layer.node).layer {
                 Layer::MatMul(MatMul { heads, .. }) => {
                     let maps = layer.codings.map(|coding| coding.map);
-                    Counted::Product(PairSpec { shape: shape.clone(), heads, maps, encoder, has_terms })
+                    Counted::Product(
+                        isa_of(backend),
+                        PairSpec { shape: shape.clone(), heads, maps, encoder, has_terms },
+                    )
                 }
                 // All rows are counted together; one that was not chosen has no coding, and counts for nothing.
                 Layer::Attention(of) if place.is_none() => {
@@ -280,10 +228,8 @@ impl Calibration {
                     };
                     let ([q, k], [p, v]) = (coding(false), coding(true));
                     let maps = [q, k, p, v];
-                    Counted::Attention(
-                        AttentionSpec { attention: of.shape, maps, encoder, has_terms, has_shares },
-                        phases,
-                    )
+                    let spec = AttentionSpec { attention: of.shape, maps, encoder, has_terms, has_shares };
+                    Counted::Attention(AttentionCounter::new(spec, phases, backend.watchers()))
                 }
                 _ => continue,
             };
@@ -291,7 +237,7 @@ impl Calibration {
                 let detail = "multiplies activations whose extents differ from input to input: give inputs of one size";
                 return Err(Error::shape(&layer.name, detail));
             }
-            let pairs = Pairs::new(isa, counted);
+            let pairs = Pairs::new(counted);
             *place = Some(std::array::from_fn(|which| PairOperand { pairs: Arc::clone(&pairs), which }));
         }
         Ok(())

@@ -11,7 +11,7 @@ use crate::input::Sample;
 use crate::kernels::count::sequence::{Sequence, StepSums};
 use crate::kernels::count::{Counter, OneInput, Range};
 use crate::kernels::{Geometry, Isa, PackedCodes, Region};
-use crate::probe::{Origin, Probe, Watch};
+use crate::probe::{Origin, Probe, Watch, WatchRows};
 use crate::{Error, Result};
 
 /// Watches an operand with one accumulator a worker thread, so that no two threads share one.
@@ -256,6 +256,10 @@ impl<T: Accumulate> Probe for Watchers<T> {
 
     fn watch_output(&self, node: Node) -> Option<&dyn Watch> {
         Some(&self.outputs[node.index()]).filter(|output| output.is_watched()).map(|output| output as &dyn Watch)
+    }
+
+    fn watch_rows(&self, node: Node) -> Option<&dyn WatchRows> {
+        self.pairs[node.index()].as_ref().map(|[first, ..]| &*first.pairs as &dyn WatchRows)
     }
 
     fn watch_inside(&self, node: Node) -> Option<&dyn Watch> {

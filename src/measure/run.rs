@@ -8,6 +8,7 @@ use super::calibrate::{Calibration, calibrate_on};
 use super::counting::Counting;
 use super::executor::{Executor, Outputs, check, shape_of};
 use super::feed::{Feed, Monitor, Stage};
+use super::figures::{self, Figures, UntilEnough};
 use super::inputs::{Context, Inputs, MeasuredInput};
 use super::provenance::provenance;
 use super::record::{Accumulate, Sequences, Watchers};
@@ -188,7 +189,13 @@ impl<'a> Run<'a> {
                 }
             };
             let context = Context { calibration, tallies, pool: backend.pool() };
-            let keep = |inputs: usize| single.add(counting.take_inputs(calibration, backend.pool(), inputs), context);
+            let keep = |inputs: usize| {
+                let counts = counting.take_inputs(calibration, backend.pool(), inputs);
+                if monitor.takes_layers() {
+                    monitor.take_layers(&figures::of_layers(&counts, &model.graph, context));
+                }
+                single.add(counts, context);
+            };
             let outputs = watched(executor, samples, &counting.probe, keep)?;
             counting.images += samples.len() as u64;
             let mut each = single.take_each().into_iter();
@@ -206,6 +213,9 @@ impl<'a> Run<'a> {
                 }
             }
             enough.set(until.is_some_and(|until| single.is_enough(&until, settings.min_one)));
+            if let Some(figures) = monitor.takes_figures().then(|| Figures::of(&single.spread)).flatten() {
+                monitor.take_figures(&figures);
+            }
             Ok(())
         })?;
         // Buffers and packed weights go before the counts come together, which is the most that a run holds.
@@ -319,26 +329,6 @@ impl<'a> Run<'a> {
         self.digest = measurement.digest;
         (self.keys, self.quality, self.next) = (measurement.keys, measurement.quality, next);
         Ok(())
-    }
-}
-
-/// A monitor that also stops when the stopping rule is met.
-struct UntilEnough<'a> {
-    monitor: &'a dyn Monitor,
-    enough: &'a Cell<bool>,
-}
-
-impl Monitor for UntilEnough<'_> {
-    fn progress(&self, stage: Stage, done: usize, total: usize) {
-        self.monitor.progress(stage, done, total);
-    }
-
-    fn stop(&self) -> bool {
-        self.enough.get() || self.monitor.stop()
-    }
-
-    fn take_input(&self, input: &MeasuredInput<'_>) -> Result<()> {
-        self.monitor.take_input(input)
     }
 }
 

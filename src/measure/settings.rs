@@ -1,9 +1,11 @@
 //! Settings of a measurement.
 
-use crate::format::Formats;
+use crate::format::{Formats, NumberFormat};
 use crate::kernels::count::Encoder;
 use crate::metrics::{self, Kind, Metric, Which};
+use crate::model::Model;
 use crate::tally::{Extra, Padding};
+use crate::{Error, Result};
 
 /// How much is counted of activations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +92,20 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The format in which `model` is counted if `asked` is, or by default: in integers those that it stores.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for stored numbers of a network that stores floats.
+    pub fn format_of(model: &Model, asked: Option<Formats>) -> Result<Formats> {
+        let stores = model.stores_integers();
+        if let Some(asked) = asked.filter(|asked| !stores && asked.both().contains(&NumberFormat::Stored)) {
+            let detail = format!("stored is of quantised networks, and {} stores floats", model.card.name);
+            return Err(Error::invalid(format!("--number-format {asked}"), detail));
+        }
+        let own = if stores { NumberFormat::Stored } else { NumberFormat::default() };
+        Ok(asked.unwrap_or(own.into()))
+    }
+
     /// Whether outputs of layers are counted.
     pub(super) fn counts_outputs(&self) -> bool {
         self.extra.contains(&Extra::Outputs)

@@ -13,7 +13,7 @@ use crate::task::Quality;
 use crate::{Error, Result};
 
 /// Name and version of the file's layout.
-const SCHEMA: &str = "deadweight/counts/1";
+pub const SCHEMA: &str = "deadweight/counts/1";
 
 /// Most steps of sequences that are counted one by one.
 const MOST_STEPS: u64 = 1 << 16;

@@ -9,6 +9,7 @@ mod provenance;
 mod sampled;
 
 pub use checkpoint::{Checkpoint, Stream};
+pub use header::SCHEMA;
 pub use provenance::{File, Format, Model, Provenance, Tool, WRAPPED};
 
 use crate::format::Coding;

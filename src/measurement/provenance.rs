@@ -39,6 +39,11 @@ impl Provenance {
 
     /// In what `other` is not that of a part of the same run, if it is not.
     pub fn difference(&self, other: &Self) -> Option<String> {
+        self.differences(other).next().map(|[name, own, other]| format!("its {name} is {other}, not {own}"))
+    }
+
+    /// In what `other` differs: the fact's name, what it is here, and what it is there.
+    pub fn differences(&self, other: &Self) -> impl Iterator<Item = [String; 3]> {
         let files = |provenance: &Self| {
             let short = |file: &File| format!("{} ({})", file.name, file.sha256.chars().take(12).collect::<String>());
             provenance.model.files.iter().map(short).collect::<Vec<_>>().join(", ")
@@ -72,8 +77,8 @@ impl Provenance {
             ]
         };
         let pairs = facts(self).into_iter().zip(facts(other));
-        let differs = pairs.into_iter().find(|((_, own), (_, other))| own != other);
-        differs.map(|((name, own), (_, other))| format!("its {name} is {other}, not {own}"))
+        let differs = pairs.filter(|((_, own), (_, other))| own != other);
+        differs.map(|((name, own), (_, other))| [name.to_owned(), own, other])
     }
 }
 

@@ -1,11 +1,11 @@
-//! How the probabilities of attention are shared out (METRICS section 7), and the work of those that are nothing.
+//! How the probabilities of attention are shared out, and the work of those that are nothing.
 
 use super::{Compute, Fraction, Kind, Metric, Needs, Subject, Value};
 use crate::tally::{Extra, Padding};
 
 const BASE: Metric = Metric {
     unit: "fraction of probabilities",
-    source: "METRICS section 7",
+    source: "this project",
     needs: Needs::Extra(Extra::Attention),
     ..Metric::SHARE
 };
@@ -53,9 +53,10 @@ pub(super) const METRICS: &[Metric] = &[
         name: "attention.dead",
         heading: "dead\npairs",
         definition: "MACs of visible pairs of a query and a key whose probability has code 0, in both products: what a perfect predictor \
-                     saves (the bound of Sanger, DOTA and skipped softmax)",
+                     saves",
         formula: "n(visible p with q = 0) · features of a head / MACs",
         unit: "fraction of MACs",
+        source: "Sanger, DOTA",
         kind: Kind::Work,
         example: "a causal head of 8 features and 4 tokens has 10 visible pairs of 16; 5 of them have code 0: 40 / 128, and without \
                   masked pairs 40 / 80, of the scores and of the sums of values each",

@@ -1,4 +1,4 @@
-//! Bits of the codes that are zero (METRICS section 4).
+//! Bits of the codes that are zero.
 
 use super::{Compute, Fraction, Metric, Needs, Operand, Value};
 use crate::kernels::count::{ones_twos_complement, popcount};
@@ -40,7 +40,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "raw zero\nbits",
         definition: "zero bits of the codes as a quantised network stores them, before the zero point is taken off",
         formula: "1 − Σ ones(q_stored) / (bits·n)",
-        source: "METRICS section 2",
+        source: "after Nikolić 2019",
         example: "stored 0, 128, 130 of 8 bits have 3 ones: 1 − 3/24 = 0.875",
         compute: Compute::Operand(|operand| {
             let stored = operand.coding.stored?;

@@ -1,4 +1,4 @@
-//! Channels of an operand; of weights they are filters (METRICS section 4).
+//! Channels of an operand; of weights they are filters.
 
 use super::{Allows, Compute, Fraction, Kind, Metric, Value};
 

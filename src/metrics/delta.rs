@@ -1,11 +1,11 @@
-//! Potentials of differences along rows (METRICS section 7, Diffy).
+//! Potentials of differences along rows (Diffy).
 
 use super::potentials::{self, Costs, potential};
 use super::{Compute, Metric, Needs, Subject, Which};
 use crate::tally::{ChangeProducts, Extra};
 
 const BASE: Metric =
-    Metric { source: "METRICS section 7 (Diffy)", needs: Needs::Extra(Extra::Delta), ..potentials::BASE };
+    Metric { source: "Diffy", needs: Needs::Extra(Extra::Delta), ..potentials::BASE };
 
 pub(super) const METRICS: &[Metric] = &[
     Metric {

@@ -1,4 +1,4 @@
-//! Shannon entropy: of an operand's codes (METRICS section 4), and of any histogram.
+//! Shannon entropy: of an operand's codes, and of any histogram.
 
 use super::{Allows, Compute, Kind, Metric, Needs, Operand, Show, Value};
 
@@ -9,6 +9,7 @@ pub(super) const METRICS: &[Metric] = &[Metric {
     definition: "Shannon entropy of the codes: the bits a value that no code without memory can go below; of floats, of sign and significand alone",
     formula: "Σ over codes n(q)/n · log2(n / n(q))",
     unit: "bits per value",
+    source: "Shannon 1948",
     needs: Needs::Full,
     allows: Allows::Compression,
     show: Show::Mean,

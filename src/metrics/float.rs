@@ -1,4 +1,4 @@
-//! Values as floats of few bits: terms of significands, and what a code of the exponents leaves (METRICS section 7).
+//! Values as floats of few bits: terms of significands, and what a code of the exponents leaves.
 
 use super::entropy::information;
 use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
@@ -7,11 +7,11 @@ use crate::kernels::count::extra::floats::{float_counts, of_types};
 use crate::tally::Extra;
 
 const BASE: Metric =
-    Metric { needs: Needs::Extra(Extra::Float), source: "METRICS section 7", kind: Kind::Ratio, show: Show::Percent, ..Metric::BASE };
+    Metric { needs: Needs::Extra(Extra::Float), source: "this project", kind: Kind::Ratio, show: Show::Percent, ..Metric::BASE };
 
 /// The metrics of the type of that name, number `$which` of the types.
 macro_rules! of {
-    ($name:literal, $which:literal, $example:literal) => {
+    ($name:literal, $which:literal, $terms:literal, $lossless:literal) => {
         [
             Metric {
                 name: concat!("float.terms.", $name),
@@ -23,9 +23,9 @@ macro_rules! of {
                 ),
                 formula: "Σ naf(significand) / (n·bits of the significand)",
                 unit: "terms per bit",
-                source: "METRICS section 7 (FPRaker)",
+                source: "FPRaker",
                 allows: Allows::Skipping,
-                example: $example,
+                example: $terms,
                 compute: Compute::Operand(|operand| terms(operand, $which)),
                 ..BASE
             },
@@ -35,7 +35,7 @@ macro_rules! of {
                 definition: "the same if the bits of significands were independent, as many ones at each position as the layer has",
                 formula: "expected naf(significand) / bits of the significand; in whole terms",
                 unit: "terms per bit",
-                source: "METRICS section 7 (FPRaker)",
+                source: "FPRaker",
                 example: "1.0, 2.0 and 4.0 have the hidden bit alone: one term of each significand, as many as they have",
                 compute: Compute::Operand(|operand| chance(operand, $which)),
                 ..BASE
@@ -46,7 +46,7 @@ macro_rules! of {
                 definition: concat!("Shannon entropy of the exponent fields of values rounded to ", $name),
                 formula: "Σ over fields n(field)/n · log2(n / n(field))",
                 unit: "bits per value",
-                source: "METRICS section 7 (DFloat11, ZipNN)",
+                source: "DFloat11, ZipNN",
                 kind: Kind::Number,
                 show: Show::Mean,
                 allows: Allows::Compression,
@@ -68,9 +68,9 @@ macro_rules! of {
                 ),
                 formula: "⌈n·(1 + exponent entropy + fraction bits)⌉ / (n·all bits)",
                 unit: "bits per bit",
-                source: "METRICS section 7 (DFloat11, ZipNN)",
+                source: "DFloat11, ZipNN",
                 allows: Allows::Compression,
-                example: "2.0, 3.0, 8.0 and 10.0 have two exponents, two values each: 4·(1 + 1 + fraction bits)",
+                example: concat!("2.0, 3.0, 8.0 and 10.0 have two exponents, two values each, 1 bit: ", $lossless),
                 compute: Compute::Operand(|operand| {
                     let n = operand.elements();
                     let (of, counts) = counts(operand, $which)?;
@@ -85,10 +85,10 @@ macro_rules! of {
     };
 }
 
-const BF16: [Metric; 4] = of!("bf16", 0, "2.0 and 3.0: significands 10000000 and 11000000 have 1 and 2 terms of 8 bits each; 3 / 16");
-const FP16: [Metric; 4] = of!("fp16", 1, "2.0 and 3.0: significands of 11 bits have 1 and 2 terms; 3 / 22");
-const E4M3: [Metric; 4] = of!("e4m3", 2, "2.0 and 3.0: significands 1000 and 1100 have 1 and 2 terms of 4 bits each; 3 / 8");
-const E5M2: [Metric; 4] = of!("e5m2", 3, "2.0 and 3.0: significands 100 and 110 have 1 and 2 terms of 3 bits each; 3 / 6");
+const BF16: [Metric; 4] = of!("bf16", 0, "2.0 and 3.0: significands 10000000 and 11000000 have 1 and 2 terms of 8 bits each; 3 / 16", "4·(1 + 1 + 7) = 36 of 64");
+const FP16: [Metric; 4] = of!("fp16", 1, "2.0 and 3.0: significands of 11 bits have 1 and 2 terms; 3 / 22", "4·(1 + 1 + 10) = 48 of 64");
+const E4M3: [Metric; 4] = of!("e4m3", 2, "2.0 and 3.0: significands 1000 and 1100 have 1 and 2 terms of 4 bits each; 3 / 8", "4·(1 + 1 + 3) = 20 of 32");
+const E5M2: [Metric; 4] = of!("e5m2", 3, "2.0 and 3.0: significands 100 and 110 have 1 and 2 terms of 3 bits each; 3 / 6", "4·(1 + 1 + 2) = 16 of 32");
 
 pub(super) const METRICS: &[Metric] = BOTH.as_flattened();
 

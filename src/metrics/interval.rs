@@ -1,4 +1,4 @@
-//! Confidence intervals of ratios of sums, the inputs being a sample of inputs of their kind (METRICS section 8).
+//! Confidence intervals of ratios of sums, the inputs being a sample of inputs of their kind.
 
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;

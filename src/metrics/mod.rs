@@ -3,6 +3,32 @@
 //!
 //! A metric is an entry of one file here, and the file a name in the list below. Formats, columns, `explain`, the schema and
 //! the reference page are made of the list.
+//!
+//! Programs have metrics of their own by [`Run::with_metrics`](crate::Run::with_metrics): a function of a [`Subject`], which holds
+//! the counts of a layer, and its words.
+//!
+//! ```
+//! use deadweight::prelude::*;
+//!
+//! static PER_MAC: Metric = Metric {
+//!     name: "activations.per_mac",
+//!     heading: "act\n/MAC",
+//!     definition: "activations over MACs: how little each is used again",
+//!     formula: "Σ activations / Σ 1",
+//!     unit: "values a MAC",
+//!     source: "an example",
+//!     kind: Kind::Ratio,
+//!     compute: Compute::Layer(|subject| {
+//!         let macs = subject.products?.dense.of(deadweight::metrics::Padding::With);
+//!         Some(Value::Ratio(Fraction::new(subject.operand(Which::Activations)?.elements(), macs)))
+//!     }),
+//!     ..Metric::BASE
+//! };
+//!
+//! let run = Model::load("digits").open()?.measure(Inputs::built_in()).limit(4).run()?.with_metrics(&[&PER_MAC]);
+//! assert!(run.network().number("activations.per_mac")?.expect("a ratio") < 0.1);
+//! # Ok::<(), deadweight::Error>(())
+//! ```
 
 mod cells;
 mod interval;
@@ -16,6 +42,9 @@ pub use interval::Interval;
 pub use sampled::{Sampled, name as ratio_name};
 pub use subject::{Operand, Options, Subject, Which};
 pub use value::{Fraction, Kind, Value, pool};
+
+#[doc(inline)]
+pub use crate::tally::{Modes, Padding, Products};
 
 use crate::tally::Extra;
 
@@ -143,7 +172,7 @@ impl Metric {
         definition: "",
         formula: "",
         unit: "",
-        source: "METRICS section 4",
+        source: "after Nikolić 2019",
         needs: Needs::Values,
         allows: Allows::Nothing,
         kind: Kind::Count,

@@ -1,11 +1,11 @@
-//! Structured sparsity: blocks along the reduction with few non-zeros (METRICS section 7, `n:m`).
+//! Structured sparsity: blocks along the reduction with few non-zeros (`nm`).
 
 use super::{Compute, Fraction, Metric, Needs, Operand, Value};
 use crate::tally::Extra;
 
 const BASE: Metric = Metric {
     unit: "fraction of blocks",
-    source: "METRICS section 7",
+    source: "Mishra 2021",
     needs: Needs::Extra(Extra::Blocks),
     ..Metric::SHARE
 };

@@ -1,4 +1,4 @@
-//! Work spent on outputs that become zero (METRICS section 7, SnaPEA).
+//! Work spent on outputs that become zero (SnaPEA).
 
 use super::{Compute, Fraction, Kind, Metric, Needs, Value};
 use crate::tally::{Extra, Padding};
@@ -10,7 +10,7 @@ pub(super) const METRICS: &[Metric] = &[Metric {
                  nothing behind the sum of two values",
     formula: "Σ over outputs not above 0 MACs of the output / MACs",
     unit: "fraction of MACs",
-    source: "METRICS section 7 (SnaPEA)",
+    source: "SnaPEA",
     needs: Needs::Extra(Extra::Output),
     kind: Kind::Work,
     example: "a filter of 2x2 over 4 channels gives −1 3 0 5 before the ReLU: two of four outputs, 32 / 64",

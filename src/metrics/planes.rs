@@ -1,4 +1,4 @@
-//! Bit columns of groups of 16 (METRICS section 7, `planes`), each beside its expected value for independent bits.
+//! Bit columns of groups of 16, each beside its expected value for independent bits.
 
 use super::{Compute, Fraction, Metric, Needs, Operand, Value};
 use crate::kernels::count::GROUP_SIZES;
@@ -6,7 +6,7 @@ use crate::tally::Extra;
 
 const BASE: Metric = Metric {
     unit: "fraction of bit columns",
-    source: "METRICS section 7 (BitWave)",
+    source: "BitWave",
     needs: Needs::Extra(Extra::Planes),
     ..Metric::SHARE
 };

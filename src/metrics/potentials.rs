@@ -1,5 +1,4 @@
-//! Potentials: the work of a dense design over the ideal work left if a source of ineffectual work is exploited (METRICS
-//! section 5).
+//! Potentials: the work of a dense design over the ideal work left if a source of ineffectual work is exploited.
 
 use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Show, Subject, Value, Which};
 use crate::tally::{Padding, Products};
@@ -91,7 +90,7 @@ macro_rules! of {
             heading: $name,
             definition: concat!("dense work over work left if ", $definition),
             formula: concat!("Σ Ba·Bw / Σ cost, cost = ", $formula),
-            source: concat!("METRICS section 5", $source),
+            source: $source,
             needs: Needs::$needs,
             example: $example,
             compute: Compute::Layer(|subject| {
@@ -106,17 +105,17 @@ macro_rules! of {
 }
 
 pub(super) const METRICS: &[Metric] = &[
-    of!("A", Values, " (Cnvlutin)", "zero activations are skipped", "0 if a = 0, else Ba·Bw", "6 MACs of a ≠ 0: 8/6 = 1.333", |c| {
+    of!("A", Values, "Cnvlutin", "zero activations are skipped", "0 if a = 0, else Ba·Bw", "6 MACs of a ≠ 0: 8/6 = 1.333", |c| {
         c.sums.a * c.ba * c.bw
     }),
-    of!("W", Values, "", "zero weights are skipped", "0 if w = 0, else Ba·Bw", "5 MACs of w ≠ 0: 8/5 = 1.6", |c| c.w() * c.ba * c.bw),
-    of!("W+A", Values, " (SCNN)", "zeros of both operands are skipped", "0 if a = 0 or w = 0, else Ba·Bw", "4 MACs of neither: 8/4 = 2", |c| {
+    of!("W", Values, "after Nikolić 2019", "zero weights are skipped", "0 if w = 0, else Ba·Bw", "5 MACs of w ≠ 0: 8/5 = 1.6", |c| c.w() * c.ba * c.bw),
+    of!("W+A", Values, "SCNN", "zeros of both operands are skipped", "0 if a = 0 or w = 0, else Ba·Bw", "4 MACs of neither: 8/4 = 2", |c| {
         c.sums.both * c.ba * c.bw
     }),
     of!(
         "Ap.layer",
         Values,
-        " (Stripes)",
+        "Stripes",
         "activations take the width of their layer",
         "p(a)·Bw",
         "4 bits of 16: 16/4 = 4", |c| c.dense() * c.layer(c.pa) * c.bw,
@@ -125,33 +124,33 @@ pub(super) const METRICS: &[Metric] = &[
     of!(
         "Ap.g16",
         Values,
-        " (Dynamic Stripes, ShapeShifter)",
+        "Dynamic Stripes, ShapeShifter",
         "activations take the width of their group of 16",
         "width(g16 of a)·Bw",
         "one group of 4 bits: 16/4 = 4", |c| c.groups(c.sums.a_g16, c.sums.a_g16_zero) * c.bw
     ),
-    of!("Ap.g64", Values, "", "activations take the width of their group of 64", "width(g64 of a)·Bw", "one group of 4 bits: 16/4 = 4", |c| {
+    of!("Ap.g64", Values, "ShapeShifter", "activations take the width of their group of 64", "width(g64 of a)·Bw", "one group of 4 bits: 16/4 = 4", |c| {
         c.groups(c.sums.a_g64, c.sums.a_g64_zero) * c.bw
     }),
-    of!("Ap.g256", Values, "", "activations take the width of their group of 256", "width(g256 of a)·Bw", "one group of 4 bits: 16/4 = 4", |c| {
+    of!("Ap.g256", Values, "ShapeShifter", "activations take the width of their group of 256", "width(g256 of a)·Bw", "one group of 4 bits: 16/4 = 4", |c| {
         c.groups(c.sums.a_g256, c.sums.a_g256_zero) * c.bw
     }),
-    of!("Ap.value", Values, "", "each activation takes its own width, the bound", "width(a)·Bw", "9 bits of a, read by 2 filters: 8·16/18 = 7.111", |c| {
+    of!("Ap.value", Values, "after Nikolić 2019", "each activation takes its own width, the bound", "width(a)·Bw", "9 bits of a, read by 2 filters: 8·16/18 = 7.111", |c| {
         c.at_least(c.sums.a_width, c.dense() - c.sums.a) * c.bw
     }),
-    of!("Wp.layer", Values, "", "weights take the width of their layer", "Ba·p(w)", "5 bits of 16: 16/5 = 3.2", |c| {
+    of!("Wp.layer", Values, "Loom", "weights take the width of their layer", "Ba·p(w)", "5 bits of 16: 16/5 = 3.2", |c| {
         c.dense() * c.ba * c.layer(c.pw)
     }),
-    of!("Wp.g16", Values, "", "weights take the width of their group of 16", "Ba·width(g16 of w)", "5 bits in 4 MACs, 4 in 4: 8·16/36 = 3.556", |c| {
+    of!("Wp.g16", Values, "after Nikolić 2019", "weights take the width of their group of 16", "Ba·width(g16 of w)", "5 bits in 4 MACs, 4 in 4: 8·16/36 = 3.556", |c| {
         c.at_least(c.sums.w_g16.of(c.padding), c.sums.w_g16_zero.of(c.padding)) * c.ba
     }),
-    of!("Wp.value", Values, "", "each weight takes its own width, the bound", "Ba·width(w)", "8·16/13 = 9.846", |c| {
+    of!("Wp.value", Values, "after Nikolić 2019", "each weight takes its own width, the bound", "Ba·width(w)", "8·16/13 = 9.846", |c| {
         c.at_least(c.sums.w_width.of(c.padding), c.dense() - c.w()) * c.ba
     }),
     of!(
         "Wp+Ap",
         Values,
-        " (Loom)",
+        "Loom",
         "weights take the width of their layer, activations that of their group of 16",
         "width(g16 of a)·p(w)",
         "8·256/(8·4·5) = 12.8", |c| match c.pw {
@@ -159,17 +158,17 @@ pub(super) const METRICS: &[Metric] = &[
             p => c.groups(c.sums.a_g16 * p, c.sums.a_g16_zero),
         }
     ),
-    of!("Ae", Full, " (Bit-Pragmatic)", "only terms of activations take time", "terms(a)·Bw", "6 terms of a, read by 2 filters: 8·16/12 = 10.67", |c| c.a_terms() * c.bw),
-    of!("We", Values, "", "only terms of weights take time", "Ba·terms(w)", "8·16/6 = 21.33", |c| {
+    of!("Ae", Full, "Bit-Pragmatic", "only terms of activations take time", "terms(a)·Bw", "6 terms of a, read by 2 filters: 8·16/12 = 10.67", |c| c.a_terms() * c.bw),
+    of!("We", Values, "after Nikolić 2019", "only terms of weights take time", "Ba·terms(w)", "8·16/6 = 21.33", |c| {
         c.at_least(c.sums.w_terms.of(c.padding), c.dense() - c.w()) * c.ba
     }),
-    of!("We+Ae", Full, " (Laconic)", "only terms of both operands take time", "terms(a)·terms(w)", "−5·−2, 7·15, 3·4 and 7·−1 take 2·1 + 2·2 + 2·1 + 2·1: 8·256/10 = 204.8", |c| {
+    of!("We+Ae", Full, "Laconic", "only terms of both operands take time", "terms(a)·terms(w)", "−5·−2, 7·15, 3·4 and 7·−1 take 2·1 + 2·2 + 2·1 + 2·1: 8·256/10 = 204.8", |c| {
         c.at_least(c.sums.terms, c.dense() - c.sums.both)
     }),
     of!(
         "W+Ap",
         Values,
-        " (Bit-Tactical TCLp)",
+        "Bit-Tactical TCLp",
         "zero weights are skipped, and activations take the width of their group of 16",
         "0 if w = 0, else width(g16 of a)·Bw",
         "5 MACs of 4 bits: 8·16/20 = 6.4", |c| {
@@ -180,7 +179,7 @@ pub(super) const METRICS: &[Metric] = &[
     of!(
         "W+Ae",
         Full,
-        " (Bit-Tactical TCLe)",
+        "Bit-Tactical TCLe",
         "zero weights are skipped, and only terms of activations take time",
         "0 if w = 0, else terms(a)·Bw",
         "2 terms in each of 4 MACs, none of 0·1: 8·16/8 = 16", |c| c.at_least(c.sums.a_terms_w, c.w() - c.sums.both) * c.bw
@@ -188,7 +187,7 @@ pub(super) const METRICS: &[Metric] = &[
     of!(
         "W+A+Ap",
         Values,
-        " (SCNNp)",
+        "SCNNp",
         "zeros of both operands are skipped, and activations take the width of their group of 16",
         "0 if a = 0 or w = 0, else width(g16 of a)·Bw",
         "4 MACs of 4 bits: 8·16/16 = 8", |c| c.sums.a_g16_both * c.bw
@@ -196,7 +195,7 @@ pub(super) const METRICS: &[Metric] = &[
     of!(
         "W+A+Ae",
         Full,
-        " (SCNNe)",
+        "SCNNe",
         "zeros of both operands are skipped, and only terms of activations take time",
         "0 if a = 0 or w = 0, else terms(a)·Bw",
         "2 terms in each of 4 MACs: 8·16/8 = 16", |c| c.sums.a_terms_w * c.bw

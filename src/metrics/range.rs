@@ -1,4 +1,4 @@
-//! Extremes, mean and standard deviation of an operand (METRICS section 4).
+//! Extremes, mean and standard deviation of an operand.
 
 use super::{Compute, Kind, Metric, Needs, Operand, Show, Value};
 use crate::kernels::count::unkey;

@@ -1,4 +1,4 @@
-//! Weights that a filter has more than once (METRICS section 7, UCNN).
+//! Weights that a filter has more than once (UCNN).
 
 use super::{Compute, Fraction, Metric, Needs, Value};
 use crate::tally::Extra;
@@ -10,7 +10,7 @@ pub(super) const METRICS: &[Metric] = &[Metric {
                  weights are one",
     formula: "Σ over filters distinct non-zero codes / Σ over filters weights",
     unit: "fraction of weights",
-    source: "METRICS section 7 (UCNN)",
+    source: "UCNN",
     needs: Needs::Extra(Extra::Repetition),
     example: "a filter of codes 3 3 0 −1: 3 and −1 are distinct, 2 / 4",
     compute: Compute::Operand(|operand| {

@@ -1,8 +1,8 @@
-//! How the activations of a recurrent layer change from one time step to the next (METRICS section 7).
+//! How the activations of a recurrent layer change from one time step to the next.
 
 use super::{Compute, Fraction, Metric, Value, Which};
 
-const SOURCE: &str = "METRICS section 7";
+const SOURCE: &str = "this project";
 
 pub(super) const METRICS: &[Metric] = &[
     Metric {

@@ -1,11 +1,11 @@
-//! Terms: how many signed powers of two a code is the sum of (METRICS section 3).
+//! Terms: how many signed powers of two a code is the sum of.
 
 use super::{Compute, Fraction, Metric, Needs, Operand, Value};
 use crate::kernels::count::Encoder;
 
 const BASE: Metric = Metric {
     unit: "terms per value",
-    source: "METRICS section 3 (Bit-Pragmatic)",
+    source: "Bit-Pragmatic",
     needs: Needs::Full,
     ..Metric::MEAN
 };

@@ -1,4 +1,4 @@
-//! Values that are small beside the others of their layer (METRICS section 7, TEAL).
+//! Values that are small beside the others of their layer (TEAL).
 
 use super::{Compute, Fraction, Metric, Needs, Operand, Value};
 
@@ -15,7 +15,7 @@ macro_rules! at {
             ),
             formula: concat!("n(|q| ≤ t) / n, t the least with n(|q| ≤ t) ≥ ", $name, " % of n"),
             unit: "fraction of values",
-            source: "METRICS section 7 (TEAL)",
+            source: "TEAL",
             needs: Needs::Full,
             example: "magnitudes 0 0 0 1 2: up to 60 % t is 0 and the share 3 / 5, at 70 % t is 1 and the share 4 / 5",
             compute: Compute::Operand(|operand| up_to(operand, $percent)),

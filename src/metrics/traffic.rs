@@ -1,4 +1,4 @@
-//! Traffic: bits of an operand, each value once, as schemes of compression code it (METRICS section 6).
+//! Traffic: bits of an operand, each value once, as schemes of compression code it.
 
 use super::entropy::information_of_codes;
 use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
@@ -8,7 +8,7 @@ use crate::tally::Extra;
 
 const BASE: Metric = Metric {
     unit: "bits per dense bit",
-    source: "METRICS section 6",
+    source: "after Nikolić 2019",
     allows: Allows::Compression,
     show: Show::Percent,
     kind: Kind::Ratio,
@@ -24,7 +24,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "dense\ntraffic",
         definition: "bits of all values at the baseline width, what the other schemes are compared with",
         formula: "n·B / (n·B)",
-        example: "16 values of fixed16: 256 bits",
+        example: "16 values of fixed16: 256 / 256",
         compute: Compute::Operand(|operand| ratio(operand, |n, bits| Some(n * bits))),
         ..BASE
     },
@@ -33,7 +33,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "layer\ntraffic",
         definition: "bits of all values at the width of their layer, which is stored once in 4 bits",
         formula: "(4 + n·p) / (n·B)",
-        source: "METRICS section 6 (Proteus)",
+        source: "Proteus",
         example: "16 values of fixed16, a 3 and zeros: p = 2; (4 + 16·2) / 256 = 36 / 256",
         compute: Compute::Operand(|operand| {
             let width = u128::from(operand.width_of_all()?);
@@ -46,7 +46,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "group\ntraffic",
         definition: "bits of all values at the width of their group of 16, which is stored for each group in log2 B bits (rounded up)",
         formula: "Σ over groups (members·width + ⌈log2 B⌉) / (n·B)",
-        source: "METRICS section 6 (Dynamic Stripes, DPRed)",
+        source: "Dynamic Stripes, DPRed",
         example: "16 channels of fixed16, a 3 and zeros, are one group: (16·2 + 4) / 256 = 36 / 256",
         compute: Compute::Operand(|operand| {
             let [values, groups, ..] = counts(operand)?;
@@ -60,7 +60,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "bits of the values other than zero at the width of their group of 16, with a mask of 16 bits and the width for \
                      each group",
         formula: "Σ over groups (non-zeros·width + 16 + ⌈log2 B⌉) / (n·B)",
-        source: "METRICS section 6 (ShapeShifter)",
+        source: "ShapeShifter",
         example: "16 channels of fixed16, a 3 and zeros, are one group: (1·2 + 16 + 4) / 256 = 22 / 256",
         compute: Compute::Operand(|operand| {
             let [_, groups, of_nonzeros, ..] = counts(operand)?;
@@ -73,6 +73,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "zvc\ntraffic",
         definition: "bits of the values other than zero, with a mask of a bit for each value",
         formula: "(n + B·n(q ≠ 0)) / (n·B)",
+        source: "Rhu 2018",
         example: "16 values of fixed16, a 3 and zeros: (16 + 16·1) / 256 = 32 / 256",
         compute: Compute::Operand(|operand| {
             let nonzeros = u128::from(operand.nonzeros());
@@ -86,7 +87,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "bits of the values other than zero, each with 4 bits for the run of zeros before it, and as many for each full \
                      run of 16 zeros; in the order channel, row, column of an image, a step's features or a filter",
         formula: "(B + 4)·(n(q ≠ 0) + full runs) / (n·B)",
-        source: "METRICS section 6 (SCNN)",
+        source: "SCNN",
         example: "40 values of fixed16, a 3 and then zeros: one value and two full runs of 16 of the 39 zeros; 20·3 / 640",
         compute: Compute::Operand(|operand| {
             let [_, _, _, runs, _] = counts(operand)?;
@@ -100,7 +101,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "delta\ntraffic",
         definition: "bits of the differences to the left neighbour in the row, the first of a row raw, coded as by ShapeShifter",
         formula: "Σ over groups (non-zero differences·width of differences + 16 + ⌈log2 B⌉) / (n·B)",
-        source: "METRICS section 6 (Diffy)",
+        source: "Diffy",
         example: "a row 5 5 6 of one channel of fixed16 has differences 5 0 1, each a group: (3 + 0 + 1 + 3·(16 + 4)) / 48 = 64 / 48",
         compute: Compute::Operand(|operand| {
             let [_, groups, _, _, of_changes] = counts(operand)?;

@@ -1,11 +1,11 @@
-//! Zero bits at the lower end of codes, and widths trimmed at both ends (METRICS section 7, `trailing`).
+//! Zero bits at the lower end of codes, and widths trimmed at both ends.
 
 use super::{Compute, Fraction, Metric, Needs, Value};
 use crate::tally::Extra;
 
 const BASE: Metric = Metric {
     unit: "bits",
-    source: "METRICS section 7",
+    source: "this project",
     needs: Needs::Full,
     ..Metric::MEAN
 };

@@ -20,7 +20,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "baseline width B of the number format, sign included, or bits of a float's significand; of a network the largest",
         formula: "B",
         unit: "bits",
-        source: "METRICS section 2",
+        source: "after Nikolić 2019",
         example: "a 16, w 16",
         compute: Compute::Operand(|operand| operand.values.map(|_| Value::Most(operand.coding.bits.into()))),
         ..Metric::BASE
@@ -32,7 +32,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "1 where codes can be negative, 0 where they cannot",
         formula: "lowest code < 0",
         unit: "yes or no",
-        source: "METRICS section 2",
+        source: "after Nikolić 2019",
         example: "a 1, w 1",
         compute: Compute::Operand(|operand| {
             operand.values.map(|_| Value::Derived(f64::from(u8::from(operand.coding.map.lo < 0))))
@@ -46,7 +46,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "codes are real values times this, rounded; absent where filters have scales of their own, and of floats",
         formula: "q = round(x·scale)",
         unit: "codes per unit",
-        source: "METRICS section 2",
+        source: "after Nikolić 2019",
         show: Show::Real,
         example: "a 1, w 1",
         compute: Compute::Operand(|operand| operand.values.and(operand.scale()).map(Value::Derived)),
@@ -59,7 +59,7 @@ pub(super) const METRICS: &[Metric] = &[
         definition: "the stored code of zero, where the network stores codes",
         formula: "q − zero_point is what multiplies",
         unit: "code",
-        source: "METRICS section 2",
+        source: "after Nikolić 2019",
         show: Show::Real,
         example: "a network of u8 whose 0.0 is 128 = 128",
         compute: Compute::Operand(|operand| {

@@ -1,9 +1,9 @@
-//! Widths of values and of groups of them (METRICS section 3).
+//! Widths of values and of groups of them.
 
 use super::{Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
 use crate::kernels::count::MAX_WIDTH;
 
-const BASE: Metric = Metric { unit: "bits", source: "METRICS section 3", ..Metric::MEAN };
+const BASE: Metric = Metric { unit: "bits", source: "after Nikolić 2019", ..Metric::MEAN };
 
 pub(super) const METRICS: &[Metric] = &[
     Metric {
@@ -12,7 +12,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "layer\nwidth",
         definition: "width p of the layer: that of all its values as one group",
         formula: "bits of max |q|, + 1 if any q < 0",
-        source: "METRICS section 5 (Stripes, Proteus)",
+        source: "Stripes, Proteus",
         show: Show::Count,
         example: "7 has 3 bits, 15 has 4, and both operands a sign: a 4, w 5",
         compute: Compute::Operand(|operand| Some(Value::Derived(operand.width_of_all()?.into()))),
@@ -52,7 +52,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "g16\nwidth",
         definition: "mean width of groups of 16: consecutive channels at one position, or features",
         formula: "Σ over groups (bits of max |q|, + 1 if any q < 0) / groups",
-        source: "METRICS section 3 (Dynamic Stripes, ShapeShifter)",
+        source: "Dynamic Stripes, ShapeShifter",
         example: "a 4, w (5 + 4)/2 = 4.5",
         compute: Compute::Operand(|operand| mean(operand, 0)),
         ..BASE

@@ -1,9 +1,9 @@
-//! MACs by class (METRICS section 1).
+//! MACs by class.
 
 use super::{Allows, Compute, Fraction, Kind, Metric, Show, Subject, Value};
 use crate::tally::{Padding, Products};
 
-const BASE: Metric = Metric { unit: "fraction of MACs", source: "METRICS section 1", show: Show::Percent, kind: Kind::Work, ..Metric::BASE };
+const BASE: Metric = Metric { unit: "fraction of MACs", source: "after Nikolić 2019", show: Show::Percent, kind: Kind::Work, ..Metric::BASE };
 
 pub(super) const METRICS: &[Metric] = &[
     Metric {

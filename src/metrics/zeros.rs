@@ -1,4 +1,4 @@
-//! Zeros of an operand, and codes by sign (METRICS section 4).
+//! Zeros of an operand, and codes by sign.
 
 use super::{Allows, Compute, Fraction, Kind, Metric, Needs, Operand, Show, Value};
 
@@ -52,7 +52,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "saturated",
         definition: "values beyond the calibrated range, or a float's largest value, whose code is the nearest there is",
         formula: "n(|x·scale| rounds beyond the codes) / n",
-        source: "METRICS section 2",
+        source: "after Nikolić 2019",
         example: "a 0/4 = 0, w 0/8 = 0",
         compute: Compute::Operand(|operand| share(operand, operand.saturated()?)),
         ..BASE
@@ -62,7 +62,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "raw\nzero",
         definition: "codes that are 0 as a quantised network stores them, before the zero point is taken off",
         formula: "n(q_stored = 0) / n",
-        source: "METRICS section 2",
+        source: "after Nikolić 2019",
         needs: Needs::Full,
         example: "stored 0, 128, 130 of zero point 128: 1/3 = 0.3333",
         compute: Compute::Operand(|operand| {

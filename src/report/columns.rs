@@ -1,9 +1,11 @@
 //! Columns of tables: metrics by name, `a.` of activations, `w.` of weights, `o.` of outputs, with a parameter behind a colon where
 //! a metric has several numbers.
 
+use super::figure::Figure;
 use super::scopes::Scope;
 use super::units;
-use crate::metrics::{self, Metric, Needs, Show, Value, Which};
+use crate::error::near;
+use crate::metrics::{self, Kind, Metric, Needs, Show, Which};
 use crate::tally::{Extra, Padding};
 
 /// Shown unless others are chosen.
@@ -98,20 +100,29 @@ impl Column {
 
     /// Its text in the row of `scope`.
     pub fn text(&self, scope: &Scope) -> String {
-        let Of::Metric { metric, operand, parameter } = &self.of else { return scope.kind.clone() };
-        let value = scope.cells.get(metric.name, *operand);
-        let number = value.and_then(|value| match parameter {
-            Some(parameter) => parameter_of(value, parameter),
-            None => value.number(),
-        });
-        let Some(number) = number else { return "-".into() };
-        match metric.show {
+        match self.of {
+            Of::Kind => scope.kind.clone(),
+            Of::Metric { .. } => self.figure(scope).map_or_else(|| "-".into(), |figure| self.show(figure.number)),
+        }
+    }
+
+    /// Its number in the row of `scope`, if there is one.
+    pub fn figure(&self, scope: &Scope) -> Option<Figure> {
+        let Of::Metric { metric, operand, parameter } = &self.of else { return None };
+        let mut cells = scope.cells.iter();
+        let cell = cells.find(|cell| cell.metric.name == metric.name && cell.operand == *operand)?;
+        Figure::of(cell, parameter.as_deref())
+    }
+
+    /// `number` as the column shows it.
+    pub fn show(&self, number: f64) -> String {
+        match self.metric().map(|(metric, _)| metric.show) {
             _ if number.is_infinite() => "inf".into(),
-            Show::Count => units::count(number as u64),
-            Show::Percent => units::share(Some(number)),
-            Show::Mean => format!("{number:.2}"),
-            Show::Real => units::significant(number, 4),
-            Show::Times => units::significant(number, 3),
+            Some(Show::Count) => units::count(number as u64),
+            Some(Show::Percent) => units::share(Some(number)),
+            Some(Show::Mean) => format!("{number:.2}"),
+            Some(Show::Real) => units::significant(number, 4),
+            Some(Show::Times) | None => units::significant(number, 3),
         }
     }
 
@@ -159,20 +170,9 @@ pub(crate) fn find(address: &str) -> Option<(&'static Metric, Option<Which>)> {
 
 /// The message for an unknown name, with the nearest names.
 pub(crate) fn unknown(name: &str) -> String {
-    // Those that begin alike in their last word.
-    let last = name.rsplit('.').next().unwrap_or(name);
-    let start: String = last.chars().take(3).collect();
-    let is_near = |known: &String| known.split('.').any(|word| word.starts_with(&start));
-    let mut near: Vec<String> = names().filter(|known| start.len() > 1 && is_near(known)).collect();
-    // Those that begin most alike first.
-    near.sort_by_key(|known| {
-        let alike = known.bytes().zip(name.bytes()).take_while(|(known, given)| known == given).count();
-        (std::cmp::Reverse(alike), known.len().abs_diff(name.len()))
-    });
-    near.truncate(6);
-    match near.is_empty() {
-        true => "is no column; `deadweight explain` lists the metrics".into(),
-        false => format!("is no column; near are {}", near.join(", ")),
+    match near(name, names()).as_slice() {
+        [] => "is no column; `deadweight explain` lists the metrics".into(),
+        near => format!("is no column; near are {}", near.join(", ")),
     }
 }
 
@@ -184,17 +184,12 @@ pub fn names() -> impl Iterator<Item = String> {
     }))
 }
 
-/// The number of `value` that `parameter` names: a mode of padding, or a place of a histogram.
-fn parameter_of(value: &Value, parameter: &str) -> Option<f64> {
-    match value {
-        Value::Work(modes) => {
-            let mode = Padding::BOTH.into_iter().position(|padding| padding.name() == parameter)?;
-            modes[mode].value()
-        }
-        Value::Histogram(counts) | Value::PerChannel(counts) => {
-            Some(*counts.get(parameter.parse::<usize>().ok()?)? as f64)
-        }
-        _ => None,
+/// Which of the numbers of a value of `kind` `parameter` names: a mode of padding, or a place of a histogram.
+pub(crate) fn parameter_index(kind: Kind, parameter: &str) -> Option<usize> {
+    match kind {
+        Kind::Work => Padding::BOTH.into_iter().position(|padding| padding.name() == parameter),
+        Kind::Histogram | Kind::PerChannel => parameter.parse().ok(),
+        Kind::Count | Kind::Ratio | Kind::Number => None,
     }
 }
 

@@ -5,10 +5,12 @@
 pub mod columns;
 mod csv;
 mod document;
+mod figure;
 pub mod figures;
 pub mod html;
 mod input;
 mod json;
+mod load;
 mod markdown;
 mod overview;
 #[cfg(feature = "parquet")]
@@ -19,10 +21,11 @@ mod read;
 mod rows;
 #[cfg(test)]
 #[path = "sample_tests.rs"]
-mod sample;
+pub(crate) mod sample;
 mod schema;
 mod scopes;
 mod table;
+pub mod trace;
 pub mod units;
 
 use clap::ValueEnum;
@@ -33,6 +36,7 @@ use crate::metrics::Needs;
 use columns::Column;
 
 pub use document::{SCHEMA, document};
+pub use figure::Figure;
 pub use input::{InputLine, of_inputs};
 pub use json::to_json;
 pub use overview::overview;

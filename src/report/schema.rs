@@ -208,12 +208,14 @@ const EXAMPLE_LAYER: &str = "activations 0, 3, −5, 7 enter a linear layer of t
 /// The reference page of `metrics`, in Markdown.
 pub fn reference(metrics: &[&Metric]) -> String {
     let mut text = String::from(
-        "# Metrics\n\nMade of the list of metrics (`src/metrics/`); `deadweight explain NAME` prints one of them. A metric of an \
-         operand is written `a.NAME` of activations, `w.NAME` of weights and `o.NAME` of outputs (what a layer stores, which is \
-         counted where it is asked for: `--metrics traffic` or a name with `o.`) where one word must hold both; in CSV, Parquet \
-         and JSON the operand stands apart. A figure of the network, a gate or some steps is the same function over pooled \
-         sums, never a mean of ratios. Statistics: what must be counted, `--statistics`, or of other names \
-         `--metrics NAME`: what costs more and is counted only where it is asked for.\n",
+        "# Metrics\n\nMade of the list of metrics (`src/metrics/`); `deadweight explain NAME` prints one of them.\n\n\
+         - A metric of an operand is written `a.NAME` of activations, `w.NAME` of weights and `o.NAME` of outputs (what a layer\n  \
+         stores, which is counted where it is asked for: `--metrics traffic` or a name with `o.`) where one word must hold both;\n  \
+         in CSV, Parquet and JSON the operand stands apart.\n\
+         - A figure of the network, a gate or some steps is the same function over pooled sums, never a mean of ratios.\n\
+         - `statistics`: what must be counted, `--statistics`, or of other names `--metrics NAME`: what costs more and is\n  \
+         counted only where it is asked for.\n\
+         - `source`: where the definition comes from, or which design exploits it; [sources](sources.md) has them in full.\n",
     );
     let _ = write!(text, "\nExamples that name no values of their own are of one layer: {EXAMPLE_LAYER}.\n");
     for metric in metrics {

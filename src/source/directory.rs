@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::input::VocabularySource;
-use crate::weights::{self, ModelFile, Weights, read_json};
+use crate::weights::{self, ModelFile, Weights, is_plain, read_json};
 use crate::{Error, Result};
 
 /// Names searched for, in order of preference.
@@ -38,13 +38,17 @@ impl Directory {
     /// [`Error::NotFound`] if it has no weights, [`Error::Invalid`] if it has several; those of [`Weights::open`] and of
     /// reading JSON.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(|e| Error::io(path, e))? {
-            names.extend(entry.map_err(|e| Error::io(path, e))?.file_name().into_string());
-        }
-        names.sort_unstable();
         let source = path.display().to_string();
+        let names = names(path)?;
         let chosen = choose(&source, &names)?;
+        Self::open_as(path, source, chosen)
+    }
+
+    /// The same, with the weights `chosen` of it, called `source` in messages.
+    ///
+    /// # Errors
+    /// As [`Directory::open`].
+    pub(super) fn open_as(path: &Path, source: String, chosen: &str) -> Result<Self> {
         let vocabulary = VOCABULARIES.iter().map(|name| path.join(name)).find(|path| path.is_file());
         let vocabulary = vocabulary.map(VocabularySource::File);
         if is_gguf(chosen)
@@ -88,7 +92,11 @@ fn with_pooling(path: &Path, config: Option<Value>) -> Result<Option<Value>> {
             "Transformer" => {}
             "Normalize" => config["_normalise"] = true.into(),
             "Pooling" => {
-                let place = path.join(module["path"].as_str().unwrap_or_default()).join("config.json");
+                let folder = module["path"].as_str().unwrap_or_default();
+                if !folder.is_empty() && !is_plain(folder) {
+                    return Err(Error::malformed(source, format!("{folder} is no folder beside it")));
+                }
+                let place = path.join(folder).join("config.json");
                 let stated = read_json(&place)?.unwrap_or_default();
                 let on: Vec<&str> = stated
                     .as_object()
@@ -121,6 +129,40 @@ fn with_pooling(path: &Path, config: Option<Value>) -> Result<Option<Value>> {
     Ok(Some(config))
 }
 
+/// Names of what is in the directory at `path`, sorted.
+pub(super) fn names(path: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(|e| Error::io(path, e))? {
+        names.extend(entry.map_err(|e| Error::io(path, e))?.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Whether `name` is a file that holds its network.
+pub(super) fn is_network(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|end| end == "onnx" || end == "tflite")
+}
+
+/// The file among `names` that holds its network: `model.onnx`, else `onnx/model.onnx`, else the only one of a kind that does.
+pub(super) fn network_among(names: &[String]) -> Option<&str> {
+    const KNOWN: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
+    let known = KNOWN.iter().find_map(|known| names.iter().find(|name| name == known));
+    let mut all = names.iter().filter(|name| is_network(name));
+    let only = || all.next().filter(|_| all.next().is_none());
+    known.or_else(only).map(String::as_str)
+}
+
+/// Those of `names` in which the network `network` keeps its constants: `model.onnx_data`, `model.onnx.data`.
+#[cfg(feature = "hub")]
+pub(super) fn with_data<'a>(network: &str, names: &'a [String]) -> impl Iterator<Item = &'a str> {
+    let rest = move |name: &'a String| name.strip_prefix(network);
+    let is_data = move |name: &&'a String| {
+        is_network(network) && rest(name).is_some_and(|rest| rest.starts_with("_data") || rest.starts_with(".data"))
+    };
+    names.iter().filter(is_data).map(String::as_str)
+}
+
 /// The weights file (or index of shards) among `names`; `place` is their directory or repository in messages.
 pub(super) fn choose<'a>(place: &str, names: &'a [String]) -> Result<&'a str> {
     if let Some(known) = KNOWN.iter().find_map(|known| names.iter().find(|name| name == known)) {
@@ -147,7 +189,7 @@ pub(super) fn choose<'a>(place: &str, names: &'a [String]) -> Result<&'a str> {
 }
 
 /// The first names, and the number of further ones.
-fn list(names: &[String]) -> String {
+pub(super) fn list(names: &[String]) -> String {
     const SHOWN: usize = 12;
     match names.len() {
         0 => "nothing".into(),

@@ -5,9 +5,11 @@ mod directory;
 mod gguf;
 #[cfg(feature = "hub")]
 mod hub;
+mod snapshot;
 mod spec;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use self::spec::{Arch, Spec};
 use crate::builtin;
@@ -19,6 +21,9 @@ use crate::weights::{ModelFile, SourceFile, Weights};
 use crate::{Error, Result};
 
 pub use self::directory::Directory;
+#[cfg(feature = "hub")]
+pub use self::hub::{HubPlace, hub_place};
+pub use self::snapshot::{DownloadMonitor, FetchOptions, Snapshot, SnapshotFile};
 
 /// What decides, beside its name, what a model is made of.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +34,8 @@ pub struct SourceOptions {
     pub offline: bool,
     /// Seed of random weights in place of a checkpoint.
     pub random: Option<u64>,
+    /// Who watches downloads.
+    pub downloads: Option<Arc<dyn DownloadMonitor>>,
 }
 
 /// All that a model is made of.
@@ -63,7 +70,7 @@ pub enum Network {
 
 impl Source {
     /// Resolves `spec`: a card's name, a card file, a directory, a weights file (with [`SourceOptions::arch`]), a file that
-    /// holds its network, or a hub id `org/name[@revision]`.
+    /// holds its network, or a hub id `org/name[@revision][:file]`.
     ///
     /// # Errors
     /// [`Error::NotFound`] if nothing has that name; [`Error::Invalid`] if its files do not say which network it is, or
@@ -78,8 +85,24 @@ impl Source {
                 }
                 _ => Self::of_card(*card, options),
             },
-            (Spec::Directory(path), arch) => Self::of_directory(Directory::open(&path)?, arch.as_ref()),
-            (Spec::Hub(id), arch) => Self::of_directory(fetch(&id, options.offline)?, arch.as_ref()),
+            (Spec::Directory(path), arch) => {
+                let (name, names) = (path.display().to_string(), directory::names(&path)?);
+                match directory::choose(&name, &names) {
+                    Err(Error::NotFound { .. }) if let Some(network) = directory::network_among(&names) => {
+                        Self::of_file(&path.join(network), arch)
+                    }
+                    chosen => Self::of_directory(Directory::open_as(&path, name, chosen?)?, arch.as_ref()),
+                }
+            }
+            (Spec::Hub(id), arch) => {
+                let snapshot = pull(&id, &options.fetch())?;
+                match snapshot.part.as_deref().filter(|part| directory::is_network(part)) {
+                    Some(network) => {
+                        Ok(Self { name: snapshot.name(), ..Self::of_file(&snapshot.path.join(network), arch)? })
+                    }
+                    None => Self::of_directory(of_snapshot(&snapshot)?, arch.as_ref()),
+                }
+            }
             (Spec::File(path), arch) => Self::of_file(&path, arch),
         }
     }
@@ -107,7 +130,7 @@ impl Source {
             return Err(Error::NotFound { what: format!("weights of {}", card.name), hint });
         };
         // The card was made from this repository's own configuration.
-        Self::of_weights(fetch(&repo, options.offline)?, card)
+        Self::of_weights(of_snapshot(&pull(&repo, &options.fetch())?)?, card)
     }
 
     fn of_directory(directory: Directory, arch: Option<&Arch>) -> Result<Self> {
@@ -157,14 +180,63 @@ impl Source {
     }
 }
 
-/// The repository with that id.
-#[cfg(feature = "hub")]
-fn fetch(id: &str, offline: bool) -> Result<Directory> {
-    Directory::open(&hub::fetch(id, offline)?)
+impl SourceOptions {
+    fn fetch(&self) -> FetchOptions {
+        FetchOptions { offline: self.offline, verify: false, monitor: self.downloads.clone() }
+    }
 }
 
-/// The repository with that id.
+/// The model that `snapshot` is, called by its name and commit.
+fn of_snapshot(snapshot: &Snapshot) -> Result<Directory> {
+    Directory::open_as(&snapshot.path, snapshot.name(), snapshot.part.as_deref().unwrap_or_default())
+}
+
+/// The repository that `spec` names, a hub id or a card that has one, with what is used of it: fetched, if the cache lacks it.
+///
+/// # Errors
+/// [`Error::Invalid`] for what names no repository, [`Error::NotFound`] for what neither the hub nor, offline, the cache has,
+/// [`Error::Unavailable`] if the hub cannot be reached or refuses, [`Error::Io`] if the cache cannot be written.
+pub fn pull(spec: &str, options: &FetchOptions) -> Result<Snapshot> {
+    if !spec.contains('/') {
+        let card = crate::models::card(spec)?;
+        let none = || Error::invalid(spec, "is a card without a repository on the hub");
+        return fetch(&card.hub_id().ok_or_else(none)?, options);
+    }
+    fetch(spec, options)
+}
+
+/// Whether `path` names a data set of the hub: `datasets/...`, where no such file is.
+pub fn is_hub_data(path: &Path) -> bool {
+    path.starts_with("datasets") && path.iter().count() > 2 && !path.exists()
+}
+
+#[cfg(feature = "hub")]
+use hub::fetch;
+
+/// The files of the data set `id`, `datasets/org/name[@revision][/path]`, as one input.
+///
+/// # Errors
+/// As [`pull`]; [`Error::Invalid`] if it has several parts and none is named.
+#[cfg(feature = "hub")]
+pub fn pull_input(id: &str, options: &FetchOptions) -> Result<(Snapshot, Vec<PathBuf>)> {
+    hub::fetch_input(id, options)
+}
+
 #[cfg(not(feature = "hub"))]
-fn fetch(id: &str, _: bool) -> Result<Directory> {
-    Err(Error::unsupported(format!("{id}: downloading"), "this build has no hub client; give a local directory"))
+fn fetch(id: &str, _: &FetchOptions) -> Result<Snapshot> {
+    Err(without_hub(id))
+}
+
+/// The files of the data set `id`.
+///
+/// # Errors
+/// [`Error::Unsupported`]: this build has no hub client.
+#[cfg(not(feature = "hub"))]
+pub fn pull_input(id: &str, _: &FetchOptions) -> Result<(Snapshot, Vec<PathBuf>)> {
+    Err(without_hub(id))
+}
+
+#[cfg(not(feature = "hub"))]
+fn without_hub(id: &str) -> Error {
+    Error::unsupported(format!("{id}: downloading"), "this build has no hub client; give local files")
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::error::{near_files, near_or};
 use crate::models::{self, Card};
 use crate::{Error, Result};
 
@@ -16,7 +17,7 @@ pub(super) enum Spec {
     Directory(PathBuf),
     /// A file of weights, or one that holds its network.
     File(PathBuf),
-    /// A repository on the hub, `org/name[@revision]`.
+    /// A repository on the hub, `org/name[@revision][:file]`.
     Hub(String),
 }
 
@@ -36,16 +37,27 @@ impl Spec {
                 false => Ok(Self::File(path.to_owned())),
             };
         }
-        let is_file = EXTENSIONS.iter().any(|end| path.extension().is_some_and(|extension| extension == *end));
+        if text.starts_with("datasets/") {
+            return Err(Error::invalid(text, "is a data set of the hub: an input, no model"));
+        }
+        // Behind the name of a repository may be its revision, and one of its files.
+        let name = text.split(['@', ':']).next().unwrap_or_default();
+        let is_file = |text: &str| {
+            let extension = Path::new(text).extension();
+            EXTENSIONS.iter().any(|end| extension.is_some_and(|extension| extension == *end))
+        };
         match models::card(text) {
             Ok(card) => Ok(Self::Card(Box::new(card.clone()))),
             // A hub id has one slash; a path that does not exist is a missing file.
-            Err(_) if text.split('/').count() == 2 && !text.starts_with(['.', '/']) && !is_file => {
+            Err(_) if name.split('/').count() == 2 && !text.starts_with(['.', '/']) && !is_file(name) => {
                 Ok(Self::Hub(text.to_owned()))
             }
-            Err(_) if text.contains('/') || is_file => Err(Error::NotFound {
+            Err(_) if text.contains('/') || is_file(text) => Err(Error::NotFound {
                 what: text.to_owned(),
-                hint: "give a card's name (see `deadweight models`), a directory, a weights file or a hub id".into(),
+                hint: near_files(
+                    path,
+                    "give a card's name (see `deadweight models`), a directory, a weights file or a hub id",
+                ),
             }),
             Err(error) => Err(error),
         }
@@ -69,8 +81,13 @@ impl Arch {
             return Card::from_file(Path::new(name)).map(Box::new).map(Self::Card);
         }
         match models::card(name) {
+            Ok(card) => Ok(Self::Card(Box::new(card.clone()))),
             Err(_) if models::is_family(name) => Ok(Self::Family(name.to_owned())),
-            card => card.map(|card| Self::Card(Box::new(card.clone()))),
+            Err(_) => {
+                let known = models::cards().iter().map(|card| card.name.as_str()).chain(models::family_names());
+                let hint = near_or(name, known, "`deadweight models` lists the cards and families");
+                Err(Error::NotFound { what: format!("card or family {name}"), hint })
+            }
         }
     }
 
@@ -92,4 +109,34 @@ impl Arch {
 
 fn is_card(name: &str) -> bool {
     name.ends_with(".toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_are_told_from_files_that_are_missing() {
+        let kind = |text: &str| match Spec::parse(text) {
+            Ok(Spec::Hub(_)) => "hub",
+            Ok(Spec::Card(_)) => "card",
+            Ok(_) => "file",
+            Err(Error::NotFound { .. }) => "missing",
+            Err(_) => "wrong",
+        };
+        for (text, want) in [
+            ("org/net", "hub"),
+            ("org/net@refs/pr/5", "hub"),
+            ("org/net:onnx/model.onnx", "hub"),
+            ("org/net@v1:Q4_K_M", "hub"),
+            ("resnet50", "card"),
+            ("org/net.gguf", "missing"),
+            ("a/b/net.onnx", "missing"),
+            ("./org/net", "missing"),
+            ("net.onnx", "missing"),
+            ("datasets/org/d", "wrong"),
+        ] {
+            assert_eq!(kind(text), want, "{text}");
+        }
+    }
 }

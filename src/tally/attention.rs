@@ -1,18 +1,20 @@
-//! Counts of the two products of attention, under a mask. A query sees an interval of keys, so that sums over MACs are differences
-//! of running sums over keys: those of queries times keys by feature, those of probabilities times values as the probabilities are
-//! gone through.
+//! Counts of the two products of attention, under a mask. A query sees an interval of keys, so that sums over MACs of queries times
+//! keys are differences of running sums over keys, by feature; those of probabilities times values are products of sums over the
+//! probabilities of a key and of sums over its features.
 
 use std::ops::Range;
 
-use super::lines::{Value, line, width_of};
+use super::head_values::{HeadValues, groups_of};
+use super::lines::{Line, Value};
 use super::meeting::{First, Second, add};
+use super::rows::RowSums;
 use super::shares;
 use super::{ActivationSums, Extra, ExtraSums, LayerShape, Modes, PairSums, Products, WeightSums};
-use crate::kernels::attention::{AttentionShape, Probabilities};
+use crate::kernels::attention::AttentionShape;
 use crate::kernels::count::{CodeMap, Encoder, GROUP_SIZES, NONZERO, NONZERO_G16, TERMS, ValueSums, WIDTH};
 
-/// How often each code was seen, of both operands of a product.
-pub type Codes = [Vec<u64>; 2];
+/// How often each code of queries, keys, probabilities and values was seen; nothing where that is not counted.
+pub type Codes = [Vec<u64>; 4];
 
 /// How attention is counted.
 #[derive(Clone, Debug)]
@@ -67,22 +69,21 @@ pub(super) struct Counted {
     pub terms: bool,
 }
 
-/// Adds a value of a first operand, which is that of `channel`, to the sums over positions.
-fn add_first(to: &mut ActivationSums, channel: usize, value: &Value) {
+/// Adds values of a first operand, which are those of `channel`, to the sums over positions.
+fn add_first(to: &mut ActivationSums, channel: usize, first: &First) {
     let tap = &mut to.taps[channel];
-    tap[NONZERO] += value.nonzero;
-    tap[WIDTH] += value.width;
-    tap[TERMS] += value.terms;
-    tap[NONZERO_G16] += value.nonzero * value.groups[0];
-    to.channel_nonzeros[channel] += value.nonzero;
-}
-
-/// Adds the groups that begin with `value` in block `block` of channels.
-fn add_groups(to: &mut ActivationSums, block: usize, value: &Value) {
-    let groups = &mut to.groups[block];
-    for size in 0..GROUP_SIZES.len() {
-        groups.width[size] += value.groups[size];
-        groups.zero[size] += value.zeros[size];
+    tap[NONZERO] += first.nonzero;
+    tap[WIDTH] += first.width;
+    tap[TERMS] += first.terms;
+    tap[NONZERO_G16] += first.nonzero_g16;
+    to.channel_nonzeros[channel] += first.nonzero;
+    // A group is that of its first channel.
+    if channel.is_multiple_of(GROUP_SIZES[0]) {
+        let groups = &mut to.groups[channel / GROUP_SIZES[0]];
+        for size in 0..GROUP_SIZES.len() {
+            groups.width[size] += first.groups[size];
+            groups.zero[size] += first.zeros[size];
+        }
     }
 }
 
@@ -108,26 +109,28 @@ impl AttentionSpec {
         LayerShape::steps(1, steps, attention.outer)
     }
 
-    /// Nothing but the counts of codes of other inputs, `codes`, which are large; empty where there are none yet.
-    fn none(&self, shape: &LayerShape, maps: [CodeMap; 2], codes: Codes) -> PairSums {
-        let counted = [self.has_terms, true];
-        let room = |which: usize| if counted[which] { maps[which].codes() } else { 0 };
-        let [of_first, of_second] = std::array::from_fn(room);
-        let mut codes = codes.into_iter().zip([of_first, of_second]);
-        let mut values = || {
-            let (codes, room) = codes.next().expect("there are two operands");
-            let codes = if codes.is_empty() { vec![0; room] } else { codes };
-            ValueSums { codes, ..ValueSums::new(0) }
-        };
-        let extra = ExtraSums::of_products(if self.has_shares { &[Extra::Attention] } else { &[] });
+    /// Makes room in `codes`, which are of operand `which`, if there is none and they are counted.
+    pub(super) fn make_room(&self, which: usize, codes: &mut Vec<u64>) {
+        let is_counted = self.has_terms || which % 2 == 1;
+        if is_counted && codes.is_empty() {
+            *codes = vec![0; self.maps[which].codes()];
+        }
+    }
+
+    /// On-demand counts of the first operand of a product, of which there are none yet.
+    pub(super) fn extra(&self) -> ExtraSums {
+        ExtraSums::of_products(if self.has_shares { &[Extra::Attention] } else { &[] })
+    }
+
+    fn none(&self, shape: &LayerShape) -> PairSums {
         PairSums {
-            activations: ActivationSums { extra, values: values(), ..ActivationSums::new(shape, 0) },
-            weights: WeightSums { values: values(), ..WeightSums::none(shape, 0) },
+            activations: ActivationSums { extra: self.extra(), ..ActivationSums::new(shape, 0) },
+            weights: WeightSums::none(shape, 0),
             products: Products::default(),
         }
     }
 
-    fn first(&self) -> Counted {
+    pub(super) fn first(&self) -> Counted {
         Counted { encoder: self.encoder, terms: self.has_terms }
     }
 
@@ -135,194 +138,179 @@ impl AttentionSpec {
         Counted { encoder: self.encoder, terms: true }
     }
 
-    /// Counts the queries of `phase` times keys, of `[heads·inner, T]` and `[kv_heads·inner, T]`. Keys before the first of these
-    /// queries were counted with their own. Codes are added to `codes`. None if a value holds NaN or infinity.
+    /// Counts both products of the heads that share the keys of head `kv_head`, of queries `[heads·inner, T]`, keys `[kv_heads·inner, T]`
+    /// and values `[kv_heads·outer, T]`, phase by phase of `rows`, which are the probabilities of these. Codes are added to those of
+    /// their phase in `codes`. What only the probabilities tell is left to [`AttentionSpec::whole`]. None if an operand holds NaN or
+    /// infinity.
     ///
     /// # Panics
-    /// If they are of other extents.
-    pub fn qk(&self, q: &[f32], k: &[f32], phase: Phase, codes: Codes) -> Option<PairSums> {
-        let AttentionShape { heads, kv_heads, inner, mask, .. } = self.attention;
+    /// If operands are of other extents.
+    pub fn head(
+        &self,
+        kv_head: usize,
+        [q, k, v]: [&[f32]; 3],
+        rows: &RowSums,
+        codes: &mut [Codes],
+    ) -> Option<Vec<[PairSums; 2]>> {
+        let AttentionShape { heads, kv_heads, inner, outer, .. } = self.attention;
         let steps = k.len() / (kv_heads * inner);
-        assert!(q.len() == heads * inner * steps && k.len() == kv_heads * inner * steps, "whole operands");
-        let own = phase.steps(steps);
-        let maps = [self.maps[0], self.maps[1]];
-        let mut sums = self.none(&Self::qk_shape(&self.attention, own.len()), maps, codes);
-        sums.activations.windows = (heads * own.len()) as u64;
-        sums.activations.inside[0] = (heads * own.len()) as u64;
-        let mut before = ValueSums::new(0);
-        for kv_head in 0..kv_heads {
-            // `[key][feature]`, of the keys before each.
-            let mut running = vec![Second::default(); (own.end + 1) * inner];
-            for key in 0..own.end {
-                let x = (0..inner).map(|i| k[(kv_head * inner + i) * steps + key]);
-                let of = if own.contains(&key) { &mut sums.weights.values } else { &mut before };
-                let (_, values) = line(x, 0, maps[1], self.second(), of)?;
-                for (i, value) in values.iter().enumerate() {
-                    running[(key + 1) * inner + i] = running[key * inner + i].plus(Second::of(value));
-                    if own.contains(&key) {
-                        add_second(&mut sums.weights, i, 0, value);
-                    }
+        let extents = [(q, heads * inner), (k, kv_heads * inner), (v, kv_heads * outer)];
+        assert!(extents.iter().all(|(x, channels)| x.len() == channels * steps), "whole operands");
+        let phases = rows.phases().zip(codes).enumerate();
+        phases
+            .map(|(which, (phase, codes))| {
+                let own = phase.steps(steps);
+                let runs = runs(phase, &own, rows);
+                for (which, codes) in codes.iter_mut().enumerate() {
+                    self.make_room(which, codes);
                 }
-            }
-            let group = self.attention.group();
-            for (head, step) in (0..group).flat_map(|g| own.clone().map(move |step| (kv_head * group + g, step))) {
-                let x = (0..inner).map(|i| q[(head * inner + i) * steps + step]);
-                let (_, values) = line(x, 0, maps[0], self.first(), &mut sums.activations.values)?;
-                let keys = phase.keys(step, own.end);
-                let Range { start, end } = mask.visible(step, 0..keys);
-                let seen = (end - start) as u64;
-                for (i, value) in values.iter().enumerate() {
-                    let at = |key: usize| running[key * inner + i];
-                    let inside = at(end).minus(at(start));
-                    add(&mut sums.products, &First::of(value), (inside, seen), (at(keys), keys as u64));
-                    add_first(&mut sums.activations, i, value);
-                    if i.is_multiple_of(GROUP_SIZES[0]) {
-                        add_groups(&mut sums.activations, i / GROUP_SIZES[0], value);
-                    }
-                }
-            }
-        }
-        Some(sums)
+                let [of_q, of_k, _, of_v] = codes;
+                let qk = self.qk(kv_head, (q, k), &own, &runs, [of_q, of_k])?;
+                Some([qk, self.pv(kv_head, v, &own, &runs, (rows.firsts(which, kv_head), of_v))?])
+            })
+            .collect()
     }
 
-    /// Counts of the probabilities of the queries of `phase` times values `[kv_heads·outer, T]`; nothing of probabilities yet. Codes
-    /// are added to `codes`. None if a value is NaN or infinite.
-    ///
-    /// # Panics
-    /// If they are of other extents.
-    pub fn pv(&self, v: &[f32], phase: Phase, codes: Codes) -> Option<PvSums<'_>> {
-        let AttentionShape { kv_heads, outer, .. } = self.attention;
-        let steps = v.len() / (kv_heads * outer);
-        assert!(v.len() == kv_heads * outer * steps, "whole values");
-        let own = phase.steps(steps);
-        let (keys, maps) = (own.end, [self.maps[2], self.maps[3]]);
-        let mut sums = self.none(&Self::pv_shape(&self.attention, own.len()), maps, codes);
-        let mut before = ValueSums::new(0);
-        let mut of_key = vec![Second::default(); kv_heads * keys];
-        let mut groups = vec![[0; 2]; kv_heads * keys.div_ceil(GROUP_SIZES[0])];
-        let mut all = Vec::with_capacity(kv_heads * outer * keys);
-        for (row, x) in v.chunks_exact(steps.max(1)).enumerate() {
-            let (of_row, values) = line(x[..keys].iter().copied(), 0, maps[1], self.second(), &mut before)?;
-            // Groups of the keys of this phase alone: the others were counted before.
-            let of_phase = x[own.clone()].iter().copied();
-            let (_, of_phase) = line(of_phase, own.start, maps[1], self.second(), &mut sums.weights.values)?;
-            of_phase.iter().for_each(|value| add_second(&mut sums.weights, 0, row % outer, value));
-            for (key, value) in values.iter().enumerate() {
-                let of = &mut of_key[row / outer * keys + key];
-                *of = of.plus(Second::of(value));
-                if key.is_multiple_of(GROUP_SIZES[0]) {
-                    let group = &mut groups[row / outer * keys.div_ceil(GROUP_SIZES[0]) + key / GROUP_SIZES[0]];
-                    *group = [group[0] + value.groups[0], group[1] + value.zeros[0]];
-                }
-            }
-            all.extend(of_row);
-        }
-        let mut running = Vec::with_capacity(kv_heads * (keys + 1));
-        for head in of_key.chunks_exact(keys.max(1)) {
-            running.push(Second::default());
-            head.iter().for_each(|of| running.push(running[running.len() - 1].plus(*of)));
-        }
-        let firsts = vec![First::default(); kv_heads * keys];
-        Some(PvSums { spec: self, phase, keys, codes: all, running, groups, firsts, sums })
-    }
-}
-
-/// Counts of probabilities times values, to which the probabilities of each query of each head are added.
-pub struct PvSums<'a> {
-    spec: &'a AttentionSpec,
-    phase: Phase,
-    keys: usize,
-    /// `[head][feature][key]`.
-    codes: Vec<i32>,
-    /// `[head][key]`: sums over features and over the keys before.
-    running: Vec<Second>,
-    /// `[head][16 keys]`: sums over features of the width of the group, and how many of these are all zero.
-    groups: Vec<[u64; 2]>,
-    /// `[head][key]`: sums over the probabilities of the key.
-    firsts: Vec<First>,
-    sums: PairSums,
-}
-
-impl PvSums<'_> {
-    /// Adds the probabilities of a query of its phase; false if one is NaN or infinite.
-    pub fn add(&mut self, row: &Probabilities<'_>) -> bool {
-        let keys = self.phase.keys(row.query, self.keys);
-        let kv_head = row.head / self.spec.attention.group();
-        let masked = self.masked(kv_head, row.keys.clone(), keys);
-        let Self { spec, sums, firsts, .. } = self;
-        let (start, outer) = (row.keys.start, spec.attention.outer as u64);
-        let values = row.values.iter().copied();
-        let Some((_, values)) = line(values, start, spec.maps[2], spec.first(), &mut sums.activations.values) else {
-            return false;
+    /// The counts of all `heads` of keys, phase by phase, with those of the probabilities.
+    pub fn whole(&self, heads: impl IntoIterator<Item = Vec<[PairSums; 2]>>, rows: &RowSums) -> Vec<[PairSums; 2]> {
+        let add = |all: &mut [PairSums; 2], head: [PairSums; 2]| {
+            all.iter_mut().zip(&head).for_each(|(all, head)| all.merge(head));
         };
-        let all = (keys - values.len()) as u64 * outer;
-        add(&mut sums.products, &First::default(), (Second::default(), 0), (masked, all));
-        let firsts = &mut firsts[kv_head * self.keys + start..];
-        for (first, value) in firsts.iter_mut().zip(&values) {
-            first.add(value);
-            add_first(&mut sums.activations, 0, value);
-            add_groups(&mut sums.activations, 0, value);
+        let whole = heads.into_iter().reduce(|mut all, head| {
+            all.iter_mut().zip(head).for_each(|(all, head)| add(all, head));
+            all
+        });
+        let mut whole = whole.unwrap_or_default();
+        for (which, [qk, pv]) in whole.iter_mut().enumerate() {
+            pv.activations = rows.activations(self, which);
+            if let Some(counts) = pv.activations.extra.get(Extra::Attention) {
+                qk.activations.extra.set(Extra::Attention, shares::of_scores(counts));
+            }
         }
-        if spec.has_shares {
-            let dead = values.iter().filter(|value| value.nonzero == 0).count();
-            sums.activations.extra.add_counts(Extra::Attention, &shares::of_row(row.values, dead));
-        }
-        sums.activations.windows += values.len() as u64;
-        sums.activations.inside[0] += values.len() as u64;
-        let mut at = start;
-        while at < row.keys.end {
-            let end = (at / GROUP_SIZES[0] * GROUP_SIZES[0] + GROUP_SIZES[0]).min(row.keys.end);
-            let [width, zero] = self.group(kv_head, at..end).map(|sum| (end - at) as u64 * sum);
-            self.sums.products.w_g16 += Modes::new(width.into(), width.into());
-            self.sums.products.w_g16_zero += Modes::new(zero.into(), zero.into());
-            at = end;
-        }
-        true
+        whole
     }
 
-    /// Sums over the features of a head and over the keys before `keys` that are not `visible`.
-    fn masked(&self, kv_head: usize, visible: Range<usize>, keys: usize) -> Second {
-        let running = &self.running[kv_head * (self.keys + 1)..][..self.keys + 1];
-        let masked = running[keys].minus(running[visible.end].minus(running[visible.start]));
-        let cut = keys / GROUP_SIZES[0] * GROUP_SIZES[0];
-        if keys == self.keys || visible.start <= cut {
-            return masked;
+    /// Queries times keys of the heads that share the head `kv_head` of keys. Keys before the first of the queries `own` were counted
+    /// with their own.
+    fn qk(
+        &self,
+        kv_head: usize,
+        (q, k): (&[f32], &[f32]),
+        own: &Range<usize>,
+        runs: &[Run],
+        [of_q, of_k]: [&mut Vec<u64>; 2],
+    ) -> Option<PairSums> {
+        let AttentionShape { kv_heads, inner, .. } = self.attention;
+        let (steps, group) = (k.len() / (kv_heads * inner), self.attention.group());
+        let mut sums = self.none(&Self::qk_shape(&self.attention, own.len()));
+        let PairSums { activations, weights, products } = &mut sums;
+        (activations.values.codes, weights.values.codes) = (std::mem::take(of_q), std::mem::take(of_k));
+        activations.windows = (group * own.len()) as u64;
+        activations.inside[0] = activations.windows;
+        let (mut before, mut line, mut finite) = (ValueSums::new(0), Line::default(), true);
+        // `[key][feature]`, of the keys before each.
+        let mut running = vec![Second::default(); (own.end + 1) * inner];
+        for key in 0..own.end {
+            let x = (0..inner).map(|i| k[(kv_head * inner + i) * steps + key]);
+            let of = if own.contains(&key) { &mut weights.values } else { &mut before };
+            finite &= line.read(x, 0, self.maps[1], self.second(), of);
+            for (i, value) in line.values().iter().enumerate() {
+                running[(key + 1) * inner + i] = running[key * inner + i].plus(Second::of(value));
+                if own.contains(&key) {
+                    add_second(weights, i, 0, value);
+                }
+            }
         }
-        // The group that the keys end in holds fewer than that of all keys.
-        let of_all = running[visible.start].minus(running[cut]);
-        let [g16, g16_zero] = self.group(kv_head, cut..keys).map(|sum| (visible.start - cut) as u64 * sum);
-        Second { g16, g16_zero, ..Second::default() }.plus(masked).minus(Second {
-            g16: of_all.g16,
-            g16_zero: of_all.g16_zero,
-            ..Second::default()
-        })
+        let mut firsts = vec![First::default(); inner];
+        for run in runs {
+            firsts.fill(First::default());
+            for (head, step) in
+                (0..group).flat_map(|g| run.queries.clone().map(move |step| (kv_head * group + g, step)))
+            {
+                let x = (0..inner).map(|i| q[(head * inner + i) * steps + step]);
+                finite &= line.read(x, 0, self.maps[0], self.first(), &mut activations.values);
+                firsts.iter_mut().zip(line.values()).for_each(|(first, value)| first.add(value));
+            }
+            let Range { start, end } = run.visible;
+            for (i, first) in firsts.iter().enumerate() {
+                let at = |key: usize| running[key * inner + i];
+                let seen = (at(end).minus(at(start)), (end - start) as u64);
+                add(products, first, seen, (at(run.keys), run.keys as u64));
+                add_first(activations, i, first);
+            }
+        }
+        (*of_q, *of_k) = (std::mem::take(&mut activations.values.codes), std::mem::take(&mut weights.values.codes));
+        finite.then_some(sums)
     }
 
-    /// Sums over the features of a head of the widths of the group that its values of `keys` are, and how many are all zero.
-    fn group(&self, kv_head: usize, keys: Range<usize>) -> [u64; 2] {
-        let (outer, map) = (self.spec.attention.outer, self.spec.maps[3]);
-        let (size, group) = (GROUP_SIZES[0], keys.start / GROUP_SIZES[0]);
-        if keys == (group * size..((group + 1) * size).min(self.keys)) {
-            return self.groups[kv_head * self.keys.div_ceil(size) + group];
+    /// Probabilities times values of the heads that share the head `kv_head` of values: of the values and, by the sums over
+    /// probabilities `firsts` of each key, of MACs.
+    fn pv(
+        &self,
+        kv_head: usize,
+        v: &[f32],
+        own: &Range<usize>,
+        runs: &[Run],
+        (firsts, of_v): (&[First], &mut Vec<u64>),
+    ) -> Option<PairSums> {
+        let AttentionShape { kv_heads, outer, .. } = self.attention;
+        let (steps, group) = (v.len() / (kv_heads * outer), self.attention.group() as u64);
+        let mut sums = self.none(&Self::pv_shape(&self.attention, own.len()));
+        let PairSums { weights, products, .. } = &mut sums;
+        weights.values.codes = std::mem::take(of_v);
+        let mut values = HeadValues::new(own.end, self.maps[3]);
+        let (mut before, mut line, mut finite) = (ValueSums::new(0), Line::default(), true);
+        for (feature, x) in v.chunks_exact(steps.max(1)).skip(kv_head * outer).take(outer).enumerate() {
+            // Groups of the keys of this phase alone: the others were counted before.
+            finite &=
+                line.read(x[own.clone()].iter().copied(), own.start, self.maps[3], self.second(), &mut weights.values);
+            line.values().iter().for_each(|value| add_second(weights, 0, feature, value));
+            if own.start > 0 {
+                finite &= line.read(x[..own.end].iter().copied(), 0, self.maps[3], self.second(), &mut before);
+            }
+            values.add(&line);
         }
-        let of = |feature: usize| &self.codes[(kv_head * outer + feature) * self.keys..][..self.keys];
-        let widths = (0..outer).map(|feature| width_of(of(feature)[keys.clone()].iter().copied(), map));
-        widths.fold([0, 0], |[sum, zeros], width| [sum + width, zeros + u64::from(width == 0)])
-    }
-
-    /// All counts.
-    pub fn into_sums(self) -> PairSums {
-        let Self { spec, keys, running, firsts, mut sums, .. } = self;
-        let outer = spec.attention.outer as u64;
-        let heads = firsts.chunks_exact(keys.max(1)).zip(running.chunks_exact(keys + 1));
-        let keys = heads.flat_map(|(firsts, running)| firsts.iter().zip(running.windows(2)));
-        for (first, running) in keys.filter(|(first, _)| first.values > 0) {
+        let running = values.running();
+        for run in runs {
+            let (times, visible) = (group * run.queries.len() as u64, run.visible.clone());
+            let masked =
+                (values.masked(&running, visible.clone(), run.keys), ((run.keys - visible.len()) * outer) as u64);
+            let nothing = First { values: times, ..First::default() };
+            add(products, &nothing, (Second::default(), 0), masked);
+            for keys in groups_of(visible) {
+                let [width, zero] = values.group(keys.clone()).map(|sum| u128::from(times * keys.len() as u64 * sum));
+                products.w_g16 += Modes::new(width, width);
+                products.w_g16_zero += Modes::new(zero, zero);
+            }
+        }
+        for (first, of_key) in firsts.iter().zip(running.windows(2)) {
             // What groups of values hold depends on which keys are seen: they were added query by query.
-            let second = Second { g16: 0, g16_zero: 0, ..running[1].minus(running[0]) };
-            add(&mut sums.products, first, (second, outer), (second, outer));
+            let second = Second { g16: 0, g16_zero: 0, ..of_key[1].minus(of_key[0]) };
+            add(products, first, (second, outer as u64), (second, outer as u64));
         }
-        sums
+        *of_v = std::mem::take(&mut weights.values.codes);
+        finite.then_some(sums)
     }
+}
+
+/// Consecutive queries that see the same keys, and how many keys they are multiplied with, masked ones too.
+struct Run {
+    queries: Range<usize>,
+    visible: Range<usize>,
+    keys: usize,
+}
+
+/// The queries `own` of `phase`, in runs.
+fn runs(phase: Phase, own: &Range<usize>, rows: &RowSums) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for step in own.clone() {
+        let (visible, keys) = (rows.visible(step), phase.keys(step, own.end));
+        match runs.last_mut() {
+            Some(run) if run.visible == visible && run.keys == keys => run.queries.end = step + 1,
+            _ => runs.push(Run { queries: step..step + 1, visible, keys }),
+        }
+    }
+    runs
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::kernels::attention::{KvCache, Mask, Operands, attention};
+use crate::kernels::attention::{KvCache, Mask, Operands, Probabilities, attention};
 use crate::kernels::{Exec, Geometry, Isa, Pool};
 
 /// One problem.
@@ -75,16 +75,32 @@ impl Problem {
         rows.into_inner().unwrap()
     }
 
-    /// Counts of the queries of `phase`.
-    fn counts(&self, rows: &[Row], phase: Phase) -> [PairSums; 2] {
-        let [q, k, v] = self.operands();
-        let qk = self.spec.qk(&q, &k, phase, Codes::default()).unwrap();
-        let mut pv = self.spec.pv(&v, phase, Codes::default()).unwrap();
-        for (head, query, keys, values) in rows.iter().filter(|row| phase.steps(self.keys).contains(&row.1)) {
+    /// Counts of the phases of a text of which the last `generated` tokens are generated, with the counts of codes; the rows are seen
+    /// by two threads.
+    fn counts(&self, rows: &[Row], generated: usize) -> Vec<[PairSums; 2]> {
+        let (phases, operands) = ([Phase::Prefill(generated), Phase::Decode(generated)], self.operands());
+        let mut codes = vec![Codes::default(); 2];
+        let mut of_threads = [(); 2].map(|()| RowSums::new(&self.spec, self.keys, &phases));
+        for (i, (head, query, keys, values)) in rows.iter().enumerate() {
             let row = Probabilities { worker: 0, image: 0, head: *head, query: *query, keys: keys.clone(), values };
-            assert!(pv.add(&row));
+            of_threads[i % 3 / 2].add(&self.spec, &row, &mut codes);
         }
-        [qk, pv.into_sums()]
+        let [mut all, other] = of_threads;
+        all.merge(&other);
+        assert!(all.is_finite());
+        let operands = operands.each_ref().map(Vec::as_slice);
+        let heads = 0..self.spec.attention.kv_heads;
+        let heads: Vec<_> = heads.map(|head| self.spec.head(head, operands, &all, &mut codes).unwrap()).collect();
+        let mut whole = self.spec.whole(heads, &all);
+        for ([qk, pv], codes) in whole.iter_mut().zip(codes) {
+            [
+                qk.activations.values.codes,
+                qk.weights.values.codes,
+                pv.activations.values.codes,
+                pv.weights.values.codes,
+            ] = codes;
+        }
+        whole
     }
 }
 
@@ -176,8 +192,8 @@ proptest! {
         let rows = problem.rows();
         let [q, k, v] = problem.operands();
         let AttentionShape { heads, inner, outer, .. } = problem.spec.attention;
-        for phase in [Phase::Prefill(generated), Phase::Decode(generated)] {
-            let [qk, pv] = problem.counts(&rows, phase);
+        let counts = problem.counts(&rows, generated);
+        for (phase, [qk, pv]) in [Phase::Prefill(generated), Phase::Decode(generated)].into_iter().zip(counts) {
             let [want_qk, want_pv] = brute_force(&problem, &rows, phase);
             prop_assert_eq!(qk.products.integers(), want_qk, "{:?}", phase);
             prop_assert_eq!(pv.products.integers(), want_pv, "{:?}", phase);
@@ -207,9 +223,8 @@ proptest! {
         let mut problem = problem;
         problem.spec.attention.mask.causal = true;
         let rows = problem.rows();
-        let whole = problem.counts(&rows, Phase::WHOLE);
-        let mut parts = problem.counts(&rows, Phase::Prefill(generated));
-        let decoded = problem.counts(&rows, Phase::Decode(generated));
+        let whole = problem.counts(&rows, 0).swap_remove(0);
+        let [mut parts, decoded]: [_; 2] = problem.counts(&rows, generated).try_into().unwrap();
         parts.iter_mut().zip(&decoded).for_each(|(all, decoded)| all.merge(decoded));
         for (parts, whole) in parts.iter().zip(&whole) {
             prop_assert_eq!(unmasked(&parts.products), unmasked(&whole.products));
@@ -222,7 +237,7 @@ proptest! {
     #[test]
     fn shares_are_those_of_a_loop_over_sorted_rows(problem in problems()) {
         let rows = problem.rows();
-        let [_, pv] = problem.counts(&rows, Phase::WHOLE);
+        let [_, pv] = problem.counts(&rows, 0).swap_remove(0);
         let mut want = [0u64; 6];
         for (.., values) in &rows {
             let largest = values.iter().copied().fold(0.0, f32::max);
@@ -258,9 +273,17 @@ fn what_is_not_finite_is_not_counted() {
     let maps = [CodeMap::linear(1.0, -127, 127); 4];
     let spec = AttentionSpec { attention, maps, encoder: Encoder::Naf, has_terms: true, has_shares: true };
     let (fine, bad) = ([1.0, 2.0], [1.0, f32::NAN]);
-    let qk = |q: &[f32], k: &[f32]| spec.qk(q, k, Phase::WHOLE, Codes::default());
-    assert!(qk(&fine, &fine).is_some() && qk(&fine, &bad).is_none() && qk(&bad, &fine).is_none());
-    assert!(spec.pv(&bad, Phase::WHOLE, Codes::default()).is_none());
-    let mut pv = spec.pv(&fine, Phase::WHOLE, Codes::default()).unwrap();
-    assert!(!pv.add(&Probabilities { worker: 0, image: 0, head: 0, query: 0, keys: 0..1, values: &bad[1..] }));
+    let sums = |row: &[f32]| {
+        let (mut rows, mut codes) = (RowSums::new(&spec, 2, &[Phase::WHOLE]), [Codes::default()]);
+        for (query, keys) in [(0, 0..1), (1, 0..2)] {
+            let values = &row[keys.clone()];
+            rows.add(&spec, &Probabilities { worker: 0, image: 0, head: 0, query, keys, values }, &mut codes);
+        }
+        rows
+    };
+    assert!(sums(&fine).is_finite() && !sums(&bad).is_finite());
+    let is_counted =
+        |q: &[f32], k: &[f32], v: &[f32]| spec.head(0, [q, k, v], &sums(&fine), &mut [Codes::default()]).is_some();
+    assert!(is_counted(&fine, &fine, &fine));
+    assert!(!is_counted(&bad, &fine, &fine) && !is_counted(&fine, &bad, &fine) && !is_counted(&fine, &fine, &bad));
 }

@@ -49,50 +49,80 @@ fn code(map: CodeMap, x: f32) -> (i32, bool) {
     }
 }
 
-/// Codes the values of a line, of which the first stands at `start` of the reduction, and adds them to `sums`. The groups are
-/// aligned to the start of the reduction, and hold the line's values alone. None if a value is NaN or infinite.
-pub(super) fn line(
-    x: impl Iterator<Item = f32>,
-    start: usize,
-    map: CodeMap,
-    how: Counted,
-    sums: &mut ValueSums,
-) -> Option<(Vec<i32>, Vec<Value>)> {
-    let (mut codes, mut values) = (Vec::new(), Vec::new());
-    for x in x {
-        if !x.is_finite() {
-            return None;
-        }
-        let (code, saturated) = code(map, x);
-        sums.elements += 1;
-        sums.natural_zeros += u64::from(x == 0.0);
-        sums.saturated += u64::from(saturated);
-        sums.extremes = [sums.extremes[0].min(key(x)), sums.extremes[1].max(key(x))];
-        sums.code_extremes = [sums.code_extremes[0].min(code), sums.code_extremes[1].max(code)];
-        if let Some(count) = sums.codes.get_mut((code - map.lo) as usize) {
-            *count += 1;
-        }
-        let terms = if how.terms { how.encoder.terms(code.unsigned_abs() as u16) } else { 0 };
-        values.push(Value {
-            nonzero: u64::from(code != 0),
-            width: map.width(code).into(),
-            terms: terms.into(),
-            ..Value::default()
-        });
-        codes.push(code);
+/// The codes of a line, and what is summed of each.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Line {
+    codes: Vec<i32>,
+    values: Vec<Value>,
+}
+
+impl Line {
+    /// The codes.
+    pub(super) fn codes(&self) -> &[i32] {
+        &self.codes
     }
-    for (which, size) in GROUP_SIZES.into_iter().enumerate() {
-        let mut at = 0;
-        while at < codes.len() {
-            let end = (at + size - (start + at) % size).min(codes.len());
-            let width = width_of(codes[at..end].iter().copied(), map);
-            sums.group_widths[which][(width as usize).min(MAX_WIDTH)] += 1;
-            for value in &mut values[at..end] {
-                value.groups[which] = width;
-                value.zeros[which] = u64::from(width == 0);
+
+    /// What is summed of each.
+    pub(super) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// Takes the place of another line: codes the values `x`, of which the first stands at `start` of the reduction, and adds them to
+    /// `sums`. The groups are aligned to the start of the reduction, and hold the line's values alone. False if a value is NaN or
+    /// infinite.
+    pub(super) fn read(
+        &mut self,
+        x: impl Iterator<Item = f32>,
+        start: usize,
+        map: CodeMap,
+        how: Counted,
+        sums: &mut ValueSums,
+    ) -> bool {
+        let Self { codes, values } = self;
+        codes.clear();
+        values.clear();
+        let (mut finite, mut natural_zeros, mut beyond) = (true, 0, 0);
+        let (mut extremes, mut code_extremes) = (sums.extremes, sums.code_extremes);
+        for x in x {
+            finite &= x.is_finite();
+            let (code, saturated) = code(map, x);
+            natural_zeros += u64::from(x == 0.0);
+            beyond += u64::from(saturated);
+            extremes = [extremes[0].min(key(x)), extremes[1].max(key(x))];
+            code_extremes = [code_extremes[0].min(code), code_extremes[1].max(code)];
+            if let Some(count) = sums.codes.get_mut((code - map.lo) as usize) {
+                *count += 1;
             }
-            at = end;
+            codes.push(code);
         }
+        sums.elements += codes.len() as u64;
+        sums.natural_zeros += natural_zeros;
+        sums.saturated += beyond;
+        (sums.extremes, sums.code_extremes) = (extremes, code_extremes);
+        let is_float = map.float.is_some();
+        values.extend(codes.iter().map(|&code| {
+            let magnitude = code.unsigned_abs() as u16;
+            let terms = if how.terms { how.encoder.terms(magnitude) } else { 0 };
+            Value {
+                nonzero: u64::from(code != 0),
+                width: u64::from(bits(magnitude)) + u64::from(code < 0 && !is_float),
+                terms: terms.into(),
+                ..Value::default()
+            }
+        }));
+        for (which, size) in GROUP_SIZES.into_iter().enumerate() {
+            let mut at = 0;
+            while at < codes.len() {
+                let end = (at + size - (start + at) % size).min(codes.len());
+                let width = width_of(codes[at..end].iter().copied(), map);
+                sums.group_widths[which][(width as usize).min(MAX_WIDTH)] += 1;
+                for value in &mut values[at..end] {
+                    value.groups[which] = width;
+                    value.zeros[which] = u64::from(width == 0);
+                }
+                at = end;
+            }
+        }
+        finite
     }
-    Some((codes, values))
 }

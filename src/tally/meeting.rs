@@ -55,12 +55,6 @@ pub(super) struct First {
 }
 
 impl First {
-    pub(super) fn of(value: &Value) -> Self {
-        let mut first = Self::default();
-        first.add(value);
-        first
-    }
-
     pub(super) fn add(&mut self, value: &Value) {
         self.values += 1;
         self.nonzero += value.nonzero;
@@ -72,14 +66,25 @@ impl First {
         }
         self.nonzero_g16 += value.nonzero * value.groups[0];
     }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.values += other.values;
+        self.nonzero += other.nonzero;
+        self.width += other.width;
+        self.terms += other.terms;
+        for size in 0..GROUP_SIZES.len() {
+            self.groups[size] += other.groups[size];
+            self.zeros[size] += other.zeros[size];
+        }
+        self.nonzero_g16 += other.nonzero_g16;
+    }
 }
 
 /// Adds the MACs of a first operand's values, each with seconds that add up to `seen`, `count` of them, where there are `all` and
-/// `every` with those that are masked. Of no value, those of one that is 0 and has only masked seconds.
+/// `every` with those that are masked.
 pub(super) fn add(to: &mut Products, first: &First, (seen, count): (Second, u64), (every, all): (Second, u64)) {
     let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
-    let values = first.values.max(1);
-    let modes = |all: u64, inside: u64| Modes::new(product(values, all), product(values, inside));
+    let modes = |all: u64, inside: u64| Modes::new(product(first.values, all), product(first.values, inside));
     let First { nonzero, width, terms, groups, zeros, nonzero_g16, .. } = *first;
     *to += &Products {
         dense: modes(all, count),

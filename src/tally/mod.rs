@@ -3,6 +3,7 @@
 mod activations;
 mod attention;
 mod extra;
+mod head_values;
 mod inputs;
 mod lines;
 mod meeting;
@@ -11,14 +12,15 @@ mod outputs;
 mod pairs;
 mod products;
 mod recurrent;
-pub mod shares;
+mod rows;
+mod shares;
 mod weights;
 
 use crate::kernels::count::sequence::StepSums;
 use crate::kernels::count::{Classes, Grouping, Sums};
 
 pub use activations::ActivationSums;
-pub use attention::{AttentionSpec, Codes, Phase, PvSums};
+pub use attention::{AttentionSpec, Codes, Phase};
 pub use extra::{ChangeProducts, Extra, ExtraSums, OperandSpec};
 pub use inputs::{INPUT_INTEGERS, InputCounts};
 pub use moments::{Moments, Spread};
@@ -26,6 +28,7 @@ pub use outputs::OutputMacs;
 pub use pairs::{PairSpec, PairSums};
 pub use products::{Modes, Padding, Products};
 pub use recurrent::{GATES, RecurrentSums, gate_names};
+pub use rows::RowSums;
 pub use weights::{FilterCodes, TapSums, WeightSums, code_counts};
 
 /// Stands for an extent that is not the same for all inputs.

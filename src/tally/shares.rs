@@ -4,7 +4,7 @@
 pub(super) const COUNTS: usize = 6;
 
 /// Of the counts of probabilities, those that are of their queries and keys too: how many pairs there are, and how many are dead.
-pub fn of_scores(counts: &[u64]) -> Vec<u64> {
+pub(super) fn of_scores(counts: &[u64]) -> Vec<u64> {
     let last = counts.len().saturating_sub(1);
     counts.iter().enumerate().map(|(i, count)| if i == 0 || i == last { *count } else { 0 }).collect()
 }

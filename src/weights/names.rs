@@ -32,6 +32,7 @@ impl Cleaned {
                 break;
             }
         }
+        cleaned.names.iter_mut().flatten().for_each(rename_norm);
         cleaned
     }
 
@@ -113,6 +114,16 @@ impl Cleaned {
             self.strip(&averaged);
         }
         true
+    }
+}
+
+/// Gives the parameters of a layer norm that was converted from TensorFlow the names that PyTorch has, as transformers does: BERT's
+/// own checkpoints have `LayerNorm.gamma` and `LayerNorm.beta`.
+fn rename_norm(name: &mut String) {
+    for (from, to) in [("gamma", "weight"), ("beta", "bias")] {
+        if name.strip_suffix(from).is_some_and(|norm| norm.ends_with("LayerNorm.")) {
+            name.replace_range(name.len() - from.len().., to);
+        }
     }
 }
 
@@ -227,5 +238,16 @@ mod tests {
         let copies = Cleaned::new(["model.a.w", "model.b.w", "ema_model.a.w", "ema_model.b.w"].into_iter());
         assert_eq!(copies.notes, ["the averaged weights ema_model.* are read, not model.*"]);
         assert_eq!(copies.prefix, "ema_model.");
+    }
+
+    #[test]
+    fn layer_norms_of_tensorflow_have_the_names_of_pytorch() {
+        let names =
+            ["bert.embeddings.LayerNorm.gamma", "bert.embeddings.LayerNorm.beta", "bn.gamma", "LayerNorm.weight"];
+        let cleaned = Cleaned::new(names.into_iter());
+        let names: Vec<&str> = cleaned.names.iter().flatten().map(String::as_str).collect();
+        let want =
+            ["bert.embeddings.LayerNorm.weight", "bert.embeddings.LayerNorm.bias", "bn.gamma", "LayerNorm.weight"];
+        assert_eq!(names, want);
     }
 }

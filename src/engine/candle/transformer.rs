@@ -1,40 +1,63 @@
 //! Layers of transformers with candle's operations.
 
+use std::ops::Range;
+
 use candle_core::{D, Tensor};
 
 use super::CandleResult;
+use crate::kernels::attention::Probabilities;
 use crate::kernels::norm::NormKind;
 use crate::kernels::rotary::Turns;
 use crate::layers::{Attention, Norm, Positions, Step};
+use crate::probe::WatchRows;
 
 /// `[N, heads·outer, 1, T]` of queries, keys, values and, with padding, token ids.
 pub(super) fn attention(layer: &Attention, inputs: &[&Tensor]) -> CandleResult {
     let shape = layer.shape;
     let (n, _, _, steps) = inputs[0].dims4()?;
-    let group = shape.group();
-    let queries = inputs[0].reshape((n, shape.heads, shape.inner, steps))?.transpose(2, 3)?.contiguous()?;
-    // A head of keys once for each head of queries.
-    let shared = |x: &Tensor, each: usize| -> CandleResult {
-        let heads = x.reshape((n, shape.kv_heads, 1, each, steps))?;
-        heads.broadcast_as((n, shape.kv_heads, group, each, steps))?.reshape((n, shape.heads, each, steps))
-    };
-    let keys = shared(inputs[1], shape.inner)?;
-    let values = shared(inputs[2], shape.outer)?.transpose(2, 3)?.contiguous()?;
-    let scores = (queries.matmul(&keys)? * f64::from(shape.scale))?;
-    let scores = scores.broadcast_add(&mask(layer, inputs, (n, steps))?)?;
-    let powers = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
-    let shares = powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?;
-    shares.matmul(&values)?.transpose(2, 3)?.contiguous()?.reshape((n, shape.heads * shape.outer, 1, steps))
+    let values = shared(layer, inputs[2], shape.outer)?.transpose(2, 3)?.contiguous()?;
+    let y = probabilities(layer, inputs)?.matmul(&values)?;
+    y.transpose(2, 3)?.contiguous()?.reshape((n, shape.heads * shape.outer, 1, steps))
 }
 
-/// `[N, 1, T, T]`: 0 where a query sees a key, else minus infinity.
-fn mask(layer: &Attention, inputs: &[&Tensor], (n, steps): (usize, usize)) -> CandleResult {
+/// `[N, heads, T, T]` of the same inputs.
+fn probabilities(layer: &Attention, inputs: &[&Tensor]) -> CandleResult {
+    let shape = layer.shape;
+    let (n, _, _, steps) = inputs[0].dims4()?;
+    let queries = inputs[0].reshape((n, shape.heads, shape.inner, steps))?.transpose(2, 3)?.contiguous()?;
+    let scores = (queries.matmul(&shared(layer, inputs[1], shape.inner)?)? * f64::from(shape.scale))?;
+    let scores = scores.broadcast_add(&mask(layer, inputs, (n, steps))?)?;
+    let powers = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+    powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)
+}
+
+/// `[N, heads, each, T]`: a head of `x` once for each head of queries that shares it.
+fn shared(layer: &Attention, x: &Tensor, each: usize) -> CandleResult {
+    let (shape, (n, _, _, steps)) = (layer.shape, x.dims4()?);
+    let heads = x.reshape((n, shape.kv_heads, 1, each, steps))?;
+    heads.broadcast_as((n, shape.kv_heads, shape.group(), each, steps))?.reshape((n, shape.heads, each, steps))
+}
+
+/// Shows the probabilities to `rows`, row by row.
+pub(super) fn show_rows(layer: &Attention, inputs: &[&Tensor], rows: &dyn WatchRows) -> candle_core::Result<()> {
+    let (n, _, _, steps) = inputs[0].dims4()?;
+    let seen = seen(layer, inputs, (n, steps))?;
+    let all: Vec<f32> = probabilities(layer, inputs)?.flatten_all()?.to_vec1()?;
+    for (i, row) in all.chunks_exact(steps).enumerate() {
+        let (image, head, query) = (i / steps / layer.shape.heads, i / steps % layer.shape.heads, i % steps);
+        let keys = seen[image * steps + query].clone();
+        rows.look_at_row(&Probabilities { worker: 0, image, head, query, values: &row[keys.clone()], keys });
+    }
+    Ok(())
+}
+
+/// The keys that each query of each sequence sees.
+fn seen(layer: &Attention, inputs: &[&Tensor], (n, steps): (usize, usize)) -> candle_core::Result<Vec<Range<usize>>> {
     let ids: Option<Vec<Vec<f32>>> = match layer.pad {
         Some(_) => Some(inputs[3].reshape((n, steps))?.to_vec2()?),
         None => None,
     };
-    let mut mask = vec![f32::NEG_INFINITY; n * steps * steps];
-    for (image, mask) in mask.chunks_exact_mut(steps * steps).enumerate() {
+    let of_image = |image: usize| {
         let keys = match (&ids, layer.pad) {
             (Some(ids), Some(pad)) => {
                 let kept = |id: &f32| *id != pad as f32;
@@ -43,9 +66,16 @@ fn mask(layer: &Attention, inputs: &[&Tensor], (n, steps): (usize, usize)) -> Ca
             }
             _ => 0..steps,
         };
-        for (query, mask) in mask.chunks_exact_mut(steps).enumerate() {
-            mask[layer.shape.mask.visible(query, keys.clone())].fill(0.0);
-        }
+        (0..steps).map(move |query| layer.shape.mask.visible(query, keys.clone()))
+    };
+    Ok((0..n).flat_map(of_image).collect())
+}
+
+/// `[N, 1, T, T]`: 0 where a query sees a key, else minus infinity.
+fn mask(layer: &Attention, inputs: &[&Tensor], (n, steps): (usize, usize)) -> CandleResult {
+    let mut mask = vec![f32::NEG_INFINITY; n * steps * steps];
+    for (mask, keys) in mask.chunks_exact_mut(steps).zip(seen(layer, inputs, (n, steps))?) {
+        mask[keys].fill(0.0);
     }
     Tensor::from_vec(mask, (n, 1, steps, steps), inputs[0].device())
 }

@@ -47,8 +47,17 @@ impl Dataset {
                 let (image, turned) = decode_upright(&id, &bytes)?;
                 Ok(Sample { place, turned, ..self.sample(id, Some(path), digest, *label, image)? })
             }
+            Item::Row { table, index } => {
+                let table = &self.tables[*table];
+                let id = format!("{}[{index}]", table.name());
+                let bytes = table.read(*index)?;
+                let (image, turned) = decode_upright(&id, &bytes)?;
+                let (digest, label) = (Sha256::digest(&bytes).into(), table.label(*index));
+                Ok(Sample { place, turned, ..self.sample(id, None, digest, label, image)? })
+            }
             Item::Stored { values, index } => self.stored(place, &self.values[*values], *index),
             Item::Random(index) => Ok(self.random_sample(place, *index)),
+            Item::Given(index) => Ok(self.given_sample(place, *index)),
             Item::Stacked { stack, index } => {
                 let stack = &self.stacks[*stack];
                 let id = format!("{}[{index}]", stack.name);

@@ -18,7 +18,11 @@ impl Dataset {
             return place > 0;
         }
         match &self.items[place] {
-            Item::Stored { index, .. } | Item::Stacked { index, .. } | Item::Random(index) => *index > 0,
+            Item::Stored { index, .. }
+            | Item::Stacked { index, .. }
+            | Item::Row { index, .. }
+            | Item::Random(index)
+            | Item::Given(index) => *index > 0,
             Item::File { path, .. } => match place.checked_sub(1).map(|before| &self.items[before]) {
                 Some(Item::File { path: before, .. }) => before.parent() == path.parent(),
                 _ => false,

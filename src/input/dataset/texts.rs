@@ -35,13 +35,25 @@ impl Dataset {
         Ok(Self { tokens: Some(TokenInputs::of_ids(&name, &ids, length, cut)?), ..Self::empty(preprocess) })
     }
 
+    /// `texts`, each with its name, split into inputs as `cut` says.
+    ///
+    /// # Errors
+    /// As [`Dataset::text`].
+    pub fn texts(
+        texts: Vec<(String, String)>,
+        vocabulary: &Vocabulary,
+        cut: &Cut,
+        preprocess: &Preprocess,
+    ) -> Result<Self> {
+        Ok(Self { tokens: Some(TokenInputs::new(&texts, vocabulary, cut)?), ..Self::empty(preprocess) })
+    }
+
     /// The text `text`, split into inputs as `cut` says.
     ///
     /// # Errors
     /// As [`Dataset::text`].
     pub fn embedded_text(text: &str, vocabulary: &Vocabulary, cut: &Cut, preprocess: &Preprocess) -> Result<Self> {
-        let texts = [("built-in".to_owned(), text.to_owned())];
-        Ok(Self { tokens: Some(TokenInputs::new(&texts, vocabulary, cut)?), ..Self::empty(preprocess) })
+        Self::texts(vec![("built-in".to_owned(), text.to_owned())], vocabulary, cut, preprocess)
     }
 
     /// The longest text: its name and its number of tokens. `None` of other inputs.

@@ -106,15 +106,20 @@ fn command(provenance: &Provenance) -> String {
         words.push(model.name.clone());
     } else {
         words.push(quoted(&model.source));
-        let carries_no_network = [".safetensors", ".pt", ".pth", ".bin", ".npz"];
+        let carries_no_network = [".safetensors", ".pt", ".pth", ".bin", ".npz", ".th", ".ckpt", ".pkl", ".tar"];
         if carries_no_network.iter().any(|end| model.source.ends_with(end)) {
             words.push(format!("--arch {}", quoted(&model.name)));
         }
-        words.push("INPUTS".into());
+        words.push(options.get("inputs").map_or("INPUTS".into(), |inputs| quoted(inputs)));
     }
+    words.extend((model.folded == Some(false)).then(|| "--no-fold".into()));
     words.extend(model.quantized.as_ref().map(|to| format!("--quantize {to}")));
     if format.name != "fixed16" && format.name != "stored" {
         words.push(format!("--number-format {}", format.name));
+    }
+    let by_default = if format.name == "int8" { "filter" } else { "tensor" };
+    if let Some(scale) = format.weight_scale.as_deref().filter(|scale| *scale != by_default) {
+        words.push(format!("--weight-scale {scale}"));
     }
     if format.encoder != Encoder::default() {
         words.push(format!("--encoder {}", format.encoder.name()));
@@ -132,7 +137,9 @@ fn command(provenance: &Provenance) -> String {
         let flag = name.replace('_', "-");
         match (name.as_str(), value.as_str()) {
             // What a network or an engine says of itself is no flag, and some are as they are by default.
-            ("network_sigma" | "carry" | "device", _) | ("kernels", "auto" | "rten") | ("calibrate", "32") => {}
+            ("network_sigma" | "carry" | "device" | "inputs", _)
+            | ("kernels", "auto" | "rten")
+            | ("calibrate", "32") => {}
             (_, "false") => {}
             (_, "true") => words.push(format!("--{flag}")),
             (_, value) => words.push(format!("--{flag} {}", quoted(value))),

@@ -89,12 +89,12 @@ new Figure(byId("depth"), {
   says() {
     const run = currentRun();
     const zeros = (layer) => run.value("a.zeros", layer);
-    const [most, along] = [largest(run, run.all, zeros), trend(run, run.all, zeros)];
+    const [most, along] = [largest(run, run.all, zeros), trend(run, run.all, "a.zeros")];
     const says = [];
     if (most) says.push(`Most zeros among activations enter ${run.names[most[0]]}: ${show.percent(most[1])}.`);
     if (along) {
       const way = along[1] > along[0] + 0.03 ? "they grow with the depth" : along[1] < along[0] - 0.03 ? "they shrink with the depth" : "they stay alike along the depth";
-      says.push(`From the first third of the layers to the last ${way}, from ${show.percent(along[0])} to ${show.percent(along[1])} on average.`);
+      says.push(`From the first third of the layers to the last ${way}, from ${show.percent(along[0])} to ${show.percent(along[1])}.`);
     }
     const [mean, bits] = [run.value(`${state.operand}.width.g16`, run.network), run.value(`${state.operand}.bits`, run.network)];
     if (mean !== null) says.push(`Groups of 16 ${OPERANDS[state.operand]} need ${mean.toFixed(1)} of ${bits} bits on average.`);

@@ -101,11 +101,11 @@ function largest(run, layers, number) {
   return best;
 }
 
-/** Mean of a number over the first and over the last third of the layers, which tells how it goes along the depth. */
-function trend(run, layers, number) {
-  const known = layers.map(number).filter((value) => value !== null && Number.isFinite(value));
+/** A ratio over the first and over the last third of the layers that have it, which tells how it goes along the depth. */
+function trend(run, layers, address) {
+  const known = layers.filter((layer) => run.value(address, layer) !== null);
   const third = Math.floor(known.length / 3);
   if (third === 0) return null;
-  const mean = (values) => sum(values) / values.length;
-  return [mean(known.slice(0, third)), mean(known.slice(-third))];
+  const ends = [known.slice(0, third), known.slice(-third)].map((part) => run.pooled(address, part));
+  return ends.includes(null) ? null : ends;
 }
