@@ -40,6 +40,7 @@ class Browser:
         self.session = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
         for domain in ["Page", "Runtime", "Log", "Network"]:
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def __enter__(self):
         return self
@@ -86,12 +87,17 @@ class Browser:
 
     def load(self, path, hash=""):
         """Opens a file; returns what it complained about: errors, exceptions, and anything it loads."""
-        self.events.clear()
         self.call("Page.navigate", url="about:blank")
         self.events.clear()
-        self.call("Page.navigate", url=f"file://{os.path.abspath(path)}{hash}")
+        loader = self.call("Page.navigate", url=f"file://{os.path.abspath(path)}{hash}")["loaderId"]
         until = time.monotonic() + self.deadline
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+
+        def is_loaded(event):
+            # Of this page: that of the one before it may come late.
+            params = event.get("params", {})
+            return event.get("method") == "Page.lifecycleEvent" and (params["name"], params["loaderId"]) == ("load", loader)
+
+        while not any(map(is_loaded, self.events)):
             self.events.append(self.next(until))
         # Two frames: what is drawn is then painted.
         self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
