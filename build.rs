@@ -1,11 +1,13 @@
 //! Includes the tests on real files in the build only if a variable names their folder: `DEADWEIGHT_ASSETS` those of weights and data,
-//! `DEADWEIGHT_FETCHED` public ONNX files, `DEADWEIGHT_CASES` files as other programs write them.
+//! `DEADWEIGHT_FETCHED` public ONNX files, `DEADWEIGHT_CASES` files as other programs write them, `DEADWEIGHT_RUSTDOC` the surface of the
+//! library as rustdoc's JSON.
 
 fn main() {
     for (variable, cfg) in [
         ("DEADWEIGHT_ASSETS", "deadweight_assets"),
         ("DEADWEIGHT_FETCHED", "deadweight_fetched"),
         ("DEADWEIGHT_CASES", "deadweight_cases"),
+        ("DEADWEIGHT_RUSTDOC", "deadweight_rustdoc"),
     ] {
         println!("cargo::rerun-if-env-changed={variable}");
         println!("cargo::rustc-check-cfg=cfg({cfg})");

@@ -1,24 +1,23 @@
-//! Adds a metric: what is left to do if 16 activations that are zero are skipped as one.
+//! Adds a metric: the share of multiply-accumulates that have a zero operand, padding among them.
 #![allow(clippy::print_stdout)]
 
-use deadweight::metrics::{Allows, Padding, Show};
+use deadweight::metrics::{Padding, Show};
 use deadweight::prelude::*;
 
-/// Dense work over the work left if groups of 16 zero activations are skipped at once. A window outside the tensor reads such a group.
-static SKIP16: Metric = Metric {
-    name: "potential.skip16",
-    heading: "skip16",
-    definition: "dense work over work left if groups of 16 zero activations are skipped at once",
-    formula: "Σ 1 / Σ cost, cost = 0 if the group of 16 that holds a is all zero, else 1",
-    unit: "ratio of MACs",
+/// The headline of a report as a metric of each layer.
+static INEFFECTUAL: Metric = Metric {
+    name: "macs.ineffectual",
+    heading: "wasted",
+    definition: "MACs of which an operand is zero, or padding",
+    formula: "Σ [a = 0 or w = 0] / Σ 1",
+    unit: "share of MACs",
     source: "an example of the library",
-    allows: Allows::Skipping,
-    kind: Kind::Work,
-    show: Show::Times,
+    kind: Kind::Ratio,
+    show: Show::Percent,
     compute: Compute::Layer(|subject| {
         let sums = subject.products?;
-        let left = sums.dense.of(Padding::Without) - sums.a_g16_zero;
-        Some(Value::Work(Padding::BOTH.map(|padding| Fraction::new(sums.dense.of(padding), left))))
+        let dense = sums.dense.of(Padding::With);
+        Some(Value::Ratio(Fraction::new(dense - sums.both, dense)))
     }),
     ..Metric::BASE
 };
@@ -26,10 +25,15 @@ static SKIP16: Metric = Metric {
 /// Runs the example.
 pub fn main() -> Result<()> {
     let model = Model::load("digits").open()?;
-    let run = model.measure(Inputs::built_in()).run()?.with_metrics(&[&SKIP16]);
+    let run = model.measure(Inputs::built_in()).run()?.with_metrics(&[&INEFFECTUAL]);
     for layer in run.layers().chain([run.network()]) {
-        let [one, sixteen] = [layer.potential("A")?, layer.potential("potential.skip16")?];
-        println!("{:24} {:5.2} one by one, {:5.2} by sixteen", layer.name(), one.ratio(), sixteen.ratio());
+        let share = layer.number("macs.ineffectual")?.unwrap_or_default();
+        println!(
+            "{:24} {:5.1} %, {:5.2} times less work without",
+            layer.name(),
+            100.0 * share,
+            layer.potential("W+A")?.ratio()
+        );
     }
     Ok(())
 }

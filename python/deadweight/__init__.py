@@ -18,7 +18,7 @@ import numpy as np
 from . import _deadweight
 from ._deadweight import Error, Work, __version__
 
-__all__ = ["Error", "Model", "Run", "Work", "count", "load", "__version__"]
+__all__ = ["Error", "Model", "Run", "Texts", "Work", "count", "load", "__version__"]
 
 
 def _array(x: Any) -> np.ndarray:
@@ -29,8 +29,22 @@ def _array(x: Any) -> np.ndarray:
     return np.asarray(x, dtype=np.float32)
 
 
-def _names(metrics: str | Iterable[str]) -> list[str]:
-    return [metrics] if isinstance(metrics, str) else list(metrics)
+class Texts(list):
+    """Texts themselves as inputs of Model.measure, which takes bare strings for paths."""
+
+
+def _asked(
+    *,
+    limit: int | None = None,
+    threads: int | None = None,
+    number_format: str | None = None,
+    encoder: str | None = None,
+    terms: bool = True,
+    metrics: str | Iterable[str] = (),
+    layers: str | None = None,
+    calibrate: int | None = None,
+) -> dict[str, Any]:
+    return {**locals(), "metrics": [metrics] if isinstance(metrics, str) else list(metrics)}
 
 
 def _pair(x: int | Sequence[int], name: str) -> list[int]:
@@ -67,7 +81,7 @@ def count(
     number_format: str | None = None,
     encoder: str | None = None,
     terms: bool = True,
-    metrics: Iterable[str] = (),
+    metrics: str | Iterable[str] = (),
 ) -> Run:
     """Measures one layer of any framework by its operands: a convolution of activations [N, C, H, W] by weights
     [K, C/groups, R, S], or a product of [N, C] or [N, T, C] by [K, C]. Each of the N is an input."""
@@ -79,11 +93,9 @@ def count(
             padding=_pair(padding, "padding"),
             dilation=_pair(dilation, "dilation"),
             groups=groups,
-            threads=threads,
-            number_format=number_format,
-            encoder=encoder,
-            terms=terms,
-            metrics=_names(metrics),
+            asked=_asked(
+                threads=threads, number_format=number_format, encoder=encoder, terms=terms, metrics=metrics
+            ),
         )
     )
 
@@ -136,48 +148,28 @@ class Model:
         number_format: str | None = None,
         encoder: str | None = None,
         terms: bool = True,
-        metrics: Iterable[str] = (),
+        metrics: str | Iterable[str] = (),
         layers: str | None = None,
         calibrate: int | None = None,
     ) -> Run:
         """Counts over inputs: paths of images, folders, arrays or texts; an array [N, C, H, W], or a list of [C, H, W]; lists of
-        token numbers; None for those of a built-in model. Of texts themselves, see measure_texts."""
-        sorted_inputs = _sorted(inputs)
-        if labels is not None and len(labels) != len(sorted_inputs["arrays"]):
-            raise ValueError(f"{len(labels)} labels for {len(sorted_inputs['arrays'])} arrays")
-        return self._measure(
-            sorted_inputs,
-            labels,
+        token numbers; Texts([...]), which the model's own tokenizer splits; None for those of a built-in model."""
+        given = _sorted(inputs)
+        if labels is not None:
+            labels = [int(label) for label in labels]
+            if len(labels) != len(given["arrays"]):
+                raise ValueError(f"{len(labels)} labels for {len(given['arrays'])} arrays")
+        asked = _asked(
             limit=limit,
             threads=threads,
             number_format=number_format,
             encoder=encoder,
             terms=terms,
-            metrics=_names(metrics),
+            metrics=metrics,
             layers=layers,
             calibrate=calibrate,
         )
-
-    def measure_texts(self, texts: Iterable[str], **options: Any) -> Run:
-        """Counts over texts, which the model's own tokenizer splits; options as of measure."""
-        asked = dict(
-            limit=None,
-            threads=None,
-            number_format=None,
-            encoder=None,
-            terms=True,
-            metrics=[],
-            layers=None,
-            calibrate=None,
-        )
-        unknown = set(options) - set(asked)
-        if unknown:
-            raise TypeError(f"measure_texts has no option {', '.join(sorted(unknown))}")
-        return self._measure(_inputs("texts", texts=list(texts)), None, **{**asked, **options})
-
-    def _measure(self, inputs: dict[str, Any], labels: Sequence[int] | None, **asked: Any) -> Run:
-        labels = None if labels is None else [int(label) for label in labels]
-        return Run(self._inner.measure(**inputs, labels=labels, **asked))
+        return Run(self._inner.measure(**given, labels=labels, asked=asked))
 
 
 def _inputs(kind: str, **given: Any) -> dict[str, Any]:
@@ -188,6 +180,8 @@ def _sorted(inputs: Any) -> dict[str, Any]:
     """The inputs by their kind."""
     if inputs is None:
         return _inputs("built_in")
+    if isinstance(inputs, Texts):
+        return _inputs("texts", texts=list(inputs))
     if isinstance(inputs, (str, os.PathLike)):
         return _inputs("files", files=[os.fspath(inputs)])
     if hasattr(inputs, "shape"):

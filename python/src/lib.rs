@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use deadweight::prelude::{self as rust, Figures, Inputs, LayerInfo, Measuring, Row, Window};
 use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
@@ -34,13 +35,18 @@ fn raised(error: rust::Error) -> PyErr {
 }
 
 fn tensor(array: &PyReadonlyArrayDyn<'_, f32>) -> PyResult<rust::Tensor> {
-    let values = array.as_array().iter().copied().collect();
+    // Views that are not in C order are read element by element.
+    let values = array.as_slice().map_or_else(|_| array.as_array().iter().copied().collect(), <[f32]>::to_vec);
     rust::Tensor::new(array.shape(), values).map_err(raised)
 }
 
 /// A network with its weights.
 #[pyclass(frozen, module = "deadweight")]
-struct Model(rust::Model);
+struct Model {
+    model: rust::Model,
+    /// The session that ran last and its threads: its buffers and packed weights serve the next run.
+    session: Mutex<Option<(Option<usize>, rust::Session)>>,
+}
 
 /// Exact counts of a network over some inputs.
 #[pyclass(frozen, module = "deadweight")]
@@ -74,7 +80,9 @@ impl Work {
     }
 }
 
-/// How a measurement is made.
+/// How a measurement is made: a dict of all of these.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
 struct Asked {
     limit: Option<usize>,
     threads: Option<usize>,
@@ -134,12 +142,12 @@ fn load(
     if let Some(seed) = random_weights {
         loader = loader.random_weights(seed);
     }
-    py.detach(|| loader.open()).map(Model).map_err(raised)
+    let model = py.detach(|| loader.open()).map_err(raised)?;
+    Ok(Model { model, session: Mutex::default() })
 }
 
 /// Measures one layer by its operands: [N, C, H, W] by [K, C/groups, R, S], or [N, C] or [N, T, C] by [K, C].
 #[pyfunction]
-#[pyo3(signature = (activation, weight, *, stride, padding, dilation, groups, threads, number_format, encoder, terms, metrics))]
 fn count(
     py: Python<'_>,
     activation: PyReadonlyArrayDyn<'_, f32>,
@@ -148,16 +156,10 @@ fn count(
     padding: [usize; 2],
     dilation: [usize; 2],
     groups: usize,
-    threads: Option<usize>,
-    number_format: Option<String>,
-    encoder: Option<String>,
-    terms: bool,
-    metrics: Vec<String>,
+    asked: Asked,
 ) -> PyResult<Run> {
     let window = Window { stride, padding, dilation, groups };
-    let measuring = rust::count(&tensor(&activation)?, &tensor(&weight)?, window).map_err(raised)?;
-    let asked = Asked { limit: None, threads, number_format, encoder, terms, metrics, layers: None, calibrate: None };
-    asked.run(py, measuring)
+    asked.run(py, rust::count(&tensor(&activation)?, &tensor(&weight)?, window).map_err(raised)?)
 }
 
 #[pymethods]
@@ -165,31 +167,31 @@ impl Model {
     /// Its name.
     #[getter]
     fn name(&self) -> &str {
-        self.0.name()
+        self.model.name()
     }
 
     /// What it does: classify, segment, restore, language, ...
     #[getter]
     fn task(&self) -> &'static str {
-        self.0.task()
+        self.model.task()
     }
 
     /// [C, H, W] of an input.
     #[getter]
     fn input_shape(&self) -> [usize; 3] {
-        self.0.input_shape()
+        self.model.input_shape()
     }
 
     /// Learned values.
     #[getter]
     fn parameters(&self) -> usize {
-        self.0.parameters()
+        self.model.parameters()
     }
 
     /// Its layers as they are run, each a dict.
     #[getter]
     fn layers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let layers = self.0.layers().iter().map(|layer| {
+        let layers = self.model.layers().iter().map(|layer| {
             let LayerInfo { name, kind, output, macs, parameters, .. } = layer;
             let dict = PyDict::new(py);
             dict.set_item("name", name)?;
@@ -203,7 +205,6 @@ impl Model {
     }
 
     /// Runs [C, H, W], [N, C, H, W], or token numbers [T] or [N, T].
-    #[pyo3(signature = (x, *, threads))]
     fn run<'py>(
         &self,
         py: Python<'py>,
@@ -212,8 +213,19 @@ impl Model {
     ) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
         let x = tensor(&x)?;
         let output = py.detach(|| {
-            let session = self.0.session();
-            threads.into_iter().fold(session, |session, threads| session.threads(threads)).build()?.run(&x)
+            let kept = || self.session.lock().unwrap_or_else(PoisonError::into_inner);
+            // Taken, so that another thread of Python runs at the same time, by a session of its own.
+            let taken = kept().take();
+            let mut session = match taken {
+                Some((of, session)) if of == threads => session,
+                _ => threads
+                    .into_iter()
+                    .fold(self.model.session(), |session, threads| session.threads(threads))
+                    .build()?,
+            };
+            let output = session.run(&x);
+            *kept() = Some((threads, session));
+            output
         });
         let output = output.map_err(raised)?;
         let shape = output.shape().to_vec();
@@ -221,7 +233,6 @@ impl Model {
     }
 
     /// Measures it; `inputs` is a list of a kind, as the Python side sorts them.
-    #[pyo3(signature = (kind, files, arrays, labels, tokens, texts, *, limit, threads, number_format, encoder, terms, metrics, layers, calibrate))]
     fn measure(
         &self,
         py: Python<'_>,
@@ -231,14 +242,7 @@ impl Model {
         labels: Option<Vec<u32>>,
         tokens: Vec<Vec<u32>>,
         texts: Vec<String>,
-        limit: Option<usize>,
-        threads: Option<usize>,
-        number_format: Option<String>,
-        encoder: Option<String>,
-        terms: bool,
-        metrics: Vec<String>,
-        layers: Option<String>,
-        calibrate: Option<usize>,
+        asked: Asked,
     ) -> PyResult<Run> {
         let tensors = arrays.iter().map(tensor).collect::<PyResult<Vec<_>>>()?;
         let inputs = match (kind, labels) {
@@ -249,12 +253,11 @@ impl Model {
             ("arrays", None) => Inputs::tensors(tensors),
             _ => Inputs::built_in(),
         };
-        let asked = Asked { limit, threads, number_format, encoder, terms, metrics, layers, calibrate };
-        asked.run(py, self.0.measure(inputs))
+        asked.run(py, self.model.measure(inputs))
     }
 
     fn __repr__(&self) -> String {
-        format!("{:?}", self.0)
+        format!("{:?}", self.model)
     }
 }
 

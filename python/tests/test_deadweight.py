@@ -75,7 +75,7 @@ def test_arrays_and_labels_are_inputs(model):
     assert model.measure([x[0], x[1]], metrics="planes").inputs == 2
     language = deadweight.load("chapters")
     assert language.measure([[1, 2, 3], [4, 5, 6, 7]]).inputs == 2
-    assert language.measure_texts(["Once upon a time"]).inputs == 1
+    assert language.measure(deadweight.Texts(["Once upon a time"])).inputs == 1
 
 
 def test_a_layer_is_counted_as_numpy_counts_it():

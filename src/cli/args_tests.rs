@@ -49,7 +49,7 @@ fn wrong_values_are_refused_with_what_is_right() {
             "measure digits --number-format float",
             "number format float: give fixed2 to fixed16, int8, bf16, fp16, e4m3,",
         ),
-        ("measure digits --number-format a:int8,w:int4", "number format int4: near are int8; give fixed2 to fixed16"),
+        ("measure digits --number-format a:int8,w:int4", "number format int4: give fixed2 to fixed16"),
         ("measure digits --number-format a:int8", "give one, or one for each operand: a:int8,w:fixed4"),
         ("measure digits --weight-scale layer", "filter"),
         ("measure digits --bits 17", "17"),

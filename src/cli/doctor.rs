@@ -16,6 +16,10 @@ const LEAST_MEMORY: u64 = 512 << 20;
 /// Least space for temporary files.
 const LEAST_SPACE: u64 = 64 << 20;
 
+/// How long the hub may take to answer.
+#[cfg(feature = "hub")]
+const SOON: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// Arguments of `doctor`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
@@ -196,11 +200,11 @@ fn hub(offline: bool) -> Vec<Check> {
     };
     let hub = match offline || place.offline {
         true => well("hub", format!("{}: not asked, as it is offline", place.endpoint)),
-        false => match reach(&place.endpoint, |name| std::env::var(name).ok().filter(|value| !value.is_empty())) {
-            Ok(through) => well("hub", format!("{}: answers{through}", place.endpoint)),
+        false => match crate::source::hub_answers(SOON) {
+            Ok(()) => well("hub", format!("{}: answers", place.endpoint)),
             Err(error) => bad(
                 "hub",
-                format!("{}: {error}", place.endpoint),
+                error.to_string(),
                 "check the connection, HF_ENDPOINT and HTTPS_PROXY; --offline reads only the cache",
             ),
         },
@@ -220,38 +224,6 @@ fn size(folder: &Path) -> u64 {
     entries.map(of).sum()
 }
 
-/// Whether `endpoint`, or the proxy before it, takes a connection within a short time. Through which proxy, if there is one.
-#[cfg(feature = "hub")]
-fn reach(endpoint: &str, variable: impl Fn(&str) -> Option<String>) -> Result<String, String> {
-    use std::net::{TcpStream, ToSocketAddrs};
-    use std::time::Duration;
-
-    /// For all addresses of a host together.
-    const DEADLINE: Duration = Duration::from_secs(3);
-
-    let is_secure = endpoint.starts_with("https:");
-    let names = if is_secure { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
-    let proxy = names.into_iter().find_map(variable);
-    let address = proxy.as_deref().unwrap_or(endpoint);
-    let default = if address.starts_with("https:") { 443 } else { 80 };
-    let host = address.split_once("://").map_or(address, |(_, host)| host);
-    let host = host.split('/').next().unwrap_or_default().rsplit('@').next().unwrap_or_default();
-    let host = match host.rsplit_once(':') {
-        Some((_, port)) if port.parse::<u16>().is_ok() => host.to_owned(),
-        _ => format!("{host}:{default}"),
-    };
-    let addresses: Vec<_> = host.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?.collect();
-    let each = DEADLINE / addresses.len().max(1) as u32;
-    let mut last = format!("{host}: has no address");
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, each) {
-            Ok(_) => return Ok(proxy.map(|_| format!(", by the proxy {host}")).unwrap_or_default()),
-            Err(error) => last = format!("{host}: {error}"),
-        }
-    }
-    Err(last)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,19 +232,5 @@ mod tests {
     fn what_is_not_well_comes_with_its_mend() {
         let checks = [well("cpu", "fast".into()), check("temp", false, "full".into(), "make room")];
         assert_eq!(table(&checks), "ok    cpu       fast\nBAD   temp      full\n                make room\n");
-    }
-
-    #[cfg(feature = "hub")]
-    #[test]
-    fn a_host_that_listens_is_reached_and_no_other() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let host = listener.local_addr().unwrap().to_string();
-        let endpoint = format!("http://{host}/some/path");
-        assert_eq!(reach(&endpoint, |_| None), Ok(String::new()));
-        let proxy = |name: &str| (name == "https_proxy").then(|| format!("http://me:secret@{host}"));
-        assert_eq!(reach("https://nowhere.invalid", proxy), Ok(format!(", by the proxy {host}")));
-        drop(listener);
-        assert!(reach(&endpoint, |_| None).is_err());
-        assert!(reach("http://nowhere.invalid", |_| None).unwrap_err().starts_with("nowhere.invalid:80: "));
     }
 }

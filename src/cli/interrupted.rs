@@ -18,8 +18,8 @@ pub(super) fn advice(cli: &Cli, line: &[OsString]) -> impl FnOnce() -> String + 
             format!("{} has what was counted; continue with:\n  {resumed}", path.display())
         }
         Some(Some(_)) => "nothing was counted yet; give the same command again".into(),
-        Some(None) => "nothing is kept; with --checkpoint FILE a run that is stopped can be continued".into(),
-        None => "nothing is kept; the same command begins again".into(),
+        Some(None) => "no count is kept; with --checkpoint FILE a run that is stopped can be continued".into(),
+        None => "no answer is kept; the same command begins again, but for what it has downloaded".into(),
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use super::out::Out;
 use super::parts::PartArgs;
 use super::progress::Progress;
-use crate::measure::{Figures, LayerFigures, MeasuredInput, Monitor, Settings, Stage, Statistics};
+use crate::measure::{MeasuredInput, Monitor, Settings, Statistics};
 use crate::metrics::{Needs, Sampled};
 use crate::model::Model;
 use crate::models::Task;
@@ -78,32 +78,12 @@ impl<'a> Lines<'a> {
 }
 
 impl Monitor for Lines<'_> {
-    fn progress(&self, stage: Stage, done: usize, total: usize) {
-        self.progress.progress(stage, done, total);
-    }
-
-    fn stop(&self) -> bool {
-        self.progress.stop()
+    fn behind(&self) -> Option<&dyn Monitor> {
+        Some(self.progress)
     }
 
     fn takes_inputs(&self) -> bool {
         true
-    }
-
-    fn takes_figures(&self) -> bool {
-        self.progress.takes_figures()
-    }
-
-    fn take_figures(&self, figures: &Figures) {
-        self.progress.take_figures(figures);
-    }
-
-    fn takes_layers(&self) -> bool {
-        self.progress.takes_layers()
-    }
-
-    fn take_layers(&self, layers: &[LayerFigures<'_>]) {
-        self.progress.take_layers(layers);
     }
 
     fn take_input(&self, input: &MeasuredInput<'_>) -> Result<()> {

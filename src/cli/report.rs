@@ -1,5 +1,6 @@
 //! `deadweight report`: everything that `measure` prints, from the counts in a file.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -80,33 +81,35 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
     let examples = args.examples.iter().map(|folder| examples::load(folder)).collect::<Result<Vec<_>>>()?.concat();
     let measurements = args.files.iter().map(|file| load(file, args)).collect::<Result<Vec<_>>>()?;
     measurements.iter().try_for_each(|measurement| gates.check_measured(measurement))?;
-    let reports = || measurements.iter().map(Report::new).collect::<Vec<_>>();
-    let page = || html::page(&reports(), &examples).into_bytes();
+    let (reports, page) = (OnceCell::new(), OnceCell::new());
+    let reports = || reports.get_or_init(|| measurements.iter().map(Report::new).collect::<Vec<_>>());
+    let page = || page.get_or_init(|| html::page(reports(), &examples).into_bytes());
     match (&mut out, &measurements[..]) {
-        (Some(out), _) if is_page => out.write_bytes(&page())?,
+        (Some(out), _) if is_page => out.write_bytes(page())?,
         (Some(out), [one, ..]) => write(one, format, &args.columns, out)?,
         _ => {}
     }
     if let Some(figures) = &figures {
-        figures.write(&reports())?;
+        figures.write(reports())?;
     }
     out.map_or(Ok(()), Out::finish)?;
-    let named = args.files.iter().zip(&measurements);
-    let judged = named.map(|(file, measurement)| gates.judge(measurement, &file.display().to_string()));
     // Figures of all files, each with its file where there are several.
     let mut failed = Vec::new();
-    for (file, judged) in args.files.iter().zip(judged) {
-        match judged {
-            Err(Error::Gate { failed: of_file }) if args.files.len() > 1 => {
-                failed.extend(of_file.into_iter().map(|figure| format!("{}: {figure}", file.display())));
+    for (file, measurement) in args.files.iter().zip(&measurements) {
+        let file = file.display().to_string();
+        match gates.judge(measurement, &file) {
+            Err(Error::Gate { failed: figures }) => {
+                failed.extend(figures.into_iter().map(|figure| match args.files.len() {
+                    1 => figure,
+                    _ => format!("{file}: {figure}"),
+                }))
             }
-            Err(Error::Gate { failed: of_file }) => failed.extend(of_file),
             other => other?,
         }
     }
     let judged = if failed.is_empty() { Ok(()) } else { Err(Error::Gate { failed }) };
     match args.browser.open {
-        true => judged.and(page::show(args.out.output.as_deref().filter(|_| is_page), || Ok(page()))),
+        true => judged.and(page::show(args.out.output.as_deref().filter(|_| is_page), || Ok(page().clone()))),
         false => judged,
     }
 }

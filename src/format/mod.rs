@@ -109,7 +109,7 @@ impl FromStr for NumberFormat {
                 let names = (2..=16).map(|bits| format!("fixed{bits}")).chain(names);
                 let detail = match near_or(text, names, "").as_str() {
                     "" => known.to_owned(),
-                    near => format!("{near}; {known}"),
+                    near => format!("{known}; {near}"),
                 };
                 Error::invalid(format!("number format {text}"), detail)
             }),

@@ -130,6 +130,14 @@ impl Model {
         Ok(Self { inner: Arc::new(inner), layers })
     }
 
+    /// Its layers for inputs of extents `input`.
+    pub(super) fn layers_of(&self, input: Shape) -> Result<Arc<[LayerInfo]>> {
+        match input == self.inner.input_shape() {
+            true => Ok(Arc::clone(&self.layers)),
+            false => Ok(LayerInfo::all(&self.inner.graph, input)?.into()),
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.inner.card.name

@@ -142,7 +142,7 @@ impl Session {
         let (input, count) = self.extents(x)?;
         let workers = self.backend.pool().threads();
         let locals: Vec<Mutex<P::Local>> = (0..workers).map(|_| Mutex::default()).collect();
-        let layers = LayerInfo::all(&self.model.inner.graph, input)?;
+        let layers = self.model.layers_of(input)?;
         let mut eyes = Eyes::new(&*probe, &layers, &locals);
         let mut planned = self.plan(input, count)?;
         // Parts of large images are shown as parts of image 0.
@@ -180,7 +180,7 @@ impl Session {
     ) -> Result<BTreeMap<String, Captured>> {
         let (input, count) = self.extents(x)?;
         let graph = Arc::clone(&self.model.inner.graph);
-        let (layers, shapes) = (LayerInfo::all(&graph, input)?, graph.shapes(input)?);
+        let (layers, shapes) = (self.model.layers_of(input)?, graph.shapes(input)?);
         let mut kept = Whole::default();
         for name in names {
             let Some(layer) = layers.iter().find(|layer| layer.name == name && layer.index > 0) else {

@@ -10,33 +10,45 @@ use crate::{Error, Result};
 
 /// Progress, cancellation and per-input results of a run.
 pub trait Monitor {
+    /// The monitor that this one stands before, if any: what it takes is by default what that one does.
+    fn behind(&self) -> Option<&dyn Monitor> {
+        None
+    }
     /// `done` of `total` inputs have gone through `stage`.
-    fn progress(&self, stage: Stage, done: usize, total: usize);
+    fn progress(&self, stage: Stage, done: usize, total: usize) {
+        self.behind().into_iter().for_each(|behind| behind.progress(stage, done, total));
+    }
     /// Whether to stop at the next batch (Ctrl-C).
-    fn stop(&self) -> bool;
+    fn stop(&self) -> bool {
+        self.behind().is_some_and(|behind| behind.stop())
+    }
     /// Whether it takes the results of each input.
     fn takes_inputs(&self) -> bool {
-        false
+        self.behind().is_some_and(|behind| behind.takes_inputs())
     }
     /// Takes those of one input, in the order of the inputs.
     ///
     /// # Errors
     /// Its own, which end the run.
-    fn take_input(&self, _: &MeasuredInput<'_>) -> Result<()> {
-        Ok(())
+    fn take_input(&self, input: &MeasuredInput<'_>) -> Result<()> {
+        self.behind().map_or(Ok(()), |behind| behind.take_input(input))
     }
     /// Whether it takes what the inputs so far say, now: asked after each batch that is counted.
     fn takes_figures(&self) -> bool {
-        false
+        self.behind().is_some_and(|behind| behind.takes_figures())
     }
     /// Takes it.
-    fn take_figures(&self, _: &Figures) {}
+    fn take_figures(&self, figures: &Figures) {
+        self.behind().into_iter().for_each(|behind| behind.take_figures(figures));
+    }
     /// Whether it takes what the inputs that ran together last say of each layer.
     fn takes_layers(&self) -> bool {
-        false
+        self.behind().is_some_and(|behind| behind.takes_layers())
     }
     /// Takes it, in the order of the network.
-    fn take_layers(&self, _: &[LayerFigures<'_>]) {}
+    fn take_layers(&self, layers: &[LayerFigures<'_>]) {
+        self.behind().into_iter().for_each(|behind| behind.take_layers(layers));
+    }
 }
 
 /// The stage of a run.
@@ -53,12 +65,7 @@ pub enum Stage {
 /// A monitor that neither shows nor stops anything.
 pub struct Quiet;
 
-impl Monitor for Quiet {
-    fn progress(&self, _: Stage, _: usize, _: usize) {}
-    fn stop(&self) -> bool {
-        false
-    }
-}
+impl Monitor for Quiet {}
 
 /// Pixels of inputs that are loaded and run together: more would help no kernel and cost memory.
 const PIXELS: usize = 1 << 19;

@@ -2,9 +2,8 @@
 
 use std::cell::Cell;
 
-use super::feed::{Monitor, Stage};
-use super::inputs::{Context, MeasuredInput};
-use crate::Result;
+use super::feed::Monitor;
+use super::inputs::Context;
 use crate::graph::Graph;
 use crate::metrics::{self, Compute, Interval, Options, Subject, Which, ratio_name};
 use crate::tally::{InputCounts, Padding, Spread};
@@ -77,31 +76,11 @@ pub(super) struct UntilEnough<'a> {
 }
 
 impl Monitor for UntilEnough<'_> {
-    fn progress(&self, stage: Stage, done: usize, total: usize) {
-        self.monitor.progress(stage, done, total);
+    fn behind(&self) -> Option<&dyn Monitor> {
+        Some(self.monitor)
     }
 
     fn stop(&self) -> bool {
         self.enough.get() || self.monitor.stop()
-    }
-
-    fn takes_figures(&self) -> bool {
-        self.monitor.takes_figures()
-    }
-
-    fn take_figures(&self, figures: &Figures) {
-        self.monitor.take_figures(figures);
-    }
-
-    fn takes_layers(&self) -> bool {
-        self.monitor.takes_layers()
-    }
-
-    fn take_layers(&self, layers: &[LayerFigures<'_>]) {
-        self.monitor.take_layers(layers);
-    }
-
-    fn take_input(&self, input: &MeasuredInput<'_>) -> Result<()> {
-        self.monitor.take_input(input)
     }
 }

@@ -22,7 +22,7 @@ use crate::{Error, Result};
 
 pub use self::directory::Directory;
 #[cfg(feature = "hub")]
-pub use self::hub::{HubPlace, hub_place};
+pub use self::hub::{HubPlace, hub_answers, hub_place};
 pub use self::snapshot::{DownloadMonitor, FetchOptions, Snapshot, SnapshotFile};
 
 /// What decides, beside its name, what a model is made of.

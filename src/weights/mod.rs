@@ -33,9 +33,7 @@ pub(crate) use self::file::read_json;
 pub use self::integers::IntegerTensor;
 use self::names::Cleaned;
 pub use self::quantised::{Affine, Quantised};
-#[cfg(feature = "hub")]
-pub(crate) use self::shards::is_plain;
-pub(crate) use self::shards::shards;
+pub(crate) use self::shards::{is_plain, shards};
 use self::tensor::{Blob, Content, ReadFault, Tensor};
 use crate::{Error, Result};
 

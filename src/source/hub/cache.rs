@@ -126,11 +126,11 @@ impl Cache {
         found
     }
 
-    /// Waits until no other process downloads the content of hash `etag`; `wait` is called between two looks.
+    /// Waits until no other process downloads the content of hash `etag`; `wait` is called between two looks, with the lock's path.
     ///
     /// # Errors
     /// Of making the file, and those of `wait`.
-    pub fn lock<E: From<Error>>(&self, etag: &str, mut wait: impl FnMut() -> Result<(), E>) -> Result<Lock, E> {
+    pub fn lock<E: From<Error>>(&self, etag: &str, mut wait: impl FnMut(&Path) -> Result<(), E>) -> Result<Lock, E> {
         let path = self.locks.join(format!("{etag}.lock"));
         made(&path)?;
         loop {
@@ -140,7 +140,7 @@ impl Cache {
                 // Some clients remove the file when they are done: then it is locked by nobody else's measure.
                 Ok(()) if same_file(&file, &path) => return Ok(Lock(Some(file))),
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => wait()?,
+                Err(TryLockError::WouldBlock) => wait(&path)?,
                 Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
                 Err(TryLockError::Error(error)) => {
                     tracing::warn!(

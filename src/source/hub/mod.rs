@@ -11,6 +11,7 @@ mod wanted;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use self::cache::Cache;
 use self::client::{Client, Failure};
@@ -63,6 +64,26 @@ pub struct HubPlace {
 pub fn hub_place() -> Result<HubPlace> {
     let Settings { cache, endpoint, token, offline, .. } = Hub::of_environment(&FetchOptions::default())?.settings;
     Ok(HubPlace { cache, endpoint, has_token: token.is_some(), offline })
+}
+
+/// Asks the hub for anything, as downloads do: by the proxies and with the deadlines of the environment, the latter at most `within`.
+///
+/// # Errors
+/// [`Error::Unavailable`] if nothing answers; a refusal is an answer.
+pub fn hub_answers(within: Duration) -> Result<()> {
+    let mut settings = Hub::of_environment(&FetchOptions::default())?.settings;
+    let limits = &mut settings.limits;
+    (limits.answer, limits.stall) = (limits.answer.min(within), limits.stall.min(within));
+    let url = format!("{}/api/models?limit=1", settings.endpoint);
+    match Client::new(&settings, None).head(&url) {
+        Ok(_) | Err(Failure::Status { .. }) => Ok(()),
+        Err(Failure::Broken(detail) | Failure::Wrong(detail) | Failure::Damaged(detail)) => {
+            let hint = "check the connection, HF_ENDPOINT and the proxy".into();
+            Err(Error::Unavailable { what: settings.endpoint, detail, hint })
+        }
+        Err(Failure::Local(error)) => Err(error),
+        Err(Failure::Stopped) => Err(Error::Interrupted),
+    }
 }
 
 /// The hub, and its cache.
@@ -280,7 +301,18 @@ impl Repository<'_> {
         let (client, settings) = (&self.hub.client, &self.hub.settings);
         let url = format!("{}/{}/resolve/{}/{}", settings.endpoint, self.id.name(), self.commit, encoded(file, "/"));
         let facts = Facts::of(client, &url, &self.commit)?;
-        let _lock = self.cache.lock(&facts.etag, || client.pause(std::time::Duration::from_millis(50)))?;
+        let (mut waited, look) = (Duration::ZERO, Duration::from_millis(50));
+        let _lock = self.cache.lock(&facts.etag, |lock| {
+            waited += look;
+            // A download that goes on takes its time; one that hangs is for its user to end.
+            if waited.as_secs() > (waited - look).as_secs() && waited.as_secs().is_power_of_two() {
+                tracing::warn!("{}: another process has {file}; waiting for it", lock.display());
+            }
+            match waited > client.limits.grace {
+                true => Err(Failure::Broken(format!("another process has held {} for minutes", lock.display()))),
+                false => client.pause(look),
+            }
+        })?;
         let blob = self.cache.blob(&facts.etag);
         // Another commit, or another process, may have brought it.
         let length = std::fs::metadata(&blob).map(|blob| blob.len()).ok();
