@@ -12,8 +12,11 @@ use super::ranges::{isa_of, ranges, set_formats, watchers};
 use super::record::{PerWorker, Sequences, Watchers};
 use super::run::{prepare, watched};
 use super::settings::{Settings, Statistics};
-use super::whole::WholeImages;
+use super::designs::DesignRuns;
+use super::whole::{self, WholeImages};
 use super::zeroed::Zeroed;
+use crate::designs::Layer;
+use crate::designs::terms::Terms;
 use crate::engine::{Backend, Runner};
 use crate::format::{NumberFormat, WeightScale};
 use crate::input::{Dataset, InputDigest};
@@ -25,7 +28,7 @@ use crate::layers::Shape;
 use crate::measurement::Measurement;
 use crate::model::Model;
 use crate::tally::{
-    ActivationSums, Extra, ExtraSums, LayerShape, LayerTally, OperandSpec, RecurrentSums, WeightSums, code_counts,
+    ActivationSums, DesignCounts, Extra, ExtraSums, LayerShape, LayerTally, OperandSpec, RecurrentSums, WeightSums, code_counts,
 };
 use crate::{Error, Result};
 
@@ -170,10 +173,7 @@ impl Calibration {
                 ActivationSums { extra, ..ActivationSums::new(reader, 0) }
             });
             if !extras.is_empty() {
-                let of_filter = values.len().div_ceil(maps.len()).max(1);
-                let filters = values.chunks(of_filter).zip(&maps);
-                let codes: Vec<i32> = filters.flat_map(|(filter, map)| filter.iter().map(|&x| map.code(x))).collect();
-                of_weights.add_filters(&self.spec(i, 1, shape.clone()), &codes);
+                of_weights.add_filters(&self.spec(i, 1, shape.clone()), &self.weight_codes(model, i));
                 if let Some(unit) = self.unit(i, 1) {
                     let mut counts = vec![0; float_counts()];
                     add_floats(values.iter().map(|x| x * unit), &mut counts);
@@ -192,6 +192,7 @@ impl Calibration {
                     ..RecurrentSums::without_codes(isa, (&shape, gates), &values, &maps, encoder)
                 }),
                 pairs: None,
+                designs: vec![DesignCounts::default(); self.settings.designs.len()],
                 shape,
             }
         };
@@ -254,18 +255,34 @@ impl Calibration {
         coding.unit.filter(|_| self.settings.extra.contains(&Extra::Float) && coding.stored.is_none())
     }
 
-    /// Assembles whole images of the operand that layer `first` is the first to read, if on-demand counts need them.
-    fn whole(&self, operands: &Operands, first: usize) -> Option<WholeImages> {
+    /// Assembles whole images of the operand that layer `first` is the first to read, if on-demand counts or designs need them.
+    fn whole(&self, model: &Model, operands: &Operands, first: usize, terms: Option<&Arc<Terms>>) -> Option<WholeImages> {
         let extras = &self.settings.extra;
         let reader = |reader: usize| {
             let shape = operands.shapes[reader].clone();
+            let designs = terms.map(|terms| {
+                let codes = self.weight_codes(model, reader);
+                let layer = &self.layers[reader];
+                let words = layer.codings.map(|coding| coding.word());
+                let is_serial = model.graph.def(layer.node).layer.recurrence().is_some();
+                DesignRuns::new(Layer::new(&shape, &codes, words, terms, is_serial), &self.settings.designs)
+            });
             let sums = ExtraSums::new(extras, &shape, 0);
-            (self.spec(reader, 0, shape), sums)
+            whole::Reader { spec: self.spec(reader, 0, shape), sums, designs }
         };
         let unit = self.unit(first, 0);
-        (!extras.is_empty())
+        (!extras.is_empty() || terms.is_some())
             .then(|| operands.readers(first).map(reader).collect())
             .and_then(|readers| WholeImages::new(readers, unit))
+    }
+
+    /// The codes of the weights of layer `i`, filters outermost.
+    fn weight_codes(&self, model: &Model, i: usize) -> Vec<i32> {
+        let (layer, format) = (&self.layers[i], self.settings.format.weights);
+        let values = weights(&model.graph, layer, format);
+        let maps = format.weight_maps(&layer.codings[1], &values, filters(&model.graph, layer));
+        let of_filter = values.len().div_ceil(maps.len()).max(1);
+        values.chunks(of_filter).zip(&maps).flat_map(|(filter, map)| filter.iter().map(|&x| map.code(x))).collect()
     }
 
     /// What counts along sequences, one a measured layer that is a product of a recurrent layer, for runs of `data`.
@@ -310,9 +327,11 @@ impl Calibration {
             (layer, counter)
         };
         let mut counters = watchers(model, backend, operands.firsts().map(counter));
+        let terms = (!self.settings.designs.is_empty()).then(|| Arc::new(Terms::new(self.settings.encoder)));
         for first in operands.firsts() {
             let place = counters.place(self.layers[first].node, self.layers[first].inside);
-            *place = place.take().map(|watcher| watcher.with_whole(self.whole(&operands, first)));
+            let whole = self.whole(model, &operands, first, terms.as_ref());
+            *place = place.take().map(|watcher| watcher.with_whole(whole));
         }
         self.watch_pairs(model, backend, &operands.shapes, tallies, &mut counters)?;
         if self.settings.extra.contains(&Extra::Output) {
@@ -329,7 +348,8 @@ impl Calibration {
             let (encoder, grouping, channels) = (self.counted(), reader.grouping(), reader.channels());
             let counter = || Counter::new(coding.map, encoder, grouping, Arc::clone(&classes), channels);
             let spec = OperandSpec::new(reader.clone(), coding.map, coding.word(), self.settings.encoder);
-            let whole = WholeImages::new(vec![(spec, ExtraSums::new(&self.settings.extra, reader, 2))], None);
+            let sums = ExtraSums::new(&self.settings.extra, reader, 2);
+            let whole = WholeImages::new(vec![whole::Reader { spec, sums, designs: None }], None);
             let watcher = PerWorker::new(isa_of(backend), backend.watchers(), counter).with_whole(whole);
             counters.outputs[node.index()].values = Some(watcher);
         }

@@ -3,15 +3,30 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use super::designs::DesignRuns;
 use crate::kernels::count::extra::floats::{add_floats, float_counts};
 use crate::kernels::{Geometry, LANES, Region};
 use crate::probe::Origin;
-use crate::tally::{Extra, ExtraSums, OperandSpec};
+use crate::tally::{DesignCounts, Extra, ExtraSums, OperandSpec};
 
 /// The codes of an image that is being assembled, and how many of them are set.
 struct Partial {
     codes: Vec<i32>,
     filled: usize,
+}
+
+/// A layer that reads the operand: how the operand is counted, its empty sums, and the designs that run it.
+pub(super) struct Reader {
+    pub spec: OperandSpec,
+    pub sums: ExtraSums,
+    pub designs: Option<DesignRuns>,
+}
+
+/// What was counted for a layer that reads an operand: on-demand counts, and what designs counted.
+#[derive(Default)]
+pub(super) struct Counted {
+    pub extra: ExtraSums,
+    pub designs: Vec<DesignCounts>,
 }
 
 /// Assembles the images of an operand, and counts each for every layer that reads the operand.
@@ -20,6 +35,8 @@ pub(super) struct WholeImages {
     extents: [usize; 3],
     /// One a layer that reads the operand; all have the same codes.
     specs: Vec<OperandSpec>,
+    /// Of each of them, the designs that run it.
+    designs: Vec<Option<DesignRuns>>,
     /// The float value of 1 in what the probe is shown, where values are counted as floats.
     unit: Option<f32>,
     /// Images that are not complete yet, by their place in the batch.
@@ -28,12 +45,17 @@ pub(super) struct WholeImages {
 }
 
 impl WholeImages {
-    /// Of an operand that `readers` read: what each counts, and its empty sums. With `unit`, values are counted as floats too.
+    /// Of an operand that `readers` read. With `unit`, values are counted as floats too.
     /// None where no layer reads it.
-    pub(super) fn new(readers: Vec<(OperandSpec, ExtraSums)>, unit: Option<f32>) -> Option<Self> {
-        let extents = readers.first()?.0.extents();
-        let (specs, sums) = readers.into_iter().unzip();
-        Some(Self { extents, specs, unit, partial: Mutex::default(), sums: Mutex::new(sums) })
+    pub(super) fn new(readers: Vec<Reader>, unit: Option<f32>) -> Option<Self> {
+        let extents = readers.first()?.spec.extents();
+        let (mut specs, mut sums, mut designs) = (Vec::new(), Vec::new(), Vec::new());
+        for reader in readers {
+            specs.push(reader.spec);
+            sums.push(reader.sums);
+            designs.push(reader.designs);
+        }
+        Some(Self { extents, specs, designs, unit, partial: Mutex::default(), sums: Mutex::new(sums) })
     }
 
     /// Adds `region` of image `image` of `x`, which is at `origin` of the batch; counts the image if that completes it.
@@ -63,6 +85,7 @@ impl WholeImages {
         }
         let whole = partial.remove(&(origin.image + image)).expect("it was filled just now");
         drop(partial);
+        self.designs.iter().flatten().for_each(|designs| designs.add(&whole.codes));
         let mut added = self.locked().iter().map(ExtraSums::empty).collect::<Vec<_>>();
         for (sums, spec) in added.iter_mut().zip(&self.specs) {
             sums.add_image(spec, &whole.codes);
@@ -71,8 +94,10 @@ impl WholeImages {
     }
 
     /// The counts, one a layer that reads the operand.
-    pub(super) fn into_sums(self) -> Vec<ExtraSums> {
-        self.sums.into_inner().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn into_counts(self) -> Vec<Counted> {
+        let sums = self.sums.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter();
+        let designs = self.designs.into_iter().map(|designs| designs.map(DesignRuns::into_counts).unwrap_or_default());
+        sums.zip(designs).map(|(extra, designs)| Counted { extra, designs }).collect()
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Vec<ExtraSums>> {
