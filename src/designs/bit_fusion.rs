@@ -9,8 +9,10 @@
 use super::layer::Input;
 use super::{Counts, Design, Parameter, Setup};
 
-const ROWS: Parameter = Parameter { name: "rows", default: 32, range: 1..=1024, meaning: "units of a column, of channels" };
-const COLUMNS: Parameter = Parameter { name: "columns", default: 16, range: 1..=1024, meaning: "units of a row, of filters" };
+const ROWS: Parameter =
+    Parameter { name: "rows", default: 32, range: 1..=1024, meaning: "units of a column, of channels" };
+const COLUMNS: Parameter =
+    Parameter { name: "columns", default: 16, range: 1..=1024, meaning: "units of a row, of filters" };
 
 /// Lanes of a unit.
 const UNIT: usize = 16;

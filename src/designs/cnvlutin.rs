@@ -11,8 +11,12 @@ use super::grid::{FILTERS, Grid, TILES};
 use super::layer::{BRICK, Input};
 use super::{Counts, Design, Parameter, Setup};
 
-const EMPTY: Parameter =
-    Parameter { name: "empty_brick", default: 1, range: 0..=1, meaning: "cycles of a brick without a non-zero activation" };
+const EMPTY: Parameter = Parameter {
+    name: "empty_brick",
+    default: 1,
+    range: 0..=1,
+    meaning: "cycles of a brick without a non-zero activation",
+};
 
 /// The design.
 pub static CNVLUTIN: Design = Design {

@@ -21,6 +21,16 @@ impl Setup {
         Self { design, values: design.parameters.iter().map(|parameter| parameter.default).collect() }
     }
 
+    /// The design of that name with those of `parameters`; messages call `file` what names them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name or parameter that does not exist, or a value that cannot be.
+    pub fn built<'a>(name: &str, parameters: impl IntoIterator<Item = (&'a str, i64)>, file: &str) -> Result<Self> {
+        let mut setup = Self::published(ALL[place(name, file)?]);
+        parameters.into_iter().try_for_each(|(name, value)| setup.set(name, value, file))?;
+        Ok(setup)
+    }
+
     /// The value of a parameter.
     ///
     /// # Panics
@@ -52,7 +62,7 @@ impl Setup {
     pub fn set(&mut self, name: &str, value: i64, file: &str) -> Result<()> {
         let known = self.design.parameters;
         let Some(place) = known.iter().position(|parameter| parameter.name == name) else {
-            let names = || known.iter().map(|parameter| parameter.name.to_owned());
+            let names = || known.iter().map(|parameter| parameter.name);
             let near = near_or(name, names(), "none is like it");
             let names = names().collect::<Vec<_>>().join(", ");
             let detail = format!("{} has no parameter {name}; {near}; it has {names}", self.design.name);
@@ -71,28 +81,34 @@ impl Setup {
     }
 }
 
+/// The design of that name; messages say that `whose` names it.
+fn place(name: &str, whose: &str) -> Result<usize> {
+    ALL.iter().position(|design| design.name == name).ok_or_else(|| {
+        let names = || ALL.iter().map(|design| design.name);
+        let near = near_or(name, names(), "none is like it");
+        let detail = format!("no design is named {name}; {near}; there are {}", names().collect::<Vec<_>>().join(", "));
+        Error::invalid(whose, detail)
+    })
+}
+
 /// The designs of `names`, all if there is none, with the parameters of the file `config`: a table a design, a number a parameter.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a name or parameter that does not exist, or a value that cannot be; those of reading.
 pub fn setups(names: &[String], config: Option<&Path>) -> Result<Vec<Setup>> {
     let mut setups = ALL.map(Setup::published).to_vec();
-    let place = |name: &str, whose: &str| {
-        ALL.iter().position(|design| design.name == name).ok_or_else(|| {
-            let names = || ALL.iter().map(|design| design.name.to_owned());
-            let near = near_or(name, names(), "none is like it");
-            let detail = format!("no design is named {name}; {near}; there are {}", names().collect::<Vec<_>>().join(", "));
-            Error::invalid(whose, detail)
-        })
-    };
     if let Some(path) = config {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
-        let tables: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::invalid(&file, error.message()))?;
+        let tables: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| Error::invalid(&file, error.message()))?;
         for (name, table) in &tables {
             let setup = &mut setups[place(name, &file)?];
             let Some(table) = table.as_table() else {
-                return Err(Error::invalid(&file, format!("{name} is no table: write [{name}], then a line a parameter")));
+                return Err(Error::invalid(
+                    &file,
+                    format!("{name} is no table: write [{name}], then a line a parameter"),
+                ));
             };
             for (parameter, value) in table {
                 let Some(value) = value.as_integer() else {

@@ -30,8 +30,7 @@ impl Bricks {
             let all = brick.iter().fold(0, |all, code| all | code.unsigned_abs());
             all | if brick.iter().any(|&code| code < 0) { NEGATIVE } else { 0 }
         };
-        let mask =
-            |brick: &[i32; BRICK]| (0..BRICK).fold(0, |mask, lane| mask | u16::from(brick[lane] != 0) << lane);
+        let mask = |brick: &[i32; BRICK]| (0..BRICK).fold(0, |mask, lane| mask | u16::from(brick[lane] != 0) << lane);
         Self {
             terms: codes.iter().map(|brick| brick.map(|code| terms.count(code))).collect(),
             nonzero: codes.iter().map(mask).collect(),
@@ -122,7 +121,21 @@ impl Layer {
         // Filters are not asked for their codes again.
         let weights = Bricks { codes: Vec::new(), ..Bricks::new(codes, terms) };
         let (shape, terms, channels) = (shape.clone(), Arc::clone(terms), inner);
-        Self { shape, groups, filters, channels, taps, windows, pixels, blocks, is_serial, words, places, weights, terms }
+        Self {
+            shape,
+            groups,
+            filters,
+            channels,
+            taps,
+            windows,
+            pixels,
+            blocks,
+            is_serial,
+            words,
+            places,
+            weights,
+            terms,
+        }
     }
 
     /// Over one input of codes `activations`, `[C, H, W]`.
@@ -177,7 +190,9 @@ impl Layer {
 fn places(shape: &LayerShape) -> Vec<u32> {
     let ([_, h, w], [_, p, q], [_, _, r, s]) = (shape.input, shape.output, shape.weight);
     let at = |axis: usize, out: usize, tap: usize, size: usize| {
-        (out * shape.stride[axis] + tap * shape.dilation[axis]).checked_sub(shape.padding[2 * axis]).filter(|&at| at < size)
+        (out * shape.stride[axis] + tap * shape.dilation[axis])
+            .checked_sub(shape.padding[2 * axis])
+            .filter(|&at| at < size)
     };
     let mut places = Vec::with_capacity(p * q * r * s);
     for (row, column) in (0..p).flat_map(|row| (0..q).map(move |column| (row, column))) {

@@ -130,6 +130,17 @@ impl Design {
         ALL.into_iter().find(|design| design.name == name)
     }
 
+    /// What it is, whence, and what it is built with.
+    pub fn explanation(&self) -> String {
+        let Self { name, definition, waits, source, .. } = self;
+        let idea = self.potential.map(|name| format!(" (potential {name})")).unwrap_or_default();
+        let mut text = format!("{name}: {definition}{idea}\n    waits         {waits}\n    source        {source}\n");
+        for Parameter { name, default, range, meaning } in self.parameters {
+            text += &format!("    {name:<13} {default:>4}  {meaning} ({} to {})\n", range.start(), range.end());
+        }
+        text
+    }
+
     /// The counts once the precisions `[activation, weight]` of the layer over all inputs are known.
     pub fn settled(&self, counts: Counts, precisions: [u32; 2]) -> Counts {
         let Some(of) = self.precisions else { return counts };

@@ -85,10 +85,16 @@ fn run(setup: &Setup, input: &Input<'_>) -> Counts {
     let held = of_element(0, &plane.output) * of_element(1, &plane.output);
     let together = (setup.get(ACCUMULATORS.name) / held).max(1);
     let activations: Vec<Vec<Phases>> = (0..layer.groups * layer.channels)
-        .map(|channel| activations(input, &plane, channel, elements, |row, column| {
-            // A step of a recurrence begins when the one before it has ended.
-            if layer.is_serial { 0 } else { row / of_element(0, &plane.input) * grid[1] + column / of_element(1, &plane.input) }
-        }))
+        .map(|channel| {
+            activations(input, &plane, channel, elements, |row, column| {
+                // A step of a recurrence begins when the one before it has ended.
+                if layer.is_serial {
+                    0
+                } else {
+                    row / of_element(0, &plane.input) * grid[1] + column / of_element(1, &plane.input)
+                }
+            })
+        })
         .collect();
     let vectors = Vectors {
         activations: if layer.is_serial { 1 } else { setup.get(ACTIVATIONS.name) },
@@ -142,7 +148,8 @@ fn activations(
 fn weights(layer: &Layer, plane: &Plane, filters: std::ops::Range<usize>, channel: usize) -> Phases {
     let mut all = vec![Vec::new(); plane.stride[0] * plane.stride[1]];
     for filter in filters {
-        for (row, column) in (0..plane.kernel[0]).flat_map(|row| (0..plane.kernel[1]).map(move |column| (row, column))) {
+        for (row, column) in (0..plane.kernel[0]).flat_map(|row| (0..plane.kernel[1]).map(move |column| (row, column)))
+        {
             let brick = layer.weight(filter, channel / BRICK, row * plane.kernel[1] + column);
             if layer.weights.nonzero[brick] >> (channel % BRICK) & 1 == 1 {
                 let (phase, place) = plane.sorted([row * plane.dilation[0], column * plane.dilation[1]]);

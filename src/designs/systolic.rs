@@ -10,8 +10,10 @@
 use super::layer::{BRICK, Input};
 use super::{Counts, Design, Parameter, Setup};
 
-const ROWS: Parameter = Parameter { name: "rows", default: 64, range: 1..=1024, meaning: "units of a column, of windows" };
-const COLUMNS: Parameter = Parameter { name: "columns", default: 64, range: 1..=1024, meaning: "units of a row, of filters" };
+const ROWS: Parameter =
+    Parameter { name: "rows", default: 64, range: 1..=1024, meaning: "units of a column, of windows" };
+const COLUMNS: Parameter =
+    Parameter { name: "columns", default: 64, range: 1..=1024, meaning: "units of a row, of filters" };
 
 /// The array.
 pub static SYSTOLIC: Design = Design {

@@ -18,8 +18,12 @@ use super::{Counts, Design, Parameter, Setup};
 
 const LOOKAHEAD: Parameter =
     Parameter { name: "lookahead", default: 2, range: 0..=8, meaning: "steps that a weight is taken from beforehand" };
-const LOOKASIDE: Parameter =
-    Parameter { name: "lookaside", default: 5, range: 0..=15, meaning: "places in neighbouring lanes that it is taken from" };
+const LOOKASIDE: Parameter = Parameter {
+    name: "lookaside",
+    default: 5,
+    range: 0..=15,
+    meaning: "places in neighbouring lanes that it is taken from",
+};
 const SHAPE: Parameter =
     Parameter { name: "shape", default: 0, range: 0..=1, meaning: "shape of the lookaside: 0 is T, 1 is L" };
 const PARAMETERS: &[Parameter] = &[TILES, FILTERS, WINDOWS, LOOKAHEAD, LOOKASIDE, SHAPE];
@@ -96,7 +100,12 @@ struct Cycle {
 }
 
 /// The schedule of `filters`, and how many of them have a non-zero weight at each step and lane.
-fn schedule(layer: &Layer, filters: Range<usize>, reach: &[(usize, i32)], ahead: usize) -> (Vec<Cycle>, Vec<[u16; BRICK]>) {
+fn schedule(
+    layer: &Layer,
+    filters: Range<usize>,
+    reach: &[(usize, i32)],
+    ahead: usize,
+) -> (Vec<Cycle>, Vec<[u16; BRICK]>) {
     let step = |(tap, block): (usize, usize)| {
         filters.clone().map(|filter| layer.weights.nonzero[layer.weight(filter, block, tap)]).collect::<Vec<u16>>()
     };

@@ -46,13 +46,15 @@ fn run(setup: &Setup, input: &Input<'_>) -> Counts {
         blocks(layer, layer.weight(filter, block, tap), block).all(|(nonzeros, _)| nonzeros <= BLOCK / 2)
     };
     let is_whole = setup.get(WHOLE.name) == 1;
-    let all_fit = is_whole && (0..layer.groups * layer.filters).all(|filter| steps.iter().all(|step| fits(filter, step)));
+    let all_fit =
+        is_whole && (0..layer.groups * layer.filters).all(|filter| steps.iter().all(|step| fits(filter, step)));
     grid.sets(layer, |group, filters| {
         let filters = group * layer.filters + filters.start..group * layer.filters + filters.end;
         let mut counts = Counts::default();
         // Two bricks are one instruction where both fit.
         for pair in steps.chunks(2) {
-            let skips = if is_whole { all_fit } else { filters.clone().all(|of| pair.iter().all(|step| fits(of, step))) };
+            let skips =
+                if is_whole { all_fit } else { filters.clone().all(|of| pair.iter().all(|step| fits(of, step))) };
             let cycles = if skips { 1 } else { pair.len() as u64 };
             let (mut work, mut filled) = (0, 0);
             for &(tap, block) in pair {

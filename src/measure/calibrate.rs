@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::counting::CountingProbe;
+use super::designs::DesignRuns;
 use super::executor::Executor;
 use super::feed::{Feed, Monitor, Stage};
 use super::layers::{MeasuredLayer, chosen_layers, ends_in_relu, extents, filters, stored_activations, weights};
@@ -12,7 +13,6 @@ use super::ranges::{isa_of, ranges, set_formats, watchers};
 use super::record::{PerWorker, Sequences, Watchers};
 use super::run::{prepare, watched};
 use super::settings::{Settings, Statistics};
-use super::designs::DesignRuns;
 use super::whole::{self, WholeImages};
 use super::zeroed::Zeroed;
 use crate::designs::Layer;
@@ -28,7 +28,8 @@ use crate::layers::Shape;
 use crate::measurement::Measurement;
 use crate::model::Model;
 use crate::tally::{
-    ActivationSums, DesignCounts, Extra, ExtraSums, LayerShape, LayerTally, OperandSpec, RecurrentSums, WeightSums, code_counts,
+    ActivationSums, DesignCounts, Extra, ExtraSums, LayerShape, LayerTally, OperandSpec, RecurrentSums, WeightSums,
+    code_counts,
 };
 use crate::{Error, Result};
 
@@ -256,7 +257,13 @@ impl Calibration {
     }
 
     /// Assembles whole images of the operand that layer `first` is the first to read, if on-demand counts or designs need them.
-    fn whole(&self, model: &Model, operands: &Operands, first: usize, terms: Option<&Arc<Terms>>) -> Option<WholeImages> {
+    fn whole(
+        &self,
+        model: &Model,
+        operands: &Operands,
+        first: usize,
+        terms: Option<&Arc<Terms>>,
+    ) -> Option<WholeImages> {
         let extras = &self.settings.extra;
         let reader = |reader: usize| {
             let shape = operands.shapes[reader].clone();

@@ -22,7 +22,8 @@ impl DesignRuns {
     /// Runs an input of codes `[C, H, W]` on each design.
     pub(super) fn add(&self, codes: &[i32]) {
         let input = self.layer.over(codes);
-        let found: Vec<DesignCounts> = self.setups.iter().map(|setup| (setup.design.run)(setup, &input).fields()).collect();
+        let found: Vec<DesignCounts> =
+            self.setups.iter().map(|setup| (setup.design.run)(setup, &input).fields()).collect();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         for (own, found) in counts.iter_mut().flatten().zip(found.iter().flatten()) {
             *own += found;

@@ -12,8 +12,8 @@ use crate::hex::hex;
 use crate::kernels::count::sequence::{Buckets, StepSums};
 use crate::kernels::count::{GroupSums, LANE_SUMS, ValueSums};
 use crate::tally::{
-    ActivationSums, DesignCounts, Extra, ExtraSums, FilterCodes, LayerShape, LayerTally, RecurrentSums, TapSums, WeightSums,
-    gate_names,
+    ActivationSums, DesignCounts, Extra, ExtraSums, FilterCodes, LayerShape, LayerTally, RecurrentSums, TapSums,
+    WeightSums, gate_names,
 };
 use crate::{Error, Result};
 
@@ -352,8 +352,7 @@ impl Stored<'_> {
         };
         let lowest = codes.map(|(lowest, _)| lowest);
         let images = facts.images;
-        let tally =
-            LayerTally { shape, images, lowest, activations, weights, outputs, recurrent, pairs, designs };
+        let tally = LayerTally { shape, images, lowest, activations, weights, outputs, recurrent, pairs, designs };
         Ok(LayerCounts { name: facts.name.clone(), kind: facts.kind.clone(), codings, output, tally })
     }
 

@@ -4,6 +4,7 @@
 
 pub mod columns;
 mod csv;
+pub mod designs;
 mod document;
 mod figure;
 pub mod figures;
