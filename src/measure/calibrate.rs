@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::counting::CountingProbe;
-use super::designs::DesignRuns;
 use super::executor::Executor;
 use super::feed::{Feed, Monitor, Stage};
 use super::layers::{MeasuredLayer, chosen_layers, ends_in_relu, extents, filters, stored_activations, weights};
@@ -15,7 +14,6 @@ use super::run::{prepare, watched};
 use super::settings::{Settings, Statistics};
 use super::whole::{self, WholeImages};
 use super::zeroed::Zeroed;
-use crate::designs::Layer;
 use crate::designs::terms::Terms;
 use crate::engine::{Backend, Runner};
 use crate::format::{NumberFormat, WeightScale};
@@ -244,52 +242,16 @@ impl Calibration {
     }
 
     /// How operand `operand` of layer `i`, of extents `shape`, is counted.
-    fn spec(&self, i: usize, operand: usize, shape: LayerShape) -> OperandSpec {
+    pub(super) fn spec(&self, i: usize, operand: usize, shape: LayerShape) -> OperandSpec {
         let coding = &self.layers[i].codings[operand];
         OperandSpec::new(shape, coding.map, coding.word(), self.settings.encoder)
     }
 
     /// The float value of 1 in what the engine holds of operand `operand` of layer `i`, if it is counted as floats; operands that
     /// the network stores as integers are not.
-    fn unit(&self, i: usize, operand: usize) -> Option<f32> {
+    pub(super) fn unit(&self, i: usize, operand: usize) -> Option<f32> {
         let coding = &self.layers[i].codings[operand];
         coding.unit.filter(|_| self.settings.extra.contains(&Extra::Float) && coding.stored.is_none())
-    }
-
-    /// Assembles whole images of the operand that layer `first` is the first to read, if on-demand counts or designs need them.
-    fn whole(
-        &self,
-        model: &Model,
-        operands: &Operands,
-        first: usize,
-        terms: Option<&Arc<Terms>>,
-    ) -> Option<WholeImages> {
-        let extras = &self.settings.extra;
-        let reader = |reader: usize| {
-            let shape = operands.shapes[reader].clone();
-            let designs = terms.map(|terms| {
-                let codes = self.weight_codes(model, reader);
-                let layer = &self.layers[reader];
-                let words = layer.codings.map(|coding| coding.word());
-                let is_serial = model.graph.def(layer.node).layer.recurrence().is_some();
-                DesignRuns::new(Layer::new(&shape, &codes, words, terms, is_serial), &self.settings.designs)
-            });
-            let sums = ExtraSums::new(extras, &shape, 0);
-            whole::Reader { spec: self.spec(reader, 0, shape), sums, designs }
-        };
-        let unit = self.unit(first, 0);
-        (!extras.is_empty() || terms.is_some())
-            .then(|| operands.readers(first).map(reader).collect())
-            .and_then(|readers| WholeImages::new(readers, unit))
-    }
-
-    /// The codes of the weights of layer `i`, filters outermost.
-    fn weight_codes(&self, model: &Model, i: usize) -> Vec<i32> {
-        let (layer, format) = (&self.layers[i], self.settings.format.weights);
-        let values = weights(&model.graph, layer, format);
-        let maps = format.weight_maps(&layer.codings[1], &values, filters(&model.graph, layer));
-        let of_filter = values.len().div_ceil(maps.len()).max(1);
-        values.chunks(of_filter).zip(&maps).flat_map(|(filter, map)| filter.iter().map(|&x| map.code(x))).collect()
     }
 
     /// What counts along sequences, one a measured layer that is a product of a recurrent layer, for runs of `data`.

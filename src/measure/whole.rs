@@ -1,11 +1,17 @@
 //! Whole images of an operand, assembled from the regions that a probe is shown: for counts that need more than one region.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::calibrate::Calibration;
 use super::designs::DesignRuns;
+use super::layers::{filters, weights};
+use super::operands::Operands;
+use crate::designs::Layer;
+use crate::designs::terms::Terms;
 use crate::kernels::count::extra::floats::{add_floats, float_counts};
 use crate::kernels::{Geometry, LANES, Region};
+use crate::model::Model;
 use crate::probe::Origin;
 use crate::tally::{DesignCounts, Extra, ExtraSums, OperandSpec};
 
@@ -102,5 +108,43 @@ impl WholeImages {
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Vec<ExtraSums>> {
         self.sums.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Calibration {
+    /// Assembles whole images of the operand that layer `first` is the first to read, if on-demand counts or designs need them.
+    pub(super) fn whole(
+        &self,
+        model: &Model,
+        operands: &Operands,
+        first: usize,
+        terms: Option<&Arc<Terms>>,
+    ) -> Option<WholeImages> {
+        let extras = &self.settings().extra;
+        let reader = |reader: usize| {
+            let shape = operands.shapes[reader].clone();
+            let designs = terms.map(|terms| {
+                let codes = self.weight_codes(model, reader);
+                let layer = &self.layers[reader];
+                let words = layer.codings.map(|coding| coding.word());
+                let is_serial = model.graph.def(layer.node).layer.recurrence().is_some();
+                DesignRuns::new(Layer::new(&shape, &codes, words, terms, is_serial), &self.settings().designs)
+            });
+            let sums = ExtraSums::new(extras, &shape, 0);
+            Reader { spec: self.spec(reader, 0, shape), sums, designs }
+        };
+        let unit = self.unit(first, 0);
+        (!extras.is_empty() || terms.is_some())
+            .then(|| operands.readers(first).map(reader).collect())
+            .and_then(|readers| WholeImages::new(readers, unit))
+    }
+
+    /// The codes of the weights of layer `i`, filters outermost.
+    pub(super) fn weight_codes(&self, model: &Model, i: usize) -> Vec<i32> {
+        let (layer, format) = (&self.layers[i], self.settings().format.weights);
+        let values = weights(&model.graph, layer, format);
+        let maps = format.weight_maps(&layer.codings[1], &values, filters(&model.graph, layer));
+        let of_filter = values.len().div_ceil(maps.len()).max(1);
+        values.chunks(of_filter).zip(&maps).flat_map(|(filter, map)| filter.iter().map(|&x| map.code(x))).collect()
     }
 }
