@@ -33,7 +33,7 @@ const TOKENS: usize = 11;
 
 /// What is added to the variance of `features` features. Few can be nearly equal, and a norm that divides by what is left would show the
 /// rounding of any engine, hundreds of times as large.
-fn epsilon(features: usize) -> f32 {
+fn epsilon(features: usize) -> f64 {
     if features < 8 { 0.1 } else { 1e-5 }
 }
 
