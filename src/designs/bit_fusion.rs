@@ -28,6 +28,7 @@ pub static BIT_FUSION: Design = Design {
     lanes: |setup| setup.get(ROWS.name) * setup.get(COLUMNS.name) * UNIT,
     bits: |_| 4,
     run,
+    is_of_windows: true,
     precisions: None,
 };
 
@@ -45,5 +46,5 @@ fn run(setup: &Setup, input: &Input<'_>) -> Counts {
     let steps = (layer.channels * layer.taps).div_ceil(rows * products) * layer.filters.div_ceil(columns);
     let cycles = (layer.groups * layer.windows * steps * cycles) as u64;
     let work = layer.macs() * widths.map(|width| width as u64 / 2).iter().product::<u64>();
-    Counts { cycles, work, floor: 0, shape: cycles * setup.lanes() - work }
+    Counts { cycles, work, shape: cycles * setup.lanes() - work, ..Counts::default() }
 }

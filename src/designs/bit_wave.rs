@@ -21,6 +21,7 @@ pub static BIT_WAVE: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[a, _]| a,
     run,
+    is_of_windows: true,
     precisions: None,
 };
 

@@ -29,6 +29,7 @@ pub static CNVLUTIN: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[a, w]| a * w,
     run,
+    is_of_windows: true,
     precisions: None,
 };
 

@@ -22,6 +22,7 @@ pub static DENSE: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[a, w]| a * w,
     run,
+    is_of_windows: true,
     precisions: None,
 };
 
@@ -30,6 +31,6 @@ pub fn run(setup: &Setup, input: &Input<'_>) -> Counts {
     let layer = input.layer;
     let cycles = (layer.windows * layer.taps * layer.blocks) as u64;
     let work = (layer.windows * layer.taps * layer.channels) as u64;
-    let one = Counts { cycles, work, floor: 0, shape: cycles * BRICK as u64 - work };
+    let one = Counts { cycles, work, shape: cycles * BRICK as u64 - work, ..Counts::default() };
     Grid::of(setup).groups(layer, |_| one)
 }

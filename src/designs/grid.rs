@@ -74,10 +74,10 @@ impl Grid {
                 _ => group(of),
             };
             last = Some((of, one));
-            let Counts { cycles, work, floor, shape } = one;
+            let Counts { cycles, work, floor, shape, .. } = one;
             let (all, here) = (self.filters as u64, filters.len() as u64);
             let absent = (all - here) * cycles * (self.windows * BRICK) as u64;
-            Counts { cycles, work: here * work, floor: here * floor, shape: here * shape + absent }
+            Counts { cycles, work: here * work, floor: here * floor, shape: here * shape + absent, ..one }
         })
     }
 
@@ -115,6 +115,6 @@ impl Grid {
     pub fn step(&self, [cycles, work]: [u64; 2], present: u64) -> Counts {
         let lanes = (self.filters * self.windows * BRICK) as u64;
         let floor = if work == 0 { present * cycles } else { 0 };
-        Counts { cycles, work, floor, shape: (lanes - present) * cycles }
+        Counts { cycles, work, floor, shape: (lanes - present) * cycles, ..Counts::default() }
     }
 }

@@ -22,6 +22,7 @@ pub static LACONIC: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |_| 1,
     run,
+    is_of_windows: true,
     precisions: None,
 };
 

@@ -77,7 +77,7 @@ pub struct Layer {
     /// `[windows][taps]`: the pixel, or [`Self::pixels`] outside the input.
     pub places: Vec<u32>,
     /// `[groups·filters][blocks][taps]`.
-    pub weights: Bricks,
+    pub weights: Arc<Bricks>,
     /// What codes are recoded to.
     pub terms: Arc<Terms>,
 }
@@ -88,7 +88,7 @@ pub struct Input<'a> {
     /// The layer.
     pub layer: &'a Layer,
     /// `[groups·blocks][pixels + 1]`, of which the last lies outside the input.
-    pub activations: Bricks,
+    pub activations: Arc<Bricks>,
 }
 
 impl Layer {
@@ -119,7 +119,7 @@ impl Layer {
             false => (shape.output[1] * shape.output[2], places(shape)),
         };
         // Filters are not asked for their codes again.
-        let weights = Bricks { codes: Vec::new(), ..Bricks::new(codes, terms) };
+        let weights = Arc::new(Bricks { codes: Vec::new(), ..Bricks::new(codes, terms) });
         let (shape, terms, channels) = (shape.clone(), Arc::clone(terms), inner);
         Self {
             shape,
@@ -136,6 +136,14 @@ impl Layer {
             weights,
             terms,
         }
+    }
+
+    /// The same over some of the windows.
+    pub fn of_windows(&self, windows: impl Iterator<Item = usize>) -> Self {
+        let places: Vec<u32> =
+            windows.flat_map(|window| &self.places[window * self.taps..][..self.taps]).copied().collect();
+        let (shape, weights, terms) = (self.shape.clone(), Arc::clone(&self.weights), Arc::clone(&self.terms));
+        Self { windows: places.len() / self.taps, places, shape, weights, terms, ..*self }
     }
 
     /// Over one input of codes `activations`, `[C, H, W]`.
@@ -156,7 +164,7 @@ impl Layer {
             let (group, channel) = (channel / self.channels, channel % self.channels);
             codes[self.activation(group, channel / BRICK, pixel)][channel % BRICK] = code;
         }
-        Input { layer: self, activations: Bricks::new(codes, &self.terms) }
+        Input { layer: self, activations: Arc::new(Bricks::new(codes, &self.terms)) }
     }
 
     /// Where the brick of activations is.

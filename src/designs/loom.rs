@@ -21,5 +21,6 @@ pub static LOOM: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |_| 1,
     run: shapeshifter::run,
+    is_of_windows: true,
     precisions: Some(|[_, w]| [u64::from(w.max(1)), u64::from(w)]),
 };

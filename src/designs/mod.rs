@@ -13,6 +13,7 @@ pub mod layer;
 pub mod loom;
 pub mod pallets;
 pub mod pragmatic;
+pub mod sample;
 pub mod scnn;
 pub mod shapeshifter;
 pub mod stripes;
@@ -22,11 +23,13 @@ pub mod tensor_core;
 pub mod terms;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use crate::tally::DesignCounts;
 
 pub use self::config::Setup;
 pub use self::layer::{Input, Layer};
+pub use self::sample::Sample;
 
 /// A number that a design is built with.
 #[derive(Debug)]
@@ -52,17 +55,19 @@ pub struct Counts {
     pub floor: u64,
     /// Lanes that have no operand, as the layer does not fill the design.
     pub shape: u64,
+    /// Of a sample of windows, the cycles by its first half alone; of all windows the cycles.
+    pub first_half: u64,
 }
 
 impl Counts {
     /// As they are kept.
     pub fn fields(self) -> DesignCounts {
-        [self.cycles, self.work, self.floor, self.shape]
+        [self.cycles, self.work, self.floor, self.shape, self.first_half]
     }
 
     /// As they were kept.
-    pub fn of_fields([cycles, work, floor, shape]: DesignCounts) -> Self {
-        Self { cycles, work, floor, shape }
+    pub fn of_fields([cycles, work, floor, shape, first_half]: DesignCounts) -> Self {
+        Self { cycles, work, floor, shape, first_half }
     }
 
     /// Adds others.
@@ -71,6 +76,7 @@ impl Counts {
         self.work += other.work;
         self.floor += other.floor;
         self.shape += other.shape;
+        self.first_half += other.first_half;
     }
 
     /// Lane-cycles in which lanes wait for the slowest of them, of `lanes` lanes: what no other name takes.
@@ -98,8 +104,10 @@ pub struct Design {
     pub lanes: fn(&Setup) -> usize,
     /// Bit products of a lane in a cycle, of words of `[activation, weight]` bits.
     pub bits: fn([u32; 2]) -> u32,
-    /// Runs one layer over one input.
+    /// Runs one layer over one input; [`Self::count`] is what others call.
     pub run: fn(&Setup, &Input<'_>) -> Counts,
+    /// Whether it runs windows one after another, so that some stand for all.
+    pub is_of_windows: bool,
     /// Cycles and work of what was counted as one, where they depend on the precisions `[activation, weight]` that the layer needs over
     /// all inputs.
     pub precisions: Option<fn([u32; 2]) -> [u64; 2]>,
@@ -130,6 +138,23 @@ impl Design {
         ALL.into_iter().find(|design| design.name == name)
     }
 
+    /// Runs one layer over one input: all windows, or those of two halves of a sample, which stand for all.
+    pub fn count(setup: &Setup, input: &Input<'_>, halves: Option<&[Layer; 2]>) -> Counts {
+        let run =
+            |layer: &Layer| (setup.design.run)(setup, &Input { layer, activations: Arc::clone(&input.activations) });
+        let Some(halves) = halves.filter(|_| setup.design.is_of_windows) else {
+            let counts = run(input.layer);
+            return Counts { first_half: counts.cycles, ..counts };
+        };
+        let estimate = |half: &Layer| {
+            let scaled = |count: u64| (u128::from(count) * input.layer.windows as u128 / half.windows as u128) as u64;
+            run(half).fields().map(scaled)
+        };
+        let [first, second] = halves.each_ref().map(estimate);
+        let both = std::array::from_fn(|i| (first[i] + second[i]) / 2);
+        Counts { first_half: first[0], ..Counts::of_fields(both) }
+    }
+
     /// What it is, whence, and what it is built with.
     pub fn explanation(&self) -> String {
         let Self { name, definition, waits, source, .. } = self;
@@ -145,9 +170,10 @@ impl Design {
     pub fn settled(&self, counts: Counts, precisions: [u32; 2]) -> Counts {
         let Some(of) = self.precisions else { return counts };
         let [cycles, work] = of(precisions);
-        let Counts { cycles: steps, work: operands, floor, shape } = counts;
+        let Counts { cycles: steps, work: operands, floor, shape, first_half } = counts;
         // Lanes that take a cycle for operands of no bits.
         let floor = if work == 0 { operands * cycles } else { floor * cycles };
-        Counts { cycles: steps * cycles, work: operands * work, floor, shape: shape * cycles }
+        let [steps, shape, first_half] = [steps, shape, first_half].map(|count| count * cycles);
+        Counts { cycles: steps, work: operands * work, floor, shape, first_half }
     }
 }

@@ -36,6 +36,7 @@ pub static PRAGMATIC: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[_, w]| w,
     run,
+    is_of_windows: true,
     precisions: None,
 };
 

@@ -34,6 +34,7 @@ pub static SCNN: Design = Design {
     lanes: |setup| [ROWS, COLUMNS, ACTIVATIONS, WEIGHTS].iter().map(|of| setup.get(of.name)).product(),
     bits: |[a, w]| a * w,
     run,
+    is_of_windows: false,
     precisions: None,
 };
 
@@ -120,7 +121,7 @@ fn run(setup: &Setup, input: &Input<'_>) -> Counts {
     let used = |axis: usize| plane.input[axis].div_ceil(of_element(axis, &plane.input)).min(grid[axis]);
     let used = if layer.is_serial { 1 } else { used(0) * used(1) };
     let shape = cycles * ((elements - used) as u64) * setup.lanes() / elements as u64;
-    Counts { cycles, work: effectual(input), floor: 0, shape }
+    Counts { cycles, work: effectual(input), shape, ..Counts::default() }
 }
 
 /// The non-zero activations of a channel, by the element that holds them.

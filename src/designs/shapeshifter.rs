@@ -19,6 +19,7 @@ pub static SHAPESHIFTER: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[_, w]| w,
     run,
+    is_of_windows: true,
     precisions: None,
 };
 

@@ -22,6 +22,7 @@ pub static STRIPES: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[_, w]| w,
     run,
+    is_of_windows: true,
     precisions: Some(|[a, _]| [u64::from(a.max(1)), u64::from(a)]),
 };
 

@@ -26,6 +26,7 @@ pub static SYSTOLIC: Design = Design {
     lanes: |setup| setup.get(ROWS.name) * setup.get(COLUMNS.name),
     bits: |[a, w]| a * w,
     run,
+    is_of_windows: true,
     precisions: None,
 };
 
@@ -48,7 +49,7 @@ fn run(setup: &Setup, input: &Input<'_>) -> Counts {
     let folds = layer.groups * layer.windows.div_ceil(together) * layer.filters.div_ceil(columns);
     let (depth, lanes, work) = (layer.channels * layer.taps, (rows * columns) as u64, layer.macs());
     let cycles = (folds * (2 * rows + columns + depth - 2)) as u64;
-    Counts { cycles, work, floor: 0, shape: (folds * depth) as u64 * lanes - work }
+    Counts { cycles, work, shape: (folds * depth) as u64 * lanes - work, ..Counts::default() }
 }
 
 /// MACs of which no operand is zero.

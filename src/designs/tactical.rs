@@ -39,6 +39,7 @@ pub static TACTICAL_P: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[_, w]| w,
     run: |setup, input| run(setup, input, &Serial { cycles: width, work: work_of_widths }),
+    is_of_windows: true,
     precisions: None,
 };
 

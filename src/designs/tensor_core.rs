@@ -27,6 +27,7 @@ pub static TENSOR_CORE: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[a, w]| a * w,
     run,
+    is_of_windows: true,
     precisions: None,
 };
 
@@ -69,7 +70,12 @@ fn run(setup: &Setup, input: &Input<'_>) -> Counts {
             for windows in grid.pallets(layer) {
                 let windows = windows.len() as u64;
                 let lanes = (grid.filters * grid.windows * super::layer::BRICK) as u64;
-                counts.add(Counts { cycles, work: work * windows, floor: 0, shape: cycles * lanes - filled * windows });
+                counts.add(Counts {
+                    cycles,
+                    work: work * windows,
+                    shape: cycles * lanes - filled * windows,
+                    ..Counts::default()
+                });
             }
         }
         counts

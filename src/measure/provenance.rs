@@ -87,6 +87,7 @@ fn options(model: &Model, backend: &Backend, data: &Dataset, settings: &Settings
     options.extend(settings.limit.map(|limit| ("limit", limit.to_string())));
     options.extend(settings.layers.as_ref().map(|pattern| ("layers", pattern.to_string())));
     options.extend(settings.single_steps.map(|single| ("single_steps", single.to_string())));
+    options.extend(settings.sample.map(|sample| ("sample", sample.to_string())));
     options.extend(settings.threshold.map(|level| ("threshold", format!("{level}%"))));
     if settings.decode > 0 {
         options.push(("decode", settings.decode.to_string()));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::designs::Setup;
+use crate::designs::{Sample, Setup};
 use crate::format::{Formats, NumberFormat};
 use crate::kernels::count::Encoder;
 use crate::metrics::{self, Kind, Metric, Which};
@@ -70,6 +70,8 @@ pub struct Settings {
     pub extra: Vec<Extra>,
     /// Designs that run the operands.
     pub designs: Arc<[Setup]>,
+    /// Which windows they run, if not all.
+    pub sample: Option<Sample>,
     /// Whose terms the potentials count.
     pub encoder: Encoder,
     /// Whether a MAC that is not skipped costs at least 1.
@@ -124,6 +126,7 @@ impl Default for Settings {
             statistics: Statistics::default(),
             extra: Vec::new(),
             designs: Arc::default(),
+            sample: None,
             encoder: Encoder::default(),
             min_one: false,
             calibrate: 32,

@@ -128,7 +128,9 @@ impl Calibration {
                 let layer = &self.layers[reader];
                 let words = layer.codings.map(|coding| coding.word());
                 let is_serial = model.graph.def(layer.node).layer.recurrence().is_some();
-                DesignRuns::new(Layer::new(&shape, &codes, words, terms, is_serial), &self.settings().designs)
+                let layer = Layer::new(&shape, &codes, words, terms, is_serial);
+                let halves = self.settings().sample.and_then(|sample| sample.halves(&layer, reader));
+                DesignRuns::new(layer, halves, &self.settings().designs)
             });
             let sums = ExtraSums::new(extras, &shape, 0);
             Reader { spec: self.spec(reader, 0, shape), sums, designs }

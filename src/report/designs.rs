@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::roofline::Roofline;
 use super::table::Grid;
 use super::units;
 use crate::designs::{Counts, Setup};
@@ -23,6 +24,9 @@ pub struct DesignReport {
     pub inputs: u64,
     /// In which numbers.
     pub format: String,
+    /// Which windows were run, if not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<String>,
     /// In the order of the list.
     pub designs: Vec<DesignRun>,
     /// Layers that no design runs, and why.
@@ -91,12 +95,26 @@ pub struct Reached {
     pub shape: u64,
     /// See [`Self::work`].
     pub imbalance: u64,
+    /// Of a sample of windows, the standard error of the cycles: half of what its halves differ by, layer by layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standard_error: Option<f64>,
+    /// Bits moved, where a bandwidth was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bits: Option<u128>,
+    /// Seconds: of each layer the longer of its cycles and its traffic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Share of these seconds that traffic is the bound of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic_bound: Option<f64>,
 }
 
 impl Reached {
-    fn new(setup: &Setup, counts: Counts, macs: u128, words: [u32; 2]) -> Self {
+    fn new(setup: &Setup, counts: Counts, macs: u128, words: [u32; 2], sampled: bool) -> Self {
         let (lanes, bits) = (setup.lanes(), u128::from((setup.design.bits)(words)));
-        let Counts { cycles, work, floor, shape } = counts;
+        let Counts { cycles, work, floor, shape, first_half } = counts;
+        // The second half is as far on the other side.
+        let error = cycles.abs_diff(first_half) as f64;
         Self {
             cycles,
             macs,
@@ -107,6 +125,8 @@ impl Reached {
             floor,
             shape,
             imbalance: counts.imbalance(lanes),
+            standard_error: sampled.then_some(error),
+            ..Self::default()
         }
     }
 
@@ -120,6 +140,14 @@ impl Reached {
         self.floor += other.floor;
         self.shape += other.shape;
         self.imbalance += other.imbalance;
+        // Layers are drawn one by one.
+        let squares = other.standard_error.map(|error| error.powi(2) + self.standard_error.unwrap_or_default().powi(2));
+        self.standard_error = squares.map(f64::sqrt);
+    }
+
+    /// Says what its traffic makes of its time.
+    pub(super) fn time(&mut self, bits: u128, seconds: f64, traffic_bound: f64) {
+        (self.bits, self.seconds, self.traffic_bound) = (Some(bits), Some(seconds), Some(traffic_bound));
     }
 
     /// How many times the dense work of all bits it does in its cycles: what compares with a potential.
@@ -144,11 +172,11 @@ fn ratio(part: u128, whole: u128) -> Option<f64> {
 }
 
 impl DesignReport {
-    /// Of `measurement`, in `file`.
+    /// Of `measurement`, in `file`, with the time that it takes under `roofline`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if no design ran it, or one that this program does not know.
-    pub fn new(measurement: &Measurement, file: &str) -> Result<Self> {
+    /// [`Error::Invalid`] if no design ran it, or one that this program does not know, or if its traffic was not counted.
+    pub fn new(measurement: &Measurement, roofline: Option<&Roofline>, file: &str) -> Result<Self> {
         let format = &measurement.provenance.format;
         let options = Options { encoder: format.encoder, min_one: format.min_one };
         let setup = |stored: &crate::measurement::Design| {
@@ -160,30 +188,35 @@ impl DesignReport {
             let detail = "was measured without designs; `deadweight designs MODEL INPUT... -o FILE.dwm` runs them";
             return Err(Error::invalid(file, detail));
         }
+        let sample = measurement.provenance.options.get("sample").cloned();
+        let is_sampled = sample.is_some();
         let (mapped, not): (Vec<&LayerCounts>, Vec<_>) =
             measurement.layers.iter().partition(|layer| !layer.tally.designs.is_empty());
         let of_design = |(place, setup): (usize, &Setup)| {
-            let layers: Vec<LayerReached> = mapped
+            let mut layers: Vec<LayerReached> = mapped
                 .iter()
                 .map(|layer| {
                     let subject = Subject::layer(&layer.tally, &layer.codings, options);
                     let precisions = Which::OF_MACS.map(|which| subject.layer_width(which).unwrap_or_default() as u32);
                     let words = Which::OF_MACS.map(|which| subject.bits(which) as u32);
                     let counts = setup.design.settled(Counts::of_fields(layer.tally.designs[place]), precisions);
-                    let reached = Reached::new(setup, counts, macs(layer), words);
+                    let reached = Reached::new(setup, counts, macs(layer), words, is_sampled);
                     LayerReached { layer: layer.name.clone(), kind: layer.kind.clone(), reached }
                 })
                 .collect();
             let mut network = Reached::default();
             layers.iter().for_each(|layer| network.add(&layer.reached));
-            DesignRun {
+            if let Some(roofline) = roofline {
+                roofline.add(measurement, options, file, &mut layers, &mut network)?;
+            }
+            Ok(DesignRun {
                 design: setup.design.name,
                 potential: setup.design.potential,
                 parameters: setup.parameters().collect(),
                 lanes: setup.lanes(),
                 network,
                 layers,
-            }
+            })
         };
         let all: u128 = measurement.layers.iter().map(macs).sum();
         let left: u128 = not.iter().map(|layer| macs(layer)).sum();
@@ -192,7 +225,8 @@ impl DesignReport {
             model: measurement.provenance.model.name.clone(),
             inputs: measurement.inputs,
             format: format.name.clone(),
-            designs: setups.iter().enumerate().map(of_design).collect(),
+            sample,
+            designs: setups.iter().enumerate().map(of_design).collect::<Result<_>>()?,
             not_mapped: not
                 .iter()
                 .map(|layer| NotMapped { layer: layer.name.clone(), why: "both operands are activations" })
@@ -204,6 +238,10 @@ impl DesignReport {
     /// A row a design, and with `by_layer` one a layer of what each design reaches.
     pub fn table(&self, by_layer: bool, width: Option<u16>) -> String {
         let mut text = format!("{:<11} {}\n{:<11} {} in {}\n", "model", self.model, "inputs", self.inputs, self.format);
+        if let Some(sample) = &self.sample {
+            text +=
+                &format!("{:<11} {sample}: cycles are estimates, within the interval of 95 % beside them\n", "sample");
+        }
         if let Some(NotMapped { why, .. }) = self.not_mapped.first() {
             let names: Vec<&str> = self.not_mapped.iter().map(|layer| layer.layer.as_str()).take(3).collect();
             let more = if self.not_mapped.len() > 3 { ", ..." } else { "" };
@@ -216,15 +254,24 @@ impl DesignReport {
             );
         }
         let headers = ["design", "idea", "reached", "potential", "work", "floor", "shape", "waits", "cycles"];
-        let mut grid = Grid::new(headers, &[0, 1]);
+        let timed = self.designs.iter().any(|run| run.network.seconds.is_some());
+        let of_time: &[&str] = if timed { &["ms/input", "by traffic"] } else { &[] };
+        let mut grid = Grid::new(headers.iter().chain(of_time).copied(), &[0, 1]);
         for run in &self.designs {
             let shares = run.network.shares().map(units::share);
             let [work, floor, shape, waits] = shares;
             let times = [run.network.reached(), run.network.potential()].map(times);
             let [reached, potential] = times;
             let idea = run.potential.unwrap_or_default().to_owned();
-            let cycles = units::count(run.network.cycles);
-            grid.row([run.design.to_owned(), idea, reached, potential, work, floor, shape, waits, cycles]);
+            let error = run.network.standard_error.map(|error| 1.96 * error / run.network.cycles.max(1) as f64);
+            let error = error.map(|error| format!(" ±{}", units::share(Some(error)))).unwrap_or_default();
+            let cycles = format!("{}{error}", units::count(run.network.cycles));
+            let row = [run.design.to_owned(), idea, reached, potential, work, floor, shape, waits, cycles];
+            let time = run.network.seconds.map(|seconds| {
+                let each = seconds * 1e3 / self.inputs.max(1) as f64;
+                [units::significant(each, 3), units::share(run.network.traffic_bound)]
+            });
+            grid.row(row.into_iter().chain(time.into_iter().flatten()));
         }
         text = format!("{text}\n{}", grid.render(width));
         if by_layer {
@@ -244,7 +291,7 @@ impl DesignReport {
     /// A line a design and layer, the network's without a layer.
     pub fn csv(&self) -> Vec<u8> {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let names = "model,design,layer,kind,lanes,cycles,macs,baseline,capacity,ideal,work,floor,shape,imbalance,reached,potential";
+        let names = "model,design,layer,kind,lanes,cycles,macs,baseline,capacity,ideal,work,floor,shape,imbalance,reached,potential,bits,seconds,traffic_bound,standard_error";
         let mut write =
             |record: Vec<String>| writer.write_record(record).expect("memory takes every record of as many fields");
         write(names.split(',').map(str::to_owned).collect());
@@ -256,8 +303,11 @@ impl DesignReport {
                 let lanes = [of.work, of.floor, of.shape, of.imbalance].map(u128::from);
                 let numbers = counts.into_iter().chain(lanes).map(|number| number.to_string());
                 let ratios = [of.reached(), of.potential()].map(|ratio| ratio.map(|ratio| format!("{ratio:?}")));
-                let ratios = ratios.map(Option::unwrap_or_default);
-                write(texts.into_iter().chain(numbers).chain(ratios).collect());
+                let bits = of.bits.map(|bits| bits.to_string());
+                let time = [of.seconds, of.traffic_bound, of.standard_error]
+                    .map(|number| number.map(|number| format!("{number:?}")));
+                let others = ratios.into_iter().chain([bits]).chain(time).map(Option::unwrap_or_default);
+                write(texts.into_iter().chain(numbers).chain(others).collect());
             }
         }
         writer.into_inner().expect("memory takes every record")

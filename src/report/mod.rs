@@ -19,6 +19,7 @@ mod parquet;
 mod phases;
 pub mod quality;
 mod read;
+pub mod roofline;
 mod rows;
 #[cfg(test)]
 #[path = "sample_tests.rs"]

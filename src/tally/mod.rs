@@ -192,7 +192,7 @@ pub struct LayerTally {
 }
 
 /// Counts of a layer on a design, which add.
-pub type DesignCounts = [u64; 4];
+pub type DesignCounts = [u64; 5];
 
 impl LayerTally {
     /// Adds the sums of one pass over the activations of `images` inputs, in a layer of extents `shape`.
