@@ -112,7 +112,7 @@ fn wrong_uses_have_one_clear_error() {
         );
     }
     let (code, message) = fail(&["designs", "digits", "--design-config", "nowhere.toml"]);
-    assert!(code == 1 && message.contains("nowhere.toml"), "{code} {message}");
+    assert!(code == 3 && message.contains("nowhere.toml"), "{code} {message}");
 }
 
 #[test]

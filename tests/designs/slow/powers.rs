@@ -20,16 +20,14 @@ pub fn powers(encoder: Encoder, code: i32) -> BTreeSet<u32> {
             }
         }
         Encoder::Booth4 => {
+            let bit = |k: u32| left.checked_shr(k).unwrap_or(0) & 1;
             for digit in 0..10 {
-                // The digit that leaves a multiple of 4: -2 to 1, and 2 where the bits above say so.
-                let bits = left.rem_euclid(4);
-                let value = if bits >= 2 { bits - 4 } else { bits };
-                match value {
+                let before = if digit == 0 { 0 } else { bit(2 * digit - 1) };
+                match bit(2 * digit) + before - 2 * bit(2 * digit + 1) {
                     0 => {}
-                    -2 => drop(powers.insert(2 * digit + 1)),
-                    _ => drop(powers.insert(2 * digit)),
+                    -2 | 2 => powers.extend([2 * digit + 1]),
+                    _ => powers.extend([2 * digit]),
                 }
-                left = (left - value) / 4;
             }
         }
         Encoder::Runs => {
