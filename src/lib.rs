@@ -29,6 +29,8 @@ pub mod cli;
 #[doc(hidden)]
 pub mod compare;
 #[doc(hidden)]
+pub mod designs;
+#[doc(hidden)]
 pub mod engine;
 pub mod error;
 #[doc(hidden)]

@@ -20,6 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("task", &["error"]),
     ("builtin", &["error", "input"]),
     ("tally", &["error", "kernels"]),
+    ("designs", &["error", "kernels", "tally"]),
     ("metrics", &["format", "kernels", "tally"]),
     ("measurement", &["error", "format", "hex", "input", "kernels", "tally", "task"]),
     ("source", &["builtin", "error", "hex", "input", "models", "weights"]),
@@ -28,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "measure",
         &[
+            "designs",
             "engine",
             "error",
             "format",
@@ -46,7 +48,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "weights",
         ],
     ),
-    ("report", &["error", "hex", "input", "kernels", "measurement", "metrics", "tally", "task"]),
+    ("report", &["designs", "error", "hex", "input", "kernels", "measurement", "metrics", "tally", "task"]),
     ("compare", &["error", "metrics", "report"]),
     ("gate", &["compare", "error", "metrics", "report"]),
 ];

@@ -16,6 +16,7 @@ mod checkpoints;
 mod cli;
 mod compare;
 mod decode;
+mod designs;
 mod digits;
 mod docs;
 mod documents;

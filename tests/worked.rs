@@ -23,6 +23,7 @@ fn linear(activations: &[f32], filters: &[f32], coding: Coding) -> Cells {
         outputs: None,
         recurrent: None,
         pairs: None,
+        designs: Vec::new(),
         shape: shape.clone(),
     };
     tally.add(&shape, 1, &sums);

@@ -11,6 +11,7 @@ use super::bench::BenchArgs;
 use super::compare::CompareArgs;
 use super::completions::CompletionsArgs;
 use super::config::ConfigArgs;
+use super::designs::DesignsArgs;
 use super::doctor::DoctorArgs;
 pub use super::engine_args::{BackendArgs, BackendName, DeviceName, EngineArgs, Kernels};
 use super::explain::ExplainArgs;
@@ -99,6 +100,14 @@ Examples:
   deadweight threshold verses
   deadweight threshold SmolLM2-135M-Instruct.Q4_1.gguf text.txt --threshold 25%,40%,50% --limit 8")]
     Threshold(Box<ThresholdArgs>),
+    /// Run the operands on designs of the literature: what finite lanes reach, and what keeps them from the ideal
+    #[command(after_help = "\
+Examples:
+  deadweight designs digits
+  deadweight designs digits --design pragmatic,tactical-e --by-layer
+  deadweight designs digits --number-format int8 -o digits.dwm
+  deadweight designs digits.dwm --format csv")]
+    Designs(Box<DesignsArgs>),
     /// Print the counts that a file holds
     #[command(after_help = "\
 Examples:

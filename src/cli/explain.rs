@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::out::Out;
+use crate::designs::{self, Design};
 use crate::error::near_or;
 use crate::format;
 use crate::metrics::{self, Compute, Metric, Which};
@@ -15,9 +16,10 @@ use crate::{Error, Result};
 Examples:
   deadweight explain
   deadweight explain W+A
-  deadweight explain formats")]
+  deadweight explain formats
+  deadweight explain pragmatic")]
 pub struct ExplainArgs {
-    /// The metric, e.g. zeros, a.width.g16, potential.W+A or W+A, or `formats` for the number formats; none lists all metrics
+    /// The metric, e.g. zeros, a.width.g16, potential.W+A or W+A, `formats` for the number formats, a design, or `designs` for all of them; none lists all metrics
     #[arg(value_name = "METRIC")]
     pub metric: Option<String>,
 }
@@ -42,13 +44,21 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
                 out.write(&format!("\n{title}: {note}\n"))?;
             }
         }
+        Some(name) if name == "designs" => {
+            let all: Vec<String> = designs::ALL.iter().map(|design| design.explanation()).collect();
+            out.write(&all.join("\n"))?;
+        }
+        Some(name) if Design::named(name).is_some() => {
+            out.write(&Design::named(name).map(Design::explanation).unwrap_or_default())?;
+        }
         Some(name) => {
             // Accepts a column's name, with the operand's letter and a parameter, or without.
             let plain = name.split(':').next().unwrap_or_default();
             let without = Which::ALL.iter().find_map(|which| plain.strip_prefix(which.letter())?.strip_prefix('.'));
             let metric = metrics::find(plain).or_else(|| without.and_then(metrics::find));
             let Some(metric) = metric else {
-                let known = metrics::all().map(|metric| metric.name).chain(["formats"]);
+                let designs = designs::ALL.iter().map(|design| design.name).chain(["designs", "formats"]);
+                let known = metrics::all().map(|metric| metric.name).chain(designs);
                 let hint = near_or(plain, known, "`deadweight explain` lists all metrics");
                 return Err(Error::NotFound { what: format!("metric {name}"), hint });
             };

@@ -8,6 +8,7 @@ use super::args::{Cli, Verb};
 pub(super) fn advice(cli: &Cli, line: &[OsString]) -> impl FnOnce() -> String + use<> {
     let checkpoint = match &cli.verb {
         Some(Verb::Measure(args)) => Some(args.parts.checkpoint.clone()),
+        Some(Verb::Designs(args)) => Some(args.parts.checkpoint.clone()),
         _ => None,
     };
     let resumed = resumed(line);

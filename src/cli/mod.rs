@@ -6,6 +6,7 @@ pub mod bench;
 pub mod compare;
 pub mod completions;
 pub mod config;
+pub mod designs;
 pub mod doctor;
 mod engine_args;
 mod examples;
@@ -77,6 +78,7 @@ fn run(cli: Cli) -> Result<()> {
         Some(Verb::Run(args)) => run::run(&args, cli.common),
         Some(Verb::Measure(args)) => measure::run(&args, cli.common),
         Some(Verb::Bench(args)) => bench::run(&args, cli.common),
+        Some(Verb::Designs(args)) => designs::run(&args, cli.common),
         Some(Verb::Threshold(args)) => threshold::run(&args, cli.common),
         Some(Verb::Report(args)) => report::run(&args),
         Some(Verb::Compare(args)) => compare::run(&args),

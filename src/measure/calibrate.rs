@@ -12,8 +12,9 @@ use super::ranges::{isa_of, ranges, set_formats, watchers};
 use super::record::{PerWorker, Sequences, Watchers};
 use super::run::{prepare, watched};
 use super::settings::{Settings, Statistics};
-use super::whole::WholeImages;
+use super::whole::{self, WholeImages};
 use super::zeroed::Zeroed;
+use crate::designs::terms::Terms;
 use crate::engine::{Backend, Runner};
 use crate::format::{NumberFormat, WeightScale};
 use crate::input::{Dataset, InputDigest};
@@ -25,7 +26,8 @@ use crate::layers::Shape;
 use crate::measurement::Measurement;
 use crate::model::Model;
 use crate::tally::{
-    ActivationSums, Extra, ExtraSums, LayerShape, LayerTally, OperandSpec, RecurrentSums, WeightSums, code_counts,
+    ActivationSums, DesignCounts, Extra, ExtraSums, LayerShape, LayerTally, OperandSpec, RecurrentSums, WeightSums,
+    code_counts,
 };
 use crate::{Error, Result};
 
@@ -170,10 +172,7 @@ impl Calibration {
                 ActivationSums { extra, ..ActivationSums::new(reader, 0) }
             });
             if !extras.is_empty() {
-                let of_filter = values.len().div_ceil(maps.len()).max(1);
-                let filters = values.chunks(of_filter).zip(&maps);
-                let codes: Vec<i32> = filters.flat_map(|(filter, map)| filter.iter().map(|&x| map.code(x))).collect();
-                of_weights.add_filters(&self.spec(i, 1, shape.clone()), &codes);
+                of_weights.add_filters(&self.spec(i, 1, shape.clone()), &self.weight_codes(model, i));
                 if let Some(unit) = self.unit(i, 1) {
                     let mut counts = vec![0; float_counts()];
                     add_floats(values.iter().map(|x| x * unit), &mut counts);
@@ -192,6 +191,7 @@ impl Calibration {
                     ..RecurrentSums::without_codes(isa, (&shape, gates), &values, &maps, encoder)
                 }),
                 pairs: None,
+                designs: vec![DesignCounts::default(); self.settings.designs.len()],
                 shape,
             }
         };
@@ -242,30 +242,16 @@ impl Calibration {
     }
 
     /// How operand `operand` of layer `i`, of extents `shape`, is counted.
-    fn spec(&self, i: usize, operand: usize, shape: LayerShape) -> OperandSpec {
+    pub(super) fn spec(&self, i: usize, operand: usize, shape: LayerShape) -> OperandSpec {
         let coding = &self.layers[i].codings[operand];
         OperandSpec::new(shape, coding.map, coding.word(), self.settings.encoder)
     }
 
     /// The float value of 1 in what the engine holds of operand `operand` of layer `i`, if it is counted as floats; operands that
     /// the network stores as integers are not.
-    fn unit(&self, i: usize, operand: usize) -> Option<f32> {
+    pub(super) fn unit(&self, i: usize, operand: usize) -> Option<f32> {
         let coding = &self.layers[i].codings[operand];
         coding.unit.filter(|_| self.settings.extra.contains(&Extra::Float) && coding.stored.is_none())
-    }
-
-    /// Assembles whole images of the operand that layer `first` is the first to read, if on-demand counts need them.
-    fn whole(&self, operands: &Operands, first: usize) -> Option<WholeImages> {
-        let extras = &self.settings.extra;
-        let reader = |reader: usize| {
-            let shape = operands.shapes[reader].clone();
-            let sums = ExtraSums::new(extras, &shape, 0);
-            (self.spec(reader, 0, shape), sums)
-        };
-        let unit = self.unit(first, 0);
-        (!extras.is_empty())
-            .then(|| operands.readers(first).map(reader).collect())
-            .and_then(|readers| WholeImages::new(readers, unit))
     }
 
     /// What counts along sequences, one a measured layer that is a product of a recurrent layer, for runs of `data`.
@@ -310,9 +296,11 @@ impl Calibration {
             (layer, counter)
         };
         let mut counters = watchers(model, backend, operands.firsts().map(counter));
+        let terms = (!self.settings.designs.is_empty()).then(|| Arc::new(Terms::new(self.settings.encoder)));
         for first in operands.firsts() {
             let place = counters.place(self.layers[first].node, self.layers[first].inside);
-            *place = place.take().map(|watcher| watcher.with_whole(self.whole(&operands, first)));
+            let whole = self.whole(model, &operands, first, terms.as_ref());
+            *place = place.take().map(|watcher| watcher.with_whole(whole));
         }
         self.watch_pairs(model, backend, &operands.shapes, tallies, &mut counters)?;
         if self.settings.extra.contains(&Extra::Output) {
@@ -329,7 +317,8 @@ impl Calibration {
             let (encoder, grouping, channels) = (self.counted(), reader.grouping(), reader.channels());
             let counter = || Counter::new(coding.map, encoder, grouping, Arc::clone(&classes), channels);
             let spec = OperandSpec::new(reader.clone(), coding.map, coding.word(), self.settings.encoder);
-            let whole = WholeImages::new(vec![(spec, ExtraSums::new(&self.settings.extra, reader, 2))], None);
+            let sums = ExtraSums::new(&self.settings.extra, reader, 2);
+            let whole = WholeImages::new(vec![whole::Reader { spec, sums, designs: None }], None);
             let watcher = PerWorker::new(isa_of(backend), backend.watchers(), counter).with_whole(whole);
             counters.outputs[node.index()].values = Some(watcher);
         }

@@ -6,7 +6,7 @@ use super::calibrate::Calibration;
 use super::inputs::{Context, Inputs};
 use super::operands::Operands;
 use super::record::{PerWorker, Sequences, Watchers};
-use super::whole::WholeImages;
+use super::whole::{Counted, WholeImages};
 use crate::Result;
 use crate::engine::Backend;
 use crate::graph::Node;
@@ -15,7 +15,7 @@ use crate::kernels::count::{Counter, Sums};
 use crate::layers::Shape;
 use crate::model::Model;
 use crate::probe::{Probe, Watch, WatchRows};
-use crate::tally::{Extra, ExtraSums, InputCounts, LayerTally, Products};
+use crate::tally::{Extra, InputCounts, LayerTally, Products};
 
 /// Counters for inputs of one size, and how many of them were counted.
 pub(super) struct Counting {
@@ -87,8 +87,8 @@ impl Counting {
             if let (Some(reader), Some(watcher)) =
                 (&self.operands.readers_of_outputs[i], calibration.take_outputs(model, &mut counters, i))
             {
-                let (sums, extras) = summed(watcher);
-                tally.add_outputs(reader, self.images, &sums, &extras[0]);
+                let (sums, counted) = summed(watcher);
+                tally.add_outputs(reader, self.images, &sums, &counted[0].extra);
             }
         }
         for ((layer, tally), shape) in calibration.layers.iter().zip(&mut *tallies).zip(&self.operands.shapes) {
@@ -99,26 +99,27 @@ impl Counting {
         }
         for first in self.operands.firsts() {
             let layer = &calibration.layers[first];
-            let (mut sums, extras) = summed(counters.take(layer.node, layer.inside));
+            let (mut sums, counted) = summed(counters.take(layer.node, layer.inside));
             for reader in self.operands.readers(first) {
                 sums.classes = Arc::new(self.operands.classes_of(reader, &sums.classes));
                 tallies[reader].add(&self.operands.shapes[reader], self.images, &sums);
             }
-            for (reader, extra) in self.operands.readers(first).zip(&extras) {
+            for (reader, Counted { extra, designs }) in self.operands.readers(first).zip(&counted) {
                 tallies[reader].activations.extra.merge(extra);
+                tallies[reader].add_designs(designs);
             }
         }
     }
 }
 
-/// The sums of all workers of `watcher`, and the on-demand counts, one for each layer that reads the operand.
-fn summed(mut watcher: PerWorker<Counter>) -> (Sums, Vec<ExtraSums>) {
-    let extras = watcher.take_whole().map(WholeImages::into_sums).unwrap_or_default();
+/// The sums of all workers of `watcher`, and what whole images were counted for, one for each layer that reads the operand.
+fn summed(mut watcher: PerWorker<Counter>) -> (Sums, Vec<Counted>) {
+    let counted = watcher.take_whole().map(WholeImages::into_counts).unwrap_or_default();
     let sums = watcher.into_parts().map(Counter::into_sums).reduce(|mut sums, part| {
         sums.merge(&part);
         sums
     });
-    (sums.expect("there is a worker"), extras)
+    (sums.expect("there is a worker"), counted)
 }
 
 /// A probe that counts all that a measurement counts; [`CountingProbe::end_run`] must follow each run.

@@ -4,6 +4,7 @@ mod attention;
 mod bench;
 mod calibrate;
 mod counting;
+mod designs;
 mod embed;
 mod executor;
 mod feed;

@@ -188,6 +188,7 @@ impl Calibration {
             outputs,
             recurrent: None,
             pairs: Some(Products::default()),
+            designs: Vec::new(),
             shape,
         }
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::calibrate::Calibration;
 use super::settings::Settings;
 use super::wrapped::wrapped_notes;
+use crate::designs::Setup;
 use crate::engine::Backend;
 use crate::input::Dataset;
-use crate::measurement::{File, Format, Model as ModelFacts, Provenance, Tool};
+use crate::measurement::{Design, File, Format, Model as ModelFacts, Provenance, Tool};
 use crate::model::Model;
 use crate::task::Quality;
 
@@ -56,6 +57,7 @@ pub(super) fn provenance(
             min_one: settings.min_one,
             statistics: settings.statistics.name().to_owned(),
             extra: settings.extra.iter().map(|extra| extra.name().to_owned()).collect(),
+            designs: settings.designs.iter().map(design).collect(),
             calibration_inputs: calibration.inputs,
             calibration_sha256: calibration.digest.to_string(),
         },
@@ -65,6 +67,11 @@ pub(super) fn provenance(
     };
     provenance.add_wrapped(wrapped_notes(model));
     provenance
+}
+
+fn design(setup: &Setup) -> Design {
+    let parameters = setup.parameters().map(|(name, value)| (name.to_owned(), value)).collect();
+    Design { name: setup.design.name.to_owned(), parameters }
 }
 
 /// Every option that can change a number.
@@ -80,6 +87,7 @@ fn options(model: &Model, backend: &Backend, data: &Dataset, settings: &Settings
     options.extend(settings.limit.map(|limit| ("limit", limit.to_string())));
     options.extend(settings.layers.as_ref().map(|pattern| ("layers", pattern.to_string())));
     options.extend(settings.single_steps.map(|single| ("single_steps", single.to_string())));
+    options.extend(settings.sample.map(|sample| ("sample", sample.to_string())));
     options.extend(settings.threshold.map(|level| ("threshold", format!("{level}%"))));
     if settings.decode > 0 {
         options.push(("decode", settings.decode.to_string()));

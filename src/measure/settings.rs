@@ -1,5 +1,8 @@
 //! Settings of a measurement.
 
+use std::sync::Arc;
+
+use crate::designs::{Sample, Setup};
 use crate::format::{Formats, NumberFormat};
 use crate::kernels::count::Encoder;
 use crate::metrics::{self, Kind, Metric, Which};
@@ -65,6 +68,10 @@ pub struct Settings {
     pub statistics: Statistics,
     /// On-demand counts, each once, in order.
     pub extra: Vec<Extra>,
+    /// Designs that run the operands.
+    pub designs: Arc<[Setup]>,
+    /// Which windows they run, if not all.
+    pub sample: Option<Sample>,
     /// Whose terms the potentials count.
     pub encoder: Encoder,
     /// Whether a MAC that is not skipped costs at least 1.
@@ -118,6 +125,8 @@ impl Default for Settings {
             format: Formats::default(),
             statistics: Statistics::default(),
             extra: Vec::new(),
+            designs: Arc::default(),
+            sample: None,
             encoder: Encoder::default(),
             min_one: false,
             calibrate: 32,

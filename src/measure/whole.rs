@@ -1,17 +1,38 @@
 //! Whole images of an operand, assembled from the regions that a probe is shown: for counts that need more than one region.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::calibrate::Calibration;
+use super::designs::DesignRuns;
+use super::layers::{filters, weights};
+use super::operands::Operands;
+use crate::designs::Layer;
+use crate::designs::terms::Terms;
 use crate::kernels::count::extra::floats::{add_floats, float_counts};
 use crate::kernels::{Geometry, LANES, Region};
+use crate::model::Model;
 use crate::probe::Origin;
-use crate::tally::{Extra, ExtraSums, OperandSpec};
+use crate::tally::{DesignCounts, Extra, ExtraSums, OperandSpec};
 
 /// The codes of an image that is being assembled, and how many of them are set.
 struct Partial {
     codes: Vec<i32>,
     filled: usize,
+}
+
+/// A layer that reads the operand: how the operand is counted, its empty sums, and the designs that run it.
+pub(super) struct Reader {
+    pub spec: OperandSpec,
+    pub sums: ExtraSums,
+    pub designs: Option<DesignRuns>,
+}
+
+/// What was counted for a layer that reads an operand: on-demand counts, and what designs counted.
+#[derive(Default)]
+pub(super) struct Counted {
+    pub extra: ExtraSums,
+    pub designs: Vec<DesignCounts>,
 }
 
 /// Assembles the images of an operand, and counts each for every layer that reads the operand.
@@ -20,6 +41,8 @@ pub(super) struct WholeImages {
     extents: [usize; 3],
     /// One a layer that reads the operand; all have the same codes.
     specs: Vec<OperandSpec>,
+    /// Of each of them, the designs that run it.
+    designs: Vec<Option<DesignRuns>>,
     /// The float value of 1 in what the probe is shown, where values are counted as floats.
     unit: Option<f32>,
     /// Images that are not complete yet, by their place in the batch.
@@ -28,12 +51,17 @@ pub(super) struct WholeImages {
 }
 
 impl WholeImages {
-    /// Of an operand that `readers` read: what each counts, and its empty sums. With `unit`, values are counted as floats too.
+    /// Of an operand that `readers` read. With `unit`, values are counted as floats too.
     /// None where no layer reads it.
-    pub(super) fn new(readers: Vec<(OperandSpec, ExtraSums)>, unit: Option<f32>) -> Option<Self> {
-        let extents = readers.first()?.0.extents();
-        let (specs, sums) = readers.into_iter().unzip();
-        Some(Self { extents, specs, unit, partial: Mutex::default(), sums: Mutex::new(sums) })
+    pub(super) fn new(readers: Vec<Reader>, unit: Option<f32>) -> Option<Self> {
+        let extents = readers.first()?.spec.extents();
+        let (mut specs, mut sums, mut designs) = (Vec::new(), Vec::new(), Vec::new());
+        for reader in readers {
+            specs.push(reader.spec);
+            sums.push(reader.sums);
+            designs.push(reader.designs);
+        }
+        Some(Self { extents, specs, designs, unit, partial: Mutex::default(), sums: Mutex::new(sums) })
     }
 
     /// Adds `region` of image `image` of `x`, which is at `origin` of the batch; counts the image if that completes it.
@@ -63,6 +91,7 @@ impl WholeImages {
         }
         let whole = partial.remove(&(origin.image + image)).expect("it was filled just now");
         drop(partial);
+        self.designs.iter().flatten().for_each(|designs| designs.add(&whole.codes));
         let mut added = self.locked().iter().map(ExtraSums::empty).collect::<Vec<_>>();
         for (sums, spec) in added.iter_mut().zip(&self.specs) {
             sums.add_image(spec, &whole.codes);
@@ -71,11 +100,53 @@ impl WholeImages {
     }
 
     /// The counts, one a layer that reads the operand.
-    pub(super) fn into_sums(self) -> Vec<ExtraSums> {
-        self.sums.into_inner().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn into_counts(self) -> Vec<Counted> {
+        let sums = self.sums.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter();
+        let designs = self.designs.into_iter().map(|designs| designs.map(DesignRuns::into_counts).unwrap_or_default());
+        sums.zip(designs).map(|(extra, designs)| Counted { extra, designs }).collect()
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Vec<ExtraSums>> {
         self.sums.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Calibration {
+    /// Assembles whole images of the operand that layer `first` is the first to read, if on-demand counts or designs need them.
+    pub(super) fn whole(
+        &self,
+        model: &Model,
+        operands: &Operands,
+        first: usize,
+        terms: Option<&Arc<Terms>>,
+    ) -> Option<WholeImages> {
+        let extras = &self.settings().extra;
+        let reader = |reader: usize| {
+            let shape = operands.shapes[reader].clone();
+            let designs = terms.map(|terms| {
+                let codes = self.weight_codes(model, reader);
+                let layer = &self.layers[reader];
+                let words = layer.codings.map(|coding| coding.word());
+                let is_serial = model.graph.def(layer.node).layer.recurrence().is_some();
+                let layer = Layer::new(&shape, &codes, words, terms, is_serial);
+                let halves = self.settings().sample.and_then(|sample| sample.halves(&layer, reader));
+                DesignRuns::new(layer, halves, &self.settings().designs)
+            });
+            let sums = ExtraSums::new(extras, &shape, 0);
+            Reader { spec: self.spec(reader, 0, shape), sums, designs }
+        };
+        let unit = self.unit(first, 0);
+        (!extras.is_empty() || terms.is_some())
+            .then(|| operands.readers(first).map(reader).collect())
+            .and_then(|readers| WholeImages::new(readers, unit))
+    }
+
+    /// The codes of the weights of layer `i`, filters outermost.
+    pub(super) fn weight_codes(&self, model: &Model, i: usize) -> Vec<i32> {
+        let (layer, format) = (&self.layers[i], self.settings().format.weights);
+        let values = weights(&model.graph, layer, format);
+        let maps = format.weight_maps(&layer.codings[1], &values, filters(&model.graph, layer));
+        let of_filter = values.len().div_ceil(maps.len()).max(1);
+        values.chunks(of_filter).zip(&maps).flat_map(|(filter, map)| filter.iter().map(|&x| map.code(x))).collect()
     }
 }

@@ -12,8 +12,8 @@ use crate::hex::hex;
 use crate::kernels::count::sequence::{Buckets, StepSums};
 use crate::kernels::count::{GroupSums, LANE_SUMS, ValueSums};
 use crate::tally::{
-    ActivationSums, Extra, ExtraSums, FilterCodes, LayerShape, LayerTally, RecurrentSums, TapSums, WeightSums,
-    gate_names,
+    ActivationSums, DesignCounts, Extra, ExtraSums, FilterCodes, LayerShape, LayerTally, RecurrentSums, TapSums,
+    WeightSums, gate_names,
 };
 use crate::{Error, Result};
 
@@ -93,6 +93,11 @@ impl Arrays {
         if let Some(pairs) = &tally.pairs {
             self.pairs(format!("{name}.pairs"), pairs);
         }
+        if !tally.designs.is_empty() {
+            let counts = &tally.designs;
+            let shape = [counts.len(), counts[0].len()];
+            self.u64(format!("{name}.designs"), &shape, counts.iter().flatten().copied());
+        }
         let Some(recurrent) = &tally.recurrent else { return };
         let names = gate_names(recurrent.gates.len()).unwrap_or_default();
         for (gate, weights) in names.iter().zip(&recurrent.gates) {
@@ -122,6 +127,14 @@ impl Arrays {
 /// The smallest code of an operand's, and how many there are.
 fn codes_of(coding: &Coding) -> (i32, usize) {
     (coding.map.lo, coding.map.codes())
+}
+
+/// What the layers of a file count beside what all do.
+pub(super) struct Asked {
+    pub counts_codes: bool,
+    pub extras: Vec<Extra>,
+    /// How many designs were run.
+    pub designs: usize,
 }
 
 /// Arrays by name, as they were read; each is taken once.
@@ -297,7 +310,7 @@ impl Stored<'_> {
         &mut self,
         name: &str,
         facts: &LayerFacts,
-        (counts_codes, extras): (bool, &[Extra]),
+        &Asked { counts_codes, ref extras, designs }: &Asked,
     ) -> Result<LayerCounts> {
         let (shape, (codings, output)) = (facts.shape(self.file)?, facts.codings(self.file)?);
         let codes = codings.each_ref().map(codes_of);
@@ -320,6 +333,11 @@ impl Stored<'_> {
             Ok(ActivationSums { extra: self.extra(&prefix, ExtraSums::new(extras, &reader, 2))?, ..sums })
         });
         let outputs = outputs.transpose()?;
+        let designs = match designs > 0 && pairs.is_none() {
+            true => self.u64(&format!("{name}.designs"), Some(&[designs, DesignCounts::default().len()]))?,
+            false => Vec::new(),
+        };
+        let designs = designs.as_chunks().0.to_vec();
         let recurrent = match facts.gates(self.file)? {
             None => None,
             Some((names, buckets)) => {
@@ -333,7 +351,8 @@ impl Stored<'_> {
             }
         };
         let lowest = codes.map(|(lowest, _)| lowest);
-        let tally = LayerTally { shape, images: facts.images, lowest, activations, weights, outputs, recurrent, pairs };
+        let images = facts.images;
+        let tally = LayerTally { shape, images, lowest, activations, weights, outputs, recurrent, pairs, designs };
         Ok(LayerCounts { name: facts.name.clone(), kind: facts.kind.clone(), codings, output, tally })
     }
 

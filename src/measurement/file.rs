@@ -192,9 +192,9 @@ fn read<'a>(file: &'a str, bytes: &'a [u8]) -> Result<(Measurement, Header, Stor
     }
     let names: Vec<&str> = header.layers.iter().map(|layer| layer.name.as_str()).collect();
     let mut layers = Vec::with_capacity(header.layers.len());
-    let counted = (header.counts_codes(), &header.extras(file)?[..]);
+    let asked = header.asked(file)?;
     for (index, facts) in header.layers.iter().enumerate() {
-        layers.push(stored.layer(&prefix(&names, index), facts, counted)?);
+        layers.push(stored.layer(&prefix(&names, index), facts, &asked)?);
     }
     // Any number can be a key.
     let (keys, _) = stored.take("inputs", Dtype::U64, None)?;

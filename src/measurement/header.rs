@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LayerCounts, Measurement, Provenance};
+use super::arrays::Asked;
+use super::{Format, LayerCounts, Measurement, Provenance};
 use crate::format::{Coding, Stored};
 use crate::input::InputDigest;
 use crate::kernels::FloatType;
@@ -312,18 +313,14 @@ impl Header {
         self.inputs
     }
 
-    /// Whether terms and codes of activations were counted.
-    pub fn counts_codes(&self) -> bool {
-        self.provenance.format.statistics == "full"
-    }
-
-    /// The on-demand counts.
-    pub fn extras(&self, file: &str) -> Result<Vec<Extra>> {
+    /// What was counted beside what always is.
+    pub fn asked(&self, file: &str) -> Result<Asked> {
         let unknown = |name: &str| {
             Error::malformed(format!("{file}: metadata"), format!("names counts {name}, which there are not"))
         };
-        let names = &self.provenance.format.extra;
-        names.iter().map(|name| Extra::from_name(name).ok_or_else(|| unknown(name))).collect()
+        let Format { statistics, extra, designs, .. } = &self.provenance.format;
+        let extras = extra.iter().map(|name| Extra::from_name(name).ok_or_else(|| unknown(name)));
+        Ok(Asked { counts_codes: statistics == "full", extras: extras.collect::<Result<_>>()?, designs: designs.len() })
     }
 
     /// The measurement of these `layers`.

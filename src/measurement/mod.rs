@@ -10,7 +10,7 @@ mod sampled;
 
 pub use checkpoint::{Checkpoint, Stream};
 pub use header::SCHEMA;
-pub use provenance::{File, Format, Model, Provenance, Tool, WRAPPED};
+pub use provenance::{Design, File, Format, Model, Provenance, Tool, WRAPPED};
 
 use crate::format::Coding;
 use crate::input::InputDigest;

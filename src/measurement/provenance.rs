@@ -57,6 +57,10 @@ impl Provenance {
             let quantized = model.quantized.clone().unwrap_or_else(|| "nothing".into());
             let folded = model.folded.map_or_else(|| "none".to_owned(), |folded| folded.to_string());
             let on_demand = if format.extra.is_empty() { "none".to_owned() } else { format.extra.join(", ") };
+            let designs = match &format.designs[..] {
+                [] => "none".to_owned(),
+                some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            };
             let ranges = format!("of {} inputs ({:.12})", format.calibration_inputs, format.calibration_sha256);
             [
                 ("model", model.name.clone()),
@@ -70,6 +74,7 @@ impl Provenance {
                 ("min-one", format.min_one.to_string()),
                 ("level of statistics", format.statistics.clone()),
                 ("list of on-demand counts (--metrics)", on_demand),
+                ("list of designs", designs),
                 ("calibration", ranges),
                 ("list of options", options(provenance)),
                 ("engine", tool.backend.clone()),
@@ -144,10 +149,30 @@ pub struct Format {
     /// On-demand counts (`--metrics`), by name.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub extra: Vec<String>,
+    /// Designs that ran the operands, with what they were built with.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub designs: Vec<Design>,
     /// Inputs that the ranges of activations were calibrated on.
     pub calibration_inputs: u64,
     /// Sum modulo 2^256 of the SHA-256 of each of them, hex.
     pub calibration_sha256: String,
+}
+
+/// A design and its parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Design {
+    /// Its name.
+    pub name: String,
+    /// By name.
+    pub parameters: BTreeMap<String, usize>,
+}
+
+impl std::fmt::Display for Design {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parameters: Vec<String> = self.parameters.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        write!(f, "{} ({})", self.name, parameters.join(", "))
+    }
 }
 
 /// The program.

@@ -4,6 +4,7 @@
 
 pub mod columns;
 mod csv;
+pub mod designs;
 mod document;
 mod figure;
 pub mod figures;
@@ -18,6 +19,7 @@ mod parquet;
 mod phases;
 pub mod quality;
 mod read;
+pub mod roofline;
 mod rows;
 #[cfg(test)]
 #[path = "sample_tests.rs"]

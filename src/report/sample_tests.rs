@@ -92,6 +92,7 @@ fn layer(name: &str, kind: &str, value: impl Fn(usize) -> f32) -> LayerCounts {
         outputs: None,
         recurrent: None,
         pairs: None,
+        designs: Vec::new(),
         shape: shape.clone(),
     };
     tally.add(&shape, 4, &sums);

@@ -187,7 +187,12 @@ pub struct LayerTally {
     /// Of a product of two activations, its sums over MACs. Its shape is that of one head, and its weights are the second operand
     /// of all inputs.
     pub pairs: Option<Products>,
+    /// What the layer costs on each of the designs that were run, as these count it; of a layer that designs do not run, nothing.
+    pub designs: Vec<DesignCounts>,
 }
+
+/// Counts of a layer on a design, which add.
+pub type DesignCounts = [u64; 5];
 
 impl LayerTally {
     /// Adds the sums of one pass over the activations of `images` inputs, in a layer of extents `shape`.
@@ -219,6 +224,17 @@ impl LayerTally {
         self.activations.merge(&sums.activations);
         self.weights.merge(&sums.weights);
         *self.pairs.as_mut().expect("a product of two activations") += &sums.products;
+    }
+
+    /// Adds what other inputs cost on each of the designs.
+    ///
+    /// # Panics
+    /// If they are other designs.
+    pub fn add_designs(&mut self, designs: &[DesignCounts]) {
+        assert_eq!(self.designs.len(), designs.len(), "tallies of the same designs");
+        for (own, other) in self.designs.iter_mut().zip(designs) {
+            own.iter_mut().zip(other).for_each(|(own, count)| *own += count);
+        }
     }
 
     fn meet(&mut self, shape: &LayerShape, images: u64) {
@@ -255,6 +271,7 @@ impl LayerTally {
         }
         self.meet(&other.shape, other.images);
         self.activations.merge(&other.activations);
+        self.add_designs(&other.designs);
         assert_eq!(self.outputs.is_some(), other.outputs.is_some(), "tallies of one request");
         self.outputs.iter_mut().zip(&other.outputs).for_each(|(own, other)| own.merge(other));
         assert_eq!(self.recurrent.is_some(), other.recurrent.is_some(), "tallies of one layer");

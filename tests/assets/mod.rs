@@ -2,6 +2,7 @@
 
 mod classify;
 mod denoise;
+mod designs;
 mod language;
 mod measure1;
 mod panic;

@@ -34,6 +34,7 @@ fn of_weights(weight: [usize; 4], bits: u32, codes: &[i32]) -> Cells {
         outputs: None,
         recurrent: None,
         pairs: None,
+        designs: Vec::new(),
         shape,
     };
     let options = Options { encoder: Encoder::Naf, min_one: false };
@@ -118,6 +119,7 @@ fn of_layer(input: [usize; 3], weights: &[i32], codes: &[i32], zeroed: [u64; 2])
         outputs: None,
         recurrent: None,
         pairs: None,
+        designs: Vec::new(),
         shape: shape.clone(),
     };
     tally.add(&shape, 1, &sums);

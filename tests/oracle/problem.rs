@@ -95,6 +95,7 @@ impl Problem {
             outputs: None,
             recurrent: None,
             pairs: None,
+            designs: Vec::new(),
             shape: self.shape.clone(),
         };
         tally.add(&self.shape, images, sums);
