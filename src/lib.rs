@@ -32,6 +32,8 @@ pub mod compare;
 pub mod engine;
 pub mod error;
 #[doc(hidden)]
+pub mod export;
+#[doc(hidden)]
 pub mod format;
 #[doc(hidden)]
 pub mod gate;

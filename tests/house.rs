@@ -47,6 +47,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["error", "hex", "input", "kernels", "measurement", "metrics", "tally", "task"]),
+    // It reads counts, and writes the header that NumPy has.
+    ("export", &["error", "format", "input", "kernels", "measurement", "metrics", "tally"]),
     ("compare", &["error", "metrics", "report"]),
     ("gate", &["compare", "error", "metrics", "report"]),
 ];
