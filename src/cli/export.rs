@@ -138,6 +138,12 @@ impl ExportArgs {
             ("--model", self.model.is_some()),
             ("INPUT", !self.inputs.inputs.is_empty()),
             ("--limit", self.inputs.limit.is_some()),
+            ("--random-inputs", self.inputs.stated.random_inputs.is_some()),
+            ("--sigma", self.inputs.sigma.is_some()),
+            ("--scale", self.inputs.scale.is_some()),
+            ("--vocab", self.inputs.vocab.is_some()),
+            ("--threads", self.backend.engine.threads.is_some()),
+            ("--isa", self.backend.engine.isa.is_some()),
         ];
         match given.iter().find(|(_, given)| *given && !of_codes) {
             Some((flag, _)) => {
@@ -167,6 +173,7 @@ fn arrays(args: &ExportArgs, common: Common) -> Result<()> {
     let settings = settings(args, &file)?;
     let network = setup::in_integers(network, &model, &backend, &data, &settings, &progress)?;
     let network = setup::thresholded(network, settings.threshold, &backend, &data, &settings, &progress)?;
+    let settings = Settings { limit: args.inputs.limit.map(|limit| limit as usize).or(settings.limit), ..settings };
     let capture = Capture::new(&network, &backend, &data, &settings, (&file.measurement, &file.name))?;
     for index in (0..file.measurement.layers.len()).filter(|index| arrays.has(*index)) {
         if let Some(codes) = capture.weights(index)? {
@@ -175,7 +182,7 @@ fn arrays(args: &ExportArgs, common: Common) -> Result<()> {
         }
     }
     let mut batch = 0;
-    capture.activations(&progress, |codes| {
+    let inputs = capture.activations(&progress, |codes| {
         for layer in &codes.layers {
             let images = Images { extents: layer.extents, codes: &layer.images };
             let (name, bytes) = arrays.activations(layer.index, batch, images);
@@ -184,7 +191,7 @@ fn arrays(args: &ExportArgs, common: Common) -> Result<()> {
         batch += 1;
         Ok(())
     })?;
-    let written = arrays.finish();
+    let written = arrays.finish(inputs);
     written.files.iter().try_for_each(|(name, bytes)| folder.write(name, bytes))?;
     folder.finish()?;
     tell(args.to, &written.left_out);
@@ -211,11 +218,11 @@ fn settings(args: &ExportArgs, file: &File) -> Result<Settings> {
     };
     let layers = option("layers").map(regex::Regex::new).transpose().map_err(|_| wrong("layers"))?;
     let feeding = setup::feeding(&args.inputs, &args.backend.engine);
-    let limit = feeding.limit.or(number("limit")?);
     Ok(Settings {
         format,
         layers,
-        limit,
+        limit: number("limit")?,
+        skip_bad: option("skip_bad") == Some("true"),
         encoder: facts.format.encoder,
         min_one: facts.format.min_one,
         calibrate: number("calibrate")?.unwrap_or(feeding.calibrate),

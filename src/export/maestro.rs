@@ -20,9 +20,7 @@ fn write(run: &Run<'_>) -> Result<Written> {
     let names = unique(run.measurement.layers.iter().map(|counts| counts.name.as_str()), "_");
     let (made, left_out) = run.each(layer);
     let layers = made.into_iter().map(|(index, text)| text.replace('@', &names[index]));
-    let [network] = &unique([run.measurement.provenance.model.name.as_str()], "_")[..] else {
-        unreachable!("one name")
-    };
+    let network = unique([run.measurement.provenance.model.name.as_str()], "_").concat();
     let text = format!("Network {network} {{\n{}}}\n", layers.collect::<String>());
     let notes = vec![
         "Y and X hold the padding, as far as windows read it; a fully connected layer is a convolution of one tap whose rows are steps".into(),

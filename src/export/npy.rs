@@ -81,13 +81,14 @@ impl<'a> Arrays<'a> {
         (format!("act-{}-{batch}.npy", self.names[index]), bytes)
     }
 
-    /// The files beside the arrays, the notes among them.
-    pub fn finish(&self) -> Written {
+    /// The files beside the arrays, which hold `inputs` inputs; the notes are among them.
+    pub fn finish(&self, inputs: u64) -> Written {
         let (made, of_table) = self.run.each(of_dnnsim);
         let (_, left_out) = self.run.each(has_arrays);
         let row = |(index, row): &(usize, String)| format!("{},{row}\n", self.names[*index]);
         let table: String = made.iter().map(row).collect();
         let mut notes = vec![
+            format!("the arrays hold {inputs} of these inputs, in their order"),
             "a fully connected layer's activations are [B, C] in the order of its weights, steps of sequences one below the other; a recurrent layer's [B, T, C]".into(),
             "a step of a recurrent layer reads what the step before gave; its first reads the state that the run began with".into(),
         ];

@@ -25,7 +25,7 @@ pub(super) struct Blocks([u64; 4]);
 
 impl Blocks {
     /// N and M, if every block of M has at most N non-zeros.
-    pub fn fits(self) -> Option<[usize; 2]> {
+    pub fn fits(self) -> Option<[u64; 2]> {
         let [of_4, few_4, of_8, few_8] = self.0;
         [([2, 4], of_4, few_4), ([4, 8], of_8, few_8)]
             .into_iter()
@@ -65,7 +65,7 @@ fn write(run: &Run<'_>) -> Result<Written> {
         }
     }
     let counted = run.measurement.layers.iter().any(|counts| blocks(counts).is_some());
-    let fitting: Vec<[usize; 2]> = run.measurement.layers.iter().filter_map(|counts| blocks(counts)?.fits()).collect();
+    let fitting: Vec<[u64; 2]> = run.measurement.layers.iter().filter_map(|counts| blocks(counts)?.fits()).collect();
     let mut notes = vec![
         "IFMAP extents hold the padding, as far as windows read it; a depthwise convolution's name begins with DP_"
             .into(),
@@ -98,7 +98,7 @@ fn row(counts: &LayerCounts) -> Result<Row, String> {
 }
 
 /// The section `[sparsity]` for layers of which some have these N:M.
-fn section(fitting: &[[usize; 2]]) -> String {
+fn section(fitting: &[[u64; 2]]) -> String {
     let largest = fitting.iter().map(|[_, m]| *m).max();
     let mut text = String::from("[sparsity]\n");
     let lines = [

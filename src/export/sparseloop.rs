@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::layer::nonzeros;
-use super::scalesim::blocks;
+use super::scalesim::{Blocks, blocks};
 use super::timeloop::problems;
 use super::{Form, Run, Target, Written};
 use crate::Result;
@@ -28,7 +28,7 @@ fn write(run: &Run<'_>) -> Result<Written> {
     let mut written = problems(run, densities)?;
     let sentences = [
         "a density is non-zeros over values: of inputs those of the tensor, without padding; of outputs those behind the activation",
-        "densities are hypergeometric, but fixed_structured where every block of weights is 2 of 4 or 4 of 8 (`measure --metrics nm`)",
+        "densities are hypergeometric, but fixed_structured where every block of weights has 2 of 4 or 4 of 8 non-zeros (`measure --metrics nm`)",
     ];
     written.notes.extend(sentences.map(str::to_owned));
     written.notes.extend(run.note_of_outputs("density"));
@@ -39,7 +39,9 @@ fn densities(counts: &LayerCounts) -> String {
     let mut text = String::from("    densities:\n");
     for (space, which) in SPACES {
         let Some(share) = nonzeros(counts, which) else { continue };
-        let structured = which == Which::Weights && blocks(counts).is_some_and(|blocks| blocks.fits().is_some());
+        // Blocks with at most N of M non-zeros, and N·blocks of these in all: each has N.
+        let fits = blocks(counts).and_then(Blocks::fits).filter(|_| which == Which::Weights);
+        let structured = fits.is_some_and(|[n, m]| share.part * m == share.of * n);
         let distribution = if structured { "fixed_structured" } else { "hypergeometric" };
         writeln!(
             text,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::calibrate::Calibration;
 use super::executor::{Executor, check, shape_of};
-use super::feed::{Feed, Monitor, Stage};
+use super::feed::{Monitor, Stage};
 use super::layers::{filters, weights};
 use super::provenance::provenance;
 use super::run::prepare;
@@ -76,6 +76,13 @@ impl<'a> Capture<'a> {
         settings: &Settings,
         (run, file): (&'a Measurement, &'a str),
     ) -> Result<Self> {
+        // Scales and thresholds may be learned from the first inputs: part of them would be others.
+        let (listed, counted) = (data.len() as u64, run.inputs);
+        if listed < counted {
+            let detail =
+                format!("counted {counted} inputs, and {listed} are given; give all (--limit takes the first of them)");
+            return Err(Error::invalid(file, detail));
+        }
         let calibration = Calibration::of_measurement(model, settings, run, file)?;
         let capture = Self { model, backend, data, calibration, run, file };
         if let Some([name, counted, now]) = capture.difference() {
@@ -124,18 +131,18 @@ impl<'a> Capture<'a> {
         Ok(Some(codes))
     }
 
-    /// Runs the inputs, up to `limit` of them, and hands to `each` what the layers read of those that were read together.
+    /// Runs the inputs, up to the limit of the settings, and hands to `each` what the layers read of those that were read together.
+    /// Returns how many there were.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an input that was not counted, and if codes of all inputs are not those that were counted;
     /// [`Error::Interrupted`]; those of reading inputs and of `each`.
-    pub fn activations(&self, monitor: &dyn Monitor, mut each: impl FnMut(&BatchCodes) -> Result<()>) -> Result<()> {
+    pub fn activations(&self, monitor: &dyn Monitor, mut each: impl FnMut(&BatchCodes) -> Result<()>) -> Result<u64> {
         let (feed, mut executor) = prepare(self.model, self.backend, self.data, self.calibration.settings());
         let mut sums = vec![[0; 2]; self.calibration.layers.len()];
         let mut inputs = 0;
         let mut eyes: Option<(Shape, Eyes)> = None;
-        let whole = Feed { skip_bad: true, ..feed };
-        whole.all(Stage::Measure, monitor, |samples| {
+        feed.all(Stage::Measure, monitor, |samples| {
             self.check_counted(samples)?;
             let input = shape_of(&samples[0]);
             let (_, eyes) = match eyes.take().filter(|(shape, _)| *shape == input) {
@@ -161,7 +168,7 @@ impl<'a> Capture<'a> {
                 self.same(index, "activations", sums[index], counted)?;
             }
         }
-        Ok(())
+        Ok(inputs)
     }
 
     fn batch(executor: &mut Executor<'_>, eyes: &Eyes, samples: &[Sample]) -> Result<BatchCodes> {

@@ -28,8 +28,9 @@ class Run:
 
     def __init__(self, deadweight, counts, folder):
         self.deadweight, self.counts, self.folder = deadweight, counts, folder
-        document = self.call("report", counts, "--format", "json")
-        self.layers = {layer["name"]: layer for layer in json.loads(document)["layers"]}
+        document = json.loads(self.call("report", counts, "--format", "json"))
+        self.inputs = document["data"]["inputs"]
+        self.layers = {layer["name"]: layer for layer in document["layers"]}
 
     def call(self, *words):
         done = subprocess.run([self.deadweight, *map(str, words)], capture_output=True, text=True)
@@ -43,8 +44,7 @@ class Run:
         return path
 
     def macs(self, name):
-        layer = self.layers[name]
-        return int(layer["metrics"]["macs"]["value"]) // layer["images"]
+        return int(self.layers[name]["metrics"]["macs"]["value"]) // self.inputs
 
     def zeros(self, name, operand):
         zeros = self.layers[name][operand]["zeros"]
