@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::args::{BackendArgs, Common, InputArgs, ModelArgs, Quantize};
 use super::folder::Folder;
 use super::onnx_args::OnnxArgs;
-use super::out::Out;
+use super::out::{Out, distinct};
 use super::progress::Progress;
 use super::setup;
 use crate::export::{Arrays, Codes, Dtype, Form, Images, LeftOut, Run, TARGETS, Target, target};
@@ -78,6 +78,7 @@ fn targets() -> impl TypedValueParser<Value = &'static Target> {
 /// Writes the export.
 pub(super) fn run(args: &ExportArgs, common: Common) -> Result<()> {
     args.check()?;
+    distinct(&[("FILE.dwm", Some(&args.file)), ("-o", Some(&args.output))])?;
     match args.to.form {
         Form::File(_) => {
             let mut out = Out::whole("-o", Some(&args.output))?;

@@ -70,9 +70,10 @@ fn the_program_writes_each_target_or_leaves_nothing() {
         (vec![text(&digits), "--to", "timeloop", "-o", text(&out), model[0], model[1]], 2, "is of --to npy"),
         (vec![text(&digits), "photos", "--to", "maestro", "-o", text(&out)], 2, "is of --to npy"),
         (vec![text(&digits), "--to", "zigzak", "-o", text(&out)], 2, "zigzag"),
-        (vec![text(&digits), "--to", "timeloop", "-o", text(&digits)], 2, "is a file, must be a folder"),
+        (vec![text(&digits), "--to", "timeloop", "-o", text(&verses)], 2, "is a file, must be a folder"),
         (vec![text(&digits), "--to", "zigzag", "-o", text(folder.path())], 2, "is a directory, must be a file"),
-        (vec![text(&out), "--to", "timeloop", "-o", text(&out)], 1, "No such file"),
+        (vec![text(&digits), "--to", "zigzag", "-o", text(&digits)], 2, "is where FILE.dwm goes too"),
+        (vec![text(&path("none")), "--to", "timeloop", "-o", text(&out)], 1, "No such file"),
         (vec![text(&full), "--to", "timeloop", "-o", text(&out)], 1, "npy"),
     ] {
         let (got, said) = fail(&[&["export"], &args[..]].concat());

@@ -85,7 +85,7 @@ def check_cimloop(run):
 
 def check_scalesim(run):
     folder = run.export("scalesim")
-    macs = sorted(run.macs(name) for name in run.layers)
+    macs = {run.macs(name) for name in run.layers}
     for name, gemm in [("conv.csv", False), ("gemm.csv", True)]:
         topology = topologies()
         topology.load_arrays(str(folder / name), mnk_inputs=gemm)
@@ -97,10 +97,11 @@ def check_scalesim(run):
         for row in rows:
             # A row of a depthwise convolution becomes a layer a channel.
             channels = int(row[5]) if "DP" in row[0] else 1
-            found = [topology.layers_calculated_hyperparams[next(entries)][2] for _ in range(channels)]
-            assert sum(found) in macs, row
-            n, m = row[-2].strip().split(":")
-            assert topology.get_layer_sparsity_ratio(0) and (n, m) in (("1", "1"), ("2", "4"), ("4", "8")), row
+            places = [next(entries) for _ in range(channels)]
+            assert sum(topology.layers_calculated_hyperparams[place][2] for place in places) in macs, row
+            ratio = [int(part) for part in row[-2].split(":")]
+            assert ratio in ([1, 1], [2, 4], [4, 8]), row
+            assert all(list(topology.get_layer_sparsity_ratio(place)) == ratio for place in places), row
     # The section in a whole configuration.
     rest = "[general]\nrun_name = r\n[run_presets]\nInterfaceBandwidth = CALC\nUseRamulatorTrace = False\n"
     rest += "[architecture_presets]\nArrayHeight = 32\nArrayWidth = 32\nIfmapSramSzkB = 64\nFilterSramSzkB = 64\n"
