@@ -34,6 +34,8 @@ pub mod designs;
 pub mod engine;
 pub mod error;
 #[doc(hidden)]
+pub mod export;
+#[doc(hidden)]
 pub mod format;
 #[doc(hidden)]
 pub mod gate;

@@ -49,6 +49,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["designs", "error", "hex", "input", "kernels", "measurement", "metrics", "tally", "task"]),
+    // It reads counts, and writes the header that NumPy has.
+    ("export", &["error", "format", "input", "kernels", "measurement", "metrics", "tally"]),
     ("compare", &["error", "metrics", "report"]),
     ("gate", &["compare", "error", "metrics", "report"]),
 ];

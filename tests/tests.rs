@@ -22,6 +22,7 @@ mod docs;
 mod documents;
 mod engines;
 mod every_card;
+mod exports;
 mod extras;
 mod facts;
 mod families;

@@ -15,6 +15,7 @@ use super::designs::DesignsArgs;
 use super::doctor::DoctorArgs;
 pub use super::engine_args::{BackendArgs, BackendName, DeviceName, EngineArgs, Kernels};
 use super::explain::ExplainArgs;
+use super::export::ExportArgs;
 use super::generate_args::GenerateArgs;
 use super::input_args::StatedArgs;
 use super::man::ManArgs;
@@ -129,6 +130,8 @@ Examples:
     Compare(Box<CompareArgs>),
     /// Add the counts of parts of a run
     Merge(MergeArgs),
+    /// Write what accelerator simulators read: shapes, densities, precisions, codes
+    Export(Box<ExportArgs>),
     /// Download models and data sets of the Hugging Face hub into the cache that its Python client shares
     #[command(after_help = "\
 Examples:

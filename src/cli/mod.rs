@@ -11,7 +11,9 @@ pub mod doctor;
 mod engine_args;
 mod examples;
 pub mod explain;
+pub mod export;
 mod figures;
+mod folder;
 pub mod gates;
 mod generate;
 mod generate_args;
@@ -83,6 +85,7 @@ fn run(cli: Cli) -> Result<()> {
         Some(Verb::Report(args)) => report::run(&args),
         Some(Verb::Compare(args)) => compare::run(&args),
         Some(Verb::Merge(args)) => merge::run(&args),
+        Some(Verb::Export(args)) => export::run(&args, cli.common),
         Some(Verb::Pull(args)) => pull::run(&args, cli.common),
         Some(Verb::Explain(args)) => explain::run(&args),
         Some(Verb::Schema(args)) => schema::run(args),

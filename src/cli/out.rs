@@ -13,15 +13,25 @@ use crate::{Error, Result};
 /// Name of the standard output in messages.
 const STDOUT: &str = "standard output";
 
-/// Unfinished files, to be deleted by code that ends the process without unwinding.
+/// Unfinished files and folders, to be deleted by code that ends the process without unwinding.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Deletes the unfinished files.
+/// Deletes what is unfinished.
 pub fn discard_unfinished() {
     for path in UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
         // The process is about to end; nobody is left to report to.
-        let _ = std::fs::remove_file(path);
+        let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     }
+}
+
+/// Lets code that ends the process without unwinding delete `path`, a file or a folder.
+pub(super) fn unfinished(path: &Path) {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+}
+
+/// No longer.
+pub(super) fn finished(path: &Path) {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).retain(|unfinished| unfinished != path);
 }
 
 /// A file in `folder` that is deleted unless it is persisted.
@@ -34,7 +44,7 @@ pub(super) fn temporary(folder: &Path) -> Result<NamedTempFile> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let file = builder.tempfile_in(folder).map_err(|error| Error::io(folder, error))?;
-    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(file.path().to_owned());
+    unfinished(file.path());
     Ok(file)
 }
 
@@ -69,7 +79,7 @@ pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
     // Some file systems report a full disk only here.
     file.as_file().sync_all().map_err(|error| Error::io(path, error))?;
     file.persist(path).map_err(|error| Error::io(path, error.error))?;
-    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).retain(|unfinished| *unfinished != name);
+    finished(&name);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::codes::codes_of_filters;
 use super::counting::CountingProbe;
 use super::executor::Executor;
 use super::feed::{Feed, Monitor, Stage};
@@ -172,7 +173,7 @@ impl Calibration {
                 ActivationSums { extra, ..ActivationSums::new(reader, 0) }
             });
             if !extras.is_empty() {
-                of_weights.add_filters(&self.spec(i, 1, shape.clone()), &self.weight_codes(model, i));
+                of_weights.add_filters(&self.spec(i, 1, shape.clone()), &codes_of_filters(&values, &maps));
                 if let Some(unit) = self.unit(i, 1) {
                     let mut counts = vec![0; float_counts()];
                     add_floats(values.iter().map(|x| x * unit), &mut counts);

@@ -3,6 +3,7 @@
 mod attention;
 mod bench;
 mod calibrate;
+mod codes;
 mod counting;
 mod designs;
 mod embed;
@@ -28,6 +29,7 @@ mod zeroed;
 
 pub use bench::{Bench, BenchLayer, bench, generation};
 pub use calibrate::{Calibration, calibrate};
+pub use codes::{BatchCodes, Capture, LayerCodes};
 pub use counting::CountingProbe;
 pub use embed::embed_partners;
 pub use feed::{Fed, Feed, Monitor, Quiet, Stage};

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::calibrate::Calibration;
+use super::codes::codes_of_filters;
 use super::designs::DesignRuns;
 use super::layers::{filters, weights};
 use super::operands::Operands;
 use crate::designs::Layer;
 use crate::designs::terms::Terms;
+use crate::kernels::count::CodeMap;
 use crate::kernels::count::extra::floats::{add_floats, float_counts};
 use crate::kernels::{Geometry, LANES, Region};
 use crate::model::Model;
@@ -35,18 +37,58 @@ pub(super) struct Counted {
     pub designs: Vec<DesignCounts>,
 }
 
-/// Assembles the images of an operand, and counts each for every layer that reads the operand.
-pub(super) struct WholeImages {
+/// Images of an operand that are assembled.
+pub(super) struct Assembly {
     /// `[C, H, W]` of an image.
     extents: [usize; 3],
+    map: CodeMap,
+    /// Images that are not complete yet, by their place in the batch.
+    partial: Mutex<BTreeMap<usize, Partial>>,
+}
+
+impl Assembly {
+    /// Of images of `extents`, `[C, H, W]`, in codes of `map`.
+    pub(super) fn new(extents: [usize; 3], map: CodeMap) -> Self {
+        Self { extents, map, partial: Mutex::default() }
+    }
+
+    /// Adds `region` of image `image` of `x`, which is at `origin` of the batch; the codes of the image, if that completes it.
+    pub(super) fn add(
+        &self,
+        x: &[f32],
+        geometry: &Geometry,
+        image: usize,
+        region: &Region,
+        origin: Origin,
+    ) -> Option<Vec<i32>> {
+        let [channels, rows, columns] = self.extents;
+        let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        let empty = || Partial { codes: vec![0; channels * rows * columns], filled: 0 };
+        let whole = partial.entry(origin.image + image).or_insert_with(empty);
+        for channel in region.blocks.start * LANES..(region.blocks.end * LANES).min(channels) {
+            for row in region.rows.clone() {
+                let from = x[geometry.index(image, channel, row, 0)..].iter().step_by(geometry.lanes);
+                let to = &mut whole.codes[(channel * rows + origin.row + row) * columns..][..columns];
+                to.iter_mut().zip(from).for_each(|(to, x)| *to = self.map.code(*x));
+                whole.filled += columns;
+            }
+        }
+        if whole.filled < whole.codes.len() {
+            return None;
+        }
+        partial.remove(&(origin.image + image)).map(|whole| whole.codes)
+    }
+}
+
+/// Assembles the images of an operand, and counts each for every layer that reads the operand.
+pub(super) struct WholeImages {
+    assembly: Assembly,
     /// One a layer that reads the operand; all have the same codes.
     specs: Vec<OperandSpec>,
     /// Of each of them, the designs that run it.
     designs: Vec<Option<DesignRuns>>,
     /// The float value of 1 in what the probe is shown, where values are counted as floats.
     unit: Option<f32>,
-    /// Images that are not complete yet, by their place in the batch.
-    partial: Mutex<BTreeMap<usize, Partial>>,
     sums: Mutex<Vec<ExtraSums>>,
 }
 
@@ -54,47 +96,33 @@ impl WholeImages {
     /// Of an operand that `readers` read. With `unit`, values are counted as floats too.
     /// None where no layer reads it.
     pub(super) fn new(readers: Vec<Reader>, unit: Option<f32>) -> Option<Self> {
-        let extents = readers.first()?.spec.extents();
+        let first = &readers.first()?.spec;
+        let assembly = Assembly::new(first.extents(), first.map());
         let (mut specs, mut sums, mut designs) = (Vec::new(), Vec::new(), Vec::new());
         for reader in readers {
             specs.push(reader.spec);
             sums.push(reader.sums);
             designs.push(reader.designs);
         }
-        Some(Self { extents, specs, designs, unit, partial: Mutex::default(), sums: Mutex::new(sums) })
+        Some(Self { assembly, specs, designs, unit, sums: Mutex::new(sums) })
     }
 
     /// Adds `region` of image `image` of `x`, which is at `origin` of the batch; counts the image if that completes it.
     pub(super) fn add(&self, x: &[f32], geometry: &Geometry, image: usize, region: &Region, origin: Origin) {
-        let ([channels, rows, columns], map) = (self.extents, self.specs[0].map());
-        let channels_here = region.blocks.start * LANES..(region.blocks.end * LANES).min(channels);
+        let [channels, _, columns] = self.assembly.extents;
         if let Some(unit) = self.unit {
-            let lines = channels_here.clone().flat_map(|channel| region.rows.clone().map(move |row| (channel, row)));
+            let here = region.blocks.start * LANES..(region.blocks.end * LANES).min(channels);
+            let lines = here.flat_map(|channel| region.rows.clone().map(move |row| (channel, row)));
             let line = |(channel, row)| x[geometry.index(image, channel, row, 0)..].iter().step_by(geometry.lanes);
             let mut counts = vec![0; float_counts()];
             add_floats(lines.flat_map(|at| line(at).take(columns)).map(|x| x * unit), &mut counts);
             self.locked().iter_mut().for_each(|sums| sums.add_counts(Extra::Float, &counts));
         }
-        let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
-        let empty = || Partial { codes: vec![0; channels * rows * columns], filled: 0 };
-        let whole = partial.entry(origin.image + image).or_insert_with(empty);
-        for channel in channels_here {
-            for row in region.rows.clone() {
-                let from = x[geometry.index(image, channel, row, 0)..].iter().step_by(geometry.lanes);
-                let to = &mut whole.codes[(channel * rows + origin.row + row) * columns..][..columns];
-                to.iter_mut().zip(from).for_each(|(to, x)| *to = map.code(*x));
-                whole.filled += columns;
-            }
-        }
-        if whole.filled < whole.codes.len() {
-            return;
-        }
-        let whole = partial.remove(&(origin.image + image)).expect("it was filled just now");
-        drop(partial);
-        self.designs.iter().flatten().for_each(|designs| designs.add(&whole.codes));
+        let Some(codes) = self.assembly.add(x, geometry, image, region, origin) else { return };
+        self.designs.iter().flatten().for_each(|designs| designs.add(&codes));
         let mut added = self.locked().iter().map(ExtraSums::empty).collect::<Vec<_>>();
         for (sums, spec) in added.iter_mut().zip(&self.specs) {
-            sums.add_image(spec, &whole.codes);
+            sums.add_image(spec, &codes);
         }
         self.locked().iter_mut().zip(&added).for_each(|(sums, added)| sums.merge(added));
     }
@@ -146,7 +174,6 @@ impl Calibration {
         let (layer, format) = (&self.layers[i], self.settings().format.weights);
         let values = weights(&model.graph, layer, format);
         let maps = format.weight_maps(&layer.codings[1], &values, filters(&model.graph, layer));
-        let of_filter = values.len().div_ceil(maps.len()).max(1);
-        values.chunks(of_filter).zip(&maps).flat_map(|(filter, map)| filter.iter().map(|&x| map.code(x))).collect()
+        codes_of_filters(&values, &maps)
     }
 }

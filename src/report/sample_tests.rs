@@ -37,6 +37,7 @@ pub(crate) fn measurement() -> Measurement {
                 min_one: false,
                 statistics: "full".into(),
                 extra: Vec::new(),
+                designs: Vec::new(),
                 calibration_inputs: 4,
                 calibration_sha256: "cd34".into(),
             },

@@ -150,7 +150,9 @@ impl Slow {
         }
         let mut cycles = 0;
         loop {
-            queues.iter_mut().for_each(|queue| drop(queue.pop_front()));
+            for queue in &mut queues {
+                queue.pop_front();
+            }
             cycles += 1;
             if queues.iter().all(VecDeque::is_empty) {
                 return cycles;

@@ -6,6 +6,9 @@ use deadweight::designs::Setup;
 
 use super::{LANES, Slow};
 
+/// Rows and columns of operands.
+type Places = Vec<(i64, i64)>;
+
 impl Slow {
     pub(super) fn scnn(&self, setup: &Setup) -> u64 {
         let get = |name: &str| setup.get(name);
@@ -59,7 +62,7 @@ impl Slow {
                             }
                         }
                     }
-                    let mut activations: BTreeMap<(usize, [usize; 2]), Vec<(i64, i64)>> = BTreeMap::new();
+                    let mut activations: BTreeMap<(usize, [usize; 2]), Places> = BTreeMap::new();
                     for row in 0..plane[0] {
                         for column in 0..plane[1] {
                             if activation(group, channel, row, column) == 0 {
