@@ -36,12 +36,14 @@ pub fn schema(metrics: &[&Metric]) -> Json {
         }),
         &["quality", "phases"],
     );
+    let design =
+        object(json!({ "name": text(), "parameters": { "type": "object", "additionalProperties": count() } }), &[]);
     let format = object(
         json!({
             "name": text(), "weight_scale": text(), "encoder": { "enum": Encoder::ALL.map(Encoder::name) }, "min_one": { "type": "boolean" },
-            "statistics": text(), "extra": list(text()), "calibration_inputs": count(), "calibration_sha256": sha256(),
+            "statistics": text(), "extra": list(text()), "designs": list(design), "calibration_inputs": count(), "calibration_sha256": sha256(),
         }),
-        &["weight_scale", "extra"],
+        &["weight_scale", "extra", "designs"],
     );
     let extents = |items: usize| {
         let extent = json!({ "type": ["integer", "null"], "minimum": 0 });

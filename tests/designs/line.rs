@@ -26,6 +26,10 @@ fn a_file_of_counts_gives_what_the_run_gave_and_parts_add() {
     // Counts of a run with designs are those of one without, beside them.
     let csv = String::from_utf8(succeed(&["designs", text(&whole), "--format", "csv"])).unwrap();
     assert_eq!(csv.lines().count(), 1 + 3 * (1 + document["designs"][0]["layers"].as_array().unwrap().len()));
+    let json: Value = serde_json::from_slice(&succeed(&["report", text(&whole), "--format", "json"])).unwrap();
+    let schema: Value = serde_json::from_slice(&succeed(&["schema"])).unwrap();
+    assert!(jsonschema::is_valid(&schema, &json));
+    assert_eq!(json["format"]["designs"][2]["parameters"]["first_stage"], 2);
     let report = |file: &str| succeed(&["report", file, "--format", "csv"]);
     let plain = path("plain.dwm");
     succeed(&["measure", "digits", "--limit", "6", "-o", text(&plain)]);
