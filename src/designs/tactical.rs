@@ -94,10 +94,14 @@ fn reach(setup: &Setup) -> Vec<(usize, i32)> {
     places
 }
 
-/// What one cycle of a schedule multiplies: the first of the steps within reach, and of each step the lanes that any filter uses.
+/// What one cycle of a schedule multiplies.
 struct Cycle {
+    /// The first of the steps within reach.
     first: usize,
+    /// Of each step the lanes that any filter uses.
     used: Vec<u16>,
+    /// Lanes of all filters that have no channel in the first step, and took no weight from elsewhere.
+    empty: u64,
 }
 
 /// The schedule of `filters`, and how many of them have a non-zero weight at each step and lane.
@@ -116,10 +120,11 @@ fn schedule(
         std::array::from_fn(filters)
     };
     let filters: Vec<[u16; BRICK]> = left.iter().map(met).collect();
+    let lanes: Vec<usize> = layer.steps().map(|(_, block)| layer.lanes(block)).collect();
     let (mut cycles, mut first) = (Vec::new(), 0);
     while first < left.len() {
         let end = (first + ahead + 1).min(left.len());
-        let mut used = vec![0; end - first];
+        let (mut used, mut empty) = (vec![0; end - first], 0);
         for filter in 0..left[first].len() {
             let mut free = !left[first][filter];
             used[0] |= left[first][filter];
@@ -133,8 +138,9 @@ fn schedule(
                 *there &= !taken;
                 used[step] |= taken;
             }
+            empty += (BRICK - lanes[first]).min(free.count_ones() as usize) as u64;
         }
-        cycles.push(Cycle { first, used });
+        cycles.push(Cycle { first, used, empty });
         // Steps of which nothing is left are passed, as many at once as are within reach.
         let empty = left[first + 1..].iter().take(ahead).take_while(|step| step.iter().all(|&mask| mask == 0)).count();
         first += 1 + empty;
@@ -145,17 +151,16 @@ fn schedule(
 fn run(setup: &Setup, input: &Input<'_>, serial: &Serial) -> Counts {
     let (grid, layer, reach) = (Grid::of(setup), input.layer, reach(setup));
     let (pallets, ahead) = (pallets(&grid, input), setup.get(LOOKAHEAD.name));
-    let lanes: Vec<u64> = layer.steps().map(|(_, block)| layer.lanes(block) as u64).collect();
     grid.sets(layer, |group, filters| {
         let of_all = group * layer.filters + filters.start..group * layer.filters + filters.end;
         let (cycles, met) = schedule(layer, of_all, &reach, ahead);
         let mut counts = Counts::default();
         for Pallet { windows, steps } in &pallets[group] {
             counts.work += steps.iter().zip(&met).map(|(step, filters)| (serial.work)(step, filters)).sum::<u64>();
-            for Cycle { first, used } in &cycles {
+            for Cycle { first, used, empty } in &cycles {
                 let steps = steps[*first..].iter().zip(used).filter(|(_, used)| **used != 0);
                 let longest = steps.map(|(step, &used)| (serial.cycles)(step, used)).max().unwrap_or_default();
-                let present = (windows * filters.len()) as u64 * lanes[*first];
+                let present = *windows as u64 * ((filters.len() * BRICK) as u64 - empty);
                 let step = grid.step([u64::from(longest.max(1)), u64::from(longest)], present);
                 counts.add(Counts { work: 0, ..step });
             }
