@@ -7,7 +7,9 @@
 //! step t + 2          .  .  .  w    L:  (1, 0) (2, 0)   (1, -1) (1, -2) (1, -3) ...
 //! ```
 //!
-//! All filters of a tile share the activations of the steps within reach, and move on together.
+//! All filters of a tile share the activations of the steps within reach, and move on together. The schedule is the one of the fewest steps
+//! among those that look so far ahead or less, and of these the one that looks least far: a step lasts as long as its slowest activation,
+//! so a weight that is taken beforehand and saves no step can only make one longer.
 
 use std::ops::Range;
 
@@ -80,8 +82,8 @@ fn work_of_terms(step: &Step, filters: &[u16; BRICK]) -> u64 {
 }
 
 /// The places that a lane can take a weight from, nearest step first: steps ahead, lanes aside.
-fn reach(setup: &Setup) -> Vec<(usize, i32)> {
-    let [ahead, aside, shape] = [&LOOKAHEAD, &LOOKASIDE, &SHAPE].map(|of| setup.get(of.name));
+fn reach(setup: &Setup, ahead: usize) -> Vec<(usize, i32)> {
+    let [aside, shape] = [&LOOKASIDE, &SHAPE].map(|of| setup.get(of.name));
     let mut places: Vec<(usize, i32)> = (1..=ahead).map(|step| (step, 0)).collect();
     if ahead > 0 {
         let aside = (0..aside as i32).map(|i| match shape {
@@ -149,11 +151,15 @@ fn schedule(
 }
 
 fn run(setup: &Setup, input: &Input<'_>, serial: &Serial) -> Counts {
-    let (grid, layer, reach) = (Grid::of(setup), input.layer, reach(setup));
+    let (grid, layer) = (Grid::of(setup), input.layer);
     let (pallets, ahead) = (pallets(&grid, input), setup.get(LOOKAHEAD.name));
+    let reaches: Vec<Vec<(usize, i32)>> = (0..=ahead).map(|ahead| reach(setup, ahead)).collect();
     grid.sets(layer, |group, filters| {
         let of_all = group * layer.filters + filters.start..group * layer.filters + filters.end;
-        let (cycles, met) = schedule(layer, of_all, &reach, ahead);
+        // Weights are taken beforehand only where that saves steps: each brings the activation that it meets.
+        let schedules = reaches.iter().enumerate().map(|(ahead, reach)| schedule(layer, of_all.clone(), reach, ahead));
+        let fewest = schedules.min_by_key(|(cycles, _)| cycles.len());
+        let (cycles, met) = fewest.unwrap_or_default();
         let mut counts = Counts::default();
         for Pallet { windows, steps } in &pallets[group] {
             counts.work += steps.iter().zip(&met).map(|(step, filters)| (serial.work)(step, filters)).sum::<u64>();

@@ -171,3 +171,23 @@ fn scnn_multiplies_all_by_all() {
     let counts = run("scnn", &[("rows", 1), ("columns", 1), ("weights", 6), ("banks", 4)], &[&x], &filters);
     assert_eq!(counts.cycles, 2 * 2);
 }
+
+/// On operands without a zero, SCNN takes more cycles than as many dense multipliers, as its paper says.
+#[test]
+fn scnn_is_slower_than_dense_multipliers_on_dense_operands() {
+    let shape = LayerShape {
+        input: [32, 16, 16],
+        output: [64, 16, 16],
+        weight: [64, 32, 3, 3],
+        padding: [1; 4],
+        features: false,
+        ..LayerShape::linear([1, 1, 1], 1)
+    };
+    let layer = Layer::new(&shape, &[1; 64 * 32 * 9], [16, 16], &Arc::new(Terms::new(Encoder::Naf)), false);
+    let input = layer.over(&[1; 32 * 16 * 16]);
+    let [scnn, mut dense] = ["scnn", "dense"].map(|name| Setup::published(Design::named(name).unwrap()));
+    dense.set("tiles", 4, "the test").unwrap();
+    assert_eq!(scnn.lanes(), dense.lanes());
+    let [scnn, dense] = [scnn, dense].map(|setup| (setup.design.run)(&setup, &input).cycles);
+    assert!(scnn > dense && scnn < 3 * dense, "{scnn} {dense}");
+}

@@ -8,8 +8,8 @@ use super::{Brick, LANES, Slow, width};
 
 impl Slow {
     /// The steps and lanes whose activations each cycle of the schedule uses.
-    fn schedule(&self, filters: &[Vec<Brick>], setup: &Setup) -> Vec<BTreeSet<(usize, usize)>> {
-        let [ahead, aside, shape] = ["lookahead", "lookaside", "shape"].map(|name| setup.get(name) as i64);
+    fn schedule(&self, filters: &[Vec<Brick>], setup: &Setup, ahead: i64) -> Vec<BTreeSet<(usize, usize)>> {
+        let [aside, shape] = ["lookaside", "shape"].map(|name| setup.get(name) as i64);
         let mut places: Vec<(i64, i64)> = vec![];
         if ahead > 0 {
             let (mut step, mut lane) = (1, 1);
@@ -74,7 +74,8 @@ impl Slow {
     }
 
     pub(super) fn tactical(&self, group: usize, filters: &[Vec<Brick>], setup: &Setup) -> u64 {
-        let schedule = self.schedule(filters, setup);
+        let all = (0..=setup.get("lookahead") as i64).map(|ahead| self.schedule(filters, setup, ahead));
+        let schedule = all.reduce(|best, next| if next.len() < best.len() { next } else { best }).unwrap();
         let mut cycles = 0;
         for pallet in self.pallets(group, setup.get("windows")) {
             for used in &schedule {
