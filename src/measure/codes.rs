@@ -17,7 +17,7 @@ use crate::input::{Dataset, Sample};
 use crate::kernels::count::CodeMap;
 use crate::kernels::{Geometry, Region};
 use crate::layers::Shape;
-use crate::measurement::{Measurement, Provenance};
+use crate::measurement::{Measurement, Provenance, Tool};
 use crate::model::Model;
 use crate::probe::{Origin, Probe, Watch};
 use crate::{Error, Result};
@@ -83,6 +83,9 @@ impl<'a> Capture<'a> {
             return Err(Error::invalid(file, detail));
         }
         let calibration = Calibration::of_measurement(model, settings, run, file)?;
+        if !calibration.layers.iter().map(|layer| &layer.name).eq(run.layers.iter().map(|layer| &layer.name)) {
+            return Err(Error::invalid(file, format!("has other layers than {}", model.card.name)));
+        }
         let capture = Self { model, backend, data, calibration, run, file };
         if let Some([name, counted, now]) = capture.difference() {
             let detail = format!("is no run of these: its {name} is {counted}, not {now}");
@@ -105,7 +108,7 @@ impl<'a> Capture<'a> {
         let alike = |of: &Provenance| Provenance {
             options: options(of),
             format: counted.format.clone(),
-            tool: crate::measurement::Tool { version: String::new(), ..of.tool.clone() },
+            tool: Tool { version: String::new(), ..of.tool.clone() },
             ..of.clone()
         };
         alike(&now).differences(&alike(counted)).next().map(|[name, now, counted]| [name, counted, now])
@@ -157,8 +160,8 @@ impl<'a> Capture<'a> {
             each(&batch)
         })?;
         if inputs == self.run.inputs {
-            for (index, counts) in self.run.layers.iter().enumerate().filter(|(_, counts)| counts.tally.pairs.is_none())
-            {
+            let layers = self.run.layers.iter().enumerate();
+            for (index, counts) in layers.filter(|(_, counts)| counts.tally.pairs.is_none()) {
                 let counted = &counts.tally.activations;
                 let counted = [counted.channel_nonzeros.iter().sum(), counted.values.elements];
                 self.same(index, "activations", sums[index], counted)?;
