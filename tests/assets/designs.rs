@@ -28,7 +28,16 @@ fn networks() -> Vec<Vec<String>> {
             "resnet50-thin-opennsfw",
         ]),
         network(&["@quant/mobilenet_v2_1.0_224_quant.tflite", "@data/imagenet224/0970_n09193705.png"]),
-        network(&["@denoise/dncnn-s25.safetensors", "@data/set12/01.png", "--arch", "dncnn_gray_bn", "--sigma", "25"]),
+        network(&[
+            "@denoise/dncnn-s25.safetensors",
+            "@data/set12/01.png",
+            "--arch",
+            "dncnn_gray_bn",
+            "--sigma",
+            "25",
+            "--layers",
+            "dncnn[.](0|23|47)$",
+        ]),
         network(&[
             "@lstm/charrnn-shakespeare.safetensors",
             "@data/text/shakespeare-10k.txt",
