@@ -347,9 +347,9 @@ fn what_a_target_needs_and_the_run_lacks_is_said() {
         let settings = Settings { layers: Some(regex::Regex::new(pattern).unwrap()), ..Settings::default() };
         measured(&settings)
     };
-    let error = written("timeloop", &only("up")).unwrap_err();
+    let error = written("timeloop", &only("^up$")).unwrap_err();
     assert!(error.exit_code() == 4 && error.hint().unwrap().contains("up: it is a transposed convolution"), "{error}");
-    assert_eq!(written("maestro", &only("up")).unwrap().left_out, []);
+    assert_eq!(written("maestro", &only("^up$")).unwrap().left_out, []);
     // Inputs of two sizes have no extents.
     let model = network();
     let mut two = calibrate_and_measure(&model, &native(), &inputs(&model), &Settings::default(), &Quiet).unwrap().1;

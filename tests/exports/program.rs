@@ -73,7 +73,7 @@ fn the_program_writes_each_target_or_leaves_nothing() {
         (vec![text(&digits), "--to", "timeloop", "-o", text(&verses)], 2, "is a file, must be a folder"),
         (vec![text(&digits), "--to", "zigzag", "-o", text(folder.path())], 2, "is a directory, must be a file"),
         (vec![text(&digits), "--to", "zigzag", "-o", text(&digits)], 2, "is where FILE.dwm goes too"),
-        (vec![text(&path("none")), "--to", "timeloop", "-o", text(&out)], 1, "No such file"),
+        (vec![text(&path("none")), "--to", "timeloop", "-o", text(&out)], 3, "No such file"),
         (vec![text(&full), "--to", "timeloop", "-o", text(&out)], 1, "npy"),
     ] {
         let (got, said) = fail(&[&["export"], &args[..]].concat());
