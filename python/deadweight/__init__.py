@@ -33,18 +33,10 @@ class Texts(list):
     """Texts themselves as inputs of Model.measure, which takes bare strings for paths."""
 
 
-def _asked(
-    *,
-    limit: int | None = None,
-    threads: int | None = None,
-    number_format: str | None = None,
-    encoder: str | None = None,
-    terms: bool = True,
-    metrics: str | Iterable[str] = (),
-    layers: str | None = None,
-    calibrate: int | None = None,
-) -> dict[str, Any]:
-    return {**locals(), "metrics": [metrics] if isinstance(metrics, str) else list(metrics)}
+def _asked(*, metrics: str | Iterable[str], **others: Any) -> dict[str, Any]:
+    """How a measurement is made, with all that the Rust side takes."""
+    of_models = {"limit": None, "layers": None, "calibrate": None}
+    return {**of_models, **others, "metrics": [metrics] if isinstance(metrics, str) else list(metrics)}
 
 
 def _pair(x: int | Sequence[int], name: str) -> list[int]:

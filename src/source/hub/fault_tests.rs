@@ -177,6 +177,31 @@ fn a_trickle_ends_in_time() {
 }
 
 #[test]
+fn a_download_of_another_process_is_waited_for_but_not_for_ever() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::model(&files());
+    fetch(cache.path(), &server, "org/net").unwrap();
+    std::fs::remove_dir_all(cache.path().join("hub/models--org--net")).unwrap();
+    let locks = ending(&cache.path().join("hub/.locks"), ".lock").into_iter().map(|path| {
+        let lock = std::fs::File::open(path).unwrap();
+        lock.lock().unwrap();
+        lock
+    });
+    let locks: Vec<_> = locks.collect();
+    let mut settings = settings(cache.path(), &server.endpoint, false);
+    (settings.limits.grace, settings.limits.slowest) = (Duration::from_millis(200), u64::MAX);
+    let error = Hub::new(settings, &FetchOptions::default()).fetch("org/net").unwrap_err();
+    assert!(error.to_string().contains("another process") && error.exit_code() == exit::UNAVAILABLE, "{error}");
+    let other = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(locks);
+    });
+    let snapshot = fetch(cache.path(), &server, "org/net").unwrap();
+    assert_eq!(std::fs::read(snapshot.path.join("model.safetensors")).unwrap(), weights());
+    other.join().unwrap();
+}
+
+#[test]
 fn answers_that_no_hub_gives_are_refused() {
     expect("HEAD", "config.json", Fault::Without("ETag"), &["config.json", "without an ETag", "HF_ENDPOINT"]);
     expect("HEAD", "config.json", Fault::Header("ETag", "\"../../escaped\"".into()), &["unusable ETag"]);

@@ -11,7 +11,7 @@ mod wanted;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::cache::Cache;
 use self::client::{Client, Failure};
@@ -301,16 +301,16 @@ impl Repository<'_> {
         let (client, settings) = (&self.hub.client, &self.hub.settings);
         let url = format!("{}/{}/resolve/{}/{}", settings.endpoint, self.id.name(), self.commit, encoded(file, "/"));
         let facts = Facts::of(client, &url, &self.commit)?;
-        let (mut waited, look) = (Duration::ZERO, Duration::from_millis(50));
+        // As long as the other process may take for all of it.
+        let (start, longest) = (Instant::now(), client.limits.whole(facts.length.unwrap_or(0)));
+        let mut is_told = false;
         let _lock = self.cache.lock(&facts.etag, |lock| {
-            waited += look;
-            // A download that goes on takes its time; one that hangs is for its user to end.
-            if waited.as_secs() > (waited - look).as_secs() && waited.as_secs().is_power_of_two() {
-                tracing::warn!("{}: another process has {file}; waiting for it", lock.display());
+            if !std::mem::replace(&mut is_told, true) {
+                tracing::warn!("{}: another process downloads {file}; waiting for it", lock.display());
             }
-            match waited > client.limits.grace {
-                true => Err(Failure::Broken(format!("another process has held {} for minutes", lock.display()))),
-                false => client.pause(look),
+            match start.elapsed() > longest {
+                true => Err(Failure::Broken(format!("another process has not ended its download: {}", lock.display()))),
+                false => client.pause(Duration::from_millis(50)),
             }
         })?;
         let blob = self.cache.blob(&facts.etag);

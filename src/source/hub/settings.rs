@@ -45,6 +45,13 @@ pub(super) struct Limits {
     pub patience: Duration,
 }
 
+impl Limits {
+    /// Longest that a download may take of which `missing` bytes are missing, as far as that is known.
+    pub fn whole(&self, missing: u64) -> Duration {
+        self.grace + Duration::from_secs(missing / self.slowest)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

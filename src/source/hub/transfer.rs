@@ -130,7 +130,7 @@ impl<'a> Part<'a> {
         let mut tries = Tries::new(client);
         let missing = self.length.unwrap_or(0).saturating_sub(self.have);
         // For all tries together: each may bring so little that it would take for ever.
-        let end = Instant::now() + client.limits.grace + Duration::from_secs(missing / client.limits.slowest);
+        let end = Instant::now() + client.limits.whole(missing);
         self.report(client);
         while self.length.is_none_or(|length| self.have < length) {
             let before = self.have;
