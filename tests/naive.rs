@@ -343,6 +343,7 @@ fn activation(function: Activation, x: f64) -> f64 {
             x * (1.0 + inner.tanh()) / 2.0
         }
         Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+        Activation::Round(map) => f64::from(map.nearest(x as f32)),
         Activation::Threshold(threshold) => {
             if x.abs() > f64::from(threshold) {
                 x

@@ -270,6 +270,10 @@ pub struct NumberArgs {
     /// Scales of the weights of a layer: one a tensor, or one a filter [default: filter for int8, tensor for fixed<B>]
     #[arg(long, value_name = "SCALE", value_parser = weight_scale())]
     pub weight_scale: Option<WeightScale>,
+    /// Count each layer in the integer and fraction bits that a precision file states, as `deadweight precision` writes them: the
+    /// format profile
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["number_format", "bits", "weight_scale"])]
+    pub precision: Option<PathBuf>,
     /// Short for --number-format fixed<B>
     #[arg(long, value_name = "B", conflicts_with = "number_format", value_parser = value_parser!(u32).range(2..=16))]
     pub bits: Option<u32>,

@@ -6,6 +6,7 @@ mod fitted;
 mod params;
 pub mod passes;
 pub mod quantize;
+pub mod rounded;
 pub mod scope;
 mod sequences;
 mod stored;

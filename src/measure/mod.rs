@@ -13,6 +13,7 @@ mod layers;
 mod operands;
 mod outputs;
 mod pairs;
+mod profile;
 mod provenance;
 mod quantize;
 mod ranges;

@@ -51,6 +51,11 @@ pub(super) fn provenance(
         preprocessing: data.describe(),
         format: Format {
             name: settings.format.to_string(),
+            precision: settings.profile.as_ref().map(|profile| File {
+                name: profile.file.clone(),
+                bytes: profile.bytes,
+                sha256: profile.sha256.clone(),
+            }),
             weight_scale: settings.format.weight_scale().map(|scale| scale.name().to_owned()),
             encoder: settings.encoder,
             min_one: settings.min_one,

@@ -1,6 +1,8 @@
 //! Settings of a measurement.
 
-use crate::format::{Formats, NumberFormat};
+use std::sync::Arc;
+
+use crate::format::{Formats, NumberFormat, Profile};
 use crate::kernels::count::Encoder;
 use crate::metrics::{self, Kind, Metric, Which};
 use crate::model::Model;
@@ -61,6 +63,8 @@ impl Until {
 pub struct Settings {
     /// The number formats of the operands.
     pub format: Formats,
+    /// The precisions of layers, of the format profile.
+    pub profile: Option<Arc<Profile>>,
     /// How much is counted.
     pub statistics: Statistics,
     /// On-demand counts, each once, in order.
@@ -102,6 +106,10 @@ impl Settings {
             let detail = format!("stored is of quantised networks, and {} stores floats", model.card.name);
             return Err(Error::invalid(format!("--number-format {asked}"), detail));
         }
+        if let Some(asked) = asked.filter(|asked| asked.both().contains(&NumberFormat::Profile)) {
+            let detail = "a profile is read from a file: give --precision FILE instead, which `deadweight precision` makes";
+            return Err(Error::invalid(format!("--number-format {asked}"), detail));
+        }
         let own = if stores { NumberFormat::Stored } else { NumberFormat::default() };
         Ok(asked.unwrap_or(own.into()))
     }
@@ -116,6 +124,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             format: Formats::default(),
+            profile: None,
             statistics: Statistics::default(),
             extra: Vec::new(),
             encoder: Encoder::default(),

@@ -10,18 +10,19 @@ const TOLERANCE: f64 = 4e-6;
 
 /// The definition, in f64.
 fn plain(params: RecurrenceParams<'_>, x: &[f32], steps: usize, reverse: bool, state: &mut [Vec<f64>; 2]) -> Vec<f64> {
-    let RecurrenceParams { cell, weight, bias, projection, hidden, outputs } = params;
+    let RecurrenceParams { cell, weight, bias, projection, hidden, outputs, rounding } = params;
     let sigmoid = |v: f64| 1.0 / (1.0 + (-v).exp());
     let mut y = vec![0.0; outputs * steps];
     for step in 0..steps {
         let t = if reverse { steps - 1 - step } else { step };
         let before = state[0].clone();
+        let read: Vec<f64> = before.iter().map(|&value| nearest(value, rounding[0])).collect();
         let mut middle = vec![0.0; hidden];
         for unit in 0..hidden {
             let input = |gate: usize| f64::from(x[(gate * hidden + unit) * steps + t]);
             let product = |gate: usize| {
                 let row = gate * hidden + unit;
-                let product: f64 = (0..outputs).map(|k| f64::from(weight[row * outputs + k]) * before[k]).sum();
+                let product: f64 = (0..outputs).map(|k| f64::from(weight[row * outputs + k]) * read[k]).sum();
                 product + bias.map_or(0.0, |bias| f64::from(bias[row]))
             };
             let gate = |gate: usize| input(gate) + product(gate);
@@ -42,12 +43,16 @@ fn plain(params: RecurrenceParams<'_>, x: &[f32], steps: usize, reverse: bool, s
         state[0] = match projection {
             None => middle,
             Some(rows) => {
-                rows.chunks(hidden).map(|row| row.iter().zip(&middle).map(|(&w, m)| f64::from(w) * m).sum()).collect()
+                rows.chunks(hidden).map(|row| row.iter().zip(&middle).map(|(&w, &m)| f64::from(w) * nearest(m, rounding[1])).sum()).collect()
             }
         };
         (0..outputs).for_each(|k| y[k * steps + t] = state[0][k]);
     }
     y
+}
+
+fn nearest(value: f64, map: Option<CodeMap>) -> f64 {
+    map.map_or(value, |map| f64::from(map.nearest(value as f32)))
 }
 
 fn cells() -> impl Strategy<Value = Cell> {
@@ -78,7 +83,7 @@ proptest! {
         let projection = projected.map(|outputs| values(outputs * hidden, seed ^ 9, 1.5 / (hidden as f32).sqrt()));
         let x = values(images * gates * hidden * steps, seed ^ 77, 2.0);
         let bias = values(gates * hidden, seed ^ 5, 0.5);
-        let params = RecurrenceParams { cell, weight: &weight, bias: Some(&bias), projection: projection.as_deref(), hidden, outputs };
+        let params = RecurrenceParams { cell, weight: &weight, bias: Some(&bias), projection: projection.as_deref(), hidden, outputs, rounding: [None; 2] };
         let packed = PackedRecurrence::new(params, reverse);
         let (xg, yg) = (Geometry::blocked(images, gates * hidden, 1, steps), Geometry::blocked(images, outputs, 1, steps));
         let mut from = vec![0.0; xg.len()];
