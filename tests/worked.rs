@@ -31,7 +31,14 @@ fn linear(activations: &[f32], filters: &[f32], coding: Coding) -> Cells {
 }
 
 fn coding(stored: Option<Stored>) -> Coding {
-    Coding { map: CodeMap::linear(1.0, -32767, 32767), bits: 16, unit: Some(1.0), stored, per_filter: false, width: None }
+    Coding {
+        map: CodeMap::linear(1.0, -32767, 32767),
+        bits: 16,
+        unit: Some(1.0),
+        stored,
+        per_filter: false,
+        width: None,
+    }
 }
 
 /// Numbers of a value: of a ratio the quotient, of a histogram the counts up to the last that is not 0.

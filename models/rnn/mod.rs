@@ -293,7 +293,10 @@ impl Net<'_> {
         let (at, reverse) = (self.root.at(row), part.reverse);
         let cell = match part.cell {
             Cell::Lstm => {
-                return at.lstm(x, Lstm { weight, bias, projection, reverse, clip: None, integer: None, rounding: [None; 2] });
+                return at.lstm(
+                    x,
+                    Lstm { weight, bias, projection, reverse, clip: None, integer: None, rounding: [None; 2] },
+                );
             }
             Cell::Gru => layers::Cell::Gru,
             Cell::RnnTanh => layers::Cell::Tanh,

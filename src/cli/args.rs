@@ -21,9 +21,11 @@ use super::measure::MeasureArgs;
 use super::merge::MergeArgs;
 use super::onnx_args::OnnxArgs;
 use super::parsers::{encoder, number_format, up_to_thousand, weight_scale};
+use super::precision::PrecisionArgs;
 use super::pull::PullArgs;
 use super::report::ReportArgs;
 use super::schema::SchemaArgs;
+use super::study::StudyArgs;
 use super::threshold::ThresholdArgs;
 use super::trace::TraceArgs;
 use crate::format::{Formats, WeightScale};
@@ -99,6 +101,17 @@ Examples:
   deadweight threshold verses
   deadweight threshold SmolLM2-135M-Instruct.Q4_1.gguf text.txt --threshold 25%,40%,50% --limit 8")]
     Threshold(Box<ThresholdArgs>),
+    /// Search how few bits the activations and weights of each layer need, within a loss of the task's figure
+    #[command(after_help = "\
+Examples:
+  deadweight precision digits --tolerance 1% -o digits.toml
+  deadweight measure digits --precision digits.toml
+  deadweight precision digits --check digits.toml
+  deadweight precision resnet20.safetensors cifar/ --arch resnet20-cifar --limit 200 --checkpoint search.state -o resnet20.toml
+  deadweight precision verses --float --limit 8 -o verses.toml")]
+    Precision(Box<PrecisionArgs>),
+    /// Change a network level by level: prune its weights, or cut its small activations
+    Study(StudyArgs),
     /// Print the counts that a file holds
     #[command(after_help = "\
 Examples:

@@ -8,6 +8,7 @@ use super::args::{Cli, Verb};
 pub(super) fn advice(cli: &Cli, line: &[OsString]) -> impl FnOnce() -> String + use<> {
     let checkpoint = match &cli.verb {
         Some(Verb::Measure(args)) => Some(args.parts.checkpoint.clone()),
+        Some(Verb::Precision(args)) => Some(args.checkpoint.clone()),
         _ => None,
     };
     let resumed = resumed(line);
@@ -15,10 +16,10 @@ pub(super) fn advice(cli: &Cli, line: &[OsString]) -> impl FnOnce() -> String + 
     move || match checkpoint {
         None if pulls => "what arrived is kept; the same command goes on from there".into(),
         Some(Some(path)) if path.exists() => {
-            format!("{} has what was counted; continue with:\n  {resumed}", path.display())
+            format!("{} has what is done so far; continue with:\n  {resumed}", path.display())
         }
-        Some(Some(_)) => "nothing was counted yet; give the same command again".into(),
-        Some(None) => "no count is kept; with --checkpoint FILE a run that is stopped can be continued".into(),
+        Some(Some(_)) => "nothing was kept yet; give the same command again".into(),
+        Some(None) => "nothing is kept; with --checkpoint FILE a run that is stopped can be continued".into(),
         None => "no answer is kept; the same command begins again, but for what it has downloaded".into(),
     }
 }

@@ -42,6 +42,11 @@ impl Precision {
         }
     }
 
+    /// Whether it is one of floating point.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::Float { .. })
+    }
+
     /// Why it is none, if it is none.
     fn problem(self) -> Option<String> {
         let bits = self.bits();
@@ -49,14 +54,25 @@ impl Precision {
             Self::Fixed { fraction, .. } if !Self::FRACTION.contains(&fraction) => {
                 Some(format!("has {fraction} fraction bits, may have -126 to 126"))
             }
-            Self::Fixed { .. } if !(Self::FIXED[0]..=Self::FIXED[1]).contains(&bits) => {
-                Some(format!("has {bits} bits, integer and fraction together, may have {} to {}", Self::FIXED[0], Self::FIXED[1]))
-            }
+            Self::Fixed { .. } if !(Self::FIXED[0]..=Self::FIXED[1]).contains(&bits) => Some(format!(
+                "has {bits} bits, integer and fraction together, may have {} to {}",
+                Self::FIXED[0],
+                Self::FIXED[1]
+            )),
             Self::Float { .. } if !(Self::FLOAT[0]..=Self::FLOAT[1]).contains(&bits) => {
                 Some(format!("has a significand of {bits} bits, may have {} to {}", Self::FLOAT[0], Self::FLOAT[1]))
             }
             _ => None,
         }
+    }
+
+    /// The precision with one bit less (of fixed point behind the point), if there is one.
+    pub fn less(self) -> Option<Self> {
+        let less = match self {
+            Self::Fixed { integer, fraction } => Self::Fixed { integer, fraction: fraction - 1 },
+            Self::Float { significand } => Self::Float { significand: significand - 1 },
+        };
+        less.problem().is_none().then_some(less)
     }
 
     /// The codes of values.
@@ -106,6 +122,8 @@ pub struct Profile {
     pub weights: Vec<String>,
     /// By the layer's name: those of activations and of weights.
     pub layers: BTreeMap<String, [Precision; 2]>,
+    /// By the layer's name, where they are stated: the losses with one bit less of activations and of weights.
+    pub next: BTreeMap<String, [Option<f64>; 2]>,
     /// What else it states, of the search that made it.
     pub search: Option<toml::Table>,
 }
@@ -124,7 +142,9 @@ impl TryFrom<Bits> for Precision {
 
     fn try_from(bits: Bits) -> Result<Self, String> {
         let precision = match bits {
-            Bits { integer: Some(integer), fraction: Some(fraction), significand: None } => Self::Fixed { integer, fraction },
+            Bits { integer: Some(integer), fraction: Some(fraction), significand: None } => {
+                Self::Fixed { integer, fraction }
+            }
             Bits { integer: None, fraction: None, significand: Some(significand) } => Self::Float { significand },
             _ => return Err("must be { integer = I, fraction = F } or { significand = S }".into()),
         };
@@ -149,9 +169,16 @@ struct Text {
 struct Layer {
     activations: Bits,
     weights: Bits,
-    /// What ruled out fewer bits.
-    #[serde(rename = "next")]
-    _next: Option<toml::Value>,
+    #[serde(default)]
+    next: Next,
+}
+
+/// The losses that ruled out one bit less.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Next {
+    activations: Option<f64>,
+    weights: Option<f64>,
 }
 
 impl Profile {
@@ -170,15 +197,19 @@ impl Profile {
             return Err(Error::malformed(path, "states no layer: it needs [layers.\"NAME\"] for each"));
         }
         let file = path.rsplit(['/', '\\']).next().unwrap_or(path).to_owned();
+        let next =
+            layers.iter().map(|(name, layer)| (name.clone(), [layer.next.activations, layer.next.weights])).collect();
         let precision = |name: &str, operand: &str, bits: Bits| {
-            Precision::try_from(bits).map_err(|problem| Error::malformed(format!("{path}: layers.{name:?}.{operand}"), problem))
+            Precision::try_from(bits)
+                .map_err(|problem| Error::malformed(format!("{path}: layers.{name:?}.{operand}"), problem))
         };
         let both = |(name, layer): (String, Layer)| {
-            let both = [precision(&name, "activations", layer.activations)?, precision(&name, "weights", layer.weights)?];
+            let both =
+                [precision(&name, "activations", layer.activations)?, precision(&name, "weights", layer.weights)?];
             Ok((name, both))
         };
         let layers = layers.into_iter().map(both).collect::<Result<_>>()?;
-        Ok(Self { file, bytes: text.len() as u64, sha256, model, weights, layers, search })
+        Ok(Self { file, bytes: text.len() as u64, sha256, model, weights, layers, next, search })
     }
 }
 

@@ -5,6 +5,7 @@ mod extents;
 mod fitted;
 mod params;
 pub mod passes;
+pub mod pruned;
 pub mod quantize;
 pub mod rounded;
 pub mod scope;

@@ -124,7 +124,8 @@ mod tests {
             _ => unreachable!("a convolution"),
         };
         assert!(Arc::ptr_eq(&weights(&graph, "b"), &weights(&rounded, "b")), "what is not rounded is not copied");
-        let want: Vec<f32> = weights(&graph, "c").iter().map(|w| (w * 4.0).round_ties_even().clamp(-7.0, 7.0) / 4.0).collect();
+        let want: Vec<f32> =
+            weights(&graph, "c").iter().map(|w| (w * 4.0).round_ties_even().clamp(-7.0, 7.0) / 4.0).collect();
         assert_eq!(weights(&rounded, "c")[..], want[..]);
     }
 }

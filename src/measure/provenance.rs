@@ -86,6 +86,7 @@ fn options(model: &Model, backend: &Backend, data: &Dataset, settings: &Settings
     options.extend(settings.layers.as_ref().map(|pattern| ("layers", pattern.to_string())));
     options.extend(settings.single_steps.map(|single| ("single_steps", single.to_string())));
     options.extend(settings.threshold.map(|level| ("threshold", format!("{level}%"))));
+    options.extend(settings.pruned.iter().map(|how| ("pruned", how.clone())));
     if settings.decode > 0 {
         options.push(("decode", settings.decode.to_string()));
     }

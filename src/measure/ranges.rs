@@ -85,14 +85,16 @@ pub(super) fn set_formats(
             true => (of_probabilities(formats.activations), ranges.thirds[layer.node.index()].take()),
             false => (merged(ranges.take(layer.node, layer.inside)), ranges.seconds[layer.node.index()].take()),
         };
-        layer.codings = profile::codings(graph, layer, settings).unwrap_or_else(|| [
-            formats.activations.coding(range, stored_activations(graph, layer)),
-            match second {
-                // An activation, too.
-                Some(second) => formats.activations.coding(merged(second), stored_second(graph, layer)),
-                None => formats.weights.coding(weights, stored_weights(graph, layer)),
-            },
-        ]);
+        layer.codings = profile::codings(graph, layer, settings).unwrap_or_else(|| {
+            [
+                formats.activations.coding(range, stored_activations(graph, layer)),
+                match second {
+                    // An activation, too.
+                    Some(second) => formats.activations.coding(merged(second), stored_second(graph, layer)),
+                    None => formats.weights.coding(weights, stored_weights(graph, layer)),
+                },
+            ]
+        });
         layer.codings[1].per_filter = own_scales && filters(graph, layer) > 1;
         layer.output = outputs::output_node(graph, layer).and_then(|node| {
             let watcher = ranges.outputs[node.index()].values.take()?;

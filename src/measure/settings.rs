@@ -89,6 +89,8 @@ pub struct Settings {
     pub decode: usize,
     /// The level of the thresholds that the network's activations were cut by, in percent.
     pub threshold: Option<u32>,
+    /// How the network's weights were pruned, in words.
+    pub pruned: Option<String>,
     /// Only layers whose name it matches.
     pub layers: Option<regex::Regex>,
     /// Whether inputs that cannot be decoded are left out or end the run.
@@ -107,7 +109,8 @@ impl Settings {
             return Err(Error::invalid(format!("--number-format {asked}"), detail));
         }
         if let Some(asked) = asked.filter(|asked| asked.both().contains(&NumberFormat::Profile)) {
-            let detail = "a profile is read from a file: give --precision FILE instead, which `deadweight precision` makes";
+            let detail =
+                "a profile is read from a file: give --precision FILE instead, which `deadweight precision` makes";
             return Err(Error::invalid(format!("--number-format {asked}"), detail));
         }
         let own = if stores { NumberFormat::Stored } else { NumberFormat::default() };
@@ -137,6 +140,7 @@ impl Default for Settings {
             single_steps: None,
             decode: 0,
             threshold: None,
+            pruned: None,
             layers: None,
             skip_bad: false,
         }

@@ -45,9 +45,7 @@ impl Provenance {
     /// In what `other` differs: the fact's name, what it is here, and what it is there.
     pub fn differences(&self, other: &Self) -> impl Iterator<Item = [String; 3]> {
         let short = |file: &File| format!("{} ({})", file.name, file.sha256.chars().take(12).collect::<String>());
-        let files = |provenance: &Self| {
-            provenance.model.files.iter().map(short).collect::<Vec<_>>().join(", ")
-        };
+        let files = |provenance: &Self| provenance.model.files.iter().map(short).collect::<Vec<_>>().join(", ");
         let options = |provenance: &Self| {
             let option = |(name, value): (&String, &String)| format!("{name} {value}");
             provenance.options.iter().map(option).collect::<Vec<_>>().join(", ")

@@ -169,9 +169,10 @@ impl Recurrence<'_> {
             let (weight, bias) = (of(2, 0), Some(of(3, order.len())));
             match cell {
                 Some(cell) => at.at("hh").recurrent(y, Recurrent { cell, weight, bias, reverse, rounding: None }),
-                None => {
-                    at.at("hh").lstm(y, Lstm { weight, bias, projection: None, reverse, clip: None, integer: None, rounding: [None; 2] })
-                }
+                None => at.at("hh").lstm(
+                    y,
+                    Lstm { weight, bias, projection: None, reverse, clip: None, integer: None, rounding: [None; 2] },
+                ),
             }
         };
         let parts: Vec<_> = (0..directions).map(part).collect();

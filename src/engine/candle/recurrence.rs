@@ -48,7 +48,8 @@ impl CandleEngine {
             };
             h = match self.param(node, "projection") {
                 Some(projection) => {
-                    let read = of.rounding[1].map_or_else(|| Ok(middles[t].clone()), |map| rounded(&middles[t], map))?;
+                    let read =
+                        of.rounding[1].map_or_else(|| Ok(middles[t].clone()), |map| rounded(&middles[t], map))?;
                     read.matmul(&projection.t()?)?
                 }
                 None => middles[t].clone(),

@@ -73,7 +73,13 @@ impl Problem {
             let [q, k, v] = operands.each_ref().map(cut);
             let yg = Geometry { w: steps, ..whole };
             let mut y = vec![0.0; yg.len()];
-            let operands = Operands { q: (&q.0, &q.1), k: (&k.0, &k.1), v: (&v.0, &v.1), inside: self.inside.clone(), rounding: None };
+            let operands = Operands {
+                q: (&q.0, &q.1),
+                k: (&k.0, &k.1),
+                v: (&v.0, &v.1),
+                inside: self.inside.clone(),
+                rounding: None,
+            };
             attention(exec, self.images, &operands, (&mut y, &yg), &mut cache, observe);
             for (i, value) in yg.unpack(&y).into_iter().enumerate() {
                 all[i / steps * self.steps + first + i % steps] = value;
@@ -184,7 +190,8 @@ fn a_score_far_below_the_highest_has_no_share() {
         buffer
     };
     let (q, k, v) = (packed([1.0; 3]), packed([100.0, 99.0, 12.0]), packed([1.0, 1.0, 1e30]));
-    let operands = Operands { q: (&q, &geometry), k: (&k, &geometry), v: (&v, &geometry), inside: None, rounding: None };
+    let operands =
+        Operands { q: (&q, &geometry), k: (&k, &geometry), v: (&v, &geometry), inside: None, rounding: None };
     let mut y = vec![0.0; geometry.len()];
     let pool = Pool::new(1);
     let mut cache = KvCache::new(shape, 1);

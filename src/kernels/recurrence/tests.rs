@@ -42,9 +42,10 @@ fn plain(params: RecurrenceParams<'_>, x: &[f32], steps: usize, reverse: bool, s
         }
         state[0] = match projection {
             None => middle,
-            Some(rows) => {
-                rows.chunks(hidden).map(|row| row.iter().zip(&middle).map(|(&w, &m)| f64::from(w) * nearest(m, rounding[1])).sum()).collect()
-            }
+            Some(rows) => rows
+                .chunks(hidden)
+                .map(|row| row.iter().zip(&middle).map(|(&w, &m)| f64::from(w) * nearest(m, rounding[1])).sum())
+                .collect(),
         };
         (0..outputs).for_each(|k| y[k * steps + t] = state[0][k]);
     }
