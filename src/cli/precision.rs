@@ -74,10 +74,7 @@ pub(super) fn run(args: &PrecisionArgs, common: Common) -> Result<()> {
         Some(path) => existing(path, args.resume)?.map(|(file, bytes)| State::from_bytes(&file, &bytes)).transpose()?,
         None => None,
     };
-    let backend = setup::backend(&args.backend)?;
-    let model = setup::model(&args.model, common, false, &args.inputs, args.backend.backend)?;
-    let backend = setup::backend_of(&model, &args.backend, backend)?;
-    let data = setup::inputs(&model, &args.inputs, common)?;
+    let (model, backend, data) = setup::job(&args.model, &args.inputs, &args.backend, common)?;
     let progress = Progress::new(common);
     let feeding = setup::feeding(&args.inputs, &args.backend.engine);
     let settings = Settings { calibrate: args.calibrate.map_or(usize::MAX, |inputs| inputs as usize), ..feeding };

@@ -38,6 +38,20 @@ pub fn model(
     load(args, args.onnx.options(backend, options)?)
 }
 
+/// The model, the engine that runs it, and its inputs.
+pub fn job(
+    args: &ModelArgs,
+    inputs: &InputArgs,
+    backend: &BackendArgs,
+    common: Common,
+) -> Result<(Model, Backend, Dataset)> {
+    let engine = self::backend(backend)?;
+    let model = model(args, common, false, inputs, backend.backend)?;
+    let engine = backend_of(&model, backend, engine)?;
+    let data = self::inputs(&model, inputs, common)?;
+    Ok((model, engine, data))
+}
+
 /// Loads the model as `options` say.
 pub fn load(args: &ModelArgs, options: LoadOptions) -> Result<Model> {
     let model = Model::load(&args.model, &options)?;

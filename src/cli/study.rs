@@ -141,10 +141,7 @@ pub(super) fn run(args: &StudyArgs, common: Common) -> Result<()> {
     };
     let mut out = Out::open(None)?;
     all.output.as_deref().map_or(Ok(()), |folder| directory("-o", folder))?;
-    let backend = setup::backend(&all.backend)?;
-    let model = setup::model(&all.model, common, false, &all.inputs, all.backend.backend)?;
-    let backend = setup::backend_of(&model, &all.backend, backend)?;
-    let data = setup::inputs(&model, &all.inputs, common)?;
+    let (model, backend, data) = setup::job(&all.model, &all.inputs, &all.backend, common)?;
     let progress = Progress::new(common);
     let feeding = setup::feeding(&all.inputs, &all.backend.engine);
     let model = setup::in_integers(model, &all.model, &backend, &data, &feeding, &progress)?;

@@ -94,10 +94,7 @@ pub(super) fn run(args: &ThresholdArgs, common: Common) -> Result<()> {
     let mut levels = args.threshold.concat();
     levels.sort_unstable();
     levels.dedup();
-    let backend = setup::backend(&args.backend)?;
-    let model = setup::model(&args.model, common, false, &args.inputs, args.backend.backend)?;
-    let backend = setup::backend_of(&model, &args.backend, backend)?;
-    let data = setup::inputs(&model, &args.inputs, common)?;
+    let (model, backend, data) = setup::job(&args.model, &args.inputs, &args.backend, common)?;
     let progress = Progress::new(common);
     let feeding = setup::feeding(&args.inputs, &args.backend.engine);
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;

@@ -120,18 +120,20 @@ fn is_above<S: Simd>(s: S, x: S::V, threshold: f32) -> S::V {
     s.min(s.splat(1.0), s.mul(beyond, s.splat(1.0 / half_spacing)))
 }
 
-/// [`CodeMap::nearest`] of each lane. NaN stays NaN where codes are integers.
+/// [`CodeMap::nearest`] of each lane.
 #[inline(always)]
 pub(super) fn rounded<S: Simd>(s: S, x: S::V, map: CodeMap) -> S::V {
-    if map.float.is_some() {
-        let mut lanes = [0.0; LANES];
-        s.store(&mut lanes, x);
-        lanes.iter_mut().for_each(|lane| *lane = map.nearest(*lane));
-        return s.load(&lanes);
-    }
-    let [lo, hi] = [map.lo, map.hi].map(|code| s.splat(code as f32));
-    let code = s.round(s.min(hi, s.max(lo, s.mul(x, s.splat(map.scale)))));
-    s.div(code, s.splat(map.scale))
+    let mut lanes = [0.0; LANES];
+    s.store(&mut lanes, x);
+    round_lanes(&mut lanes, map);
+    s.load(&lanes)
+}
+
+/// Out of the way of kernels that never round.
+#[cold]
+#[inline(never)]
+fn round_lanes(lanes: &mut [f32; LANES], map: CodeMap) {
+    lanes.iter_mut().for_each(|lane| *lane = map.nearest(*lane));
 }
 
 #[inline(always)]

@@ -96,11 +96,6 @@ impl<'a> PrecisionSearch<'a> {
         Ok(())
     }
 
-    /// The operands, of each layer activations and weights.
-    pub fn operands(&self) -> &[Operand] {
-        &self.operands
-    }
-
     /// What is known so far.
     pub fn state(&self) -> &State {
         &self.state
@@ -110,7 +105,7 @@ impl<'a> PrecisionSearch<'a> {
     ///
     /// # Errors
     /// [`Error::Interrupted`]; those of running and of `hooks`.
-    pub fn loss(&mut self, bits: &[u32], hooks: &Hooks<'_>) -> Result<f64> {
+    fn loss(&mut self, bits: &[u32], hooks: &Hooks<'_>) -> Result<f64> {
         let figure = match self.state.get(bits) {
             Some(figure) => figure,
             None => {
@@ -133,7 +128,7 @@ impl<'a> PrecisionSearch<'a> {
     /// Searches the fewest bits whose loss is within `tolerance`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the most bits lose more; those of [`PrecisionSearch::loss`].
+    /// [`Error::Invalid`] if the most bits lose more; [`Error::Interrupted`]; those of running and of `hooks`.
     pub fn run(&mut self, tolerance: f64, hooks: &Hooks<'_>) -> Result<Outcome> {
         let bits = self.numbers.bits();
         let search = Search { operands: self.operands.len(), bits, tolerance };
@@ -146,7 +141,8 @@ impl<'a> PrecisionSearch<'a> {
                     format!("{} of {}: {layer}, {} alone", i + 1, search.operands, self.operands[i].name())
                 }
                 Step::Widen => "all together".to_owned(),
-                Step::Take => format!("{} of {all} bits saved", all - used as usize),
+                // The bit that is tried is not saved yet.
+                Step::Take => format!("{} of {all} bits saved", all - used as usize - 1),
             });
             self.loss(asked, hooks)
         })?;
@@ -155,7 +151,7 @@ impl<'a> PrecisionSearch<'a> {
             let (least, most) = ((loss * 1000.0).ceil() / 10.0, bits[1]);
             let name = judge.figure().name();
             Error::invalid(
-                format!("--tolerance {}%", tolerance * 100.0),
+                format!("--tolerance {}%", (tolerance * 1e8).round() / 1e6),
                 format!(
                     "{most} bits of every operand lose {:.3} % of the {name} already: give at least {least}%",
                     loss * 100.0

@@ -124,3 +124,58 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_step_reads_is_rounded_and_what_it_gives_is_not() {
+    let [coarse, fine] = [CodeMap::linear(8.0, -15, 15), CodeMap::linear(64.0, -127, 127)];
+    let (hidden, steps) = (19, 5);
+    let unbounded = Cell::Lstm { clip: f32::INFINITY };
+    for (cell, projected) in
+        [(unbounded, None), (unbounded, Some(7)), (Cell::Gru, None), (Cell::Rnn(Activation::Tanh), None)]
+    {
+        let (gates, outputs) = (cell.gates(), projected.unwrap_or(hidden));
+        let weight = values(gates * hidden * outputs, 3, 0.4);
+        let projection = projected.map(|outputs| values(outputs * hidden, 9, 0.4));
+        let x = values(gates * hidden * steps, 77, 2.0);
+        let rounding = [Some(coarse), projected.map(|_| fine)];
+        let params = RecurrenceParams {
+            cell,
+            weight: &weight,
+            bias: None,
+            projection: projection.as_deref(),
+            hidden,
+            outputs,
+            rounding,
+        };
+        let packed = PackedRecurrence::new(params, false);
+        let pool = Pool::new(2);
+        let run = |isa: Isa, x: &[f32], steps: usize, states: &mut [f32]| {
+            let (xg, yg) = (Geometry::blocked(1, gates * hidden, 1, steps), Geometry::blocked(1, outputs, 1, steps));
+            let (mut from, mut y) = (vec![0.0; xg.len()], vec![0.0; yg.len()]);
+            xg.pack(x, &mut from);
+            packed.run(&Exec::new(&pool, isa), 1, (&from, &xg), (&mut y, &yg), states, None);
+            yg.unpack(&y)
+        };
+        for isa in Isa::available() {
+            let mut whole = vec![0.0; packed.state_len()];
+            let all = run(isa, &x, steps, &mut whole);
+            // Step by step, each from the values that the engine has: so none falls on another side of a half.
+            let mut states = vec![0.0; packed.state_len()];
+            for step in 0..steps {
+                let of_step: Vec<f32> = x.iter().skip(step).step_by(steps).copied().collect();
+                let cells = states.chunks(packed.block_len()).take(packed.blocks());
+                let cells = cells.flat_map(|block| block.get(LANES..).unwrap_or(&[0.0; LANES])).take(hidden);
+                let read = packed.read_of(&states).map(f64::from).collect();
+                let mut state = [read, cells.map(|&c| f64::from(c)).collect()];
+                let want = plain(params, &of_step, 1, false, &mut state);
+                let got = run(isa, &of_step, 1, &mut states);
+                for (unit, (got, want)) in got.iter().zip(&want).enumerate() {
+                    assert!((f64::from(*got) - want).abs() < 1e-5, "{cell:?} {projected:?}: {got} {want}");
+                    assert_eq!(got.to_bits(), all[unit * steps + step].to_bits(), "step by step");
+                }
+            }
+            assert!(states == whole);
+            assert!(all.iter().any(|value| coarse.nearest(*value) != *value), "outputs are as they are");
+        }
+    }
+}
