@@ -331,7 +331,7 @@ pub fn profile(path: &Path) -> Result<Profile> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::malformed(&name, "is no precision file: no text"))?;
-    Profile::parse(&name, text, hex(&Sha256::digest(&bytes)))
+    Profile::parse(&name, text, hex(Sha256::digest(&bytes)))
 }
 
 /// `settings` in the numbers that `args` ask for, or that `model` is stored in.

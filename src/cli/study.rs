@@ -1,5 +1,6 @@
 //! `deadweight study`: a network pruned, or its activations cut, level by level.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -10,15 +11,17 @@ use super::out::{Out, directory, write_into};
 use super::parsers::{PruneLevel, column, levels, prune_level};
 use super::progress::Progress;
 use super::setup;
-use super::study_table::{Level, Study, Table};
+use super::study_table::{Level, Study, StudyFormat};
 use crate::engine::Backend;
 use crate::graph::pruned::{self, prunable};
 use crate::input::Dataset;
 use crate::measure::{Settings, Thresholds};
+use crate::metrics::Needs;
 use crate::model::Model;
 use crate::report::Report;
 use crate::report::columns::Column;
 use crate::study::Judge;
+use crate::tally::Extra;
 use crate::{Error, Result};
 
 /// Arguments of `study`.
@@ -107,7 +110,7 @@ pub struct AllArgs {
     pub columns: Vec<Column>,
     /// How the table is printed
     #[arg(long, value_enum, default_value_t)]
-    pub format: Table,
+    pub format: StudyFormat,
     /// Directory for the counts of each level, a .dwm file each
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -150,8 +153,7 @@ pub(super) fn run(args: &StudyArgs, common: Common) -> Result<()> {
     } else {
         all.columns.clone()
     };
-    let extra: std::collections::BTreeSet<_> =
-        columns.iter().flat_map(Column::needs).filter_map(crate::metrics::Needs::extra).collect();
+    let extra: BTreeSet<Extra> = columns.iter().flat_map(Column::needs).filter_map(Needs::extra).collect();
     let feeding = Settings { layers: all.layers.clone(), extra: extra.into_iter().collect(), ..feeding };
     let settings = setup::in_numbers(&all.numbers, &model, feeding)?;
     let job = Job {

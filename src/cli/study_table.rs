@@ -11,7 +11,7 @@ use crate::report::{Grid, Report, to_json, units};
 
 /// How it is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Table {
+pub enum StudyFormat {
     /// For people
     #[default]
     Table,
@@ -101,11 +101,11 @@ impl Study {
     }
 
     /// The table.
-    pub(super) fn text(&self, format: Table, columns: &[Column], width: Option<u16>) -> String {
+    pub(super) fn text(&self, format: StudyFormat, columns: &[Column], width: Option<u16>) -> String {
         match format {
-            Table::Json => to_json(self),
-            Table::Csv => self.csv(columns),
-            Table::Table => self.table(columns, width),
+            StudyFormat::Json => to_json(self),
+            StudyFormat::Csv => self.csv(columns),
+            StudyFormat::Table => self.table(columns, width),
         }
     }
 

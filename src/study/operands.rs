@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::format::Precision;
 use crate::graph::Node;
 use crate::graph::rounded::{Place, place, rounded};
-use crate::measure::Calibration;
+use crate::measure::{Calibration, MeasuredLayer};
 use crate::model::Model;
 
 /// In which numbers operands are rounded.
@@ -66,7 +66,7 @@ impl Operand {
 /// The operands of the layers of `model`, of each layer activations and weights, with the integer bits that no value saturates in:
 /// those of `calibration` in fixed point of 16 bits.
 pub fn operands(model: &Model, calibration: &Calibration) -> Vec<Operand> {
-    let of = |layer: &crate::measure::MeasuredLayer, which: usize| {
+    let of = |layer: &MeasuredLayer, which: usize| {
         // A power of two.
         let fraction = layer.codings[which].map.scale.log2().round() as i32;
         Operand {

@@ -148,15 +148,11 @@ impl<'a> PrecisionSearch<'a> {
         })?;
         let judge = &self.judge;
         let found = found.map_err(|loss| {
-            let (least, most) = ((loss * 1000.0).ceil() / 10.0, bits[1]);
-            let name = judge.figure().name();
-            Error::invalid(
-                format!("--tolerance {}%", (tolerance * 1e8).round() / 1e6),
-                format!(
-                    "{most} bits of every operand lose {:.3} % of the {name} already: give at least {least}%",
-                    loss * 100.0
-                ),
-            )
+            let (least, most, name) = ((loss * 1000.0).ceil() / 10.0, bits[1], judge.figure().name());
+            let lost = if loss < 1e-5 { "less than 0.001".to_owned() } else { format!("{:.3}", loss * 100.0) };
+            let detail =
+                format!("{most} bits of every operand lose {lost} % of the {name} already: give at least {least}%");
+            Error::invalid(format!("--tolerance {}%", (tolerance * 1e8).round() / 1e6), detail)
         })?;
         Ok(Outcome {
             model: self.model.card.name.clone(),

@@ -213,7 +213,7 @@ fn probabilities_are_rounded_before_they_multiply_values() {
     let [q, k, v] = [values(10, 1), values(5, 2), values(3, 3)];
     let yg = Geometry::blocked(1, 6, 1, steps);
     let run = |isa: Isa, rounding: Option<CodeMap>| {
-        let rows = std::sync::Mutex::new(vec![vec![vec![]; steps]; 2]);
+        let rows = Mutex::new(vec![vec![vec![]; steps]; 2]);
         let observe = |seen: Probabilities<'_>| rows.lock().unwrap()[seen.head][seen.query] = seen.values.to_vec();
         let operands = Operands { q: (&q.0, &q.1), k: (&k.0, &k.1), v: (&v.0, &v.1), inside: None, rounding };
         let mut y = vec![0.0; yg.len()];
