@@ -306,7 +306,7 @@ fn wrong_files_and_flags_are_refused_with_the_mend() {
         (vec!["measure", "digits", "--number-format", "profile"], 2, "--precision FILE"),
         (vec!["measure", "digits", "--precision", text(&file), "--bits", "8"], 2, "cannot be used with"),
         (vec!["precision", "digits", "--quantize", "int8"], 2, "float networks"),
-        (vec!["precision", "digits", "--tolerance", "-1%"], 2, "--tolerance"),
+        (vec!["precision", "digits", "--tolerance", "1"], 2, "--tolerance"),
         (vec!["precision", "digits", "--checkpoint", text(&state)], 2, "--resume"),
         (vec!["precision", "digits", "--checkpoint", text(&state), "--resume"], 1, "is no state of a search"),
         (vec!["precision", "photos", "--check", text(&file)], 2, "is of digits, the network is photos"),

@@ -88,7 +88,7 @@ fn thresholds_are_those_of_measure() {
     let perplexity = |i: usize| levels[i]["figure"]["value"].as_f64().unwrap();
     assert!(perplexity(2) > perplexity(0) && levels[0]["figure"]["name"] == "perplexity");
     let plain = folder.path().join("plain.dwm");
-    succeed(&["measure", "verses", "--limit", "4", "--threshold", "60%", "-o", text(&plain)]);
+    succeed(&["measure", "verses", "--limit", "4", "--threshold", "60%", "--metrics", "traffic", "-o", text(&plain)]);
     assert!(std::fs::read(&plain).unwrap() == std::fs::read(folder.path().join("threshold-60.dwm")).unwrap());
     let csv = String::from_utf8(succeed(&[
         "study",
@@ -125,7 +125,7 @@ fn without_labels_answers_are_compared_with_those_of_the_network_as_it_is() {
 
 #[test]
 fn levels_that_are_none_are_refused() {
-    for levels in ["50", "101%", "1.234%", "4:2", "4:4", "0:0", "x:4", "1:2000", "-5%", ""] {
+    for levels in ["50", "101%", "1.234%", "4:2", "4:4", "0:0", "x:4", "1:2000", "5.%", ""] {
         let (code, said) = fail(&["study", "prune", "digits", "--levels", levels]);
         assert!(code == 2 && said.contains("--levels"), "{levels}: {code}: {said}");
     }

@@ -11,15 +11,16 @@ pub(super) fn advice(cli: &Cli, line: &[OsString]) -> impl FnOnce() -> String + 
         Some(Verb::Precision(args)) => Some(args.checkpoint.clone()),
         _ => None,
     };
+    let done = if matches!(cli.verb, Some(Verb::Precision(_))) { "found" } else { "counted" };
     let resumed = resumed(line);
     let pulls = matches!(cli.verb, Some(Verb::Pull(_)));
     move || match checkpoint {
         None if pulls => "what arrived is kept; the same command goes on from there".into(),
         Some(Some(path)) if path.exists() => {
-            format!("{} has what is done so far; continue with:\n  {resumed}", path.display())
+            format!("{} has what was {done}; continue with:\n  {resumed}", path.display())
         }
-        Some(Some(_)) => "nothing was kept yet; give the same command again".into(),
-        Some(None) => "nothing is kept; with --checkpoint FILE a run that is stopped can be continued".into(),
+        Some(Some(_)) => format!("nothing was {done} yet; give the same command again"),
+        Some(None) => "no count is kept; with --checkpoint FILE a run that is stopped can be continued".into(),
         None => "no answer is kept; the same command begins again, but for what it has downloaded".into(),
     }
 }
