@@ -83,7 +83,7 @@ fn probabilities(
         let first = (row.head * steps + row.query) * steps;
         all.lock().expect("one thread")[first + row.keys.start..first + row.keys.end].copy_from_slice(row.values);
     };
-    let operands = Operands { q, k, v, inside: None };
+    let operands = Operands { q, k, v, inside: None, rounding: None };
     let mut cache = KvCache::new(shape, 1);
     attention(&Exec::new(&pool, Isa::best()), 1, &operands, (&mut output, &geometry), &mut cache, Some(&keep));
     all.into_inner().expect("one thread")

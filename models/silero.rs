@@ -66,8 +66,15 @@ fn build(root: &Scope, card: &Card, _: Naming) -> Result<Node> {
         [("weight_ih", inputs), ("weight_hh", hidden)].map(|(name, from)| cell.parameter(name, &[4 * hidden, from]));
     let [input_bias, bias] = ["bias_ih", "bias_hh"].map(|name| cell.parameter(name, &[4 * hidden]));
     let x = cell.at("weight_ih").linear_steps(x, input, Some(input_bias), false);
-    let lstm =
-        Lstm { weight: recurrent, bias: Some(bias), projection: None, reverse: false, clip: None, integer: None };
+    let lstm = Lstm {
+        weight: recurrent,
+        bias: Some(bias),
+        projection: None,
+        reverse: false,
+        clip: None,
+        integer: None,
+        rounding: [None; 2],
+    };
     let x = cell.relu(cell.at("weight_hh").lstm(x, lstm));
     let last = root.at("final_conv");
     Ok(last.activation(last.conv(x, conv(1, 1, 1, 0).bias(true)), Activation::Sigmoid))

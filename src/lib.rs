@@ -68,6 +68,8 @@ pub mod report;
 #[doc(hidden)]
 pub mod source;
 #[doc(hidden)]
+pub mod study;
+#[doc(hidden)]
 pub mod tally;
 #[doc(hidden)]
 pub mod task;

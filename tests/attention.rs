@@ -173,7 +173,7 @@ fn counted(spec: &AttentionSpec, operands: [&Vec<f32>; 3], steps: usize, codes: 
         rows.add(spec, &row, codes);
     };
     let exec = Exec::new(&pool, Isa::SCALAR);
-    attention(&exec, 1, &Operands { q, k, v, inside: None }, (&mut y, &yg), &mut cache, Some(&observe));
+    attention(&exec, 1, &Operands { q, k, v, inside: None, rounding: None }, (&mut y, &yg), &mut cache, Some(&observe));
     let (rows, codes) = rows.into_inner().unwrap();
     let operands = operands.map(Vec::as_slice);
     let heads: Vec<_> =

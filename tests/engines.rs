@@ -36,7 +36,10 @@ fn no_images_give_no_outputs() {
     let x = net.input(3);
     let x = net.linear_steps(x, net.parameter("input", &[64, 3]), None, false);
     let weight = net.parameter("hidden", &[64, 16]);
-    let y = net.lstm(x, Lstm { weight, bias: None, projection: None, reverse: false, clip: None, integer: None });
+    let y = net.lstm(
+        x,
+        Lstm { weight, bias: None, projection: None, reverse: false, clip: None, integer: None, rounding: [None; 2] },
+    );
     let (graph, _) = net.finish(y).unwrap();
     let mut session = Session::new(Arc::new(graph), Shape::new(3, 1, 4), 2, EngineOptions::new(2)).unwrap();
     assert_eq!(session.run(&images(12), None).unwrap().len(), 16 * 4);
@@ -155,8 +158,11 @@ fn sequences() -> impl Strategy<Value = Graph> {
                     let projection = projected.map(|outputs| at.parameter("weight_hr", &[outputs, hidden]));
                     let bias = Some(at.parameter("bias_hh", &[gates * hidden]));
                     match cell {
-                        Some(cell) => at.recurrent(y, Recurrent { cell, weight, bias, reverse }),
-                        None => at.lstm(y, Lstm { weight, bias, projection, reverse, clip: None, integer: None }),
+                        Some(cell) => at.recurrent(y, Recurrent { cell, weight, bias, reverse, rounding: None }),
+                        None => at.lstm(
+                            y,
+                            Lstm { weight, bias, projection, reverse, clip: None, integer: None, rounding: [None; 2] },
+                        ),
                     }
                 });
                 x = net.at(format!("layer{layer}")).concat(&parts);

@@ -51,6 +51,23 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("report", &["designs", "error", "hex", "input", "kernels", "measurement", "metrics", "tally", "task"]),
     // It reads counts, and writes the header that NumPy has.
     ("export", &["error", "format", "input", "kernels", "measurement", "metrics", "tally"]),
+    (
+        "study",
+        &[
+            "engine",
+            "error",
+            "format",
+            "graph",
+            "input",
+            "kernels",
+            "layers",
+            "measure",
+            "measurement",
+            "model",
+            "models",
+            "task",
+        ],
+    ),
     ("compare", &["error", "metrics", "report"]),
     ("gate", &["compare", "error", "metrics", "report"]),
 ];

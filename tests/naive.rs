@@ -3,6 +3,7 @@
 mod transformer;
 
 use deadweight::graph::Graph;
+use deadweight::kernels::count::CodeMap;
 use deadweight::kernels::pool::PoolShape;
 use deadweight::kernels::{Activation, Integer, Requantize, Rounding};
 use deadweight::layers::{
@@ -252,12 +253,12 @@ fn lstm(layer: &Lstm, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
     let product = |row: &[f32], values: &[f64]| row.iter().zip(values).map(|(&w, v)| f64::from(w) * v).sum::<f64>();
     for step in 0..shape.w {
         let t = if layer.reverse { shape.w - 1 - step } else { step };
-        let mut middle = vec![0.0; hidden];
+        let (mut middle, read) = (vec![0.0; hidden], nearest(&h, layer.rounding[0]));
         for unit in 0..hidden {
             let gate = |gate: usize| {
                 let row = gate * hidden + unit;
                 let bias = layer.bias.as_ref().map_or(0.0, |bias| f64::from(bias.data[row]));
-                x[row * shape.w + t] + bias + product(&layer.weight.data[row * outputs..][..outputs], &h)
+                x[row * shape.w + t] + bias + product(&layer.weight.data[row * outputs..][..outputs], &read)
             };
             let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
             let cell = sigmoid(gate(1)) * c[unit] + sigmoid(gate(0)) * gate(2).tanh();
@@ -265,12 +266,20 @@ fn lstm(layer: &Lstm, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
             middle[unit] = sigmoid(gate(3)) * c[unit].tanh();
         }
         h = match &layer.projection {
-            Some(projection) => projection.data.chunks(hidden).map(|row| product(row, &middle)).collect(),
+            Some(projection) => {
+                let read = nearest(&middle, layer.rounding[1]);
+                projection.data.chunks(hidden).map(|row| product(row, &read)).collect()
+            }
             None => middle,
         };
         (0..outputs).for_each(|k| out[k * y.w + t] = h[k]);
     }
     out
+}
+
+/// What is multiplied of `values`, which a layer may round.
+fn nearest(values: &[f64], rounding: Option<CodeMap>) -> Vec<f64> {
+    values.iter().map(|&x| rounding.map_or(x, |map| f64::from(map.nearest(x as f32)))).collect()
 }
 
 fn recurrent(layer: &Recurrent, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f64> {
@@ -280,10 +289,11 @@ fn recurrent(layer: &Recurrent, (x, shape): (&[f64], Shape), y: Shape) -> Vec<f6
     for step in 0..shape.w {
         let t = if layer.reverse { shape.w - 1 - step } else { step };
         let input = |row: usize| x[row * shape.w + t];
+        let read = nearest(&h, layer.rounding);
         let product = |row: usize| {
             let weights = &layer.weight.data[row * hidden..][..hidden];
             let bias = layer.bias.as_ref().map_or(0.0, |bias| f64::from(bias.data[row]));
-            weights.iter().zip(&h).map(|(&w, v)| f64::from(w) * v).sum::<f64>() + bias
+            weights.iter().zip(&read).map(|(&w, v)| f64::from(w) * v).sum::<f64>() + bias
         };
         let sum = |row: usize| input(row) + product(row);
         let value = |unit: usize| match layer.cell {
@@ -343,6 +353,7 @@ fn activation(function: Activation, x: f64) -> f64 {
             x * (1.0 + inner.tanh()) / 2.0
         }
         Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+        Activation::Round(map) => f64::from(map.nearest(x as f32)),
         Activation::Threshold(threshold) => {
             if x.abs() > f64::from(threshold) {
                 x

@@ -230,10 +230,10 @@ fn stack(cells: &[Option<Cell>], hidden: usize, projected: Option<usize>, seed: 
         let weight = at.parameter("hidden.weight", &[gates * hidden, outputs]);
         let (bias, reverse) = (Some(at.parameter("bias", &[gates * hidden])), false);
         x = match cell {
-            Some(cell) => at.recurrent(y, Recurrent { cell, weight, bias, reverse }),
+            Some(cell) => at.recurrent(y, Recurrent { cell, weight, bias, reverse, rounding: None }),
             None => {
                 let projection = projected.map(|outputs| at.parameter("projection.weight", &[outputs, hidden]));
-                at.lstm(y, Lstm { weight, bias, projection, reverse, clip: None, integer: None })
+                at.lstm(y, Lstm { weight, bias, projection, reverse, clip: None, integer: None, rounding: [None; 2] })
             }
         };
     }

@@ -32,7 +32,14 @@ fn linear(activations: &[f32], filters: &[f32], coding: Coding) -> Cells {
 }
 
 fn coding(stored: Option<Stored>) -> Coding {
-    Coding { map: CodeMap::linear(1.0, -32767, 32767), bits: 16, unit: Some(1.0), stored, per_filter: false }
+    Coding {
+        map: CodeMap::linear(1.0, -32767, 32767),
+        bits: 16,
+        unit: Some(1.0),
+        stored,
+        per_filter: false,
+        width: None,
+    }
 }
 
 /// Numbers of a value: of a ratio the quotient, of a histogram the counts up to the last that is not 0.
@@ -95,7 +102,7 @@ fn examples_are_what_is_computed() {
 fn examples_of_stored_codes_are_what_is_computed() {
     let map = CodeMap::linear(1.0, -128, 127);
     let stored = Stored { scale: Some(1.0), zero_point: 128, range: (0, 255), bits: 8 };
-    let coding = Coding { map, bits: 9, unit: Some(1.0), stored: Some(stored), per_filter: false };
+    let coding = Coding { map, bits: 9, unit: Some(1.0), stored: Some(stored), per_filter: false, width: None };
     let cells = linear(&[-128.0, 0.0, 2.0], &[1.0; 3], coding);
     for name in ["raw.zeros", "raw.zero_bits", "zero_point"] {
         let value = cells.get(name, Some(Which::Activations)).unwrap();

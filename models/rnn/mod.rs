@@ -293,13 +293,16 @@ impl Net<'_> {
         let (at, reverse) = (self.root.at(row), part.reverse);
         let cell = match part.cell {
             Cell::Lstm => {
-                return at.lstm(x, Lstm { weight, bias, projection, reverse, clip: None, integer: None });
+                return at.lstm(
+                    x,
+                    Lstm { weight, bias, projection, reverse, clip: None, integer: None, rounding: [None; 2] },
+                );
             }
             Cell::Gru => layers::Cell::Gru,
             Cell::RnnTanh => layers::Cell::Tanh,
             Cell::RnnRelu => layers::Cell::Relu,
         };
-        at.recurrent(x, Recurrent { cell, weight, bias, reverse })
+        at.recurrent(x, Recurrent { cell, weight, bias, reverse, rounding: None })
     }
 
     /// textgenrnn's head: embedding and all layers concatenated, their attention-weighted mean over the window, classes.

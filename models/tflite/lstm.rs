@@ -66,7 +66,15 @@ impl Lowering<'_> {
         let gates = Shape::new(4 * hidden, 1, steps);
         let product = self.push(&format!("{name}.input"), Layer::Linear(linear), &[x], gates, None);
         let clip = (options.cell_clip > 0.0).then_some(options.cell_clip);
-        let lstm = Lstm { weight: recurrent, bias: None, projection: None, reverse: false, clip, integer };
+        let lstm = Lstm {
+            weight: recurrent,
+            bias: None,
+            projection: None,
+            reverse: false,
+            clip,
+            integer,
+            rounding: [None; 2],
+        };
         let shape = Shape::new(hidden, 1, steps);
         Ok(self.push(&format!("{name}.hidden"), Layer::Lstm(lstm), &[product], shape, codes))
     }

@@ -23,9 +23,11 @@ use super::measure::MeasureArgs;
 use super::merge::MergeArgs;
 use super::onnx_args::OnnxArgs;
 use super::parsers::{encoder, number_format, up_to_thousand, weight_scale};
+use super::precision::PrecisionArgs;
 use super::pull::PullArgs;
 use super::report::ReportArgs;
 use super::schema::SchemaArgs;
+use super::study::StudyArgs;
 use super::threshold::ThresholdArgs;
 use super::trace::TraceArgs;
 use crate::format::{Formats, WeightScale};
@@ -109,6 +111,17 @@ Examples:
   deadweight designs digits --number-format int8 -o digits.dwm
   deadweight designs digits.dwm --format csv")]
     Designs(Box<DesignsArgs>),
+    /// Search how few bits the activations and weights of each layer need, within a loss of the task's figure
+    #[command(after_help = "\
+Examples:
+  deadweight precision digits --tolerance 1% -o digits.toml
+  deadweight measure digits --precision digits.toml
+  deadweight precision digits --check digits.toml
+  deadweight precision resnet20.safetensors cifar/ --arch resnet20-cifar --limit 200 --checkpoint search.state -o resnet20.toml
+  deadweight precision verses --float --limit 8 -o verses.toml")]
+    Precision(Box<PrecisionArgs>),
+    /// Change a network level by level: prune its weights, or cut its small activations
+    Study(StudyArgs),
     /// Print the counts that a file holds
     #[command(after_help = "\
 Examples:
@@ -282,6 +295,10 @@ pub struct NumberArgs {
     /// Scales of the weights of a layer: one a tensor, or one a filter [default: filter for int8, tensor for fixed<B>]
     #[arg(long, value_name = "SCALE", value_parser = weight_scale())]
     pub weight_scale: Option<WeightScale>,
+    /// Count each layer in the integer and fraction bits that a precision file states, as `deadweight precision` writes them: the
+    /// format profile
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["number_format", "bits", "weight_scale"])]
+    pub precision: Option<PathBuf>,
     /// Short for --number-format fixed<B>
     #[arg(long, value_name = "B", conflicts_with = "number_format", value_parser = value_parser!(u32).range(2..=16))]
     pub bits: Option<u32>,

@@ -9,16 +9,18 @@ pub(super) fn advice(cli: &Cli, line: &[OsString]) -> impl FnOnce() -> String + 
     let checkpoint = match &cli.verb {
         Some(Verb::Measure(args)) => Some(args.parts.checkpoint.clone()),
         Some(Verb::Designs(args)) => Some(args.parts.checkpoint.clone()),
+        Some(Verb::Precision(args)) => Some(args.checkpoint.clone()),
         _ => None,
     };
+    let done = if matches!(cli.verb, Some(Verb::Precision(_))) { "found" } else { "counted" };
     let resumed = resumed(line);
     let pulls = matches!(cli.verb, Some(Verb::Pull(_)));
     move || match checkpoint {
         None if pulls => "what arrived is kept; the same command goes on from there".into(),
         Some(Some(path)) if path.exists() => {
-            format!("{} has what was counted; continue with:\n  {resumed}", path.display())
+            format!("{} has what was {done}; continue with:\n  {resumed}", path.display())
         }
-        Some(Some(_)) => "nothing was counted yet; give the same command again".into(),
+        Some(Some(_)) => format!("nothing was {done} yet; give the same command again"),
         Some(None) => "no count is kept; with --checkpoint FILE a run that is stopped can be continued".into(),
         None => "no answer is kept; the same command begins again, but for what it has downloaded".into(),
     }

@@ -20,6 +20,7 @@ mod generate_args;
 mod hub_inputs;
 pub mod input_args;
 mod interrupted;
+mod levels;
 pub mod man;
 pub mod measure;
 pub mod merge;
@@ -32,6 +33,7 @@ mod parsers;
 pub mod parts;
 pub mod per_input;
 mod pictures;
+pub mod precision;
 mod progress;
 pub mod pull;
 pub mod report;
@@ -39,6 +41,8 @@ mod run;
 mod save_outputs;
 pub mod schema;
 mod setup;
+pub mod study;
+mod study_table;
 mod text_args;
 mod threshold;
 pub mod trace;
@@ -82,6 +86,8 @@ fn run(cli: Cli) -> Result<()> {
         Some(Verb::Bench(args)) => bench::run(&args, cli.common),
         Some(Verb::Designs(args)) => designs::run(&args, cli.common),
         Some(Verb::Threshold(args)) => threshold::run(&args, cli.common),
+        Some(Verb::Precision(args)) => precision::run(&args, cli.common),
+        Some(Verb::Study(args)) => study::run(&args, cli.common),
         Some(Verb::Report(args)) => report::run(&args),
         Some(Verb::Compare(args)) => compare::run(&args),
         Some(Verb::Merge(args)) => merge::run(&args),

@@ -1,11 +1,14 @@
 //! What the values of flags are read by, with the word for those that are none.
 
+use std::fmt;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::Error;
 use crate::error::near_or;
 use crate::format::{Formats, WeightScale};
 use crate::gate::{Assertion, Tolerance};
+use crate::graph::pruned::Sparsity;
 use crate::kernels::count::Encoder;
 use crate::measure::Statistics;
 use crate::metrics::{self, Selection};
@@ -43,6 +46,61 @@ pub fn levels(text: &str) -> Result<Vec<u32>, String> {
         return Err("give the lower level first".into());
     }
     Ok((first..=last).step_by(10).collect())
+}
+
+/// A level of pruning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PruneLevel {
+    /// So many of ten thousand weights.
+    Share(u32),
+    /// At most so many of each block.
+    Blocks([usize; 2]),
+}
+
+impl PruneLevel {
+    /// Which weights become zero; none for the network as it is.
+    pub fn sparsity(self) -> Option<Sparsity> {
+        match self {
+            Self::Share(0) => None,
+            Self::Share(share) => Some(Sparsity::Share(share)),
+            Self::Blocks([keep, of]) => Some(Sparsity::Blocks { keep, of }),
+        }
+    }
+}
+
+impl fmt::Display for PruneLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Share(0) => f.write_str("0"),
+            Self::Share(share) => write!(f, "{}%", f64::from(*share) / 100.0),
+            Self::Blocks([keep, of]) => write!(f, "{keep}:{of}"),
+        }
+    }
+}
+
+/// Most weights of a block.
+const LARGEST_BLOCK: usize = 1024;
+
+/// A level of pruning: `0`, a percentage with up to two decimals, or `N:M`.
+pub fn prune_level(text: &str) -> Result<PruneLevel, &'static str> {
+    let wrong = "give 0, a percentage of 0% to 100%, at most two decimals, or N:M, N below M, M at most 1024";
+    if let Some((keep, of)) = text.split_once(':') {
+        let both = keep.parse().ok().zip(of.parse().ok());
+        let fits = both.filter(|(keep, of)| (1..*of).contains(keep) && *of <= LARGEST_BLOCK);
+        return fits.map(|(keep, of)| PruneLevel::Blocks([keep, of])).ok_or(wrong);
+    }
+    if text == "0" {
+        return Ok(PruneLevel::Share(0));
+    }
+    let (whole, decimals) =
+        text.strip_suffix('%').map(|text| text.split_once('.').unwrap_or((text, "0"))).ok_or(wrong)?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(decimals) || decimals.len() > 2 {
+        return Err(wrong);
+    }
+    let decimals: u32 = format!("{decimals:0<2}").parse().map_err(|_| wrong)?;
+    let share = whole.parse::<u32>().ok().and_then(|whole| whole.checked_mul(100)?.checked_add(decimals));
+    share.filter(|share| *share <= 10_000).map(PruneLevel::Share).ok_or(wrong)
 }
 
 /// A number format by its name, or one for each operand.

@@ -83,30 +83,46 @@ impl PartArgs {
     /// The checkpoint to resume from, with its path.
     fn checkpoint(&self) -> Result<Option<(PathBuf, Checkpoint)>> {
         let Some(path) = &self.checkpoint else { return Ok(None) };
-        let file = path.display().to_string();
-        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(Error::invalid(format!("--checkpoint {file}"), "is no regular file"));
-        }
-        match std::fs::read(path) {
-            Ok(_) if !self.resume => {
-                let detail = "is there already: give --resume to continue from it, or remove it";
-                Err(Error::invalid(format!("--checkpoint {file}"), detail))
-            }
-            Ok(bytes) => Ok(Some((path.clone(), Checkpoint::from_bytes(&file, &bytes)?))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                // A path that cannot be written fails now, not after an hour.
-                temporary(folder(path)).map(|_| None)
-            }
-            Err(error) => Err(Error::io(path, error)),
-        }
+        let Some((file, bytes)) = existing(path, self.resume)? else { return Ok(None) };
+        Ok(Some((path.clone(), Checkpoint::from_bytes(&file, &bytes)?)))
     }
 
     /// Removes the checkpoint of a run that has ended with its results saved.
     pub(super) fn end(&self) -> Result<()> {
-        match &self.checkpoint {
-            Some(path) if path.exists() => std::fs::remove_file(path).map_err(|error| Error::io(path, error)),
-            _ => Ok(()),
+        end(self.checkpoint.as_deref())
+    }
+}
+
+/// The name and the content of the checkpoint `path`, if it is there, which is right only if the run is to `resume`.
+///
+/// # Errors
+/// [`Error::Invalid`] for one that is not to be resumed, and for what is no file; those of reading, and of a path that cannot be
+/// written.
+pub(super) fn existing(path: &Path, resume: bool) -> Result<Option<(String, Vec<u8>)>> {
+    let file = path.display().to_string();
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Error::invalid(format!("--checkpoint {file}"), "is no regular file"));
+    }
+    match std::fs::read(path) {
+        Ok(_) if !resume => {
+            let detail = "is there already: give --resume to continue from it, or remove it";
+            Err(Error::invalid(format!("--checkpoint {file}"), detail))
         }
+        Ok(bytes) => Ok(Some((file, bytes))),
+        // A path that cannot be written fails now, not after an hour.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => temporary(folder(path)).map(|_| None),
+        Err(error) => Err(Error::io(path, error)),
+    }
+}
+
+/// Removes the checkpoint of a run that has ended with its results saved, if there is one.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn end(checkpoint: Option<&Path>) -> Result<()> {
+    match checkpoint {
+        Some(path) if path.exists() => std::fs::remove_file(path).map_err(|error| Error::io(path, error)),
+        _ => Ok(()),
     }
 }
 
@@ -119,7 +135,7 @@ fn folder(path: &Path) -> &Path {
 }
 
 /// Writes `bytes` to a temporary file and renames it to `path` when everything is on the disk.
-fn save(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<()> {
     use std::io::Write;
 
     let mut file = temporary(folder(path))?;

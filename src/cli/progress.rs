@@ -82,6 +82,7 @@ struct Now {
     headline: String,
     asked: Instant,
     logged: Instant,
+    said: Instant,
 }
 
 impl Progress {
@@ -98,7 +99,8 @@ impl Progress {
     fn of(shown: Shown, every: Duration) -> Self {
         let start = Instant::now();
         let (part, headline) = (String::new(), String::new());
-        let now = Now { stage: None, since: start, bar: None, part, headline, asked: start, logged: start };
+        let now =
+            Now { stage: None, since: start, bar: None, part, headline, asked: start, logged: start, said: start };
         Self { shown, every, trace: None, now: RefCell::new(now) }
     }
 
@@ -113,6 +115,20 @@ impl Progress {
         now.part = format!("[{which}/{of}] {name} ");
         // The next stage has a bar of its own.
         now.stage = None;
+    }
+}
+
+impl Progress {
+    /// What follows is a run at this place of a search.
+    pub(super) fn say(&self, text: &str) {
+        let mut now = self.now.borrow_mut();
+        now.part = format!("{text} ");
+        // The next stage has a bar of its own.
+        now.stage = None;
+        if self.shown == Shown::Log && now.said.elapsed() >= self.every {
+            tracing::info!("{text}");
+            now.said = Instant::now();
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! From flags to what verbs work with: models, inputs, engines, settings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
+use sha2::{Digest, Sha256};
 
 use super::args::{
     BackendArgs, BackendName, Common, DeviceName, EngineArgs, InputArgs, Kernels, ModelArgs, NumberArgs, Quantize,
@@ -13,7 +14,8 @@ use super::text_args::within_positions;
 use super::{progress, truth};
 use crate::builtin;
 use crate::engine::{Backend, EngineOptions};
-use crate::format::{Formats, NumberFormat};
+use crate::format::{Formats, NumberFormat, Profile};
+use crate::hex::hex;
 use crate::input::{Cut, Dataset, Degradation, InputSpec, InputType, Vocabulary};
 use crate::kernels::{Isa, Pool};
 use crate::layers::Shape;
@@ -34,6 +36,20 @@ pub fn model(
     let downloads = progress::downloads(common).monitor;
     let options = LoadOptions { arch, offline, no_fold, sigma, stated, downloads, ..LoadOptions::default() };
     load(args, args.onnx.options(backend, options)?)
+}
+
+/// The model, the engine that runs it, and its inputs.
+pub fn job(
+    args: &ModelArgs,
+    inputs: &InputArgs,
+    backend: &BackendArgs,
+    common: Common,
+) -> Result<(Model, Backend, Dataset)> {
+    let engine = self::backend(backend)?;
+    let model = model(args, common, false, inputs, backend.backend)?;
+    let engine = backend_of(&model, backend, engine)?;
+    let data = self::inputs(&model, inputs, common)?;
+    Ok((model, engine, data))
 }
 
 /// Loads the model as `options` say.
@@ -310,12 +326,27 @@ pub fn feeding(inputs: &InputArgs, engine: &EngineArgs) -> Settings {
     }
 }
 
+/// The precision file `path`.
+pub fn profile(path: &Path) -> Result<Profile> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Error::malformed(&name, "is no precision file: no text"))?;
+    Profile::parse(&name, text, hex(Sha256::digest(&bytes)))
+}
+
 /// `settings` in the numbers that `args` ask for, or that `model` is stored in.
 pub fn in_numbers(args: &NumberArgs, model: &Model, settings: Settings) -> Result<Settings> {
-    let asked = args.bits.map(|bits| Formats::from(NumberFormat::Fixed(bits))).or(args.number_format);
-    let format = Settings::format_of(model, asked)?;
+    let profile = args.precision.as_deref().map(profile).transpose()?.map(Arc::new);
+    let format = match profile {
+        Some(_) => NumberFormat::Profile.into(),
+        None => {
+            let asked = args.bits.map(|bits| Formats::from(NumberFormat::Fixed(bits))).or(args.number_format);
+            Settings::format_of(model, asked)?
+        }
+    };
     Ok(Settings {
         format: args.weight_scale.map_or(Ok(format), |scale| format.with_weight_scale(scale))?,
+        profile,
         encoder: args.encoder,
         min_one: args.min_one,
         calibrate: args.calibrate as usize,

@@ -4,12 +4,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{BackendArgs, Common, InputArgs, ModelArgs, NumberArgs, OutArgs, Plain};
+use super::levels::Levels;
 use super::out::Out;
 use super::parsers::levels;
 use super::progress::Progress;
 use super::setup;
 use crate::Result;
-use crate::measure::{Settings, Statistics, Thresholds, calibrate_and_measure, embed_partners};
+use crate::measure::{Settings, Statistics, Thresholds};
 use crate::measurement::Measurement;
 use crate::metrics::Which;
 use crate::model::Model;
@@ -93,10 +94,7 @@ pub(super) fn run(args: &ThresholdArgs, common: Common) -> Result<()> {
     let mut levels = args.threshold.concat();
     levels.sort_unstable();
     levels.dedup();
-    let backend = setup::backend(&args.backend)?;
-    let model = setup::model(&args.model, common, false, &args.inputs, args.backend.backend)?;
-    let backend = setup::backend_of(&model, &args.backend, backend)?;
-    let data = setup::inputs(&model, &args.inputs, common)?;
+    let (model, backend, data) = setup::job(&args.model, &args.inputs, &args.backend, common)?;
     let progress = Progress::new(common);
     let feeding = setup::feeding(&args.inputs, &args.backend.engine);
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
@@ -112,16 +110,12 @@ pub(super) fn run(args: &ThresholdArgs, common: Common) -> Result<()> {
         notes: Vec::new(),
         levels: Vec::new(),
     };
+    let all = Levels { backend: &backend, inputs: &args.inputs, common, progress: &progress, count: levels.len() + 1 };
     let mut add = |percent: u32, model: &Model| -> Result<()> {
-        progress.part(study.levels.len() + 1, levels.len() + 1, &format!("{percent} %"));
-        // The partners of a network's embeddings are its own.
-        let data = embed_partners(model, &backend, setup::inputs(model, &args.inputs, common)?, &settings, &progress)?;
-        let (calibration, measurement) = calibrate_and_measure(model, &backend, &data, &settings, &progress)?;
-        if measurement.inputs == 0 {
-            return Err(setup::none_decoded(&args.inputs.inputs));
-        }
+        let measurement = all.measure(model, &settings, study.levels.len(), &format!("{percent} %"))?;
         if percent == 0 {
-            (study.inputs, study.calibration_inputs) = (measurement.inputs, calibration.inputs);
+            study.inputs = measurement.inputs;
+            study.calibration_inputs = measurement.provenance.format.calibration_inputs;
             study.notes.clone_from(&measurement.provenance.notes);
         }
         study.levels.push(Level::new(percent, &measurement));

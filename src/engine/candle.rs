@@ -1,6 +1,7 @@
 //! The same graph with candle's operations: runs on every candle device, and is a second implementation of every layer.
 
 mod recurrence;
+mod round;
 mod transformer;
 
 use std::collections::HashMap;
@@ -392,5 +393,6 @@ fn activate(x: &Tensor, activation: Activation) -> CandleResult {
             let kept = x.abs()?.gt(f64::from(threshold))?;
             kept.where_cond(x, &x.zeros_like()?)
         }
+        Activation::Round(map) => round::rounded(x, map),
     }
 }

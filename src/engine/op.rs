@@ -133,7 +133,7 @@ pub(super) fn layer_operands<'a>(
         };
         (0..images).map(of).collect()
     });
-    Operands { q: inputs[0], k: inputs[1], v: inputs[2], inside }
+    Operands { q: inputs[0], k: inputs[1], v: inputs[2], inside, rounding: layer.rounding }
 }
 
 impl Op {
@@ -248,6 +248,7 @@ impl Op {
             projection: recurrence.projection.map(|projection| &projection.data[..]),
             hidden: recurrence.hidden(),
             outputs: recurrence.outputs(),
+            rounding: recurrence.rounding,
         };
         Self::Recurrence(PackedRecurrence::new(params, recurrence.reverse))
     }

@@ -112,7 +112,7 @@ mod tests {
         for &(code, count) in seen {
             values.codes[(code - lo) as usize] = count;
         }
-        histogram(&values, &Coding { map, bits: 8, unit: Some(1.0), per_filter: false, stored: None })
+        histogram(&values, &Coding { map, bits: 8, unit: Some(1.0), per_filter: false, width: None, stored: None })
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Number formats: from a calibrated range to the map from real values to codes (METRICS section 2).
 
 mod formats;
+mod profile;
 mod words;
 
 use std::fmt;
@@ -8,10 +9,11 @@ use std::str::FromStr;
 
 use crate::Error;
 use crate::error::near_or;
-use crate::kernels::FloatType;
 use crate::kernels::count::{CodeMap, Range};
+use crate::kernels::{FLOAT_TYPES, FloatType};
 
 pub use formats::{Formats, WeightScale};
+pub use profile::{Precision, Profile};
 pub use words::{FORMATS, NOTES, reference};
 
 /// A family of maps, one for each range.
@@ -25,6 +27,8 @@ pub enum NumberFormat {
     Float(FloatType),
     /// The integers that the network itself stores, less their zero point; fixed point of 16 bits where it stores floats.
     Stored,
+    /// As a precision file says, layer by layer and operand by operand ([`Profile`]).
+    Profile,
 }
 
 /// The integers that a network stores an operand as; the engine holds `q - zero_point`.
@@ -64,6 +68,8 @@ pub struct Coding {
     pub unit: Option<f32>,
     /// Whether each filter has a map of its own, which differs from this one in its scale.
     pub per_filter: bool,
+    /// The width of the layer that a precision file states, in place of that of its values.
+    pub width: Option<u32>,
     /// What the codes are, if they are the network's own.
     pub stored: Option<Stored>,
 }
@@ -90,6 +96,7 @@ impl fmt::Display for NumberFormat {
             Self::Int8 => f.write_str("int8"),
             Self::Float(of) => f.write_str(of.name()),
             Self::Stored => f.write_str("stored"),
+            Self::Profile => f.write_str("profile"),
         }
     }
 }
@@ -102,8 +109,9 @@ impl FromStr for NumberFormat {
         match (text, bits) {
             ("int8", _) => Ok(Self::Int8),
             ("stored", _) => Ok(Self::Stored),
+            ("profile", _) => Ok(Self::Profile),
             (_, Some(bits @ 2..=16)) => Ok(Self::Fixed(bits)),
-            _ => FloatType::from_name(text).map(Self::Float).ok_or_else(|| {
+            _ => FLOAT_TYPES.into_iter().find(|of| of.name() == text).map(Self::Float).ok_or_else(|| {
                 let known = "give fixed2 to fixed16, int8, bf16, fp16, e4m3, e5m2 or stored";
                 let names = ["int8", "bf16", "fp16", "e4m3", "e5m2", "stored"].map(str::to_owned);
                 let names = (2..=16).map(|bits| format!("fixed{bits}")).chain(names);
@@ -124,7 +132,7 @@ impl NumberFormat {
             Self::Fixed(bits) => bits,
             Self::Int8 => 8,
             Self::Float(of) => of.significand_bits(),
-            Self::Stored => Self::default().bits(),
+            Self::Stored | Self::Profile => Self::default().bits(),
         }
     }
 
@@ -133,13 +141,13 @@ impl NumberFormat {
         match self {
             Self::Int8 => Some(WeightScale::Filter),
             Self::Fixed(_) => Some(WeightScale::Tensor),
-            Self::Float(_) | Self::Stored => None,
+            Self::Float(_) | Self::Stored | Self::Profile => None,
         }
     }
 
     /// Whether its maps follow from the range of the values.
     pub fn is_calibrated(self) -> bool {
-        !matches!(self, Self::Float(_))
+        !matches!(self, Self::Float(_) | Self::Profile)
     }
 
     /// The numbers for an operand of which the engine holds values in `range`, and the network stores the codes `stored`.
@@ -152,6 +160,7 @@ impl NumberFormat {
                 bits: stored.baseline(range),
                 unit: stored.scale,
                 per_filter: false,
+                width: None,
                 stored: Some(stored),
             };
         }
@@ -159,7 +168,7 @@ impl NumberFormat {
         let unit = stored.and_then(|stored| stored.scale).unwrap_or(1.0);
         let map = self.code_map(Range { min: range.min * unit, max: range.max * unit });
         let map = CodeMap { scale: map.scale * unit, ..map };
-        Coding { map, bits: self.bits(), unit: Some(unit), per_filter: false, stored: None }
+        Coding { map, bits: self.bits(), unit: Some(unit), per_filter: false, width: None, stored: None }
     }
 
     /// The maps of `weights`, of so many filters, in the numbers `coding` of this format: that of the tensor, or one a filter. The
@@ -177,7 +186,7 @@ impl NumberFormat {
         weights.chunks((weights.len() / filters).max(1)).map(map).collect()
     }
 
-    /// The map for values in `range`. A range of nothing but zero has scale 1.
+    /// The map for values in `range`; of a profile, which states none for outputs, that of fixed point of 16 bits. A range of nothing but zero has scale 1.
     pub fn code_map(self, range: Range) -> CodeMap {
         let magnitude = range.magnitude();
         match self {
@@ -188,7 +197,7 @@ impl NumberFormat {
             Self::Int8 if range.min >= 0.0 && range.min <= range.max => CodeMap::linear(linear(255, magnitude), 0, 255),
             Self::Int8 => CodeMap::linear(linear(127, magnitude), -127, 127),
             Self::Float(of) => CodeMap::float(1.0, of),
-            Self::Stored => Self::default().code_map(range),
+            Self::Stored | Self::Profile => Self::default().code_map(range),
         }
     }
 }

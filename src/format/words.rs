@@ -44,6 +44,13 @@ pub const FORMATS: &[[&str; 4]] = &[
         "the codes that a quantised network carries, less their zero point z; fixed16 where it stores floats; the default of \
          such networks",
     ],
+    [
+        "profile",
+        "16",
+        "nothing",
+        "for each layer and operand as `--precision FILE` says: q = round(x·2^f) within p = integer + fraction bits, sign included, \
+         f the fraction bits; p is the width of the layer in `Ap.layer`, `Wp.layer`, `Wp+Ap` and `traffic.layer`",
+    ],
 ];
 
 /// What holds for several of them, under a title.
@@ -81,6 +88,15 @@ pub const NOTES: &[(&str, &str)] = &[
          and significand; `negative` is counted; `scale`, mean, standard deviation and `temporal.terms` are absent, since \
          significands have no common scale; `temporal` compares the rounded values themselves. No scale is applied before \
          rounding, so small values of the 8-bit types become zeros, which are counted.",
+    ),
+    (
+        "Profiles",
+        "`deadweight precision` writes precision files; one by hand has the lines `model = \"NAME\"` and, for each layer, \
+         `[layers.\"NAME\"]` with `activations = { integer = 3, fraction = 6 }` and `weights = { integer = -1, fraction = 8 }`. \
+         Integer bits hold the sign, and may be negative where all values are small; both together are 2 to 16. B stays 16, so \
+         that potentials stand beside those of fixed16: the baseline is a design of 16 bits. With `{ significand = 5 }` values are \
+         rounded to so many bits of significand, 1 to 11, with f32's exponents; B is 11 then, and codes are as those of bf16. \
+         Outputs, for which files say nothing, are counted in fixed16.",
     ),
     (
         "GGUF",

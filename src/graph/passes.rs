@@ -154,8 +154,13 @@ impl Rewrite {
     /// Adds `def` as the replacement of `old`; its inputs are old nodes, but for the first, which is the new node `input`.
     pub(super) fn keep_reading(&mut self, old: Node, def: &NodeDef, input: Node) {
         self.keep(old, def);
+        self.read(old, 0, input);
+    }
+
+    /// Lets the replacement of `old` read the new node `input` as its input of number `which`.
+    pub(super) fn read(&mut self, old: Node, which: usize, input: Node) {
         let new = self.new_of(old);
-        self.graph.nodes[new.index()].inputs[0] = input;
+        self.graph.nodes[new.index()].inputs[which] = input;
     }
 
     /// Adds `def`, whose inputs are old nodes.

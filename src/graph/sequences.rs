@@ -53,7 +53,7 @@ impl Scope {
     pub fn attention(&self, [q, k, v]: [Node; 3], shape: AttentionShape, padding: Option<(Node, u32)>) -> Node {
         let inputs = [q, k, v].into_iter().chain(padding.map(|(ids, _)| ids)).collect();
         let pad = padding.map(|(_, pad)| pad);
-        self.push(Layer::Attention(Attention { shape, pad }), inputs, shape.heads * shape.outer)
+        self.push(Layer::Attention(Attention { shape, pad, rounding: None }), inputs, shape.heads * shape.outer)
     }
 
     /// The positions of the steps of `x`.

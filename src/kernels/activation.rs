@@ -1,5 +1,7 @@
 //! The pointwise functions after a layer, on sixteen lanes; the same bits on every level.
 
+use super::count::CodeMap;
+use super::geometry::LANES;
 use super::simd::Simd;
 
 /// A pointwise function; [`Activation::Identity`] where there is none.
@@ -34,6 +36,8 @@ pub enum Activation {
     QuickGelu,
     /// `x` where its magnitude is above this one, a normal number of 1e-30 or more, else 0.
     Threshold(f32),
+    /// The value of the code of `x`: the nearest that these codes stand for ([`CodeMap::nearest`]).
+    Round(CodeMap),
 }
 
 impl Activation {
@@ -54,6 +58,7 @@ impl Activation {
             Self::GeluTanh => "gelu_tanh",
             Self::QuickGelu => "quick_gelu",
             Self::Threshold(_) => "threshold",
+            Self::Round(_) => "round",
         }
     }
 
@@ -90,6 +95,7 @@ impl Activation {
             }
             Self::QuickGelu => s.mul(x, sigmoid(s, s.mul(x, s.splat(1.702)))),
             Self::Threshold(threshold) => s.mul(x, is_above(s, x, threshold)),
+            Self::Round(map) => rounded(s, x, map),
         }
     }
 }
@@ -112,6 +118,22 @@ fn is_above<S: Simd>(s: S, x: S::V, threshold: f32) -> S::V {
     let beyond = s.max(beyond, s.sub(s.splat(0.0), beyond));
     let half_spacing = threshold * (f32::EPSILON / 4.0);
     s.min(s.splat(1.0), s.mul(beyond, s.splat(1.0 / half_spacing)))
+}
+
+/// [`CodeMap::nearest`] of each lane.
+#[inline(always)]
+pub(super) fn rounded<S: Simd>(s: S, x: S::V, map: CodeMap) -> S::V {
+    let mut lanes = [0.0; LANES];
+    s.store(&mut lanes, x);
+    round_lanes(&mut lanes, map);
+    s.load(&lanes)
+}
+
+/// Out of the way of kernels that never round.
+#[cold]
+#[inline(never)]
+fn round_lanes(lanes: &mut [f32; LANES], map: CodeMap) {
+    lanes.iter_mut().for_each(|lane| *lane = map.nearest(*lane));
 }
 
 #[inline(always)]
@@ -175,6 +197,7 @@ pub fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::FloatType;
     use crate::kernels::isa::{Isa, Kernel};
 
     struct Apply(Activation, [f32; 16]);
@@ -200,6 +223,25 @@ mod tests {
                 assert_eq!(got[..8], want, "{threshold} {}", isa.name());
             }
         }
+    }
+
+    #[test]
+    fn rounding_gives_the_value_of_the_code_on_every_level() {
+        let x: [f32; 16] = std::array::from_fn(|i| [0.3, -0.37, 1.99, -40.0, 0.03125, -0.046875, 1e-9, 3e38][i % 8]);
+        let maps = [CodeMap::linear(16.0, -31, 31), CodeMap::linear(2f32.powi(-3), -1, 1)];
+        let floats = [1, 3, 8, 11].map(|bits| CodeMap::float(1.0, FloatType::of_significand(bits)));
+        for map in maps.into_iter().chain(floats) {
+            let want = x.map(|x| map.nearest(x));
+            if map.float.is_none() {
+                assert_eq!(want, x.map(|x| map.code(x) as f32 / map.scale), "{map:?}");
+            }
+            for isa in Isa::available() {
+                assert_eq!(isa.run(Apply(Activation::Round(map), x)), want, "{map:?} {}", isa.name());
+            }
+        }
+        assert_eq!(maps[0].nearest(0.03125), 0.0, "ties go to even codes");
+        assert_eq!(maps[0].nearest(-0.09375), -0.125);
+        assert_eq!([0.3, -5.0, 3e38].map(|x| floats[0].nearest(x)), [0.25, -4.0, 2f32.powi(127)]);
     }
 
     #[test]

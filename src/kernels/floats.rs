@@ -25,10 +25,28 @@ pub const FLOAT_TYPES: [FloatType; 4] = [
 ];
 
 impl FloatType {
+    /// The type of f32's exponents whose significands have `bits` bits, the hidden one among them: 1 to
+    /// [`FloatType::MOST_SIGNIFICAND`].
+    ///
+    /// # Panics
+    /// For other `bits`.
+    pub fn of_significand(bits: u32) -> Self {
+        assert!((1..=Self::MOST_SIGNIFICAND).contains(&bits), "significands of 1 to {} bits", Self::MOST_SIGNIFICAND);
+        let fraction = bits - 1;
+        Self { exponent: 8, fraction, largest: (0xff << fraction) - 1 }
+    }
+
+    /// Most bits of the significand of a type by [`FloatType::of_significand`]: those of fp16 and TF32.
+    pub const MOST_SIGNIFICAND: u32 = 11;
+
+    /// Names of the types of f32's exponents, by the bits of their fractions.
+    const OF_FRACTION: [&'static str; Self::MOST_SIGNIFICAND as usize] =
+        ["e8m0", "e8m1", "e8m2", "e8m3", "e8m4", "e8m5", "e8m6", "bf16", "e8m8", "e8m9", "e8m10"];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match (self.exponent, self.fraction) {
-            (8, _) => "bf16",
+            (8, fraction) => Self::OF_FRACTION[fraction as usize],
             (5, 10) => "fp16",
             (4, _) => "e4m3",
             _ => "e5m2",
@@ -37,7 +55,8 @@ impl FloatType {
 
     /// The type of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        FLOAT_TYPES.into_iter().find(|of| of.name() == name)
+        let of_significands = (1..=Self::MOST_SIGNIFICAND).map(Self::of_significand);
+        FLOAT_TYPES.into_iter().chain(of_significands).find(|of| of.name() == name)
     }
 
     /// Bits of a significand, the hidden bit among them.
@@ -88,6 +107,17 @@ impl FloatType {
     #[inline(always)]
     pub fn pattern(self, x: f32) -> i32 {
         with_sign(self.rounded(x).0 as i32, x)
+    }
+
+    /// `x` rounded to a type of f32's exponents, ties to even; what is too large becomes the largest finite value.
+    ///
+    /// # Panics
+    /// Where overflow is checked, for types of other exponents.
+    #[inline(always)]
+    pub fn nearest(self, x: f32) -> f32 {
+        debug_assert_eq!(self.exponent, 8, "exponents of f32");
+        let sign = x.to_bits() & !(u32::MAX >> 1);
+        f32::from_bits(self.rounded(x).0 << (FRACTION - self.fraction) | sign)
     }
 
     /// The significand's magnitude of a [`FloatType::pattern`].
@@ -194,6 +224,30 @@ mod tests {
                 assert_eq!(FLOAT_TYPES[1].pattern(x.to_f32()).unsigned_abs(), u32::from(x.to_bits() & 0x7fff));
             }
         }
+    }
+
+    #[test]
+    fn significands_of_any_bits_round_as_the_definition_does() {
+        for bits in 1..=FloatType::MOST_SIGNIFICAND {
+            let of = FloatType::of_significand(bits);
+            assert_eq!((of.significand_bits(), FloatType::from_name(of.name())), (bits, Some(of)));
+            let values = values(of);
+            // What would be the next has f32's exponent of infinity.
+            let beyond_all = 2f64.powi(128);
+            let mut mixed = bits;
+            for _ in 0..2_000 {
+                mixed = mixed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let x = f32::from_bits(mixed);
+                if !x.is_finite() {
+                    continue;
+                }
+                let (index, beyond) = nearest(&values, beyond_all, f64::from(x.abs()));
+                assert_eq!(f64::from(of.nearest(x).abs()), values[index], "{bits} {x:e}");
+                assert_eq!(of.nearest(x).is_sign_negative(), x.is_sign_negative());
+                assert_eq!(of.code(x).1, beyond);
+            }
+        }
+        assert_eq!(FloatType::of_significand(8), FLOAT_TYPES[0]);
     }
 
     #[test]

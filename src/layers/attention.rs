@@ -2,6 +2,7 @@
 
 use super::Shape;
 use crate::kernels::attention::AttentionShape;
+use crate::kernels::count::CodeMap;
 
 /// For each head `y[:, t] = Σ_j softmax_j(scale · q[:, t]·k[:, j]) · v[:, j]` over the keys that step t sees.
 ///
@@ -13,6 +14,8 @@ pub struct Attention {
     pub shape: AttentionShape,
     /// The token that pads sequences: at both ends it is no key.
     pub pad: Option<u32>,
+    /// What probabilities are rounded to before they multiply values, if they are.
+    pub rounding: Option<CodeMap>,
 }
 
 impl Attention {

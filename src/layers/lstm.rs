@@ -1,6 +1,7 @@
 //! The recurrence of an LSTM (Hochreiter 1997); the contribution of the inputs was computed before, for all steps at once.
 
 use super::{IntegerWeights, Param};
+use crate::kernels::count::CodeMap;
 use crate::kernels::integer_lstm::IntegerLstm;
 
 /// Over a sequence `x` `[4·H, 1, T]`, gates in the order i, f, g, o:
@@ -21,6 +22,8 @@ pub struct Lstm {
     pub clip: Option<f32>,
     /// For an 8-bit recurrence: its scales, and the integers of its weights.
     pub integer: Option<(IntegerLstm, IntegerWeights)>,
+    /// What h is rounded to before the next step multiplies it with W, and m before R does, if they are; outputs are as they are.
+    pub rounding: [Option<CodeMap>; 2],
 }
 
 impl Lstm {

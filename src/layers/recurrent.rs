@@ -1,6 +1,7 @@
 //! The recurrences of a GRU (Cho 2014) and of a plain RNN (Elman 1990), and what all recurrences have in common.
 
 use super::{Layer, Lstm, Param, Shape};
+use crate::kernels::count::CodeMap;
 
 /// Over a sequence `x` `[G·H, 1, T]`, the contributions of the inputs to G stacked gates; with `s = W·h + b`:
 ///
@@ -18,6 +19,8 @@ pub struct Recurrent {
     pub bias: Option<Param>,
     /// Whether it goes from the last step to the first.
     pub reverse: bool,
+    /// What h is rounded to before the next step multiplies it with W, if it is; outputs are as they are.
+    pub rounding: Option<CodeMap>,
 }
 
 /// What a step makes of its gates.
@@ -52,25 +55,29 @@ pub struct Recurrence<'a> {
     pub projection: Option<&'a Param>,
     /// Whether it goes from the last step to the first.
     pub reverse: bool,
+    /// What values are rounded to before the recurrent weights multiply them, and before the projection does.
+    pub rounding: [Option<CodeMap>; 2],
 }
 
 impl Layer {
     /// What it has in common with other recurrent layers, if it is one.
     pub fn recurrence(&self) -> Option<Recurrence<'_>> {
         match self {
-            Self::Lstm(Lstm { weight, bias, projection, reverse, .. }) => Some(Recurrence {
+            Self::Lstm(Lstm { weight, bias, projection, reverse, rounding, .. }) => Some(Recurrence {
                 gates: 4,
                 weight,
                 bias: bias.as_ref(),
                 projection: projection.as_ref(),
                 reverse: *reverse,
+                rounding: *rounding,
             }),
-            Self::Recurrent(Recurrent { cell, weight, bias, reverse }) => Some(Recurrence {
+            Self::Recurrent(Recurrent { cell, weight, bias, reverse, rounding }) => Some(Recurrence {
                 gates: cell.gates(),
                 weight,
                 bias: bias.as_ref(),
                 projection: None,
                 reverse: *reverse,
+                rounding: [*rounding, None],
             }),
             _ => None,
         }

@@ -9,6 +9,7 @@ use super::feed::{Feed, Monitor, Stage};
 use super::layers::{MeasuredLayer, chosen_layers, ends_in_relu, extents, filters, stored_activations, weights};
 use super::operands::Operands;
 use super::outputs;
+use super::profile;
 use super::ranges::{isa_of, ranges, set_formats, watchers};
 use super::record::{PerWorker, Sequences, Watchers};
 use super::run::{prepare, watched};
@@ -61,7 +62,7 @@ impl Calibration {
         let ranges = ranges(model, backend, &layers, settings);
         let inputs = images.len() / input.elements();
         Runner::new(&model.graph, input, backend, inputs)?.run(images, Some(&ranges))?;
-        set_formats(model, backend.pool(), &mut layers, ranges, settings.format);
+        set_formats(model, backend.pool(), &mut layers, ranges, settings);
         Ok(Self { layers, inputs: inputs as u64, digest: InputDigest::default(), settings: settings.clone() })
     }
 
@@ -98,6 +99,9 @@ impl Calibration {
             let Some(stored) = measurement.layers.iter().find(|stored| stored.name == layer.name) else {
                 return Err(Error::invalid(file, format!("cannot calibrate this run: it has no layer {}", layer.name)));
             };
+            if profile::codings(&model.graph, layer, settings).is_some_and(|own| own != stored.codings) {
+                return other(&format!("precision of {}", layer.name), "another", "that of --precision");
+            }
             layer.codings = stored.codings;
             let wanted = outputs::output_node(&model.graph, layer).filter(|_| settings.counts_outputs());
             layer.output = wanted.and(stored.output);
@@ -363,7 +367,8 @@ pub(super) fn calibrate_on(
             && output.is_none_or(|node| outputs::stored_output(&model.graph, node).is_some())
     };
     let format = settings.format.activations;
-    if !format.is_calibrated() || format == NumberFormat::Stored && layers.iter().all(stored) {
+    let outputs_alone = format == NumberFormat::Profile && settings.counts_outputs();
+    if !format.is_calibrated() && !outputs_alone || format == NumberFormat::Stored && layers.iter().all(stored) {
         // The format does not depend on ranges: the type or the network defines the codes.
         feed.limit = 0;
     }
@@ -373,6 +378,6 @@ pub(super) fn calibrate_on(
         samples.iter().for_each(|sample| digest.add(&sample.digest));
         Ok(())
     })?;
-    set_formats(model, backend.pool(), &mut layers, probe, settings.format);
+    set_formats(model, backend.pool(), &mut layers, probe, settings);
     Ok(Calibration { layers, inputs, digest, settings: settings.clone() })
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::outputs;
+use super::profile;
 use super::settings::Settings;
 use crate::error::near_or;
 use crate::format::{Coding, NumberFormat, Stored};
@@ -310,8 +311,12 @@ pub(super) fn chosen_layers(model: &Model, settings: &Settings) -> Result<Vec<Me
         };
         products.into_iter().filter_map(layer).collect::<Vec<_>>()
     });
-    let Some(pattern) = &settings.layers else { return Ok(known.collect()) };
-    let (chosen, others): (Vec<_>, Vec<_>) = known.partition(|layer| pattern.is_match(&layer.name));
+    let known: Vec<MeasuredLayer> = known.collect();
+    if let Some(profile) = &settings.profile {
+        profile::check(profile, model, &known, settings)?;
+    }
+    let Some(pattern) = &settings.layers else { return Ok(known) };
+    let (chosen, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|layer| pattern.is_match(&layer.name));
     if chosen.is_empty() {
         let known: Vec<&str> = others.iter().map(|layer| layer.name.as_str()).collect();
         let few = &known[..known.len().min(LISTED)];

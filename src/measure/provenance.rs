@@ -52,6 +52,11 @@ pub(super) fn provenance(
         preprocessing: data.describe(),
         format: Format {
             name: settings.format.to_string(),
+            precision: settings.profile.as_ref().map(|profile| File {
+                name: profile.file.clone(),
+                bytes: profile.bytes,
+                sha256: profile.sha256.clone(),
+            }),
             weight_scale: settings.format.weight_scale().map(|scale| scale.name().to_owned()),
             encoder: settings.encoder,
             min_one: settings.min_one,
@@ -89,6 +94,7 @@ fn options(model: &Model, backend: &Backend, data: &Dataset, settings: &Settings
     options.extend(settings.single_steps.map(|single| ("single_steps", single.to_string())));
     options.extend(settings.sample.map(|sample| ("sample", sample.to_string())));
     options.extend(settings.threshold.map(|level| ("threshold", format!("{level}%"))));
+    options.extend(settings.pruned.iter().map(|how| ("pruned", how.clone())));
     if settings.decode > 0 {
         options.push(("decode", settings.decode.to_string()));
     }

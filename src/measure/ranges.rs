@@ -2,10 +2,11 @@
 
 use super::layers::{MeasuredLayer, filters, stored_activations, stored_second, stored_weights, weights};
 use super::outputs;
+use super::profile;
 use super::record::{Accumulate, PerWorker, Watchers};
 use super::settings::Settings;
 use crate::engine::Backend;
-use crate::format::{Formats, NumberFormat, WeightScale};
+use crate::format::{NumberFormat, WeightScale};
 use crate::kernels::count::Range;
 use crate::kernels::{Isa, Pool};
 use crate::model::Model;
@@ -63,9 +64,9 @@ pub(super) fn set_formats(
     pool: &Pool,
     layers: &mut [MeasuredLayer],
     mut ranges: Watchers<Range>,
-    formats: Formats,
+    settings: &Settings,
 ) {
-    let graph = &model.graph;
+    let (graph, formats) = (&model.graph, settings.format);
     let held = pool.map(layers.len(), |i| match layers[i].is_of_activations(graph) {
         false => Range::of(&weights(graph, &layers[i], formats.weights)),
         true => Range::default(),
@@ -84,14 +85,16 @@ pub(super) fn set_formats(
             true => (of_probabilities(formats.activations), ranges.thirds[layer.node.index()].take()),
             false => (merged(ranges.take(layer.node, layer.inside)), ranges.seconds[layer.node.index()].take()),
         };
-        layer.codings = [
-            formats.activations.coding(range, stored_activations(graph, layer)),
-            match second {
-                // An activation, too.
-                Some(second) => formats.activations.coding(merged(second), stored_second(graph, layer)),
-                None => formats.weights.coding(weights, stored_weights(graph, layer)),
-            },
-        ];
+        layer.codings = profile::codings(graph, layer, settings).unwrap_or_else(|| {
+            [
+                formats.activations.coding(range, stored_activations(graph, layer)),
+                match second {
+                    // An activation, too.
+                    Some(second) => formats.activations.coding(merged(second), stored_second(graph, layer)),
+                    None => formats.weights.coding(weights, stored_weights(graph, layer)),
+                },
+            ]
+        });
         layer.codings[1].per_filter = own_scales && filters(graph, layer) > 1;
         layer.output = outputs::output_node(graph, layer).and_then(|node| {
             let watcher = ranges.outputs[node.index()].values.take()?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::designs::{Sample, Setup};
-use crate::format::{Formats, NumberFormat};
+use crate::format::{Formats, NumberFormat, Profile};
 use crate::kernels::count::Encoder;
 use crate::metrics::{self, Kind, Metric, Which};
 use crate::model::Model;
@@ -64,6 +64,8 @@ impl Until {
 pub struct Settings {
     /// The number formats of the operands.
     pub format: Formats,
+    /// The precisions of layers, of the format profile.
+    pub profile: Option<Arc<Profile>>,
     /// How much is counted.
     pub statistics: Statistics,
     /// On-demand counts, each once, in order.
@@ -92,6 +94,8 @@ pub struct Settings {
     pub decode: usize,
     /// The level of the thresholds that the network's activations were cut by, in percent.
     pub threshold: Option<u32>,
+    /// How the network's weights were pruned, in words.
+    pub pruned: Option<String>,
     /// Only layers whose name it matches.
     pub layers: Option<regex::Regex>,
     /// Whether inputs that cannot be decoded are left out or end the run.
@@ -109,6 +113,11 @@ impl Settings {
             let detail = format!("stored is of quantised networks, and {} stores floats", model.card.name);
             return Err(Error::invalid(format!("--number-format {asked}"), detail));
         }
+        if let Some(asked) = asked.filter(|asked| asked.both().contains(&NumberFormat::Profile)) {
+            let detail =
+                "a profile is read from a file: give --precision FILE instead, which `deadweight precision` makes";
+            return Err(Error::invalid(format!("--number-format {asked}"), detail));
+        }
         let own = if stores { NumberFormat::Stored } else { NumberFormat::default() };
         Ok(asked.unwrap_or(own.into()))
     }
@@ -123,6 +132,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             format: Formats::default(),
+            profile: None,
             statistics: Statistics::default(),
             extra: Vec::new(),
             designs: Arc::default(),
@@ -137,6 +147,7 @@ impl Default for Settings {
             single_steps: None,
             decode: 0,
             threshold: None,
+            pruned: None,
             layers: None,
             skip_bad: false,
         }

@@ -111,6 +111,9 @@ struct CodingFacts {
     /// Whether each filter has a scale of its own, in an array.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     per_filter: bool,
+    /// The width of the layer that a precision file states.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    width: Option<u32>,
 }
 
 /// The integers that a network stores an operand as.
@@ -142,6 +145,7 @@ impl CodingFacts {
             stored,
             float: coding.map.float.map(|of| of.name().to_owned()),
             per_filter: coding.per_filter,
+            width: coding.width,
         }
     }
 
@@ -170,8 +174,9 @@ impl CodingFacts {
             None => CodeMap::linear(scale, self.lowest, self.highest),
         };
         let fits = (map.lo, map.hi) == (self.lowest, self.highest);
-        let per_filter = self.per_filter;
-        fits.then(|| Coding { map, bits: self.bits, unit: self.unit.map(f32::from_bits), per_filter, stored })
+        let fits = fits && self.width.is_none_or(|width| (1..=self.bits).contains(&width));
+        let (per_filter, width) = (self.per_filter, self.width);
+        fits.then(|| Coding { map, bits: self.bits, unit: self.unit.map(f32::from_bits), per_filter, width, stored })
     }
 }
 

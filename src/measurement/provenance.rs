@@ -44,10 +44,8 @@ impl Provenance {
 
     /// In what `other` differs: the fact's name, what it is here, and what it is there.
     pub fn differences(&self, other: &Self) -> impl Iterator<Item = [String; 3]> {
-        let files = |provenance: &Self| {
-            let short = |file: &File| format!("{} ({})", file.name, file.sha256.chars().take(12).collect::<String>());
-            provenance.model.files.iter().map(short).collect::<Vec<_>>().join(", ")
-        };
+        let short = |file: &File| format!("{} ({})", file.name, file.sha256.chars().take(12).collect::<String>());
+        let files = |provenance: &Self| provenance.model.files.iter().map(short).collect::<Vec<_>>().join(", ");
         let options = |provenance: &Self| {
             let option = |(name, value): (&String, &String)| format!("{name} {value}");
             provenance.options.iter().map(option).collect::<Vec<_>>().join(", ")
@@ -69,6 +67,7 @@ impl Provenance {
                 ("folding of batch norm", folded),
                 ("preprocessing", preprocessing.clone()),
                 ("format", format.name.clone()),
+                ("precision file", format.precision.as_ref().map_or_else(|| "none".into(), short)),
                 ("weight scale", format.weight_scale.clone().unwrap_or_else(|| "none".into())),
                 ("encoder", format.encoder.name().to_owned()),
                 ("min-one", format.min_one.to_string()),
@@ -134,8 +133,12 @@ pub struct File {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Format {
-    /// `fixed16`, `fixed<B>`, `int8`, `bf16`, `fp16`, `e4m3`, `e5m2`, `stored`, or one for each operand: `a:FORMAT,w:FORMAT`.
+    /// `fixed16`, `fixed<B>`, `int8`, `bf16`, `fp16`, `e4m3`, `e5m2`, `stored`, `profile`, or one for each operand:
+    /// `a:FORMAT,w:FORMAT`.
     pub name: String,
+    /// The precision file of a profile.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub precision: Option<File>,
     /// Scales of a layer's weights, where their format has any to choose: one a `tensor`, or one a `filter`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub weight_scale: Option<String>,

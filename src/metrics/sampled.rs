@@ -79,7 +79,7 @@ fn value(metric: &Metric, subject: &Subject<'_>) -> Option<Value> {
 fn is_sampled(metric: &Metric, encoder: Encoder, has_terms: bool) -> bool {
     // Which metrics have a value does not depend on the counts: any will do.
     let map = CodeMap::linear(1.0, -1, 1);
-    let codings = [Coding { map, bits: 2, unit: None, per_filter: false, stored: None }; 2];
+    let codings = [Coding { map, bits: 2, unit: None, per_filter: false, width: None, stored: None }; 2];
     let options = Options { encoder, min_one: false };
     let counts = InputCounts::default();
     let subject = Subject::input(&counts, None, &codings, options, has_terms);

@@ -139,8 +139,12 @@ impl Operand<'_> {
         Some([groups.iter().zip(0..).map(|(count, width)| width * count).sum(), groups.iter().sum()])
     }
 
-    /// The width of all values taken as one group; none of some steps and of one input.
+    /// The width of the layer: what a precision file states, else that of all values taken as one group; without a file none of some
+    /// steps and of one input.
     pub fn width_of_all(&self) -> Option<u16> {
+        if let Some(width) = self.coding.width {
+            return Some(width as u16);
+        }
         let values = self.values?;
         if values.elements == 0 {
             return Some(0);
@@ -311,9 +315,9 @@ impl<'a> Subject<'a> {
         Some(all)
     }
 
-    /// The layer's width p of an operand: that of all its values as one group, bits of the largest magnitude and one for the
+    /// The layer's width p of an operand: what a precision file states, or that of all its values as one group, bits of the largest magnitude and one for the
     /// sign if any is negative. (The largest width of a *value* can be a bit less, and then no group would be sure to fit in it.)
-    /// None where the values of one input only are known: it is of all.
+    /// None where no file states it and the values of one input only are known: it is of all.
     pub fn layer_width(&self, which: Which) -> Option<u128> {
         self.operand(which).and_then(|operand| operand.width_of_all()).map(u128::from)
     }

@@ -10,7 +10,7 @@ pub(super) const METRICS: &[Metric] = &[
         name: "width.layer",
         kind: Kind::Number,
         heading: "layer\nwidth",
-        definition: "width p of the layer: that of all its values as one group",
+        definition: "width p of the layer: that of all its values as one group, or what a precision file states",
         formula: "bits of max |q|, + 1 if any q < 0",
         source: "Stripes, Proteus",
         show: Show::Count,

@@ -148,6 +148,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         0 => String::new(),
         inputs => format!(", ranges of {inputs} inputs"),
     };
+    let file = format.precision.as_ref().map(|file| format!(" of {}", file.name)).unwrap_or_default();
     let scales = if format.weight_scale.as_deref() == Some("filter") { ", a scale for each filter" } else { "" };
     let least = if format.min_one { ", at least 1 a MAC that is not skipped" } else { "" };
     let terms = match counted(provenance) {
@@ -158,7 +159,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("model", format!("{}{note}: {}, names of {}{norm}{quantized}", model.name, model.task, model.naming)),
         ("size", format!("{parameters} parameters; {measured} layers measured{macs}{head}")),
         ("inputs", data),
-        ("format", format!("{}{scales}{ranges}, {} engine", format.name, provenance.tool.backend)),
+        ("format", format!("{}{file}{scales}{ranges}, {} engine", format.name, provenance.tool.backend)),
         ("potentials", format!("dense work / work left, padding counted{terms}{least}")),
     ];
     if let Some(Phases { prefill, decode }) = &report.phases {

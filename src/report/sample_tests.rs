@@ -32,6 +32,7 @@ pub(crate) fn measurement() -> Measurement {
             preprocessing: "grey".into(),
             format: Format {
                 name: "fixed16".into(),
+                precision: None,
                 weight_scale: Some("tensor".into()),
                 encoder: Encoder::Naf,
                 min_one: false,

@@ -15,7 +15,7 @@ pub fn schema(metrics: &[&Metric]) -> Json {
     let model = object(
         json!({
             "name": text(), "task": text(), "note": text(), "naming": text(), "parameters": count(),
-            "folded": nullable("boolean"), "quantized": text(), "source": text(), "licence": text(), "files": list(file),
+            "folded": nullable("boolean"), "quantized": text(), "source": text(), "licence": text(), "files": list(file.clone()),
             "classes": {
                 "type": "object", "propertyNames": { "pattern": "^[0-9]+$" }, "additionalProperties": text(),
             },
@@ -40,10 +40,10 @@ pub fn schema(metrics: &[&Metric]) -> Json {
         object(json!({ "name": text(), "parameters": { "type": "object", "additionalProperties": count() } }), &[]);
     let format = object(
         json!({
-            "name": text(), "weight_scale": text(), "encoder": { "enum": Encoder::ALL.map(Encoder::name) }, "min_one": { "type": "boolean" },
+            "name": text(), "precision": file, "weight_scale": text(), "encoder": { "enum": Encoder::ALL.map(Encoder::name) }, "min_one": { "type": "boolean" },
             "statistics": text(), "extra": list(text()), "designs": list(design), "calibration_inputs": count(), "calibration_sha256": sha256(),
         }),
-        &["weight_scale", "extra", "designs"],
+        &["precision", "weight_scale", "extra", "designs"],
     );
     let extents = |items: usize| {
         let extent = json!({ "type": ["integer", "null"], "minimum": 0 });

@@ -71,7 +71,14 @@ impl Problem {
         };
         let mut cache = KvCache::new(shape, 1);
         let exec = Exec::new(&pool, Isa::best());
-        attention(&exec, 1, &Operands { q, k, v, inside: None }, (&mut y, &yg), &mut cache, Some(&observe));
+        attention(
+            &exec,
+            1,
+            &Operands { q, k, v, inside: None, rounding: None },
+            (&mut y, &yg),
+            &mut cache,
+            Some(&observe),
+        );
         rows.into_inner().unwrap()
     }
 

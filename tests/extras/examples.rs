@@ -17,7 +17,7 @@ fn of_weights(weight: [usize; 4], bits: u32, codes: &[i32]) -> Cells {
     let shape = LayerShape { weight, features: false, ..LayerShape::linear([weight[1], 1, 1], weight[0]) };
     let most = (1 << (bits - 1)) - 1;
     let map = CodeMap::linear(1.0, -most, most);
-    let coding = Coding { map, bits, unit: Some(1.0), per_filter: false, stored: None };
+    let coding = Coding { map, bits, unit: Some(1.0), per_filter: false, width: None, stored: None };
     let values: Vec<f32> = codes.iter().map(|&code| code as f32).collect();
     let mut weights = WeightSums::count(Isa::best(), &shape, &values, &[map], Encoder::Naf);
     weights.extra = ExtraSums::new(&Extra::ALL, &shape, 1);
@@ -106,7 +106,7 @@ fn of_layer(input: [usize; 3], weights: &[i32], codes: &[i32], zeroed: [u64; 2])
         ..LayerShape::linear([channels, 1, 1], 1)
     };
     let map = CodeMap::linear(1.0, -32767, 32767);
-    let coding = Coding { map, bits: 16, unit: Some(1.0), per_filter: false, stored: None };
+    let coding = Coding { map, bits: 16, unit: Some(1.0), per_filter: false, width: None, stored: None };
     let values = |codes: &[i32]| codes.iter().map(|&code| code as f32).collect::<Vec<f32>>();
     let classes = Arc::new(shape.classes());
     let read = [1, channels, rows, columns];
@@ -152,7 +152,7 @@ fn those_of_steps_are_right() {
     sequence.add(Isa::best(), &[3.0, 3.0, 4.0, 0.0, 1.0, 1.0], &Geometry::planar(1, 2, 1, 3), 0);
     let mut steps = StepSums::default();
     sequence.take_sums().iter().for_each(|sums| steps.merge(sums));
-    let codings = [Coding { map, bits: 16, unit: Some(1.0), per_filter: false, stored: None }; 2];
+    let codings = [Coding { map, bits: 16, unit: Some(1.0), per_filter: false, width: None, stored: None }; 2];
     let subject = Subject::steps(&steps, &codings, Options { encoder: Encoder::Naf, min_one: false });
     let cells = Cells::of(&subject, &metrics::all().collect::<Vec<_>>(), 1);
     for name in ["temporal", "temporal.terms"] {

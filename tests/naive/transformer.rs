@@ -4,7 +4,7 @@ use deadweight::kernels::norm::NormKind;
 use deadweight::kernels::rotary::Turns;
 use deadweight::layers::{Attention, Norm, Positions, Shape, Step, Tokens};
 
-use super::indices;
+use super::{indices, nearest};
 
 /// The probability of each key for each query, `[head][query][key]`.
 pub fn probabilities(layer: &Attention, inputs: &[(&[f64], Shape)]) -> Vec<Vec<Vec<f64>>> {
@@ -42,7 +42,7 @@ pub fn attention(layer: &Attention, inputs: &[(&[f64], Shape)], y: Shape) -> Vec
     let value = |(c, _, t): (usize, usize, usize)| {
         let (head, n) = (c / shape.outer, c % shape.outer);
         let row = &values[(head / shape.group() * shape.outer + n) * steps..][..steps];
-        shares[head][t].iter().zip(row).map(|(share, value)| share * value).sum()
+        nearest(&shares[head][t], layer.rounding).iter().zip(row).map(|(share, value)| share * value).sum()
     };
     indices(y).map(value).collect()
 }

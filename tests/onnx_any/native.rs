@@ -168,10 +168,11 @@ impl Recurrence<'_> {
             let y = at.at("ih").linear_steps(x, of(1, 0), Some(of(3, 0)), false);
             let (weight, bias) = (of(2, 0), Some(of(3, order.len())));
             match cell {
-                Some(cell) => at.at("hh").recurrent(y, Recurrent { cell, weight, bias, reverse }),
-                None => {
-                    at.at("hh").lstm(y, Lstm { weight, bias, projection: None, reverse, clip: None, integer: None })
-                }
+                Some(cell) => at.at("hh").recurrent(y, Recurrent { cell, weight, bias, reverse, rounding: None }),
+                None => at.at("hh").lstm(
+                    y,
+                    Lstm { weight, bias, projection: None, reverse, clip: None, integer: None, rounding: [None; 2] },
+                ),
             }
         };
         let parts: Vec<_> = (0..directions).map(part).collect();

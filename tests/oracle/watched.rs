@@ -43,8 +43,11 @@ fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
         let x = net.linear_steps(x, net.parameter("input", &[gates * hidden, 3]), None, false);
         let weight = net.parameter("hidden", &[gates * hidden, hidden]);
         let y = match cell {
-            Some(cell) => net.recurrent(x, Recurrent { cell, weight, bias: None, reverse }),
-            None => net.lstm(x, Lstm { weight, bias: None, projection: None, reverse, clip: None, integer: None }),
+            Some(cell) => net.recurrent(x, Recurrent { cell, weight, bias: None, reverse, rounding: None }),
+            None => net.lstm(
+                x,
+                Lstm { weight, bias: None, projection: None, reverse, clip: None, integer: None, rounding: [None; 2] },
+            ),
         };
         let (graph, _) = net.finish(y).unwrap();
         let map = NumberFormat::Fixed(12).code_map(Range { min: -1.0, max: 1.0 });
@@ -96,7 +99,10 @@ fn a_projection_is_counted_by_the_hidden_values_of_its_own_step() {
     let identity = (0..hidden * hidden).map(|i| if i % (hidden + 1) == 0 { 1.0 } else { 0.0 });
     let projection = Some(Param { shape: vec![hidden, hidden], data: identity.collect() });
     let weight = net.parameter("hidden", &[4 * hidden, hidden]);
-    let y = net.lstm(x, Lstm { weight, bias: None, projection, reverse: false, clip: None, integer: None });
+    let y = net.lstm(
+        x,
+        Lstm { weight, bias: None, projection, reverse: false, clip: None, integer: None, rounding: [None; 2] },
+    );
     let (graph, _) = net.finish(y).unwrap();
     let map = NumberFormat::Fixed(12).code_map(Range { min: -1.0, max: 1.0 });
     let shape = LayerShape::steps(hidden, steps, hidden);

@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 
+use super::round::rounded;
 use super::{CandleEngine, CandleResult, activate};
 use crate::graph::{Node, NodeDef};
 use crate::kernels::Activation;
@@ -20,7 +21,8 @@ impl CandleEngine {
         let (mut outputs, mut middles) = (vec![h.clone(); steps], vec![c.clone(); steps]);
         for step in 0..steps {
             let t = if of.reverse { steps - 1 - step } else { step };
-            let (x, product) = (x.narrow(3, t, 1)?.flatten_from(1)?, h.matmul(&weight)?);
+            let read = of.rounding[0].map_or_else(|| Ok(h.clone()), |map| rounded(&h, map))?;
+            let (x, product) = (x.narrow(3, t, 1)?.flatten_from(1)?, read.matmul(&weight)?);
             let biased = |sums: &Tensor| bias.map_or_else(|| Ok(sums.clone()), |bias| sums.broadcast_add(bias));
             let gates = (biased(&x)? + &product)?;
             let gate = |i: usize| gates.narrow(1, i * hidden, hidden);
@@ -45,7 +47,11 @@ impl CandleEngine {
                 other => candle_core::bail!("{} is no recurrent layer", other.kind()),
             };
             h = match self.param(node, "projection") {
-                Some(projection) => middles[t].matmul(&projection.t()?)?,
+                Some(projection) => {
+                    let read =
+                        of.rounding[1].map_or_else(|| Ok(middles[t].clone()), |map| rounded(&middles[t], map))?;
+                    read.matmul(&projection.t()?)?
+                }
                 None => middles[t].clone(),
             };
             outputs[t] = h.clone();

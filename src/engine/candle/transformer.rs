@@ -5,6 +5,7 @@ use std::ops::Range;
 use candle_core::{D, Tensor};
 
 use super::CandleResult;
+use super::round::rounded;
 use crate::kernels::attention::Probabilities;
 use crate::kernels::norm::NormKind;
 use crate::kernels::rotary::Turns;
@@ -28,7 +29,8 @@ fn probabilities(layer: &Attention, inputs: &[&Tensor]) -> CandleResult {
     let scores = (queries.matmul(&shared(layer, inputs[1], shape.inner)?)? * f64::from(shape.scale))?;
     let scores = scores.broadcast_add(&mask(layer, inputs, (n, steps))?)?;
     let powers = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
-    powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)
+    let shares = powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?;
+    layer.rounding.map_or(Ok(shares.clone()), |map| rounded(&shares, map))
 }
 
 /// `[N, heads, each, T]`: a head of `x` once for each head of queries that shares it.

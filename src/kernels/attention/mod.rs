@@ -9,6 +9,7 @@ mod tile;
 
 use std::ops::Range;
 
+use super::count::CodeMap;
 use super::exec::Exec;
 use super::geometry::{Geometry, LANES};
 use super::pixels::Source;
@@ -96,6 +97,8 @@ pub struct Operands<'a> {
     pub v: (&'a [f32], &'a Geometry),
     /// For each sequence, the tokens that are keys.
     pub inside: Option<Vec<Range<usize>>>,
+    /// What probabilities are rounded to before they multiply values, if they are.
+    pub rounding: Option<CodeMap>,
 }
 
 /// `y[:, t] = Σ_j softmax_j(scale · q[:, t]·k[:, j]) · v[:, j]` for each head, over the keys that each query sees: of the first
@@ -109,7 +112,7 @@ pub fn attention(
     observe: Option<ObserveRows<'_>>,
 ) {
     let shape = *cache.shape();
-    let Operands { q, k, v, inside } = operands;
+    let Operands { q, k, v, inside, rounding } = operands;
     let steps = q.1.w;
     let extents =
         [(q, shape.heads * shape.inner), (k, shape.kv_heads * shape.inner), (v, shape.kv_heads * shape.outer)];
@@ -147,6 +150,7 @@ pub fn attention(
                 keys,
                 columns: start..end,
                 width,
+                rounding: *rounding,
                 observe,
             };
             exec.isa.run(tile.with(queries_of, scores));

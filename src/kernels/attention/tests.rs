@@ -73,7 +73,13 @@ impl Problem {
             let [q, k, v] = operands.each_ref().map(cut);
             let yg = Geometry { w: steps, ..whole };
             let mut y = vec![0.0; yg.len()];
-            let operands = Operands { q: (&q.0, &q.1), k: (&k.0, &k.1), v: (&v.0, &v.1), inside: self.inside.clone() };
+            let operands = Operands {
+                q: (&q.0, &q.1),
+                k: (&k.0, &k.1),
+                v: (&v.0, &v.1),
+                inside: self.inside.clone(),
+                rounding: None,
+            };
             attention(exec, self.images, &operands, (&mut y, &yg), &mut cache, observe);
             for (i, value) in yg.unpack(&y).into_iter().enumerate() {
                 all[i / steps * self.steps + first + i % steps] = value;
@@ -184,10 +190,49 @@ fn a_score_far_below_the_highest_has_no_share() {
         buffer
     };
     let (q, k, v) = (packed([1.0; 3]), packed([100.0, 99.0, 12.0]), packed([1.0, 1.0, 1e30]));
-    let operands = Operands { q: (&q, &geometry), k: (&k, &geometry), v: (&v, &geometry), inside: None };
+    let operands =
+        Operands { q: (&q, &geometry), k: (&k, &geometry), v: (&v, &geometry), inside: None, rounding: None };
     let mut y = vec![0.0; geometry.len()];
     let pool = Pool::new(1);
     let mut cache = KvCache::new(shape, 1);
     attention(&Exec::new(&pool, Isa::best()), 1, &operands, (&mut y, &geometry), &mut cache, None);
     assert!(geometry.unpack(&y).iter().all(|y| (y - 1.0).abs() < 1e-6), "{y:?}");
+}
+
+#[test]
+fn probabilities_are_rounded_before_they_multiply_values() {
+    let shape = AttentionShape { heads: 2, kv_heads: 1, inner: 5, outer: 3, scale: 0.7, mask: Mask::default() };
+    let steps = 21;
+    let values = |c: usize, seed: u32| -> (Vec<f32>, Geometry) {
+        let geometry = Geometry::blocked(1, c, 1, steps);
+        let value = |i: usize| ((i as u32 ^ seed).wrapping_mul(2_654_435_761) >> 8) as f32 / (1u32 << 23) as f32 - 1.0;
+        let mut buffer = vec![0.0; geometry.len()];
+        geometry.pack(&(0..c * steps).map(value).collect::<Vec<_>>(), &mut buffer);
+        (buffer, geometry)
+    };
+    let [q, k, v] = [values(10, 1), values(5, 2), values(3, 3)];
+    let yg = Geometry::blocked(1, 6, 1, steps);
+    let run = |isa: Isa, rounding: Option<CodeMap>| {
+        let rows = Mutex::new(vec![vec![vec![]; steps]; 2]);
+        let observe = |seen: Probabilities<'_>| rows.lock().unwrap()[seen.head][seen.query] = seen.values.to_vec();
+        let operands = Operands { q: (&q.0, &q.1), k: (&k.0, &k.1), v: (&v.0, &v.1), inside: None, rounding };
+        let mut y = vec![0.0; yg.len()];
+        let mut cache = KvCache::new(shape, 1);
+        attention(&Exec::new(&Pool::new(2), isa), 1, &operands, (&mut y, &yg), &mut cache, Some(&observe));
+        (rows.into_inner().unwrap(), yg.unpack(&y))
+    };
+    let map = CodeMap::linear(64.0, -63, 63);
+    let (exact, _) = run(Isa::best(), None);
+    let v = v.1.unpack(&v.0);
+    for isa in Isa::available() {
+        let (rows, y) = run(isa, Some(map));
+        for (head, query) in (0..2).flat_map(|head| (0..steps).map(move |query| (head, query))) {
+            let want: Vec<f32> = exact[head][query].iter().map(|&p| map.nearest(p)).collect();
+            assert_eq!(rows[head][query], want, "{}", isa.name());
+            for n in 0..3 {
+                let sum: f64 = want.iter().zip(&v[n * steps..]).map(|(p, v)| f64::from(*p) * f64::from(*v)).sum();
+                assert!((f64::from(y[(head * 3 + n) * steps + query]) - sum).abs() < 1e-5);
+            }
+        }
+    }
 }

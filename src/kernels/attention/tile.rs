@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::cache::KvCache;
 use super::{ObserveRows, Probabilities};
-use crate::kernels::activation::exp;
+use crate::kernels::activation::{exp, rounded};
+use crate::kernels::count::CodeMap;
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::Kernel;
 use crate::kernels::norm::sum_of_lanes;
@@ -38,6 +39,8 @@ pub(super) struct Tile<'a> {
     pub columns: Range<usize>,
     /// Floats of a row of scores, a multiple of sixteen.
     pub width: usize,
+    /// What probabilities are rounded to.
+    pub rounding: Option<CodeMap>,
     pub observe: Option<ObserveRows<'a>>,
 }
 
@@ -95,6 +98,9 @@ impl Kernel for Work<'_, '_> {
             let first = tile.columns.start;
             let seen = visible.start.max(first) - first..visible.end.max(first) - first;
             softmax(s, scores, seen.clone(), shape.scale);
+            if let Some(map) = tile.rounding {
+                scores.chunks_exact_mut(LANES).for_each(|scores| s.store(scores, rounded(s, s.load(scores), map)));
+            }
             if let Some(observe) = tile.observe {
                 let (worker, image, query) = (tile.worker, tile.image, tile.past + query);
                 observe(Probabilities { worker, image, head, query, keys: visible, values: &scores[seen] });

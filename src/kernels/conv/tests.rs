@@ -192,7 +192,11 @@ fn activate(x: f64, activation: Activation) -> f64 {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Tanh => x.tanh(),
         Activation::Sqrt => x.max(0.0).sqrt(),
-        Activation::Gelu | Activation::GeluTanh | Activation::QuickGelu | Activation::Threshold(_) => {
+        Activation::Gelu
+        | Activation::GeluTanh
+        | Activation::QuickGelu
+        | Activation::Threshold(_)
+        | Activation::Round(_) => {
             unreachable!("not among those tested here")
         }
     }

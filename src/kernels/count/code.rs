@@ -70,6 +70,16 @@ impl CodeMap {
         }
     }
 
+    /// The value that the code of `x` stands for: `x` rounded to the nearest, ties to even, where it is not beyond all of them. Of a
+    /// floating-point type without a scale, one of eight exponent bits. NaN stays NaN.
+    pub fn nearest(self, x: f32) -> f32 {
+        match self.float {
+            _ if x.is_nan() => x,
+            Some(of) => of.nearest(x),
+            None => self.code(x) as f32 / self.scale,
+        }
+    }
+
     /// Width of a code: bits of its magnitude, and one for the sign of a negative integer.
     #[inline(always)]
     pub fn width(self, code: i32) -> u16 {

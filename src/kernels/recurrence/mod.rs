@@ -7,6 +7,7 @@ use std::ops::Range;
 use self::step::{Part, Step};
 use super::activation::Activation;
 use super::buffer::Buffer;
+use super::count::CodeMap;
 use super::exec::Exec;
 use super::geometry::{Geometry, LANES};
 use super::shared::Shared;
@@ -61,6 +62,8 @@ pub struct RecurrenceParams<'a> {
     pub hidden: usize,
     /// P.
     pub outputs: usize,
+    /// What the values that a step reads are rounded to before they are multiplied, and what those before the projection are.
+    pub rounding: [Option<CodeMap>; 2],
 }
 
 /// Recurrent weights, packed.
@@ -74,6 +77,7 @@ pub struct PackedRecurrence {
     bias: Buffer,
     /// `[output block][hidden value][16]`.
     projection: Option<Buffer>,
+    rounding: [Option<CodeMap>; 2],
     reverse: bool,
 }
 
@@ -83,7 +87,7 @@ impl PackedRecurrence {
     /// # Panics
     /// If their sizes contradict one another.
     pub fn new(params: RecurrenceParams<'_>, reverse: bool) -> Self {
-        let RecurrenceParams { cell, weight, bias, projection, hidden, outputs } = params;
+        let RecurrenceParams { cell, weight, bias, projection, hidden, outputs, rounding } = params;
         let gates = cell.gates();
         assert_eq!(weight.len(), gates * hidden * outputs, "weights");
         assert_eq!(projection.map_or(outputs * outputs, <[f32]>::len), outputs * hidden, "projection");
@@ -106,7 +110,7 @@ impl PackedRecurrence {
             let values = lanes.map(|(row, unit)| if row < outputs { weight[row * hidden + unit] } else { 0.0 });
             Buffer::from(values.collect::<Vec<f32>>())
         });
-        Self { cell, hidden, outputs, weights: weights.into(), bias: packed, projection, reverse }
+        Self { cell, hidden, outputs, weights: weights.into(), bias: packed, projection, rounding, reverse }
     }
 
     /// The kind's name.

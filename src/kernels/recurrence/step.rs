@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use super::{CHAINS, Cell, PackedRecurrence};
-use crate::kernels::activation::{Activation, tanh};
+use crate::kernels::activation::{Activation, rounded, tanh};
+use crate::kernels::count::CodeMap;
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::Kernel;
 use crate::kernels::shared::Shared;
@@ -51,6 +52,9 @@ impl<'a> Part<'a> {
             let at = sequence * self.packed.state_len() + start + block * distance;
             // SAFETY: no part of this sequence is running: the steps start after this.
             to.copy_from_slice(unsafe { self.states.slice(at, LANES) });
+            if let [Some(map), _] = self.packed.rounding {
+                to.iter_mut().for_each(|value| *value = map.nearest(*value));
+            }
         }
     }
 
@@ -64,6 +68,7 @@ impl<'a> Part<'a> {
                 let weights = weights[block * packed.hidden * LANES..][..packed.hidden * LANES].chunks_exact(LANES);
                 for (unit, weights) in weights.enumerate() {
                     let value = self.state(sequence, unit / LANES)[unit % LANES];
+                    let value = packed.rounding[1].map_or(value, |map| map.nearest(value));
                     sums[unit % CHAINS] = s.fma(s.splat(value), s.load(weights), sums[unit % CHAINS]);
                 }
                 let value = s.add(sums[0], sums[1]);
@@ -75,7 +80,7 @@ impl<'a> Part<'a> {
                 s.store(to, value);
                 let at = ((sequence - self.sequences.start) * packed.output_blocks() + block) * LANES;
                 // SAFETY: as above.
-                s.store(unsafe { after.slice(at, LANES) }, value);
+                s.store(unsafe { after.slice(at, LANES) }, read(s, value, packed.rounding[0]));
             }
         }
     }
@@ -238,10 +243,20 @@ impl Step<'_> {
                 // SAFETY: as above.
                 s.store(unsafe { part.y.slice(part.yg.at(sequence, block, 0, part.column), LANES) }, value);
                 // SAFETY: as above.
-                s.store(unsafe { after.slice((first + n) * values + block * LANES, LANES) }, value);
+                let after = unsafe { after.slice((first + n) * values + block * LANES, LANES) };
+                s.store(after, read(s, value, packed.rounding[0]));
             }
         }
         N
+    }
+}
+
+/// What the next step reads of `value`.
+#[inline(always)]
+fn read<S: Simd>(s: S, value: S::V, rounding: Option<CodeMap>) -> S::V {
+    match rounding {
+        Some(map) => rounded(s, value, map),
+        None => value,
     }
 }
 

@@ -10,18 +10,19 @@ const TOLERANCE: f64 = 4e-6;
 
 /// The definition, in f64.
 fn plain(params: RecurrenceParams<'_>, x: &[f32], steps: usize, reverse: bool, state: &mut [Vec<f64>; 2]) -> Vec<f64> {
-    let RecurrenceParams { cell, weight, bias, projection, hidden, outputs } = params;
+    let RecurrenceParams { cell, weight, bias, projection, hidden, outputs, rounding } = params;
     let sigmoid = |v: f64| 1.0 / (1.0 + (-v).exp());
     let mut y = vec![0.0; outputs * steps];
     for step in 0..steps {
         let t = if reverse { steps - 1 - step } else { step };
         let before = state[0].clone();
+        let read: Vec<f64> = before.iter().map(|&value| nearest(value, rounding[0])).collect();
         let mut middle = vec![0.0; hidden];
         for unit in 0..hidden {
             let input = |gate: usize| f64::from(x[(gate * hidden + unit) * steps + t]);
             let product = |gate: usize| {
                 let row = gate * hidden + unit;
-                let product: f64 = (0..outputs).map(|k| f64::from(weight[row * outputs + k]) * before[k]).sum();
+                let product: f64 = (0..outputs).map(|k| f64::from(weight[row * outputs + k]) * read[k]).sum();
                 product + bias.map_or(0.0, |bias| f64::from(bias[row]))
             };
             let gate = |gate: usize| input(gate) + product(gate);
@@ -41,13 +42,18 @@ fn plain(params: RecurrenceParams<'_>, x: &[f32], steps: usize, reverse: bool, s
         }
         state[0] = match projection {
             None => middle,
-            Some(rows) => {
-                rows.chunks(hidden).map(|row| row.iter().zip(&middle).map(|(&w, m)| f64::from(w) * m).sum()).collect()
-            }
+            Some(rows) => rows
+                .chunks(hidden)
+                .map(|row| row.iter().zip(&middle).map(|(&w, &m)| f64::from(w) * nearest(m, rounding[1])).sum())
+                .collect(),
         };
         (0..outputs).for_each(|k| y[k * steps + t] = state[0][k]);
     }
     y
+}
+
+fn nearest(value: f64, map: Option<CodeMap>) -> f64 {
+    map.map_or(value, |map| f64::from(map.nearest(value as f32)))
 }
 
 fn cells() -> impl Strategy<Value = Cell> {
@@ -78,7 +84,7 @@ proptest! {
         let projection = projected.map(|outputs| values(outputs * hidden, seed ^ 9, 1.5 / (hidden as f32).sqrt()));
         let x = values(images * gates * hidden * steps, seed ^ 77, 2.0);
         let bias = values(gates * hidden, seed ^ 5, 0.5);
-        let params = RecurrenceParams { cell, weight: &weight, bias: Some(&bias), projection: projection.as_deref(), hidden, outputs };
+        let params = RecurrenceParams { cell, weight: &weight, bias: Some(&bias), projection: projection.as_deref(), hidden, outputs, rounding: [None; 2] };
         let packed = PackedRecurrence::new(params, reverse);
         let (xg, yg) = (Geometry::blocked(images, gates * hidden, 1, steps), Geometry::blocked(images, outputs, 1, steps));
         let mut from = vec![0.0; xg.len()];
@@ -115,6 +121,61 @@ proptest! {
                 let bits = first.get_or_insert_with(|| (once.clone(), twice.clone()));
                 prop_assert!(bits.0 == once && bits.1 == twice, "{} {threads} threads: other bits", isa.name());
             }
+        }
+    }
+}
+
+#[test]
+fn what_a_step_reads_is_rounded_and_what_it_gives_is_not() {
+    let [coarse, fine] = [CodeMap::linear(8.0, -15, 15), CodeMap::linear(64.0, -127, 127)];
+    let (hidden, steps) = (19, 5);
+    let unbounded = Cell::Lstm { clip: f32::INFINITY };
+    for (cell, projected) in
+        [(unbounded, None), (unbounded, Some(7)), (Cell::Gru, None), (Cell::Rnn(Activation::Tanh), None)]
+    {
+        let (gates, outputs) = (cell.gates(), projected.unwrap_or(hidden));
+        let weight = values(gates * hidden * outputs, 3, 0.4);
+        let projection = projected.map(|outputs| values(outputs * hidden, 9, 0.4));
+        let x = values(gates * hidden * steps, 77, 2.0);
+        let rounding = [Some(coarse), projected.map(|_| fine)];
+        let params = RecurrenceParams {
+            cell,
+            weight: &weight,
+            bias: None,
+            projection: projection.as_deref(),
+            hidden,
+            outputs,
+            rounding,
+        };
+        let packed = PackedRecurrence::new(params, false);
+        let pool = Pool::new(2);
+        let run = |isa: Isa, x: &[f32], steps: usize, states: &mut [f32]| {
+            let (xg, yg) = (Geometry::blocked(1, gates * hidden, 1, steps), Geometry::blocked(1, outputs, 1, steps));
+            let (mut from, mut y) = (vec![0.0; xg.len()], vec![0.0; yg.len()]);
+            xg.pack(x, &mut from);
+            packed.run(&Exec::new(&pool, isa), 1, (&from, &xg), (&mut y, &yg), states, None);
+            yg.unpack(&y)
+        };
+        for isa in Isa::available() {
+            let mut whole = vec![0.0; packed.state_len()];
+            let all = run(isa, &x, steps, &mut whole);
+            // Step by step, each from the values that the engine has: so none falls on another side of a half.
+            let mut states = vec![0.0; packed.state_len()];
+            for step in 0..steps {
+                let of_step: Vec<f32> = x.iter().skip(step).step_by(steps).copied().collect();
+                let cells = states.chunks(packed.block_len()).take(packed.blocks());
+                let cells = cells.flat_map(|block| block.get(LANES..).unwrap_or(&[0.0; LANES])).take(hidden);
+                let read = packed.read_of(&states).map(f64::from).collect();
+                let mut state = [read, cells.map(|&c| f64::from(c)).collect()];
+                let want = plain(params, &of_step, 1, false, &mut state);
+                let got = run(isa, &of_step, 1, &mut states);
+                for (unit, (got, want)) in got.iter().zip(&want).enumerate() {
+                    assert!((f64::from(*got) - want).abs() < 1e-5, "{cell:?} {projected:?}: {got} {want}");
+                    assert_eq!(got.to_bits(), all[unit * steps + step].to_bits(), "step by step");
+                }
+            }
+            assert!(states == whole);
+            assert!(all.iter().any(|value| coarse.nearest(*value) != *value), "outputs are as they are");
         }
     }
 }

@@ -138,8 +138,16 @@ impl<'a> Finder<'a> {
         };
         let bias = biased.then(|| Param { shape: vec![order.len() * hidden], data: Default::default() });
         let layer = match cell {
-            Some(cell) => Layer::Recurrent(Recurrent { cell, weight, bias, reverse }),
-            None => Layer::Lstm(Lstm { weight, bias, projection: None, reverse, clip: None, integer: None }),
+            Some(cell) => Layer::Recurrent(Recurrent { cell, weight, bias, reverse, rounding: None }),
+            None => Layer::Lstm(Lstm {
+                weight,
+                bias,
+                projection: None,
+                reverse,
+                clip: None,
+                integer: None,
+                rounding: [None; 2],
+            }),
         };
         let (layer, shape) = checked(layer, shape)?;
         let row = self.push(&of_hidden, layer, vec![product], hidden, None);

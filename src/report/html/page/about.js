@@ -7,7 +7,7 @@ function drawAbout() {
     ...run.facts,
     ["preprocessing", run.preprocessing],
     ["inputs", `sha256 ${run.inputs_sha256} (sum of the digests of the inputs)`],
-    ["calibration", format.calibration_inputs > 0 ? `${plural(format.calibration_inputs, "input")}, sha256 ${format.calibration_sha256}` : "none: the numbers are those that are stored"],
+    ["calibration", format.calibration_inputs > 0 ? `${plural(format.calibration_inputs, "input")}, sha256 ${format.calibration_sha256}` : format.precision ? `none: ${format.precision.name} states the bits` : "none: the numbers are those that are stored"],
     ["weights", model.source + (model.licence ? `; licence: ${model.licence}` : "")],
     ...model.files.map(({ name, bytes, sha256 }) => ["file", `${name}, ${bytes.toLocaleString("en")} bytes, sha256 ${sha256}`]),
     ["options", Object.entries(run.options).map(([name, value]) => `${name} ${value}`).join(", ")],

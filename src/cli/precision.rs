@@ -1,0 +1,174 @@
+//! `deadweight precision`: how few bits each operand of each layer needs.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::{Args, value_parser};
+
+use super::args::{BackendArgs, Common, InputArgs, ModelArgs, OutArgs};
+use super::out::{Out, distinct};
+use super::parsers::share;
+use super::parts::{end, existing, save};
+use super::progress::Progress;
+use super::setup;
+use crate::format::Precision;
+use crate::measure::Settings;
+use crate::report::Grid;
+use crate::study::{Check, Hooks, Numbers, Outcome, PrecisionSearch, State};
+use crate::{Error, Result};
+
+/// How often the state is saved at most.
+const SELDOM: Duration = Duration::from_secs(1);
+
+/// Arguments of `precision`.
+#[derive(Args, Debug)]
+pub struct PrecisionArgs {
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Which inputs.
+    #[command(flatten)]
+    pub inputs: InputArgs,
+    /// How much worse the figure of the task may become, as a share of what it is: accuracy, mean IoU, PSNR, perplexity, retrieval;
+    /// where no truth is known, agreement with the network as it is
+    #[arg(long, value_name = "P%", default_value = "1%", value_parser = share)]
+    pub tolerance: f64,
+    /// Search bits of the significand, with the exponents of f32, instead of fixed point
+    #[arg(long)]
+    pub float: bool,
+    /// Learn the ranges of activations from the first N inputs [default: all]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub calibrate: Option<u32>,
+    /// Save what is known so far to FILE during the search, and when it is interrupted; FILE is removed when the search has ended
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Resume from the checkpoint, if there is one; the tolerance may be another
+    #[arg(long, requires = "checkpoint")]
+    pub resume: bool,
+    /// Search nothing: measure again, on the same inputs, the loss that FILE states and that of each next bit, and end with exit code 5
+    /// if one is not as it is stated
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["tolerance", "checkpoint"])]
+    pub check: Option<PathBuf>,
+    /// Where the precision file goes, which `measure --precision` reads.
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// By which engine.
+    #[command(flatten)]
+    pub backend: BackendArgs,
+}
+
+/// Searches, or checks what a search found.
+pub(super) fn run(args: &PrecisionArgs, common: Common) -> Result<()> {
+    if args.model.quantize.is_some() {
+        return Err(Error::invalid("--quantize", "is of integers, and precision searches the bits of float networks"));
+    }
+    distinct(&[
+        ("-o", Some(args.out.output.as_deref().unwrap_or(Path::new("-")))),
+        ("--checkpoint", args.checkpoint.as_deref()),
+        ("--check", args.check.as_deref()),
+    ])?;
+    let mut out = Out::open(args.out.output.as_deref())?;
+    let checked = args.check.as_deref().map(setup::profile).transpose()?;
+    let state = match &args.checkpoint {
+        Some(path) => existing(path, args.resume)?.map(|(file, bytes)| State::from_bytes(&file, &bytes)).transpose()?,
+        None => None,
+    };
+    let (model, backend, data) = setup::job(&args.model, &args.inputs, &args.backend, common)?;
+    let progress = Progress::new(common);
+    let feeding = setup::feeding(&args.inputs, &args.backend.engine);
+    let settings = Settings { calibrate: args.calibrate.map_or(usize::MAX, |inputs| inputs as usize), ..feeding };
+    let saved = Cell::new(Instant::now());
+    let keep = |state: &State| match &args.checkpoint {
+        Some(path) if saved.get().elapsed() >= SELDOM => {
+            saved.set(Instant::now());
+            save(path, &state.to_bytes())
+        }
+        _ => Ok(()),
+    };
+    let say = |text: &str| progress.say(text);
+    let hooks = Hooks { monitor: &progress, say: &say, keep: &keep };
+    let float = match &checked {
+        Some(profile) => profile.layers.values().any(|[activations, _]| activations.is_float()),
+        None => args.float,
+    };
+    let numbers = if float { Numbers::Float } else { Numbers::Fixed };
+    let mut search = PrecisionSearch::new(&model, &backend, &data, &settings, numbers, &progress)?;
+    if let Some(profile) = &checked {
+        let check = search.check(profile, &hooks)?;
+        out.write(&check_text(&check, out.width()))?;
+        out.finish()?;
+        let failed = check.wrong();
+        return if failed.is_empty() { Ok(()) } else { Err(Error::Gate { failed }) };
+    }
+    state.map_or(Ok(()), |state| search.resume(state))?;
+    let outcome = search.run(args.tolerance, &hooks);
+    if let (Err(Error::Interrupted), Some(path)) = (&outcome, &args.checkpoint) {
+        save(path, &search.state().to_bytes())?;
+    }
+    let outcome = outcome?;
+    let to_file = args.out.output.as_deref().is_some_and(|path| path != Path::new("-"));
+    out.write(&outcome.to_toml())?;
+    out.finish()?;
+    if to_file {
+        let mut table = Out::open(None)?;
+        table.write(&text(&outcome, table.width()))?;
+        table.finish()?;
+    }
+    end(args.checkpoint.as_deref())
+}
+
+fn percent(loss: f64) -> String {
+    format!("{:.3} %", loss * 100.0)
+}
+
+/// What was found, as a table.
+fn text(outcome: &Outcome, width: Option<u16>) -> String {
+    let Outcome { found, figure, full, got, tolerance, .. } = outcome;
+    let ([used, all], [activations, weights]) = (outcome.bits(), outcome.means());
+    let mut text = format!("{:<11} {}\n{:<11} {}\n", "model", outcome.model, "inputs", outcome.inputs);
+    text += &format!(
+        "{:<11} {full:.4}, {got:.4} in these bits: a loss of {}, of {} that are within\n",
+        figure.name(),
+        percent(found.loss),
+        percent(*tolerance)
+    );
+    let saved = 100.0 * f64::from(all - used) / f64::from(all);
+    text += &format!(
+        "{:<11} {} of {all} saved ({saved:.1} %): on average {activations:.2} an activation, {weights:.2} a weight; {} networks were run\n\n",
+        "bits",
+        all - used,
+        outcome.asked
+    );
+    let mut grid =
+        Grid::new(["layer", "act", "weight", "alone\nact", "alone\nweight", "next\nact", "next\nweight"], &[0]);
+    for i in (0..outcome.operands.len()).step_by(2) {
+        let next = |i: usize| found.next[i].map_or_else(|| "-".to_owned(), percent);
+        let of = |bits: &[u32], i: usize| match &outcome.operands[i].precision(outcome.numbers, bits[i]) {
+            Precision::Fixed { integer, fraction } => format!("{integer}.{fraction}"),
+            Precision::Float { significand } => significand.to_string(),
+        };
+        grid.row([
+            outcome.operands[i].layer.clone(),
+            of(&found.bits, i),
+            of(&found.bits, i + 1),
+            of(&found.alone, i),
+            of(&found.alone, i + 1),
+            next(i),
+            next(i + 1),
+        ]);
+    }
+    text + &grid.render(width)
+}
+
+/// What was measured again, as a table.
+fn check_text(check: &Check, width: Option<u16>) -> String {
+    let [stated, is] = check.loss;
+    let mut text = format!("{:<11} {}, stated {}\n", "loss", percent(is), percent(stated));
+    text += &format!("{:<11} {}\n\n", "tolerance", percent(check.tolerance));
+    let mut grid = Grid::new(["one bit less of", "loss", "stated"], &[0]);
+    for (name, [stated, is]) in &check.next {
+        grid.row([name.clone(), percent(*is), percent(*stated)]);
+    }
+    text + &grid.render(width)
+}
