@@ -35,6 +35,9 @@ pub struct ConfigArgs {
     /// The file that was read.
     #[arg(skip)]
     pub file: Option<PathBuf>,
+    /// What the line gives to the verb: flags, and the names of values.
+    #[arg(skip)]
+    pub given: Vec<String>,
 }
 
 /// Why [`parse`] gives no command line.
@@ -78,7 +81,23 @@ pub(super) fn parse(line: &[OsString]) -> Result<Cli, Ended> {
     }
     let mut cli = Cli::from_arg_matches(&matches).map_err(Ended::Clap)?;
     cli.config.file = file;
+    let (verb, of_verb) = verb_of(&matches);
+    let built = built();
+    let given = below(&built, &verb).get_arguments().filter(|arg| is_given(of_verb, arg));
+    cli.config.given = given.filter(|arg| !arg.is_global_set()).map(shown).collect();
     Ok(cli)
+}
+
+/// `--flag`, or the name of a value that has none.
+fn shown(arg: &Arg) -> String {
+    let name = || arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
+    arg.get_long().map(|long| format!("--{long}")).or_else(name).unwrap_or_else(|| arg.get_id().to_string())
+}
+
+/// Whether the line that `given` is of gives `arg`.
+fn is_given(given: &ArgMatches, arg: &Arg) -> bool {
+    let id = arg.get_id().as_str();
+    given.try_contains_id(id).is_ok() && given.value_source(id) == Some(ValueSource::CommandLine)
 }
 
 /// The command with what clap adds to it: global arguments below each verb.
@@ -144,13 +163,10 @@ impl Defaults {
             held.retain(|earlier| earlier.key != entry.key);
             held.push(entry);
         }
-        let is_given = |arg: &Arg| {
-            let id = arg.get_id().as_str();
-            given.try_contains_id(id).is_ok() && given.value_source(id) == Some(ValueSource::CommandLine)
-        };
-        let typed: Vec<&Arg> = command.get_arguments().filter(|arg| is_given(arg)).collect();
+        let typed: Vec<&Arg> = command.get_arguments().filter(|arg| is_given(given, arg)).collect();
         held.retain(|entry| {
-            find(entry).is_some_and(|arg| !is_given(arg) && !typed.iter().any(|typed| exclude(command, arg, typed)))
+            find(entry)
+                .is_some_and(|arg| !is_given(given, arg) && !typed.iter().any(|typed| exclude(command, arg, typed)))
         });
         for (i, entry) in held.iter().enumerate() {
             let arg = find(entry).expect("only arguments of the verb are held");

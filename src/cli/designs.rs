@@ -11,6 +11,7 @@ use super::progress::Progress;
 use super::setup;
 use crate::designs::{Sample, Setup, config};
 use crate::error::near_or;
+use crate::format::NumberFormat;
 use crate::measure::{Settings, embed_partners};
 use crate::measurement::Measurement;
 use crate::metrics::{self, Metric};
@@ -145,20 +146,28 @@ pub struct DesignsArgs {
     pub backend: BackendArgs,
 }
 
-/// Runs the designs, or prints what a file has of them.
-pub(super) fn run(args: &DesignsArgs, common: Common) -> Result<()> {
+/// What is of a file of counts too, which no network runs for.
+const OF_COUNTS: [&str; 9] =
+    ["MODEL", "--design", "--by-layer", "--bandwidth", "--buffer", "--frequency", "--traffic", "--format", "--output"];
+
+/// Runs the designs, or prints what a file has of them; `given` is what the line gives.
+pub(super) fn run(args: &DesignsArgs, common: Common, given: &[String]) -> Result<()> {
     let setups = args.designs.setups()?;
     let mut out = Out::open(args.out.output.as_deref())?;
     let is_counts = |path: &Path| path.extension().is_some_and(|end| end == "dwm");
-    let given = Path::new(&args.model.model);
-    let (measurement, file) = match is_counts(given) {
-        true => (Measurement::load(given)?, args.model.model.clone()),
-        false => (measured(args, setups, common)?, "the run".to_owned()),
+    let path = Path::new(&args.model.model);
+    let (measurement, file) = match is_counts(path) {
+        true => (stored(path, given)?, args.model.model.clone()),
+        false => (measured(args, &setups, common)?, "the run".to_owned()),
     };
     if args.out.output.as_deref().is_some_and(is_counts) {
         out.write_bytes(&measurement.to_bytes())?;
     } else {
-        let report = DesignReport::new(&measurement, args.roofline.roofline().as_ref(), &file)?;
+        let mut report = DesignReport::new(&measurement, args.roofline.roofline().as_ref(), &file)?;
+        if !args.designs.design.is_empty() {
+            let names: Vec<&str> = setups.iter().map(|setup| setup.design.name).collect();
+            report.keep(&names, &file)?;
+        }
         match args.format {
             DesignFormat::Table => out.write(&report.table(args.by_layer, out.width()))?,
             DesignFormat::Csv => out.write_bytes(&report.csv())?,
@@ -169,8 +178,17 @@ pub(super) fn run(args: &DesignsArgs, common: Common) -> Result<()> {
     args.parts.end()
 }
 
+/// The counts in `path`.
+fn stored(path: &Path, given: &[String]) -> Result<Measurement> {
+    if let Some(flag) = given.iter().find(|flag| !OF_COUNTS.contains(&flag.as_str())) {
+        let detail = format!("is of a run, and {} holds what was counted; give the model in its place", path.display());
+        return Err(Error::invalid(flag.as_str(), detail));
+    }
+    Measurement::load(path)
+}
+
 /// Measures the model while the designs run its operands.
-fn measured(args: &DesignsArgs, setups: Vec<Setup>, common: Common) -> Result<Measurement> {
+fn measured(args: &DesignsArgs, setups: &[Setup], common: Common) -> Result<Measurement> {
     let backend = setup::backend(&args.backend)?;
     let model = setup::model(&args.model, common, false, &args.inputs, args.backend.backend)?;
     let backend = setup::backend_of(&model, &args.backend, backend)?;
@@ -189,8 +207,13 @@ fn measured(args: &DesignsArgs, setups: Vec<Setup>, common: Common) -> Result<Me
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
     let data = embed_partners(&model, &backend, data, &feeding, &progress)?;
     let settings = setup::in_numbers(&args.numbers, &model, feeding)?;
-    if let Some(float) = settings.format.both().into_iter().find(|format| !format.is_calibrated()) {
-        let detail = format!("{float}: designs multiply integers; give fixed2 to fixed16, int8 or stored");
+    let integers = "designs multiply integers";
+    if let Some(profile) = settings.profile.as_ref().filter(|profile| profile.is_float()) {
+        let detail = format!("is of floating point: {integers}; give one made without --float");
+        return Err(Error::invalid(format!("--precision {}", profile.file), detail));
+    }
+    if let Some(float) = settings.format.both().into_iter().find(|format| matches!(format, NumberFormat::Float(_))) {
+        let detail = format!("{float}: {integers}; give fixed2 to fixed16, int8 or stored");
         return Err(Error::invalid("--number-format", detail));
     }
     let measurement = args.parts.measure(&model, &backend, &data, &settings, &progress)?;

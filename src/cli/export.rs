@@ -1,9 +1,10 @@
 //! `deadweight export`: what accelerator simulators read, from the counts in a file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, ValueEnum};
+use clap::{Arg, Args, ValueEnum};
 
 use super::args::{BackendArgs, Common, InputArgs, ModelArgs, Quantize};
 use super::folder::Folder;
@@ -19,14 +20,17 @@ use crate::{Error, Result};
 
 /// Arguments of `export`.
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    mut_args(of_codes),
+    after_help = "\
 Examples:
   deadweight measure digits --metrics nm,o.traffic -o digits.dwm
   deadweight export digits.dwm --to sparseloop -o problems
   deadweight export digits.dwm --to zigzag -o digits.yaml
   deadweight export digits.dwm --to npy --model digits -o codes
 
-npy runs the network again for the codes themselves: give the model by --model, and inputs as measure had them.")]
+npy runs the network again for the codes themselves: give the model by --model, and inputs as measure had them."
+)]
 pub struct ExportArgs {
     /// Counts that `measure -o FILE.dwm` wrote
     #[arg(value_name = "FILE.dwm")]
@@ -41,14 +45,17 @@ pub struct ExportArgs {
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// Card, card file or family of the network in a weights file
-    #[arg(long, value_name = "CARD", requires = "model")]
+    #[arg(long, value_name = "CARD")]
     pub arch: Option<String>,
     /// Of ONNX files.
     #[command(flatten)]
     pub onnx: OnnxArgs,
     /// Of npy, the type of the numbers: int is int8 where all codes fit, else int16
-    #[arg(long, value_enum, requires = "model")]
+    #[arg(long, value_enum)]
     pub dtype: Option<Dtype>,
+    /// Of npy, the precision file in whose bits the run was counted
+    #[arg(long, value_name = "FILE")]
+    pub precision: Option<PathBuf>,
     /// Write to PATH, a folder that is new or empty, or of stonne, zigzag and maestro a file (-: stdout); it appears only when it is
     /// complete
     #[arg(short, long, value_name = "PATH", required = true)]
@@ -56,6 +63,14 @@ pub struct ExportArgs {
     /// By which engine, of npy alone.
     #[command(flatten)]
     pub backend: BackendArgs,
+}
+
+/// What is no part of every target is of running the model again.
+fn of_codes(arg: Arg) -> Arg {
+    match arg.get_id().as_str() {
+        "file" | "to" | "output" | "model" => arg,
+        _ => arg.requires("model"),
+    }
 }
 
 impl ValueEnum for Dtype {
@@ -135,24 +150,11 @@ impl ExportArgs {
             let detail = "writes codes, which counts do not hold; give --model MODEL, and the inputs of the run, and it is run again";
             return Err(Error::invalid(format!("--to {}", self.to.name), detail));
         }
-        let given = [
-            ("--model", self.model.is_some()),
-            ("INPUT", !self.inputs.inputs.is_empty()),
-            ("--limit", self.inputs.limit.is_some()),
-            ("--random-inputs", self.inputs.stated.random_inputs.is_some()),
-            ("--sigma", self.inputs.sigma.is_some()),
-            ("--scale", self.inputs.scale.is_some()),
-            ("--vocab", self.inputs.vocab.is_some()),
-            ("--threads", self.backend.engine.threads.is_some()),
-            ("--isa", self.backend.engine.isa.is_some()),
-        ];
-        match given.iter().find(|(_, given)| *given && !of_codes) {
-            Some((flag, _)) => {
-                let detail = format!("is of --to npy: {} is written from the counts alone", self.to.name);
-                Err(Error::invalid(*flag, detail))
-            }
-            None => Ok(()),
+        if !of_codes && self.model.is_some() {
+            let detail = format!("is of --to npy: {} is written from the counts alone", self.to.name);
+            return Err(Error::invalid("--model", detail));
         }
+        Ok(())
     }
 }
 
@@ -209,6 +211,19 @@ fn settings(args: &ExportArgs, file: &File) -> Result<Settings> {
     let option = |name: &str| facts.options.get(name).map(String::as_str);
     let number =
         |name: &str| option(name).map(|text| text.trim_end_matches('%').parse().map_err(|_| wrong(name))).transpose();
+    let counted = facts.format.precision.as_ref().map(|profile| profile.name.as_str());
+    let profile = match (&args.precision, counted) {
+        (Some(path), Some(_)) => Some(Arc::new(setup::profile(path)?)),
+        (None, Some(name)) => {
+            let detail = format!("was counted in the precisions of {name}; give --precision FILE, that file");
+            return Err(Error::invalid(&file.name, detail));
+        }
+        (Some(_), None) => {
+            let detail = format!("{} was counted in {}, not in the bits of a file", file.name, facts.format.name);
+            return Err(Error::invalid("--precision", detail));
+        }
+        (None, None) => None,
+    };
     let format: Formats = facts.format.name.parse()?;
     let format = match facts.format.weight_scale.as_deref() {
         Some(scale) => {
@@ -221,6 +236,7 @@ fn settings(args: &ExportArgs, file: &File) -> Result<Settings> {
     let feeding = setup::feeding(&args.inputs, &args.backend.engine);
     Ok(Settings {
         format,
+        profile,
         layers,
         limit: number("limit")?,
         skip_bad: option("skip_bad") == Some("true"),

@@ -84,7 +84,7 @@ fn run(cli: Cli) -> Result<()> {
         Some(Verb::Run(args)) => run::run(&args, cli.common),
         Some(Verb::Measure(args)) => measure::run(&args, cli.common),
         Some(Verb::Bench(args)) => bench::run(&args, cli.common),
-        Some(Verb::Designs(args)) => designs::run(&args, cli.common),
+        Some(Verb::Designs(args)) => designs::run(&args, cli.common, &cli.config.given),
         Some(Verb::Threshold(args)) => threshold::run(&args, cli.common),
         Some(Verb::Precision(args)) => precision::run(&args, cli.common),
         Some(Verb::Study(args)) => study::run(&args, cli.common),

@@ -88,10 +88,7 @@ pub(super) fn run(args: &PrecisionArgs, common: Common) -> Result<()> {
     };
     let say = |text: &str| progress.say(text);
     let hooks = Hooks { monitor: &progress, say: &say, keep: &keep };
-    let float = match &checked {
-        Some(profile) => profile.layers.values().any(|[activations, _]| activations.is_float()),
-        None => args.float,
-    };
+    let float = checked.as_ref().map_or(args.float, |profile| profile.is_float());
     let numbers = if float { Numbers::Float } else { Numbers::Fixed };
     let mut search = PrecisionSearch::new(&model, &backend, &data, &settings, numbers, &progress)?;
     if let Some(profile) = &checked {

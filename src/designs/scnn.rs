@@ -97,12 +97,7 @@ fn run(setup: &Setup, input: &Input<'_>) -> Counts {
             })
         })
         .collect();
-    let vectors = Vectors {
-        activations: if layer.is_serial { 1 } else { setup.get(ACTIVATIONS.name) },
-        weights: setup.get(WEIGHTS.name),
-        banks: setup.get(BANKS.name) as u8,
-        output: plane.output.map(|extent| extent as i32),
-    };
+    let vectors = Vectors::new(setup, layer.is_serial, plane.output);
     let (mut cycles, all) = (0, layer.groups * layer.filters);
     for first in (0..all).step_by(together) {
         let filters = first..(first + together).min(all);
@@ -174,29 +169,80 @@ impl Plane {
 struct Vectors {
     activations: usize,
     weights: usize,
-    banks: u8,
     output: [i32; 2],
+    /// The bank of a product: `[share of the place][share of the weight]`, see [`Operand::quarter`].
+    banks: Box<[[u8; BANK_SHARES]; PLACES]>,
+}
+
+/// Most banks, and so values of a weight's share of the bank.
+const BANK_SHARES: usize = 32;
+/// Values of two numbers modulo 4, three bits apart.
+const PLACES: usize = 64;
+
+impl Operand {
+    /// Row and column modulo 4, three bits apart: differences modulo 4 need no carry between them.
+    fn quarter(&self) -> u8 {
+        (self.place[0] & 3) as u8 | ((self.place[1] & 3) as u8) << 3
+    }
 }
 
 impl Vectors {
+    fn new(setup: &Setup, is_serial: bool, output: [usize; 2]) -> Self {
+        let banks = setup.get(BANKS.name) as u8;
+        let bank = |place: usize, weight: usize| {
+            let (row, column) = (place & 7, place >> 3);
+            let of_place = (column & 2) << 3 ^ (row & 2) << 3 | (column & 1) << 3 | (row & 1) << 2;
+            (weight ^ of_place) as u8 % banks
+        };
+        Self {
+            activations: if is_serial { 1 } else { setup.get(ACTIVATIONS.name) },
+            weights: setup.get(WEIGHTS.name),
+            output: output.map(|extent| extent as i32),
+            banks: Box::new(std::array::from_fn(|place| std::array::from_fn(|weight| bank(place, weight)))),
+        }
+    }
+
     /// Cycles of all products of `activations` and `weights`: of each pair of vectors as many as the fullest bank has products.
     fn cycles(&self, activations: &[Operand], weights: &[Operand]) -> u64 {
-        let mut cycles = 0;
+        let (mut cycles, of_weights) = (0, bounds(weights));
         for activations in activations.chunks(self.activations) {
+            let of_activations = bounds(activations);
+            // Most vectors have no product outside the plane.
+            let inside = (0..2).all(|axis| {
+                of_activations[axis][0] >= of_weights[axis][1]
+                    && of_activations[axis][1] - of_weights[axis][0] < self.output[axis]
+            });
             for weights in weights.chunks(self.weights) {
-                let mut loads = [0_u16; 32];
-                for a in activations {
-                    for w in weights {
-                        let [row, column] = [a.place[0] - w.place[0], a.place[1] - w.place[1]];
-                        if (0..self.output[0]).contains(&row) && (0..self.output[1]).contains(&column) {
-                            let of_place = (column & 2) << 3 ^ (row & 2) << 3 | (column & 1) << 3 | (row & 1) << 2;
-                            loads[usize::from((w.bank ^ of_place as u8) % self.banks)] += 1;
-                        }
-                    }
-                }
-                cycles += u64::from(loads.into_iter().max().unwrap_or_default().max(1));
+                cycles += match inside {
+                    true => self.fullest(activations, weights, |_, _| true),
+                    false => self.fullest(activations, weights, |a, w| {
+                        (0..2).all(|axis| (0..self.output[axis]).contains(&(a.place[axis] - w.place[axis])))
+                    }),
+                };
             }
         }
         cycles
     }
+
+    /// Products of the fullest bank, of those that are `kept`; at least the cycle in which they are read.
+    fn fullest(&self, activations: &[Operand], weights: &[Operand], kept: impl Fn(&Operand, &Operand) -> bool) -> u64 {
+        let mut loads = [0_i16; BANK_SHARES];
+        for a in activations {
+            // Not to borrow from a neighbour, each number is 4 larger.
+            let of_activation = a.quarter() + 0o44;
+            for w in weights {
+                if kept(a, w) {
+                    let place = (of_activation - w.quarter()) & 0o33;
+                    loads[usize::from(self.banks[usize::from(place)][usize::from(w.bank)])] += 1;
+                }
+            }
+        }
+        loads.into_iter().fold(1, i16::max) as u64
+    }
+}
+
+/// The least and largest row, and column, of some operands.
+fn bounds(operands: &[Operand]) -> [[i32; 2]; 2] {
+    let all = |axis: usize| operands.iter().map(move |operand| operand.place[axis]);
+    [0, 1].map(|axis| [all(axis).min().unwrap_or_default(), all(axis).max().unwrap_or_default()])
 }

@@ -170,14 +170,18 @@ pub(super) fn nonzeros(counts: &LayerCounts, which: Which) -> Option<Share> {
     (share.of > 0).then_some(share)
 }
 
-/// Bits that hold every value of an operand: of the largest magnitude, and one for the sign if any is negative; at least 1. None of
-/// outputs that were not counted.
+/// Bits of an operand: those that a precision file states, else those that hold every value: of the largest magnitude, and one for
+/// the sign if any is negative; at least 1. None of outputs that were not counted.
 pub(super) fn width(counts: &LayerCounts, which: Which) -> Option<u32> {
-    let [least, most] = match which {
-        Which::Activations => counts.tally.activations.values.code_extremes,
-        Which::Weights => counts.tally.weights.values.code_extremes,
-        Which::Outputs => counts.tally.outputs.as_ref()?.values.code_extremes,
+    let (values, place) = match which {
+        Which::Activations => (&counts.tally.activations.values, Some(0)),
+        Which::Weights => (&counts.tally.weights.values, Some(1)),
+        Which::Outputs => (&counts.tally.outputs.as_ref()?.values, None),
     };
+    if let Some(stated) = place.and_then(|place| counts.codings[place].width) {
+        return Some(stated);
+    }
+    let [least, most] = values.code_extremes;
     let magnitude = most.unsigned_abs().max(least.unsigned_abs());
     Some((u32::BITS - magnitude.leading_zeros() + u32::from(least < 0)).max(1))
 }

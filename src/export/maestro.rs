@@ -24,7 +24,8 @@ fn write(run: &Run<'_>) -> Result<Written> {
     let text = format!("Network {network} {{\n{}}}\n", layers.collect::<String>());
     let notes = vec![
         "Y and X hold the padding, as far as windows read it; a fully connected layer is a convolution of one tap whose rows are steps".into(),
-        "C and K of layers with groups (NGCONV) are of one group; MAESTRO's grammar has no density and no precision".into(),
+        "C and K of layers with groups (NGCONV) are of one group, so that \
+         the product of the dimensions is that of multiply-accumulates (MAESTRO's own ResNeXt-50 states C of all groups); MAESTRO's grammar has no density and no precision".into(),
     ];
     Ok(Written { files: vec![(String::new(), text.into_bytes())], left_out, notes })
 }

@@ -13,7 +13,7 @@ pub(super) const TARGET: Target = Target {
     name: "zigzag",
     tool: "ZigZag",
     writes: "a workload (YAML)",
-    takes: "extents, strides, dilations, groups, padding; `operand_precision`: measured widths of weights and inputs, what holds each sum, and the width of counted outputs",
+    takes: "extents, strides, dilations, groups, padding; `operand_precision`: widths of weights and inputs, measured or of a precision file, what holds each sum, and the width of counted outputs",
     leaves: "transposed convolutions, recurrent layers, products of two activations",
     source: "`workload_validator.py`, `workload_factory.py` of zigzag-dse 3.9.1",
     form: Form::File(File { first: "", comment: "#", write }),

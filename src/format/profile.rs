@@ -182,6 +182,11 @@ struct Next {
 }
 
 impl Profile {
+    /// Whether its precisions are of floating point.
+    pub fn is_float(&self) -> bool {
+        self.layers.values().any(|[activations, _]| activations.is_float())
+    }
+
     /// Reads `text`, the content of `path`, whose SHA-256 is `sha256`.
     ///
     /// # Errors

@@ -235,6 +235,19 @@ impl DesignReport {
         })
     }
 
+    /// Keeps the designs `names` alone, of those in `file`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a design that was not run.
+    pub fn keep(&mut self, names: &[&str], file: &str) -> Result<()> {
+        if let Some(name) = names.iter().find(|name| !self.designs.iter().any(|run| run.design == **name)) {
+            let has = self.designs.iter().map(|run| run.design).collect::<Vec<_>>().join(", ");
+            return Err(Error::invalid(format!("--design {name}"), format!("was not run for {file}, which has {has}")));
+        }
+        self.designs.retain(|run| names.contains(&run.design));
+        Ok(())
+    }
+
     /// A row a design, and with `by_layer` one a layer of what each design reaches.
     pub fn table(&self, by_layer: bool, width: Option<u16>) -> String {
         let mut text = format!("{:<11} {}\n{:<11} {} in {}\n", "model", self.model, "inputs", self.inputs, self.format);

@@ -34,6 +34,17 @@ fn a_file_of_counts_gives_what_the_run_gave_and_parts_add() {
     let plain = path("plain.dwm");
     succeed(&["measure", "digits", "--limit", "6", "-o", text(&plain)]);
     assert_eq!(report(text(&whole)), report(text(&plain)));
+    let one: Value =
+        serde_json::from_slice(&succeed(&["designs", text(&whole), "--design", "scnn", "--format", "json"])).unwrap();
+    assert_eq!(one["designs"], serde_json::json!([document["designs"][0]]));
+    for (flags, want) in [
+        (&["--design", "loom"][..], "--design loom: was not run for"),
+        (&["--limit", "3"], "--limit is of a run"),
+        (&["photos"], "INPUT is of a run"),
+    ] {
+        let (code, message) = fail(&[&["designs", text(&whole)], flags].concat());
+        assert!(code == 2 && message.contains(want), "{code} {message}");
+    }
     let (code, message) = fail(&["designs", text(&plain)]);
     assert!(code == 2 && message.contains("without designs"), "{code} {message}");
 }
@@ -77,6 +88,39 @@ fn a_sample_says_its_error() {
     );
     assert_eq!(some, run(&["--sample", "50%", "--threads", "1", "--batch-size", "1"]));
     assert_ne!(some, run(&["--sample", "50%", "--seed", "9"]));
+}
+
+#[test]
+fn designs_run_in_the_precisions_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let [fixed, float] = ["fixed.toml", "float.toml"].map(|name| folder.path().join(name));
+    let search = |to: &std::path::Path, more: &[&str]| {
+        succeed(&[&["precision", "digits", "--limit", "4", "--tolerance", "30%", "-o", text(to)], more].concat());
+    };
+    search(&fixed, &[]);
+    search(&float, &["--float"]);
+    let mut stated: toml::Table = std::fs::read_to_string(&fixed).unwrap().parse().unwrap();
+    let line = ["designs", "digits", "--limit", "4", "--design", "stripes", "--format", "json"];
+    let cycles = |file: &std::path::Path| -> Vec<(String, i64)> {
+        let line = [&line[..], &["--precision", text(file)]].concat();
+        let document: Value = serde_json::from_slice(&succeed(&line)).unwrap();
+        let layers = document["designs"][0]["layers"].as_array().unwrap().iter();
+        layers.map(|of| (of["layer"].as_str().unwrap().to_owned(), of["cycles"].as_i64().unwrap())).collect()
+    };
+    let few = cycles(&fixed);
+    // One bit more before the point of all activations: as many steps, each of a bit more.
+    let mut bits = std::collections::BTreeMap::new();
+    for (name, layer) in stated["layers"].as_table_mut().unwrap() {
+        let of = layer["activations"].as_table_mut().unwrap();
+        bits.insert(name.clone(), of.values().map(|bits| bits.as_integer().unwrap()).sum::<i64>());
+        of["integer"] = (of["integer"].as_integer().unwrap() + 1).into();
+    }
+    std::fs::write(&fixed, stated.to_string()).unwrap();
+    for ((name, few), (_, more)) in few.iter().zip(cycles(&fixed)) {
+        assert!(few * (bits[name] + 1) == more * bits[name], "{name}: {few} and {more} cycles, {} bits", bits[name]);
+    }
+    let (code, message) = fail(&[&line[..], &["--precision", text(&float)]].concat());
+    assert!(code == 2 && message.contains("is of floating point: designs multiply integers"), "{code} {message}");
 }
 
 #[test]

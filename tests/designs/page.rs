@@ -19,7 +19,8 @@ deadweight designs resnet-50 photos/ --limit 8
 deadweight designs resnet-50 photos/ --design pragmatic,tactical-e --by-layer
 deadweight designs resnet-50 photos/ --design-config mine.toml      # other parameters
 deadweight designs resnet-50 photos/ -o run.dwm                     # exact counts, which merge; any format of them later
-deadweight designs run.dwm --format csv -o run.csv
+deadweight designs run.dwm --design scnn --format csv -o scnn.csv
+deadweight designs resnet-50 photos/ --precision resnet-50.toml     # in the bits that `precision` found: what Stripes and Loom are for
 deadweight designs resnet-50 photos/ --bandwidth 25.6 --buffer 1024 --traffic shapeshifter   # a roofline
 deadweight explain tactical-e                                       # what a design is, and its parameters
 ```

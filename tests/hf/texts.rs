@@ -322,6 +322,30 @@ fn embeddings_are_compared_with_partners_and_with_a_reference() {
 }
 
 #[test]
+fn precisions_are_searched_by_retrieval() {
+    let folder = encoder();
+    let [inputs, partners] =
+        [0, 1].map(|side| embeddings(&folder, &side.to_string(), &HALVES.map(|pair| pair[side])).0);
+    let found = (0..5).filter(|&place| {
+        let nearest = (0..5).map(|other| (cosine(&inputs[place], &partners[other]), other));
+        nearest.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))).unwrap().1 == place
+    });
+    let found = found.count() as f64;
+    let [texts, truth, profile] = ["0.txt", "1.txt", "found.toml"].map(|name| folder.path().join(name));
+    let line = |more: &[&str]| -> Vec<u8> {
+        succeed(&[&["precision", text(folder.path()), text(&texts), "--truth", text(&truth)], more].concat())
+    };
+    line(&["--tolerance", "25%", "-o", text(&profile)]);
+    let stated: toml::Table = std::fs::read_to_string(&profile).unwrap().parse().unwrap();
+    let search = stated["search"].as_table().unwrap();
+    assert_eq!(search["figure"].as_str(), Some("retrieval"));
+    assert_eq!(search["full"].as_float(), Some(found / 5.0));
+    assert!(search["loss"].as_float().unwrap() <= 0.25, "{search:?}");
+    let check = String::from_utf8(line(&["--check", text(&profile)])).unwrap();
+    assert!(check.contains("retrieval"), "{check}");
+}
+
+#[test]
 fn truths_that_are_not_of_the_inputs_are_refused() {
     let folder = encoder();
     let inputs = folder.path().join("in.txt");
