@@ -30,7 +30,8 @@ pub struct DesignArgs {
     /// Parameters other than those published, in TOML: a table a design, a whole number a parameter
     #[arg(long, value_name = "FILE.toml")]
     pub design_config: Option<PathBuf>,
-    /// Run only F % of the windows of each layer, drawn by --seed; cycles are estimates then, and stand beside their errors
+    /// Run only F % of the windows of each layer, drawn by --seed, on designs whose time depends on activations (but scnn); cycles
+    /// are estimates then, and stand beside their standard errors
     #[arg(long, value_name = "F%", value_parser = per_mille)]
     pub sample: Option<u32>,
 }
@@ -153,14 +154,16 @@ const OF_COUNTS: [&str; 9] =
 /// Runs the designs, or prints what a file has of them; `given` is what the line gives.
 pub(super) fn run(args: &DesignsArgs, common: Common, given: &[String]) -> Result<()> {
     let setups = args.designs.setups()?;
-    let mut out = Out::open(args.out.output.as_deref())?;
     let is_counts = |path: &Path| path.extension().is_some_and(|end| end == "dwm");
     let path = Path::new(&args.model.model);
+    let to_counts = args.out.output.as_deref().is_some_and(is_counts);
+    args.check(is_counts(path), to_counts, given)?;
+    let mut out = Out::open(args.out.output.as_deref())?;
     let (measurement, file) = match is_counts(path) {
-        true => (stored(path, given)?, args.model.model.clone()),
+        true => (Measurement::load(path)?, args.model.model.clone()),
         false => (measured(args, &setups, common)?, "the run".to_owned()),
     };
-    if args.out.output.as_deref().is_some_and(is_counts) {
+    if to_counts {
         out.write_bytes(&measurement.to_bytes())?;
     } else {
         let mut report = DesignReport::new(&measurement, args.roofline.roofline().as_ref(), &file)?;
@@ -178,13 +181,34 @@ pub(super) fn run(args: &DesignsArgs, common: Common, given: &[String]) -> Resul
     args.parts.end()
 }
 
-/// The counts in `path`.
-fn stored(path: &Path, given: &[String]) -> Result<Measurement> {
-    if let Some(flag) = given.iter().find(|flag| !OF_COUNTS.contains(&flag.as_str())) {
-        let detail = format!("is of a run, and {} holds what was counted; give the model in its place", path.display());
-        return Err(Error::invalid(flag.as_str(), detail));
+impl DesignsArgs {
+    /// Whether `given` flags do something for what is read and written: counts, or a model's run and a report.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the first that does nothing.
+    fn check(&self, from_counts: bool, to_counts: bool, given: &[String]) -> Result<()> {
+        let find = |flags: &[&str]| given.iter().find(|flag| flags.contains(&flag.as_str()));
+        let (model, wrong) = (&self.model.model, |flag: &str, detail: String| Err(Error::invalid(flag, detail)));
+        if from_counts && to_counts {
+            return wrong("-o", format!("{model} holds counts already: copy it, or `deadweight merge` it with others"));
+        }
+        if let Some(flag) = given.iter().find(|flag| from_counts && !OF_COUNTS.contains(&flag.as_str())) {
+            return wrong(
+                flag,
+                format!("is of a run, and {model} holds what was counted; give the model in its place"),
+            );
+        }
+        if let Some(flag) = find(&["--format", "--by-layer", "--frequency", "--buffer"]).filter(|_| to_counts) {
+            return wrong(
+                flag,
+                "is of what is printed; a .dwm file holds counts, which `deadweight designs` prints".into(),
+            );
+        }
+        if let Some(flag) = find(&["--by-layer"]).filter(|_| self.format != DesignFormat::Table) {
+            return wrong(flag, "is of the table; csv and json have all layers".into());
+        }
+        Ok(())
     }
-    Measurement::load(path)
 }
 
 /// Measures the model while the designs run its operands.

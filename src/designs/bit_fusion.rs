@@ -20,7 +20,7 @@ const UNIT: usize = 16;
 /// The design.
 pub static BIT_FUSION: Design = Design {
     name: "bit-fusion",
-    definition: "multiplies words of 2, 4, 8 or 16 bits, as the number formats of the layer need",
+    definition: "multiplies words of 2, 4, 8 or 16 bits, as the number formats of the layer need (codes of 8 bits less a zero point in 8, which the potential of B = 9 shows as a gain)",
     waits: "nothing waits: each step takes as long",
     source: "Bit Fusion, ISCA 2018 (512 units)",
     potential: None,
@@ -28,7 +28,7 @@ pub static BIT_FUSION: Design = Design {
     lanes: |setup| setup.get(ROWS.name) * setup.get(COLUMNS.name) * UNIT,
     bits: |_| 4,
     run,
-    is_of_windows: true,
+    windows: None,
     precisions: None,
 };
 

@@ -21,12 +21,12 @@ pub static BIT_WAVE: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[a, _]| a,
     run,
-    is_of_windows: true,
+    windows: None,
     precisions: None,
 };
 
 fn run(setup: &Setup, input: &Input<'_>) -> Counts {
-    let (grid, layer) = (Grid::of(setup), input.layer);
+    let (grid, layer) = (Grid::over(setup, input.layer), input.layer);
     let pallets: Vec<u64> = grid.pallets(layer).map(|windows| windows.len() as u64).collect();
     grid.sets(layer, |group, filters| {
         let mut counts = Counts::default();

@@ -6,6 +6,9 @@ use super::{ALL, Design};
 use crate::error::near_or;
 use crate::{Error, Result};
 
+/// Most lanes of a design.
+const MOST_LANES: u64 = 1 << 24;
+
 /// A design and what it is built with.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -100,8 +103,12 @@ pub fn setups(names: &[String], config: Option<&Path>) -> Result<Vec<Setup>> {
     if let Some(path) = config {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
-        let tables: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| Error::invalid(&file, error.message()))?;
+        let wrong = |error: toml::de::Error| {
+            let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            Error::malformed(&file, format!("is no file of parameters: {line}{}", error.message()))
+        };
+        let tables: toml::Table = toml::from_str(&text).map_err(wrong)?;
         for (name, table) in &tables {
             let setup = &mut setups[place(name, &file)?];
             let Some(table) = table.as_table() else {
@@ -115,6 +122,13 @@ pub fn setups(names: &[String], config: Option<&Path>) -> Result<Vec<Setup>> {
                     return Err(Error::invalid(&file, format!("{name}.{parameter} is {value}: give a whole number")));
                 };
                 setup.set(parameter, value, &file)?;
+            }
+            if setup.lanes() > MOST_LANES {
+                let detail = format!("{name} has {} lanes with these: give at most {MOST_LANES}", setup.lanes());
+                return Err(Error::invalid(&file, detail));
+            }
+            if !names.is_empty() && !names.contains(name) {
+                return Err(Error::invalid(&file, format!("{name} is not run: leave it out, or name it by --design")));
             }
         }
     }

@@ -22,7 +22,7 @@ pub static DENSE: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[a, w]| a * w,
     run,
-    is_of_windows: true,
+    windows: None,
     precisions: None,
 };
 

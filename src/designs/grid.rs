@@ -40,6 +40,16 @@ impl Grid {
         Self { tiles, filters, windows }
     }
 
+    /// The grid of `setup` as it runs `layer`: one that has a window at a time, and no other to share weights with, is given another set
+    /// of filters in each column of windows, as if the columns were tiles; they take turns to load weights, which hides the loads.
+    pub fn over(setup: &Setup, layer: &Layer) -> Self {
+        let grid = Self::of(setup);
+        match layer.is_one_by_one {
+            true => Self { tiles: grid.tiles * grid.windows, windows: 1, ..grid },
+            false => grid,
+        }
+    }
+
     /// Lanes of all tiles.
     pub fn lanes(&self) -> usize {
         self.tiles * self.filters * self.windows * BRICK

@@ -22,12 +22,12 @@ pub static LACONIC: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |_| 1,
     run,
-    is_of_windows: true,
+    windows: Some(|setup, layer| Grid::over(setup, layer).windows),
     precisions: None,
 };
 
 fn run(setup: &Setup, input: &Input<'_>) -> Counts {
-    let (grid, layer) = (Grid::of(setup), input.layer);
+    let (grid, layer) = (Grid::over(setup, input.layer), input.layer);
     let pallets = pallets(&grid, input);
     let steps: Vec<(usize, usize)> = layer.steps().collect();
     grid.sets(layer, |group, filters| {

@@ -72,6 +72,8 @@ pub struct Layer {
     pub blocks: usize,
     /// Whether a window needs the outputs of the one before it.
     pub is_serial: bool,
+    /// Whether it has one window at a time: a step of a recurrence, or the only one.
+    pub is_one_by_one: bool,
     /// Bits of a word of activations and of weights.
     pub words: [u32; 2],
     /// `[windows][taps]`: the pixel, or [`Self::pixels`] outside the input.
@@ -131,6 +133,7 @@ impl Layer {
             pixels,
             blocks,
             is_serial,
+            is_one_by_one: is_serial || windows == 1,
             words,
             places,
             weights,

@@ -21,6 +21,6 @@ pub static LOOM: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |_| 1,
     run: shapeshifter::run,
-    is_of_windows: true,
+    windows: Some(|setup, layer| Grid::over(setup, layer).windows),
     precisions: Some(|[_, w]| [u64::from(w.max(1)), u64::from(w)]),
 };

@@ -29,7 +29,7 @@ use crate::tally::DesignCounts;
 
 pub use self::config::Setup;
 pub use self::layer::{Input, Layer};
-pub use self::sample::Sample;
+pub use self::sample::{Parts, Sample};
 
 /// A number that a design is built with.
 #[derive(Debug)]
@@ -80,8 +80,9 @@ impl Counts {
     }
 
     /// Lane-cycles in which lanes wait for the slowest of them, of `lanes` lanes: what no other name takes.
-    pub fn imbalance(&self, lanes: u64) -> u64 {
-        (self.cycles * lanes).saturating_sub(self.work + self.floor + self.shape)
+    pub fn imbalance(&self, lanes: u64) -> u128 {
+        let named = [self.work, self.floor, self.shape].map(u128::from).iter().sum();
+        (u128::from(self.cycles) * u128::from(lanes)).saturating_sub(named)
     }
 }
 
@@ -106,8 +107,8 @@ pub struct Design {
     pub bits: fn([u32; 2]) -> u32,
     /// Runs one layer over one input; [`Self::count`] is what others call.
     pub run: fn(&Setup, &Input<'_>) -> Counts,
-    /// Whether it runs windows one after another, so that some stand for all.
-    pub is_of_windows: bool,
+    /// Windows of a layer that it reads side by side, of which some may stand for all; none where its time depends on no activation.
+    pub windows: Option<fn(&Setup, &Layer) -> usize>,
     /// Cycles and work of what was counted as one, where they depend on the precisions `[activation, weight]` that the layer needs over
     /// all inputs.
     pub precisions: Option<fn([u32; 2]) -> [u64; 2]>,
@@ -138,21 +139,17 @@ impl Design {
         ALL.into_iter().find(|design| design.name == name)
     }
 
-    /// Runs one layer over one input: all windows, or those of two halves of a sample, which stand for all.
-    pub fn count(setup: &Setup, input: &Input<'_>, halves: Option<&[Layer; 2]>) -> Counts {
+    /// Runs one layer over one input: all windows, or the parts of a sample, which stand for all.
+    pub fn count(setup: &Setup, input: &Input<'_>, parts: Option<&Parts>) -> Counts {
         let run =
             |layer: &Layer| (setup.design.run)(setup, &Input { layer, activations: Arc::clone(&input.activations) });
-        let Some(halves) = halves.filter(|_| setup.design.is_of_windows) else {
-            let counts = run(input.layer);
-            return Counts { first_half: counts.cycles, ..counts };
-        };
-        let estimate = |half: &Layer| {
-            let scaled = |count: u64| (u128::from(count) * input.layer.windows as u128 / half.windows as u128) as u64;
-            run(half).fields().map(scaled)
-        };
-        let [first, second] = halves.each_ref().map(estimate);
-        let both = std::array::from_fn(|i| (first[i] + second[i]) / 2);
-        Counts { first_half: first[0], ..Counts::of_fields(both) }
+        match parts {
+            Some(parts) => parts.estimate(run),
+            None => {
+                let counts = run(input.layer);
+                Counts { first_half: counts.cycles, ..counts }
+            }
+        }
     }
 
     /// What it is, whence, and what it is built with.
@@ -172,8 +169,8 @@ impl Design {
         let [cycles, work] = of(precisions);
         let Counts { cycles: steps, work: operands, floor, shape, first_half } = counts;
         // Lanes that take a cycle for operands of no bits.
-        let floor = if work == 0 { operands * cycles } else { floor * cycles };
-        let [steps, shape, first_half] = [steps, shape, first_half].map(|count| count * cycles);
-        Counts { cycles: steps, work: operands * work, floor, shape, first_half }
+        let floor = if work == 0 { operands } else { floor }.saturating_mul(cycles);
+        let [steps, shape, first_half] = [steps, shape, first_half].map(|count| count.saturating_mul(cycles));
+        Counts { cycles: steps, work: operands.saturating_mul(work), floor, shape, first_half }
     }
 }

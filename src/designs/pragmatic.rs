@@ -36,7 +36,7 @@ pub static PRAGMATIC: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[_, w]| w,
     run,
-    is_of_windows: true,
+    windows: Some(|setup, layer| Grid::over(setup, layer).windows),
     precisions: None,
 };
 
@@ -61,7 +61,7 @@ fn cycles(terms: &Terms, brick: &[i32; BRICK], reach: u32) -> u32 {
 }
 
 fn run(setup: &Setup, input: &Input<'_>) -> Counts {
-    let (grid, layer, activations) = (Grid::of(setup), input.layer, &input.activations);
+    let (grid, layer, activations) = (Grid::over(setup, input.layer), input.layer, &input.activations);
     let (reach, registers) = (1 << setup.get(STAGE.name), setup.get(REGISTERS.name));
     let of_brick = |brick: &[i32; BRICK]| cycles(&layer.terms, brick, reach);
     let cycles: Vec<u32> = activations.codes.iter().map(of_brick).collect();

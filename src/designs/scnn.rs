@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Products of a stride are sorted by phase, so that each has an output; those whose output lies outside the plane are lost. A fully
-//! connected layer is a plane of one pixel, of which the paper runs none.
+//! connected layer is a plane of one pixel, of which the paper runs none. Sums at the borders of parts go to the neighbour in no time.
 
 use super::layer::{BRICK, Input, Layer};
 use super::systolic::effectual;
@@ -20,8 +20,12 @@ const ACTIVATIONS: Parameter =
 const WEIGHTS: Parameter =
     Parameter { name: "weights", default: 4, range: 1..=16, meaning: "weights of an element and cycle, F" };
 const BANKS: Parameter = Parameter { name: "banks", default: 32, range: 1..=32, meaning: "banks of accumulators" };
-const ACCUMULATORS: Parameter =
-    Parameter { name: "accumulators", default: 6144, range: 1..=1 << 20, meaning: "outputs that an element holds" };
+const ACCUMULATORS: Parameter = Parameter {
+    name: "accumulators",
+    default: 1024,
+    range: 1..=1 << 20,
+    meaning: "outputs that an element holds: 32 banks of 32",
+};
 
 /// The design.
 pub static SCNN: Design = Design {
@@ -34,7 +38,7 @@ pub static SCNN: Design = Design {
     lanes: |setup| [ROWS, COLUMNS, ACTIVATIONS, WEIGHTS].iter().map(|of| setup.get(of.name)).product(),
     bits: |[a, w]| a * w,
     run,
-    is_of_windows: false,
+    windows: None,
     precisions: None,
 };
 

@@ -19,13 +19,13 @@ pub static SHAPESHIFTER: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[_, w]| w,
     run,
-    is_of_windows: true,
+    windows: Some(|setup, layer| Grid::over(setup, layer).windows),
     precisions: None,
 };
 
 /// One layer, weights of one bit.
 pub fn run(setup: &Setup, input: &Input<'_>) -> Counts {
-    let (grid, activations) = (Grid::of(setup), &input.activations);
+    let (grid, activations) = (Grid::over(setup, input.layer), &input.activations);
     grid.groups(input.layer, |group| {
         grid.in_step(input, group, |bricks, lanes| {
             let of_bricks = bricks.iter().map(|&brick| u64::from(activations.width([brick])) * lanes);

@@ -22,12 +22,12 @@ pub static STRIPES: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[_, w]| w,
     run,
-    is_of_windows: true,
+    windows: None,
     precisions: Some(|[a, _]| [u64::from(a.max(1)), u64::from(a)]),
 };
 
 /// One layer, as if it needed one bit.
 pub fn run(setup: &Setup, input: &Input<'_>) -> Counts {
-    let (grid, layer) = (Grid::of(setup), input.layer);
+    let (grid, layer) = (Grid::over(setup, input.layer), input.layer);
     grid.groups(layer, |group| grid.in_step(input, group, |bricks, lanes| [1, bricks.len() as u64 * lanes]))
 }

@@ -20,13 +20,13 @@ pub static SYSTOLIC: Design = Design {
     name: "systolic",
     definition: "multiplies every operand, each handed on from unit to unit",
     waits: "units for operands to arrive and outputs to leave",
-    source: "SCALE-Sim, arXiv 1811.02883 (output stationary; cycles of its analytical model)",
+    source: "SCALE-Sim, arXiv 1811.02883 (output stationary; cycles of its analytical model), with as many units as dense has",
     potential: None,
     parameters: &[ROWS, COLUMNS],
     lanes: |setup| setup.get(ROWS.name) * setup.get(COLUMNS.name),
     bits: |[a, w]| a * w,
     run,
-    is_of_windows: true,
+    windows: None,
     precisions: None,
 };
 

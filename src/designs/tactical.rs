@@ -41,7 +41,7 @@ pub static TACTICAL_P: Design = Design {
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[_, w]| w,
     run: |setup, input| run(setup, input, &Serial { cycles: width, work: work_of_widths }),
-    is_of_windows: true,
+    windows: Some(|setup, layer| Grid::over(setup, layer).windows),
     precisions: None,
 };
 
@@ -82,8 +82,8 @@ fn work_of_terms(step: &Step, filters: &[u16; BRICK]) -> u64 {
 }
 
 /// The places that a lane can take a weight from, nearest step first: steps ahead, lanes aside.
-fn reach(setup: &Setup, ahead: usize) -> Vec<(usize, i32)> {
-    let [aside, shape] = [&LOOKASIDE, &SHAPE].map(|of| setup.get(of.name));
+fn reach(setup: &Setup) -> Vec<(usize, i32)> {
+    let [ahead, aside, shape] = [&LOOKAHEAD, &LOOKASIDE, &SHAPE].map(|of| setup.get(of.name));
     let mut places: Vec<(usize, i32)> = (1..=ahead).map(|step| (step, 0)).collect();
     if ahead > 0 {
         let aside = (0..aside as i32).map(|i| match shape {
@@ -131,7 +131,7 @@ fn schedule(
             let mut free = !left[first][filter];
             used[0] |= left[first][filter];
             left[first][filter] = 0;
-            for &(step, aside) in reach.iter().filter(|&&(step, _)| first + step < end) {
+            for &(step, aside) in reach.iter().filter(|(step, _)| first + step < end) {
                 let there = &mut left[first + step][filter];
                 // Bit i: lane i can take what is `aside` lanes from it.
                 let taken = there.rotate_right(aside.rem_euclid(BRICK as i32) as u32) & free;
@@ -151,13 +151,13 @@ fn schedule(
 }
 
 fn run(setup: &Setup, input: &Input<'_>, serial: &Serial) -> Counts {
-    let (grid, layer) = (Grid::of(setup), input.layer);
+    let (grid, layer) = (Grid::over(setup, input.layer), input.layer);
     let (pallets, ahead) = (pallets(&grid, input), setup.get(LOOKAHEAD.name));
-    let reaches: Vec<Vec<(usize, i32)>> = (0..=ahead).map(|ahead| reach(setup, ahead)).collect();
+    let reach = reach(setup);
     grid.sets(layer, |group, filters| {
         let of_all = group * layer.filters + filters.start..group * layer.filters + filters.end;
         // Weights are taken beforehand only where that saves steps: each brings the activation that it meets.
-        let schedules = reaches.iter().enumerate().map(|(ahead, reach)| schedule(layer, of_all.clone(), reach, ahead));
+        let schedules = (0..=ahead).map(|ahead| schedule(layer, of_all.clone(), &reach, ahead));
         let fewest = schedules.min_by_key(|(cycles, _)| cycles.len());
         let (cycles, met) = fewest.unwrap_or_default();
         let mut counts = Counts::default();

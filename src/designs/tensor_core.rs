@@ -21,13 +21,13 @@ pub static TENSOR_CORE: Design = Design {
     name: "tensor-core-2:4",
     definition: "skips half of the weights where at most 2 of 4 along the channels are not zero",
     waits: "a layer (or an instruction) for its blocks of 4 with more non-zero weights",
-    source: "NVIDIA Ampere architecture, 2020 (mma.sp of 16 × 8 × 32)",
+    source: "NVIDIA Ampere architecture, 2020 (mma.sp of 16 × 8 × 32), as many as make the lanes of dense",
     potential: None,
     parameters: &[Parameter { default: 2, ..TILES }, FILTERS, Parameter { default: 8, ..WINDOWS }, WHOLE],
     lanes: |setup| Grid::of(setup).lanes(),
     bits: |[a, w]| a * w,
     run,
-    is_of_windows: true,
+    windows: None,
     precisions: None,
 };
 

@@ -154,11 +154,11 @@ impl Calibration {
             let designs = terms.map(|terms| {
                 let codes = self.weight_codes(model, reader);
                 let layer = &self.layers[reader];
-                let words = layer.codings.map(|coding| coding.word());
+                // Words of a precision file are those that hold its bits.
+                let words = layer.codings.map(|of| of.width.map_or_else(|| of.word(), u32::next_power_of_two));
                 let is_serial = model.graph.def(layer.node).layer.recurrence().is_some();
                 let layer = Layer::new(&shape, &codes, words, terms, is_serial);
-                let halves = self.settings().sample.and_then(|sample| sample.halves(&layer, reader));
-                DesignRuns::new(layer, halves, &self.settings().designs)
+                DesignRuns::new(layer, self.settings().sample.map(|sample| (sample, reader)), &self.settings().designs)
             });
             let sums = ExtraSums::new(extras, &shape, 0);
             Reader { spec: self.spec(reader, 0, shape), sums, designs }

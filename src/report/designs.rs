@@ -94,7 +94,7 @@ pub struct Reached {
     /// See [`Self::work`].
     pub shape: u64,
     /// See [`Self::work`].
-    pub imbalance: u64,
+    pub imbalance: u128,
     /// Of a sample of windows, the standard error of the cycles: half of what its halves differ by, layer by layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standard_error: Option<f64>,
@@ -125,20 +125,21 @@ impl Reached {
             floor,
             shape,
             imbalance: counts.imbalance(lanes),
-            standard_error: sampled.then_some(error),
+            standard_error: (sampled && setup.design.windows.is_some()).then_some(error),
             ..Self::default()
         }
     }
 
     fn add(&mut self, other: &Self) {
-        self.cycles += other.cycles;
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.cycles, other.cycles);
+        add(&mut self.work, other.work);
+        add(&mut self.floor, other.floor);
+        add(&mut self.shape, other.shape);
         self.macs += other.macs;
         self.baseline += other.baseline;
         self.capacity += other.capacity;
         self.ideal += other.ideal;
-        self.work += other.work;
-        self.floor += other.floor;
-        self.shape += other.shape;
         self.imbalance += other.imbalance;
         // Layers are drawn one by one.
         let squares = other.standard_error.map(|error| error.powi(2) + self.standard_error.unwrap_or_default().powi(2));
@@ -162,7 +163,8 @@ impl Reached {
 
     /// Shares of all lane-cycles: work, floor, shape, imbalance.
     pub fn shares(&self) -> [Option<f64>; 4] {
-        let parts = [self.work, self.floor, self.shape, self.imbalance].map(u128::from);
+        let [work, floor, shape] = [self.work, self.floor, self.shape].map(u128::from);
+        let parts = [work, floor, shape, self.imbalance];
         parts.map(|part| ratio(part, parts.iter().sum()))
     }
 }
@@ -252,8 +254,10 @@ impl DesignReport {
     pub fn table(&self, by_layer: bool, width: Option<u16>) -> String {
         let mut text = format!("{:<11} {}\n{:<11} {} in {}\n", "model", self.model, "inputs", self.inputs, self.format);
         if let Some(sample) = &self.sample {
-            text +=
-                &format!("{:<11} {sample}: cycles are estimates, within the interval of 95 % beside them\n", "sample");
+            text += &format!(
+                "{:<11} {sample}: cycles with a ± are estimates, and that is their standard error\n",
+                "sample"
+            );
         }
         if let Some(NotMapped { why, .. }) = self.not_mapped.first() {
             let names: Vec<&str> = self.not_mapped.iter().map(|layer| layer.layer.as_str()).take(3).collect();
@@ -276,7 +280,7 @@ impl DesignReport {
             let times = [run.network.reached(), run.network.potential()].map(times);
             let [reached, potential] = times;
             let idea = run.potential.unwrap_or_default().to_owned();
-            let error = run.network.standard_error.map(|error| 1.96 * error / run.network.cycles.max(1) as f64);
+            let error = run.network.standard_error.map(|error| error / run.network.cycles.max(1) as f64);
             let error = error.map(|error| format!(" ±{}", units::share(Some(error)))).unwrap_or_default();
             let cycles = format!("{}{error}", units::count(run.network.cycles));
             let row = [run.design.to_owned(), idea, reached, potential, work, floor, shape, waits, cycles];
@@ -313,8 +317,8 @@ impl DesignReport {
             for (layer, kind, of) in layers.chain([("", "", &run.network)]) {
                 let texts = [&self.model, run.design, layer, kind].map(str::to_owned);
                 let counts = [u128::from(run.lanes), of.cycles.into(), of.macs, of.baseline, of.capacity, of.ideal];
-                let lanes = [of.work, of.floor, of.shape, of.imbalance].map(u128::from);
-                let numbers = counts.into_iter().chain(lanes).map(|number| number.to_string());
+                let lanes = [of.work, of.floor, of.shape].map(u128::from);
+                let numbers = counts.into_iter().chain(lanes).chain([of.imbalance]).map(|number| number.to_string());
                 let ratios = [of.reached(), of.potential()].map(|ratio| ratio.map(|ratio| format!("{ratio:?}")));
                 let bits = of.bits.map(|bits| bits.to_string());
                 let time = [of.seconds, of.traffic_bound, of.standard_error]

@@ -36,6 +36,12 @@ impl Roofline {
                 format!("has no {} of {}; run `deadweight designs` with the same flags", self.scheme.name, layer.name);
             return Err(Error::invalid(file, detail));
         };
+        // Each step of a recurrence reads the weights that the design does not hold.
+        let is_recurrent = matches!(layer.kind.as_str(), "lstm" | "gru" | "rnn");
+        if is_recurrent && self.buffer.is_some_and(|held| w > held) {
+            let steps = layer.tally.activations.values.elements / (layer.tally.shape.weight[1] as u64).max(1);
+            return Ok(u128::from(steps) * w + a + o);
+        }
         let inputs = u128::from(layer.tally.images.max(1));
         Ok(inputs * self.reads(a.div_ceil(inputs), w) + o)
     }

@@ -70,6 +70,10 @@ fn cycles(report: &Value, design: &str) -> Vec<u64> {
 fn no_layer_is_faster_than_the_ideal() {
     for network in networks() {
         let report = run(&network, &[]);
+        let mut compared = 0;
+        let line: Vec<&str> =
+            ["measure", "--format", "json"].into_iter().chain(network.iter().map(String::as_str)).collect();
+        let measured: Value = serde_json::from_slice(&succeed(&line)).unwrap();
         let designs = report["designs"].as_array().unwrap();
         assert_eq!(designs.len(), deadweight::designs::ALL.len());
         for design in designs {
@@ -80,11 +84,27 @@ fn no_layer_is_faster_than_the_ideal() {
                 let number = |name: &str| layer[name].as_u64().unwrap();
                 let (cycles, work) = (number("cycles"), number("work"));
                 assert!(cycles > 0 && cycles * lanes >= work, "{network:?} {}: {layer}", design["design"]);
+                // The ideal is the potential of the metric, which `measure` counts by itself.
+                if let Some(name) = design["potential"].as_str() {
+                    let metrics =
+                        &measured["layers"].as_array().unwrap().iter().find(|of| of["name"] == layer["layer"]).unwrap()
+                            ["metrics"];
+                    let potential = metrics[format!("potential.{name}")]["with_padding"]["value"].as_f64();
+                    let reached =
+                        layer["baseline"].as_u64().unwrap() as f64 / layer["capacity"].as_u64().unwrap() as f64;
+                    assert!(
+                        potential.is_none_or(|most| reached <= most * (1.0 + 1e-12)),
+                        "{network:?} {}: {layer} {potential:?}",
+                        design["design"]
+                    );
+                    compared += usize::from(potential.is_some());
+                }
                 // Every lane-cycle has one name.
                 let named = work + number("floor") + number("shape") + number("imbalance");
                 assert_eq!(named, cycles * lanes, "{network:?} {}: {layer}", design["design"]);
             }
         }
+        assert!(compared > 20, "{network:?}: {compared} potentials compared");
     }
 }
 

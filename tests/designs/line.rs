@@ -39,8 +39,10 @@ fn a_file_of_counts_gives_what_the_run_gave_and_parts_add() {
     assert_eq!(one["designs"], serde_json::json!([document["designs"][0]]));
     for (flags, want) in [
         (&["--design", "loom"][..], "--design loom: was not run for"),
-        (&["--limit", "3"], "--limit is of a run"),
-        (&["photos"], "INPUT is of a run"),
+        (&["--limit", "3"], "--limit: is of a run"),
+        (&["photos"], "INPUT: is of a run"),
+        (&["-o", text(&path("copy.dwm"))], "holds counts already"),
+        (&["--by-layer", "--format", "csv"], "--by-layer: is of the table"),
     ] {
         let (code, message) = fail(&[&["designs", text(&whole)], flags].concat());
         assert!(code == 2 && message.contains(want), "{code} {message}");
@@ -138,18 +140,27 @@ fn wrong_uses_have_one_clear_error() {
         (vec!["--bandwidth", "0"], "give a number above 0"),
         (vec!["--buffer", "4"], "--bandwidth"),
         (vec!["--bandwidth", "1", "--traffic", "zvcc"], "near are zvc"),
+        (vec!["--by-layer", "-o", "digits.dwm"], "--by-layer: is of what is printed"),
     ];
     for (flags, want) in cases {
         let (code, message) = fail(&[&["designs", "digits"], &flags[..]].concat());
         assert!(code == 2 && message.contains(want), "{flags:?}: {code} {message}");
     }
+    let parameters = |content: &str, flags: &[&str]| {
+        let path = file("parameters.toml", content);
+        fail(&[&["designs", "digits", "--design-config", &path], flags].concat())
+    };
+    let (code, message) = parameters("[pragmatic]\nfirst_stage = 3\n[loom\n", &[]);
+    assert!(code == 1 && message.contains("is no file of parameters: line 3"), "{code} {message}");
+    let (code, message) = parameters("[pragmatic]\nfirst_stage = 3\n", &["--design", "dense"]);
+    assert!(code == 2 && message.contains("pragmatic is not run"), "{code} {message}");
     let configs = [
+        ("[loom]\ntiles = 1024\nfilters = 1024\nwindows = 1024\n", "give at most 16777216"),
         ("[pragmatic]\nfirst_stage = 5\n", "first_stage is 5: give 0 to 4"),
         ("[pragmatic]\nfirst_stages = 2\n", "near are first_stage"),
         ("[pragmatik]\nfirst_stage = 2\n", "near are pragmatic"),
         ("[pragmatic]\nfirst_stage = 2.5\n", "give a whole number"),
         ("pragmatic = 3\n", "write [pragmatic]"),
-        ("[pragmatic\n", "parameters.toml"),
     ];
     for (content, want) in configs {
         let path = file("parameters.toml", content);

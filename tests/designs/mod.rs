@@ -8,7 +8,7 @@ mod tiny;
 use std::sync::Arc;
 
 use deadweight::designs::terms::Terms;
-use deadweight::designs::{ALL, Counts, Design, Input, Layer, Sample, Setup};
+use deadweight::designs::{ALL, Counts, Design, Layer, Sample, Setup};
 use deadweight::kernels::count::Encoder;
 use deadweight::metrics::{Options, Subject, Which};
 use deadweight::tally::{DesignCounts, LayerShape};
@@ -142,35 +142,79 @@ proptest! {
     }
 }
 
-/// Halves of a sample have as many windows, none twice, and give, on windows that are all the same, what all of them do.
-#[test]
-fn a_sample_stands_for_all_windows() {
+/// A layer of 1 × 1 taps over `extent`² pixels, whose weights are all the same.
+fn uniform(extent: usize) -> Layer {
     let shape = LayerShape {
-        input: [4, 32, 32],
-        output: [8, 32, 32],
+        input: [4, extent, extent],
+        output: [8, extent, extent],
         weight: [8, 4, 1, 1],
         features: false,
         ..LayerShape::linear([4, 1, 1], 8)
     };
-    let layer = Layer::new(&shape, &[3; 32], [16, 16], &Arc::new(Terms::new(Encoder::Naf)), false);
+    Layer::new(&shape, &[3; 32], [16, 16], &Arc::new(Terms::new(Encoder::Naf)), false)
+}
+
+/// Halves of a sample have as many windows, none twice, and give, on windows that are all the same, what all of them do: also where
+/// windows are no multiple of those that a design reads side by side.
+#[test]
+fn a_sample_stands_for_all_windows() {
     let sample = Sample { per_mille: 100, seed: 7 };
-    let halves = sample.halves(&layer, 3).unwrap();
-    let mut places: Vec<u32> = halves.iter().flat_map(|half| half.places.clone()).collect();
-    assert_eq!(halves.each_ref().map(|half| half.windows), [64; 2]);
-    places.sort_unstable();
-    places.dedup();
-    assert_eq!(places.len(), 128);
-    assert_ne!(
-        places,
-        sample.halves(&layer, 4).unwrap().iter().flat_map(|half| half.places.clone()).collect::<Vec<_>>()
-    );
-    let input = layer.over(&[5; 4 * 32 * 32]);
-    for design in ALL.into_iter().filter(|design| !design.name.starts_with("systolic")) {
-        let setup = Setup::published(design);
-        let all = Design::count(&setup, &input, None);
-        assert_eq!(Design::count(&setup, &input, Some(&halves)), all, "{}", design.name);
+    let pragmatic = Setup::published(Design::named("pragmatic").unwrap());
+    let layer = uniform(32);
+    let places = |layer: &Layer, place: usize| -> Vec<u32> {
+        let parts = sample.parts(layer, place, &pragmatic).unwrap();
+        parts.halves.iter().flat_map(|half| half.places.clone()).collect()
+    };
+    let mut drawn = places(&layer, 3);
+    assert_ne!(drawn, places(&layer, 4));
+    // 64 blocks of 16 windows: 2 halves of 4.
+    assert_eq!(drawn.len(), 128);
+    drawn.sort_unstable();
+    drawn.dedup();
+    assert_eq!(drawn.len(), 128);
+    assert!(drawn.chunks(16).all(|block| block[0] % 16 == 0 && block[15] == block[0] + 15));
+    // Of 7 · 7 windows, 3 blocks and one more: two blocks are drawn, and the one.
+    let small = uniform(7);
+    assert_eq!(sample.parts(&small, 3, &pragmatic).unwrap().rest.unwrap().places, [48]);
+    let mut sampled = 0;
+    for (extent, windows) in [(32, 16), (32, 64), (32, 5), (7, 16), (7, 4)] {
+        let layer = uniform(extent);
+        let input = layer.over(&vec![5; 4 * extent * extent]);
+        for design in ALL {
+            let mut setup = Setup::published(design);
+            if setup.find("windows").is_some() {
+                setup.set("windows", windows, "the test").unwrap();
+            }
+            let (all, parts) = (Design::count(&setup, &input, None), sample.parts(&layer, 3, &setup));
+            sampled += usize::from(parts.is_some());
+            assert_eq!(Design::count(&setup, &input, parts.as_ref()), all, "{} of {windows}", design.name);
+        }
     }
-    assert!(Sample { per_mille: 999, seed: 7 }.halves(&layer, 3).is_none());
+    // All but those whose time depends on no activation, and scnn.
+    assert_eq!(sampled, 5 * 7);
+    assert!(Sample { per_mille: 999, seed: 7 }.parts(&layer, 3, &pragmatic).is_none());
+}
+
+/// What is drawn differs from seed to seed, by as much as its standard error says.
+#[test]
+fn the_error_of_a_sample_is_that_of_other_draws() {
+    let layer = uniform(32);
+    let codes: Vec<i32> = (0..4 * 32 * 32).map(|i| (i * i % 1009) * 31 % 4093 - 2046).collect();
+    let (input, setup) = (layer.over(&codes), Setup::published(Design::named("pragmatic").unwrap()));
+    let all = Design::count(&setup, &input, None).cycles as f64;
+    let draws = (0..200).map(|seed| {
+        let parts = Sample { per_mille: 200, seed }.parts(&layer, 0, &setup).unwrap();
+        let counts = Design::count(&setup, &input, Some(&parts));
+        [counts.cycles as f64 - all, counts.cycles as f64 - counts.first_half as f64]
+    });
+    let [mut squares, mut stated] = [0.0, 0.0];
+    for [error, of_halves] in draws {
+        squares += error.powi(2) / 200.0;
+        stated += of_halves.powi(2) / 200.0;
+    }
+    // Drawn without return, the error is smaller by what is not left out: 14 of 64 blocks.
+    let ratio = squares / stated;
+    assert!(squares > 0.0 && (0.5..1.3).contains(&ratio), "{squares} and {stated}");
 }
 
 /// What is kept of a run on a design adds.
@@ -180,5 +224,4 @@ fn counts_are_kept_as_they_are() {
     let kept: DesignCounts = counts.fields();
     assert_eq!(Counts::of_fields(kept), counts);
     assert_eq!(counts.imbalance(3), 5);
-    let _: fn(&Setup, &Input<'_>) -> Counts = ALL[0].run;
 }

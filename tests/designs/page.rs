@@ -40,10 +40,17 @@ deadweight explain tactical-e                                       # what a des
 
 Products are walked tap by tap in *bricks* of 16 channels of a group. Windows are pixels of the output, or of the input of a transposed
 convolution, which multiplies each by all filters at all taps; steps of a sequence; one of a fully connected layer. A step of a recurrence
-begins when the one before it has ended, so it has the windows of a tile to itself. Filters are cut into sets of as many as a tile has;
+begins when the one before it has ended. Where there is one window at a time, of a recurrence or a fully connected layer, each column of
+windows is given filters of its own, as if it were a tile, and columns load their weights in turn (as in the simulator of the authors of
+Bit-Tactical); not so in a tensor core. Filters are cut into sets of as many as a tile has;
 as many sets as there are tiles run side by side, of several groups where a layer has groups, and the next begin when all are done.
 Products of two activations (attention) are not mapped: no design here was published for them; how much of the network they are is
-printed. Memory is that of the table of a layer's bricks, for each input that is being run.
+printed. Memory is that of a layer's bricks, for each input that is being run: 86 bytes for 16 channels at one place, however few of
+them the layer has, and of all layers the weights' bricks (22 bytes) and the places of windows (4 bytes a window and tap).
+
+With `--sample F%` designs whose time depends on activations run a part of the windows, drawn in blocks that they read side by side; what
+is left behind the last full block always runs. The error beside the cycles is the standard error that two halves of the sample
+give: rough for one layer, good for a network of many. SCNN, and designs whose time depends on no activation, run whole.
 
 A file of parameters has a table for each design and a whole number for each parameter:
 
@@ -97,7 +104,7 @@ fn docs_are_current() {
             let _ = write!(page, " Its ideal is the potential `{potential}`.");
         }
         let _ = write!(page, "\n\n```text\n{}```\n\nWaits: {waits}. Source: {source}.\n\n", drawing(design));
-        page += "| parameter | published | range | meaning |\n|---|---|---|---|\n";
+        page += "| parameter | default | range | meaning |\n|---|---|---|---|\n";
         for Parameter { name, default, range, meaning } in *parameters {
             let _ = writeln!(page, "| `{name}` | {default} | {} to {} | {meaning} |", range.start(), range.end());
         }

@@ -129,6 +129,38 @@ fn tactical_passes_weights_that_are_zero() {
 }
 
 #[test]
+fn a_layer_of_one_window_gives_each_column_filters_of_its_own() {
+    let x = vector(&[1, 2]);
+    let grid = [("tiles", 1), ("filters", 1), ("windows", 2)];
+    // 3 filters are 2 passes of 2 columns, each of 2 bricks of 3 bits; the second pass has an idle column.
+    let counts = run("stripes", &grid, &[&x], &[ONES, ONES, ONES]);
+    let shape = (4 * 32 - 3 * 20) * 3;
+    assert_eq!(counts, Counts { cycles: 2 * 2 * 3, work: 3 * 20 * 3, floor: 0, shape, ..Counts::default() });
+    // As many windows as columns share the weights of a filter.
+    assert_eq!(run("stripes", &grid, &[&x, &x], &[ONES, ONES, ONES]).cycles, 3 * 2 * 3);
+}
+
+#[test]
+fn lanes_of_serial_designs_are_named() {
+    // Two windows of one brick of 16 and one of 4 channels; one filter of two.
+    let (mut x, y) = (vector(&[5, 1]), vector(&[1]));
+    x[16] = 3;
+    let grid = [("tiles", 1), ("filters", 2), ("windows", 2)];
+    // First brick: 2 cycles for the terms of 5, 4 terms in all; second: 3 = 4 - 1 takes 2, of 2 terms, y has none there.
+    let counts = run("pragmatic", &[&grid[..], &[("registers", 0)]].concat(), &[&x, &y], &[ONES]);
+    // Of 64 lanes, one filter is absent (4 cycles of 32), and 12 lanes of each window of the second brick: x takes 2 cycles, y one.
+    let shape = 4 * 32 + 12 * 2 + 12;
+    assert_eq!(counts, Counts { cycles: 4, work: 6, floor: 4, shape, ..Counts::default() });
+    // Laconic: weights of one term; a step of 2 cycles, then one of 2; none is of nothing.
+    let counts = run("laconic", &grid, &[&x, &y], &[ONES]);
+    let shape = 2 * (64 - 32) + 2 * (64 - 8);
+    assert_eq!(counts, Counts { cycles: 4, work: 6, floor: 0, shape, ..Counts::default() });
+    // Weights of the first brick alone: Tactical passes the second at once.
+    let counts = run("tactical-e", &grid, &[&x, &y], &[&vector(&[1; 16])]);
+    assert_eq!(counts, Counts { cycles: 2, work: 4, floor: 0, shape: 2 * (64 - 32), ..Counts::default() });
+}
+
+#[test]
 fn bit_wave_takes_the_columns_that_have_a_one() {
     let (x, w) = (vector(&[1]), vector(&[4, -2]));
     // Columns 2, 1 and the sign; nothing in the second brick.

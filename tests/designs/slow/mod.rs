@@ -108,7 +108,11 @@ impl Slow {
 
     /// The cycles of all passes, where `tile` is what one set of filters takes.
     fn passes(&self, setup: &Setup, tile: impl Fn(usize, &[Vec<Brick>]) -> u64) -> u64 {
-        let (tiles, filters) = (setup.get("tiles"), setup.get("filters"));
+        let filters = setup.get("filters");
+        // Columns of windows of which only one has a window are tiles of their own; not so in a tensor core.
+        let one_by_one = self.is_serial || self.activations[0].len() == 1;
+        let columns = setup.find("windows").filter(|_| one_by_one && setup.design.name != "tensor-core-2:4");
+        let tiles = setup.get("tiles") * columns.unwrap_or(1);
         let mut sets = vec![];
         for (group, of) in self.weights.iter().enumerate() {
             for filters in of.chunks(filters) {

@@ -9,9 +9,10 @@ use super::{Brick, LANES, Slow, width};
 impl Slow {
     /// The steps and lanes whose activations each cycle of the schedule uses.
     fn schedule(&self, filters: &[Vec<Brick>], setup: &Setup, ahead: i64) -> Vec<BTreeSet<(usize, usize)>> {
-        let [aside, shape] = ["lookaside", "shape"].map(|name| setup.get(name) as i64);
+        // The multiplexers are there, however far ahead a schedule looks.
+        let [most, aside, shape] = ["lookahead", "lookaside", "shape"].map(|name| setup.get(name) as i64);
         let mut places: Vec<(i64, i64)> = vec![];
-        if ahead > 0 {
+        if most > 0 {
             let (mut step, mut lane) = (1, 1);
             for i in 0..aside {
                 match shape {
@@ -19,7 +20,7 @@ impl Slow {
                         places.push((step, if i % 2 == 0 { lane } else { -lane }));
                         if i % 2 == 1 {
                             lane += 1;
-                            step = if step == ahead { 1 } else { step + 1 };
+                            step = if step == most { 1 } else { step + 1 };
                         }
                     }
                     _ => places.push((1, -1 - i)),
