@@ -200,7 +200,7 @@ fn a_sample_stands_for_all_windows() {
 fn the_error_of_a_sample_is_that_of_other_draws() {
     let layer = uniform(32);
     let codes: Vec<i32> = (0..4 * 32 * 32).map(|i| (i * i % 1009) * 31 % 4093 - 2046).collect();
-    let (input, setup) = (layer.over(&codes), Setup::published(Design::named("pragmatic").unwrap()));
+    let (input, setup) = (layer.over(&codes), Setup::published(Design::named("laconic").unwrap()));
     let all = Design::count(&setup, &input, None).cycles as f64;
     let draws = (0..200).map(|seed| {
         let parts = Sample { per_mille: 200, seed }.parts(&layer, 0, &setup).unwrap();

@@ -50,7 +50,8 @@ them the layer has, and of all layers the weights' bricks (22 bytes) and the pla
 
 With `--sample F%` designs whose time depends on activations run a part of the windows, drawn in blocks that they read side by side; what
 is left behind the last full block always runs. The error beside the cycles is the standard error that two halves of the sample
-give: rough for one layer, good for a network of many. SCNN, and designs whose time depends on no activation, run whole.
+give: rough for one layer, good for a network of many. Windows that run ahead (Pragmatic's registers) end with each half once more,
+which makes small layers look a little slower. SCNN, and designs whose time depends on no activation, run whole.
 
 A file of parameters has a table for each design and a whole number for each parameter:
 
