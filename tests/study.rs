@@ -107,6 +107,10 @@ fn thresholds_are_those_of_measure() {
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!((lines.len(), lines[0]), (3, "level,A,Ae,figure,value"));
     assert!(lines[2].starts_with("60%,") && lines[2].contains(",perplexity,"), "{csv}");
+    let (code, said) =
+        fail(&["study", "threshold", "verses", "--limit", "4", "--levels", "20%,60%", "-o", text(folder.path())]);
+    assert!(code == 2 && said.contains("has threshold-0.dwm already: give another directory"), "{code}: {said}");
+    assert!(!folder.path().join("threshold-20.dwm").exists());
     let table =
         String::from_utf8(succeed(&["study", "threshold", "verses", "--limit", "4", "--levels", "60%"])).unwrap();
     assert!(table.contains("level") && table.contains("answers") && table.contains("perplexity"), "{table}");
@@ -124,6 +128,54 @@ fn without_labels_answers_are_compared_with_those_of_the_network_as_it_is() {
 }
 
 #[test]
+fn every_note_is_told_once_and_infinite_potentials_as_such() {
+    let line = |more: &[&str]| {
+        let line = ["study", "prune", "digits", "--random-inputs", "2", "--layers", "conv1", "--columns", "W,A"];
+        String::from_utf8(succeed(&[&line[..], more].concat())).unwrap()
+    };
+    let table = line(&["--levels", "0,50%"]);
+    assert_eq!(
+        table.matches("\nnote        network is the sum of the 4 layers that conv1 chooses\n").count(),
+        1,
+        "{table}"
+    );
+    assert_eq!(
+        table.matches("\nnote        50%: weights of small magnitude were set to zero, 50% of each layer").count(),
+        1,
+        "{table}"
+    );
+    assert_eq!(table.matches("network is the sum of").count(), 1, "{table}");
+    // Every weight is zero.
+    let csv = line(&["--levels", "100%", "--format", "csv"]);
+    assert!(csv.lines().nth(1).unwrap().starts_with("100%,inf,"), "{csv}");
+    let document: Value = serde_json::from_str(&line(&["--levels", "100%", "--format", "json"])).unwrap();
+    assert_eq!(document["levels"][0]["metrics"]["W"], Value::Null);
+}
+
+#[test]
+fn counts_of_an_earlier_study_are_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let levels = folder.path().join("levels");
+    let run = |names: &str| {
+        let line =
+            ["study", "prune", "digits", "--limit", "1", "--columns", "A", "--levels", names, "-o", text(&levels)];
+        succeed(&line)
+    };
+    let refused = |output: &str| {
+        fail(&["study", "prune", "digits", "--limit", "1", "--columns", "A", "--levels", "0,2:4", "-o", output])
+    };
+    let (code, said) = refused("-");
+    assert!(code == 2 && said.contains("-o -: is the standard output, must be a directory"), "{code}: {said}");
+    assert!(!Path::new("-").exists() && !levels.exists());
+    run("2:4,50%");
+    let first = std::fs::read(levels.join("prune-2of4.dwm")).unwrap();
+    let (code, said) = refused(text(&levels));
+    assert!(code == 2 && said.contains("has prune-2of4.dwm already: give another directory"), "{code}: {said}");
+    assert!(std::fs::read(levels.join("prune-2of4.dwm")).unwrap() == first && !levels.join("prune-0.dwm").exists());
+    run("0");
+}
+
+#[test]
 fn levels_that_are_none_are_refused() {
     for levels in ["50", "101%", "1.234%", "4:2", "4:4", "0:0", "x:4", "1:2000", "5.%", ""] {
         let (code, said) = fail(&["study", "prune", "digits", "--levels", levels]);
@@ -133,6 +185,10 @@ fn levels_that_are_none_are_refused() {
     assert!(code == 2 && said.contains("--layers"), "{code}: {said}");
     let (code, said) = fail(&["study", "prune", "digits", "--quantize", "int8"]);
     assert!(code == 4 && said.contains("floats"), "{code}: {said}");
+    for levels in ["2:4", "0,2:4,4:8", "0"] {
+        let (code, said) = fail(&["study", "prune", "digits", "--levels", levels, "--scope", "global"]);
+        assert!(code == 2 && said.contains("--scope: is of shares"), "{levels}: {code}: {said}");
+    }
     let (code, said) = fail(&["study", "threshold", "digits", "--levels", "0%"]);
     assert!(code == 2 && said.contains("--levels"), "{code}: {said}");
 }

@@ -28,7 +28,9 @@ pub(super) fn check(profile: &Profile, model: &Model, known: &[MeasuredLayer], s
         return wrong(detail);
     }
     if model.stores_integers() {
-        return wrong(format!("is of floats, and {own} stores integers: leave it out, to count the codes that it stores"));
+        return wrong(format!(
+            "is of floats, and {own} stores integers: leave it out, to count the codes that it stores"
+        ));
     }
     let names = || known.iter().map(name_of);
     if let Some(other) = profile.layers.keys().find(|name| !names().any(|known| known == name.as_str())) {
