@@ -2,6 +2,12 @@
 
 use std::path::Path;
 
+use deadweight::Error;
+use deadweight::engine::{Backend, EngineOptions};
+use deadweight::input::Dataset;
+use deadweight::measure::{Monitor, Quiet, Settings};
+use deadweight::model::{LoadOptions, Model};
+use deadweight::study::{Figure, Judge};
 use serde_json::Value;
 
 use crate::binary::{fail, succeed, text};
@@ -125,6 +131,34 @@ fn without_labels_answers_are_compared_with_those_of_the_network_as_it_is() {
         (Some("agreement with the float network"), Some(1.0))
     );
     assert!(figure(1)["value"].as_f64().unwrap() <= 1.0);
+}
+
+/// Stopped from the start.
+struct Stopped;
+
+impl Monitor for Stopped {
+    fn stop(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn where_there_is_no_figure_there_is_none_but_a_run_that_is_stopped_fails() {
+    // Nobody knows the clean images of random ones.
+    let document = study(&["prune", "photos", "--random-inputs", "1", "--levels", "0,50%", "--columns", "W"]);
+    assert!((0..2).all(|level| document["levels"][level]["figure"].is_null()), "{document}");
+    let backend = Backend::Native(EngineOptions::new(1));
+    let judge = |name: &str, monitor: &dyn Monitor| {
+        let model = Model::load(name, &LoadOptions::default()).unwrap();
+        let data = Dataset::random_numbers(&[], 2, 0, &model.preprocess);
+        let judge = Judge::if_any(&model, &backend, &data, &Settings::default(), monitor);
+        judge.map(|judge| judge.map(|judge| (judge.figure(), judge.full(), judge.count())))
+    };
+    assert!(matches!(judge("photos", &Quiet), Ok(None)));
+    assert_eq!(judge("digits", &Quiet).unwrap(), Some((Figure::Agreement, 1.0, 2)));
+    for name in ["photos", "digits"] {
+        assert!(matches!(judge(name, &Stopped), Err(Error::Interrupted)), "{name}");
+    }
 }
 
 #[test]
