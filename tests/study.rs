@@ -2,6 +2,12 @@
 
 use std::path::Path;
 
+use deadweight::Error;
+use deadweight::engine::{Backend, EngineOptions};
+use deadweight::input::Dataset;
+use deadweight::measure::{Monitor, Quiet, Settings};
+use deadweight::model::{LoadOptions, Model};
+use deadweight::study::{Figure, Judge};
 use serde_json::Value;
 
 use crate::binary::{fail, succeed, text};
@@ -107,6 +113,10 @@ fn thresholds_are_those_of_measure() {
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!((lines.len(), lines[0]), (3, "level,A,Ae,figure,value"));
     assert!(lines[2].starts_with("60%,") && lines[2].contains(",perplexity,"), "{csv}");
+    let (code, said) =
+        fail(&["study", "threshold", "verses", "--limit", "4", "--levels", "20%,60%", "-o", text(folder.path())]);
+    assert!(code == 2 && said.contains("has threshold-0.dwm already: give another directory"), "{code}: {said}");
+    assert!(!folder.path().join("threshold-20.dwm").exists());
     let table =
         String::from_utf8(succeed(&["study", "threshold", "verses", "--limit", "4", "--levels", "60%"])).unwrap();
     assert!(table.contains("level") && table.contains("answers") && table.contains("perplexity"), "{table}");
@@ -123,6 +133,82 @@ fn without_labels_answers_are_compared_with_those_of_the_network_as_it_is() {
     assert!(figure(1)["value"].as_f64().unwrap() <= 1.0);
 }
 
+/// Stopped from the start.
+struct Stopped;
+
+impl Monitor for Stopped {
+    fn stop(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn where_there_is_no_figure_there_is_none_but_a_run_that_is_stopped_fails() {
+    // Nobody knows the clean images of random ones.
+    let document = study(&["prune", "photos", "--random-inputs", "1", "--levels", "0,50%", "--columns", "W"]);
+    assert!((0..2).all(|level| document["levels"][level]["figure"].is_null()), "{document}");
+    let backend = Backend::Native(EngineOptions::new(1));
+    let judge = |name: &str, monitor: &dyn Monitor| {
+        let model = Model::load(name, &LoadOptions::default()).unwrap();
+        let data = Dataset::random_numbers(&[], 2, 0, &model.preprocess);
+        let judge = Judge::if_any(&model, &backend, &data, &Settings::default(), monitor);
+        judge.map(|judge| judge.map(|judge| (judge.figure(), judge.full(), judge.count())))
+    };
+    assert!(matches!(judge("photos", &Quiet), Ok(None)));
+    assert_eq!(judge("digits", &Quiet).unwrap(), Some((Figure::Agreement, 1.0, 2)));
+    for name in ["photos", "digits"] {
+        assert!(matches!(judge(name, &Stopped), Err(Error::Interrupted)), "{name}");
+    }
+}
+
+#[test]
+fn every_note_is_told_once_and_infinite_potentials_as_such() {
+    let line = |more: &[&str]| {
+        let line = ["study", "prune", "digits", "--random-inputs", "2", "--layers", "conv1", "--columns", "W,A"];
+        String::from_utf8(succeed(&[&line[..], more].concat())).unwrap()
+    };
+    let table = line(&["--levels", "0,50%"]);
+    assert_eq!(
+        table.matches("\nnote        network is the sum of the 4 layers that conv1 chooses\n").count(),
+        1,
+        "{table}"
+    );
+    assert_eq!(
+        table.matches("\nnote        50%: weights of small magnitude were set to zero, 50% of each layer").count(),
+        1,
+        "{table}"
+    );
+    assert_eq!(table.matches("network is the sum of").count(), 1, "{table}");
+    // Every weight is zero.
+    let csv = line(&["--levels", "100%", "--format", "csv"]);
+    assert!(csv.lines().nth(1).unwrap().starts_with("100%,inf,"), "{csv}");
+    let document: Value = serde_json::from_str(&line(&["--levels", "100%", "--format", "json"])).unwrap();
+    assert_eq!(document["levels"][0]["metrics"]["W"], Value::Null);
+}
+
+#[test]
+fn counts_of_an_earlier_study_are_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let levels = folder.path().join("levels");
+    let run = |names: &str| {
+        let line =
+            ["study", "prune", "digits", "--limit", "1", "--columns", "A", "--levels", names, "-o", text(&levels)];
+        succeed(&line)
+    };
+    let refused = |output: &str| {
+        fail(&["study", "prune", "digits", "--limit", "1", "--columns", "A", "--levels", "0,2:4", "-o", output])
+    };
+    let (code, said) = refused("-");
+    assert!(code == 2 && said.contains("-o -: is the standard output, must be a directory"), "{code}: {said}");
+    assert!(!Path::new("-").exists() && !levels.exists());
+    run("2:4,50%");
+    let first = std::fs::read(levels.join("prune-2of4.dwm")).unwrap();
+    let (code, said) = refused(text(&levels));
+    assert!(code == 2 && said.contains("has prune-2of4.dwm already: give another directory"), "{code}: {said}");
+    assert!(std::fs::read(levels.join("prune-2of4.dwm")).unwrap() == first && !levels.join("prune-0.dwm").exists());
+    run("0");
+}
+
 #[test]
 fn levels_that_are_none_are_refused() {
     for levels in ["50", "101%", "1.234%", "4:2", "4:4", "0:0", "x:4", "1:2000", "5.%", ""] {
@@ -133,6 +219,10 @@ fn levels_that_are_none_are_refused() {
     assert!(code == 2 && said.contains("--layers"), "{code}: {said}");
     let (code, said) = fail(&["study", "prune", "digits", "--quantize", "int8"]);
     assert!(code == 4 && said.contains("floats"), "{code}: {said}");
+    for levels in ["2:4", "0,2:4,4:8", "0"] {
+        let (code, said) = fail(&["study", "prune", "digits", "--levels", levels, "--scope", "global"]);
+        assert!(code == 2 && said.contains("--scope: is of shares"), "{levels}: {code}: {said}");
+    }
     let (code, said) = fail(&["study", "threshold", "digits", "--levels", "0%"]);
     assert!(code == 2 && said.contains("--levels"), "{code}: {said}");
 }

@@ -60,6 +60,7 @@ mod quantised;
 mod recurrent;
 mod report_page;
 mod requantize;
+mod rounded;
 mod steps;
 mod study;
 mod texts;

@@ -297,7 +297,7 @@ pub struct NumberArgs {
     pub weight_scale: Option<WeightScale>,
     /// Count each layer in the integer and fraction bits that a precision file states, as `deadweight precision` writes them: the
     /// format profile
-    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["number_format", "bits", "weight_scale"])]
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["number_format", "bits", "weight_scale", "quantize"])]
     pub precision: Option<PathBuf>,
     /// Short for --number-format fixed<B>
     #[arg(long, value_name = "B", conflicts_with = "number_format", value_parser = value_parser!(u32).range(2..=16))]

@@ -108,8 +108,8 @@ impl MeasureArgs {
     }
 }
 
-/// Measures the model on the inputs, and prints or keeps the counts.
-pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
+/// Measures the model on the inputs, and prints or keeps the counts; `given` is what the line gives.
+pub(super) fn run(args: &MeasureArgs, common: Common, given: &[String]) -> Result<()> {
     let to_counts = args.out.output.as_ref().is_some_and(|path| path.extension().is_some_and(|end| end == "dwm"));
     let has_lines = args.per_input.per_input.is_some();
     let has_other_columns = has_lines || args.gates.baseline.is_some();
@@ -153,6 +153,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common) -> Result<()> {
     let feeding = args.counting(Settings { single_steps, decode: args.decode.unwrap_or_default() as usize, ..feeding });
     let until = args.until.until(args.numbers.encoder, feeding.statistics == Statistics::Full)?;
     let settings = setup::in_numbers(&args.numbers, &model, Settings { until, ..feeding })?;
+    setup::learns(&settings, given)?;
     gates.check(&layer_names(&model, &settings)?, model.card.task.name())?;
     let lines = lines.map(|out| Lines::new(out, &model, &settings, &args.columns, &progress)).transpose()?;
     let monitor: &dyn Monitor = lines.as_ref().map_or(&progress, |lines| lines);

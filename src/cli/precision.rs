@@ -15,7 +15,7 @@ use super::setup;
 use crate::format::Precision;
 use crate::measure::Settings;
 use crate::report::Grid;
-use crate::study::{Check, Hooks, Numbers, Outcome, PrecisionSearch, State};
+use crate::study::{Check, Hooks, Next, Numbers, Outcome, PrecisionSearch, State};
 use crate::{Error, Result};
 
 /// How often the state is saved at most.
@@ -37,8 +37,8 @@ pub struct PrecisionArgs {
     /// Search bits of the significand, with the exponents of f32, instead of fixed point
     #[arg(long)]
     pub float: bool,
-    /// Learn the ranges of activations from the first N inputs [default: all]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    /// Learn the ranges of activations, which fixed point has, from the first N inputs [default: all]
+    #[arg(long, value_name = "N", conflicts_with = "float", value_parser = value_parser!(u32).range(1..))]
     pub calibrate: Option<u32>,
     /// Save what is known so far to FILE during the search, and when it is interrupted; FILE is removed when the search has ended
     #[arg(long, value_name = "FILE")]
@@ -48,7 +48,7 @@ pub struct PrecisionArgs {
     pub resume: bool,
     /// Search nothing: measure again, on the same inputs, the loss that FILE states and that of each next bit, and end with exit code 5
     /// if one is not as it is stated
-    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["tolerance", "checkpoint"])]
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["tolerance", "float", "calibrate", "checkpoint"])]
     pub check: Option<PathBuf>,
     /// Where the precision file goes, which `measure --precision` reads.
     #[command(flatten)]
@@ -78,13 +78,12 @@ pub(super) fn run(args: &PrecisionArgs, common: Common) -> Result<()> {
     let progress = Progress::new(common);
     let feeding = setup::feeding(&args.inputs, &args.backend.engine);
     let settings = Settings { calibrate: args.calibrate.map_or(usize::MAX, |inputs| inputs as usize), ..feeding };
-    let saved = Cell::new(Instant::now());
-    let keep = |state: &State| match &args.checkpoint {
-        Some(path) if saved.get().elapsed() >= SELDOM => {
-            saved.set(Instant::now());
-            save(path, &state.to_bytes())
+    let keeper = args.checkpoint.as_deref().map(|path| Keeper::new(path, SELDOM));
+    let keep = |state: &State| {
+        if let Some(keeper) = &keeper {
+            keeper.keep(state);
         }
-        _ => Ok(()),
+        Ok(())
     };
     let say = |text: &str| progress.say(text);
     let hooks = Hooks { monitor: &progress, say: &say, keep: &keep };
@@ -113,6 +112,35 @@ pub(super) fn run(args: &PrecisionArgs, common: Common) -> Result<()> {
         table.finish()?;
     }
     end(args.checkpoint.as_deref())
+}
+
+/// Saves the state of a search from time to time.
+struct Keeper<'a> {
+    path: &'a Path,
+    /// At most once in so long.
+    seldom: Duration,
+    saved: Cell<Instant>,
+    /// Whether it was said that the state cannot be saved.
+    warned: Cell<bool>,
+}
+
+impl<'a> Keeper<'a> {
+    fn new(path: &'a Path, seldom: Duration) -> Self {
+        Self { path, seldom, saved: Cell::new(Instant::now()), warned: Cell::new(false) }
+    }
+
+    /// Saves `state`, if it is time. The search can still end well without: the last state that could be saved remains.
+    fn keep(&self, state: &State) {
+        if self.saved.get().elapsed() < self.seldom {
+            return;
+        }
+        self.saved.set(Instant::now());
+        if let Err(error) = save(self.path, &state.to_bytes())
+            && !self.warned.replace(true)
+        {
+            tracing::warn!("no checkpoint was saved: {error}");
+        }
+    }
 }
 
 fn percent(loss: f64) -> String {
@@ -160,12 +188,43 @@ fn text(outcome: &Outcome, width: Option<u16>) -> String {
 
 /// What was measured again, as a table.
 fn check_text(check: &Check, width: Option<u16>) -> String {
-    let [stated, is] = check.loss;
-    let mut text = format!("{:<11} {}, stated {}\n", "loss", percent(is), percent(stated));
+    let Check { figure, full, got, loss: [stated, is], .. } = *check;
+    let mut text = format!("{:<11} {full:.4}, {got:.4} in these bits\n", figure.name());
+    text += &format!("{:<11} {}, stated {}\n", "loss", percent(is), percent(stated));
     text += &format!("{:<11} {}\n\n", "tolerance", percent(check.tolerance));
     let mut grid = Grid::new(["one bit less of", "loss", "stated"], &[0]);
-    for (name, [stated, is]) in &check.next {
-        grid.row([name.clone(), percent(*is), percent(*stated)]);
+    for Next { operand, stated, loss } in &check.next {
+        grid.row([operand.clone(), percent(*loss), stated.map_or_else(|| "not stated".to_owned(), percent)]);
     }
     text + &grid.render(width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_cannot_be_saved_ends_no_search() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("gone");
+        std::fs::create_dir(&place).unwrap();
+        let path = place.join("search.state");
+        let keeper = Keeper::new(&path, Duration::ZERO);
+        let mut state = State::new(Vec::new());
+        keeper.keep(&state);
+        assert!(path.exists() && !keeper.warned.get());
+        std::fs::remove_dir_all(&place).unwrap();
+        state.insert(&[2], 0.5);
+        keeper.keep(&state);
+        keeper.keep(&state);
+        assert!(!path.exists() && keeper.warned.get());
+        // It is saved again once it can be.
+        std::fs::create_dir(&place).unwrap();
+        keeper.keep(&state);
+        assert_eq!(std::fs::read(&path).unwrap(), state.to_bytes());
+        // Not before it is time.
+        let seldom = Keeper::new(&path, Duration::from_secs(3600));
+        seldom.keep(&State::new(Vec::new()));
+        assert_eq!(std::fs::read(&path).unwrap(), state.to_bytes());
+    }
 }

@@ -22,6 +22,7 @@ use crate::layers::Shape;
 use crate::measure::{Monitor, Settings, Thresholds, quantized};
 use crate::model::{LoadOptions, Model};
 use crate::models::Task;
+use crate::tally::Extra;
 use crate::{Error, Result};
 
 /// Loads the model, for `inputs` and to be run by `backend`.
@@ -352,6 +353,19 @@ pub fn in_numbers(args: &NumberArgs, model: &Model, settings: Settings) -> Resul
         calibrate: args.calibrate as usize,
         ..settings
     })
+}
+
+/// Checks that a run in `settings` learns from inputs, if the line, as `given` says, gives from how many.
+///
+/// # Errors
+/// [`Error::Invalid`] for a flag that does nothing.
+pub fn learns(settings: &Settings, given: &[String]) -> Result<()> {
+    let is_idle =
+        settings.profile.is_some() && settings.threshold.is_none() && !settings.extra.contains(&Extra::Outputs);
+    if is_idle && given.iter().any(|flag| flag == "--calibrate") {
+        return Err(Error::invalid("--calibrate", "is of ranges, and those of --precision are known: leave it out"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::setup;
 use super::study_table::{Level, Study, StudyFormat};
 use crate::engine::Backend;
-use crate::graph::pruned::{self, prunable};
+use crate::graph::pruned::{self, Sparsity, prunable};
 use crate::input::Dataset;
 use crate::measure::{Settings, Thresholds};
 use crate::metrics::Needs;
@@ -136,14 +136,21 @@ const COLUMNS: [&str; 13] = [
     "w.traffic.group",
 ];
 
-/// Measures the network level by level.
-pub(super) fn run(args: &StudyArgs, common: Common) -> Result<()> {
+/// Measures the network level by level; `given` is what the line gives.
+pub(super) fn run(args: &StudyArgs, common: Common, given: &[String]) -> Result<()> {
     let (name, all) = match &args.what {
         What::Prune(args) => ("prune", &args.all),
         What::Threshold(args) => ("threshold", &args.all),
     };
+    let names = match &args.what {
+        What::Prune(args) => {
+            args.check_scope(given)?;
+            args.distinct().iter().map(ToString::to_string).collect()
+        }
+        What::Threshold(args) => args.names(),
+    };
     let mut out = Out::open(None)?;
-    all.output.as_deref().map_or(Ok(()), |folder| directory("-o", folder))?;
+    all.output.as_deref().map_or(Ok(()), |folder| new_files(folder, name, &names))?;
     let (model, backend, data) = setup::job(&all.model, &all.inputs, &all.backend, common)?;
     let progress = Progress::new(common);
     let feeding = setup::feeding(&all.inputs, &all.backend.engine);
@@ -165,19 +172,76 @@ pub(super) fn run(args: &StudyArgs, common: Common) -> Result<()> {
         progress: &progress,
         columns: &columns,
     };
-    let changed = match &args.what {
-        What::Prune(args) => pruned_levels(&model, args)?,
-        What::Threshold(args) => cut_levels(&model, args, &job)?,
+    let study = match &args.what {
+        What::Prune(args) => {
+            setup::learns(&settings, given)?;
+            job.study(name, &model, &names, pruning(&model, args)?)?
+        }
+        What::Threshold(args) => job.study(name, &model, &names, cutting(&model, args, &job)?)?,
     };
-    let study = job.study(name, &model, &changed)?;
     out.write(&study.text(all.format, &columns, out.width()))?;
     out.finish()
 }
 
+/// The file of the counts of `level`.
+fn file_name(study: &str, level: &str) -> String {
+    format!("{study}-{}.dwm", level.trim_end_matches('%').replace(':', "of"))
+}
+
+/// Makes `folder`, which is to have none of the files of `levels` yet.
+///
+/// # Errors
+/// [`Error::Invalid`] for the standard output, a file, and a folder that has one of them; [`Error::Io`].
+fn new_files(folder: &Path, study: &str, levels: &[String]) -> Result<()> {
+    if folder == Path::new("-") {
+        return Err(Error::invalid("-o -", "is the standard output, must be a directory: each level has a file"));
+    }
+    let mut files = levels.iter().map(|level| file_name(study, level));
+    if let Some(file) = files.find(|file| folder.join(file).exists()) {
+        let detail = format!("has {file} already: give another directory, or remove what an earlier study left there");
+        return Err(Error::invalid(format!("-o {}", folder.display()), detail));
+    }
+    directory("-o", folder)
+}
+
+impl PruneArgs {
+    /// Each level once.
+    fn distinct(&self) -> Vec<PruneLevel> {
+        let mut levels = Vec::new();
+        for level in &self.levels {
+            if !levels.contains(level) {
+                levels.push(*level);
+            }
+        }
+        levels
+    }
+
+    /// Checks that a scope that the line gives is one of shares.
+    fn check_scope(&self, given: &[String]) -> Result<()> {
+        let is_share = |level: &PruneLevel| matches!(level.sparsity(), Some(Sparsity::Share(_)));
+        if given.iter().any(|flag| flag == "--scope") && !self.levels.iter().any(is_share) {
+            return Err(Error::invalid("--scope", "is of shares, as 50%, and --levels has none: leave it out"));
+        }
+        Ok(())
+    }
+}
+
+impl ThresholdStudyArgs {
+    /// Each level above 0 once, in order.
+    fn distinct(&self) -> Vec<u32> {
+        let levels: BTreeSet<u32> = self.levels.iter().flatten().copied().collect();
+        levels.into_iter().collect()
+    }
+
+    /// The levels as the user writes them, with that of the network as it is.
+    fn names(&self) -> Vec<String> {
+        let above = self.distinct().into_iter().map(|level| format!("{level}%"));
+        std::iter::once("0".to_owned()).chain(above).collect()
+    }
+}
+
 /// A network at a level.
 struct Changed {
-    /// As the user writes it.
-    level: String,
     /// None for the network as it is.
     model: Option<Model>,
     /// What its measurement records.
@@ -191,8 +255,8 @@ enum Recorded {
     Pruned(String),
 }
 
-/// The networks of `args`.
-fn pruned_levels(model: &Model, args: &PruneArgs) -> Result<Vec<Changed>> {
+/// What makes the network of each level of `args`, by its place.
+fn pruning<'a>(model: &'a Model, args: &'a PruneArgs) -> Result<impl Fn(usize) -> Changed + 'a> {
     let name = &model.card.name;
     if model.stores_integers() || model.program.is_some() {
         let what = format!("pruning of {name}");
@@ -206,44 +270,40 @@ fn pruned_levels(model: &Model, args: &PruneArgs) -> Result<Vec<Changed>> {
         ScopeName::Layer => pruned::Scope::Layer,
         ScopeName::Global => pruned::Scope::Global,
     };
-    let mut seen = Vec::new();
-    let levels = args.levels.iter().filter(|level| {
-        let is_new = !seen.contains(level);
-        seen.push(level);
-        is_new
-    });
-    let changed = |level: &PruneLevel| {
-        let level_name = level.to_string();
-        let Some(sparsity) = level.sparsity() else {
-            return Changed { level: level_name, model: None, recorded: Recorded::AsItIs };
+    let levels = args.distinct();
+    Ok(move |which: usize| {
+        let (level, Some(sparsity)) = (levels[which], levels[which].sparsity()) else {
+            return Changed { model: None, recorded: Recorded::AsItIs };
         };
         let mut cut = model.with_graph(pruned::pruned(&model.graph, sparsity, scope, chosen));
         let (of, recorded) = match (sparsity, scope) {
-            (pruned::Sparsity::Blocks { .. }, _) => ("in blocks along the reduction", level_name.clone()),
-            (_, pruned::Scope::Layer) => ("of each layer", format!("{level_name} of each layer")),
-            (_, pruned::Scope::Global) => ("of all layers", format!("{level_name} of all layers")),
+            (Sparsity::Blocks { .. }, _) => ("in blocks along the reduction", level.to_string()),
+            (_, pruned::Scope::Layer) => ("of each layer", format!("{level} of each layer")),
+            (_, pruned::Scope::Global) => ("of all layers", format!("{level} of all layers")),
         };
         cut.notes.push(format!(
-            "weights of small magnitude were set to zero, {level_name} {of}: not the network as it is, and its answers differ"
+            "weights of small magnitude were set to zero, {level} {of}: not the network as it is, and its answers differ"
         ));
-        Changed { level: level_name, model: Some(cut), recorded: Recorded::Pruned(recorded) }
-    };
-    Ok(levels.map(changed).collect())
+        Changed { model: Some(cut), recorded: Recorded::Pruned(recorded) }
+    })
 }
 
-/// The network as it is, and those of `args`.
-fn cut_levels(model: &Model, args: &ThresholdStudyArgs, job: &Job<'_>) -> Result<Vec<Changed>> {
-    let mut levels = args.levels.concat();
-    levels.sort_unstable();
-    levels.dedup();
+/// What makes the network as it is, and then that of each level of `args`, by its place.
+fn cutting<'a>(
+    model: &'a Model,
+    args: &ThresholdStudyArgs,
+    job: &Job<'_>,
+) -> Result<impl Fn(usize) -> Changed + use<'a>> {
+    let levels = args.distinct();
     let thresholds = Thresholds::learn(model, job.backend, job.data, job.settings, &levels, job.progress)?;
-    let changed = |(which, &level): (usize, &u32)| {
+    Ok(move |which: usize| {
+        let Some(which) = which.checked_sub(1) else {
+            return Changed { model: None, recorded: Recorded::AsItIs };
+        };
         let mut cut = thresholds.apply(model, which);
-        cut.notes.push(thresholds.note(level));
-        Changed { level: format!("{level}%"), model: Some(cut), recorded: Recorded::Threshold(level) }
-    };
-    let first = Changed { level: "0".into(), model: None, recorded: Recorded::AsItIs };
-    Ok(std::iter::once(first).chain(levels.iter().enumerate().map(changed)).collect())
+        cut.notes.push(thresholds.note(levels[which]));
+        Changed { model: Some(cut), recorded: Recorded::Threshold(levels[which]) }
+    })
 }
 
 /// What is done at every level.
@@ -258,28 +318,34 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Measures each of `changed`.
-    fn study(&self, name: &'static str, model: &Model, changed: &[Changed]) -> Result<Study> {
+    /// Measures the network of each of `names`, which `change` makes of `model`; one is in memory at a time, beside `model`.
+    fn study(
+        &self,
+        name: &'static str,
+        model: &Model,
+        names: &[String],
+        change: impl Fn(usize) -> Changed,
+    ) -> Result<Study> {
         let Self { all, common, backend, progress, .. } = *self;
-        let levels = Levels { backend, inputs: &all.inputs, common, progress, count: changed.len() };
+        let levels = Levels { backend, inputs: &all.inputs, common, progress, count: names.len() };
         let mut study = Study::new(name, &model.card.name);
         // Where no truth is known, answers are compared with those of the network as it is.
         let mut judge: Option<Judge<'_>> = None;
-        for (which, Changed { level, model: cut, recorded }) in changed.iter().enumerate() {
+        for (which, level) in names.iter().enumerate() {
+            let Changed { model: cut, recorded } = change(which);
             let own = cut.as_ref().unwrap_or(model);
             let settings = match recorded {
                 Recorded::AsItIs => self.settings.clone(),
-                Recorded::Threshold(level) => Settings { threshold: Some(*level), ..self.settings.clone() },
-                Recorded::Pruned(how) => Settings { pruned: Some(how.clone()), ..self.settings.clone() },
+                Recorded::Threshold(level) => Settings { threshold: Some(level), ..self.settings.clone() },
+                Recorded::Pruned(how) => Settings { pruned: Some(how), ..self.settings.clone() },
             };
             let measurement = levels.measure(own, &settings, which, level)?;
             if let Some(folder) = &all.output {
-                let file = format!("{name}-{}.dwm", level.trim_end_matches('%').replace(':', "of"));
-                write_into(Path::new(folder), &file, &measurement.to_bytes())?;
+                write_into(folder, &file_name(name, level), &measurement.to_bytes())?;
             }
             let report = Report::new(&measurement);
-            if report.quality.is_none() && judge.is_none() && which == 0 {
-                judge = Judge::new(model, backend, self.data, self.settings, progress).ok();
+            if report.quality.is_none() && which == 0 {
+                judge = Judge::if_any(model, backend, self.data, self.settings, progress)?;
             }
             let figure = match (&judge, &report.quality) {
                 (Some(judge), None) => Some((judge.figure().name(), judge.judge(own, progress)?)),

@@ -35,7 +35,7 @@ pub(super) struct Study {
 #[derive(Serialize)]
 pub(super) struct Level {
     level: String,
-    /// By the column's name; none of what has no value, and of infinite ones.
+    /// By the column's name; none of what has no value. JSON has no infinite numbers: null.
     metrics: BTreeMap<String, Option<f64>>,
     /// What the task is judged by, and how good the answers were.
     figure: Option<Figure>,
@@ -56,7 +56,7 @@ impl Level {
     /// Of `report` at `level`; `figure` in place of a quality that it has not.
     pub(super) fn new(level: &str, report: &Report, columns: &[Column], figure: Option<(&'static str, f64)>) -> Self {
         let network = report.network();
-        let number = |column: &Column| column.figure(network).map(|figure| figure.number).filter(|x| x.is_finite());
+        let number = |column: &Column| column.figure(network).map(|figure| figure.number).filter(|x| !x.is_nan());
         let of_quality = report.quality.as_ref().map(figure_of);
         let figure = of_quality.or(figure.map(|(name, value)| (name, Some(value))));
         Self {
@@ -111,8 +111,13 @@ impl Study {
 
     fn table(&self, columns: &[Column], width: Option<u16>) -> String {
         let mut text = format!("{:<11} {}\n{:<11} {}\n", "model", self.model, "inputs", self.inputs);
-        for note in self.levels.iter().flat_map(|level| level.notes.last().map(|note| (level, note))) {
-            text += &format!("{:<11} {}: {}\n", "note", note.0.level, note.1);
+        // What all levels have in common is said once.
+        let is_of_all = |note: &&String| self.levels.iter().all(|level| level.notes.contains(*note));
+        let first = self.levels.first().map(|level| &level.notes[..]).unwrap_or_default();
+        first.iter().filter(is_of_all).for_each(|note| text += &format!("{:<11} {note}\n", "note"));
+        for level in &self.levels {
+            let own = level.notes.iter().filter(|note| !is_of_all(note));
+            own.for_each(|note| text += &format!("{:<11} {}: {note}\n", "note", level.level));
         }
         let headers = columns.iter().map(|column| column.header.clone());
         let headers = std::iter::once("level".to_owned()).chain(headers).chain(["answers".to_owned()]);
@@ -128,7 +133,7 @@ impl Study {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let names = columns.iter().map(|column| column.name.as_str());
         let header: Vec<&str> = std::iter::once("level").chain(names.clone()).chain(["figure", "value"]).collect();
-        let number = |number: Option<f64>| number.map_or_else(String::new, |number| number.to_string());
+        let number = |number: Option<f64>| number.map_or_else(String::new, |number| format!("{number:?}"));
         let rows = self.levels.iter().map(|level| {
             let figure = level.figure.as_ref();
             let metrics = names.clone().map(|name| number(level.metrics[name]));

@@ -89,17 +89,16 @@ impl Precision {
         }
     }
 
-    /// The numbers of an operand of which the engine holds values in units of `unit`. The baseline B is that of the widest.
+    /// The numbers of an operand of floats. The baseline B is that of the widest.
     ///
     /// # Panics
     /// As [`Precision::map`].
-    pub fn coding(self, unit: f32) -> Coding {
+    pub fn coding(self) -> Coding {
         let [_, baseline] = if matches!(self, Self::Fixed { .. }) { Self::FIXED } else { Self::FLOAT };
-        let map = self.map();
         Coding {
-            map: CodeMap { scale: map.scale * unit, ..map },
+            map: self.map(),
             bits: baseline,
-            unit: Some(unit),
+            unit: Some(1.0),
             per_filter: false,
             width: Some(self.bits()),
             stored: None,
@@ -187,6 +186,23 @@ impl Profile {
         self.layers.values().any(|[activations, _]| activations.is_float())
     }
 
+    /// Why it is not of the network `model`, the files of whose weights have the SHA-256 `weights`, if it is not. A file that does
+    /// not state weights is of any.
+    pub fn differs(&self, model: &str, weights: &[&str]) -> Option<String> {
+        if self.model != model {
+            return Some(format!("is of {}, the network is {model}: give the file that was made for it", self.model));
+        }
+        let list = |weights: &[&str]| if weights.is_empty() { "of no file".to_owned() } else { weights.join(" ") };
+        let own: Vec<&str> = self.weights.iter().map(String::as_str).collect();
+        (!own.is_empty() && own != weights).then(|| {
+            format!(
+                "was made for other weights (SHA-256 {}; the network's: {}): search again, or leave out its line `weights`",
+                list(&own),
+                list(weights)
+            )
+        })
+    }
+
     /// Reads `text`, the content of `path`, whose SHA-256 is `sha256`.
     ///
     /// # Errors
@@ -254,12 +270,25 @@ mod tests {
     }
 
     #[test]
+    fn files_are_of_one_network_and_of_the_weights_that_they_state() {
+        let text =
+            "model = \"net\"\n[layers.\"a\"]\nactivations = { significand = 4 }\nweights = { significand = 4 }\n";
+        let any = parse(text).unwrap();
+        assert_eq!((any.differs("net", &["12"]), any.differs("net", &[])), (None, None));
+        assert!(any.differs("other", &["12"]).unwrap().contains("is of net, the network is other"));
+        let one = parse(&format!("weights = [\"12\", \"34\"]\n{text}")).unwrap();
+        assert_eq!(one.differs("net", &["12", "34"]), None);
+        for weights in [&["12"][..], &["34", "12"], &["12", "35"], &[]] {
+            let detail = one.differs("net", weights).unwrap();
+            assert!(detail.contains("was made for other weights (SHA-256 12 34;"), "{weights:?}: {detail}");
+        }
+    }
+
+    #[test]
     fn widths_and_baselines_are_those_of_the_file() {
-        let coding = Precision::Fixed { integer: -2, fraction: 8 }.coding(1.0);
+        let coding = Precision::Fixed { integer: -2, fraction: 8 }.coding();
         assert_eq!((coding.bits, coding.width, coding.map), (16, Some(6), CodeMap::linear(256.0, -31, 31)));
-        // The engine holds quarters.
-        assert_eq!(Precision::Fixed { integer: -2, fraction: 8 }.coding(0.25).map.scale, 64.0);
-        let coding = Precision::Float { significand: 3 }.coding(1.0);
+        let coding = Precision::Float { significand: 3 }.coding();
         assert_eq!((coding.bits, coding.width, coding.map.code(1.3)), (11, Some(3), 5));
     }
 

@@ -99,7 +99,7 @@ impl Calibration {
             let Some(stored) = measurement.layers.iter().find(|stored| stored.name == layer.name) else {
                 return Err(Error::invalid(file, format!("cannot calibrate this run: it has no layer {}", layer.name)));
             };
-            if profile::codings(&model.graph, layer, settings).is_some_and(|own| own != stored.codings) {
+            if profile::codings(layer, settings).is_some_and(|own| own != stored.codings) {
                 return other(&format!("precision of {}", layer.name), "another", "that of --precision");
             }
             layer.codings = stored.codings;

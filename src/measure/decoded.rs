@@ -7,12 +7,12 @@ use super::feed::{Monitor, Stage};
 use super::run::{batch_of, prepare};
 use super::settings::Settings;
 use crate::engine::Backend;
-use crate::input::{Dataset, Sample};
+use crate::input::{Dataset, Sample, Truth};
 use crate::layers::Shape;
 use crate::model::Model;
 use crate::{Error, Result};
 
-/// Bytes of values that are kept from one network to the next.
+/// Bytes of values and truths that are kept from one network to the next.
 const KEPT: usize = 1 << 30;
 
 /// The inputs.
@@ -69,7 +69,7 @@ impl<'a> Decoded<'a> {
         let (feed, mut executor) = prepare(model, self.backend, self.data, settings);
         let (mut kept, mut bytes) = (Some(Vec::new()), 0);
         feed.all(Stage::Predict, monitor, |samples| {
-            bytes += samples.iter().map(|sample| size_of_val(&sample.values[..])).sum::<usize>();
+            bytes += samples.iter().map(bytes_of).sum::<usize>();
             kept = kept.take().filter(|_| bytes <= KEPT && self.kept.get().is_none());
             kept.iter_mut().for_each(|kept| kept.push(samples.to_vec()));
             run(&mut executor, samples)
@@ -78,4 +78,16 @@ impl<'a> Decoded<'a> {
         let _ = self.kept.set(kept);
         Ok(())
     }
+}
+
+/// Bytes of the values and the truth of `sample`, but for what inputs share.
+fn bytes_of(sample: &Sample) -> usize {
+    let truth = match &sample.truth {
+        Some(Truth::Image(values)) => size_of_val(&values[..]),
+        Some(Truth::Classes(classes)) => size_of_val(&classes[..]),
+        Some(Truth::Tokens(tokens)) => size_of_val(&tokens[..]),
+        Some(Truth::Steps(steps)) => size_of_val(&steps[..]),
+        Some(Truth::Vectors(_)) | None => 0,
+    };
+    size_of_val(&sample.values[..]) + truth
 }

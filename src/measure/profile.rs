@@ -1,10 +1,9 @@
 //! Precision files and the layers that they are of.
 
-use super::layers::{MeasuredLayer, stored_activations, stored_second, stored_weights};
+use super::layers::MeasuredLayer;
 use super::settings::Settings;
 use crate::error::near_or;
-use crate::format::{Coding, Profile, Stored};
-use crate::graph::Graph;
+use crate::format::{Coding, Precision, Profile};
 use crate::model::Model;
 use crate::{Error, Result};
 
@@ -17,15 +16,21 @@ fn name_of(layer: &MeasuredLayer) -> &str {
     if layer.is_decoded() { name.strip_suffix(".decode").unwrap_or(name) } else { name }
 }
 
-/// Checks that `profile` is of `model`, whose layers are `known`, and of all of them that `settings` chooses.
+/// Checks that `profile` is of `model`, a network of floats whose layers are `known`, and of all of them that `settings` chooses.
 ///
 /// # Errors
 /// [`Error::Invalid`] naming the file and the first difference.
 pub(super) fn check(profile: &Profile, model: &Model, known: &[MeasuredLayer], settings: &Settings) -> Result<()> {
     let wrong = |detail: String| Err(Error::invalid(format!("--precision {}", profile.file), detail));
     let own = &model.card.name;
-    if profile.model != *own {
-        return wrong(format!("is of {}, the network is {own}: give the file that was made for it", profile.model));
+    let weights: Vec<&str> = model.files.iter().map(|file| file.sha256.as_str()).collect();
+    if let Some(detail) = profile.differs(own, &weights) {
+        return wrong(detail);
+    }
+    if model.stores_integers() {
+        return wrong(format!(
+            "is of floats, and {own} stores integers: leave it out, to count the codes that it stores"
+        ));
     }
     let names = || known.iter().map(name_of);
     if let Some(other) = profile.layers.keys().find(|name| !names().any(|known| known == name.as_str())) {
@@ -43,12 +48,6 @@ pub(super) fn check(profile: &Profile, model: &Model, known: &[MeasuredLayer], s
 }
 
 /// The numbers of the operands of `layer` by the profile of `settings`, if they have one.
-pub(super) fn codings(graph: &Graph, layer: &MeasuredLayer, settings: &Settings) -> Option<[Coding; 2]> {
-    let [activations, weights] = settings.profile.as_ref()?.layers.get(name_of(layer))?;
-    let unit = |stored: Option<Stored>| stored.and_then(|stored| stored.scale).unwrap_or(1.0);
-    let second = match layer.is_of_activations(graph) {
-        true => stored_second(graph, layer),
-        false => stored_weights(graph, layer),
-    };
-    Some([activations.coding(unit(stored_activations(graph, layer))), weights.coding(unit(second))])
+pub(super) fn codings(layer: &MeasuredLayer, settings: &Settings) -> Option<[Coding; 2]> {
+    Some(settings.profile.as_ref()?.layers.get(name_of(layer))?.map(Precision::coding))
 }

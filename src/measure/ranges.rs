@@ -85,7 +85,7 @@ pub(super) fn set_formats(
             true => (of_probabilities(formats.activations), ranges.thirds[layer.node.index()].take()),
             false => (merged(ranges.take(layer.node, layer.inside)), ranges.seconds[layer.node.index()].take()),
         };
-        layer.codings = profile::codings(graph, layer, settings).unwrap_or_else(|| {
+        layer.codings = profile::codings(layer, settings).unwrap_or_else(|| {
             [
                 formats.activations.coding(range, stored_activations(graph, layer)),
                 match second {

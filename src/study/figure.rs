@@ -89,7 +89,7 @@ impl<'a> Judge<'a> {
     ///
     /// # Errors
     /// [`Error::Invalid`] where nothing is known of the inputs that its task needs; [`Error::Unsupported`] for a task without a
-    /// figure; those of running and reading inputs.
+    /// figure; those of [`Judge::if_any`].
     pub fn new(
         model: &Model,
         backend: &'a Backend,
@@ -97,6 +97,20 @@ impl<'a> Judge<'a> {
         settings: &Settings,
         monitor: &dyn Monitor,
     ) -> Result<Self> {
+        Self::if_any(model, backend, data, settings, monitor)?.ok_or_else(|| unknown(model))
+    }
+
+    /// As [`Judge::new`], and none where there is no figure for the task, or none without truths that the inputs lack.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where there is no input, or a figure of which nothing can be lost; those of running and reading inputs.
+    pub fn if_any(
+        model: &Model,
+        backend: &'a Backend,
+        data: &'a Dataset,
+        settings: &Settings,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Self>> {
         let task = model.card.task;
         let all = Settings { limit: None, skip_bad: false, ..settings.clone() };
         let mut judge = Self {
@@ -110,7 +124,8 @@ impl<'a> Judge<'a> {
         };
         let partners = judge.embedded_partners(model, monitor)?;
         let mut quality = judge.start(task, partners.is_some());
-        let (mut answers, mut count, mut digest) = (Vec::new(), 0, InputDigest::default());
+        // Answers are kept until a truth gives a figure.
+        let (mut answers, mut scored, mut count, mut digest) = (Vec::new(), false, 0, InputDigest::default());
         judge.inputs.answer(model, monitor, |sample, output, shape| {
             count += 1;
             digest.add(&sample.digest);
@@ -118,7 +133,12 @@ impl<'a> Judge<'a> {
                 Some(partners) => add_retrieval(&mut quality, sample, output, partners),
                 None => add_score(&mut quality, model, sample, output, shape),
             }
-            answers.extend(answer(model, sample, output, shape));
+            if !scored && figure_of(&quality).is_some() {
+                (scored, answers) = (true, Vec::new());
+            }
+            if !scored {
+                answers.extend(answer(model, sample, output, shape));
+            }
             Ok(())
         })?;
         if count == 0 {
@@ -130,12 +150,12 @@ impl<'a> Judge<'a> {
             known = of_answers(task).map(|figure| (figure, 1.0));
             judge.answers = answers;
         }
-        let Some((figure, full)) = known else { return Err(unknown(model)) };
+        let Some((figure, full)) = known else { return Ok(None) };
         if !(full.is_finite() && full > 0.0) {
             let detail = format!("give {} {full} by the network as it is, of which nothing can be lost", figure.name());
             return Err(Error::invalid("INPUT", format!("the inputs {detail}: check them and their labels or truths")));
         }
-        Ok(Self { figure, full, count, digest, ..judge })
+        Ok(Some(Self { figure, full, count, digest, ..judge }))
     }
 
     /// What the figure is.

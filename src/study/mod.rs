@@ -10,6 +10,6 @@ mod state;
 pub use figure::{Figure, Judge};
 pub use operands::{Numbers, Operand, operands};
 pub use outcome::Outcome;
-pub use precision::{Check, Hooks, PrecisionSearch};
+pub use precision::{Check, Hooks, Next, PrecisionSearch};
 pub use search::{Found, Search};
 pub use state::State;

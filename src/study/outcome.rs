@@ -33,7 +33,7 @@ pub struct Outcome {
     pub digest: InputDigest,
     /// Inputs that ranges were learned from.
     pub calibrated: u64,
-    /// How many figures were asked for.
+    /// How many networks the search asked for the figures of, known before or not.
     pub asked: usize,
     /// The bits.
     pub found: Found,

@@ -1,6 +1,8 @@
 //! The precision search of a network: figures of networks whose operands are rounded, asked for by [`Search`].
 
-use super::figure::Judge;
+use std::collections::BTreeSet;
+
+use super::figure::{Figure, Judge};
 use super::operands::{Numbers, Operand, operands, round_operands};
 use super::outcome::Outcome;
 use super::search::{Search, Step};
@@ -133,7 +135,10 @@ impl<'a> PrecisionSearch<'a> {
         let bits = self.numbers.bits();
         let search = Search { operands: self.operands.len(), bits, tolerance };
         let all = bits[1] as usize * search.operands;
+        // What a state knows beyond these is of a search for another tolerance.
+        let mut networks = BTreeSet::new();
         let found = search.run(&mut |step, asked| {
+            networks.insert(asked.to_vec());
             let used: u32 = asked.iter().map(|&of| if of == 0 { bits[1] } else { of }).sum();
             (hooks.say)(&match step {
                 Step::Alone(i) => {
@@ -166,7 +171,7 @@ impl<'a> PrecisionSearch<'a> {
             inputs: judge.count(),
             digest: judge.digest(),
             calibrated: self.calibrated,
-            asked: self.state.len(),
+            asked: networks.len(),
             found,
         })
     }
@@ -177,17 +182,13 @@ impl<'a> PrecisionSearch<'a> {
     /// [`Error::Invalid`] for a file that has no search, or is of other layers or inputs; [`Error::Interrupted`]; those of running.
     pub fn check(&self, profile: &Profile, hooks: &Hooks<'_>) -> Result<Check> {
         let wrong = |detail: String| Error::invalid(format!("--check {}", profile.file), detail);
-        let own = &self.model.card.name;
-        if profile.model != *own {
-            return Err(wrong(format!(
-                "is of {}, the network is {own}: give the file that was made for it",
-                profile.model
-            )));
+        let weights: Vec<&str> = self.model.files.iter().map(|file| file.sha256.as_str()).collect();
+        if let Some(detail) = profile.differs(&self.model.card.name, &weights) {
+            return Err(wrong(detail));
         }
         let stated = |name: &str| profile.search.as_ref().and_then(|search| search.get(name));
-        let (Some(tolerance), Some(loss)) =
-            (stated("tolerance").and_then(toml::Value::as_float), stated("loss").and_then(toml::Value::as_float))
-        else {
+        let number = |name: &str| stated(name).and_then(toml::Value::as_float).filter(|number| !number.is_nan());
+        let (Some(tolerance), Some(loss)) = (number("tolerance"), number("loss")) else {
             return Err(wrong("states no search: `deadweight precision -o FILE.toml` makes files that do".into()));
         };
         let digest = self.judge.digest().to_string();
@@ -197,23 +198,28 @@ impl<'a> PrecisionSearch<'a> {
                 "is of {inputs} other inputs: give those that it was made with, and the same --limit"
             )));
         }
+        let own = self.judge.figure().name();
+        if let Some(other) = stated("figure").and_then(toml::Value::as_str).filter(|figure| *figure != own) {
+            return Err(wrong(format!("is judged by {other}, these inputs by {own}: give the same labels or truths")));
+        }
         let of = |operand: &Operand| {
             let layer = profile.layers.get(&operand.layer).map(|both| both[operand.which]);
             layer.ok_or_else(|| wrong(format!("states no precision of {}", operand.layer)))
         };
         let precisions: Vec<Precision> = self.operands.iter().map(of).collect::<Result<_>>()?;
-        let loss_of = |precisions: Vec<Option<Precision>>| {
-            self.figure(&precisions, hooks.monitor).map(|figure| self.judge.figure().loss(self.judge.full(), figure))
-        };
+        let (figure, full) = (self.judge.figure(), self.judge.full());
         let all: Vec<Option<Precision>> = precisions.iter().copied().map(Some).collect();
-        let mut check = Check { tolerance, loss: [loss, loss_of(all.clone())?], next: Vec::new() };
+        let got = self.figure(&all, hooks.monitor)?;
+        let mut check = Check { figure, full, got, tolerance, loss: [loss, figure.loss(full, got)], next: Vec::new() };
         for (i, operand) in self.operands.iter().enumerate() {
-            let recorded = profile.next.get(&operand.layer).and_then(|next| next[operand.which]);
-            let Some((recorded, less)) = recorded.zip(precisions[i].less()) else { continue };
+            // Fewer than the fewest bits are not searched.
+            let Some(less) = precisions[i].less() else { continue };
             (hooks.say)(&format!("{} of {}: {}", i + 1, self.operands.len(), operand.layer));
             let mut cut = all.clone();
             cut[i] = Some(less);
-            check.next.push((format!("{}, {}", operand.layer, operand.name()), [recorded, loss_of(cut)?]));
+            let loss = figure.loss(full, self.figure(&cut, hooks.monitor)?);
+            let stated = profile.next.get(&operand.layer).and_then(|next| next[operand.which]);
+            check.next.push(Next { operand: format!("{}, {}", operand.layer, operand.name()), stated, loss });
         }
         Ok(check)
     }
@@ -222,12 +228,29 @@ impl<'a> PrecisionSearch<'a> {
 /// Losses as a file states them, and as they are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
-    /// What is still within.
+    /// What is judged by.
+    pub figure: Figure,
+    /// The figure of full precision.
+    pub full: f64,
+    /// The figure in the precisions of the file.
+    pub got: f64,
+    /// The loss that is still within.
     pub tolerance: f64,
-    /// Of the precisions of the file.
+    /// The loss in the precisions of the file: as it is stated, and as it is.
     pub loss: [f64; 2],
-    /// With one bit less of an operand, by its name.
-    pub next: Vec<(String, [f64; 2])>,
+    /// With one bit less of each operand that has more than the fewest.
+    pub next: Vec<Next>,
+}
+
+/// The loss with one bit less of an operand.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Next {
+    /// The layer, and which operand of it.
+    pub operand: String,
+    /// As the file states it, if it does.
+    pub stated: Option<f64>,
+    /// As it is.
+    pub loss: f64,
 }
 
 impl Check {
@@ -242,15 +265,12 @@ impl Check {
         if stated != is {
             wrong.push(format!("the loss is {}, stated {}", percent(is), percent(stated)));
         }
-        for (name, [stated, is]) in &self.next {
-            if *is <= self.tolerance {
-                wrong.push(format!("{name}: with one bit less the loss is {}, within the tolerance", percent(*is)));
-            } else if stated != is {
-                wrong.push(format!(
-                    "{name}: with one bit less the loss is {}, stated {}",
-                    percent(*is),
-                    percent(*stated)
-                ));
+        for Next { operand, stated, loss } in &self.next {
+            let is = format!("{operand}: with one bit less the loss is {}", percent(*loss));
+            match stated {
+                _ if *loss <= self.tolerance => wrong.push(format!("{is}, within the tolerance")),
+                Some(stated) if stated != loss => wrong.push(format!("{is}, stated {}", percent(*stated))),
+                _ => {}
             }
         }
         wrong
