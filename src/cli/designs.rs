@@ -161,7 +161,7 @@ pub(super) fn run(args: &DesignsArgs, common: Common, given: &[String]) -> Resul
     let mut out = Out::open(args.out.output.as_deref())?;
     let (measurement, file) = match is_counts(path) {
         true => (Measurement::load(path)?, args.model.model.clone()),
-        false => (measured(args, &setups, common)?, "the run".to_owned()),
+        false => (measured(args, &setups, common, given)?, "the run".to_owned()),
     };
     if to_counts {
         out.write_bytes(&measurement.to_bytes())?;
@@ -212,7 +212,7 @@ impl DesignsArgs {
 }
 
 /// Measures the model while the designs run its operands.
-fn measured(args: &DesignsArgs, setups: &[Setup], common: Common) -> Result<Measurement> {
+fn measured(args: &DesignsArgs, setups: &[Setup], common: Common, given: &[String]) -> Result<Measurement> {
     let backend = setup::backend(&args.backend)?;
     let model = setup::model(&args.model, common, false, &args.inputs, args.backend.backend)?;
     let backend = setup::backend_of(&model, &args.backend, backend)?;
@@ -231,6 +231,7 @@ fn measured(args: &DesignsArgs, setups: &[Setup], common: Common) -> Result<Meas
     let model = setup::in_integers(model, &args.model, &backend, &data, &feeding, &progress)?;
     let data = embed_partners(&model, &backend, data, &feeding, &progress)?;
     let settings = setup::in_numbers(&args.numbers, &model, feeding)?;
+    setup::learns(&settings, given)?;
     let integers = "designs multiply integers";
     if let Some(profile) = settings.profile.as_ref().filter(|profile| profile.is_float()) {
         let detail = format!("is of floating point: {integers}; give one made without --float");
