@@ -242,6 +242,11 @@ fn other_targets_have_the_rows_made_by_hand() {
     let section =
         "[sparsity]\nSparsitySupport = true\nSparseRep = ellpack_block\nOptimizedMapping = false\nBlockSize = 4\n";
     assert!(tables["sparsity.cfg"].starts_with(section), "{}", tables["sparsity.cfg"]);
+    // A layer that is left out has no say in it.
+    let mut without = measurement.clone();
+    without.layers[0].tally.shape.dilation = [2, 1];
+    let written_without = self::written("scalesim", &without).unwrap();
+    assert!(files(&written_without)["sparsity.cfg"].contains("SparsitySupport = false"));
     // Without the counts of blocks there is no N:M, and it is said.
     let plain = self::written("scalesim", &measured(&Settings::default())).unwrap();
     assert!(files(&plain)["conv.csv"].contains("stem, 14, 12, 3, 3, 8, 16, 1, 1:1,"));
