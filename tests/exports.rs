@@ -1,7 +1,9 @@
 //! Exports: every target on a network of every kind of layer, by hand; the tools' own parsers read them in `exports/test_exports.py`.
 
 mod codes;
+mod crafted;
 mod histograms;
+mod loops;
 mod program;
 
 use std::collections::BTreeMap;
@@ -204,7 +206,6 @@ fn densities_are_the_exact_ratios_of_the_measurement() {
         let outputs = tally.outputs.as_ref().unwrap();
         let want = [
             ("Weights", &tally.weights.filter_nonzeros, &tally.weights.values),
-            ("Inputs", &tally.activations.channel_nonzeros, &tally.activations.values),
             ("Outputs", &outputs.channel_nonzeros, &outputs.values),
         ];
         for (space, nonzeros, values) in want {
@@ -241,24 +242,19 @@ fn other_targets_have_the_rows_made_by_hand() {
     let section =
         "[sparsity]\nSparsitySupport = true\nSparseRep = ellpack_block\nOptimizedMapping = false\nBlockSize = 4\n";
     assert!(tables["sparsity.cfg"].starts_with(section), "{}", tables["sparsity.cfg"]);
+    // A layer that is left out has no say in it.
+    let mut without = measurement.clone();
+    without.layers[0].tally.shape.dilation = [2, 1];
+    let written_without = self::written("scalesim", &without).unwrap();
+    assert!(files(&written_without)["sparsity.cfg"].contains("SparsitySupport = false"));
     // Without the counts of blocks there is no N:M, and it is said.
     let plain = self::written("scalesim", &measured(&Settings::default())).unwrap();
     assert!(files(&plain)["conv.csv"].contains("stem, 14, 12, 3, 3, 8, 16, 1, 1:1,"));
     assert!(files(&plain)["notes.txt"].contains("measure --metrics nm"));
 
-    let percent = |name: &str, weights: bool| {
-        let tally = &measurement.layers.iter().find(|layer| layer.name == name).unwrap().tally;
-        let (nonzero, all): (u64, u64) = match weights {
-            true => (tally.weights.filter_nonzeros.iter().sum(), tally.weights.values.elements),
-            false => {
-                let taps = &tally.activations.taps;
-                (taps.iter().map(|tap| tap[0]).sum(), tally.activations.windows * taps.len() as u64)
-            }
-        };
-        (100.0 * (all - nonzero) as f64 / all as f64).round() as u64
-    };
+    let percents = loops::percents(&measurement);
     let gemm = |name: &str, layer: &str, [m, n, k]: [usize; 3]| {
-        let (mk, kn) = (percent(layer, true), percent(layer, false));
+        let [mk, kn] = percents[layer];
         format!(
             "\"$STONNE\" -SparseGEMM $SPARSE -layer_name={name} -M={m} -N={n} -K={k} -MK_sparsity={mk} -KN_sparsity={kn}"
         )
@@ -280,7 +276,7 @@ fn other_targets_have_the_rows_made_by_hand() {
         gemm("fc_head", "fc/head", [7, 1, 200]),
     ];
     assert_eq!(lines, want);
-    assert_eq!(percent("stem", true), 50);
+    assert_eq!(percents["stem"][0], 50);
 
     let text = body(&written("maestro"));
     let layer = |name: &str, kind: &str, strides: &str, dimensions: &str| {

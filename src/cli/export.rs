@@ -184,15 +184,10 @@ fn arrays(args: &ExportArgs, common: Common) -> Result<()> {
             folder.write(&name, &bytes)?;
         }
     }
-    let mut batch = 0;
-    let inputs = capture.activations(&progress, |codes| {
-        for layer in &codes.layers {
-            let images = Images { extents: layer.extents, codes: &layer.images };
-            let (name, bytes) = arrays.activations(layer.index, batch, images);
-            folder.write(&name, &bytes)?;
-        }
-        batch += 1;
-        Ok(())
+    let inputs = capture.activations(&progress, |layer| {
+        let images = Images { extents: layer.extents, codes: &layer.images };
+        let (name, bytes) = arrays.activations(layer.index, layer.batch, images);
+        folder.write(&name, &bytes)
     })?;
     let written = arrays.finish(inputs);
     written.files.iter().try_for_each(|(name, bytes)| folder.write(name, bytes))?;

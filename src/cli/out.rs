@@ -51,8 +51,11 @@ pub(super) fn temporary(folder: &Path) -> Result<NamedTempFile> {
 /// The directory `folder`, which is made if it is not there. Called before any work, so that a bad path fails at once.
 ///
 /// # Errors
-/// [`Error::Invalid`] naming `flag` if there is a file of that name; [`Error::Io`] if it cannot be made.
+/// [`Error::Invalid`] naming `flag` if there is a file of that name, or for `-`; [`Error::Io`] if it cannot be made.
 pub(super) fn directory(flag: &str, folder: &Path) -> Result<()> {
+    if folder == Path::new("-") {
+        return Err(Error::invalid(format!("{flag} -"), "is the standard output, must be a directory"));
+    }
     if folder.exists() && !folder.is_dir() {
         return Err(Error::invalid(format!("{flag} {}", folder.display()), "is a file, must be a directory"));
     }

@@ -40,7 +40,7 @@ fn write(run: &Run<'_>) -> Result<Written> {
     let file = |(index, text): (usize, String)| (format!("{}.yaml", number(index, count)), text.into_bytes());
     let mut notes = vec![
         "R, P are rows and S, Q columns; Wstride and Wdilation are of rows, Hstride and Hdilation of columns, as the base's projections say".into(),
-        "the centre of a histogram is the share of zeros, its ends the largest codes of the number format, either sign; other codes are rounded away from zero to a bin".into(),
+        "the centre of a histogram is the share of zeros (of inputs without their padding), its ends the largest codes of the number format, either sign; other codes are rounded to the nearest bin, and to the first beside the centre where that would be the centre".into(),
     ];
     notes.extend(run.note_of_outputs("histogram"));
     Ok(Written { files: made.into_iter().map(file).collect(), left_out, notes })
@@ -85,8 +85,8 @@ problem:
     text
 }
 
-/// Counts of codes in 2^N - 1 bins, the middle one of zero alone: one a code, or where that would be more than 255, each code rounded
-/// away from zero.
+/// Counts of codes in 2^N - 1 bins, the middle one of zero alone: one a code, or where that would be more than 255, each code rounded to
+/// the nearest, halves away from zero, and codes that would fall into the middle to the one beside it.
 fn histogram(values: &ValueSums, coding: &Coding) -> Vec<u64> {
     let most = coding.map.hi.unsigned_abs().max(coding.map.lo.unsigned_abs()) as usize;
     let half = ((most + 1).next_power_of_two() - 1).min(HALF);
@@ -94,7 +94,8 @@ fn histogram(values: &ValueSums, coding: &Coding) -> Vec<u64> {
     let full = if most > half { most } else { half };
     let mut bins = vec![0; 2 * half + 1];
     for (count, code) in values.codes.iter().zip(coding.map.lo..) {
-        let away = (code.unsigned_abs() as usize * half).div_ceil(full);
+        let nearest = (2 * code.unsigned_abs() as usize * half + full) / (2 * full);
+        let away = nearest.max(usize::from(code != 0));
         let bin = if code < 0 { half - away } else { half + away };
         bins[bin] += count;
     }
@@ -121,12 +122,14 @@ mod tests {
         // One bin a code up to 127.
         let bins = of(-127, 127, &[(-127, 1), (-1, 2), (0, 3), (1, 4), (127, 5)]);
         assert_eq!((bins.len(), bins[0], bins[126], bins[127], bins[128], bins[254]), (255, 1, 2, 3, 4, 5));
-        // Of more codes none but zero falls into the centre.
-        let bins = of(-32767, 32767, &[(-32767, 1), (-1, 2), (0, 3), (1, 4), (259, 9), (32767, 5)]);
-        assert_eq!((bins.len(), bins[0], bins[126], bins[127], bins[128]), (255, 1, 2, 3, 4));
-        assert_eq!((bins[129], bins[254], bins.iter().sum::<u64>()), (9, 5, 24));
-        // Without a sign the lower half is empty.
-        let bins = of(0, 255, &[(0, 3), (1, 1), (255, 2)]);
-        assert_eq!((bins.len(), bins[127], bins[128], bins[254], bins[..127].iter().sum::<u64>()), (255, 3, 1, 2, 0));
+        // Of more codes none but zero falls into the centre. A bin is 258.008 codes: 387 is nearer to one, 388 to two.
+        let bins =
+            of(-32767, 32767, &[(-32767, 1), (-1, 2), (0, 3), (1, 4), (387, 6), (388, 9), (32638, 7), (32767, 5)]);
+        assert_eq!((bins.len(), bins[0], bins[126], bins[127], bins[128]), (255, 1, 2, 3, 4 + 6));
+        assert_eq!((bins[129], bins[253], bins[254], bins.iter().sum::<u64>()), (9, 0, 7 + 5, 37));
+        // Without a sign the lower half is empty. A bin is 2.008 codes: 3 is nearer to one, 4 to two.
+        let bins = of(0, 255, &[(0, 3), (1, 1), (3, 8), (4, 4), (255, 2)]);
+        assert_eq!((bins.len(), bins[127], bins[128], bins[129], bins[254]), (255, 3, 1 + 8, 4, 2));
+        assert_eq!(bins[..127].iter().sum::<u64>(), 0);
     }
 }

@@ -17,6 +17,7 @@ mod zigzag;
 pub use codes::{Codes, Dtype, Images};
 pub use npy::Arrays;
 
+use self::names::one_line;
 use crate::measurement::{LayerCounts, Measurement};
 use crate::{Error, Result};
 
@@ -173,12 +174,12 @@ impl Target {
 
 /// `text` as lines of comments.
 fn comment_of(comment: &str, text: &str) -> String {
-    text.lines().map(|line| format!("{comment} {line}\n")).collect()
+    text.lines().map(|line| format!("{comment} {}\n", one_line(line))).collect()
 }
 
 impl std::fmt::Display for LeftOut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.layer, self.why)
+        write!(f, "{}: {}", one_line(&self.layer), self.why)
     }
 }
 

@@ -23,6 +23,16 @@ pub(super) fn unique<'n>(names: impl IntoIterator<Item = &'n str>, also: &str) -
     names.into_iter().map(one).collect()
 }
 
+/// Whether `c` is a control character, or ends a line as some are.
+pub(super) fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// `text` with such characters escaped: a name that is read from a file must not leave its comment.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if steers(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
 /// `index` of `count`, with as many digits as the last has, two at least.
 pub(super) fn number(index: usize, count: usize) -> String {
     let digits = count.saturating_sub(1).to_string().len().max(2);
@@ -40,6 +50,7 @@ mod tests {
         assert_eq!(unique(names, "._-"), want);
         assert_eq!(unique(["a.b-c", "1"], "_"), ["a_b_c", "1"]);
         assert_eq!(unique(["x".repeat(300).as_str()], "")[0].len(), LONGEST);
+        assert_eq!(one_line("größe\n\u{85}\u{2028}b\t\"c\" \u{1b}"), "größe\\n\\u{85}\\u{2028}b\\t\"c\" \\u{1b}");
         assert_eq!([number(7, 8), number(7, 101), number(0, 0)], ["07", "007", "00"]);
     }
 }

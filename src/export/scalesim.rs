@@ -58,14 +58,15 @@ fn write(run: &Run<'_>) -> Result<Written> {
     );
     let mut gemm = String::from("Layer, M, N, K, Sparsity,\n");
     let of = |text: &mut String, line: &str| text.push_str(line);
-    for (index, row) in made {
+    for (index, row) in &made {
         match row {
-            Row::Conv(rest) => of(&mut conv, &rest.replace('@', &names[index])),
-            Row::Gemm(rest) => of(&mut gemm, &rest.replace('@', &names[index])),
+            Row::Conv(rest) => of(&mut conv, &rest.replace('@', &names[*index])),
+            Row::Gemm(rest) => of(&mut gemm, &rest.replace('@', &names[*index])),
         }
     }
     let counted = run.measurement.layers.iter().any(|counts| blocks(counts).is_some());
-    let fitting: Vec<[u64; 2]> = run.measurement.layers.iter().filter_map(|counts| blocks(counts)?.fits()).collect();
+    let layers = made.iter().map(|(index, _)| &run.measurement.layers[*index]);
+    let fitting: Vec<[u64; 2]> = layers.filter_map(|counts| blocks(counts)?.fits()).collect();
     let mut notes = vec![
         "IFMAP extents hold the padding, as far as windows read it; a depthwise convolution's name begins with DP_"
             .into(),

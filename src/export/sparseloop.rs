@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::layer::nonzeros;
+use super::layer::{Loops, nonzeros};
 use super::scalesim::{Blocks, blocks};
 use super::timeloop::problems;
 use super::{Form, Run, Target, Written};
@@ -27,7 +27,8 @@ const SPACES: [(&str, Which); 3] =
 fn write(run: &Run<'_>) -> Result<Written> {
     let mut written = problems(run, densities)?;
     let sentences = [
-        "a density is non-zeros over values: of inputs those of the tensor, without padding; of outputs those behind the activation",
+        "a density is non-zeros over the values of the data space: of inputs over all that windows span, whose padding is zeros; of outputs those behind the activation",
+        "where windows leave rows or columns of the inputs over, these are taken to hold their share of the non-zeros",
         "densities are hypergeometric, but fixed_structured where every block of weights has 2 of 4 or 4 of 8 non-zeros (`measure --metrics nm`)",
     ];
     written.notes.extend(sentences.map(str::to_owned));
@@ -35,13 +36,16 @@ fn write(run: &Run<'_>) -> Result<Written> {
     Ok(written)
 }
 
-fn densities(counts: &LayerCounts) -> String {
+fn densities(counts: &LayerCounts, loops: &Loops) -> String {
     let mut text = String::from("    densities:\n");
     for (space, which) in SPACES {
-        let Some(share) = nonzeros(counts, which) else { continue };
+        let share = nonzeros(counts, which);
+        // The data space of inputs is what windows span.
+        let share = if which == Which::Activations { share.and_then(|all| loops.of_what_is_read(all)) } else { share };
+        let Some(share) = share else { continue };
         // Blocks with at most N of M non-zeros, and N·blocks of these in all: each has N.
         let fits = blocks(counts).and_then(Blocks::fits).filter(|_| which == Which::Weights);
-        let structured = fits.is_some_and(|[n, m]| share.part * m == share.of * n);
+        let structured = fits.is_some_and(|[n, m]| share.part * u128::from(m) == share.of * u128::from(n));
         let distribution = if structured { "fixed_structured" } else { "hypergeometric" };
         writeln!(
             text,

@@ -63,7 +63,7 @@ fn zeros_of_weights(counts: &LayerCounts) -> Share {
 /// Zeros among all that windows read, padding too.
 fn zeros_read(counts: &LayerCounts) -> Share {
     let sums = &counts.tally.activations;
-    let of = sums.windows * sums.taps.len() as u64;
-    let nonzero: u64 = sums.taps.iter().map(|tap| tap[NONZERO]).sum();
+    let of = u128::from(sums.windows) * sums.taps.len() as u128;
+    let nonzero: u128 = sums.taps.iter().map(|tap| u128::from(tap[NONZERO])).sum();
     Share { part: of - nonzero, of }
 }

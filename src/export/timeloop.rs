@@ -17,16 +17,16 @@ pub(super) const TARGET: Target = Target {
     takes: "extents, strides, dilations, groups",
     leaves: "transposed convolutions, recurrent layers, products of two activations",
     source: "`problem-shape.cpp`, `workload.cpp` of NVlabs/timeloop; `timeloopfe/v4/problem.py` of Accelergy-Project/timeloop-python",
-    form: Form::Folder(|run| problems(run, |_| String::new())),
+    form: Form::Folder(|run| problems(run, |_, _| String::new())),
 };
 
 /// A problem a layer; `densities` says what stands below the extents of its instance.
-pub(super) fn problems(run: &Run<'_>, densities: impl Fn(&LayerCounts) -> String) -> Result<Written> {
+pub(super) fn problems(run: &Run<'_>, densities: impl Fn(&LayerCounts, &Loops) -> String) -> Result<Written> {
     let layers = &run.measurement.layers;
     let names = unique(layers.iter().map(|counts| counts.name.as_str()), "._-");
     let (made, left_out) = run.each(|counts| {
         let loops = Loops::of(counts)?.not_transposed()?;
-        Ok(problem(counts, &loops, &densities(counts)))
+        Ok(problem(counts, &loops, &densities(counts, &loops)))
     });
     let file = |(index, text): (usize, String)| {
         (format!("{}_{}.yaml", number(index, layers.len()), names[index]), text.into_bytes())

@@ -1,10 +1,10 @@
 //! The codes that a measurement counted, one by one: its run once more, with what each layer reads kept instead of counted.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::calibrate::Calibration;
-use super::executor::{Executor, check, shape_of};
+use super::executor::{check, shape_of};
 use super::feed::{Monitor, Stage};
 use super::provenance::provenance;
 use super::run::prepare;
@@ -35,20 +35,16 @@ pub struct Capture<'a> {
     file: &'a str,
 }
 
-/// What one layer reads of some inputs.
+/// What one layer reads of inputs of one size that were read together.
 pub struct LayerCodes {
     /// Its place among the layers of the measurement.
     pub index: usize,
+    /// Which inputs: how many batches were read before.
+    pub batch: usize,
     /// `[C, H, W]` of an input.
     pub extents: [usize; 3],
     /// The codes of each input, in that order.
     pub images: Vec<Vec<i16>>,
-}
-
-/// What all layers read of inputs of one size that were read together, in the order of the network.
-pub struct BatchCodes {
-    /// One a layer that is not a product of two activations.
-    pub layers: Vec<LayerCodes>,
 }
 
 /// The codes of `values`, filters one after the other, by one of `maps` or by one each.
@@ -130,68 +126,52 @@ impl<'a> Capture<'a> {
         Ok(Some(codes))
     }
 
-    /// Runs the inputs, up to the limit of the settings, and hands to `each` what the layers read of those that were read together.
-    /// Returns how many there were.
+    /// Runs the inputs, up to the limit of the settings, and hands to `each` what a layer reads of those that were read together, as
+    /// soon as it read the last of them; a product of two activations has none. Returns how many inputs there were.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an input that was not counted, and if codes of all inputs are not those that were counted;
     /// [`Error::Interrupted`]; those of reading inputs and of `each`.
-    pub fn activations(&self, monitor: &dyn Monitor, mut each: impl FnMut(&BatchCodes) -> Result<()>) -> Result<u64> {
+    pub fn activations<F>(&self, monitor: &dyn Monitor, each: F) -> Result<u64>
+    where
+        F: FnMut(&LayerCodes) -> Result<()> + Send,
+    {
         let (feed, mut executor) = prepare(self.model, self.backend, self.data, self.calibration.settings());
-        let mut sums = vec![[0; 2]; self.calibration.layers.len()];
+        let sink = Mutex::new(Sink::new(each, self.calibration.layers.len()));
         let mut inputs = 0;
-        let mut eyes: Option<(Shape, Eyes)> = None;
+        let mut eyes: Option<(Shape, Eyes<'_, F>)> = None;
         feed.all(Stage::Measure, monitor, |samples| {
             self.check_counted(samples)?;
             let input = shape_of(&samples[0]);
             let (_, eyes) = match eyes.take().filter(|(shape, _)| *shape == input) {
                 Some(same) => eyes.insert(same),
-                None => eyes.insert((input, self.eyes(input)?)),
+                None => eyes.insert((input, self.eyes(input, &sink)?)),
             };
-            let batch = Self::batch(&mut executor, eyes, samples)?;
+            locked(&sink).start(samples.len());
+            let outputs = executor.run(samples, Some(eyes), |ran| locked(&sink).ran(ran.len()))?;
+            check(samples, &outputs)?;
+            locked(&sink).end();
             inputs += samples.len() as u64;
-            for layer in &batch.layers {
-                let [nonzero, values] = &mut sums[layer.index];
-                for codes in &layer.images {
-                    *nonzero += nonzeros(codes);
-                    *values += codes.len() as u64;
-                }
-            }
-            each(&batch)
+            Ok(())
         })?;
         if inputs == self.run.inputs {
             let layers = self.run.layers.iter().enumerate();
             for (index, counts) in layers.filter(|(_, counts)| counts.tally.pairs.is_none()) {
                 let counted = &counts.tally.activations;
                 let counted = [counted.channel_nonzeros.iter().sum(), counted.values.elements];
-                self.same(index, "activations", sums[index], counted)?;
+                self.same(index, "activations", locked(&sink).sums[index], counted)?;
             }
         }
         Ok(inputs)
     }
 
-    fn batch(executor: &mut Executor<'_>, eyes: &Eyes, samples: &[Sample]) -> Result<BatchCodes> {
-        let layers = eyes.each().map(|eye| LayerCodes { index: eye.index, extents: eye.extents, images: Vec::new() });
-        let mut batch = BatchCodes { layers: layers.collect() };
-        let outputs = executor.run(samples, Some(eyes), |ran| {
-            for (eye, layer) in eyes.each().zip(&mut batch.layers) {
-                let images = std::mem::take(&mut *eye.images.lock().unwrap_or_else(PoisonError::into_inner));
-                assert!(images.keys().copied().eq(0..ran.len()), "every input is shown whole");
-                layer.images.extend(images.into_values());
-            }
-            Ok(())
-        })?;
-        check(samples, &outputs)?;
-        Ok(batch)
-    }
-
-    fn eyes(&self, input: Shape) -> Result<Eyes> {
+    fn eyes<'s, F>(&self, input: Shape, sink: &'s Mutex<Sink<F>>) -> Result<Eyes<'s, F>> {
         let shapes = self.calibration.shapes(self.model, input)?;
-        let mut eyes = Eyes::default();
+        let mut eyes = Eyes(BTreeMap::new());
         for (index, (layer, shape)) in self.calibration.layers.iter().zip(shapes).enumerate() {
             if !layer.is_of_activations(&self.model.graph) {
                 let (extents, map) = (shape.input, layer.codings[0].map);
-                let eye = Eye { index, extents, assembly: Assembly::new(extents, map), images: Mutex::default() };
+                let eye = Eye { index, extents, assembly: Assembly::new(extents, map), sink };
                 eyes.0.insert((layer.node, layer.inside), eye);
             }
         }
@@ -226,32 +206,86 @@ fn nonzeros(codes: &[i16]) -> u64 {
     codes.iter().filter(|code| **code != 0).count() as u64
 }
 
-/// Keeps what the layers read, by node and whether it is inside a recurrence.
-#[derive(Default)]
-struct Eyes(BTreeMap<(Node, bool), Eye>);
+/// Where codes go: to `each`, a layer at a time, when all inputs of the batch are there.
+struct Sink<F> {
+    each: F,
+    /// Of the batch that runs, how many were before it, its inputs, and how many of these ran before those that run now.
+    batch: usize,
+    samples: usize,
+    before: usize,
+    /// What layers read, by their index, and of each by the input's place in the batch.
+    images: BTreeMap<usize, BTreeMap<usize, Vec<i16>>>,
+    /// Of each layer, non-zeros and values of all inputs.
+    sums: Vec<[u64; 2]>,
+    /// Where `each` failed, with what.
+    result: Result<()>,
+}
 
-/// Keeps what one layer reads.
-struct Eye {
+impl<F> Sink<F> {
+    fn new(each: F, layers: usize) -> Self {
+        let (images, sums) = (BTreeMap::new(), vec![[0; 2]; layers]);
+        Self { each, batch: 0, samples: 0, before: 0, images, sums, result: Ok(()) }
+    }
+
+    /// A batch of `samples` inputs begins.
+    fn start(&mut self, samples: usize) {
+        (self.samples, self.before) = (samples, 0);
+    }
+
+    /// `count` more of them ran.
+    ///
+    /// # Errors
+    /// Those of handing on what layers read.
+    fn ran(&mut self, count: usize) -> Result<()> {
+        self.before += count;
+        std::mem::replace(&mut self.result, Ok(()))
+    }
+
+    fn end(&mut self) {
+        assert!(self.images.is_empty(), "every layer is shown every input whole");
+        self.batch += 1;
+    }
+}
+
+impl<F: FnMut(&LayerCodes) -> Result<()>> Sink<F> {
+    /// Adds what layer `index` reads of one input, which is at `place` of those that run now.
+    fn add(&mut self, index: usize, extents: [usize; 3], place: usize, codes: Vec<i16>) {
+        let [nonzero, values] = &mut self.sums[index];
+        *nonzero += nonzeros(&codes);
+        *values += codes.len() as u64;
+        let mut images = self.images.remove(&index).unwrap_or_default();
+        images.insert(self.before + place, codes);
+        if images.len() < self.samples {
+            self.images.insert(index, images);
+        } else if self.result.is_ok() {
+            let images = images.into_values().collect();
+            self.result = (self.each)(&LayerCodes { index, batch: self.batch, extents, images });
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sees what the layers read, by node and whether it is inside a recurrence.
+struct Eyes<'s, F>(BTreeMap<(Node, bool), Eye<'s, F>>);
+
+/// Sees what one layer reads.
+struct Eye<'s, F> {
     index: usize,
     extents: [usize; 3],
     assembly: Assembly,
-    /// Whole images, by their place in the run.
-    images: Mutex<BTreeMap<usize, Vec<i16>>>,
+    sink: &'s Mutex<Sink<F>>,
 }
 
-impl Eyes {
-    fn each(&self) -> impl Iterator<Item = &Eye> {
-        let mut eyes: Vec<&Eye> = self.0.values().collect();
-        eyes.sort_by_key(|eye| eye.index);
-        eyes.into_iter()
-    }
-
+impl<F: FnMut(&LayerCodes) -> Result<()> + Send> Eyes<'_, F> {
     fn watch_of(&self, node: Node, inside: bool) -> Option<&dyn Watch> {
         self.0.get(&(node, inside)).map(|eye| eye as &dyn Watch)
     }
 }
 
-impl Probe for Eyes {
+impl<F: FnMut(&LayerCodes) -> Result<()> + Send> Probe for Eyes<'_, F> {
     fn watch(&self, node: Node) -> Option<&dyn Watch> {
         self.watch_of(node, false)
     }
@@ -261,11 +295,11 @@ impl Probe for Eyes {
     }
 }
 
-impl Watch for Eye {
+impl<F: FnMut(&LayerCodes) -> Result<()> + Send> Watch for Eye<'_, F> {
     fn look(&self, _: usize, x: &[f32], geometry: &Geometry, image: usize, region: Region, origin: Origin) {
         if let Some(codes) = self.assembly.add(x, geometry, image, &region, origin) {
-            let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-            images.insert(origin.image + image, narrow(codes));
+            let codes = narrow(codes);
+            locked(self.sink).add(self.index, self.extents, origin.image + image, codes);
         }
     }
 }

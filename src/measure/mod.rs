@@ -31,7 +31,7 @@ mod zeroed;
 
 pub use bench::{Bench, BenchLayer, bench, generation};
 pub use calibrate::{Calibration, calibrate};
-pub use codes::{BatchCodes, Capture, LayerCodes};
+pub use codes::{Capture, LayerCodes};
 pub use counting::CountingProbe;
 pub use decoded::Decoded;
 pub use embed::embed_partners;

@@ -230,7 +230,11 @@ impl LayerFacts {
         let sizes = known.chain(&self.weight).chain(&self.stride).chain(&self.dilation);
         let product = self.weight.iter().try_fold(1_usize, |product, &extent| product.checked_mul(extent));
         let channels = if self.features { Some(self.weight[1]) } else { self.input[0] };
+        // A sequence may have no steps: those of a phase of attention that it does not reach.
+        let pixels = self.input.iter().chain(&self.output).flatten().filter(|_| !self.features);
+        let mut positive = pixels.chain(&self.stride).chain(&self.dilation);
         let fits = sizes.into_iter().all(|&size| size <= LARGEST)
+            && positive.all(|&size| size > 0)
             && product.is_some_and(|product| (1..=LARGEST).contains(&product))
             && (1..=self.weight[0]).contains(&self.groups)
             && self.weight[0].is_multiple_of(self.groups)

@@ -1,5 +1,6 @@
 //! Arrays of codes: they are those that were counted, to the integer, or are refused.
 
+use deadweight::Error;
 use deadweight::engine::{Backend, EngineOptions};
 use deadweight::export::{Arrays, Codes, Dtype, Images, Run};
 use deadweight::input::Dataset;
@@ -22,8 +23,10 @@ fn codes_are_those_that_were_counted() {
             let capture = Capture::new(&model, &backend, &data, &settings, (&run, "run.dwm")).unwrap();
             let mut codes = vec![Vec::new(); run.layers.len()];
             capture
-                .activations(&Quiet, |batch| {
-                    batch.layers.iter().for_each(|layer| codes[layer.index].extend(layer.images.concat()));
+                .activations(&Quiet, |layer| {
+                    // Three inputs, one or three a batch, and each batch whole.
+                    assert_eq!((layer.batch < 3 / batch, layer.images.len()), (true, batch));
+                    codes[layer.index].extend(layer.images.concat());
                     Ok(())
                 })
                 .unwrap();
@@ -80,6 +83,14 @@ fn codes_of_other_runs_are_refused() {
     assert!(refused(&other, &settings).contains("its list of options is"), "{}", refused(&other, &settings));
     let int8 = Settings { format: "int8".parse().unwrap(), ..Settings::default() };
     assert!(refused(&data, &int8).contains("its format is fixed16, not int8"));
+    // What is handed on may fail, and is not handed on again.
+    let capture = Capture::new(&model, &backend, &data, &settings, (&run, "run.dwm")).unwrap();
+    let mut handed = 0;
+    let failing = capture.activations(&Quiet, |layer| {
+        handed += 1;
+        if layer.index == 1 { Err(Error::Interrupted) } else { Ok(()) }
+    });
+    assert!(matches!(failing, Err(Error::Interrupted)) && handed == 2, "{handed}");
     // Counts that are not those of the codes.
     let mut wrong = run.clone();
     wrong.layers[1].tally.activations.channel_nonzeros[0] += 1;

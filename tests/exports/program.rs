@@ -37,6 +37,12 @@ fn the_program_writes_each_target_or_leaves_nothing() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && said.contains("rnn.weight_hh_l0: it is recurrent"), "{said}");
     assert_eq!(names(&path("rest")), ["00_rnn.weight_ih_l0.yaml", "02_decoder.yaml", "notes.txt"]);
+    // An empty folder takes the files, the current one too.
+    let empty = path("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let args = ["export", text(&digits), "--to", "timeloop", "-o", "."];
+    assert!(deadweight().current_dir(&empty).args(args).status().unwrap().success());
+    assert_eq!(names(&empty), names(&path("timeloop")));
     // Batches of any size hold the same codes.
     for batch in ["1", "3"] {
         let out = path(&format!("npy{batch}"));
@@ -73,6 +79,7 @@ fn the_program_writes_each_target_or_leaves_nothing() {
         (vec![text(&digits), "--to", "scalesim", "--memory", "100", "-o", text(&out)], 2, "--model"),
         (vec![text(&digits), "--to", "zigzak", "-o", text(&out)], 2, "zigzag"),
         (vec![text(&digits), "--to", "timeloop", "-o", text(&verses)], 2, "is a file, must be a folder"),
+        (vec![text(&digits), "--to", "timeloop", "-o", "-"], 2, "is the standard output, must be a folder"),
         (vec![text(&digits), "--to", "zigzag", "-o", text(folder.path())], 2, "is a directory, must be a file"),
         (vec![text(&digits), "--to", "zigzag", "-o", text(&digits)], 2, "is where FILE.dwm goes too"),
         (vec![text(&path("none")), "--to", "timeloop", "-o", text(&out)], 3, "No such file"),

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from fractions import Fraction
 
 import grammars
 import numpy
@@ -40,8 +41,15 @@ class Run:
 
     def export(self, target, *words):
         path = self.folder / f"{pathlib.Path(self.counts).stem}.{target}{len(words)}"
-        self.call("export", self.counts, "--to", target, "-o", path, *words)
+        if not path.exists():
+            self.call("export", self.counts, "--to", target, "-o", path, *words)
         return path
+
+    def named(self, also=""):
+        """Names of layers by those that exports give them, which keep letters, digits and `also`."""
+        names = {re.sub(f"[^A-Za-z0-9{also}]", "_", name): name for name in self.layers}
+        assert len(names) == len(self.layers)
+        return names
 
     def macs(self, name):
         return int(self.layers[name]["metrics"]["macs"]["value"]) // self.inputs
@@ -49,6 +57,20 @@ class Run:
     def zeros(self, name, operand):
         zeros = self.layers[name][operand]["zeros"]
         return int(zeros["numerator"]), int(zeros["denominator"])
+
+
+def density_of_inputs(run, problem):
+    """Non-zeros over the data space of inputs; where it has not all of them, the share that it has of whole inputs."""
+    name, instance, layer = problem["name"], problem["instance"], run.layers[problem["name"]]
+    zeros, values = run.zeros(name, "activations")
+    density = Fraction(values - zeros, run.inputs * problem["sizes"]["Inputs"])
+    if layer["kind"] == "linear":
+        return float(density)
+    for letters, size, before in zip(["PRW", "QSH"], layer["shape"]["input"][1:], layer["shape"]["padding"][::2]):
+        window, tap, of = letters
+        span = (instance[window] - 1) * instance[f"{of}stride"] + (instance[tap] - 1) * instance[f"{of}dilation"] + 1
+        density *= Fraction(sum(0 <= place - before < size for place in range(span)), size)
+    return float(density)
 
 
 def check_timeloop(run):
@@ -69,7 +91,8 @@ def check_timeloop(run):
                         assert space == "Outputs" and space not in problem["densities"]
                         continue
                     zeros, values = run.zeros(name, operand)
-                    assert problem["densities"][space]["density"] == (values - zeros) / values, (name, space)
+                    want = density_of_inputs(run, problem) if space == "Inputs" else (values - zeros) / values
+                    assert problem["densities"][space]["density"] == want, (name, space)
     return {problem["name"] for problem in problems}
 
 
@@ -83,9 +106,28 @@ def check_cimloop(run):
             assert bins[len(bins) // 2] == zeros / values, (layer["layer"], name)
 
 
+def check_histograms(run, arrays):
+    """CiMLoop's histograms of a run in fixed16 are those of its codes, each in the nearest bin, and zero alone in the middle."""
+    named = {name: plain for plain, name in run.named("._-").items()}
+    for path in run.export("cimloop").glob("*.yaml"):
+        layer = grammars.cimloop(path.read_text())
+        plain = named[layer["layer"]]
+        parts = [numpy.load(part) for part in sorted(arrays.glob(f"act-{plain}-*.npy"))]
+        operands = [("Inputs", numpy.concatenate(parts)), ("Weights", numpy.load(arrays / f"wgt-{plain}.npy"))]
+        for name, codes in operands:
+            assert codes.dtype == numpy.int16
+            codes = codes.ravel().astype(numpy.float64)
+            steps = numpy.rint(numpy.abs(codes) * 127 / 32767)
+            steps[(steps == 0) & (codes != 0)] = 1
+            places = (127 + numpy.sign(codes) * steps).astype(numpy.int64)
+            bins = numpy.bincount(places, minlength=255) / codes.size
+            assert layer["histograms"][name] == bins.tolist(), (layer["layer"], name)
+
+
 def check_scalesim(run):
     folder = run.export("scalesim")
-    macs = {run.macs(name) for name in run.layers}
+    # A name with DP in it is read as that of a depthwise convolution.
+    named = {plain.replace("DP", "Dp"): name for plain, name in run.named().items()}
     for name, gemm in [("conv.csv", False), ("gemm.csv", True)]:
         topology = topologies()
         topology.load_arrays(str(folder / name), mnk_inputs=gemm)
@@ -98,7 +140,8 @@ def check_scalesim(run):
             # A row of a depthwise convolution becomes a layer a channel.
             channels = int(row[5]) if "DP" in row[0] else 1
             places = [next(entries) for _ in range(channels)]
-            assert sum(topology.layers_calculated_hyperparams[place][2] for place in places) in macs, row
+            name = named[row[0].strip().removeprefix("DP_")]
+            assert sum(topology.layers_calculated_hyperparams[place][2] for place in places) == run.macs(name), row
             ratio = [int(part) for part in row[-2].split(":")]
             assert ratio in ([1, 1], [2, 4], [4, 8]), row
             assert all(list(topology.get_layer_sparsity_ratio(place)) == ratio for place in places), row
@@ -119,13 +162,14 @@ def check_scalesim(run):
 
 def check_stonne(run):
     lines = grammars.script(run.export("stonne").read_text())
-    macs = {run.macs(name) for name in run.layers}
+    named = run.named()
     for command, of in lines:
+        macs = run.macs(named[of["-layer_name"]])
         if command == "-SparseGEMM":
-            assert of["-M"] * of["-N"] * of["-K"] in macs, of
+            assert of["-M"] * of["-N"] * of["-K"] == macs, of
         else:
             out = [(of[side] - of[tap] + of["-strides"]) // of["-strides"] for side, tap in [("-X", "-R"), ("-Y", "-S")]]
-            assert out[0] * out[1] * of["-K"] * of["-C"] // of["-G"] * of["-R"] * of["-S"] in macs, of
+            assert out[0] * out[1] * of["-K"] * of["-C"] // of["-G"] * of["-R"] * of["-S"] == macs, of
     assert len({of["-layer_name"] for _, of in lines}) == len(lines)
 
 
@@ -153,7 +197,7 @@ def check_maestro(run):
     text = run.export("maestro").read_text()
     _, layers = grammars.maestro(text)
     assert grammars.maestro_script_adds_dataflows(text) == len(layers)
-    macs = {run.macs(name) for name in run.layers}
+    named = run.named()
     for layer in layers:
         d, stride = layer["Dimensions"], layer["Stride"]
         if layer["Type"] == "TRCONV":
@@ -161,7 +205,7 @@ def check_maestro(run):
         else:
             rows, columns = (d["Y"] - d["R"]) // stride["Y"] + 1, (d["X"] - d["S"]) // stride["X"] + 1
         count = d.get("G", 1) * d["K"] * d["C"] * d["R"] * d["S"] * rows * columns
-        assert count in macs, layer
+        assert count == run.macs(named[layer["name"]]), layer
 
 
 def terms(codes):
@@ -173,7 +217,7 @@ def terms(codes):
 def check_npy(run, model, *inputs):
     folder = run.export("npy", *inputs, "--model", model)
     floats = run.export("npy", *inputs, "--model", model, "--dtype", "float32")
-    named = {re.sub(r"[^A-Za-z0-9._-]", "_", name): name for name in run.layers}
+    named = run.named("._-")
     for path in folder.glob("wgt-*.npy"):
         name = path.name.removeprefix("wgt-").removesuffix(".npy")
         layer = run.layers[named[name]]
@@ -226,6 +270,7 @@ def main():
                 check(run)
         arrays = check_npy(runs["digits"], "digits")
         check_npy(runs["verses"], "verses", "--limit", "8")
+        check_histograms(runs["digits"], arrays)
         check_page(arrays, deadweight)
     print("every export is read")
 
