@@ -89,19 +89,14 @@ fn run(setup: &Setup, input: &Input<'_>) -> Counts {
     let of_element = |axis: usize, of: &[usize; 2]| of[axis].div_ceil(grid[axis]).max(1);
     let held = of_element(0, &plane.output) * of_element(1, &plane.output);
     let together = (setup.get(ACCUMULATORS.name) / held).max(1);
-    let activations: Vec<Vec<Phases>> = (0..layer.groups * layer.channels)
-        .map(|channel| {
-            activations(input, &plane, channel, elements, |row, column| {
-                // A step of a recurrence begins when the one before it has ended.
-                if layer.is_serial {
-                    0
-                } else {
-                    row / of_element(0, &plane.input) * grid[1] + column / of_element(1, &plane.input)
-                }
-            })
-        })
-        .collect();
-    let vectors = Vectors::new(setup, layer.is_serial, plane.output);
+    let pairs = Pairs::new(setup, layer.is_serial, plane.output);
+    // A step of a recurrence begins when the one before it has ended.
+    let element = |row: usize, column: usize| match layer.is_serial {
+        true => 0,
+        false => row / of_element(0, &plane.input) * grid[1] + column / of_element(1, &plane.input),
+    };
+    let of_channel = |channel| pairs.vectors(&activations(input, &plane, channel, elements, element));
+    let activations: Vec<Vec<Vec<Vector>>> = (0..layer.groups * layer.channels).map(of_channel).collect();
     let (mut cycles, all) = (0, layer.groups * layer.filters);
     for first in (0..all).step_by(together) {
         let filters = first..(first + together).min(all);
@@ -110,8 +105,8 @@ fn run(setup: &Setup, input: &Input<'_>) -> Counts {
             let own = filters.start.max(group * layer.filters)..filters.end.min((group + 1) * layer.filters);
             for channel in 0..layer.channels {
                 let weights = weights(layer, &plane, own.clone(), channel);
-                for (busy, activations) in busy.iter_mut().zip(&activations[group * layer.channels + channel]) {
-                    *busy += activations.iter().zip(&weights).map(|(a, w)| vectors.cycles(a, w)).sum::<u64>();
+                for (weights, activations) in weights.iter().zip(&activations[group * layer.channels + channel]) {
+                    pairs.add_cycles(activations, weights, &mut busy);
                 }
             }
         }
@@ -169,84 +164,121 @@ impl Plane {
     }
 }
 
-/// How operands are taken.
-struct Vectors {
-    activations: usize,
-    weights: usize,
-    output: [i32; 2],
-    /// The bank of a product: `[share of the place][share of the weight]`, see [`Operand::quarter`].
-    banks: Box<[[u8; BANK_SHARES]; PLACES]>,
+/// Least and largest row, and column.
+type Bounds = [[i32; 2]; 2];
+
+/// Activations that an element takes together.
+struct Vector {
+    element: usize,
+    operands: Vec<Operand>,
+    bounds: Bounds,
 }
 
 /// Most banks, and so values of a weight's share of the bank.
-const BANK_SHARES: usize = 32;
-/// Values of two numbers modulo 4, three bits apart.
-const PLACES: usize = 64;
+const MOST_BANKS: usize = 32;
+/// Places modulo 4, rows and columns: what the bank depends on.
+const QUARTERS: usize = 16;
+
+/// Products by bank.
+type Loads = [i16; MOST_BANKS];
 
 impl Operand {
-    /// Row and column modulo 4, three bits apart: differences modulo 4 need no carry between them.
-    fn quarter(&self) -> u8 {
-        (self.place[0] & 3) as u8 | ((self.place[1] & 3) as u8) << 3
+    /// Row and column modulo 4.
+    fn quarter(&self) -> usize {
+        ((self.place[0] & 3) | (self.place[1] & 3) << 2) as usize
     }
 }
 
-impl Vectors {
+/// How vectors of operands are multiplied.
+struct Pairs {
+    activations: usize,
+    weights: usize,
+    banks: u8,
+    output: [i32; 2],
+}
+
+impl Pairs {
     fn new(setup: &Setup, is_serial: bool, output: [usize; 2]) -> Self {
-        let banks = setup.get(BANKS.name) as u8;
-        let bank = |place: usize, weight: usize| {
-            let (row, column) = (place & 7, place >> 3);
-            let of_place = (column & 2) << 3 ^ (row & 2) << 3 | (column & 1) << 3 | (row & 1) << 2;
-            (weight ^ of_place) as u8 % banks
-        };
         Self {
             activations: if is_serial { 1 } else { setup.get(ACTIVATIONS.name) },
             weights: setup.get(WEIGHTS.name),
+            banks: setup.get(BANKS.name) as u8,
             output: output.map(|extent| extent as i32),
-            banks: Box::new(std::array::from_fn(|place| std::array::from_fn(|weight| bank(place, weight)))),
         }
     }
 
-    /// Cycles of all products of `activations` and `weights`: of each pair of vectors as many as the fullest bank has products.
-    fn cycles(&self, activations: &[Operand], weights: &[Operand]) -> u64 {
-        let (mut cycles, of_weights) = (0, bounds(weights));
-        for activations in activations.chunks(self.activations) {
-            let of_activations = bounds(activations);
-            // Most vectors have no product outside the plane.
-            let inside = (0..2).all(|axis| {
-                of_activations[axis][0] >= of_weights[axis][1]
-                    && of_activations[axis][1] - of_weights[axis][0] < self.output[axis]
-            });
-            for weights in weights.chunks(self.weights) {
-                cycles += match inside {
-                    true => self.fullest(activations, weights, |_, _| true),
-                    false => self.fullest(activations, weights, |a, w| {
-                        (0..2).all(|axis| (0..self.output[axis]).contains(&(a.place[axis] - w.place[axis])))
-                    }),
-                };
+    /// The activations of a channel, by phase, as the elements take them.
+    fn vectors(&self, elements: &[Phases]) -> Vec<Vec<Vector>> {
+        let mut all: Vec<Vec<Vector>> = elements[0].iter().map(|_| Vec::new()).collect();
+        for (element, phases) in elements.iter().enumerate() {
+            for (all, operands) in all.iter_mut().zip(phases) {
+                let vectors = operands.chunks(self.activations);
+                all.extend(vectors.map(|of| Vector { element, operands: of.to_vec(), bounds: bounds(of) }));
             }
         }
-        cycles
+        all
     }
 
-    /// Products of the fullest bank, of those that are `kept`; at least the cycle in which they are read.
-    fn fullest(&self, activations: &[Operand], weights: &[Operand], kept: impl Fn(&Operand, &Operand) -> bool) -> u64 {
-        let mut loads = [0_i16; BANK_SHARES];
-        for a in activations {
-            // Not to borrow from a neighbour, each number is 4 larger.
-            let of_activation = a.quarter() + 0o44;
-            for w in weights {
-                if kept(a, w) {
-                    let place = (of_activation - w.quarter()) & 0o33;
-                    loads[usize::from(self.banks[usize::from(place)][usize::from(w.bank)])] += 1;
-                }
+    /// Adds to each element the cycles of all products of its `activations` and `weights`: of each pair of vectors as many as the fullest
+    /// bank has products, at least the one in which they are read.
+    fn add_cycles(&self, activations: &[Vector], weights: &[Operand], busy: &mut [u64]) {
+        for weights in weights.chunks(self.weights) {
+            let (of_weights, loads) = (bounds(weights), self.loads(weights));
+            for Vector { element, operands, bounds } in activations {
+                // Most vectors have no product outside the plane.
+                let inside = (0..2).all(|axis| {
+                    let [[least, most], [from, to]] = [bounds[axis], of_weights[axis]];
+                    least >= to && most - from < self.output[axis]
+                });
+                let banks = if inside { together(operands, &loads) } else { self.one_by_one(operands, weights) };
+                busy[*element] += banks.into_iter().fold(1, i16::max) as u64;
             }
         }
-        loads.into_iter().fold(1, i16::max) as u64
+    }
+
+    /// The bank of the product of an activation in `quarter` and a weight.
+    fn bank(&self, quarter: usize, weight: &Operand) -> usize {
+        let [row, column] = [quarter as i32, quarter as i32 >> 2];
+        let (row, column) = ((row - weight.place[0]) & 3, (column - weight.place[1]) & 3);
+        let of_place = (column & 2) << 3 ^ (row & 2) << 3 | (column & 1) << 3 | (row & 1) << 2;
+        usize::from((weight.bank ^ of_place as u8) % self.banks)
+    }
+
+    /// What an activation in each quarter adds to the banks.
+    fn loads(&self, weights: &[Operand]) -> [Loads; QUARTERS] {
+        std::array::from_fn(|quarter| {
+            let mut loads = [0; MOST_BANKS];
+            weights.iter().for_each(|weight| loads[self.bank(quarter, weight)] += 1);
+            loads
+        })
+    }
+
+    /// The products whose outputs are in the plane.
+    fn one_by_one(&self, activations: &[Operand], weights: &[Operand]) -> Loads {
+        let mut loads = [0; MOST_BANKS];
+        for (a, w) in activations.iter().flat_map(|a| weights.iter().map(move |w| (a, w))) {
+            let is_there = |axis: usize| (0..self.output[axis]).contains(&(a.place[axis] - w.place[axis]));
+            if is_there(0) && is_there(1) {
+                loads[self.bank(a.quarter(), w)] += 1;
+            }
+        }
+        loads
     }
 }
 
-/// The least and largest row, and column, of some operands.
-fn bounds(operands: &[Operand]) -> [[i32; 2]; 2] {
+/// All products of activations and of the weights whose `loads` these are.
+fn together(activations: &[Operand], loads: &[Loads; QUARTERS]) -> Loads {
+    let mut all = [0_i16; MOST_BANKS];
+    for a in activations {
+        for (all, load) in all.iter_mut().zip(&loads[a.quarter()]) {
+            // At most 16 times 16.
+            *all = all.wrapping_add(*load);
+        }
+    }
+    all
+}
+
+fn bounds(operands: &[Operand]) -> Bounds {
     let all = |axis: usize| operands.iter().map(move |operand| operand.place[axis]);
     [0, 1].map(|axis| [all(axis).min().unwrap_or_default(), all(axis).max().unwrap_or_default()])
 }
