@@ -136,6 +136,13 @@ impl Error {
         Self::Malformed { file: file.into(), detail: detail.into() }
     }
 
+    /// A file of `text` that is no TOML, or not what is wanted, as `error` says: with `what`, and the line.
+    pub(crate) fn toml(file: impl Into<String>, what: &str, text: &str, error: &toml::de::Error) -> Self {
+        let line = |start: usize| text.as_bytes()[..start.min(text.len())].split(|&byte| byte == b'\n').count();
+        let place = error.span().map(|span| format!("line {}: ", line(span.start))).unwrap_or_default();
+        Self::malformed(file, format!("{what}{place}{}", error.message()))
+    }
+
     /// The same error, if it is one of a shape, with the input that caused it.
     pub fn of_input(self, id: &str) -> Self {
         match self {

@@ -3,9 +3,7 @@
 mod transformer;
 
 use deadweight::graph::Graph;
-use deadweight::kernels::count::CodeMap;
-use deadweight::kernels::pool::PoolShape;
-use deadweight::kernels::{Activation, Integer, Requantize, Rounding};
+use deadweight::kernels::{Activation, Integer, Requantize, Rounding, count::CodeMap, pool::PoolShape};
 use deadweight::layers::{
     BatchNorm, Cell, Conv, ConvTranspose, Layer, Linear, Lstm, MatMul, Pool, PoolKind, Recurrent, Resize, Shape,
     Shuffle, Subsample,

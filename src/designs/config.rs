@@ -103,11 +103,7 @@ pub fn setups(names: &[String], config: Option<&Path>) -> Result<Vec<Setup>> {
     if let Some(path) = config {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
-        let wrong = |error: toml::de::Error| {
-            let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
-            let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            Error::malformed(&file, format!("is no file of parameters: {line}{}", error.message()))
-        };
+        let wrong = |error| Error::toml(&file, "is no file of parameters: ", &text, &error);
         let tables: toml::Table = toml::from_str(&text).map_err(wrong)?;
         for (name, table) in &tables {
             let setup = &mut setups[place(name, &file)?];

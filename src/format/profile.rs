@@ -208,11 +208,7 @@ impl Profile {
     /// # Errors
     /// [`Error::Malformed`] naming the file and the layer.
     pub fn parse(path: &str, text: &str, sha256: String) -> Result<Self> {
-        let wrong = |error: toml::de::Error| {
-            let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
-            let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            Error::malformed(path, format!("is no precision file: {line}{}", error.message()))
-        };
+        let wrong = |error| Error::toml(path, "is no precision file: ", text, &error);
         let Text { model, weights, search, layers } = toml::from_str(text).map_err(wrong)?;
         if layers.is_empty() {
             return Err(Error::malformed(path, "states no layer: it needs [layers.\"NAME\"] for each"));

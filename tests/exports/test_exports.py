@@ -1,7 +1,8 @@
-"""Every export read back as its simulator reads it: python test_exports.py DEADWEIGHT MEASUREMENT
+"""Every export read back as its simulator reads it: python test_exports.py DEADWEIGHT TARGET
 
 ZigZag's and SCALE-Sim's own parsers (zigzag-dse, scalesim) read theirs; those of the others, which no registry has, stand in
-grammars.py. MEASUREMENT is one of a network of every kind of layer, which the Rust tests write.
+grammars.py. TARGET is the folder that Cargo builds in, where the Rust tests leave the measurement of a network of every kind of
+layer.
 """
 
 import csv
@@ -256,7 +257,7 @@ def check_page(folder, deadweight):
 
 
 def main():
-    deadweight, counts = (pathlib.Path(word).resolve() for word in sys.argv[1:])
+    deadweight, target = (pathlib.Path(word).resolve() for word in sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         models = ["digits", "verses"]
@@ -264,7 +265,7 @@ def main():
             subprocess.run([deadweight, "measure", model, "--limit", "8", "--metrics", "nm,o.traffic", "-q",
                             "-o", folder / f"{model}.dwm"], check=True)
         runs = {name: Run(deadweight, folder / f"{name}.dwm", folder) for name in models}
-        runs["all"] = Run(deadweight, counts, folder)
+        runs["all"] = Run(deadweight, target / "tmp" / "exports.dwm", folder)
         for run in runs.values():
             for check in [check_timeloop, check_cimloop, check_scalesim, check_stonne, check_zigzag, check_maestro]:
                 check(run)

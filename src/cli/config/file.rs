@@ -44,10 +44,8 @@ fn wrong(path: &Path, line: usize, key: &str, detail: &str) -> Error {
 pub(super) fn read(path: &Path, command: &Command) -> Result<Vec<Entry>> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
     let line = |start: usize| text.as_bytes()[..start.min(text.len())].split(|&byte| byte == b'\n').count();
-    let table = DeTable::parse(&text).map_err(|error| {
-        let place = error.span().map(|span| format!("line {}: ", line(span.start))).unwrap_or_default();
-        Error::malformed(path.display().to_string(), format!("{place}{}", error.message()))
-    })?;
+    let wrong = |error| Error::toml(path.display().to_string(), "", &text, &error);
+    let table = DeTable::parse(&text).map_err(wrong)?;
     let mut entries = Reader { path, line: &line, command }.table(table.get_ref(), command, &[])?;
     entries.sort_by_key(|entry| (entry.verb.len(), entry.line));
     Ok(entries)
