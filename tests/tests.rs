@@ -14,6 +14,7 @@ mod cases;
 mod chapters;
 mod checkpoints;
 mod cli;
+mod coded;
 mod compare;
 mod decode;
 mod designs;

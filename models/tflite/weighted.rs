@@ -208,7 +208,7 @@ impl Lowering<'_> {
         let places = (0..filters).flat_map(|k| (0..c).flat_map(move |c| (0..h * w).map(move |pixel| (k, c, pixel))));
         let data: Vec<f32> = places.map(|(k, channel, pixel)| stored[(k * h * w + pixel) * c + channel]).collect();
         let mut linear = Linear {
-            weight: Param { shape: vec![filters, features], data: Arc::default() },
+            weight: Param { shape: vec![filters, features], data: Default::default() },
             bias: None,
             in_features: features,
             out_features: filters,

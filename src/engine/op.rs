@@ -1,5 +1,7 @@
 //! Layer kinds on our kernels: what halo they need, how they are prepared, how they run.
 
+use std::sync::Arc;
+
 use super::fused::Fused;
 use super::plan::Plan;
 use super::state::State;
@@ -31,7 +33,7 @@ pub(super) enum Op {
     Inner,
     ConvTranspose(PackedConvTranspose, Activation),
     Linear(PackedLinear, Activation),
-    Lookup(Vec<f32>),
+    Lookup(copy::Table),
     Recurrence(PackedRecurrence),
     IntegerLstm(PackedIntegerLstm),
     MatMul(MatMul),
@@ -172,9 +174,16 @@ impl Op {
                     return Self::Conv(packed, Activation::Identity);
                 }
                 let bias = linear.bias.as_ref().map(|bias| &bias.data[..]);
-                Self::Conv(PackedConv::new(&shape, &linear.weight.data, bias, x, y, None), linear.activation)
+                let codes = linear.weight.data.codes();
+                let coded = codes.and_then(|codes| PackedConv::coded(&shape, Arc::clone(codes), bias, x, y));
+                let floats = || PackedConv::new(&shape, &linear.weight.data, bias, x, y, None);
+                Self::Conv(coded.unwrap_or_else(floats), linear.activation)
             }
-            Layer::Embedding(embedding) => Self::Lookup(padded_rows(&embedding.table)),
+            Layer::Embedding(embedding) => {
+                let table = &embedding.table;
+                let codes = table.data.codes().map(|codes| copy::Table::Coded(Arc::clone(codes)));
+                Self::Lookup(codes.unwrap_or_else(|| copy::Table::Floats(padded_rows(table))))
+            }
             Layer::Lstm(Lstm { integer: Some((integer, _)), weight, .. }) => {
                 Self::IntegerLstm(PackedIntegerLstm::new(integer, &weight.data, weight.shape[1]))
             }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use crate::kernels::{CodedForm, CodedMatrix};
+use crate::layers::Values;
 use crate::weights::Weights;
+use crate::weights::gguf::{BlockCodes, BlockForm};
 
 /// Where parameters come from.
 pub enum Params {
@@ -90,6 +93,21 @@ impl Params {
 pub(super) fn same_but_for_ones(a: &[usize], b: &[usize]) -> bool {
     let trim = |s: &[usize]| s.iter().rposition(|&d| d != 1).map_or(0, |last| last + 1);
     a[..trim(a)] == b[..trim(b)]
+}
+
+/// The values of the tensor `name` of `weights` as those of extents `shape`, of as many values: the codes of a matrix that is stored as
+/// such, else floats. A read error is kept by the weights.
+pub(super) fn stored_values(weights: &Weights, name: &str, shape: &[usize]) -> Values {
+    let coded = || {
+        let stored = weights.block_codes(name).filter(BlockCodes::are_of_finite_values)?;
+        let BlockForm { group, four_bits, minimum, halves } = stored.form();
+        let &[rows, columns] = shape else { return None };
+        let (groups, each) = (stored.groups(), columns / group);
+        let read = |row: usize, at: usize, codes: &mut [i8]| groups.read(row * each + at, codes);
+        let form = CodedForm { group, nibbles: four_bits, minimum, halves };
+        columns.is_multiple_of(group).then(|| CodedMatrix::new((rows, columns), form, read).into())
+    };
+    coded().unwrap_or_else(|| weights.read_or_note(name).into())
 }
 
 /// Uniform values for the parameter that a layer calls `name`, at `path` in its checkpoint, scaled so that activations keep

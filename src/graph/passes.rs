@@ -1,7 +1,5 @@
 //! Optional rewrites `Graph -> Graph`: folding of batch norm, fusion of epilogues.
 
-use std::sync::Arc;
-
 use super::{Graph, Node, NodeDef};
 use crate::kernels::Activation;
 use crate::layers::{BatchNorm, Layer, Param};
@@ -48,10 +46,10 @@ fn fold(layer: &mut Layer, norm: &BatchNorm) -> bool {
     };
     if weight.data.is_empty() {
         // Shapes only: the norm's parameters become the bias.
-        *bias = Some(Param { shape: vec![out], data: Arc::default() });
+        *bias = Some(Param { shape: vec![out], data: Default::default() });
         return true;
     }
-    let old_bias = bias.as_ref().map(|bias| Arc::clone(&bias.data));
+    let old_bias = bias.as_ref().map(|bias| bias.data.clone());
     let shifted = affine.iter().enumerate().map(|(k, (scale, shift))| {
         let old = old_bias.as_ref().map_or(0.0, |bias| f64::from(bias[k]));
         (old * scale + shift) as f32
@@ -60,7 +58,7 @@ fn fold(layer: &mut Layer, norm: &BatchNorm) -> bool {
     // Filters are the first dimension of a convolution's weight and the second of a transposed one's.
     let taps: usize = weight.shape[2..].iter().product();
     let inner = if outermost { weight.shape[1] * taps } else { taps };
-    for (i, part) in Arc::make_mut(&mut weight.data).chunks_mut(inner).enumerate() {
+    for (i, part) in weight.data.make_mut().chunks_mut(inner).enumerate() {
         let (scale, _) = affine[i % out];
         part.iter_mut().for_each(|w| *w = (f64::from(*w) * scale) as f32);
     }

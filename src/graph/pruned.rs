@@ -1,7 +1,5 @@
 //! Weights of small magnitude set to zero: so many of a layer, of all layers, or of each block along the reduction.
 
-use std::sync::Arc;
-
 use super::{Graph, Node};
 use crate::layers::{Layer, Param};
 
@@ -87,7 +85,7 @@ fn cut(params: &mut [&mut Param], share: u32) {
             equals -= usize::from(is_equal);
             if magnitude < last || is_equal { 0.0 } else { *w }
         };
-        param.data = param.data.iter().map(cut).collect::<Arc<[f32]>>();
+        param.data = param.data.iter().map(cut).collect();
     }
 }
 

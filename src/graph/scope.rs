@@ -6,11 +6,12 @@ use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::params::{Params, random, same_but_for_ones};
+use super::params::{Params, random, same_but_for_ones, stored_values};
 use super::{Difference, Graph, Node, NodeDef};
 use crate::kernels::{Activation, Halo};
 use crate::layers::{
     BatchNorm, Conv, ConvTranspose, Embedding, Layer, Linear, LowBitCodes, LowBits, Lstm, MatMul, Param, Recurrent,
+    Values,
 };
 
 pub(super) struct State {
@@ -341,22 +342,21 @@ impl Scope {
         let state = &mut *self.state.borrow_mut();
         state.used.insert(state.params.stored_name(&path).to_owned());
         let count = shape.iter().product();
-        let data: Arc<[f32]> = match &state.params {
-            Params::Declared => Arc::default(),
-            Params::Random(seed) => random(*seed, (name, &path), shape, count),
+        let data = match &state.params {
+            Params::Declared => Values::default(),
+            Params::Random(seed) => random(*seed, (name, &path), shape, count).into(),
             params => match params.shape(&path) {
                 None => {
                     state.problems.push(format!("{path}: missing, the network needs {shape:?}"));
-                    Arc::default()
+                    Values::default()
                 }
                 Some(got) if got.iter().product::<usize>() != count || !same_but_for_ones(got, shape) => {
                     state.problems.push(format!("{path}: is {got:?}, the network needs {shape:?}"));
-                    Arc::default()
+                    Values::default()
                 }
-                // A read error is kept by the weights and returned by `check_read` at the end.
                 Some(_) => match params {
-                    Params::Stored(weights) => weights.read_or_note(&path),
-                    _ => Arc::default(),
+                    Params::Stored(weights) => stored_values(weights, &path, shape),
+                    _ => Values::default(),
                 },
             },
         };

@@ -113,5 +113,8 @@ pub(super) fn filters(
         wrapped: Default::default(),
     };
     let requantize = Arc::new(requantize);
-    (Param { shape: weight.shape.clone(), data: codes }, IntegerWeights { scales, zero_point, signed, requantize })
+    (
+        Param { shape: weight.shape.clone(), data: codes.into() },
+        IntegerWeights { scales, zero_point, signed, requantize },
+    )
 }

@@ -1,5 +1,8 @@
 //! Copies: to and from the blocked layout, concatenation, slices, pixel shuffles, and the strided shortcut.
 
+use std::sync::Arc;
+
+use super::coded::CodedMatrix;
 use super::exec::Exec;
 use super::geometry::{Geometry, LANES};
 use super::isa::Kernel;
@@ -235,10 +238,17 @@ pub fn shuffle(
     for_each_pixel(exec, images, &Shuffle { x: Source::new(x.0, x.1), factor, up, channels: yg.c }, y, yg);
 }
 
+/// The rows of a table.
+pub enum Table {
+    /// Floats, each row zero-padded to whole blocks.
+    Floats(Vec<f32>),
+    /// Codes.
+    Coded(Arc<CodedMatrix>),
+}
+
 struct Lookup<'a> {
     x: Source<'a>,
-    /// Rows, zero-padded to whole blocks.
-    table: &'a [f32],
+    table: &'a Table,
     features: usize,
 }
 
@@ -246,15 +256,18 @@ impl PixelOp for Lookup<'_> {
     #[inline(always)]
     fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
         let row = self.x.channel(at.image, 0, at.y, at.x) as usize;
-        s.load(&self.table[row * self.features + at.block * LANES..])
+        match self.table {
+            Table::Floats(table) => s.load(&table[row * self.features + at.block * LANES..]),
+            Table::Coded(matrix) => s.load(&matrix.part_of_row(row, at.block)),
+        }
     }
 }
 
-/// Embedding lookup: the rows of `table`, each zero-padded to whole blocks, with the indices in `x`.
+/// Embedding lookup: the rows of `table` with the indices in `x`.
 ///
 /// # Panics
 /// If an index is not a row of the table.
-pub fn lookup(exec: &Exec<'_>, images: usize, table: &[f32], x: (&[f32], &Geometry), y: &mut [f32], yg: &Geometry) {
+pub fn lookup(exec: &Exec<'_>, images: usize, table: &Table, x: (&[f32], &Geometry), y: &mut [f32], yg: &Geometry) {
     let features = yg.blocks() * LANES;
     for_each_pixel(exec, images, &Lookup { x: Source::new(x.0, x.1), table, features }, y, yg);
 }

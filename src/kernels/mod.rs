@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod attention;
 pub mod buffer;
+mod coded;
 pub mod conv;
 pub mod conv_transpose;
 pub mod copy;
@@ -39,6 +40,7 @@ mod x86_64;
 
 pub use activation::Activation;
 pub use buffer::Buffer;
+pub use coded::{CodedForm, CodedMatrix};
 pub use exec::{Exec, Share};
 pub use floats::{FLOAT_TYPES, FloatType};
 pub use geometry::{Geometry, Halo, LANES, Region};

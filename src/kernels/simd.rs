@@ -1,5 +1,7 @@
 //! Sixteen `f32` lanes: the vector type of the kernels, and its implementation in plain Rust.
 
+use half::f16;
+
 use super::geometry::LANES;
 
 /// Arithmetic on sixteen lanes. A value of the implementing type proves that the CPU can do it.
@@ -109,6 +111,35 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn dot4(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I;
     /// The nearest integers, ties to even, of what fits 32 bits.
     fn to_nearest(self, v: Self::V) -> Self::I;
+    /// Sixteen signed bytes from `from`, as floats.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading sixteen bytes.
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const i8) -> Self::V {
+        // SAFETY: the caller's.
+        self.to_floats(self.of_ints(unsafe { from.cast::<[i8; LANES]>().read_unaligned() }.map(i32::from)))
+    }
+    /// Sixteen half floats from `from`.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading sixteen `u16` (no alignment needed).
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const u16) -> Self::V {
+        // SAFETY: the caller's.
+        let halves = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
+        self.load(&halves.map(|half| f16::from_bits(half).to_f32()))
+    }
+    /// The lowest four bits of each lane, as an unsigned number, plus `FIRST`: as floats.
+    #[inline(always)]
+    fn low_nibbles<const FIRST: i32>(self, v: Self::I) -> Self::V {
+        self.to_floats(self.of_ints(self.to_ints(v).map(|lane| (lane & 15) + FIRST)))
+    }
+    /// Each lane shifted right by four bits, zeros from above.
+    #[inline(always)]
+    fn next_nibbles(self, v: Self::I) -> Self::I {
+        self.of_ints(self.to_ints(v).map(|lane| (lane.cast_unsigned() >> 4).cast_signed()))
+    }
     /// Sixteen lanes.
     #[inline(always)]
     fn of_ints(self, lanes: [i32; LANES]) -> Self::I {
@@ -321,7 +352,11 @@ mod tests {
             let rows = [x, y, sum, s.add_int(x, y)].map(|v| s.to_ints(v));
             // SAFETY: the arrays hold sixteen integers.
             let quads = unsafe { s.quads(rows.each_ref().map(|row| row.as_ptr())) };
-            let floats = [s.to_floats(x), s.to_floats(s.splat_int(i32::MAX))];
+            let stored = self.0.as_ptr();
+            // SAFETY: the array holds sixty-four bytes.
+            let [bytes, halves] = unsafe { [s.load_bytes(stored.cast()), s.load_halves(stored.cast())] };
+            let nibbles = [s.low_nibbles::<0>(x), s.low_nibbles::<-8>(s.next_nibbles(x))];
+            let floats = [s.to_floats(x), s.to_floats(s.splat_int(i32::MAX)), bytes, halves, nibbles[0], nibbles[1]];
             let results = results
                 .into_iter()
                 .chain(floats)

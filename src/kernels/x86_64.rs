@@ -203,4 +203,30 @@ impl Simd for Avx2 {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1])] }
     }
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const i8) -> Self::V {
+        // SAFETY: the caller vouches for sixteen readable bytes; the token proves AVX2.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.cast());
+            self.to_floats([_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_srli_si128::<8>(bytes))])
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const u16) -> Self::V {
+        // SAFETY: the caller vouches for sixteen readable half floats; the token proves F16C.
+        unsafe { [_mm256_cvtph_ps(_mm_loadu_si128(from.cast())), _mm256_cvtph_ps(_mm_loadu_si128(from.add(8).cast()))] }
+    }
+    #[inline(always)]
+    fn low_nibbles<const FIRST: i32>(self, v: Self::I) -> Self::V {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let code = |v| _mm256_add_epi32(_mm256_and_si256(v, _mm256_set1_epi32(15)), _mm256_set1_epi32(FIRST));
+            self.to_floats([code(v[0]), code(v[1])])
+        }
+    }
+    #[inline(always)]
+    fn next_nibbles(self, v: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_srli_epi32::<4>(v[0]), _mm256_srli_epi32::<4>(v[1])] }
+    }
 }

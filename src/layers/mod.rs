@@ -21,6 +21,7 @@ mod sequence;
 mod shuffle;
 mod slice;
 mod subsample;
+mod values;
 mod weighted_mean;
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub use sequence::{Positions, Step, Tokens};
 pub use shuffle::Shuffle;
 pub use slice::Slice;
 pub use subsample::Subsample;
+pub use values::Values;
 
 /// Channels, rows and columns of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,7 +84,7 @@ pub struct Param {
     /// Its extents, outermost first.
     pub shape: Vec<usize>,
     /// Its values, row-major; empty for a network of shapes only.
-    pub data: Arc<[f32]>,
+    pub data: Values,
 }
 
 /// Parameters of an 8-bit layer with weights. Weights are codes minus their zero point; the bias is part of `requantize`.

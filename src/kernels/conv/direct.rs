@@ -1,13 +1,18 @@
 //! Direct convolution: a tile of a few pixels by a few blocks of filters stays in registers.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::cover::{Cover, cover, sizes, tiles_cost};
 use super::epilogue::{Area, Output};
+use super::vector::{Product, is_vector};
 use super::{ConvShape, Job};
 use crate::kernels::buffer::Buffer;
+use crate::kernels::coded::{self, CodedMatrix};
 use crate::kernels::exec::Exec;
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
+use crate::kernels::scratch::with_scratch;
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::{Floats, Loop, Walk};
 
@@ -19,6 +24,13 @@ struct Set {
     inputs: Range<usize>,
     /// Start of its weights.
     offset: usize,
+}
+
+/// The weights of all sets.
+enum Weights {
+    Floats(Buffer),
+    /// Of a convolution of single pixels: made floats set by set, or where they are multiplied.
+    Coded(Arc<CodedMatrix>),
 }
 
 /// Neighbouring output columns whose windows have the same column taps inside the map.
@@ -35,7 +47,7 @@ pub(super) struct Direct {
     segments: Vec<Segment>,
     /// Row taps inside the map, for each output row.
     live: Vec<Range<usize>>,
-    weights: Buffer,
+    weights: Weights,
 }
 
 /// Bytes of input that stay in the second-level cache beside the weights.
@@ -80,7 +92,17 @@ impl Direct {
         }
         let live = |y: usize| live(y * shape.stride.0, shape.padding.top, shape.kernel.0, shape.dilation.0, x.h);
         let (segments, rows) = (segments(shape, x.w, y.w), (0..y.h).map(live).collect());
-        Self { shape: *shape, sets, segments, live: rows, weights: weights.into() }
+        Self { shape: *shape, sets, segments, live: rows, weights: Weights::Floats(weights.into()) }
+    }
+
+    /// A convolution of single pixels with the filters that are the rows of `matrix`.
+    pub(super) fn coded(shape: &ConvShape, matrix: Arc<CodedMatrix>, x: &Geometry, y: &Geometry) -> Self {
+        let wanted = if y.w < 3 { coded::SET } else { 2 };
+        let set = |first: usize| first..y.blocks().min(first + wanted);
+        let starts = (0..y.blocks()).step_by(wanted);
+        let sets = starts.map(|first| Set { blocks: set(first), inputs: 0..x.blocks(), offset: 0 }).collect();
+        let (segments, live) = (segments(shape, x.w, y.w), vec![0..1; y.h]);
+        Self { shape: *shape, sets, segments, live, weights: Weights::Coded(matrix) }
     }
 
     pub(super) fn run(&self, exec: &Exec<'_>, job: &Job<'_>) {
@@ -118,8 +140,18 @@ impl Direct {
     /// Some rows of one image for some sets of filters.
     fn band(&self, isa: Isa, job: &Job<'_>, sets: &[Set], image: usize, rows: Range<usize>) {
         for sets in equal_sets(sets) {
-            for segment in &self.segments {
-                self.tiles(isa, job, sets, segment, image, &rows);
+            match &self.weights {
+                Weights::Floats(weights) => self.segments(isa, job, (sets, weights), image, &rows),
+                Weights::Coded(matrix) if is_vector(job.xg) => {
+                    let blocks = blocks_of(sets);
+                    isa.run(Product { matrix, job, image, blocks });
+                }
+                Weights::Coded(matrix) => sets.chunks(1).for_each(|set| {
+                    with_scratch(matrix.columns() * set[0].blocks.len() * LANES, |panel| {
+                        matrix.panel(isa, set[0].blocks.clone(), panel);
+                        self.segments(isa, job, (set, panel), image, &rows);
+                    });
+                }),
             }
             let area = Area { image, blocks: blocks_of(sets), rows: rows.clone(), columns: 0..job.yg.w };
             // SAFETY: the rows of these blocks are this task's, and they are in the output.
@@ -127,8 +159,22 @@ impl Direct {
         }
     }
 
-    /// Some rows of one segment for sets of equal size; all blocks of a set at once if the registers hold them.
-    fn tiles(&self, isa: Isa, job: &Job<'_>, sets: &[Set], segment: &Segment, image: usize, rows: &Range<usize>) {
+    /// Some rows of all segments for `sets` of equal size with their weights.
+    fn segments(&self, isa: Isa, job: &Job<'_>, sets: (&[Set], &[f32]), image: usize, rows: &Range<usize>) {
+        self.segments.iter().for_each(|segment| self.tiles(isa, job, sets, segment, image, rows));
+    }
+
+    /// Some rows of one segment for sets of equal size with their weights; all blocks of a set at once if the registers hold
+    /// them.
+    fn tiles(
+        &self,
+        isa: Isa,
+        job: &Job<'_>,
+        (sets, weights): (&[Set], &[f32]),
+        segment: &Segment,
+        image: usize,
+        rows: &Range<usize>,
+    ) {
         let size_of_set = sets[0].blocks.len();
         let (blocks, cover) = match isa.has_many_registers() {
             true => (size_of_set, &segment.covers[size_of_set]),
@@ -136,7 +182,8 @@ impl Direct {
         };
         for (size, columns) in cover.iter().filter(|(_, columns)| !columns.is_empty()) {
             for block in (0..size_of_set).step_by(blocks) {
-                let strip = Strip { direct: self, job, sets, block, taps: &segment.taps, image, rows, columns };
+                let (direct, taps) = (self, &segment.taps);
+                let strip = Strip { direct, job, sets, weights, block, taps, image, rows, columns };
                 strip.run(isa, blocks, *size);
             }
         }
@@ -144,8 +191,9 @@ impl Direct {
 
     /// A map of one row for a part of the sets: the matrix product inside other methods.
     pub(super) fn product(&self, isa: Isa, job: &Job<'_>, row: &Segment, (index, parts): (usize, usize)) {
+        let Weights::Floats(weights) = &self.weights else { unreachable!("other methods pack floats") };
         for sets in equal_sets(&self.sets[part(self.sets.len(), index, parts)]) {
-            self.tiles(isa, job, sets, row, 0, &(0..1));
+            self.tiles(isa, job, (sets, weights), row, 0, &(0..1));
         }
     }
 
@@ -229,49 +277,12 @@ pub(super) fn live_taps(size: usize, dilation: usize, (before, after): (usize, u
     (0..size).map(|start| live(start, before, 3, dilation, inputs).len()).sum()
 }
 
-/// Tile widths that are compiled for `blocks` filter blocks, largest first.
-fn sizes(blocks: usize) -> &'static [usize] {
-    match blocks {
-        1 => &[14, 10, 8, 6, 5, 4, 3, 2, 1],
-        2 => &[14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1],
-        3 => &[7, 4, 2, 1],
-        4 => &[6, 5, 4, 3, 2, 1],
-        _ => &[2, 1],
-    }
-}
-
-/// Multiply-adds issued per tap for `columns` in tiles of `size`; fewer than eight in flight are bound by latency.
-fn tiles_cost(columns: usize, size: usize, blocks: usize) -> usize {
-    columns.div_ceil(size) * (size * blocks).max(8)
-}
-
-/// At most two ranges of columns, each with its tile size.
-type Cover = [(usize, Range<usize>); 2];
-
-/// Covers `columns` at the lowest cost that `sizes` allow. If the columns of a range are no multiple of its size, the last
-/// tile starts earlier and computes some pixels again, so that no mask is needed.
-fn cover(columns: &Range<usize>, sizes: &[usize], blocks: usize) -> Cover {
-    let (start, end, n) = (columns.start, columns.end, columns.len());
-    let fitting = || sizes.iter().copied().filter(|&size| size <= n);
-    let uniform = fitting().map(|size| (tiles_cost(n, size, blocks), [(size, start..end), (size, end..end)]));
-    let mixed = fitting().next().into_iter().flat_map(|large| {
-        let rest = n % large;
-        fitting().filter(move |&size| size >= rest && rest > 0).map(move |size| {
-            let cost = tiles_cost(n - rest, large, blocks) + tiles_cost(rest, size, blocks);
-            (cost, [(large, start..end - rest), (size, end - size..end)])
-        })
-    });
-    // At equal costs the fewest tiles: each tile reads all weights once.
-    let tiles = |cover: &Cover| cover.iter().map(|(size, columns)| columns.len().div_ceil(*size)).sum::<usize>();
-    let best = uniform.chain(mixed).min_by_key(|(cost, cover)| (*cost, tiles(cover)));
-    best.map_or([(1, 0..0), (1, 0..0)], |(_, cover)| cover)
-}
-
 /// Columns of some rows of one image, for some sets of equal size, from the `block`-th block of each set on.
 struct Strip<'a> {
     direct: &'a Direct,
     job: &'a Job<'a>,
     sets: &'a [Set],
+    weights: &'a [f32],
     block: usize,
     taps: &'a Range<usize>,
     image: usize,
@@ -319,7 +330,7 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
     /// One set, on the image that begins at `origin`.
     #[inline(always)]
     fn set<S: Simd>(&self, s: S, set: &Set, origin: usize, output: &Output<S>) {
-        let &Strip { direct: Direct { shape, weights, live, .. }, job, block, taps, rows, columns, .. } = &self.0;
+        let &Strip { direct: Direct { shape, live, .. }, job, weights, block, taps, rows, columns, .. } = &self.0;
         let (xg, width, first) = (job.xg, set.blocks.len() * LANES, set.blocks.start + block);
         let step = xg.lanes * width;
         let (r, t) = shape.kernel;

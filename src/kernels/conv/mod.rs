@@ -1,6 +1,9 @@
 //! Convolution: what is asked for, which method computes it, and the packed weights.
 
 mod bytes;
+#[cfg(test)]
+mod coded_tests;
+mod cover;
 mod depthwise;
 mod direct;
 mod epilogue;
@@ -14,12 +17,14 @@ mod narrow;
 #[cfg(test)]
 mod tests;
 mod transforms;
+mod vector;
 mod winograd;
 #[cfg(test)]
 mod winograd_tests;
 mod wrapping;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use depthwise::Depthwise;
 use direct::Direct;
@@ -32,6 +37,7 @@ pub use wrapping::{Wrapped, sums_could_wrap};
 
 use super::activation::Activation;
 use super::buffer::Buffer;
+use super::coded::CodedMatrix;
 use super::exec::Exec;
 use super::geometry::{Geometry, Halo, LANES};
 use super::isa::Isa;
@@ -137,12 +143,7 @@ impl PackedConv {
         y: &Geometry,
         winograd: Option<(usize, usize)>,
     ) -> Self {
-        check(shape, weight, x, y);
-        let mut padded = Buffer::zeroed(y.blocks() * LANES);
-        if let Some(bias) = bias {
-            // Adding zero turns -0 into +0: skipping taps that read zeros then changes no bit of a sum.
-            padded.iter_mut().zip(bias).for_each(|(to, bias)| *to = bias + 0.0);
-        }
+        check(shape, weight.len(), x, y);
         let method = if shape.is_depthwise() && x.lanes == LANES {
             Method::Depthwise(Depthwise::new(shape, weight))
         } else if Narrow::fits(shape, x) {
@@ -152,7 +153,29 @@ impl PackedConv {
         } else {
             Method::Direct(Direct::new(shape, weight, x, y))
         };
-        Self { method, bias: padded, requantizer: None, wrapping: None, x: *x, y: *y }
+        Self { method, bias: padded(bias, y), requantizer: None, wrapping: None, x: *x, y: *y }
+    }
+
+    /// A convolution of single pixels by the rows of `matrix`, with the same bits as [`PackedConv::new`] of its elements. `None`
+    /// if another method computes the layer's shape.
+    ///
+    /// # Panics
+    /// As [`PackedConv::new`].
+    pub fn coded(
+        shape: &ConvShape,
+        matrix: Arc<CodedMatrix>,
+        bias: Option<&[f32]>,
+        x: &Geometry,
+        y: &Geometry,
+    ) -> Option<Self> {
+        if Narrow::fits(shape, x) || x.lanes != LANES {
+            return None;
+        }
+        check(shape, matrix.rows() * matrix.columns(), x, y);
+        let is_of_pixels = (shape.kernel, shape.stride, shape.groups) == ((1, 1), (1, 1), 1) && x.c == matrix.columns();
+        assert!(is_of_pixels && shape.padding == Halo::default(), "a filter is a row");
+        let method = Method::Direct(Direct::coded(shape, matrix, x, y));
+        Some(Self { method, bias: padded(bias, y), requantizer: None, wrapping: None, x: *x, y: *y })
     }
 
     /// Packs a convolution of integers `q - zero_point` with integers `weight` `[K, C/groups, R, S]`; `requantize` makes the
@@ -161,7 +184,7 @@ impl PackedConv {
     /// # Panics
     /// As [`PackedConv::new`].
     pub fn integer(shape: &ConvShape, weight: &[f32], requantize: &Requantize, x: &Geometry, y: &Geometry) -> Self {
-        check(shape, weight, x, y);
+        check(shape, weight.len(), x, y);
         let bias = Buffer::zeroed(y.blocks() * LANES);
         let wrapping = Wrapping::new(shape, weight, requantize).map(Box::new);
         if shape.is_depthwise() && shape.kernel.0 * shape.kernel.1 <= EXACT_TAPS {
@@ -273,11 +296,19 @@ impl PackedConv {
 /// Number of taps whose products of 9-bit integers add up to less than 2^24, so that f32 holds their sum exactly.
 const EXACT_TAPS: usize = 256;
 
-fn check(shape: &ConvShape, weight: &[f32], x: &Geometry, y: &Geometry) {
+/// `bias` in whole blocks of `y`, zeros without one.
+fn padded(bias: Option<&[f32]>, y: &Geometry) -> Buffer {
+    let mut padded = Buffer::zeroed(y.blocks() * LANES);
+    // Adding zero turns -0 into +0: skipping taps that read zeros then changes no bit of a sum.
+    padded.iter_mut().zip(bias.unwrap_or_default()).for_each(|(to, bias)| *to = bias + 0.0);
+    padded
+}
+
+fn check(shape: &ConvShape, weights: usize, x: &Geometry, y: &Geometry) {
     let (k, c) = (shape.out_channels, shape.in_channels);
     assert_eq!((x.c, y.c), (c, k), "channels");
     assert_eq!((y.h, y.w), shape.output(x.h, x.w), "output extents");
-    assert_eq!(weight.len(), k * (c / shape.groups) * shape.kernel.0 * shape.kernel.1, "weights");
+    assert_eq!(weights, k * (c / shape.groups) * shape.kernel.0 * shape.kernel.1, "weights");
     assert_eq!(x.halo.union(shape.halo(x.h, x.w)), x.halo, "halo of the input");
     assert_eq!(y.lanes, LANES, "outputs are blocked");
 }

@@ -168,6 +168,28 @@ impl Simd for Avx512 {
         unsafe { _mm512_cvtps_epi32(v) }
     }
     #[inline(always)]
+    unsafe fn load_bytes(self, from: *const i8) -> Self::V {
+        // SAFETY: the caller vouches for sixteen readable bytes; the token proves AVX-512F.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const u16) -> Self::V {
+        // SAFETY: the caller vouches for sixteen readable half floats; the token proves AVX-512F.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+    #[inline(always)]
+    fn low_nibbles<const FIRST: i32>(self, v: Self::I) -> Self::V {
+        let floats: [f32; LANES] = std::array::from_fn(|nibble| (nibble as i32 + FIRST) as f32);
+        // A permutation looks at the lowest four bits of an index.
+        // SAFETY: the array holds sixteen floats; the token proves AVX-512F.
+        unsafe { _mm512_permutexvar_ps(v, _mm512_loadu_ps(floats.as_ptr())) }
+    }
+    #[inline(always)]
+    fn next_nibbles(self, v: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_srli_epi32::<4>(v) }
+    }
+    #[inline(always)]
     fn fours(self, v: [Self::I; 4]) -> Self::I {
         // SAFETY: the token proves AVX-512BW.
         unsafe { _mm512_packus_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3])) }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use half::f16;
 
 use crate::weights::tensor::{Dtype, ReadFault, Storage, decode};
 
@@ -127,46 +128,84 @@ impl BlockType {
         Ok(QTensor::new(storage, count)?.dequantize(&Device::Cpu)?.to_vec1::<f32>()?.into())
     }
 
-    /// The integers of `block` that enter the multiplier, in the order of the weights.
-    fn codes(self, block: &[u8], codes: &mut Vec<f32>) {
-        let mut put = |code: u8, offset: i16| codes.push((i16::from(code) - offset).into());
+    /// How its weights are coded; `None` of floats.
+    fn form(self) -> Option<BlockForm> {
+        let (group, minimum, halves) = match self {
+            Self::F32 | Self::F16 | Self::Bf16 => return None,
+            Self::Q4_0 | Self::Q5_0 | Self::Q8_0 => (32, false, true),
+            Self::Q4_1 | Self::Q5_1 => (32, true, true),
+            Self::Q4K | Self::Q5K => (32, true, false),
+            Self::Q6K => (16, false, false),
+        };
+        Some(BlockForm { group, four_bits: self.bits().is_some_and(|(bits, _)| bits == 4), minimum, halves })
+    }
+
+    /// Where half floats are in a block: they are all that may not be finite.
+    fn halves(self) -> &'static [usize] {
+        match self {
+            Self::F32 | Self::F16 | Self::Bf16 => &[],
+            Self::Q4_0 | Self::Q5_0 | Self::Q8_0 => &[0],
+            Self::Q4_1 | Self::Q5_1 | Self::Q4K | Self::Q5K => &[0, 2],
+            Self::Q6K => &[208],
+        }
+    }
+
+    /// The integers that enter the multiplier of the `part`-th group of weights of `block`, and their scale and minimum
+    /// `[scale, minimum]`.
+    fn group(self, block: &[u8], part: usize, codes: &mut [i8]) -> [f32; 2] {
         // The weights of a half of a small block are the lower nibbles, those of the other half the upper ones.
-        let halves = |nibbles: &[u8], fifth: u32, offset: i16, put: &mut dyn FnMut(u8, i16)| {
+        let mut halves = |nibbles: &[u8], fifth: u32, offset: i8| {
             for (half, shift) in [(0, 0), (16, 4)] {
                 for (i, pair) in nibbles.iter().enumerate() {
-                    put(pair >> shift & 15 | ((fifth >> (half + i)) as u8 & 1) << 4, offset);
+                    let code = pair >> shift & 15 | ((fifth >> (half + i)) as u8 & 1) << 4;
+                    codes[half + i] = code.cast_signed() - offset;
                 }
             }
         };
         let fifth = |at: usize| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
         match self {
-            Self::F32 | Self::F16 | Self::Bf16 => {}
-            Self::Q4_0 => halves(&block[2..18], 0, 8, &mut put),
-            Self::Q4_1 => halves(&block[4..20], 0, 0, &mut put),
-            Self::Q5_0 => halves(&block[6..22], fifth(2), 16, &mut put),
-            Self::Q5_1 => halves(&block[8..24], fifth(4), 0, &mut put),
-            Self::Q8_0 => codes.extend(block[2..34].iter().map(|byte| f32::from(byte.cast_signed()))),
+            Self::F32 | Self::F16 | Self::Bf16 => return [0.0; 2],
+            Self::Q4_0 => halves(&block[2..18], 0, 8),
+            Self::Q4_1 => halves(&block[4..20], 0, 0),
+            Self::Q5_0 => halves(&block[6..22], fifth(2), 16),
+            Self::Q5_1 => halves(&block[8..24], fifth(4), 0),
+            Self::Q8_0 => codes.iter_mut().zip(&block[2..34]).for_each(|(code, byte)| *code = byte.cast_signed()),
             Self::Q4K | Self::Q5K => {
                 let (upper, nibbles) = if self == Self::Q4K { (None, 16) } else { (Some(&block[16..48]), 48) };
-                for part in 0..8 {
-                    for i in 0..32 {
-                        let nibble = block[nibbles + part / 2 * 32 + i] >> (part % 2 * 4) & 15;
-                        put(nibble | upper.map_or(0, |upper| (upper[i] >> part & 1) << 4), 0);
-                    }
+                for (i, code) in codes.iter_mut().enumerate() {
+                    let nibble = block[nibbles + part / 2 * 32 + i] >> (part % 2 * 4) & 15;
+                    *code = (nibble | upper.map_or(0, |upper| (upper[i] >> part & 1) << 4)).cast_signed();
                 }
+                let [scale, minimum] = sixes(&block[4..16], part);
+                return [half(block, 0) * scale, -(half(block, 2) * minimum)];
             }
             Self::Q6K => {
-                for half in 0..2 {
-                    for part in 0..4 {
-                        for i in 0..32 {
-                            let nibble = block[half * 64 + part % 2 * 32 + i] >> (part / 2 * 4) & 15;
-                            put(nibble | (block[128 + half * 32 + i] >> (part * 2) & 3) << 4, 32);
-                        }
-                    }
+                // Eight groups to a half, two to each of its four ranges of 32 weights.
+                let (first, range, from) = (part / 8 * 32, part % 8 / 2, part % 2 * 16);
+                for (i, code) in codes.iter_mut().enumerate() {
+                    let nibble = block[first * 2 + range % 2 * 32 + from + i] >> (range / 2 * 4) & 15;
+                    *code = (nibble | (block[128 + first + from + i] >> (range * 2) & 3) << 4).cast_signed() - 32;
                 }
+                return [half(block, 208) * f32::from(block[192 + part].cast_signed()), 0.0];
             }
         }
+        let scale = |place: usize| self.halves().get(place).map_or(0.0, |&at| half(block, at));
+        [scale(0), scale(1)]
     }
+}
+
+/// The half float at byte `at` of `block`.
+fn half(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+/// The six-bit scale and minimum of part `part` of a block of 256 with the twelve bytes `packed` of such.
+fn sixes(packed: &[u8], part: usize) -> [f32; 2] {
+    let six = match part {
+        0..4 => [packed[part] & 63, packed[part + 4] & 63],
+        _ => [packed[part + 4] & 15 | packed[part - 4] >> 6 << 4, packed[part + 4] >> 4 | packed[part] >> 6 << 4],
+    };
+    six.map(f32::from)
 }
 
 /// A tensor of blocks in a file.
@@ -178,12 +217,42 @@ pub(in crate::weights) struct Blocks {
     pub(super) pairs: Option<(usize, usize)>,
 }
 
+/// How the weights of blocks are coded: `scale * code`, or `scale * code + minimum`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockForm {
+    /// Weights that share a scale.
+    pub group: usize,
+    /// Whether codes have four bits; others have at most eight.
+    pub four_bits: bool,
+    /// Whether there is a minimum. Codes then have no sign, and their product with the scale is exact.
+    pub minimum: bool,
+    /// Whether scales and minima are half floats.
+    pub halves: bool,
+}
+
 /// The integers that the weights of a tensor are stored as.
 #[derive(Clone)]
 pub struct BlockCodes {
     blocks: Blocks,
+    form: BlockForm,
     bits: u32,
     signed: bool,
+}
+
+/// The groups of weights that share a scale, of a whole tensor.
+pub struct BlockGroups<'a> {
+    bytes: Cow<'a, [u8]>,
+    kind: BlockType,
+    /// In a block.
+    groups: usize,
+}
+
+impl BlockGroups<'_> {
+    /// The integers that enter the multiplier of group `index`, in the order of the weights, and `[scale, minimum]`.
+    pub fn read(&self, index: usize, codes: &mut [i8]) -> [f32; 2] {
+        let block = &self.bytes[index / self.groups * self.kind.bytes()..][..self.kind.bytes()];
+        self.kind.group(block, index % self.groups, codes)
+    }
 }
 
 impl BlockCodes {
@@ -197,13 +266,35 @@ impl BlockCodes {
         self.signed
     }
 
+    /// How they are coded.
+    pub fn form(&self) -> BlockForm {
+        self.form
+    }
+
+    /// Whether all scales are finite, and so all values.
+    pub fn are_of_finite_values(&self) -> bool {
+        let kind = self.blocks.kind;
+        let finite = |block: &[u8]| kind.halves().iter().all(|&at| half(block, at).is_finite());
+        self.blocks.storage.get().chunks_exact(kind.bytes()).all(finite)
+    }
+
+    /// The groups that share a scale.
+    pub fn groups(&self) -> BlockGroups<'_> {
+        let kind = self.blocks.kind;
+        BlockGroups { bytes: self.blocks.bytes(), kind, groups: kind.weights() / self.form.group }
+    }
+
     /// The integers that enter the multiplier, in the order of the weights: symmetric ones less their offset, affine ones as they
     /// are stored.
     pub fn codes(&self) -> Vec<f32> {
-        let (kind, bytes) = (self.blocks.kind, self.blocks.bytes());
-        let mut codes = Vec::with_capacity(bytes.len() / kind.bytes() * kind.weights());
-        bytes.chunks_exact(kind.bytes()).for_each(|block| kind.codes(block, &mut codes));
-        codes
+        let (groups, mut codes) = (self.groups(), vec![0; self.form.group]);
+        let count = groups.bytes.len() / groups.kind.bytes() * groups.groups;
+        let mut all = Vec::with_capacity(count * codes.len());
+        for index in 0..count {
+            groups.read(index, &mut codes);
+            all.extend(codes.iter().map(|code| f32::from(*code)));
+        }
+        all
     }
 }
 
@@ -237,7 +328,8 @@ impl Blocks {
 
     /// The integers; `None` of floats.
     pub fn codes(&self) -> Option<BlockCodes> {
-        self.kind.bits().map(|(bits, signed)| BlockCodes { blocks: self.clone(), bits, signed })
+        let (bits, signed) = self.kind.bits()?;
+        Some(BlockCodes { blocks: self.clone(), form: self.kind.form()?, bits, signed })
     }
 }
 

@@ -1,17 +1,13 @@
 //! Values of random blocks, rebuilt from their codes and scales; layouts by hand.
 
-use half::f16;
 use proptest::prelude::*;
 
 use super::*;
 use crate::weights::tensor::Blob;
 
-fn half(block: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
-}
-
-/// The six-bit scale and minimum of part `part` of a block of 256 with `packed` scales.
-fn sixes(packed: &[u8], part: usize) -> (f32, f32) {
+/// The six-bit scale and minimum of part `part` of a block of 256 with `packed` scales, of which the last four bytes hold the lower
+/// bits of parts 4 to 7, and the upper two bits of the others those of these.
+fn sixes_of(packed: &[u8], part: usize) -> (f32, f32) {
     let low = |at: usize| packed[at] & 63;
     let (scale, minimum) = match part {
         0..4 => (low(part), low(part + 4)),
@@ -29,7 +25,7 @@ fn scale(kind: BlockType, block: &[u8], i: usize) -> (f32, f32) {
         BlockType::Q4_0 | BlockType::Q5_0 | BlockType::Q8_0 => (half(block, 0), 0.0),
         BlockType::Q4_1 | BlockType::Q5_1 => (half(block, 0), half(block, 2)),
         BlockType::Q4K | BlockType::Q5K => {
-            let (scale, minimum) = sixes(&block[4..16], i / 32);
+            let (scale, minimum) = sixes_of(&block[4..16], i / 32);
             (half(block, 0) * scale, -(half(block, 2) * minimum))
         }
         BlockType::Q6K => (half(block, 208) * f32::from(block[192 + i / 16].cast_signed()), 0.0),
@@ -81,6 +77,37 @@ proptest! {
             prop_assert_eq!(*value, code * scale + added, "{:?}: weight {}", kind, i);
             prop_assert!((low..=high).contains(&(*code as i32)), "{:?}: code {}", kind, code);
         }
+    }
+
+    #[test]
+    fn groups_are_the_values_to_the_last_bit((kind, bytes) in quantised().prop_flat_map(|kind| {
+        (Just(kind), (1..4usize).prop_flat_map(move |n| prop::collection::vec(any::<u8>(), n * kind.bytes())))
+    })) {
+        let stored = blocks(kind, random(kind, bytes), None);
+        let (values, stored) = (stored.read().ok().unwrap(), stored.codes().unwrap());
+        let BlockForm { group, four_bits, minimum, .. } = stored.form();
+        let (groups, mut codes) = (stored.groups(), vec![0; group]);
+        prop_assert!(stored.are_of_finite_values());
+        for (index, values) in values.chunks(group).enumerate() {
+            let [scale, added] = groups.read(index, &mut codes);
+            for (code, value) in codes.iter().zip(values) {
+                let code = f32::from(*code);
+                // With a minimum, fused and rounded once or in two steps.
+                let both = if minimum { [code * scale + added, code.mul_add(scale, added)] } else { [code * scale; 2] };
+                prop_assert_eq!(both.map(f32::to_bits), [value.to_bits(); 2], "{:?}", kind);
+                prop_assert!(!four_bits || (if minimum { 0.0..=15.0 } else { -8.0..=7.0 }).contains(&code), "{}", code);
+            }
+        }
+    }
+
+    #[test]
+    fn a_scale_that_is_not_finite_is_found(kind in quantised(), place in 0..2usize, blocks_before in 0..3usize) {
+        let mut bytes = vec![0; (blocks_before + 1) * kind.bytes()];
+        let at = kind.halves()[place.min(kind.halves().len() - 1)];
+        bytes[blocks_before * kind.bytes() + at + 1] = 0x7c;
+        let stored = blocks(kind, bytes, None);
+        prop_assert!(!stored.codes().unwrap().are_of_finite_values());
+        prop_assert!(stored.read().ok().unwrap().iter().any(|value| !value.is_finite()));
     }
 
     #[test]

@@ -13,9 +13,9 @@ use std::io::Cursor;
 
 use candle_core::quantized::gguf_file::{Content as Container, TensorInfo};
 
-pub use self::blocks::BlockCodes;
 use self::blocks::BlockType;
 pub(super) use self::blocks::Blocks;
+pub use self::blocks::{BlockCodes, BlockForm, BlockGroups};
 pub use self::metadata::Metadata;
 use self::names::Layout;
 use super::contents::FileContents;

@@ -60,7 +60,7 @@ impl Held {
             };
             (0..self.values.len()).map(next).collect()
         };
-        Param { shape, data }
+        Param { shape, data: data.into() }
     }
 
     /// What makes a layer one of integers, if its scales are one, or one a filter: along the axes `filters`.
