@@ -1,7 +1,5 @@
 //! Sixteen `f32` lanes: the vector type of the kernels, and its implementation in plain Rust.
 
-use half::f16;
-
 use super::geometry::LANES;
 
 /// Arithmetic on sixteen lanes. A value of the implementing type proves that the CPU can do it.
@@ -127,8 +125,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     unsafe fn load_halves(self, from: *const u16) -> Self::V {
         // SAFETY: the caller's.
-        let halves = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
-        self.load(&halves.map(|half| f16::from_bits(half).to_f32()))
+        self.load(&unsafe { from.cast::<[half::f16; LANES]>().read_unaligned() }.map(half::f16::to_f32))
     }
     /// The lowest four bits of each lane, as an unsigned number, plus `FIRST`: as floats.
     #[inline(always)]
@@ -352,14 +349,13 @@ mod tests {
             let rows = [x, y, sum, s.add_int(x, y)].map(|v| s.to_ints(v));
             // SAFETY: the arrays hold sixteen integers.
             let quads = unsafe { s.quads(rows.each_ref().map(|row| row.as_ptr())) };
-            let stored = self.0.as_ptr();
-            // SAFETY: the array holds sixty-four bytes.
-            let [bytes, halves] = unsafe { [s.load_bytes(stored.cast()), s.load_halves(stored.cast())] };
+            // SAFETY: as above.
+            let loaded = unsafe { [s.load_bytes(rows[0].as_ptr().cast()), s.load_halves(rows[1].as_ptr().cast())] };
             let nibbles = [s.low_nibbles::<0>(x), s.low_nibbles::<-8>(s.next_nibbles(x))];
-            let floats = [s.to_floats(x), s.to_floats(s.splat_int(i32::MAX)), bytes, halves, nibbles[0], nibbles[1]];
+            let floats = [[s.to_floats(x), s.to_floats(s.splat_int(i32::MAX))], loaded, nibbles];
             let results = results
                 .into_iter()
-                .chain(floats)
+                .chain(floats.into_iter().flatten())
                 .chain(s.transpose(std::array::from_fn(|i| s.mul(a, s.splat(i as f32)))))
                 .collect::<Vec<_>>();
             let dots = all.into_iter().chain(quads).chain(low).map(|v| s.to_ints(v)).collect::<Vec<_>>();
