@@ -11,6 +11,7 @@ use deadweight::engine::{Backend, EngineOptions, Runner};
 use deadweight::kernels::Isa;
 use deadweight::layers::{Layer, Shape};
 use deadweight::model::{LoadOptions, Model};
+use deadweight::weights::Weights;
 
 /// Sizes: a block of the largest type has 256 weights; 70 words are no whole blocks of lanes.
 const WIDTH: usize = 256;
@@ -117,6 +118,21 @@ fn coded(model: &Model) -> usize {
     model.graph.nodes.iter().filter(|def| kept(&def.layer)).count()
 }
 
+/// The codes that are counted of the weights of a model are those of the blocks of its file.
+fn assert_counts_the_codes_of(model: &Model, path: &Path) {
+    let weights = Weights::open(path).unwrap();
+    for def in &model.graph.nodes {
+        let Layer::Linear(linear) = &def.layer else { continue };
+        let low = linear.low_bits.as_ref().unwrap();
+        // The head shares the embedding's.
+        let name = if linear.tied { "embed_tokens" } else { &def.name };
+        let stored = weights.names().find(|stored| name.ends_with(stored.trim_end_matches(".weight")));
+        let codes = weights.block_codes(stored.unwrap()).unwrap();
+        assert_eq!((low.bits, low.signed), (codes.bits(), codes.signed()));
+        assert!(low.codes.get()[..] == codes.codes()[..], "{name}");
+    }
+}
+
 #[test]
 fn weights_of_every_type_of_block_give_the_bits_of_their_floats() {
     let folder = tempfile::tempdir().unwrap();
@@ -128,6 +144,7 @@ fn weights_of_every_type_of_block_give_the_bits_of_their_floats() {
         });
         // Seven of the layer, the embedding and the head that shares it.
         assert_eq!([coded(&blocks), coded(&floats)], [9, 0], "{kind:?}");
+        assert_counts_the_codes_of(&blocks, &folder.path().join(format!("{kind:?}-false.gguf")));
         let want = logits(&floats, Isa::SCALAR, 1);
         let (whole, each) = (&want[0], &want[1]);
         // Outputs are [words, tokens]: those of a token that was read in the whole are those of the token alone.

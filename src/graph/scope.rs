@@ -236,6 +236,12 @@ impl Scope {
         if weight.shape != [out_features, in_features] {
             self.problem(format!("{}: is {:?}, its input has {in_features} features", self.path, weight.shape));
         }
+        // Where the values are codes, they are those that are counted: the file need not be kept for them.
+        let held = weight.data.codes().map(|codes| {
+            let codes = Arc::clone(codes);
+            LowBitCodes::Made(Arc::new(move || codes.codes()))
+        });
+        let low_bits = low_bits.map(|low| LowBits { codes: held.unwrap_or(low.codes), ..low });
         let layer = Linear {
             weight,
             bias,

@@ -11,6 +11,8 @@
 //! A product with one vector reads a set from its start to its end.
 
 mod form;
+#[cfg(test)]
+pub(super) mod random;
 
 use std::ops::Range;
 
@@ -116,6 +118,17 @@ impl CodedMatrix {
     pub fn to_floats(&self) -> Vec<f32> {
         let parts = self.columns / LANES;
         (0..self.rows * parts).flat_map(|at| self.part_of_row(at / parts, at % parts)).collect()
+    }
+
+    /// All codes, row-major.
+    pub fn codes(&self) -> Vec<f32> {
+        let (form, groups) = (self.form, self.columns / self.form.group);
+        let mut codes = Vec::with_capacity(self.rows * self.columns);
+        for (row, group) in (0..self.rows).flat_map(|row| (0..groups).map(move |group| (row, group))) {
+            let chunk = self.chunk(row / LANES, group);
+            codes.extend((0..form.group).map(|column| f32::from(form.code(chunk, row % LANES, column))));
+        }
+        codes
     }
 
     /// The rows of `blocks` as `[column][block][16]` into `to`; rows beyond the last are zero.
@@ -325,4 +338,4 @@ impl Kernel for Panel<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

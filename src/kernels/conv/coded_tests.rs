@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::kernels::coded::tests::{forms, random};
+use crate::kernels::coded::random::{forms, random};
 use crate::kernels::{Isa, Pool};
 
 proptest! {
@@ -20,7 +20,7 @@ proptest! {
     ) {
         // Most of the time as tokens are generated.
         let (h, w) = if one_pixel { (1, 1) } else { (h, w) };
-        let (matrix, weight) = random(rows, groups, form, seed);
+        let (matrix, [weight, _]) = random(rows, groups, form, seed);
         let columns = matrix.columns();
         let shape = ConvShape {
             in_channels: columns,
