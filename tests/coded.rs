@@ -125,7 +125,7 @@ fn assert_counts_the_codes_of(model: &Model, path: &Path) {
         let Layer::Linear(linear) = &def.layer else { continue };
         let low = linear.low_bits.as_ref().unwrap();
         // The head shares the embedding's.
-        let name = if linear.tied { "embed_tokens" } else { &def.name };
+        let name = if linear.tied { "embed_tokens" } else { def.name.as_str() };
         let stored = weights.names().find(|stored| name.ends_with(stored.trim_end_matches(".weight")));
         let codes = weights.block_codes(stored.unwrap()).unwrap();
         assert_eq!((low.bits, low.signed), (codes.bits(), codes.signed()));
