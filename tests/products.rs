@@ -140,7 +140,8 @@ fn what_is_counted_is_what_a_probe_is_shown_and_what_is_computed_is_its_product(
     let (a, b) = (a.0.into_inner().unwrap(), b.0.into_inner().unwrap());
     let maps = layer.codings.map(|coding| coding.map);
     let shape = LayerShape::steps(INNER, STEPS, STEPS);
-    let spec = PairSpec { shape, heads: HEADS, maps, encoder: Encoder::default(), has_terms: true };
+    let (encoder, keeps_codes) = (Encoder::default(), [true; 2]);
+    let spec = PairSpec { shape, heads: HEADS, maps, encoder, has_terms: true, keeps_codes };
     let counted = a.iter().zip(&b).map(|(a, b)| spec.count(Isa::SCALAR, [a, b]).unwrap());
     let sums = counted.reduce(|mut all, one| {
         all.merge(&one);

@@ -203,4 +203,98 @@ impl Simd for Avx2 {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1])] }
     }
+    #[inline(always)]
+    fn sub_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_sub_epi32, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn min_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_min_epi32, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn max_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_max_epi32, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn and_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_and_si256, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn or_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_or_si256, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn xor_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_xor_si256, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn shift_right<const N: u32>(self, a: Self::I) -> Self::I {
+        let by = [N as i32; 8];
+        // SAFETY: the token proves AVX2; the array holds eight integers.
+        unsafe {
+            let by = _mm256_loadu_si256(by.as_ptr().cast());
+            [_mm256_srlv_epi32(a[0], by), _mm256_srlv_epi32(a[1], by)]
+        }
+    }
+    #[inline(always)]
+    fn ones(self, a: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            // Of four bits each, by table; then the two bytes of a lane are added.
+            let table = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+            let low = _mm256_set1_epi8(0xf);
+            a.map(|a| {
+                let high = _mm256_and_si256(_mm256_srli_epi16::<4>(a), low);
+                let sums = _mm256_add_epi8(
+                    _mm256_shuffle_epi8(table, _mm256_and_si256(a, low)),
+                    _mm256_shuffle_epi8(table, high),
+                );
+                _mm256_and_si256(_mm256_add_epi8(sums, _mm256_srli_epi16::<8>(sums)), _mm256_set1_epi32(0xff))
+            })
+        }
+    }
+    #[inline(always)]
+    fn bits(self, a: Self::I) -> Self::I {
+        // The exponent of a float that holds it.
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let bits = |a| {
+                let exponent = _mm256_srli_epi32::<23>(_mm256_castps_si256(_mm256_cvtepi32_ps(a)));
+                _mm256_max_epi32(_mm256_sub_epi32(exponent, _mm256_set1_epi32(126)), _mm256_setzero_si256())
+            };
+            [bits(a[0]), bits(a[1])]
+        }
+    }
+    #[inline(always)]
+    fn where_not_zero(self, v: Self::I, a: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let there = |v, a| _mm256_andnot_si256(_mm256_cmpeq_epi32(v, _mm256_setzero_si256()), a);
+            [there(v[0], a[0]), there(v[1], a[1])]
+        }
+    }
+    #[inline(always)]
+    fn count_not_zero(self, v: Self::I) -> u32 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let zeros = v.map(|v| _mm256_castsi256_ps(_mm256_cmpeq_epi32(v, _mm256_setzero_si256())));
+            LANES as u32 - zeros.map(|zeros| _mm256_movemask_ps(zeros).count_ones()).iter().sum::<u32>()
+        }
+    }
+    #[inline(always)]
+    fn as_ints(self, v: Self::V) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_castps_si256(v[0]), _mm256_castps_si256(v[1])] }
+    }
+    #[inline(always)]
+    fn as_floats(self, v: Self::I) -> Self::V {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_castsi256_ps(v[0]), _mm256_castsi256_ps(v[1])] }
+    }
 }

@@ -5,7 +5,6 @@ mod attention;
 mod extra;
 mod head_values;
 mod inputs;
-mod lines;
 mod meeting;
 mod moments;
 mod outputs;

@@ -9,13 +9,16 @@ mod counter;
 pub mod extra;
 mod gather;
 mod groups;
+mod heads;
 mod histogram;
 mod inputs;
 mod lanes;
 mod lines;
 mod part;
 mod planar;
+mod positions;
 mod range;
+mod reduction;
 mod reference;
 pub mod sequence;
 mod source;
@@ -27,8 +30,11 @@ mod weights;
 pub use classes::{Classes, Run};
 pub use code::{CodeMap, Encoder, MAX_WIDTH, bits, booth4, naf, ones_twos_complement, popcount, runs, width};
 pub use counter::{Counter, Grouping};
+pub use heads::{SequenceValues, Steps};
 pub use inputs::{InputSums, OneInput, ReadSums, Reader};
+pub use positions::{Met, PositionSums, meet};
 pub use range::Range;
+pub use reduction::{Counted, Line, LineCodes, LineCoding, count_lines};
 pub use reference::count_reference;
 pub use sums::{
     GROUP_SIZES, GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, Sums, TERMS, ValueSums, WIDTH, WidthHistogram, key, unkey,

@@ -168,6 +168,71 @@ impl Simd for Avx512 {
         unsafe { _mm512_cvtps_epi32(v) }
     }
     #[inline(always)]
+    fn sub_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_sub_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn min_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_min_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn max_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_max_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn and_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_and_si512(a, b) }
+    }
+    #[inline(always)]
+    fn or_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_or_si512(a, b) }
+    }
+    #[inline(always)]
+    fn xor_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_xor_si512(a, b) }
+    }
+    #[inline(always)]
+    fn shift_right<const N: u32>(self, a: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_srli_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    fn ones(self, a: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512 VPOPCNTDQ.
+        unsafe { _mm512_popcnt_epi32(a) }
+    }
+    #[inline(always)]
+    fn bits(self, a: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512CD.
+        unsafe { _mm512_sub_epi32(_mm512_set1_epi32(i32::BITS as i32), _mm512_lzcnt_epi32(a)) }
+    }
+    #[inline(always)]
+    fn where_not_zero(self, v: Self::I, a: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_maskz_mov_epi32(_mm512_test_epi32_mask(v, v), a) }
+    }
+    #[inline(always)]
+    fn count_not_zero(self, v: Self::I) -> u32 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_test_epi32_mask(v, v) }.count_ones()
+    }
+    #[inline(always)]
+    fn as_ints(self, v: Self::V) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_castps_si512(v) }
+    }
+    #[inline(always)]
+    fn as_floats(self, v: Self::I) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_castsi512_ps(v) }
+    }
+    #[inline(always)]
     fn fours(self, v: [Self::I; 4]) -> Self::I {
         // SAFETY: the token proves AVX-512BW.
         unsafe { _mm512_packus_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3])) }
