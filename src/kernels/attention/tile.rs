@@ -81,8 +81,17 @@ impl Kernel for Work<'_, '_> {
         let Self { tile, queries, scores } = self;
         let shape = *tile.cache.shape();
         let (rows, inner, width) = (tile.rows(), shape.inner, tile.width);
+        let blocks = inner / LANES;
+        let aligned = tile.q.geometry.lanes == LANES && inner.is_multiple_of(LANES);
         for (row, to) in queries.chunks_exact_mut(inner).enumerate() {
             let (query, head) = tile.row(row);
+            if aligned {
+                for (block, to) in to.chunks_exact_mut(LANES).enumerate() {
+                    let from = tile.q.geometry.at(tile.image, head * blocks + block, 0, query);
+                    s.store(to, s.load(&tile.q.data[from..]));
+                }
+                continue;
+            }
             for (feature, to) in to.iter_mut().enumerate() {
                 *to = tile.q.channel(tile.image, head * inner + feature, 0, query);
             }

@@ -139,9 +139,13 @@ impl Pass<'_, '_> {
         let there = || lines.iter().filter(|line| !line.at.is_empty());
         let first = there().map(|line| line.at.start / LANES).min().unwrap_or(0);
         let end = there().map(|line| line.at.end.div_ceil(LANES)).max().unwrap_or(first);
+        // The blocks in which every line has every position.
+        let whole_from = lines.iter().map(|line| line.at.start).max().unwrap_or(0).div_ceil(LANES);
+        let whole = whole_from..lines.iter().map(|line| line.at.end).min().unwrap_or(0) / LANES;
         summaries.clear();
         for block in first..end {
-            summaries.push(self.unit(s, strip.clone(), block, positions.start + block, found));
+            let is_whole = whole.contains(&block);
+            summaries.push(self.unit(s, strip.clone(), (block, is_whole), positions.start + block, found));
         }
         let to = &mut self.to.positions[positions][first..end];
         let one = s.splat_int(1);
@@ -158,7 +162,10 @@ impl Pass<'_, '_> {
                 let width = width_of(s, summary);
                 let zero = s.sub_int(one, s.min_int(width, one));
                 for (to, &[_, seen]) in to[group.clone()].iter_mut().zip(&summaries[group]) {
-                    let times = |sums: S::I| total(s, s.dot2(sums, s.of_ints(seen), s.splat_int(0)));
+                    let times = |sums: S::I| {
+                        let lanes = s.to_ints(s.dot2(sums, s.of_ints(seen), s.splat_int(0)));
+                        lanes.iter().sum::<i32>() as u64
+                    };
                     to.groups.width[which] += times(width);
                     to.groups.zero[which] += times(zero);
                 }
@@ -173,7 +180,14 @@ impl Pass<'_, '_> {
 
     /// Adds sixteen positions of up to sixteen lines to the sums at `to`.
     #[inline(always)]
-    fn unit<S: Simd>(&mut self, s: S, strip: Range<usize>, block: usize, to: usize, found: &mut Found<S>) -> Summary {
+    fn unit<S: Simd>(
+        &mut self,
+        s: S,
+        strip: Range<usize>,
+        (block, is_whole): (usize, bool),
+        to: usize,
+        found: &mut Found<S>,
+    ) -> Summary {
         let (none, one, sign) = (s.splat_int(0), s.splat_int(1), s.splat_int(i32::from(SIGN)));
         let lines = &self.lines[strip.clone()];
         let map = self.coding.map;
@@ -181,7 +195,7 @@ impl Pass<'_, '_> {
         let to = &mut self.to.positions[to];
         let (mut nonzero, mut width) = (load(s, &to.nonzero), load(s, &to.width));
         for (row, line) in lines.iter().enumerate() {
-            let lanes = lanes_of(line, block);
+            let lanes = if is_whole { 0..LANES } else { lanes_of(line, block) };
             seen[row] = lanes.len() as i32;
             if lanes.is_empty() {
                 continue;
@@ -219,10 +233,10 @@ impl Pass<'_, '_> {
         }
         to.nonzero_g16 = store(s, nonzero_g16);
         let sums = [&mut to.seen, &mut to.g16, &mut to.g16_zero];
-        if seen[..lines.len()].iter().all(|&lanes| lanes as usize == LANES) {
-            let width = widths[..lines.len()].iter().sum();
-            let zero = widths[..lines.len()].iter().filter(|width| **width == 0).count();
-            for (to, sum) in sums.into_iter().zip([lines.len() as i32, width, zero as i32]) {
+        if is_whole {
+            // There are no lines behind the last, whose widths are 0.
+            let zero = widths.iter().map(|width| i32::from(*width == 0)).sum::<i32>() - (LANES - lines.len()) as i32;
+            for (to, sum) in sums.into_iter().zip([lines.len() as i32, widths.iter().sum(), zero]) {
                 *to = store(s, s.add_int(load(s, to), s.splat_int(sum)));
             }
         } else {
