@@ -9,9 +9,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use deadweight::kernels::conv::{ConvShape, PackedConv};
-use deadweight::kernels::count::{Classes, CodeMap, Counter, Encoder, Grouping, TERMS, count_reference};
+use deadweight::kernels::count::{Classes, CodeMap, Counter, Encoder, Grouping, count_reference};
 use deadweight::kernels::linear::PackedLinear;
 use deadweight::kernels::{Activation, Buffer, Exec, Geometry, Halo, Isa, Pool};
+use deadweight::tally::Statistics;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 
@@ -253,30 +254,28 @@ struct Counted {
     channels: usize,
     size: usize,
     taps: usize,
-    /// With terms and codes.
-    full: bool,
+    level: Statistics,
     isa: Isa,
 }
 
 impl fmt::Display for Counted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { channels, size, taps, full, isa } = *self;
-        let level = if full { "full" } else { "values" };
-        write!(f, "{level} {channels} {taps}x{taps} {size}px/{}", isa.name())
+        let Self { channels, size, taps, level, isa } = *self;
+        write!(f, "{} {channels} {taps}x{taps} {size}px/{}", level.name(), isa.name())
     }
 }
 
 fn counted() -> impl Iterator<Item = Counted> {
     const MAPS: [(usize, usize, usize); 5] = [(64, 56, 1), (64, 56, 3), (384, 14, 1), (384, 14, 3), (960, 7, 3)];
-    let levels = Isa::available().into_iter().rev().flat_map(|isa| [(isa, false), (isa, true)]);
-    levels.flat_map(|(isa, full)| {
-        MAPS.into_iter().map(move |(channels, size, taps)| Counted { channels, size, taps, full, isa })
+    let levels = Isa::available().into_iter().rev().flat_map(|isa| Statistics::ALL.map(|level| (isa, level)));
+    levels.flat_map(|(isa, level)| {
+        MAPS.into_iter().map(move |(channels, size, taps)| Counted { channels, size, taps, level, isa })
     })
 }
 
 /// The rate is in values.
 #[divan::bench(args = counted(), max_time = 0.5)]
-fn counting(bencher: Bencher<'_, '_>, &Counted { channels, size, taps, full, isa }: &Counted) {
+fn counting(bencher: Bencher<'_, '_>, &Counted { channels, size, taps, level, isa }: &Counted) {
     let geometry = Geometry::blocked(1, channels, size, size);
     let inputs: Vec<f32> = values(geometry.elements(), 1).map(|value| value.max(0.0)).collect();
     let mut x = Buffer::zeroed(geometry.len());
@@ -284,16 +283,13 @@ fn counting(bencher: Bencher<'_, '_>, &Counted { channels, size, taps, full, isa
     let map = CodeMap::linear(32767.0, -32767, 32767);
     let axis = || Classes::new(size, size, 1, 1, taps / 2, taps);
     let (grouping, classes) = (Grouping::Channels, Arc::new([axis(), axis()]));
-    let make = || Counter::new(map, full.then_some(Encoder::Naf), grouping, Arc::clone(&classes), channels);
+    let make = || Counter::new(map, level.detail(Encoder::Naf), grouping, Arc::clone(&classes), channels);
     let count = |counter: &mut Counter| counter.count(isa, &x, &geometry, 0, geometry.rows(0..size), 0);
     let mut counter = make();
     assert!(count(&mut counter), "all values are finite");
-    let mut want = count_reference(map, Encoder::Naf, grouping, &classes, [1, channels, size, size], &inputs);
-    if !full {
-        want.values.codes.clear();
-        want.lanes.iter_mut().for_each(|lanes| lanes[TERMS] = 0);
-    }
-    assert!(counter.into_sums() == want, "as value by value");
+    let want = count_reference(map, Encoder::Naf, grouping, &classes, [1, channels, size, size], &inputs);
+    let got = counter.into_sums();
+    assert!(got.groups == want.groups && got.values.natural_zeros == want.values.natural_zeros, "as value by value");
     let mut counter = make();
     bencher.counter(ItemsCount::new(inputs.len())).bench_local(|| count(&mut counter));
 }

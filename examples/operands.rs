@@ -79,9 +79,11 @@ fn probabilities(
     let geometry = Geometry::blocked(1, shape.heads * shape.outer, 1, steps);
     let (mut output, pool) = (vec![0.0; geometry.len()], Pool::new(1));
     let all = Mutex::new(vec![0.0; shape.heads * steps * steps]);
-    let keep = |row: Probabilities<'_>| {
-        let first = (row.head * steps + row.query) * steps;
-        all.lock().expect("one thread")[first + row.keys.start..first + row.keys.end].copy_from_slice(row.values);
+    let keep = |rows: &[Probabilities<'_>]| {
+        for row in rows {
+            let first = (row.head * steps + row.query) * steps;
+            all.lock().expect("one thread")[first + row.keys.start..first + row.keys.end].copy_from_slice(row.values);
+        }
     };
     let operands = Operands { q, k, v, inside: None, rounding: None };
     let mut cache = KvCache::new(shape, 1);

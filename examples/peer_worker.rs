@@ -1,8 +1,8 @@
 //! One network, loaded once and timed on request: the deadweight side of `benches/peers`.
 //!
-//! `peer_worker NETWORK@BATCH THREADS DIR [off|values|full|candle]` loads the output of `benches/peers/export.py`, runs it
+//! `peer_worker NETWORK@BATCH THREADS DIR [off|values|terms|full|candle]` loads the output of `benches/peers/export.py`, runs it
 //! once and prints `{"version", "mean_abs", "n"}`. Then it answers each count on stdin with the times of that many runs in
-//! milliseconds, as a JSON list. `values` counts zeros and widths, `full` all statistics; `candle` runs the same graph with
+//! milliseconds, as a JSON list. `values`, `terms` and `full` are levels of statistics; `candle` runs the same graph with
 //! candle's operations. Facts that say `steps` are of a network that reads so many tokens one by one, each from the caches after
 //! those before it: times are of one of them.
 
@@ -15,9 +15,10 @@ use candle_core::Device;
 use deadweight::engine::{Backend, EngineOptions, Runner};
 use deadweight::format::NumberFormat;
 use deadweight::layers::Shape;
-use deadweight::measure::{Calibration, CountingProbe, Settings, Statistics};
+use deadweight::measure::{Calibration, CountingProbe, Settings};
 use deadweight::model::{LoadOptions, Model};
 use deadweight::probe::Probe;
+use deadweight::tally::Statistics;
 use serde_json::{Value, json};
 
 fn main() -> Result<()> {
@@ -25,7 +26,7 @@ fn main() -> Result<()> {
     let (job, threads, folder, level) = match &arguments[..] {
         [job, threads, folder] => (job, threads, folder, "off"),
         [job, threads, folder, level] => (job, threads, folder, level.as_str()),
-        _ => bail!("usage: peer_worker NETWORK@BATCH THREADS DIR [off|values|full|candle]"),
+        _ => bail!("usage: peer_worker NETWORK@BATCH THREADS DIR [off|values|terms|full|candle]"),
     };
     let folder = Path::new(folder);
     let path = folder.join(format!("{job}.json"));
@@ -48,15 +49,15 @@ fn main() -> Result<()> {
     let mut x = inputs(batch * shape.elements() + steps, extents.len() == 2);
     let next = x.split_off(batch * shape.elements());
     let calibrated: Option<CountingProbe> = match level {
-        "values" | "full" => {
-            let statistics = if level == "full" { Statistics::Full } else { Statistics::Values };
+        "values" | "terms" | "full" => {
+            let statistics = Statistics::from_name(level).context("a level")?;
             let format = if model.stores_integers() { NumberFormat::Stored } else { NumberFormat::default() };
             let settings = Settings { format: format.into(), statistics, ..Settings::default() };
             let calibration = Calibration::of_images(&model, &backend, shape, &x, &settings)?;
             Some(calibration.probe(&model, &backend, shape, batch)?)
         }
         "off" | "candle" => None,
-        _ => bail!("{level}: off, values, full or candle"),
+        _ => bail!("{level}: off, values, terms, full or candle"),
     };
     let probe = calibrated.as_ref().map(|counted| counted as &dyn Probe);
     let mut runner = Runner::new(&model.graph, shape, &backend, batch)?;

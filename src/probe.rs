@@ -32,14 +32,15 @@ pub trait Watch: Sync {
     }
 }
 
-/// Watches the probabilities of one layer of attention while it runs. Its queries, keys and values are shown to others, before the end.
+/// Watches one layer of attention while it runs.
 pub trait WatchRows: Sync {
-    /// Observes those of one query of one head; `image` is a place in the batch. The calls of one run together cover each query of each
-    /// head of each image once; two calls with the same `worker` never overlap in time.
-    fn look_at_row(&self, row: &Probabilities<'_>);
+    /// Observes the probabilities of some queries of heads that share their keys; `image` is a place in the batch. The calls of one run
+    /// together cover each query of each head of each image once; two calls with the same `worker` never overlap in time.
+    fn look_at_rows(&self, rows: &[Probabilities<'_>]);
 
-    /// All was shown: the layer has run, and the threads of `pool` are free.
-    fn end(&self, pool: &Pool);
+    /// The layer has run on the first `images` images of `operands`, which are its queries, keys and values, and the threads of `pool`
+    /// are free.
+    fn end(&self, pool: &Pool, images: usize, operands: [(&[f32], &Geometry); 3]);
 }
 
 /// Chooses which layers are watched, and by whom.

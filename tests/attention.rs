@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use deadweight::engine::{Backend, EngineOptions, Runner, Session};
 use deadweight::graph::Node;
 use deadweight::kernels::attention::{KvCache, Operands, Probabilities, attention};
-use deadweight::kernels::count::Encoder;
+use deadweight::kernels::count::{Encoder, SequenceValues};
 use deadweight::kernels::{Exec, Geometry, Isa, Pool};
 use deadweight::layers::{Layer, Shape};
 use deadweight::measure::{Calibration, Settings};
 use deadweight::model::Model;
 use deadweight::probe::{Probe, Watch};
-use deadweight::tally::{AttentionSpec, Codes, LayerTally, Padding, PairSums, Phase, Products, RowSums};
+use deadweight::tally::{AttentionSpec, Codes, LayerTally, Padding, PairSums, Phase, Products, RowSums, Statistics};
 
 use crate::hf;
 use crate::products::Seen;
@@ -29,7 +29,7 @@ fn ids(steps: usize, count: usize) -> Vec<f32> {
 fn counts(model: &Model, backend: &Backend, (steps, count, batch): (usize, usize, usize)) -> Vec<(String, LayerTally)> {
     let (input, x) = (Shape::new(1, 1, steps), ids(steps, count));
     let native = Backend::Native(EngineOptions::new(1));
-    let calibration = Calibration::of_images(model, &native, input, &x, &Settings::default()).unwrap();
+    let calibration = Calibration::of_images(model, &native, input, &x, &full()).unwrap();
     let counted = calibration.probe(model, backend, input, batch).unwrap();
     let mut runner = Runner::new(&model.graph, input, backend, batch).unwrap();
     for part in x.chunks(batch * steps) {
@@ -46,6 +46,11 @@ fn model(name: &str) -> Model {
 
 fn native(threads: usize, isa: Isa) -> Backend {
     Backend::Native(EngineOptions { isa, ..EngineOptions::new(threads) })
+}
+
+/// Settings under which everything is counted.
+fn full() -> Settings {
+    Settings { statistics: Statistics::Full, ..Settings::default() }
 }
 
 #[test]
@@ -168,14 +173,14 @@ fn counted(spec: &AttentionSpec, operands: [&Vec<f32>; 3], steps: usize, codes: 
     let (mut y, pool) = (vec![0.0; yg.len()], Pool::new(2));
     let mut cache = KvCache::new(spec.attention, 1);
     let rows = Mutex::new((RowSums::new(spec, steps, &[Phase::WHOLE]), codes));
-    let observe = |row: Probabilities<'_>| {
+    let observe = |tile: &[Probabilities<'_>]| {
         let (rows, codes) = &mut *rows.lock().unwrap();
-        rows.add(spec, &row, codes);
+        rows.add(spec, tile, codes);
     };
     let exec = Exec::new(&pool, Isa::SCALAR);
     attention(&exec, 1, &Operands { q, k, v, inside: None, rounding: None }, (&mut y, &yg), &mut cache, Some(&observe));
     let (rows, codes) = rows.into_inner().unwrap();
-    let operands = operands.map(Vec::as_slice);
+    let operands = [q, k, v].map(|(x, geometry)| SequenceValues { x, geometry, image: 0 });
     let heads: Vec<_> =
         (0..spec.attention.kv_heads).map(|head| spec.head(head, operands, &rows, codes).unwrap()).collect();
     spec.whole(heads, &rows).swap_remove(0)
@@ -196,7 +201,7 @@ fn what_is_counted_is_what_a_probe_is_shown() {
     assert!(plain.iter().zip(&watched).all(|(a, b)| a.to_bits() == b.to_bits()));
 
     let backend = native(2, Isa::best());
-    let calibration = Calibration::of_images(&model, &backend, input, &x, &Settings::default()).unwrap();
+    let calibration = Calibration::of_images(&model, &backend, input, &x, &full()).unwrap();
     let maps = ["qk", "pv"].map(|row| {
         let name = format!("{}.{row}", graph.def(node).name);
         calibration.layers.iter().find(|layer| layer.name == name).unwrap().codings.map(|coding| coding.map)
@@ -208,7 +213,9 @@ fn what_is_counted_is_what_a_probe_is_shown() {
         attention: layer.shape,
         maps: [q, k, p, v],
         encoder: Encoder::default(),
+        isa: Isa::SCALAR,
         has_terms: true,
+        keeps_codes: [true; 2],
         has_shares: false,
     };
     let seen = probe.seen.map(|seen| seen.0.into_inner().unwrap());
@@ -219,7 +226,9 @@ fn what_is_counted_is_what_a_probe_is_shown() {
         all
     });
     let mut sums = sums.unwrap();
-    let [[of_q, of_k, of_p, of_v]] = codes;
+    let mut maps = [q, k, p, v].into_iter();
+    let [codes] = codes;
+    let [of_q, of_k, of_p, of_v] = codes.map(|codes| codes.unwrap().take(maps.next().unwrap()));
     for (sums, [first, second]) in sums.iter_mut().zip([[of_q, of_k], [of_p, of_v]]) {
         (sums.activations.values.codes, sums.weights.values.codes) = (first, second);
     }

@@ -17,10 +17,11 @@ use deadweight::graph::{Params, Scope};
 use deadweight::input::Dataset;
 use deadweight::kernels::{Activation, Halo};
 use deadweight::layers::{Conv, ConvTranspose, Padding, Shape};
-use deadweight::measure::{Quiet, Settings, Statistics, calibrate_and_measure};
+use deadweight::measure::{Quiet, Settings, calibrate_and_measure};
 use deadweight::measurement::Measurement;
 use deadweight::model::Model;
 use deadweight::tally::Extra;
+use deadweight::tally::Statistics;
 use deadweight::weights::Weights;
 
 use crate::docs::assert_current;
@@ -72,8 +73,13 @@ fn inputs(model: &Model) -> Dataset {
     Dataset::random_numbers(&[], 3, 5, &model.preprocess)
 }
 
+/// Settings under which everything is counted.
+fn full() -> Settings {
+    Settings { statistics: Statistics::Full, ..Settings::default() }
+}
+
 fn counting() -> Settings {
-    Settings { extra: vec![Extra::Traffic, Extra::Blocks, Extra::Outputs], ..Settings::default() }
+    Settings { extra: vec![Extra::Traffic, Extra::Blocks, Extra::Outputs], ..full() }
 }
 
 fn measured(settings: &Settings) -> Measurement {
@@ -85,7 +91,7 @@ fn measured(settings: &Settings) -> Measurement {
 fn attention() -> Measurement {
     let model = hf::stored()["llama"].load(1).unwrap();
     let data = Dataset::random_tokens(60, 2, 4, &model.preprocess);
-    calibrate_and_measure(&model, &native(), &data, &Settings::default(), &Quiet).unwrap().1
+    calibrate_and_measure(&model, &native(), &data, &full(), &Quiet).unwrap().1
 }
 
 fn written(name: &str, measurement: &Measurement) -> Result<Written> {
@@ -219,7 +225,7 @@ fn densities_are_the_exact_ratios_of_the_measurement() {
         }
     }
     // What was not counted is left out, and said.
-    let plain = measured(&Settings::default());
+    let plain = measured(&full());
     let written = self::written("sparseloop", &plain).unwrap();
     assert!(files(&written).values().all(|file| !file.contains("      Outputs: ")));
     assert!(files(&written)["notes.txt"].contains("outputs have no density where they were not counted"));
@@ -248,7 +254,7 @@ fn other_targets_have_the_rows_made_by_hand() {
     let written_without = self::written("scalesim", &without).unwrap();
     assert!(files(&written_without)["sparsity.cfg"].contains("SparsitySupport = false"));
     // Without the counts of blocks there is no N:M, and it is said.
-    let plain = self::written("scalesim", &measured(&Settings::default())).unwrap();
+    let plain = self::written("scalesim", &measured(&full())).unwrap();
     assert!(files(&plain)["conv.csv"].contains("stem, 14, 12, 3, 3, 8, 16, 1, 1:1,"));
     assert!(files(&plain)["notes.txt"].contains("measure --metrics nm"));
 
@@ -327,11 +333,11 @@ fn widths(measurement: &Measurement, name: &str) -> [u32; 3] {
 
 #[test]
 fn what_a_target_needs_and_the_run_lacks_is_said() {
-    let values = measured(&Settings { statistics: Statistics::Values, ..Settings::default() });
+    let values = measured(&Settings { statistics: Statistics::Values, ..full() });
     let error = written("cimloop", &values).unwrap_err();
-    assert!(error.exit_code() == 2 && error.to_string().contains("measure without --statistics values"), "{error}");
+    assert!(error.exit_code() == 2 && error.to_string().contains("measure with --statistics full"), "{error}");
     assert!(written("zigzag", &values).is_ok() && written("sparseloop", &values).is_ok());
-    let floats = measured(&Settings { format: "bf16".parse().unwrap(), ..Settings::default() });
+    let floats = measured(&Settings { format: "bf16".parse().unwrap(), ..full() });
     for name in ["cimloop", "zigzag"] {
         let error = written(name, &floats).unwrap_err().to_string();
         assert!(error.contains("counted in bf16") && error.contains("significands"), "{error}");
@@ -340,7 +346,7 @@ fn what_a_target_needs_and_the_run_lacks_is_said() {
     assert!(written("sparseloop", &floats).is_ok());
     // Nothing can be expressed.
     let only = |pattern: &str| {
-        let settings = Settings { layers: Some(regex::Regex::new(pattern).unwrap()), ..Settings::default() };
+        let settings = Settings { layers: Some(regex::Regex::new(pattern).unwrap()), ..full() };
         measured(&settings)
     };
     let error = written("timeloop", &only("^up$")).unwrap_err();
@@ -348,7 +354,7 @@ fn what_a_target_needs_and_the_run_lacks_is_said() {
     assert_eq!(written("maestro", &only("^up$")).unwrap().left_out, []);
     // Inputs of two sizes have no extents.
     let model = network();
-    let mut two = calibrate_and_measure(&model, &native(), &inputs(&model), &Settings::default(), &Quiet).unwrap().1;
+    let mut two = calibrate_and_measure(&model, &native(), &inputs(&model), &full(), &Quiet).unwrap().1;
     two.layers[0].tally.shape.input[1] = deadweight::tally::VARIES;
     let left = written("timeloop", &two).unwrap().left_out;
     assert_eq!(left[0].to_string(), "stem: its inputs are of several sizes; measure inputs of one");

@@ -153,7 +153,7 @@ fn weights_in_int8_have_the_scales_of_their_filters() {
 
 #[test]
 fn floats_have_no_scale_and_no_differences_of_codes() {
-    let document = measured(&["verses", "--limit", "3", "--number-format", "fp16"]);
+    let document = measured(&["verses", "--limit", "3", "--number-format", "fp16", "--statistics", "full"]);
     let layer = document["layers"].as_array().unwrap().iter().find(|layer| layer["kind"] == "lstm").unwrap();
     assert!(layer["metrics"]["temporal"]["value"].is_f64() && layer["metrics"]["temporal.terms"].is_null(), "{layer}");
     for operand in ["activations", "weights"] {

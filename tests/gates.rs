@@ -122,7 +122,7 @@ fn mistakes_are_found_before_anything_is_measured() {
         assert!(got == 2 && said.contains(want), "{flags:?}: {got}, {said}");
     }
     let (code, said) = fail(&["report", &values, "--assert", "network.a.terms > 1"]);
-    assert!(code == 2 && said.contains("--assert: a.terms: needs --statistics full"), "{said}");
+    assert!(code == 2 && said.contains("--assert: a.terms: needs --statistics terms"), "{said}");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "nothing else was written");
 }
 

@@ -68,7 +68,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "task",
         ],
     ),
-    ("compare", &["error", "metrics", "report"]),
+    ("compare", &["error", "metrics", "report", "tally"]),
     ("gate", &["compare", "error", "metrics", "report"]),
 ];
 
@@ -82,7 +82,7 @@ const LONGEST: usize = 400;
 /// Files of the tally that read floats (they store none).
 const READS_FLOATS: &[&str] = &[
     "src/tally/attention.rs",
-    "src/tally/lines.rs",
+    "src/tally/head_values.rs",
     "src/tally/pairs.rs",
     "src/tally/shares.rs",
     "src/tally/weights.rs",

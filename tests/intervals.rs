@@ -19,7 +19,7 @@ fn native(threads: usize, isa: Isa) -> Backend {
 /// The moments of the inputs that `parts` are measurements of, one each, by scope and in the order of the ratios' names.
 fn moments_of(parts: &[Measurement]) -> (Vec<String>, Vec<Vec<Moments>>) {
     let format = &parts[0].provenance.format;
-    let sampled = Sampled::all(format.encoder, format.statistics == "full");
+    let sampled = Sampled::all(format.encoder, format.statistics != "values");
     let names = sampled.iter().flat_map(Sampled::names).collect::<Vec<_>>();
     let mut scopes = vec![vec![Moments::default(); names.len()]; parts[0].layers.len() + 1];
     for part in parts {
@@ -99,7 +99,7 @@ fn moments_of_images_are_those_of_images_measured_one_by_one() {
     let model = Model::load("digits", &LoadOptions::default()).unwrap();
     let data = || model.builtin_data().unwrap().unwrap();
     by_one(&model, data, &Settings::default(), "digits");
-    let settings = Settings { statistics: deadweight::measure::Statistics::Values, ..Settings::default() };
+    let settings = Settings { statistics: deadweight::tally::Statistics::Values, ..Settings::default() };
     by_one(&model, data, &settings, "values of digits");
     let backend = native(2, Isa::best());
     let int8 = quantized(&model, &backend, &data(), &Settings::default(), &Quiet).unwrap();

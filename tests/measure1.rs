@@ -18,7 +18,12 @@ fn stored(name: &str) -> Value {
 
 /// What this version prints for `args`.
 fn measured(args: &[&str]) -> Value {
-    let output = binary::deadweight().arg("measure").args(args).args(["--format", "json"]).output().unwrap();
+    let output = binary::deadweight()
+        .arg("measure")
+        .args(args)
+        .args(["--statistics", "full", "--format", "json"])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use deadweight::engine::{Backend, EngineOptions, Plan};
 use deadweight::input::{Cut, Dataset};
 use deadweight::kernels::{Isa, Pool};
-use deadweight::measure::{Quiet, Settings, Statistics, calibrate, calibrate_and_measure, measure};
+use deadweight::measure::{Quiet, Settings, calibrate, calibrate_and_measure, measure};
 use deadweight::measurement::Measurement;
 use deadweight::metrics::{Value, Which};
 use deadweight::model::{LoadOptions, Model};
 use deadweight::report::{self, Part, Report, Scope};
+use deadweight::tally::Statistics;
 use deadweight::task::Quality;
 
 fn model() -> Model {
@@ -77,6 +78,16 @@ fn level_values_has_fewer_fields_and_the_same_values() {
     };
     let full = document(Statistics::Full, Isa::best());
     for isa in Isa::available() {
+        let mut terms = document(Statistics::Terms, isa);
+        assert_eq!(terms["format"].as_object_mut().unwrap().remove("statistics"), Some("terms".into()));
+        let [of_terms, of_full] = [&terms, &full].map(|document| &document["network"]["metrics"]);
+        assert!(of_terms["potential.W+A+Ae"] == of_full["potential.W+A+Ae"] && !of_full["potential.W+A+Ae"].is_null());
+        let layers = [&terms, &full].map(|document| document["layers"][0]["activations"].clone());
+        for name in ["mean", "std", "zero_bits", "width", "terms", "terms.popcount"] {
+            assert!(layers[0][name] == layers[1][name] && !layers[0][name].is_null(), "{name}");
+        }
+        assert!(layers[0].get("entropy").is_none() && layers[1].get("entropy").is_some());
+        is_part_of(&terms, &full, "document");
         let mut values = document(Statistics::Values, isa);
         assert_eq!(values["format"].as_object_mut().unwrap().remove("statistics"), Some("values".into()));
         assert!(values["network"]["metrics"].get("potential.Ae").is_none());

@@ -75,7 +75,7 @@ fn what_is_no_part_of_the_run_is_refused_with_the_difference() {
         (&["digits", "--shard", "1/2"], "16 inputs that were counted already"),
         (&["digits", "--shard", "2/2", "--bits", "9"], "its format is fixed9, not fixed16"),
         (&["digits", "--shard", "2/2", "--encoder", "runs"], "its encoder is runs, not naf"),
-        (&["digits", "--shard", "2/2", "--statistics", "values"], "its level of statistics is values, not full"),
+        (&["digits", "--shard", "2/2", "--statistics", "values"], "its level of statistics is values, not terms"),
         (&["digits", "--shard", "2/2", "--calibrate", "3"], "its calibration is of 3 inputs"),
         (&["digits", "--shard", "2/2", "--layers", "conv1"], "its list of options is"),
         (&["scenes"], "its model is scenes, not digits"),
@@ -200,8 +200,8 @@ fn checkpoints_of_other_runs_are_refused() {
         bytes
     };
     let flags = ["--checkpoint", text(&checkpoint), "-o", text(&out)];
-    let run = |more: &[&str]| fail(&[&["measure", "digits"], &flags[..], more].concat());
-    stopped(&["--metrics", "o.zeros,delta"]);
+    let run = |more: &[&str]| fail(&[&["measure", "digits", "--statistics", "full"], &flags[..], more].concat());
+    stopped(&["--statistics", "full", "--metrics", "o.zeros,delta"]);
     for (flags, want) in [
         (&["--resume"][..], "is delta, outputs, not none"),
         (&["--resume", "--metrics", "delta"], "is delta, outputs, not delta"),
@@ -211,7 +211,7 @@ fn checkpoints_of_other_runs_are_refused() {
         let want = format!("its list of on-demand counts (--metrics) {want}");
         assert!(code == 2 && message.contains(&want), "{flags:?}: {message}");
     }
-    let bytes = stopped(&[]);
+    let bytes = stopped(&["--statistics", "full"]);
     let (code, message) = run(&[]);
     assert!(code == 2 && message.contains("is there already: give --resume"), "{message}");
     let (code, message) = fail(&["measure", "digits", "--checkpoint", "/dev/null", "--resume"]);
@@ -233,8 +233,8 @@ fn checkpoints_of_other_runs_are_refused() {
     assert!(std::fs::read(&checkpoint).unwrap() == bytes, "the checkpoint stays");
     let (code, message) = fail(&["report", text(&checkpoint)]);
     assert!(code == 1 && message.contains("end it with --resume"), "{message}");
-    succeed(&[&["measure", "digits", "--resume"], &flags[..]].concat());
+    succeed(&[&["measure", "digits", "--statistics", "full", "--resume"], &flags[..]].concat());
     let whole = path("whole.dwm");
-    succeed(&["measure", "digits", "-o", text(&whole)]);
+    succeed(&["measure", "digits", "--statistics", "full", "-o", text(&whole)]);
     assert!(std::fs::read(&out).unwrap() == std::fs::read(&whole).unwrap());
 }

@@ -15,7 +15,7 @@ use deadweight::metrics::Which;
 use deadweight::model::{LoadOptions, Model};
 use deadweight::probe::{Origin, Probe, Watch};
 use deadweight::report::Report;
-use deadweight::tally::{LayerShape, PairSpec};
+use deadweight::tally::{LayerShape, PairSpec, Statistics};
 
 const HEADS: usize = 3;
 const INNER: usize = 20;
@@ -127,7 +127,8 @@ fn what_is_counted_is_what_a_probe_is_shown_and_what_is_computed_is_its_product(
     let graph = &model.graph;
     let node = graph.handles().find(|node| graph.def(*node).name == "qk").unwrap();
     let samples: Vec<Vec<f32>> = (0..9).map(|i| data(&model).load(i).unwrap().values).collect();
-    let whole = measured(&model, &native(2, Isa::best()), &settings(3, None));
+    let full = Settings { statistics: Statistics::Full, ..settings(3, None) };
+    let whole = measured(&model, &native(2, Isa::best()), &full);
     let layer = whole.layers.iter().find(|layer| layer.name == "qk").unwrap();
 
     // The same graph that ends at the product.
@@ -140,7 +141,8 @@ fn what_is_counted_is_what_a_probe_is_shown_and_what_is_computed_is_its_product(
     let (a, b) = (a.0.into_inner().unwrap(), b.0.into_inner().unwrap());
     let maps = layer.codings.map(|coding| coding.map);
     let shape = LayerShape::steps(INNER, STEPS, STEPS);
-    let spec = PairSpec { shape, heads: HEADS, maps, encoder: Encoder::default(), has_terms: true };
+    let (encoder, keeps_codes) = (Encoder::default(), [true; 2]);
+    let spec = PairSpec { shape, heads: HEADS, maps, encoder, has_terms: true, keeps_codes };
     let counted = a.iter().zip(&b).map(|(a, b)| spec.count(Isa::SCALAR, [a, b]).unwrap());
     let sums = counted.reduce(|mut all, one| {
         all.merge(&one);

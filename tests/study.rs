@@ -94,7 +94,18 @@ fn thresholds_are_those_of_measure() {
     let perplexity = |i: usize| levels[i]["figure"]["value"].as_f64().unwrap();
     assert!(perplexity(2) > perplexity(0) && levels[0]["figure"]["name"] == "perplexity");
     let plain = folder.path().join("plain.dwm");
-    succeed(&["measure", "verses", "--limit", "4", "--threshold", "60%", "--metrics", "a.traffic", "-o", text(&plain)]);
+    succeed(&[
+        "measure",
+        "verses",
+        "--limit",
+        "4",
+        "--threshold",
+        "60%",
+        "--metrics",
+        "a.traffic.rlc",
+        "-o",
+        text(&plain),
+    ]);
     assert!(std::fs::read(&plain).unwrap() == std::fs::read(folder.path().join("threshold-60.dwm")).unwrap());
     let csv = String::from_utf8(succeed(&[
         "study",

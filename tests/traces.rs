@@ -107,7 +107,7 @@ fn bands_groups_and_other_verbs_are_traced() {
     let line = ["bench", "mobilenet_v2", "--random-weights", "--rounds", "1", "--batch-size", "1"];
     succeed(&[&line[..], &trace].concat());
     let (events, _) = events(&path);
-    assert_eq!(slices(&events, "run").iter().map(|run| run.0.as_str()).collect::<Vec<_>>(), ["plain", "full"]);
+    assert_eq!(slices(&events, "run").iter().map(|run| run.0.as_str()).collect::<Vec<_>>(), ["plain", "measured"]);
     let grouped: Vec<&Value> = events.iter().filter(|event| event["args"].get("layers").is_some()).collect();
     assert!(!grouped.is_empty());
     for event in grouped {

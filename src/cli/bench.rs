@@ -108,7 +108,7 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
         None => None,
     };
     let timing = Timing {
-        schema: "deadweight/bench/1",
+        schema: "deadweight/bench/2",
         random_inputs: random,
         random_weights: args.random_weights,
         generated,
@@ -137,7 +137,7 @@ fn traced_runs(
     session.run(images, None)?;
     trace.enter("plain");
     session.run(images, None)?;
-    trace.enter("full");
+    trace.enter("measured");
     session.run(images, Some(&probe))?;
     trace.leave();
     Ok(())
@@ -220,13 +220,13 @@ impl Timing<'_> {
             ("model", format!("{}{random}", bench.model)),
             ("run", format!("inputs: {}, threads: {}, {}", bench.batch, bench.threads, bench.isa)),
             ("plain", times(bench.plain_s)),
-            ("values", times(bench.values_s)),
+            ("terms", times(bench.terms_s)),
             ("full", times(bench.watched_s)),
             (
                 "ratios",
                 format!(
-                    "values {}, full {}; {} pairs of runs",
-                    ratio(bench.values_ratio),
+                    "terms {}, full {}; {} pairs of runs",
+                    ratio(bench.terms_ratio),
                     ratio(bench.ratio),
                     bench.rounds
                 ),
@@ -301,14 +301,14 @@ mod tests {
             macs: 2_000_000,
             peak_macs_per_s: 4e9,
             plain_s: [0.0009, 0.001, 0.0012],
-            values_s: [0.0009, 0.00105, 0.0012],
-            values_ratio: [1.0, 1.05, 1.1],
+            terms_s: [0.0009, 0.00105, 0.0012],
+            terms_ratio: [1.0, 1.05, 1.1],
             watched_s: [0.001, 0.0011, 0.0015],
             ratio: [1.05, 1.1, 1.2],
             layers: vec![layer("conv1", 2_000_000, 0.0009), layer("pool", 0, 0.00001)],
         };
         let timing = Timing {
-            schema: "deadweight/bench/1",
+            schema: "deadweight/bench/2",
             random_inputs: true,
             random_weights: false,
             generated: None,
@@ -318,9 +318,9 @@ mod tests {
         model     tiny, random inputs
         run       inputs: 8, threads: 2, avx2
         plain     1.000 ms (900.0 us to 1.200 ms), 2.000 G MAC/s
-        values    1.050 ms (900.0 us to 1.200 ms), 1.905 G MAC/s
+        terms     1.050 ms (900.0 us to 1.200 ms), 1.905 G MAC/s
         full      1.100 ms (1.000 ms to 1.500 ms), 1.818 G MAC/s
-        ratios    values 1.050 (1.000 to 1.100), full 1.100 (1.050 to 1.200); 15 pairs of runs
+        ratios    terms 1.050 (1.000 to 1.100), full 1.100 (1.050 to 1.200); 15 pairs of runs
         peak      4.000 G MAC/s on registers alone (Winograd needs fewer than it is charged)
                   medians (lower to upper quartile); the ratio is taken pair by pair
 

@@ -19,11 +19,11 @@ use super::until::UntilArgs;
 use super::{report, setup};
 use crate::input::turned_note;
 use crate::kernels::count::sequence::Buckets;
-use crate::measure::{Monitor, Settings, Statistics, embed_partners, layer_names, wrapped_notes};
+use crate::measure::{Monitor, Settings, embed_partners, layer_names, wrapped_notes};
 use crate::metrics::{Needs, Selection};
 use crate::report::columns::Column;
 use crate::report::{Format, Report};
-use crate::tally::Extra;
+use crate::tally::{Extra, Statistics};
 use crate::{Error, Result};
 
 /// Arguments of `measure`.
@@ -38,8 +38,9 @@ pub struct MeasureArgs {
     /// In which numbers.
     #[command(flatten)]
     pub numbers: NumberArgs,
-    /// How much is counted of activations: values (zeros, widths of groups), or full (terms and codes as well)
-    #[arg(long, value_name = "LEVEL", default_value = "full", value_parser = statistics())]
+    /// How much is counted of activations: values (zeros, widths of groups), terms (all potentials, bits, mean and deviation as well),
+    /// or full (how often each code is seen as well: entropy, terms by every encoder)
+    #[arg(long, value_name = "LEVEL", default_value = "terms", value_parser = statistics())]
     pub statistics: Statistics,
     /// Count what these metrics need as well, e.g. delta,planes,o.traffic: names of metrics, first words of several, or all; a., w.
     /// or o. before it for one operand. It costs time: whole inputs are looked at again, value by value
@@ -100,10 +101,10 @@ impl MeasureArgs {
         let columns = self.columns.iter().chain(self.gates.assertions.columns()).flat_map(Column::needs);
         let metrics = self.metrics.iter().flat_map(|selection| selection.metrics.iter().map(|metric| metric.needs));
         let needs: Vec<Needs> = columns.chain(metrics).collect();
-        let raised = needs.iter().any(|needs| *needs > Needs::Values);
+        let asked = needs.iter().map(|needs| needs.level()).max();
         let of_columns = needs.into_iter().filter_map(Needs::extra);
         let extra: BTreeSet<Extra> = of_columns.chain(self.metrics.iter().flat_map(Selection::extras)).collect();
-        let statistics = if raised { Statistics::Full } else { self.statistics };
+        let statistics = self.statistics.max(asked.unwrap_or(self.statistics));
         Settings { statistics, extra: extra.into_iter().collect(), ..settings }
     }
 }
@@ -151,7 +152,7 @@ pub(super) fn run(args: &MeasureArgs, common: Common, given: &[String]) -> Resul
     }
     let single_steps = args.single_steps.map(u64::from).filter(|single| *single != Buckets::default().single);
     let feeding = args.counting(Settings { single_steps, decode: args.decode.unwrap_or_default() as usize, ..feeding });
-    let until = args.until.until(args.numbers.encoder, feeding.statistics == Statistics::Full)?;
+    let until = args.until.until(args.numbers.encoder, feeding.statistics >= Statistics::Terms)?;
     let settings = setup::in_numbers(&args.numbers, &model, Settings { until, ..feeding })?;
     setup::learns(&settings, given)?;
     gates.check(&layer_names(&model, &settings)?, model.card.task.name())?;

@@ -10,9 +10,9 @@ use crate::format::{Formats, WeightScale};
 use crate::gate::{Assertion, Tolerance};
 use crate::graph::pruned::Sparsity;
 use crate::kernels::count::Encoder;
-use crate::measure::Statistics;
 use crate::metrics::{self, Selection};
 use crate::report::columns::{self, Column};
+use crate::tally::Statistics;
 
 /// A percentage, as a fraction.
 pub fn share(text: &str) -> Result<f64, &'static str> {

@@ -8,8 +8,8 @@ use clap::Args;
 use super::out::Out;
 use super::parts::PartArgs;
 use super::progress::Progress;
-use crate::measure::{MeasuredInput, Monitor, Settings, Statistics};
-use crate::metrics::{Needs, Sampled};
+use crate::measure::{MeasuredInput, Monitor, Settings};
+use crate::metrics::Sampled;
 use crate::model::Model;
 use crate::models::Task;
 use crate::report::columns::Column;
@@ -63,8 +63,7 @@ impl<'a> Lines<'a> {
         columns: &[Column],
         progress: &'a Progress,
     ) -> Result<Self> {
-        let counted = if settings.statistics == Statistics::Full { Needs::Full } else { Needs::Values };
-        let ratios = of_inputs(columns, counted, settings.encoder, settings.min_one)?;
+        let ratios = of_inputs(columns, settings.statistics, settings.encoder, settings.min_one)?;
         Ok(Self { progress, model, ratios, out: RefCell::new(out) })
     }
 

@@ -21,7 +21,7 @@ use crate::model::Model;
 use crate::report::Report;
 use crate::report::columns::Column;
 use crate::study::Judge;
-use crate::tally::Extra;
+use crate::tally::{Extra, Statistics};
 use crate::{Error, Result};
 
 /// Arguments of `study`.
@@ -160,8 +160,11 @@ pub(super) fn run(args: &StudyArgs, common: Common, given: &[String]) -> Result<
     } else {
         all.columns.clone()
     };
-    let extra: BTreeSet<Extra> = columns.iter().flat_map(Column::needs).filter_map(Needs::extra).collect();
-    let feeding = Settings { layers: all.layers.clone(), extra: extra.into_iter().collect(), ..feeding };
+    let needs: Vec<Needs> = columns.iter().flat_map(Column::needs).collect();
+    let statistics = needs.iter().map(|needs| needs.level()).fold(feeding.statistics, Statistics::max);
+    let extra: BTreeSet<Extra> = needs.into_iter().filter_map(Needs::extra).collect();
+    let extra = extra.into_iter().collect();
+    let feeding = Settings { layers: all.layers.clone(), statistics, extra, ..feeding };
     let settings = setup::in_numbers(&all.numbers, &model, feeding)?;
     let job = Job {
         all,

@@ -10,12 +10,13 @@ use super::parsers::levels;
 use super::progress::Progress;
 use super::setup;
 use crate::Result;
-use crate::measure::{Settings, Statistics, Thresholds};
+use crate::measure::{Settings, Thresholds};
 use crate::measurement::Measurement;
 use crate::metrics::Which;
 use crate::model::Model;
 use crate::report::quality::{Quality, quality_text};
 use crate::report::{Grid, Report, to_json, units};
+use crate::tally::Statistics;
 
 /// Arguments of `threshold`.
 #[derive(Args, Debug)]

@@ -10,9 +10,10 @@ mod text;
 
 use clap::ValueEnum;
 
-use crate::metrics::{Kind, Needs};
+use crate::metrics::Kind;
 use crate::report::columns::{self, Column};
 use crate::report::{self, Figure, Report, Scope, to_json};
+use crate::tally::Statistics;
 use crate::{Error, Result};
 
 pub use change::{Change, Verdict};
@@ -94,8 +95,8 @@ impl Format {
 }
 
 /// The columns of a report of what was counted at all of these levels.
-pub fn common_columns(counted: impl IntoIterator<Item = Needs>) -> Vec<Column> {
-    columns::default(counted.into_iter().min().unwrap_or(Needs::Values))
+pub fn common_columns(counted: impl IntoIterator<Item = Statistics>) -> Vec<Column> {
+    columns::default(counted.into_iter().min().unwrap_or(Statistics::Values))
 }
 
 /// Finds out whether all of `sides` have `columns`, which `flag` names.

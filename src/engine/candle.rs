@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, Tensor};
 
 use crate::graph::{Graph, Node, NodeDef};
-use crate::kernels::{Activation, Geometry, Halo, threads};
+use crate::kernels::{Activation, Geometry, Halo};
 use crate::layers::{Conv, ConvTranspose, Layer, MatMul, Param, Pool, PoolKind, Shape, Shuffle, Subsample};
 use crate::probe::{Origin, Probe};
 use crate::{Error, Result};
@@ -95,7 +95,6 @@ impl CandleEngine {
                 }
                 if let (Layer::Attention(layer), Some(rows)) = (&def.layer, probe.and_then(|p| p.watch_rows(node))) {
                     transformer::show_rows(layer, &inputs, rows).map_err(|error| failed(&def.name, error))?;
-                    rows.end(&threads::Pool::new(1));
                 }
                 if let Some(watch) = probe.and_then(|probe| probe.watch_output(node)) {
                     show(&y, watch).map_err(|error| failed(&def.name, error))?;

@@ -316,8 +316,8 @@ impl Session {
         let mut y = std::mem::take(&mut self.buffers[buffer]);
         let mut states = std::mem::take(&mut self.states[node.index()]);
         let inputs: Vec<_> = self.graph.def(node).inputs.iter().map(|&input| self.value(input)).collect();
-        let look_at_row = |row: Probabilities<'_>| rows.into_iter().for_each(|rows| rows.look_at_row(&row));
-        let observe = rows.map(|_| &look_at_row as ObserveRows<'_>);
+        let look_at_rows = |of: &[Probabilities<'_>]| rows.into_iter().for_each(|rows| rows.look_at_rows(of));
+        let observe = rows.map(|_| &look_at_rows as ObserveRows<'_>);
         let exec = Exec { rows: observe, ..Exec::new(&self.options.pool, self.options.isa) };
         let geometry = &self.plan.geometries[node.index()];
         match (watch, &self.ops[node.index()]) {
@@ -356,8 +356,9 @@ impl Session {
                 op.run(&exec, images, &inputs, &mut y, geometry, &mut states);
             }
         }
-        if let Some(rows) = rows {
-            rows.end(&self.options.pool);
+        // Attention has queries, keys and values; products of two operands have no rows to end.
+        if let (Some(rows), Some(operands)) = (rows, inputs.first_chunk()) {
+            rows.end(&self.options.pool, images, *operands);
         }
         self.buffers[buffer] = y;
         self.states[node.index()] = states;

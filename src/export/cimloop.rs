@@ -29,7 +29,7 @@ fn write(run: &Run<'_>) -> Result<Written> {
     let uncounted = |counts: &LayerCounts| counts.tally.activations.values.codes.is_empty();
     if run.measurement.layers.iter().any(|counts| counts.tally.pairs.is_none() && uncounted(counts)) {
         let detail = format!(
-            "needs how often each code is seen, and {} does not say it of activations; measure without --statistics values",
+            "needs how often each code is seen, and {} does not say it of activations; measure with --statistics full",
             run.file
         );
         return Err(Error::invalid("--to cimloop", detail));

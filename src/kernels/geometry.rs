@@ -98,16 +98,19 @@ impl Geometry {
     }
 
     /// Row stride in floats.
+    #[inline]
     pub fn row_len(&self) -> usize {
         (self.halo.left + self.w + self.halo.right) * self.lanes
     }
 
     /// Channel block stride in floats.
+    #[inline]
     pub fn plane_len(&self) -> usize {
         (self.halo.top + self.h + self.halo.bottom) * self.row_len()
     }
 
     /// Image stride in floats.
+    #[inline]
     pub fn image_len(&self) -> usize {
         self.blocks() * self.plane_len()
     }
@@ -128,6 +131,7 @@ impl Geometry {
     }
 
     /// Index of lane 0 of block `cb` of image `n` at row `y`, column `x` of the tensor (halo not counted).
+    #[inline]
     pub fn at(&self, n: usize, cb: usize, y: usize, x: usize) -> usize {
         n * self.image_len()
             + cb * self.plane_len()
@@ -136,6 +140,7 @@ impl Geometry {
     }
 
     /// Index of channel `c` of image `n` at row `y`, column `x`.
+    #[inline]
     pub fn index(&self, n: usize, c: usize, y: usize, x: usize) -> usize {
         self.at(n, c / self.lanes, y, x) + c % self.lanes
     }

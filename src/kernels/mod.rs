@@ -12,6 +12,7 @@ pub mod exec;
 mod fixed_point;
 pub mod floats;
 pub mod geometry;
+pub mod halves;
 pub mod integer;
 pub mod integer_lstm;
 pub mod isa;

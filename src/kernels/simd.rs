@@ -1,20 +1,21 @@
 //! Sixteen `f32` lanes: the vector type of the kernels, and its implementation in plain Rust.
 
 use super::geometry::LANES;
+use super::halves::Halves;
+use super::isa::Kernel;
 
 /// Arithmetic on sixteen lanes. A value of the implementing type proves that the CPU can do it.
 ///
 /// Every operation rounds exactly as its scalar form, and multiply-add is fused on every level. A kernel written with these
 /// gives the same bits on all of them.
-pub trait Simd: Copy + Send + Sync + 'static {
+pub trait Simd: Halves {
     /// Sixteen lanes.
     type V: Copy;
-    /// Sixteen lanes of `i32`.
-    type I: Copy;
     /// Number of `V` that the register file holds; tile sizes depend on it (but no order of summation).
     const REGISTERS: usize;
-    /// Whether this is the AVX-512 level, for loops that have a special body there.
-    const AVX512: bool = false;
+
+    /// Runs `kernel` in a function of its own, which is not inlined.
+    fn apart<K: Kernel>(self, kernel: K) -> K::Output;
 
     /// All lanes `value`.
     fn splat(self, value: f32) -> Self::V;
@@ -137,6 +138,23 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn next_nibbles(self, v: Self::I) -> Self::I {
         self.of_ints(self.to_ints(v).map(|lane| (lane.cast_unsigned() >> 4).cast_signed()))
     }
+    /// The smaller ones, as signed integers.
+    fn min_int(self, a: Self::I, b: Self::I) -> Self::I;
+    /// `a >> N`, filled with zeros.
+    fn shift_right<const N: u32>(self, a: Self::I) -> Self::I;
+    /// The position behind the highest bit set in each lane of what is below 2^24; 0 of 0.
+    #[inline(always)]
+    fn bits(self, a: Self::I) -> Self::I {
+        self.sub_int(self.splat_int(i32::BITS as i32), self.add_leading_zeros(self.splat_int(0), a))
+    }
+    /// The lanes of `a` where those of `v` are not 0, else 0.
+    fn where_not_zero(self, v: Self::I, a: Self::I) -> Self::I;
+    /// How many lanes are not 0.
+    fn count_not_zero(self, v: Self::I) -> u32;
+    /// The same bits as integers.
+    fn as_ints(self, v: Self::V) -> Self::I;
+    /// The same bits as floats.
+    fn as_floats(self, v: Self::I) -> Self::V;
     /// Sixteen lanes.
     #[inline(always)]
     fn of_ints(self, lanes: [i32; LANES]) -> Self::I {
@@ -199,8 +217,12 @@ impl Scalar {
 
 impl Simd for Scalar {
     type V = [f32; LANES];
-    type I = [i32; LANES];
     const REGISTERS: usize = 8;
+
+    #[inline(never)]
+    fn apart<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::V {
@@ -301,100 +323,32 @@ impl Simd for Scalar {
     fn to_nearest(self, v: Self::V) -> Self::I {
         std::array::from_fn(|i| v[i].round_ties_even() as i32)
     }
+    #[inline(always)]
+    fn min_int(self, a: Self::I, b: Self::I) -> Self::I {
+        std::array::from_fn(|i| a[i].min(b[i]))
+    }
+    #[inline(always)]
+    fn shift_right<const N: u32>(self, a: Self::I) -> Self::I {
+        a.map(|a| (a as u32 >> N) as i32)
+    }
+    #[inline(always)]
+    fn where_not_zero(self, v: Self::I, a: Self::I) -> Self::I {
+        std::array::from_fn(|i| if v[i] != 0 { a[i] } else { 0 })
+    }
+    #[inline(always)]
+    fn count_not_zero(self, v: Self::I) -> u32 {
+        v.iter().map(|&v| u32::from(v != 0)).sum()
+    }
+    #[inline(always)]
+    fn as_ints(self, v: Self::V) -> Self::I {
+        v.map(|v| v.to_bits() as i32)
+    }
+    #[inline(always)]
+    fn as_floats(self, v: Self::I) -> Self::V {
+        v.map(|v| f32::from_bits(v as u32))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::isa::{Isa, Kernel};
-    use super::*;
-
-    /// Every operation of the trait on one pair of inputs, concatenated.
-    struct Everything([f32; LANES], [f32; LANES]);
-
-    impl Kernel for Everything {
-        type Output = Vec<u32>;
-        #[inline(always)]
-        fn run<S: Simd>(self, s: S) -> Vec<u32> {
-            let (a, b) = (s.load(&self.0), s.load(&self.1));
-            let small = s.min(s.splat(100.0), s.max(s.splat(-100.0), s.round(a)));
-            let results = [
-                s.add(a, b),
-                s.sub(a, b),
-                s.mul(a, b),
-                s.div(a, b),
-                s.fma(a, b, a),
-                s.fnma(a, b, b),
-                s.max(a, b),
-                s.min(a, b),
-                s.round(a),
-                s.exp2i(small),
-            ];
-            // Pairs of any bits, the extremes among them.
-            let ints = |from: &[f32; LANES], turn: u32| from.map(|v| v.to_bits().rotate_left(turn) as i32);
-            let (x, y, sum) = (ints(&self.0, 7), ints(&self.1, 13), ints(&self.0, 0));
-            // SAFETY: the arrays hold sixteen integers.
-            let [x, y, sum] = [&x, &y, &sum].map(|from| unsafe { s.load_int(from.as_ptr()) });
-            let low = s.low_bytes(x).map(|quad| s.splat_int(quad));
-            let all = [
-                s.dot2(x, y, sum),
-                s.dot2(s.splat_int(i32::MIN), y, x),
-                s.dot4(x, y, sum),
-                s.dot4(s.splat_int(-1), s.splat_int(i32::from_le_bytes([0x80; 4])), x),
-                s.add_int(x, y),
-                s.to_integers(s.round(s.max(s.splat(-1e6), s.min(s.splat(1e6), a)))),
-                s.to_nearest(s.max(s.splat(-1e6), s.min(s.splat(1e6), a))),
-                s.fours([x, y, sum, s.to_nearest(small)]),
-                s.transpose_fours(x),
-            ];
-            let rows = [x, y, sum, s.add_int(x, y)].map(|v| s.to_ints(v));
-            // SAFETY: the arrays hold sixteen integers.
-            let quads = unsafe { s.quads(rows.each_ref().map(|row| row.as_ptr())) };
-            // SAFETY: as above.
-            let loaded = unsafe { [s.load_bytes(rows[0].as_ptr().cast()), s.load_halves(rows[1].as_ptr().cast())] };
-            let nibbles = [s.low_nibbles::<0>(x), s.low_nibbles::<-8>(s.next_nibbles(x))];
-            let floats = [[s.to_floats(x), s.to_floats(s.splat_int(i32::MAX))], loaded, nibbles];
-            let results = results
-                .into_iter()
-                .chain(floats.into_iter().flatten())
-                .chain(s.transpose(std::array::from_fn(|i| s.mul(a, s.splat(i as f32)))))
-                .collect::<Vec<_>>();
-            let dots = all.into_iter().chain(quads).chain(low).map(|v| s.to_ints(v)).collect::<Vec<_>>();
-            let mut out = [0.0; LANES];
-            let floats = results.into_iter().flat_map(|v| {
-                s.store(&mut out, v);
-                out.map(f32::to_bits)
-            });
-            floats.chain(dots.as_flattened().iter().map(|&v| v as u32)).collect()
-        }
-    }
-
-    #[test]
-    fn every_level_rounds_as_scalar_does() {
-        let specials = [0.0, -0.0, 0.5, 1.5, -2.5, 1e-40, 3.4e38, -1.0];
-        let mut state = 1u32;
-        for round in 0..200 {
-            let mut next = || {
-                state = state.wrapping_mul(1664525).wrapping_add(1013904223);
-                if round < 20 {
-                    specials[(state >> 20) as usize % specials.len()]
-                } else {
-                    (state >> 8) as f32 / 65536.0 - 128.0
-                }
-            };
-            let (a, b) = (std::array::from_fn(|_| next()), std::array::from_fn(|_| next()));
-            let want = Isa::SCALAR.run(Everything(a, b));
-            for isa in Isa::available() {
-                let got = isa.run(Everything(a, b));
-                for (index, (&got, &want)) in got.iter().zip(&want).enumerate() {
-                    let (g, w) = (f32::from_bits(got), f32::from_bits(want));
-                    assert!(
-                        got == want || (g.is_nan() && w.is_nan()),
-                        "{} op {}: {g} != {w}",
-                        isa.name(),
-                        index / LANES
-                    );
-                }
-            }
-        }
-    }
-}
+#[path = "simd_tests.rs"]
+mod tests;

@@ -1,6 +1,8 @@
 //! The x86-64 levels of [`Simd`]: AVX2 with FMA, and AVX-512 as Ice Lake and Zen 4 have it.
 
+mod avx2_halves;
 mod avx512;
+mod avx512_halves;
 
 use std::arch::x86_64::*;
 
@@ -67,8 +69,12 @@ macro_rules! both {
 
 impl Simd for Avx2 {
     type V = [__m256; 2];
-    type I = [__m256i; 2];
     const REGISTERS: usize = 8;
+
+    #[inline(never)]
+    fn apart<K: Kernel>(self, kernel: K) -> K::Output {
+        self.run(kernel)
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::V {
@@ -228,5 +234,45 @@ impl Simd for Avx2 {
     fn next_nibbles(self, v: Self::I) -> Self::I {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_srli_epi32::<4>(v[0]), _mm256_srli_epi32::<4>(v[1])] }
+    }
+    #[inline(always)]
+    fn min_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_min_epi32, (a[0], a[1]), (b[0], b[1])) }
+    }
+    #[inline(always)]
+    fn shift_right<const N: u32>(self, a: Self::I) -> Self::I {
+        let by = [N as i32; 8];
+        // SAFETY: the token proves AVX2; the array holds eight integers.
+        unsafe {
+            let by = _mm256_loadu_si256(by.as_ptr().cast());
+            [_mm256_srlv_epi32(a[0], by), _mm256_srlv_epi32(a[1], by)]
+        }
+    }
+    #[inline(always)]
+    fn where_not_zero(self, v: Self::I, a: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let there = |v, a| _mm256_andnot_si256(_mm256_cmpeq_epi32(v, _mm256_setzero_si256()), a);
+            [there(v[0], a[0]), there(v[1], a[1])]
+        }
+    }
+    #[inline(always)]
+    fn count_not_zero(self, v: Self::I) -> u32 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let zeros = v.map(|v| _mm256_castsi256_ps(_mm256_cmpeq_epi32(v, _mm256_setzero_si256())));
+            LANES as u32 - zeros.map(|zeros| _mm256_movemask_ps(zeros).count_ones()).iter().sum::<u32>()
+        }
+    }
+    #[inline(always)]
+    fn as_ints(self, v: Self::V) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_castps_si256(v[0]), _mm256_castps_si256(v[1])] }
+    }
+    #[inline(always)]
+    fn as_floats(self, v: Self::I) -> Self::V {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_castsi256_ps(v[0]), _mm256_castsi256_ps(v[1])] }
     }
 }

@@ -9,8 +9,9 @@ use super::run::Run;
 use super::session::backend;
 use crate::format::Formats;
 use crate::kernels::count::Encoder;
-use crate::measure::{Monitor, Settings, Stage, Statistics, calibrate_and_measure};
+use crate::measure::{Monitor, Settings, Stage, calibrate_and_measure};
 use crate::metrics::select;
+use crate::tally::Statistics;
 use crate::{Error, Result};
 
 /// Called with the inputs done and their number.
@@ -79,9 +80,16 @@ impl Measuring {
         self
     }
 
-    /// Whether terms and codes are counted, as they are by default; without them zeros and widths of groups are, and a run is faster.
+    /// Whether widths, ones and terms of values are counted, as they are by default; without them zeros and widths of groups are, and
+    /// a run is faster.
     pub fn terms(mut self, count: bool) -> Self {
-        self.settings.statistics = if count { Statistics::Full } else { Statistics::Values };
+        self.settings.statistics = if count { Statistics::Terms } else { Statistics::Values };
+        self
+    }
+
+    /// Counts how often each code is seen as well, for metrics of one's own; [`Measuring::metrics`] sees to it for those that there are.
+    pub fn codes(mut self) -> Self {
+        self.settings.statistics = Statistics::Full;
         self
     }
 
@@ -104,6 +112,8 @@ impl Measuring {
             if selection.metrics.is_empty() {
                 self.fail(Error::invalid("metrics", format!("{name} is no metric; `deadweight explain` lists them")));
             }
+            let needs = selection.metrics.iter().map(|metric| metric.needs.level());
+            self.settings.statistics = needs.fold(self.settings.statistics, Statistics::max);
             self.settings.extra.extend(selection.extras());
         }
         self.settings.extra.sort_unstable();

@@ -333,9 +333,9 @@ impl<P: Probe> Watch for Eye<'_, P> {
 }
 
 impl<P: Probe> WatchRows for Eye<'_, P> {
-    fn look_at_row(&self, row: &Probabilities<'_>) {
-        self.see(row.worker, row.image, Values::Row(row));
+    fn look_at_rows(&self, rows: &[Probabilities<'_>]) {
+        rows.iter().for_each(|row| self.see(row.worker, row.image, Values::Row(row)));
     }
 
-    fn end(&self, _: &Pool) {}
+    fn end(&self, _: &Pool, _: usize, _: [(&[f32], &Geometry); 3]) {}
 }

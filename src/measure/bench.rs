@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::calibrate::Calibration;
 use super::counting::CountingProbe;
 use super::feed::Monitor;
-use super::settings::Statistics;
 use crate::engine::{Backend, EngineOptions, Session};
 use crate::graph::Node;
 use crate::kernels::Exec;
 use crate::kernels::peak::peak;
 use crate::layers::Shape;
 use crate::model::Model;
+use crate::tally::Statistics;
 use crate::timing::{Comparison, median, quartiles};
 use crate::{Error, Result};
 
@@ -39,10 +39,10 @@ pub struct Bench {
     pub peak_macs_per_s: f64,
     /// Seconds of a plain run: quartiles.
     pub plain_s: [f64; 3],
-    /// Seconds of a run whose values are counted: quartiles.
-    pub values_s: [f64; 3],
+    /// Seconds of a run whose terms are counted: quartiles.
+    pub terms_s: [f64; 3],
     /// The same over plain, pair by pair: quartiles.
-    pub values_ratio: [f64; 3],
+    pub terms_ratio: [f64; 3],
     /// Seconds of a watched run: quartiles.
     pub watched_s: [f64; 3],
     /// Watched over plain, pair by pair: quartiles.
@@ -68,7 +68,7 @@ pub struct BenchLayer {
     pub watched_s: f64,
 }
 
-/// Runs `images` (a batch, `[N, C, H, W]` flat) plain and with their values counted, `rounds` pairs, then plain and with all
+/// Runs `images` (a batch, `[N, C, H, W]` flat) plain and with their terms counted, `rounds` pairs, then plain and with all
 /// statistics, then these two timed layer by layer.
 ///
 /// # Errors
@@ -88,7 +88,7 @@ pub fn bench(
     let probe = |statistics: Statistics| {
         calibration.with_statistics(statistics).probe(model, &backend, model.input_shape(), batch)
     };
-    let (values, probe) = (probe(Statistics::Values)?, probe(Statistics::Full)?);
+    let (terms, probe) = (probe(Statistics::Terms)?, probe(Statistics::Full)?);
     let go_on = || if monitor.stop() { Err(Error::Interrupted) } else { Ok(()) };
     let (mut y, mut z) = (Vec::new(), Vec::new());
     let mut compare = |probe: &CountingProbe| {
@@ -103,7 +103,7 @@ pub fn bench(
             },
         )
     };
-    let (of_values, comparison) = (compare(&values)?, compare(&probe)?);
+    let (of_terms, comparison) = (compare(&terms)?, compare(&probe)?);
     let nodes = model.graph.nodes.len();
     let mut times = [vec![Vec::new(); nodes], vec![Vec::new(); nodes]];
     for _ in 0..rounds {
@@ -140,8 +140,8 @@ pub fn bench(
         macs: model.macs()? * batch as u64,
         peak_macs_per_s: peak(&Exec::new(&options.pool, options.isa), PEAK_TIME),
         plain_s: spread(&comparison.base),
-        values_s: spread(&of_values.other),
-        values_ratio: of_values.ratio(),
+        terms_s: spread(&of_terms.other),
+        terms_ratio: of_terms.ratio(),
         watched_s: spread(&comparison.other),
         ratio: comparison.ratio(),
         layers: layers.collect(),

@@ -13,7 +13,7 @@ use super::profile;
 use super::ranges::{isa_of, ranges, set_formats, watchers};
 use super::record::{PerWorker, Sequences, Watchers};
 use super::run::{prepare, watched};
-use super::settings::{Settings, Statistics};
+use super::settings::Settings;
 use super::whole::{self, WholeImages};
 use super::zeroed::Zeroed;
 use crate::designs::terms::Terms;
@@ -23,13 +23,13 @@ use crate::input::{Dataset, InputDigest};
 use crate::kernels::Pool;
 use crate::kernels::count::extra::floats::{add_floats, float_counts};
 use crate::kernels::count::sequence::{Buckets, Sequence};
-use crate::kernels::count::{Counter, Encoder, Reader};
+use crate::kernels::count::{Counter, Detail, Reader};
 use crate::layers::Shape;
 use crate::measurement::Measurement;
 use crate::model::Model;
 use crate::tally::{
-    ActivationSums, DesignCounts, Extra, ExtraSums, LayerShape, LayerTally, OperandSpec, RecurrentSums, WeightSums,
-    code_counts,
+    ActivationSums, DesignCounts, Extra, ExtraSums, LayerShape, LayerTally, OperandSpec, RecurrentSums, Statistics,
+    WeightSums, code_counts,
 };
 use crate::{Error, Result};
 
@@ -127,14 +127,14 @@ impl Calibration {
         Self { settings: Settings { statistics, ..self.settings.clone() }, ..self.clone() }
     }
 
-    /// The encoder whose terms of activations are counted, if any are.
-    fn counted(&self) -> Option<Encoder> {
-        (self.settings.statistics == Statistics::Full).then_some(self.settings.encoder)
+    /// What is counted of the codes of activations.
+    pub(super) fn detail(&self) -> Detail {
+        self.settings.statistics.detail(self.settings.encoder)
     }
 
-    /// Whether terms and codes of activations are counted.
+    /// Whether terms of activations are counted.
     pub(super) fn has_terms(&self) -> bool {
-        self.counted().is_some()
+        self.detail().encoder().is_some()
     }
 
     /// The settings it was made with.
@@ -206,7 +206,8 @@ impl Calibration {
     /// Counts the codes of weights, and makes room in `tallies` for the counts of activations' codes, if these are counted. It is
     /// called late, when the engine's buffers are free.
     pub(super) fn make_room(&self, model: &Model, pool: &Pool, tallies: &mut [LayerTally]) {
-        let counted: Vec<bool> = tallies.iter().map(|tally| !tally.weights.values.codes.is_empty()).collect();
+        let is_counted = |tally: &LayerTally| tally.pairs.is_some() || !tally.weights.values.codes.is_empty();
+        let counted: Vec<bool> = tallies.iter().map(is_counted).collect();
         let coded = |i: usize| {
             let (layer, format) = (&self.layers[i], self.settings.format.weights);
             let values = weights(&model.graph, layer, format);
@@ -222,10 +223,10 @@ impl Calibration {
                 gates.zip(of_gates).for_each(|(gate, codes)| gate.values.codes = codes);
             }
         }
-        for (layer, tally) in self.layers.iter().zip(tallies).filter(|_| self.has_terms()) {
-            tally.activations.room_for(layer.codings[0].map.codes());
+        for (layer, tally) in self.layers.iter().zip(tallies) {
+            tally.activations.room_for(self.detail(), layer.codings[0].map.codes());
             if let (Some(outputs), Some(coding)) = (&mut tally.outputs, layer.output) {
-                outputs.room_for(coding.map.codes());
+                outputs.room_for(self.detail(), coding.map.codes());
             }
         }
     }
@@ -283,7 +284,7 @@ impl Calibration {
         let operands = Operands::new(&model.graph, &self.layers, extents);
         let counter = |first: usize| {
             let (layer, shape, classes) = (&self.layers[first], &operands.shapes[first], operands.classes(first));
-            let (encoder, grouping, channels) = (self.counted(), shape.grouping(), shape.channels());
+            let (detail, grouping, channels) = (self.detail(), shape.grouping(), shape.channels());
             let readers = operands.readers(first).map(|reader| {
                 let (taps, weights) = (operands.shapes[reader].taps(), &tallies[reader].weights.taps);
                 let weight = |channel: usize, tap: usize| {
@@ -295,7 +296,7 @@ impl Calibration {
             let readers: Arc<[Reader]> = readers.collect();
             let (map, classes) = (layer.codings[0].map, Arc::new(classes));
             let counter = move || {
-                let counter = Counter::new(map, encoder, grouping, Arc::clone(&classes), channels);
+                let counter = Counter::new(map, detail, grouping, Arc::clone(&classes), channels);
                 counter.by_input(Arc::clone(&readers))
             };
             (layer, counter)
@@ -319,8 +320,8 @@ impl Calibration {
             let (Some(reader), Some(coding)) = (reader, layer.output) else { continue };
             let Some(node) = outputs::output_node(&model.graph, layer) else { continue };
             let classes = Arc::new(reader.classes());
-            let (encoder, grouping, channels) = (self.counted(), reader.grouping(), reader.channels());
-            let counter = || Counter::new(coding.map, encoder, grouping, Arc::clone(&classes), channels);
+            let (detail, grouping, channels) = (self.detail(), reader.grouping(), reader.channels());
+            let counter = || Counter::new(coding.map, detail, grouping, Arc::clone(&classes), channels);
             let spec = OperandSpec::new(reader.clone(), coding.map, coding.word(), self.settings.encoder);
             let sums = ExtraSums::new(&self.settings.extra, reader, 2);
             let whole = WholeImages::new(vec![whole::Reader { spec, sums, designs: None }], None);

@@ -42,6 +42,6 @@ pub use layers::{MeasuredLayer, layer_names};
 pub use quantize::quantized;
 pub use run::{Saving, calibrate_and_measure, measure, measure_saving, predict};
 pub use score::{add as add_score, pixel_classes, restored, start as start_score, step_classes};
-pub use settings::{Settings, Statistics, Until};
+pub use settings::{Settings, Until};
 pub use threshold::Thresholds;
 pub use wrapped::wrapped_notes;

@@ -12,7 +12,7 @@ use super::ranges::isa_of;
 use super::record::Watchers;
 use crate::engine::Backend;
 use crate::kernels::attention::Probabilities;
-use crate::kernels::count::Counter;
+use crate::kernels::count::{Counter, ValueSums};
 use crate::kernels::{Geometry, Isa, LANES, Pool, Region};
 use crate::layers::{Layer, MatMul};
 use crate::model::Model;
@@ -30,8 +30,8 @@ struct Partial {
     filled: [usize; OPERANDS],
 }
 
-/// Most operands of a layer: queries, keys and values.
-pub(super) const OPERANDS: usize = 3;
+/// Operands of a product.
+pub(super) const OPERANDS: usize = 2;
 
 /// How a layer of products of activations is counted.
 pub(super) enum Counted {
@@ -89,6 +89,11 @@ impl Pairs {
         Some(sums)
     }
 
+    /// Whether the operands are shown one by one: those of attention are, once it has run, together.
+    pub fn is_shown_operands(&self) -> bool {
+        matches!(self.counted, Counted::Product(..))
+    }
+
     /// Lowest image of the batch that held NaN or infinity; `usize::MAX` where none did.
     pub fn bad_image(&self) -> usize {
         self.bad_image.load(Ordering::Relaxed)
@@ -111,18 +116,15 @@ impl Pairs {
 }
 
 impl WatchRows for Pairs {
-    fn look_at_row(&self, row: &Probabilities<'_>) {
+    fn look_at_rows(&self, rows: &[Probabilities<'_>]) {
         if let Counted::Attention(counter) = &self.counted {
-            // Keys are shown before the layer runs.
-            counter.add(row, || locked(&self.partial).get(&row.image).map_or(0, |of| counter.steps(&of.values[1])));
+            counter.add(rows);
         }
     }
 
-    fn end(&self, pool: &Pool) {
+    fn end(&self, pool: &Pool, images: usize, operands: [(&[f32], &Geometry); 3]) {
         let Counted::Attention(counter) = &self.counted else { return };
-        let shown = std::mem::take(&mut *locked(&self.partial));
-        let sequences = shown.into_iter().map(|(image, partial)| (image, partial.values)).collect();
-        for (image, sums) in counter.count(pool, &sequences) {
+        for (image, sums) in counter.count(pool, images, operands).into_iter().enumerate() {
             self.keep(image, sums.map(|phases| phases.into_iter().flatten().collect()));
         }
     }
@@ -157,7 +159,7 @@ impl Watch for PairOperand {
         let whole =
             |which: usize| !partial.values[which].is_empty() && partial.filled[which] == partial.values[which].len();
         if whole(0) && whole(1) {
-            let Partial { values: [a, b, _], .. } = held.remove(&place).expect("it was filled just now");
+            let Partial { values: [a, b], .. } = held.remove(&place).expect("it was filled just now");
             drop(held);
             self.pairs.keep(place, spec.count(*isa, [&a, &b]).map(|sums| vec![sums]));
         }
@@ -184,7 +186,13 @@ impl Calibration {
                 extra: ExtraSums::of_products(&self.settings().extra),
                 ..ActivationSums::new(&shape, 0)
             },
-            weights: WeightSums::none(&shape, layer.codings[1].map.codes()),
+            weights: WeightSums {
+                values: match self.detail().keeps_codes() {
+                    true => ValueSums::new(layer.codings[1].map.codes()),
+                    false => ValueSums::new(0).with_totals(true),
+                },
+                ..WeightSums::none(&shape, 0)
+            },
             outputs,
             recurrent: None,
             pairs: Some(Products::default()),
@@ -205,16 +213,16 @@ impl Calibration {
         tallies: &[LayerTally],
         watchers: &mut Watchers<Counter>,
     ) -> Result<()> {
-        let (encoder, has_terms) = (self.settings().encoder, self.has_terms());
+        let (encoder, has_terms, isa) = (self.settings().encoder, self.has_terms(), isa_of(backend));
+        // Codes of second operands tell what weights do.
+        let keeps_codes = [self.detail().keeps_codes(); 2];
         for ((layer, shape), tally) in self.layers.iter().zip(shapes).zip(tallies) {
             let place = &mut watchers.pairs[layer.node.index()];
             let counted = match model.graph.def(layer.node).layer {
                 Layer::MatMul(MatMul { heads, .. }) => {
                     let maps = layer.codings.map(|coding| coding.map);
-                    Counted::Product(
-                        isa_of(backend),
-                        PairSpec { shape: shape.clone(), heads, maps, encoder, has_terms },
-                    )
+                    let shape = shape.clone();
+                    Counted::Product(isa, PairSpec { shape, heads, maps, encoder, has_terms, keeps_codes })
                 }
                 // All rows are counted together; one that was not chosen has no coding, and counts for nothing.
                 Layer::Attention(of) if place.is_none() => {
@@ -229,7 +237,8 @@ impl Calibration {
                     };
                     let ([q, k], [p, v]) = (coding(false), coding(true));
                     let maps = [q, k, p, v];
-                    let spec = AttentionSpec { attention: of.shape, maps, encoder, has_terms, has_shares };
+                    let attention = of.shape;
+                    let spec = AttentionSpec { attention, maps, encoder, isa, has_terms, keeps_codes, has_shares };
                     Counted::Attention(AttentionCounter::new(spec, phases, backend.watchers()))
                 }
                 _ => continue,

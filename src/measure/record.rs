@@ -199,7 +199,13 @@ impl<T> Watchers<T> {
 
     /// What counts the product of two activations of `node`.
     pub(super) fn pairs(&self, node: Node) -> Option<&Arc<Pairs>> {
-        self.pairs[node.index()].as_ref().map(|[first, ..]| &first.pairs)
+        self.pairs[node.index()].as_ref().map(|[first, _]| &first.pairs)
+    }
+
+    /// The watcher of operand `which` of a product of two activations, where that is shown before or while the layer runs.
+    fn operand(&self, node: Node, which: usize) -> Option<&dyn Watch> {
+        let operands = self.pairs[node.index()].as_ref().filter(|[first, _]| first.pairs.is_shown_operands())?;
+        Some(&operands[which])
     }
 
     /// Where the watcher of `node`, or `inside` it, belongs.
@@ -228,7 +234,7 @@ impl<T> Watchers<T> {
             let alone = [&self.inputs[i], &self.insides[i], &self.seconds[i], &self.thirds[i]];
             let watchers = [&self.outputs[i].values].into_iter().chain(alone);
             let images = watchers.flatten().map(|watcher| watcher.bad_image.load(Ordering::Relaxed));
-            let images = images.chain(self.pairs[i].iter().map(|[first, ..]| first.pairs.bad_image()));
+            let images = images.chain(self.pairs[i].iter().map(|[first, _]| first.pairs.bad_image()));
             if let Some(image) = images.min().filter(|image| *image != usize::MAX) {
                 let detail = format!(", for input {}", samples[image].id);
                 return Err(Error::NotFinite { place: def.name.clone(), detail });
@@ -241,17 +247,16 @@ impl<T> Watchers<T> {
 impl<T: Accumulate> Probe for Watchers<T> {
     fn watch(&self, node: Node) -> Option<&dyn Watch> {
         let alone = self.inputs[node.index()].as_ref().map(|watcher| watcher as &dyn Watch);
-        alone.or(self.pairs[node.index()].as_ref().map(|[first, ..]| first as &dyn Watch))
+        alone.or(self.operand(node, 0))
     }
 
     fn watch_second(&self, node: Node) -> Option<&dyn Watch> {
         let alone = self.seconds[node.index()].as_ref().map(|watcher| watcher as &dyn Watch);
-        alone.or(self.pairs[node.index()].as_ref().map(|[_, second, _]| second as &dyn Watch))
+        alone.or(self.operand(node, 1))
     }
 
     fn watch_third(&self, node: Node) -> Option<&dyn Watch> {
-        let alone = self.thirds[node.index()].as_ref().map(|watcher| watcher as &dyn Watch);
-        alone.or(self.pairs[node.index()].as_ref().map(|[.., third]| third as &dyn Watch))
+        self.thirds[node.index()].as_ref().map(|watcher| watcher as &dyn Watch)
     }
 
     fn watch_output(&self, node: Node) -> Option<&dyn Watch> {
@@ -259,7 +264,7 @@ impl<T: Accumulate> Probe for Watchers<T> {
     }
 
     fn watch_rows(&self, node: Node) -> Option<&dyn WatchRows> {
-        self.pairs[node.index()].as_ref().map(|[first, ..]| &*first.pairs as &dyn WatchRows)
+        self.pairs(node).map(|pairs| &**pairs as &dyn WatchRows)
     }
 
     fn watch_inside(&self, node: Node) -> Option<&dyn Watch> {

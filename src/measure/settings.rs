@@ -7,31 +7,8 @@ use crate::format::{Formats, NumberFormat, Profile};
 use crate::kernels::count::Encoder;
 use crate::metrics::{self, Kind, Metric, Which};
 use crate::model::Model;
-use crate::tally::{Extra, Padding};
+use crate::tally::{Extra, Padding, Statistics};
 use crate::{Error, Result};
-
-/// How much is counted of activations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Statistics {
-    /// Zeros, extremes, widths of groups, and what MACs and potentials follow from these.
-    Values,
-    /// Terms as well, and how often each code is seen.
-    #[default]
-    Full,
-}
-
-impl Statistics {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Values, Self::Full];
-
-    /// Its name on the command line and in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Values => "values",
-            Self::Full => "full",
-        }
-    }
-}
 
 /// The stopping rule: the run ends when the confidence interval of the network's value of a metric, padding counted, is narrow enough.
 #[derive(Clone, Copy, Debug)]

@@ -29,8 +29,9 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::arrays::{Arrays, Stored};
+use super::arrays::Arrays;
 use super::header::{Header, Unfinished};
+use super::stored::Stored;
 use super::{Checkpoint, Measurement};
 use crate::{Error, Result};
 

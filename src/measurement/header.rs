@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::arrays::Asked;
+use super::stored::Asked;
 use super::{Format, LayerCounts, Measurement, Provenance};
 use crate::format::{Coding, Stored};
 use crate::input::InputDigest;
 use crate::kernels::FloatType;
 use crate::kernels::count::CodeMap;
 use crate::kernels::count::sequence::Buckets;
-use crate::tally::{Extra, LayerShape, Moments, Spread, VARIES, gate_names};
+use crate::tally::{Extra, LayerShape, Moments, Spread, Statistics, VARIES, gate_names};
 use crate::task::Quality;
 use crate::{Error, Result};
 
@@ -329,7 +329,8 @@ impl Header {
         };
         let Format { statistics, extra, designs, .. } = &self.provenance.format;
         let extras = extra.iter().map(|name| Extra::from_name(name).ok_or_else(|| unknown(name)));
-        Ok(Asked { counts_codes: statistics == "full", extras: extras.collect::<Result<_>>()?, designs: designs.len() })
+        let level = Statistics::from_name(statistics).ok_or_else(|| unknown(statistics))?;
+        Ok(Asked { level, extras: extras.collect::<Result<_>>()?, designs: designs.len() })
     }
 
     /// The measurement of these `layers`.

@@ -7,6 +7,7 @@ mod file;
 mod header;
 mod provenance;
 mod sampled;
+mod stored;
 
 pub use checkpoint::{Checkpoint, Stream};
 pub use header::SCHEMA;

@@ -2,7 +2,8 @@
 
 use safetensors::tensor::Dtype;
 
-use super::arrays::{Arrays, Stored};
+use super::arrays::Arrays;
+use super::stored::Stored;
 use crate::Result;
 use crate::tally::{INPUT_INTEGERS, InputCounts, Moments, Products, Spread};
 

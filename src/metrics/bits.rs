@@ -1,7 +1,7 @@
 //! Bits of the codes that are zero.
 
 use super::{Compute, Fraction, Metric, Needs, Operand, Value};
-use crate::kernels::count::{ones_twos_complement, popcount};
+use crate::kernels::count::ones_twos_complement;
 
 const BASE: Metric = Metric {
     unit: "fraction of bits",
@@ -15,10 +15,10 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "zero\nbits",
         definition: "zero bits of all bits, in sign-magnitude",
         formula: "1 − Σ popcount(|q|) / (B·n)",
+        needs: Needs::Terms,
         example: "a 1 − 7/64 = 0.8906, w 1 − 8/128 = 0.9375",
         compute: Compute::Operand(|operand| {
-            let ones = operand.sum(|code| popcount(code.unsigned_abs() as u16).into())?;
-            Some(zero_bits(operand, ones, operand.coding.bits))
+            Some(zero_bits(operand, operand.ones()?, operand.coding.bits))
         }),
         ..BASE
     },

@@ -46,7 +46,7 @@ pub use value::{Fraction, Kind, Value, pool};
 #[doc(inline)]
 pub use crate::tally::{Modes, Padding, Products};
 
-use crate::tally::Extra;
+use crate::tally::{Extra, Statistics};
 
 /// One metric.
 #[derive(Debug)]
@@ -83,15 +83,27 @@ pub struct Metric {
 /// What must be counted for a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Needs {
-    /// Zeros, extremes and widths.
+    /// Zeros, extremes and widths of groups.
     Values,
-    /// Terms, and how often each code is seen.
+    /// Widths, ones, terms by the encoder chosen and moments of values as well.
+    Terms,
+    /// How often each code is seen as well.
     Full,
-    /// The same, and on-demand counts.
+    /// What values and terms need, and on-demand counts.
     Extra(Extra),
 }
 
 impl Needs {
+    /// The least level of statistics that counts it.
+    pub(crate) fn level(self) -> Statistics {
+        match self {
+            Self::Values => Statistics::Values,
+            // What planes would be if bits were set by chance is known by codes.
+            Self::Full | Self::Extra(Extra::Planes) => Statistics::Full,
+            Self::Terms | Self::Extra(_) => Statistics::Terms,
+        }
+    }
+
     /// The on-demand counts, if it needs any.
     pub fn extra(self) -> Option<Extra> {
         match self {
@@ -103,9 +115,8 @@ impl Needs {
     /// Its name: of the level of statistics, or of the on-demand counts.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Values => "values",
-            Self::Full => "full",
             Self::Extra(extra) => extra.name(),
+            level => level.level().name(),
         }
     }
 }

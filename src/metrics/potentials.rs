@@ -158,11 +158,11 @@ pub(super) const METRICS: &[Metric] = &[
             p => c.groups(c.sums.a_g16 * p, c.sums.a_g16_zero),
         }
     ),
-    of!("Ae", Full, "Bit-Pragmatic", "only terms of activations take time", "terms(a)·Bw", "6 terms of a, read by 2 filters: 8·16/12 = 10.67", |c| c.a_terms() * c.bw),
+    of!("Ae", Terms, "Bit-Pragmatic", "only terms of activations take time", "terms(a)·Bw", "6 terms of a, read by 2 filters: 8·16/12 = 10.67", |c| c.a_terms() * c.bw),
     of!("We", Values, "after Nikolić 2019", "only terms of weights take time", "Ba·terms(w)", "8·16/6 = 21.33", |c| {
         c.at_least(c.sums.w_terms.of(c.padding), c.dense() - c.w()) * c.ba
     }),
-    of!("We+Ae", Full, "Laconic", "only terms of both operands take time", "terms(a)·terms(w)", "−5·−2, 7·15, 3·4 and 7·−1 take 2·1 + 2·2 + 2·1 + 2·1: 8·256/10 = 204.8", |c| {
+    of!("We+Ae", Terms, "Laconic", "only terms of both operands take time", "terms(a)·terms(w)", "−5·−2, 7·15, 3·4 and 7·−1 take 2·1 + 2·2 + 2·1 + 2·1: 8·256/10 = 204.8", |c| {
         c.at_least(c.sums.terms, c.dense() - c.sums.both)
     }),
     of!(
@@ -178,7 +178,7 @@ pub(super) const METRICS: &[Metric] = &[
     ),
     of!(
         "W+Ae",
-        Full,
+        Terms,
         "Bit-Tactical TCLe",
         "zero weights are skipped, and only terms of activations take time",
         "0 if w = 0, else terms(a)·Bw",
@@ -194,7 +194,7 @@ pub(super) const METRICS: &[Metric] = &[
     ),
     of!(
         "W+A+Ae",
-        Full,
+        Terms,
         "SCNNe",
         "zeros of both operands are skipped, and only terms of activations take time",
         "0 if a = 0 or w = 0, else terms(a)·Bw",

@@ -29,13 +29,13 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "mean",
         definition: "mean of the codes, in real terms, each filter's by its own scale; absent for floats and for stored codes with a scale a filter",
         formula: "Σq / n / scale",
-        needs: Needs::Full,
+        needs: Needs::Terms,
         example: "a 5/4 = 1.25, w 17/8 = 2.125",
         compute: Compute::Operand(|operand| {
             if let Some([mean, _]) = of_filters(operand) {
                 return Some(Value::Derived(mean));
             }
-            let (n, sum, _) = moments(operand)?;
+            let (n, (sum, _)) = (values(operand)?, operand.moments()?);
             Some(Value::Derived(sum as f64 / n as f64 / operand.scale()?))
         }),
         ..BASE
@@ -45,13 +45,13 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "std",
         definition: "standard deviation of the codes, in real terms, as the mean",
         formula: "√(n·Σq² − (Σq)²) / n / scale",
-        needs: Needs::Full,
+        needs: Needs::Terms,
         example: "a √(4·83 − 25)/4 = 4.380, w √(8·247 − 289)/8 = 5.134",
         compute: Compute::Operand(|operand| {
             if let Some([mean, mean_square]) = of_filters(operand) {
                 return Some(Value::Derived((mean_square - mean * mean).max(0.0).sqrt()));
             }
-            let (n, sum, squares) = moments(operand)?;
+            let (n, (sum, squares)) = (values(operand)?, operand.moments()?);
             // n·Σq² − (Σq)² is exact and never negative.
             let spread = u128::from(n) * squares - sum.unsigned_abs().pow(2);
             Some(Value::Derived((spread as f64).sqrt() / n as f64 / operand.scale()?))
@@ -85,13 +85,7 @@ fn of_filters(operand: &Operand<'_>) -> Option<[f64; 2]> {
     (!operand.filter_codes.is_empty()).then(|| sums.map(|sum| sum / n))
 }
 
-/// Values, and the sums of their codes and of the codes' squares; none without values.
-fn moments(operand: &Operand<'_>) -> Option<(u64, i128, u128)> {
-    let n = operand.elements();
-    let codes = operand.codes()?;
-    let sums = codes.fold((0_i128, 0_u128), |(sum, squares), (code, count)| {
-        let square = u128::from(code.unsigned_abs()).pow(2);
-        (sum + i128::from(code) * i128::from(count), squares + square * u128::from(count))
-    });
-    (n > 0).then_some((n, sums.0, sums.1))
+/// How many values there are; none of none.
+fn values(operand: &Operand<'_>) -> Option<u64> {
+    Some(operand.elements()).filter(|n| *n > 0)
 }

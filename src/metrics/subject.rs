@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use crate::format::Coding;
 use crate::kernels::count::sequence::StepSums;
-use crate::kernels::count::{Encoder, InputSums, ValueSums};
+use crate::kernels::count::{Encoder, InputSums, Totals, ValueSums, popcount};
 use crate::tally::{
     ActivationSums, ChangeProducts, Extra, ExtraSums, FilterCodes, InputCounts, LayerTally, Products, RecurrentSums,
     WeightSums,
@@ -112,22 +112,50 @@ impl Operand<'_> {
         self.values.map(|values| values.saturated).or(self.input.map(|input| input.saturated))
     }
 
+    /// What its codes add up to, where it was not counted how often each was seen.
+    fn totals(&self) -> Option<&Totals> {
+        self.values?.totals.as_ref()
+    }
+
     /// Sum of the widths of its codes, where codes or terms were counted.
     pub fn widths(&self) -> Option<u128> {
-        match self.input {
-            Some(input) => self.has_terms.then_some(input.widths.into()),
-            None => self.sum(|code| self.coding.map.width(code).into()),
+        match (self.input, self.totals()) {
+            (Some(input), _) => self.has_terms.then_some(input.widths.into()),
+            (_, Some(totals)) => Some(totals.widths.into()),
+            _ => self.sum(|code| self.coding.map.width(code).into()),
         }
     }
 
-    /// Sum of the terms of its codes by `encoder`; over some steps and of one input only those of the one chosen are counted.
+    /// Sum of the terms of its codes by `encoder`; where it was not counted how often each code was seen, of the encoder chosen
+    /// alone, and of ones.
     pub fn terms(&self, encoder: Encoder) -> Option<u128> {
         let chosen = encoder == self.encoder;
-        match (self.steps, self.input) {
-            (Some(steps), _) if chosen => Some(steps.terms.into()),
-            (_, Some(input)) => (chosen && self.has_terms).then_some(input.terms.into()),
+        match (self.steps, self.input, self.totals()) {
+            (Some(steps), ..) if chosen => Some(steps.terms.into()),
+            (_, Some(input), _) => (chosen && self.has_terms).then_some(input.terms.into()),
+            (.., Some(totals)) if chosen => Some(totals.terms.into()),
+            (.., Some(_)) if encoder == Encoder::Popcount => self.ones(),
             _ => self.sum(|code| encoder.terms(code.unsigned_abs() as u16).into()),
         }
+    }
+
+    /// Ones of the magnitudes of its codes, where codes or terms were counted; none of one input.
+    pub fn ones(&self) -> Option<u128> {
+        match self.totals() {
+            Some(totals) => Some(totals.ones.into()),
+            None => self.sum(|code| popcount(code.unsigned_abs() as u16).into()),
+        }
+    }
+
+    /// Sums of its codes and of their squares, where codes or terms were counted; none of one input.
+    pub fn moments(&self) -> Option<(i128, u128)> {
+        if let Some(totals) = self.totals() {
+            return Some((totals.sum.into(), totals.squares));
+        }
+        Some(self.codes()?.fold((0, 0), |(sum, squares), (code, count)| {
+            let square = u128::from(code.unsigned_abs()).pow(2);
+            (sum + i128::from(code) * i128::from(count), squares + square * u128::from(count))
+        }))
     }
 
     /// Sum of the widths of its groups of 16, 64 or 256, and how many there are.
@@ -337,5 +365,6 @@ impl<'a> Subject<'a> {
 }
 
 fn has_terms(tally: &LayerTally) -> bool {
-    !tally.activations.values.codes.is_empty()
+    let values = &tally.activations.values;
+    !values.codes.is_empty() || values.totals.is_some()
 }

@@ -6,16 +6,16 @@ use crate::kernels::count::Encoder;
 const BASE: Metric = Metric {
     unit: "terms per value",
     source: "Bit-Pragmatic",
-    needs: Needs::Full,
     ..Metric::MEAN
 };
 
 /// Of one encoder: per value, and per value that is not zero.
 macro_rules! of {
-    ($encoder:expr, $name:literal, [$heading:literal, $nonzero:literal], $definition:literal, $formula:literal, [$example:literal, $of_nonzero:literal]) => {
+    ($encoder:expr, $needs:ident, $name:literal, [$heading:literal, $nonzero:literal], $definition:literal, $formula:literal, [$example:literal, $of_nonzero:literal]) => {
         [
             Metric {
                 name: $name,
+                needs: Needs::$needs,
                 heading: $heading,
                 definition: concat!("mean terms of a value: ", $definition),
                 formula: $formula,
@@ -25,6 +25,7 @@ macro_rules! of {
             },
             Metric {
                 name: concat!($name, ".nonzero"),
+                needs: Needs::$needs,
                 heading: $nonzero,
                 definition: concat!("mean terms of a value that is not zero: ", $definition),
                 formula: $formula,
@@ -38,11 +39,12 @@ macro_rules! of {
 }
 
 const CHOSEN: [Metric; 2] =
-    of!(|operand: &Operand<'_>| operand.encoder, "terms", ["terms", "terms of\nnon-zero"], "by the encoder chosen", "Σ terms(q) / values",
+    of!(|operand: &Operand<'_>| operand.encoder, Terms, "terms", ["terms", "terms of\nnon-zero"], "by the encoder chosen", "Σ terms(q) / values",
     ["by naf, a 6/4 = 1.5, w 6/8 = 0.75", "by naf, a 6/3 = 2, w 6/5 = 1.2"]
 );
 const NAF: [Metric; 2] = of!(
     |_: &Operand<'_>| Encoder::Naf,
+    Full,
     "terms.naf",
     ["naf\nterms", "naf of\nnon-zero"],
     "non-zero digits of the canonical signed-digit form",
@@ -50,11 +52,12 @@ const NAF: [Metric; 2] = of!(
     ["a 6/4 = 1.5, w 6/8 = 0.75", "a 6/3 = 2, w 6/5 = 1.2"]
 );
 const POPCOUNT: [Metric; 2] =
-    of!(|_: &Operand<'_>| Encoder::Popcount, "terms.popcount", ["ones", "ones of\nnon-zero"], "ones of the magnitude", "Σ popcount(m) / values",
+    of!(|_: &Operand<'_>| Encoder::Popcount, Terms, "terms.popcount", ["ones", "ones of\nnon-zero"], "ones of the magnitude", "Σ popcount(m) / values",
     ["a 7/4 = 1.75, w 8/8 = 1", "a 7/3 = 2.333, w 8/5 = 1.6"]
 );
 const BOOTH4: [Metric; 2] = of!(
     |_: &Operand<'_>| Encoder::Booth4,
+    Full,
     "terms.booth4",
     ["booth4\nterms", "booth4 of\nnon-zero"],
     "non-zero digits of radix-4 modified Booth recoding",
@@ -63,6 +66,7 @@ const BOOTH4: [Metric; 2] = of!(
 );
 const RUNS: [Metric; 2] = of!(
     |_: &Operand<'_>| Encoder::Runs,
+    Full,
     "terms.runs",
     ["runs\nterms", "runs of\nnon-zero"],
     "terms of the run code of a public simulator",

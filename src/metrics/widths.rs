@@ -23,7 +23,7 @@ pub(super) const METRICS: &[Metric] = &[
         heading: "value\nwidth",
         definition: "mean width of a value: bits of its magnitude, and one for the sign of a negative (not of a float)",
         formula: "Σ width(q) / n",
-        needs: Needs::Full,
+        needs: Needs::Terms,
         example: "a (0 + 2 + 4 + 3)/4 = 2.25, w (1 + 0 + 3 + 4 + 0 + 3 + 0 + 2)/8 = 1.625",
         compute: Compute::Operand(|operand| {
             Some(Value::Ratio(Fraction::new(operand.widths()?, operand.elements())))

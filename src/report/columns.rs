@@ -6,7 +6,7 @@ use super::scopes::Scope;
 use super::units;
 use crate::error::near;
 use crate::metrics::{self, Kind, Metric, Needs, Show, Which};
-use crate::tally::{Extra, Padding};
+use crate::tally::{Extra, Padding, Statistics};
 
 /// Shown unless others are chosen.
 const DEFAULT: [&str; 11] = [
@@ -194,7 +194,7 @@ pub(crate) fn parameter_index(kind: Kind, parameter: &str) -> Option<usize> {
 }
 
 /// The columns that are shown unless others are chosen, of what was counted.
-pub fn default(counted: Needs) -> Vec<Column> {
-    let names = if counted >= Needs::Full { DEFAULT } else { OF_VALUES };
+pub fn default(counted: Statistics) -> Vec<Column> {
+    let names = if counted >= Statistics::Terms { DEFAULT } else { OF_VALUES };
     names.iter().map(|name| Column::parse(name).expect("a column")).collect()
 }

@@ -7,7 +7,8 @@ use super::document::numbers;
 use super::quality::Quality;
 use crate::hex::hex;
 use crate::kernels::count::Encoder;
-use crate::metrics::{Cells, Needs, Sampled};
+use crate::metrics::{Cells, Sampled};
+use crate::tally::Statistics;
 use crate::{Error, Result};
 
 /// The results of one input: an image, a recording, or a segment of a text.
@@ -50,8 +51,8 @@ impl InputLine<'_> {
 ///
 /// # Errors
 /// [`Error::Invalid`] for a column that no single input has.
-pub fn of_inputs(columns: &[Column], counted: Needs, encoder: Encoder, min_one: bool) -> Result<Vec<Sampled>> {
-    let all = Sampled::all(encoder, counted == Needs::Full);
+pub fn of_inputs(columns: &[Column], counted: Statistics, encoder: Encoder, min_one: bool) -> Result<Vec<Sampled>> {
+    let all = Sampled::all(encoder, counted >= Statistics::Terms);
     let find = |column: &Column| {
         let (metric, operand) = column.metric()?;
         let mut known = all.iter().filter(|known| known.min_one == (min_one && metric.min_one));

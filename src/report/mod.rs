@@ -35,6 +35,7 @@ use clap::ValueEnum;
 use crate::Result;
 use crate::measurement::Provenance;
 use crate::metrics::Needs;
+use crate::tally::Statistics;
 use columns::Column;
 
 pub use document::{SCHEMA, document};
@@ -108,15 +109,15 @@ impl Format {
 }
 
 /// The level of statistics that was counted.
-pub fn counted(provenance: &Provenance) -> Needs {
-    if provenance.format.statistics == Needs::Full.name() { Needs::Full } else { Needs::Values }
+pub fn counted(provenance: &Provenance) -> Statistics {
+    Statistics::from_name(&provenance.format.statistics).unwrap_or(Statistics::Values)
 }
 
 /// Whether what a metric needs was counted.
 pub fn has(provenance: &Provenance, needs: Needs) -> bool {
     match needs {
         Needs::Extra(extra) => provenance.format.extra.iter().any(|name| name == extra.name()),
-        level => level <= counted(provenance),
+        needs => needs.level() <= counted(provenance),
     }
 }
 
@@ -152,7 +153,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let scales = if format.weight_scale.as_deref() == Some("filter") { ", a scale for each filter" } else { "" };
     let least = if format.min_one { ", at least 1 a MAC that is not skipped" } else { "" };
     let terms = match counted(provenance) {
-        Needs::Values => ", terms not counted".into(),
+        Statistics::Values => ", terms not counted".into(),
         _ => format!(", terms by {}", format.encoder.name()),
     };
     let mut facts = vec![

@@ -1,7 +1,7 @@
 //! Counts of activations: for each tap, sums over the windows. They do not depend on the size of the image.
 
 use super::{ExtraSums, LayerShape};
-use crate::kernels::count::{GroupSums, LANE_SUMS, NONZERO, Sums, ValueSums};
+use crate::kernels::count::{Detail, GroupSums, LANE_SUMS, NONZERO, Sums, ValueSums};
 
 /// Counts of one layer's activations over some inputs, of any sizes.
 ///
@@ -42,11 +42,14 @@ impl ActivationSums {
         }
     }
 
-    /// Makes room for counts of `codes` codes, if there is none.
-    pub fn room_for(&mut self, codes: usize) {
-        if self.values.codes.is_empty() {
+    /// Makes room for what `detail` counts of `codes` codes, if there is none.
+    pub fn room_for(&mut self, detail: Detail, codes: usize) {
+        match detail {
+            Detail::Values => {}
+            Detail::Terms(_) => _ = self.values.totals.get_or_insert_default(),
             // Zeroed pages that the system has not given yet: most codes are never seen.
-            self.values.codes = vec![0; codes];
+            Detail::Codes(_) if self.values.codes.is_empty() => self.values.codes = vec![0; codes],
+            Detail::Codes(_) => {}
         }
     }
 

@@ -29,7 +29,9 @@ fn problems() -> impl Strategy<Value = Problem> {
                 CodeMap::linear(255.0, 0, 255),
                 CodeMap::linear(90.0, -127, 127),
             ];
-            let spec = AttentionSpec { attention, maps, encoder: Encoder::Naf, has_terms, has_shares: true };
+            let (isa, keeps_codes) = (Isa::best(), [has_terms, true]);
+            let spec =
+                AttentionSpec { attention, maps, encoder: Encoder::Naf, isa, has_terms, keeps_codes, has_shares: true };
             Problem { spec, keys, zeros, seed }
         },
     )
@@ -66,8 +68,9 @@ impl Problem {
         let yg = Geometry::blocked(1, shape.heads * shape.outer, 1, self.keys);
         let (mut y, pool) = (vec![0.0; yg.len()], Pool::new(1));
         let rows = std::sync::Mutex::new(vec![]);
-        let observe = |row: Probabilities<'_>| {
-            rows.lock().unwrap().push((row.head, row.query, row.keys.clone(), row.values.to_vec()));
+        let observe = |tile: &[Probabilities<'_>]| {
+            let seen = tile.iter().map(|row| (row.head, row.query, row.keys.clone(), row.values.to_vec()));
+            rows.lock().unwrap().extend(seen);
         };
         let mut cache = KvCache::new(shape, 1);
         let exec = Exec::new(&pool, Isa::best());
@@ -86,26 +89,32 @@ impl Problem {
     /// by two threads.
     fn counts(&self, rows: &[Row], generated: usize) -> Vec<[PairSums; 2]> {
         let (phases, operands) = ([Phase::Prefill(generated), Phase::Decode(generated)], self.operands());
-        let mut codes = vec![Codes::default(); 2];
+        let mut codes = [(); 2].map(|()| Codes::default());
         let mut of_threads = [(); 2].map(|()| RowSums::new(&self.spec, self.keys, &phases));
         for (i, (head, query, keys, values)) in rows.iter().enumerate() {
-            let row = Probabilities { worker: 0, image: 0, head: *head, query: *query, keys: keys.clone(), values };
-            of_threads[i % 3 / 2].add(&self.spec, &row, &mut codes);
+            let (head, query, keys, steps) = (*head, *query, keys.clone(), self.keys);
+            let row = Probabilities { worker: 0, image: 0, head, steps, query, keys, values };
+            of_threads[i % 3 / 2].add(&self.spec, &[row], &mut codes);
         }
         let [mut all, other] = of_threads;
         all.merge(&other);
         assert!(all.is_finite());
-        let operands = operands.each_ref().map(Vec::as_slice);
+        let geometries = operands.each_ref().map(|x| Geometry::planar(1, x.len() / self.keys, 1, self.keys));
+        let operands =
+            std::array::from_fn(|which| SequenceValues { x: &operands[which], geometry: &geometries[which], image: 0 });
         let heads = 0..self.spec.attention.kv_heads;
         let heads: Vec<_> = heads.map(|head| self.spec.head(head, operands, &all, &mut codes).unwrap()).collect();
         let mut whole = self.spec.whole(heads, &all);
         for ([qk, pv], codes) in whole.iter_mut().zip(codes) {
+            let mut maps = self.spec.maps.iter();
+            let codes = codes.map(|codes| (codes, *maps.next().unwrap()));
+            let [q, k, p, v] = codes.map(|(codes, map)| codes.map_or(vec![], |mut codes| codes.take(map)));
             [
                 qk.activations.values.codes,
                 qk.weights.values.codes,
                 pv.activations.values.codes,
                 pv.weights.values.codes,
-            ] = codes;
+            ] = [q, k, p, v];
         }
         whole
     }
@@ -278,19 +287,25 @@ fn what_is_not_finite_is_not_counted() {
         mask: Mask { causal: true, window: None },
     };
     let maps = [CodeMap::linear(1.0, -127, 127); 4];
-    let spec = AttentionSpec { attention, maps, encoder: Encoder::Naf, has_terms: true, has_shares: true };
+    let (isa, encoder) = (Isa::best(), Encoder::Naf);
+    let spec =
+        AttentionSpec { attention, maps, encoder, isa, has_terms: true, keeps_codes: [true; 2], has_shares: true };
     let (fine, bad) = ([1.0, 2.0], [1.0, f32::NAN]);
     let sums = |row: &[f32]| {
         let (mut rows, mut codes) = (RowSums::new(&spec, 2, &[Phase::WHOLE]), [Codes::default()]);
         for (query, keys) in [(0, 0..1), (1, 0..2)] {
             let values = &row[keys.clone()];
-            rows.add(&spec, &Probabilities { worker: 0, image: 0, head: 0, query, keys, values }, &mut codes);
+            let row = Probabilities { worker: 0, image: 0, head: 0, steps: 2, query, keys, values };
+            rows.add(&spec, &[row], &mut codes);
         }
         rows
     };
     assert!(sums(&fine).is_finite() && !sums(&bad).is_finite());
-    let is_counted =
-        |q: &[f32], k: &[f32], v: &[f32]| spec.head(0, [q, k, v], &sums(&fine), &mut [Codes::default()]).is_some();
+    let geometry = Geometry::planar(1, 1, 1, 2);
+    let is_counted = |q: &[f32], k: &[f32], v: &[f32]| {
+        let operands = [q, k, v].map(|x| SequenceValues { x, geometry: &geometry, image: 0 });
+        spec.head(0, operands, &sums(&fine), &mut [Codes::default()]).is_some()
+    };
     assert!(is_counted(&fine, &fine, &fine));
     assert!(!is_counted(&bad, &fine, &fine) && !is_counted(&fine, &bad, &fine) && !is_counted(&fine, &fine, &bad));
 }

@@ -1,8 +1,8 @@
 //! Values of two operands that meet in MACs: sums over the first ones times sums over the second ones.
 
-use super::lines::Value;
 use super::{Modes, Products};
-use crate::kernels::count::GROUP_SIZES;
+use crate::kernels::Isa;
+use crate::kernels::count::{Met, PositionSums, meet};
 
 /// Sums over the values of one key, or the running sums of such over keys.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,9 +15,12 @@ pub(super) struct Second {
 }
 
 impl Second {
-    pub(super) fn of(value: &Value) -> Self {
-        let Value { nonzero, width, terms, groups, zeros } = *value;
-        Self { nonzero, width, terms, g16: groups[0], g16_zero: zeros[0] }
+    /// Lane `lane` of `sums`.
+    pub(super) fn of(sums: &PositionSums, lane: usize) -> Self {
+        let PositionSums { nonzero, width, terms, g16, g16_zero, .. } = sums;
+        let [nonzero, width, terms, g16, g16_zero] =
+            [nonzero, width, terms, g16, g16_zero].map(|lanes| u64::from(lanes[lane]));
+        Self { nonzero, width, terms, g16, g16_zero }
     }
 
     pub(super) fn plus(self, other: Self) -> Self {
@@ -41,7 +44,7 @@ impl Second {
     }
 }
 
-/// Sums over values of a first operand that meet the same seconds.
+/// Sums over all positions of a first operand.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct First {
     pub(super) values: u64,
@@ -55,58 +58,75 @@ pub(super) struct First {
 }
 
 impl First {
-    pub(super) fn add(&mut self, value: &Value) {
-        self.values += 1;
-        self.nonzero += value.nonzero;
-        self.width += value.width;
-        self.terms += value.terms;
-        for size in 0..GROUP_SIZES.len() {
-            self.groups[size] += value.groups[size];
-            self.zeros[size] += value.zeros[size];
+    pub(super) fn of(positions: &[PositionSums]) -> Self {
+        let mut all = Self::default();
+        for sums in positions {
+            let total = |lanes: &[u32]| lanes.iter().copied().map(u64::from).sum::<u64>();
+            all.values += total(&sums.seen);
+            all.nonzero += total(&sums.nonzero);
+            all.width += total(&sums.width);
+            all.terms += total(&sums.terms);
+            all.nonzero_g16 += total(&sums.nonzero_g16);
+            for size in 0..3 {
+                all.groups[size] += sums.groups.width[size];
+                all.zeros[size] += sums.groups.zero[size];
+            }
         }
-        self.nonzero_g16 += value.nonzero * value.groups[0];
-    }
-
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.values += other.values;
-        self.nonzero += other.nonzero;
-        self.width += other.width;
-        self.terms += other.terms;
-        for size in 0..GROUP_SIZES.len() {
-            self.groups[size] += other.groups[size];
-            self.zeros[size] += other.zeros[size];
-        }
-        self.nonzero_g16 += other.nonzero_g16;
+        all
     }
 }
 
-/// Adds the MACs of a first operand's values, each with seconds that add up to `seen`, `count` of them, where there are `all` and
-/// `every` with those that are masked.
-pub(super) fn add(to: &mut Products, first: &First, (seen, count): (Second, u64), (every, all): (Second, u64)) {
-    let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
-    let modes = |all: u64, inside: u64| Modes::new(product(first.values, all), product(first.values, inside));
-    let First { nonzero, width, terms, groups, zeros, nonzero_g16, .. } = *first;
+/// Adds the MACs of a first operand's lines, which add up to `first`, each with `count` lines of a second that add up to `seen`, where
+/// there are `all` that add up to `every` with those that are masked.
+pub(super) fn add(
+    to: &mut Products,
+    isa: Isa,
+    first: &[PositionSums],
+    (seen, count): (&[PositionSums], u64),
+    (every, all): (&[PositionSums], u64),
+) {
+    let inside = meet(isa, first, seen);
+    let Met { both, terms_terms, terms_w, g16_w, g16_zero_w, g16_both, .. } = inside;
+    let every = if std::ptr::eq(seen, every) { inside } else { meet(isa, first, every) };
+    let modes = |of: fn(&Met) -> u64| Modes::new(of(&every).into(), of(&inside).into());
+    let First { values, nonzero, width, terms, groups, zeros, .. } = First::of(first);
+    let each = |sum: u64| u128::from(sum) * u128::from(count);
     *to += &Products {
-        dense: modes(all, count),
-        a: product(nonzero, count),
-        w: modes(every.nonzero, seen.nonzero),
-        both: product(nonzero, seen.nonzero),
-        a_width: product(width, count),
-        a_g16: product(groups[0], count),
-        a_g64: product(groups[1], count),
-        a_g256: product(groups[2], count),
-        a_g16_zero: product(zeros[0], count),
-        a_g64_zero: product(zeros[1], count),
-        a_g256_zero: product(zeros[2], count),
-        a_terms: product(terms, count),
-        w_width: modes(every.width, seen.width),
-        w_g16: modes(every.g16, seen.g16),
-        w_g16_zero: modes(every.g16_zero, seen.g16_zero),
-        w_terms: modes(every.terms, seen.terms),
-        terms: product(terms, seen.terms),
-        a_g16_w: product(groups[0], seen.nonzero),
-        a_g16_zero_w: product(zeros[0], seen.nonzero),
-        a_g16_both: product(nonzero_g16, seen.nonzero),
-        a_terms_w: product(terms, seen.nonzero),
+        dense: Modes::new(u128::from(values) * u128::from(all), each(values)),
+        a: each(nonzero),
+        w: modes(|met| met.nonzero),
+        both: both.into(),
+        a_width: each(width),
+        a_g16: each(groups[0]),
+        a_g64: each(groups[1]),
+        a_g256: each(groups[2]),
+        a_g16_zero: each(zeros[0]),
+        a_g64_zero: each(zeros[1]),
+        a_g256_zero: each(zeros[2]),
+        a_terms: each(terms),
+        w_width: modes(|met| met.width),
+        w_g16: modes(|met| met.g16),
+        w_g16_zero: modes(|met| met.g16_zero),
+        w_terms: modes(|met| met.terms),
+        terms: terms_terms.into(),
+        a_g16_w: g16_w.into(),
+        a_g16_zero_w: g16_zero_w.into(),
+        a_g16_both: g16_both.into(),
+        a_terms_w: terms_w.into(),
+    };
+}
+
+/// Adds `times` masked MACs with each of `count` seconds that add up to `masked`.
+pub(super) fn add_masked(to: &mut Products, times: u64, masked: Second, count: u64) {
+    let modes = |sum: u64| Modes::new(u128::from(times) * u128::from(sum), 0);
+    let Second { nonzero, width, terms, g16, g16_zero } = masked;
+    *to += &Products {
+        dense: modes(count),
+        w: modes(nonzero),
+        w_width: modes(width),
+        w_g16: modes(g16),
+        w_g16_zero: modes(g16_zero),
+        w_terms: modes(terms),
+        ..Products::default()
     };
 }

@@ -5,7 +5,6 @@ mod attention;
 mod extra;
 mod head_values;
 mod inputs;
-mod lines;
 mod meeting;
 mod moments;
 mod outputs;
@@ -14,6 +13,7 @@ mod products;
 mod recurrent;
 mod rows;
 mod shares;
+mod statistics;
 mod weights;
 
 use crate::kernels::count::sequence::StepSums;
@@ -29,6 +29,7 @@ pub use pairs::{PairSpec, PairSums};
 pub use products::{Modes, Padding, Products};
 pub use recurrent::{GATES, RecurrentSums, gate_names};
 pub use rows::RowSums;
+pub use statistics::Statistics;
 pub use weights::{FilterCodes, TapSums, WeightSums, code_counts};
 
 /// Stands for an extent that is not the same for all inputs.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{ActivationSums, ExtraSums, InputCounts, LayerShape, Products, TapSums, WeightSums};
-use crate::kernels::count::{CodeMap, Counter, Encoder, InputSums, TERMS, ValueSums, WIDTH};
+use crate::kernels::count::{CodeMap, Counter, Detail, Encoder, InputSums, TERMS, Totals, ValueSums, WIDTH};
 use crate::kernels::{Geometry, Isa};
 
 /// How a product is counted.
@@ -18,8 +18,10 @@ pub struct PairSpec {
     pub maps: [CodeMap; 2],
     /// The encoder of terms.
     pub encoder: Encoder,
-    /// Whether terms and codes of the first operand are counted.
+    /// Whether terms of the first operand are counted; those of the second are.
     pub has_terms: bool,
+    /// Whether codes of the first and of the second operand are counted.
+    pub keeps_codes: [bool; 2],
 }
 
 /// Counts of both operands over some inputs, and their sums over MACs.
@@ -36,10 +38,14 @@ pub struct PairSums {
 impl PairSpec {
     /// No counts yet.
     fn none(&self) -> PairSums {
-        let codes = if self.has_terms { self.maps[0].codes() } else { 0 };
+        let values = |which: usize| {
+            let has_terms = self.has_terms || which == 1;
+            let codes = if self.keeps_codes[which] { self.maps[which].codes() } else { 0 };
+            ValueSums::new(codes).with_totals(has_terms && !self.keeps_codes[which])
+        };
         PairSums {
-            activations: ActivationSums::new(&self.shape, codes),
-            weights: WeightSums::none(&self.shape, self.maps[1].codes()),
+            activations: ActivationSums { values: values(0), ..ActivationSums::new(&self.shape, 0) },
+            weights: WeightSums { values: values(1), ..WeightSums::none(&self.shape, 0) },
             products: Products::default(),
         }
     }
@@ -49,7 +55,7 @@ impl PairSpec {
     /// # Panics
     /// If they are of other extents.
     pub fn count(&self, isa: Isa, [a, b]: [&[f32]; 2]) -> Option<PairSums> {
-        let Self { shape, heads, maps, encoder, has_terms } = self;
+        let Self { shape, heads, maps, encoder, has_terms, keeps_codes } = self;
         let [columns, inner, ..] = shape.weight;
         let rows = shape.input[2];
         assert_eq!((a.len(), b.len()), (heads * inner * rows, heads * inner * columns), "whole operands");
@@ -62,16 +68,28 @@ impl PairSpec {
         let mut buffer = vec![0.0; geometry.len()];
         for (a, b) in a.chunks(inner * rows).zip(b.chunks(inner * columns)) {
             geometry.pack(a, &mut buffer);
-            let terms = has_terms.then_some(*encoder);
-            let mut counter = Counter::new(maps[0], terms, shape.grouping(), Arc::clone(&classes), inner);
+            let detail = match (has_terms, keeps_codes[0]) {
+                (false, _) => Detail::Values,
+                (true, false) => Detail::Terms(*encoder),
+                (true, true) => Detail::Codes(*encoder),
+            };
+            let mut counter = Counter::new(maps[0], detail, shape.grouping(), Arc::clone(&classes), inner);
             if !counter.count(isa, &buffer, &geometry, 0, geometry.rows(0..1), 0) {
                 return None;
             }
             let mut head = self.none();
-            head.activations.add(shape, 1, &counter.into_sums());
+            let counted = counter.into_sums();
+            head.activations.add(shape, 1, &counted);
             // A column is a filter.
             let filters: Vec<f32> = (0..columns).flat_map(|n| b.iter().skip(n).step_by(columns).copied()).collect();
-            head.weights = WeightSums::count(isa, shape, &filters, &maps[1..], *encoder);
+            head.weights = match keeps_codes[1] {
+                true => WeightSums::count(isa, shape, &filters, &maps[1..], *encoder),
+                false => WeightSums::without_codes(isa, shape, &filters, &maps[1..], *encoder),
+            };
+            if !keeps_codes[1] {
+                let codes = b.iter().map(|&x| maps[1].code(x));
+                head.weights.values.totals = Some(Totals::of(codes, maps[1], *encoder));
+            }
             head.products = Products::new(shape, &head.activations, &head.weights);
             sums.merge(&head);
         }
@@ -210,7 +228,7 @@ mod tests {
             let b: Vec<f32> = (0..heads * inner * columns).map(|i| value(i + 77_777)).collect();
             let shape = LayerShape::steps(inner, rows, columns);
             let maps = [CodeMap::linear(200.0, -127, 127), CodeMap::linear(30_000.0, -32_767, 32_767)];
-            let spec = PairSpec { shape, heads, maps, encoder: Encoder::Naf, has_terms };
+            let spec = PairSpec { shape, heads, maps, encoder: Encoder::Naf, has_terms, keeps_codes: [has_terms, true] };
             let sums = spec.count(Isa::SCALAR, [&a, &b]).unwrap();
             prop_assert_eq!(sums.products.integers(), brute_force(&spec, &a, &b));
             prop_assert_eq!(sums.activations.values.elements, a.len() as u64);
@@ -232,7 +250,7 @@ mod tests {
     fn what_is_not_finite_is_not_counted() {
         let shape = LayerShape::steps(2, 1, 1);
         let maps = [CodeMap::linear(1.0, -127, 127); 2];
-        let spec = PairSpec { shape, heads: 1, maps, encoder: Encoder::Naf, has_terms: true };
+        let spec = PairSpec { shape, heads: 1, maps, encoder: Encoder::Naf, has_terms: true, keeps_codes: [true; 2] };
         let (fine, bad) = ([1.0, 2.0], [1.0, f32::NAN]);
         assert!(spec.count(Isa::best(), [&fine, &fine]).is_some());
         assert!(spec.count(Isa::best(), [&fine, &bad]).is_none() && spec.count(Isa::best(), [&bad, &fine]).is_none());

@@ -1,13 +1,16 @@
-//! Sums over the probabilities of a sequence, by the key that each is of, as attention shows them: query by query and head by head.
+//! Sums over the probabilities of a sequence, by the key that each is of, as attention shows them: some queries of a head of keys at a
+//! time.
 
 use std::ops::Range;
 
 use super::attention::{AttentionSpec, Codes, Phase};
-use super::lines::Line;
 use super::meeting::First;
 use super::{ActivationSums, Extra, ExtraSums, shares};
+use crate::kernels::LANES;
 use crate::kernels::attention::Probabilities;
-use crate::kernels::count::{GROUP_SIZES, NONZERO, NONZERO_G16, TERMS, ValueSums, WIDTH};
+use crate::kernels::count::{
+    Counted, GROUP_SIZES, Line, NONZERO, NONZERO_G16, PositionSums, TERMS, ValueSums, WIDTH, count_lines,
+};
 
 /// What was seen of the probabilities of one sequence, or of some of its rows.
 #[derive(Clone, Debug)]
@@ -16,7 +19,6 @@ pub struct RowSums {
     seen: Vec<Range<usize>>,
     phases: Vec<PhaseRows>,
     finite: bool,
-    line: Line,
 }
 
 /// The probabilities of the queries of one phase.
@@ -25,8 +27,8 @@ struct PhaseRows {
     phase: Phase,
     values: ValueSums,
     extra: ExtraSums,
-    /// `[head of keys][key]`.
-    firsts: Vec<First>,
+    /// `[head of keys][16 keys]`.
+    keys: Vec<PositionSums>,
 }
 
 impl RowSums {
@@ -34,33 +36,43 @@ impl RowSums {
     pub fn new(spec: &AttentionSpec, steps: usize, phases: &[Phase]) -> Self {
         let phase = |&phase: &Phase| PhaseRows {
             phase,
-            values: ValueSums::new(0),
+            values: spec.values(2),
             extra: spec.extra(),
-            firsts: vec![First::default(); spec.attention.kv_heads * steps],
+            keys: vec![PositionSums::default(); spec.attention.kv_heads * steps.div_ceil(LANES)],
         };
         let phases = phases.iter().map(phase).collect();
-        Self { seen: vec![0..0; steps], phases, finite: true, line: Line::default() }
+        Self { seen: vec![0..0; steps], phases, finite: true }
     }
 
-    /// Adds the probabilities of a query of a head; their codes to the third of those of its phase in `codes`.
-    pub fn add(&mut self, spec: &AttentionSpec, row: &Probabilities<'_>, codes: &mut [Codes]) {
-        let (steps, map) = (self.seen.len(), spec.maps[2]);
-        let of = self.phases.iter().position(|of| of.phase.steps(steps).contains(&row.query));
-        let of = of.expect("every query is of a phase");
-        let PhaseRows { values, extra, firsts, .. } = &mut self.phases[of];
-        self.seen[row.query] = row.keys.clone();
-        let counted = &mut codes[of][2];
-        spec.make_room(2, counted);
-        std::mem::swap(&mut values.codes, counted);
-        let start = row.keys.start;
-        self.finite &= self.line.read(row.values.iter().copied(), start, map, spec.first(), values);
-        std::mem::swap(&mut values.codes, counted);
-        let kv_head = row.head / spec.attention.group();
-        let firsts = &mut firsts[kv_head * steps + start..];
-        firsts.iter_mut().zip(self.line.values()).for_each(|(first, value)| first.add(value));
-        if spec.has_shares {
-            let dead = self.line.values().iter().filter(|value| value.nonzero == 0).count();
-            extra.add_counts(Extra::Attention, &shares::of_row(row.values, dead));
+    /// Adds the probabilities of some queries of some heads; their codes to the third of those of its phase in `codes`.
+    pub fn add(&mut self, spec: &AttentionSpec, rows: &[Probabilities<'_>], codes: &mut [Codes]) {
+        let steps = self.seen.len();
+        let phases: Vec<Phase> = self.phases().collect();
+        let phase = |row: &Probabilities<'_>| {
+            let of = phases.iter().position(|of| of.steps(steps).contains(&row.query));
+            of.expect("every query is of a phase")
+        };
+        let kv_head = |row: &Probabilities<'_>| row.head / spec.attention.group();
+        let mut nonzeros = Vec::new();
+        for together in rows.chunk_by(|a, b| phase(a) == phase(b) && kv_head(a) == kv_head(b)) {
+            let (of, count) = (phase(&together[0]), together.len());
+            let PhaseRows { values, extra, keys, .. } = &mut self.phases[of];
+            let blocks = steps.div_ceil(LANES);
+            let positions = &mut keys[kv_head(&together[0]) * blocks..][..blocks];
+            let lines = together.iter().map(|row| Line { x: row.values, at: row.keys.clone() });
+            let lines: Vec<Line<'_>> = lines.collect();
+            nonzeros.clear();
+            nonzeros.resize(count, 0);
+            let codes = spec.kept(2, &mut codes[of]);
+            let mut to = Counted { values, codes, positions, nonzeros: &mut nonzeros };
+            self.finite &= count_lines(spec.isa, spec.coding(2), (&lines, LANES), &[count], &mut to);
+            for (row, nonzero) in together.iter().zip(&nonzeros) {
+                self.seen[row.query] = row.keys.clone();
+                if spec.has_shares {
+                    let dead = row.values.len() - *nonzero as usize;
+                    extra.add_counts(Extra::Attention, &shares::of_row(row.values, dead));
+                }
+            }
         }
     }
 
@@ -73,7 +85,7 @@ impl RowSums {
         for (own, other) in self.phases.iter_mut().zip(&other.phases) {
             own.values.merge(&other.values);
             own.extra.merge(&other.extra);
-            own.firsts.iter_mut().zip(&other.firsts).for_each(|(own, other)| own.merge(other));
+            own.keys.iter_mut().zip(&other.keys).for_each(|(own, other)| own.add(other));
         }
     }
 
@@ -92,20 +104,19 @@ impl RowSums {
         self.seen[step].clone()
     }
 
-    /// Sums over the probabilities of each key of the head of keys `kv_head`, in phase `which`.
-    pub(super) fn firsts(&self, which: usize, kv_head: usize) -> &[First] {
-        let steps = self.seen.len();
-        &self.phases[which].firsts[kv_head * steps..][..steps]
+    /// Sums over the probabilities of each key of the head of keys `kv_head`, in phase `which`, sixteen keys each.
+    pub(super) fn keys(&self, which: usize, kv_head: usize) -> &[PositionSums] {
+        let blocks = self.seen.len().div_ceil(LANES);
+        &self.phases[which].keys[kv_head * blocks..][..blocks]
     }
 
     /// The first operand of probabilities times values in phase `which`, whose one channel is all keys; without codes.
     pub(super) fn activations(&self, spec: &AttentionSpec, which: usize) -> ActivationSums {
-        let PhaseRows { phase, values, extra, firsts } = &self.phases[which];
+        let PhaseRows { phase, values, extra, keys } = &self.phases[which];
         let shape = AttentionSpec::pv_shape(&spec.attention, phase.steps(self.seen.len()).len());
         let mut sums =
             ActivationSums { values: values.clone(), extra: extra.clone(), ..ActivationSums::new(&shape, 0) };
-        let mut all = First::default();
-        firsts.iter().for_each(|first| all.merge(first));
+        let all = First::of(keys);
         (sums.windows, sums.inside[0]) = (all.values, all.values);
         let tap = &mut sums.taps[0];
         (tap[NONZERO], tap[WIDTH], tap[TERMS], tap[NONZERO_G16]) = (all.nonzero, all.width, all.terms, all.nonzero_g16);

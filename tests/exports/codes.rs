@@ -7,14 +7,14 @@ use deadweight::input::Dataset;
 use deadweight::kernels::count::Encoder;
 use deadweight::measure::{Capture, Quiet, Settings, calibrate_and_measure};
 
-use super::{inputs, native, network};
+use super::{full, inputs, native, network};
 
 #[test]
 fn codes_are_those_that_were_counted() {
     let model = network();
     let data = inputs(&model);
     for format in ["fixed16", "int8", "fixed5", "a:int8,w:fixed16"] {
-        let settings = Settings { format: format.parse().unwrap(), ..Settings::default() };
+        let settings = Settings { format: format.parse().unwrap(), ..full() };
         let (_, run) = calibrate_and_measure(&model, &native(), &data, &settings, &Quiet).unwrap();
         let mut whole: Option<Vec<Vec<i16>>> = None;
         for (threads, batch) in [(1, 1), (2, 3)] {
@@ -71,7 +71,7 @@ fn same_counts(name: &str, codes: &[i16], counted: &[u64], lowest: i32) {
 #[test]
 fn codes_of_other_runs_are_refused() {
     let model = network();
-    let (backend, data, settings) = (native(), inputs(&model), Settings::default());
+    let (backend, data, settings) = (native(), inputs(&model), full());
     let (_, run) = calibrate_and_measure(&model, &backend, &data, &settings, &Quiet).unwrap();
     let refused = |data: &Dataset, settings: &Settings| -> String {
         let made = Capture::new(&model, &backend, data, settings, (&run, "run.dwm"));
@@ -81,7 +81,7 @@ fn codes_of_other_runs_are_refused() {
     };
     let other = Dataset::random_numbers(&[], 3, 6, &model.preprocess);
     assert!(refused(&other, &settings).contains("its list of options is"), "{}", refused(&other, &settings));
-    let int8 = Settings { format: "int8".parse().unwrap(), ..Settings::default() };
+    let int8 = Settings { format: "int8".parse().unwrap(), ..full() };
     assert!(refused(&data, &int8).contains("its format is fixed16, not int8"));
     // What is handed on may fail, and is not handed on again.
     let capture = Capture::new(&model, &backend, &data, &settings, (&run, "run.dwm")).unwrap();

@@ -1,15 +1,14 @@
 //! Files of counts that somebody made: extents that no layer has, and names that would be more than a name.
 
 use deadweight::export::{Run, TARGETS};
-use deadweight::measure::Settings;
 use deadweight::measurement::Measurement;
 use deadweight::tally::LayerShape;
 
-use super::{measured, written};
+use super::{full, measured, written};
 
 #[test]
 fn extents_that_no_layer_has_are_an_error_of_the_file() {
-    let good = measured(&Settings::default());
+    let good = measured(&full());
     let spoil: [fn(&mut LayerShape); 4] = [
         |shape| shape.output[1] = 0,
         |shape| shape.input[2] = 0,
@@ -29,7 +28,7 @@ fn extents_that_no_layer_has_are_an_error_of_the_file() {
 /// Names in a file are anybody's.
 #[test]
 fn a_name_does_not_leave_its_comment() {
-    let mut crafted = measured(&Settings::default());
+    let mut crafted = measured(&full());
     crafted.layers[0].name = "a\nproblem: {}\u{85}x: 1\r\u{2028}y: 2".into();
     crafted.layers[5].name = "up\rz: 3".into();
     let one_line = r"a\nproblem: {}\u{85}x: 1\r\u{2028}y: 2";

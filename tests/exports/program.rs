@@ -19,7 +19,7 @@ fn the_program_writes_each_target_or_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let (digits, verses) = (path("digits.dwm"), path("verses.dwm"));
-    succeed(&["measure", "digits", "--limit", "4", "-o", text(&digits)]);
+    succeed(&["measure", "digits", "--limit", "4", "--statistics", "full", "-o", text(&digits)]);
     succeed(&["measure", "verses", "--limit", "2", "-o", text(&verses)]);
     for target in TARGETS {
         let out = path(target.name);

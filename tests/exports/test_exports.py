@@ -262,7 +262,7 @@ def main():
         folder = pathlib.Path(folder)
         models = ["digits", "verses"]
         for model in models:
-            subprocess.run([deadweight, "measure", model, "--limit", "8", "--metrics", "nm,o.traffic", "-q",
+            subprocess.run([deadweight, "measure", model, "--limit", "8", "--statistics", "full", "--metrics", "nm,o.traffic", "-q",
                             "-o", folder / f"{model}.dwm"], check=True)
         runs = {name: Run(deadweight, folder / f"{name}.dwm", folder) for name in models}
         runs["all"] = Run(deadweight, target / "tmp" / "exports.dwm", folder)

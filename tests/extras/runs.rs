@@ -17,7 +17,7 @@ use deadweight::model::{LoadOptions, Model};
 use deadweight::models::Task;
 use deadweight::probe::{Origin, Probe, Watch};
 use deadweight::report::Report;
-use deadweight::tally::{Extra, LayerShape};
+use deadweight::tally::{Extra, LayerShape, Statistics};
 
 use super::{Volumes, compare, expected};
 use crate::binary::{fail, succeed, text};
@@ -38,7 +38,13 @@ pub(super) fn measured(name: &str, options: EngineOptions, batch: usize) -> Meas
 
 fn measured_of(name: &str, options: EngineOptions, batch: usize, limit: usize) -> Measurement {
     let (model, data) = load(name);
-    let settings = Settings { batch, limit: Some(limit), extra: Extra::ALL.to_vec(), ..Settings::default() };
+    let settings = Settings {
+        batch,
+        limit: Some(limit),
+        extra: Extra::ALL.to_vec(),
+        statistics: Statistics::Full,
+        ..Settings::default()
+    };
     calibrate_and_measure(&model, &Backend::Native(options), &data, &settings, &Quiet).unwrap().1
 }
 
@@ -230,7 +236,8 @@ fn no_count_depends_on_how_the_run_goes() {
 #[test]
 fn the_other_engine_counts_the_same() {
     let (model, data) = load("digits");
-    let settings = Settings { limit: Some(3), extra: Extra::ALL.to_vec(), ..Settings::default() };
+    let settings =
+        Settings { limit: Some(3), extra: Extra::ALL.to_vec(), statistics: Statistics::Full, ..Settings::default() };
     let of = |backend: Backend| calibrate_and_measure(&model, &backend, &data, &settings, &Quiet).unwrap().1;
     let native = of(Backend::Native(EngineOptions::new(2)));
     let candle = of(Backend::Candle(candle_core::Device::Cpu, EngineOptions::new(1).pool));
@@ -282,7 +289,7 @@ fn nothing_is_counted_that_nobody_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let (plain, some) = (path("plain.dwm"), path("some.dwm"));
-    succeed(&["measure", "digits", "--limit", "2", "-o", text(&plain)]);
+    succeed(&["measure", "digits", "--limit", "2", "--statistics", "full", "-o", text(&plain)]);
     assert!(!String::from_utf8_lossy(&std::fs::read(&plain).unwrap()).contains("extra"));
     // Asking raises the level.
     succeed(&[

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use deadweight::engine::{Banded, CandleEngine, EngineOptions, Groups, Plan, Session};
 use deadweight::graph::quantize::{observed, quantize, split_epilogue};
 use deadweight::graph::{Graph, Node, NodeDef, Params, passes};
-use deadweight::kernels::count::{CodeMap, Counter, Encoder, Sums};
+use deadweight::kernels::count::{CodeMap, Counter, Detail, Encoder, Sums};
 use deadweight::kernels::{Activation, Geometry, Halo, Isa, PackedCodes, Region};
 use deadweight::layers::{Layer, Shape};
 use deadweight::models;
@@ -98,7 +98,13 @@ impl Counts {
                 channels_last: false,
             };
             let classes = Arc::new(shape.classes());
-            Some(Count(Mutex::new(Counter::new(map, Encoder::Naf, shape.grouping(), classes, shape.channels()))))
+            Some(Count(Mutex::new(Counter::new(
+                map,
+                Detail::Codes(Encoder::Naf),
+                shape.grouping(),
+                classes,
+                shape.channels(),
+            ))))
         };
         Self(graph.handles().map(count).collect())
     }

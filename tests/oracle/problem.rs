@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use deadweight::format::{Coding, Formats, NumberFormat, WeightScale};
 use deadweight::graph::{Params, Scope};
-use deadweight::kernels::count::{CodeMap, Counter, Encoder, Range, Sums};
+use deadweight::kernels::count::{CodeMap, Counter, Detail, Encoder, Range, Sums};
 use deadweight::kernels::{FLOAT_TYPES, Geometry, Halo, Isa};
 use deadweight::layers::{Conv, ConvTranspose, Shape};
 use deadweight::metrics::{self, Cells, Options, Subject};
@@ -69,8 +69,13 @@ impl Problem {
         let activations = self.map();
         let [c, h, w] = self.shape.input;
         let classes = Arc::new(self.shape.classes());
-        let mut counter =
-            Counter::new(activations, self.encoder, self.shape.grouping(), classes, self.shape.channels());
+        let mut counter = Counter::new(
+            activations,
+            Detail::Codes(self.encoder),
+            self.shape.grouping(),
+            classes,
+            self.shape.channels(),
+        );
         let geometry = match layout {
             Layout::Planar => Geometry::planar(self.images, c, h, w),
             Layout::Blocked => Geometry::blocked(self.images, c, h, w),

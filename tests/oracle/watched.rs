@@ -5,7 +5,7 @@ use std::sync::Arc;
 use deadweight::engine::{EngineOptions, Session};
 use deadweight::format::NumberFormat;
 use deadweight::graph::{Graph, Node, Params, Scope};
-use deadweight::kernels::count::{Counter, Encoder, Range};
+use deadweight::kernels::count::{Counter, Detail, Encoder, Range};
 use deadweight::kernels::{Geometry, Isa, Region};
 use deadweight::layers::{Cell, Conv, Layer, Lstm, Param, Recurrent, Shape};
 use deadweight::probe::{Origin, Probe, Watch};
@@ -52,7 +52,15 @@ fn a_recurrence_is_counted_by_the_hidden_values_it_reads() {
         let (graph, _) = net.finish(y).unwrap();
         let map = NumberFormat::Fixed(12).code_map(Range { min: -1.0, max: 1.0 });
         let shape = LayerShape::steps(hidden, steps, gates * hidden);
-        let counter = || Counter::new(map, Encoder::Naf, shape.grouping(), Arc::new(shape.classes()), shape.channels());
+        let counter = || {
+            Counter::new(
+                map,
+                Detail::Codes(Encoder::Naf),
+                shape.grouping(),
+                Arc::new(shape.classes()),
+                shape.channels(),
+            )
+        };
         let lock = Lock(std::sync::Mutex::new(counter()));
         let input = Shape::new(3, 1, steps);
         let mut session = Session::new(Arc::new(graph.clone()), input, 2, EngineOptions::new(2)).unwrap();
@@ -106,7 +114,9 @@ fn a_projection_is_counted_by_the_hidden_values_of_its_own_step() {
     let (graph, _) = net.finish(y).unwrap();
     let map = NumberFormat::Fixed(12).code_map(Range { min: -1.0, max: 1.0 });
     let shape = LayerShape::steps(hidden, steps, hidden);
-    let counter = || Counter::new(map, Encoder::Naf, shape.grouping(), Arc::new(shape.classes()), shape.channels());
+    let counter = || {
+        Counter::new(map, Detail::Codes(Encoder::Naf), shape.grouping(), Arc::new(shape.classes()), shape.channels())
+    };
     let lock = Lock(std::sync::Mutex::new(counter()));
     let mut session =
         Session::new(Arc::new(graph), Shape::new(4 * hidden, 1, steps), 2, EngineOptions::new(2)).unwrap();
@@ -152,7 +162,8 @@ fn a_watched_run_counts_what_the_layer_reads() {
         seed: 9,
     };
     let map = problem.map();
-    let counter = Counter::new(map, Encoder::Naf, problem.shape.grouping(), Arc::new(problem.shape.classes()), 3);
+    let counter =
+        Counter::new(map, Detail::Codes(Encoder::Naf), problem.shape.grouping(), Arc::new(problem.shape.classes()), 3);
     let lock = Lock(std::sync::Mutex::new(counter));
     let mut session = Session::new(Arc::new(graph.clone()), Shape::new(3, 9, 11), 2, EngineOptions::new(2)).unwrap();
     session.run(&problem.inputs(), Some(&One(graph.output(), &lock))).unwrap();
@@ -200,7 +211,7 @@ fn inputs_made_by_shuffling_pixels_are_counted() {
         }
         let map = problem.map();
         let classes = Arc::new(problem.shape.classes());
-        let counter = Counter::new(map, encoder, problem.shape.grouping(), classes, shuffled[0]);
+        let counter = Counter::new(map, Detail::Codes(encoder), problem.shape.grouping(), classes, shuffled[0]);
         let lock = Lock(std::sync::Mutex::new(counter));
         let mut session = Session::new(Arc::new(graph.clone()), Shape::new(c, h, w), 2, EngineOptions::new(2)).unwrap();
         session.run(&x, Some(&One(graph.output(), &lock))).unwrap();

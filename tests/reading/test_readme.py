@@ -73,8 +73,8 @@ def check_polars(read, document):
 
 def check_numpy(read, document):
     counts = read["counts"]
-    codes, seen = counts["conv1.a.codes"], counts["conv1.a.code_counts"]
-    zeros = document["layers"][0]["activations"]["zeros"]
+    codes, seen = counts["conv1.w.codes"], counts["conv1.w.code_counts"]
+    zeros = document["layers"][0]["weights"]["zeros"]
     assert int(seen.sum()) == zeros["denominator"] and int(seen[codes == 0].sum()) == zeros["numerator"]
 
 

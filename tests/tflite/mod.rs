@@ -81,7 +81,8 @@ fn run(bytes: &[u8], args: &[&str]) -> (Option<i32>, String, String) {
 
 #[test]
 fn a_small_network_is_measured_in_the_codes_it_stores() {
-    let (code, out, err) = run(&small().bytes(), &["measure", "net.tflite", "image.png", "--format", "json"]);
+    let (code, out, err) =
+        run(&small().bytes(), &["measure", "net.tflite", "image.png", "--statistics", "full", "--format", "json"]);
     assert_eq!(code, Some(0), "{err}");
     let document: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(document["format"]["name"], "stored");
@@ -97,7 +98,8 @@ fn a_small_network_is_measured_in_the_codes_it_stores() {
     assert_eq!(w["zeros"]["numerator"], 1);
     assert!(w.get("scale").is_none() && w.get("mean").is_none(), "filters have scales of their own");
     assert_eq!(layer["metrics"]["macs"]["value"], 16 * 54);
-    let (_, csv, _) = run(&small().bytes(), &["measure", "net.tflite", "image.png", "--format", "csv"]);
+    let (_, csv, _) =
+        run(&small().bytes(), &["measure", "net.tflite", "image.png", "--statistics", "full", "--format", "csv"]);
     assert!(csv.contains("conv,0,,conv,activations,raw.zeros,,") && csv.contains(",16,48,"), "{csv}");
     let columns = ["measure", "net.tflite", "image.png", "--columns", "a.zeros,a.raw.zeros"];
     let (_, table, _) = run(&small().bytes(), &columns);
@@ -132,7 +134,9 @@ fn a_card_of_a_file_needs_its_input_only() {
     let printed = run(&["models", "show", "net.tflite", "--card"]);
     assert!(!printed.contains("family") && printed.contains("[input]"), "{printed}");
     std::fs::write(folder.path().join("printed.toml"), &printed).unwrap();
-    let with = |args: &[&str]| run(&[&["measure", "net.tflite", "image.png", "--format", "csv"], args].concat());
+    let with = |args: &[&str]| {
+        run(&[&["measure", "net.tflite", "image.png", "--statistics", "full", "--format", "csv"], args].concat())
+    };
     let layers =
         |text: &str| text.lines().filter(|line| line.contains(",conv,")).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(layers(&with(&["--arch", "printed.toml"])), layers(&with(&[])));

@@ -7,6 +7,7 @@ use deadweight::layers::Layer;
 use deadweight::measure::{Quiet, Settings, calibrate, measure};
 use deadweight::model::Model;
 use deadweight::report::{Report, document};
+use deadweight::tally::Statistics;
 use proptest::prelude::*;
 
 use super::build::{File, I8, I32, Number, Operator, Tensor, U8};
@@ -179,7 +180,7 @@ proptest! {
         let data = Dataset::open(&[images], &model.preprocess).unwrap();
         let options = EngineOptions::new(2);
         let backend = Backend::Native(options.clone());
-        let settings = Settings { format: NumberFormat::Stored.into(), ..Settings::default() };
+        let settings = Settings { format: NumberFormat::Stored.into(), statistics: Statistics::Full, ..Settings::default() };
         let calibration = calibrate(&model, &backend, &data, &settings, &Quiet).unwrap();
         let measurement = measure(&model, &backend, &data, &calibration, &Quiet).unwrap();
         let document = document(&Report::new(&measurement));

@@ -11,6 +11,7 @@ use deadweight::metrics::Value;
 use deadweight::model::Model;
 use deadweight::models;
 use deadweight::report::Report;
+use deadweight::tally::Statistics;
 use deadweight::weights::tflite::Tflite;
 use half::f16;
 
@@ -310,7 +311,8 @@ fn features_of_a_flattened_value_are_grouped_as_the_file_orders_them() {
     std::fs::write(&images, safetensors::serialize([("images", view)], None).unwrap()).unwrap();
     let data = Dataset::open(&[images], &model.preprocess).unwrap();
     let backend = deadweight::engine::Backend::Native(EngineOptions::new(2));
-    let settings = Settings { format: NumberFormat::Stored.into(), ..Settings::default() };
+    let settings =
+        Settings { format: NumberFormat::Stored.into(), statistics: Statistics::Full, ..Settings::default() };
     let calibration = calibrate(&model, &backend, &data, &settings, &Quiet).unwrap();
     let measurement = measure(&model, &backend, &data, &calibration, &Quiet).unwrap();
     let report = Report::new(&measurement);

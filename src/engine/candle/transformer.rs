@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 
 use super::CandleResult;
 use super::round::rounded;
 use crate::kernels::attention::Probabilities;
 use crate::kernels::norm::NormKind;
 use crate::kernels::rotary::Turns;
+use crate::kernels::{Geometry, Pool};
 use crate::layers::{Attention, Norm, Positions, Step};
 use crate::probe::WatchRows;
 
@@ -40,7 +41,7 @@ fn shared(layer: &Attention, x: &Tensor, each: usize) -> CandleResult {
     heads.broadcast_as((n, shape.kv_heads, shape.group(), each, steps))?.reshape((n, shape.heads, each, steps))
 }
 
-/// Shows the probabilities to `rows`, row by row.
+/// Shows the probabilities to `rows`, row by row, and then queries, keys and values.
 pub(super) fn show_rows(layer: &Attention, inputs: &[&Tensor], rows: &dyn WatchRows) -> candle_core::Result<()> {
     let (n, _, _, steps) = inputs[0].dims4()?;
     let seen = seen(layer, inputs, (n, steps))?;
@@ -48,9 +49,18 @@ pub(super) fn show_rows(layer: &Attention, inputs: &[&Tensor], rows: &dyn WatchR
     for (i, row) in all.chunks_exact(steps).enumerate() {
         let (image, head, query) = (i / steps / layer.shape.heads, i / steps % layer.shape.heads, i % steps);
         let keys = seen[image * steps + query].clone();
-        rows.look_at_row(&Probabilities { worker: 0, image, head, query, values: &row[keys.clone()], keys });
+        let values = &row[keys.clone()];
+        rows.look_at_rows(&[Probabilities { worker: 0, image, head, steps, query, keys, values }]);
     }
+    let [q, k, v] = [on_host(inputs[0])?, on_host(inputs[1])?, on_host(inputs[2])?];
+    rows.end(&Pool::new(1), n, [&q, &k, &v].map(|(x, geometry)| (&x[..], geometry)));
     Ok(())
+}
+
+/// The values of `x` and their layout.
+fn on_host(x: &Tensor) -> candle_core::Result<(Vec<f32>, Geometry)> {
+    let (n, c, h, w) = x.dims4()?;
+    Ok((x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?, Geometry::planar(n, c, h, w)))
 }
 
 /// The keys that each query of each sequence sees.

@@ -76,6 +76,8 @@ pub struct Probabilities<'a> {
     pub image: usize,
     /// The head of queries.
     pub head: usize,
+    /// Tokens of the sequence, with those in the cache.
+    pub steps: usize,
     /// The query's position.
     pub query: usize,
     /// The keys that it sees.
@@ -84,8 +86,8 @@ pub struct Probabilities<'a> {
     pub values: &'a [f32],
 }
 
-/// Observes the probabilities of every query of every head once.
-pub type ObserveRows<'a> = &'a (dyn Fn(Probabilities<'_>) + Sync);
+/// Observes the probabilities of every query of every head once, those of some queries of heads that share their keys at a time.
+pub type ObserveRows<'a> = &'a (dyn Fn(&[Probabilities<'_>]) + Sync);
 
 /// Queries, keys, values `[heads·features, 1, T]`, in which only the tokens of `inside` are keys, where they are not all.
 pub struct Operands<'a> {

@@ -129,8 +129,9 @@ proptest! {
     fn is_that_of_plain_loops_with_the_same_bits_everywhere(problem in problems()) {
         let one = Pool::new(1);
         let seen = Mutex::new(vec![]);
-        let note = |row: Probabilities<'_>| {
-            seen.lock().unwrap().push((row.image, row.head, row.query, row.keys.clone(), row.values.to_vec()));
+        let note = |tile: &[Probabilities<'_>]| {
+            let rows = tile.iter().map(|row| (row.image, row.head, row.query, row.keys.clone(), row.values.to_vec()));
+            seen.lock().unwrap().extend(rows);
         };
         let got = problem.run(&Exec::new(&one, Isa::SCALAR), &[problem.steps], Some(&note));
         let mut rows = seen.into_inner().unwrap();
@@ -214,7 +215,9 @@ fn probabilities_are_rounded_before_they_multiply_values() {
     let yg = Geometry::blocked(1, 6, 1, steps);
     let run = |isa: Isa, rounding: Option<CodeMap>| {
         let rows = Mutex::new(vec![vec![vec![]; steps]; 2]);
-        let observe = |seen: Probabilities<'_>| rows.lock().unwrap()[seen.head][seen.query] = seen.values.to_vec();
+        let observe = |tile: &[Probabilities<'_>]| {
+            tile.iter().for_each(|seen| rows.lock().unwrap()[seen.head][seen.query] = seen.values.to_vec());
+        };
         let operands = Operands { q: (&q.0, &q.1), k: (&k.0, &k.1), v: (&v.0, &v.1), inside: None, rounding };
         let mut y = vec![0.0; yg.len()];
         let mut cache = KvCache::new(shape, 1);

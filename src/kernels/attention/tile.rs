@@ -81,8 +81,17 @@ impl Kernel for Work<'_, '_> {
         let Self { tile, queries, scores } = self;
         let shape = *tile.cache.shape();
         let (rows, inner, width) = (tile.rows(), shape.inner, tile.width);
+        let blocks = inner / LANES;
+        let aligned = tile.q.geometry.lanes == LANES && inner.is_multiple_of(LANES);
         for (row, to) in queries.chunks_exact_mut(inner).enumerate() {
             let (query, head) = tile.row(row);
+            if aligned {
+                for (block, to) in to.chunks_exact_mut(LANES).enumerate() {
+                    let from = tile.q.geometry.at(tile.image, head * blocks + block, 0, query);
+                    s.store(to, s.load(&tile.q.data[from..]));
+                }
+                continue;
+            }
             for (feature, to) in to.iter_mut().enumerate() {
                 *to = tile.q.channel(tile.image, head * inner + feature, 0, query);
             }
@@ -92,19 +101,23 @@ impl Kernel for Work<'_, '_> {
         let keys = &tile.cache.keys(tile.image, tile.kv_head)[tile.columns.start * inner..];
         let scores_of = Product { rows, length: inner, x: queries, stride: inner, w: keys, apart: inner * LANES };
         scores_of.run(s, panels, &mut Scores { to: scores, width });
+        let first = tile.columns.start;
+        let seen = |keys: &Range<usize>| keys.start.max(first) - first..keys.end.max(first) - first;
         for (row, scores) in scores.chunks_exact_mut(width).enumerate() {
-            let (query, head) = tile.row(row);
-            let visible = tile.visible(query);
-            let first = tile.columns.start;
-            let seen = visible.start.max(first) - first..visible.end.max(first) - first;
-            softmax(s, scores, seen.clone(), shape.scale);
+            softmax(s, scores, seen(&tile.visible(tile.row(row).0)), shape.scale);
             if let Some(map) = tile.rounding {
                 scores.chunks_exact_mut(LANES).for_each(|scores| s.store(scores, rounded(s, s.load(scores), map)));
             }
-            if let Some(observe) = tile.observe {
-                let (worker, image, query) = (tile.worker, tile.image, tile.past + query);
-                observe(Probabilities { worker, image, head, query, keys: visible, values: &scores[seen] });
-            }
+        }
+        if let Some(observe) = tile.observe {
+            let rows = scores.chunks_exact(width).enumerate().map(|(row, scores)| {
+                let (query, head) = tile.row(row);
+                let (worker, image, keys) = (tile.worker, tile.image, tile.visible(query));
+                let values = &scores[seen(&keys)];
+                let (steps, query) = (tile.cache.tokens(), tile.past + query);
+                Probabilities { worker, image, head, steps, query, keys, values }
+            });
+            observe(&rows.collect::<Vec<_>>());
         }
         let (values, room) = tile.cache.values(tile.image, tile.kv_head);
         let values = &values[tile.columns.start * LANES..];

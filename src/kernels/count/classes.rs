@@ -20,6 +20,12 @@ impl Run {
         Self { start, count, step: self.step }
     }
 
+    /// Whether it and then `other` are consecutive indices.
+    pub(super) fn is_followed_by(self, other: Self) -> bool {
+        let is_whole = |run: Self| run.step == 1 || run.count == 1;
+        is_whole(self) && is_whole(other) && self.start + self.count == other.start
+    }
+
     /// The same indices in runs of at most `most`.
     pub fn split(self, most: usize) -> impl Iterator<Item = Self> {
         let Self { start, count, step } = self;

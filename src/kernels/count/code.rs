@@ -155,6 +155,32 @@ impl Encoder {
     }
 }
 
+/// What is counted of codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Zeros, widths and groups.
+    Values,
+    /// Terms by the encoder as well, and what codes add up to.
+    Terms(Encoder),
+    /// Terms as well, and how often each code is seen.
+    Codes(Encoder),
+}
+
+impl Detail {
+    /// Whose terms are counted, if any are.
+    pub fn encoder(self) -> Option<Encoder> {
+        match self {
+            Self::Values => None,
+            Self::Terms(encoder) | Self::Codes(encoder) => Some(encoder),
+        }
+    }
+
+    /// Whether it is counted how often each code is seen.
+    pub fn keeps_codes(self) -> bool {
+        matches!(self, Self::Codes(_))
+    }
+}
+
 /// Bits of a magnitude, 0 for 0.
 #[inline(always)]
 pub fn bits(m: u16) -> u16 {

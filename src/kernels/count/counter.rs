@@ -1,51 +1,32 @@
 //! The counting pass: lines of a blocked operand, sixteen channels at a time (of a planar one sixteen columns), each line visited
 //! once while it is in cache.
 
-use std::ops::Range;
 use std::sync::Arc;
 
+use super::adder::Segment;
 use super::classes::Classes;
-use super::code::{CodeMap, Encoder, MAX_WIDTH};
-use super::columns::{ClassColumns, Columns};
+use super::code::{CodeMap, Detail, MAX_WIDTH};
 use super::gather::{gather_features, steps_of};
-use super::inputs::ByInput;
+use super::inputs::{ByInput, Counted, OneInput, Reader};
 use super::lanes::LaneTotals;
-use super::lines::{Coding, LONGEST, Lines, PIXELS, ParitySums};
-use super::part::{Image, Part, Tensor};
-use super::planar::Panel;
+use super::lines::{self, Coding, Lines};
+use super::part::{Batch, Grouping, Image, Part, Tensor};
+use super::places::{CHUNK, Columns, LaneSums, Places};
+use super::planar::{self, Planes};
 use super::source::{Source, Strided, Values};
-use super::sums::{LANE_SUMS, Sums, unkey};
+use super::sums::{Sums, TERMS, Totals, WIDTH, unkey};
 use crate::kernels::geometry::{Geometry, LANES, Region};
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::packed_codes::PackedCodes;
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::{WRITTEN, prefetch};
 
-/// Pixels that lines are filled up to: those of the largest group.
-const FILLED: usize = PIXELS[2];
-/// Pixels that are coded at a time: their codes stay in the first-level cache's reach.
-const CHUNK: usize = 1024;
-const _: () = assert!(CHUNK / FILLED <= LONGEST, "sums of 16 bits hold the lines");
+/// Pixels that are coded at a time: these and their codes stay in the first-level cache's reach.
+const TOGETHER: usize = 512;
+/// Values of channels that lie apart that are coded at a time.
+const PLANAR: usize = 8192;
 /// Positions of a place whose 32-bit lane sums cannot overflow.
 const ROOM: u64 = u32::MAX as u64 / MAX_WIDTH as u64;
-
-/// How the values of an image are grouped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grouping {
-    /// 16 channels at one position; 4 and 16 columns of these.
-    Channels,
-    /// 16, 64, 256 features of an image in the order channel, row, column.
-    Features,
-    /// The same in the order row, column, channel.
-    FeaturesOfPixels,
-    /// 16, 64, 256 channels of each step of a sequence, which is a row of columns.
-    Steps,
-}
-
-/// The sums of one place's sixteen lanes, as they are added up.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
-pub(super) struct LaneSums(pub(super) [[u32; LANES]; LANE_SUMS]);
 
 /// Adds up the operand of one layer.
 pub struct Counter {
@@ -59,6 +40,8 @@ pub struct Counter {
     /// What is not yet in the sums' lanes, and how many positions more it can take.
     pub(super) pending: Vec<LaneSums>,
     pub(super) room: u64,
+    /// Those of the rows that are being counted.
+    segments: Vec<Segment>,
     /// Image, row and block of the last part: parts of a run come in order.
     last: [usize; 3],
     /// What is kept of each input, if anything is.
@@ -66,43 +49,68 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// A counter for operands of `channels` channels (or features) whose positions fall into `classes`. Without an encoder
-    /// neither terms are counted nor how often each code is seen.
-    pub fn new(
-        map: CodeMap,
-        encoder: impl Into<Option<Encoder>>,
-        grouping: Grouping,
-        classes: Arc<[Classes; 2]>,
-        channels: usize,
-    ) -> Self {
-        let encoder = encoder.into();
-        let sums = Sums::new(classes, channels, 0);
+    /// A counter for operands of `channels` channels (or features) whose positions fall into `classes`.
+    pub fn new(map: CodeMap, detail: Detail, grouping: Grouping, classes: Arc<[Classes; 2]>, channels: usize) -> Self {
+        let mut sums = Sums::new(classes, channels, 0);
+        sums.values.totals = matches!(detail, Detail::Terms(_)).then(Totals::default);
+        let columns = match grouping {
+            Grouping::Channels => Columns::new(&sums.classes[1]),
+            // Each pixel is a block of its own.
+            Grouping::Features | Grouping::FeaturesOfPixels | Grouping::Steps => Columns::each(sums.blocks()),
+        };
         let pending = vec![LaneSums::default(); sums.groups.len()];
         Self {
-            coding: Coding { map, encoder },
+            coding: Coding { map, detail },
             grouping,
-            columns: Columns::new(&sums.classes[1]),
+            columns,
             sums,
             lines: Lines::default(),
             values: Vec::new(),
             pending,
             room: ROOM,
+            segments: Vec::new(),
             last: [usize::MAX; 3],
             inputs: None,
         }
     }
 
+    /// The same counter, which also keeps the sums of each input of a run for `readers`.
+    pub fn by_input(mut self, readers: Arc<[Reader]>) -> Self {
+        self.inputs = Some(ByInput::new(readers));
+        self
+    }
+
+    /// Marks that input `input` of the run is counted from here on.
+    pub fn begin_input(&mut self, isa: Isa, input: usize) {
+        let Self { inputs, sums, pending, lines, .. } = self;
+        if let Some(inputs) = inputs {
+            inputs.begin(isa, input, &Counted { lanes: pending, sums, counts: &lines.counts });
+        }
+    }
+
+    /// Adds the sums of each input of the run, which ends here, to `all`.
+    pub fn take_inputs(&mut self, isa: Isa, all: &mut [OneInput]) {
+        let Self { inputs, sums, pending, lines, .. } = self;
+        if let Some(inputs) = inputs {
+            inputs.take(isa, &Counted { lanes: pending, sums, counts: &lines.counts }, all);
+        }
+    }
+
     /// What was added up so far.
     pub fn into_sums(mut self) -> Sums {
-        if self.coding.encoder.is_some() {
+        if self.coding.detail.keeps_codes() {
             self.drain_codes();
         }
         self.inputs = None;
         self.flush(Isa::SCALAR);
-        if self.sums.values.elements > 0 && self.coding.map.float.is_none() {
+        let values = &mut self.sums.values;
+        if values.elements > 0 && self.coding.map.float.is_none() {
             // Codes order as values do.
-            self.sums.values.code_extremes =
-                self.sums.values.extremes.map(|extreme| self.coding.map.code(unkey(extreme)));
+            values.code_extremes = values.extremes.map(|extreme| self.coding.map.code(unkey(extreme)));
+        }
+        if let Some(totals) = &mut values.totals {
+            let all = |which: usize| self.sums.lanes.iter().map(|sums| sums[which]).sum();
+            (totals.widths, totals.terms) = (all(WIDTH), all(TERMS));
         }
         self.sums
     }
@@ -116,7 +124,10 @@ impl Counter {
 
     /// Moves the lanes' sums on before they can overflow.
     fn flush(&mut self, isa: Isa) {
-        self.keep_lanes(isa);
+        let Self { inputs, sums, pending, lines, .. } = self;
+        if let Some(inputs) = inputs {
+            inputs.keep_lanes(isa, &Counted { lanes: pending, sums, counts: &lines.counts });
+        }
         self.lines.counts.drain_into(&mut self.sums.values.group_widths);
         for (pending, sums) in self.pending.iter_mut().zip(self.sums.lanes.chunks_exact_mut(LANES)) {
             for (which, lanes) in pending.0.iter_mut().enumerate() {
@@ -180,7 +191,7 @@ impl Counter {
             self.flush(isa);
         }
         self.room -= positions;
-        if self.coding.encoder.is_some() && self.lines.histogram.is_full(values) {
+        if self.coding.detail.keeps_codes() && self.lines.histogram.is_full(values) {
             self.drain_codes();
         }
         isa.run(Pass { counter: self, part })
@@ -203,7 +214,7 @@ impl Kernel for Pass<'_> {
         let mut values = std::mem::take(&mut counter.values);
         counter.lines.start();
         let last = std::mem::replace(&mut counter.last, part.place());
-        if counter.coding.encoder.is_some() && counter.last <= last {
+        if counter.coding.detail.keeps_codes() && counter.last <= last {
             // Another run: since the last one other layers had the caches.
             counter.lines.histogram.prefetch(counter.coding.map.lo, counter.coding.map.hi);
         }
@@ -211,13 +222,20 @@ impl Kernel for Pass<'_> {
         match (counter.grouping, part.tensor) {
             (Grouping::Channels, Tensor::Floats(image)) if image.geometry.lanes != LANES => {
                 for block in part.region.blocks.clone() {
-                    counter.planes(simd, (&part, image), block, &classes, &mut lanes);
+                    for (class, rows) in part.rows_of(&classes[0]) {
+                        counter.planes(simd, part.planes(&image, block, rows), (class, block), &mut lanes);
+                    }
                 }
             }
             (Grouping::Channels, _) => {
                 // A closure would not be compiled for this level.
+                let batches = part.batches(&classes[0], at_once(part.columns()));
                 for block in part.region.blocks.clone() {
-                    counter.block(simd, &part, block, &classes, &mut lanes);
+                    counter.prefetch(block + 1);
+                    for Batch { rows, classes } in &batches {
+                        let values = (part.values(block, *rows), part.columns());
+                        counter.block(simd, values, block, classes, &mut lanes);
+                    }
                 }
             }
             (grouping @ (Grouping::Features | Grouping::FeaturesOfPixels), Tensor::Floats(image)) => {
@@ -241,97 +259,56 @@ impl Kernel for Pass<'_> {
 }
 
 impl Counter {
-    /// The rows of one block of channels.
+    /// Prefetches what the lines of a block will be added to: it was last needed an image ago.
+    fn prefetch(&self, block: usize) {
+        for place in (block.min(self.sums.blocks() - 1)..self.pending.len()).step_by(self.sums.blocks()) {
+            self.pending[place].0.iter().for_each(|sums| prefetch::<_, WRITTEN>(sums.as_ptr()));
+            prefetch::<_, WRITTEN>(&raw const self.sums.groups[place]);
+        }
+    }
+
+    /// Rows of a block of channels, so many of each class.
     #[inline(always)]
     fn block<S: Simd>(
         &mut self,
         simd: S,
-        part: &Part<'_>,
+        (values, pixels): (Values<'_>, usize),
         block: usize,
-        classes: &[Classes; 2],
+        classes: &[(usize, usize)],
         totals: &mut LaneTotals,
     ) {
         let used = (self.sums.channels - block * LANES).min(LANES);
-        let (pixels, used) = (part.columns(), (used, used));
-        let at_once = at_once(pixels);
-        for (class, rows) in part.rows_of(&classes[0]) {
-            for rows in rows.split(at_once) {
-                self.lines.begin(rows.count, pixels);
-                // What the next block's lines will be added to was last needed an image ago.
-                for class_of_columns in 0..classes[1].len() {
-                    let place = self.sums.place(class, class_of_columns, (block + 1).min(self.sums.blocks() - 1));
-                    self.pending[place].0.iter().for_each(|sums| prefetch::<_, WRITTEN>(sums.as_ptr()));
-                    prefetch::<_, WRITTEN>(&raw const self.sums.groups[place]);
-                }
-                let most = self.columns.common.map(|of_most| self.sums.place(class, of_most, block));
-                let mut parity_sums = parity_sums(&mut self.pending, most);
-                let source = Source { values: part.values(block, rows), pixels, used };
-                self.lines.code(simd, self.coding, source, 0..rows.count, Some(&mut parity_sums), totals);
-                self.place(simd, 0..rows.count, (class, block));
-                self.seen((rows.count * pixels * used.0) as u64);
-            }
+        let mut segments = std::mem::take(&mut self.segments);
+        segments.clear();
+        for &(class, rows) in classes {
+            segments.push((rows, Places { first: self.sums.place(class, 0, block), step: self.sums.blocks() }));
         }
+        self.add_lines(simd, Source { values, pixels, used: (used, used) }, &segments, totals);
+        self.segments = segments;
     }
 
-    /// As [`Self::block`], of channels that lie apart.
+    /// Rows of one class of a block of channels that lie apart.
     #[inline(always)]
     fn planes<S: Simd>(
         &mut self,
         simd: S,
-        (part, Image { x, geometry, image }): (&Part<'_>, Image<'_>),
-        block: usize,
-        classes: &[Classes; 2],
+        planes: Planes<'_>,
+        (class, block): (usize, usize),
         totals: &mut LaneTotals,
     ) {
-        let channels = (self.sums.channels - block * LANES).min(LANES);
-        for (class, rows) in part.rows_of(&classes[0]) {
-            for first in (0..geometry.w).step_by(LANES) {
-                let panel = Panel {
-                    x: &x[geometry.at(image, block * LANES, rows.start - part.first, first)..],
-                    row: rows.step * geometry.row_len(),
-                    plane: geometry.plane_len(),
-                    rows: rows.count,
-                    channels,
-                    used: (geometry.w - first).min(LANES),
-                };
-                let Lines { counts, histogram, .. } = &mut self.lines;
-                let added = panel.add_up(simd, self.coding, counts, &mut histogram.writer(), totals);
-                for (column, &of) in classes[1].of[first..][..panel.used].iter().enumerate() {
-                    let place = self.sums.place(class, usize::from(of), block);
-                    added.add_to(column, &mut self.pending[place], &mut self.sums.groups[place]);
-                }
-            }
-            self.seen((rows.count * geometry.w * channels) as u64);
+        let Self { coding, columns, sums, lines, pending, .. } = self;
+        let places = Places { first: sums.place(class, 0, block), step: sums.blocks() };
+        // As many rows as the caches hold, an even number.
+        let together = (PLANAR / (planes.columns * planes.channels) / 2 * 2).max(2);
+        for first in (0..planes.rows).step_by(together) {
+            let (x, rows) = (&planes.x[first * planes.row..], (planes.rows - first).min(together));
+            let to = planar::Sums { columns, places, lanes: pending, groups: &mut sums.groups, totals };
+            lines.add_planes(simd, *coding, Planes { x, rows, ..planes }, to);
         }
-    }
-
-    /// Adds the groups of some lines, of rows of one class, and moves what was added of columns that are of another class than
-    /// most to where it belongs.
-    #[inline(always)]
-    fn place<S: Simd>(&mut self, simd: S, lines: Range<usize>, (class, block): (usize, usize)) {
-        let columns = &self.columns;
-        let groups = self.lines.groups(simd, lines.clone());
-        for (of_most, groups) in columns.common.into_iter().zip(&groups) {
-            let most = self.sums.place(class, of_most, block);
-            self.sums.groups[most].add(groups);
-        }
-        for ClassColumns { class: of_columns, columns: exceptions } in &columns.exceptions {
-            let own = self.sums.place(class, *of_columns, block);
-            let most = self.sums.place(class, columns.common[exceptions[0] % 2], block);
-            let places = self.pending.get_disjoint_mut([own, most]).expect("two places");
-            self.lines.move_columns(simd, self.coding.encoder, lines.clone(), exceptions, places);
-            let groups = self.lines.groups_of_columns(lines.clone(), exceptions);
-            self.sums.groups[own].add(&groups);
-            self.sums.groups[most].subtract(&groups);
-        }
-    }
-
-    /// Notes the codes of the lines, which are of so many values.
-    #[inline(always)]
-    fn seen(&mut self, values: u64) {
-        self.sums.values.elements += values;
-        if self.coding.encoder.is_some() {
-            self.lines.histogram.add_values(values);
+        let values = (planes.rows * planes.columns * planes.channels) as u64;
+        sums.values.elements += values;
+        if coding.detail.keeps_codes() {
+            lines.histogram.add_values(values);
         }
     }
 
@@ -349,28 +326,28 @@ impl Counter {
         let used = (LANES, features - (pixels - 1) * LANES);
         let at_once = at_once(pixels);
         for first in (0..lines).step_by(at_once) {
-            let count = (lines - first).min(at_once);
-            self.lines.begin(count, pixels);
             let source = Source { values: Values::Floats(values), pixels, used }.below(first);
-            self.lines.code(simd, self.coding, source, 0..count, None, totals);
-            self.lines.groups_of_each(count, &mut self.sums.groups[..pixels]);
-            self.lines.add_each(simd, self.coding.encoder, count, &mut self.pending[..pixels]);
-            self.seen((count * features) as u64);
+            let count = (lines - first).min(at_once);
+            self.add_lines(simd, source, &[(count, Places { first: 0, step: 1 })], totals);
+        }
+    }
+
+    #[inline(always)]
+    fn add_lines<S: Simd>(&mut self, simd: S, source: Source<'_>, segments: &[Segment], totals: &mut LaneTotals) {
+        let Self { coding, columns, sums, lines, pending, .. } = self;
+        let to = lines::Sums { columns, segments, lanes: pending, groups: &mut sums.groups, totals };
+        lines.add(simd, *coding, source, to);
+        let count = segments.iter().map(|(lines, _)| lines).sum::<usize>();
+        let Source { pixels, used, .. } = source;
+        let values = (count * ((pixels - 1) * used.0 + used.1)) as u64;
+        sums.values.elements += values;
+        if coding.detail.keeps_codes() {
+            lines.histogram.add_values(values);
         }
     }
 }
 
 /// How many lines of so many pixels are coded at a time.
 fn at_once(pixels: usize) -> usize {
-    (CHUNK / pixels.max(1).next_multiple_of(FILLED)).max(1)
-}
-
-/// Where even and odd pixels are added.
-#[inline(always)]
-fn parity_sums(pending: &mut [LaneSums], [even, odd]: [usize; 2]) -> ParitySums<'_> {
-    if even == odd {
-        return ParitySums { even: &mut pending[even], odd: None };
-    }
-    let [even, odd] = pending.get_disjoint_mut([even, odd]).expect("two places");
-    ParitySums { even, odd: Some(odd) }
+    (TOGETHER / pixels.max(1).next_multiple_of(CHUNK)).max(1)
 }

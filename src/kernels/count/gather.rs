@@ -1,7 +1,6 @@
 //! Gathers values that are not contiguous for the counting pass.
 
-use super::counter::Grouping;
-use super::part::Image;
+use super::part::{Grouping, Image};
 use super::source::Strided;
 use crate::kernels::geometry::LANES;
 

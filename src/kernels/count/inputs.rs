@@ -4,10 +4,10 @@
 use std::ops::AddAssign;
 use std::sync::Arc;
 
-use super::Counter;
 use super::classes::Classes;
-use super::counter::LaneSums;
-use super::sums::{GroupSums, NONZERO, NONZERO_G16, TERMS, WIDTH};
+use super::groups::GroupCounts;
+use super::places::LaneSums;
+use super::sums::{GroupSums, NONZERO, NONZERO_G16, Sums, TERMS, WIDTH};
 use crate::kernels::geometry::LANES;
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
@@ -188,6 +188,15 @@ impl Reader {
     }
 }
 
+/// What was counted so far.
+pub(super) struct Counted<'a> {
+    /// By place; those that were flushed are not in these.
+    pub(super) lanes: &'a [LaneSums],
+    pub(super) sums: &'a Sums,
+    /// Groups by width that are not in the sums.
+    pub(super) counts: &'a GroupCounts,
+}
+
 /// What a counter keeps of the inputs of a run, one by one.
 pub(super) struct ByInput {
     readers: Arc<[Reader]>,
@@ -201,81 +210,72 @@ pub(super) struct ByInput {
     kept: Vec<OneInput>,
 }
 
-impl Counter {
-    /// The same counter, which also keeps the sums of each input of a run for `readers`.
-    pub fn by_input(mut self, readers: Arc<[Reader]>) -> Self {
+impl ByInput {
+    /// Nothing yet, for `readers`.
+    pub(super) fn new(readers: Arc<[Reader]>) -> Self {
         let none = OneInput::none(readers.len());
-        self.inputs = Some(ByInput { readers, current: None, moved: none.clone(), before: none, kept: Vec::new() });
-        self
+        Self { readers, current: None, moved: none.clone(), before: none, kept: Vec::new() }
     }
 
     /// Marks that input `input` of the run is counted from here on.
-    pub fn begin_input(&mut self, isa: Isa, input: usize) {
-        let changes = self.inputs.as_ref().is_some_and(|inputs| inputs.current != Some(input));
-        if changes {
-            self.end_input(isa);
-            self.inputs.iter_mut().for_each(|inputs| inputs.current = Some(input));
+    pub(super) fn begin(&mut self, isa: Isa, input: usize, counted: &Counted<'_>) {
+        if self.current != Some(input) {
+            self.end(isa, counted);
+            self.current = Some(input);
         }
     }
 
     /// Stores the sums of the input that was counted last.
-    fn end_input(&mut self, isa: Isa) {
-        let Some(mut inputs) = self.inputs.take() else { return };
-        if let Some(current) = inputs.current.take() {
-            let total = self.total(isa, &inputs);
-            let mut added = total.clone();
-            added.subtract(&std::mem::replace(&mut inputs.before, total));
-            if inputs.kept.len() <= current {
-                inputs.kept.resize(current + 1, OneInput::none(inputs.readers.len()));
-            }
-            inputs.kept[current].add(&added);
+    fn end(&mut self, isa: Isa, counted: &Counted<'_>) {
+        let Some(current) = self.current.take() else { return };
+        let total = self.total(isa, counted);
+        let mut added = total.clone();
+        added.subtract(&std::mem::replace(&mut self.before, total));
+        if self.kept.len() <= current {
+            self.kept.resize(current + 1, OneInput::none(self.readers.len()));
         }
-        self.inputs = Some(inputs);
+        self.kept[current].add(&added);
     }
 
     /// Adds the sums of each input of the run, which ends here, to `all`.
-    pub fn take_inputs(&mut self, isa: Isa, all: &mut [OneInput]) {
-        self.end_input(isa);
-        let kept = self.inputs.iter_mut().flat_map(|inputs| inputs.kept.drain(..));
-        all.iter_mut().zip(kept).for_each(|(all, kept)| all.add(&kept));
+    pub(super) fn take(&mut self, isa: Isa, counted: &Counted<'_>, all: &mut [OneInput]) {
+        self.end(isa, counted);
+        all.iter_mut().zip(self.kept.drain(..)).for_each(|(all, kept)| all.add(&kept));
     }
 
     /// Keeps the sums of the lanes before they are flushed.
-    pub(super) fn keep_lanes(&mut self, isa: Isa) {
-        if let Some(mut inputs) = self.inputs.take() {
-            self.add_lanes(isa, &inputs.readers, &mut inputs.moved);
-            self.inputs = Some(inputs);
-        }
+    pub(super) fn keep_lanes(&mut self, isa: Isa, counted: &Counted<'_>) {
+        add_lanes(isa, counted, &self.readers, &mut self.moved);
     }
 
     /// Sums over everything counted so far.
-    fn total(&self, isa: Isa, inputs: &ByInput) -> OneInput {
-        let mut total = inputs.moved.clone();
-        self.add_lanes(isa, &inputs.readers, &mut total);
-        let (values, sums) = total.0.split_at_mut(VALUES);
-        let counted = &self.sums.values;
-        (values[0], values[4], values[5]) = (counted.elements, counted.natural_zeros, counted.saturated);
-        let mut widths = counted.group_widths;
-        self.lines.counts.add_to(&mut widths);
+    fn total(&self, isa: Isa, counted: &Counted<'_>) -> OneInput {
+        let mut total = self.moved.clone();
+        add_lanes(isa, counted, &self.readers, &mut total);
+        let (values, reads) = total.0.split_at_mut(VALUES);
+        let &Counted { sums, counts, .. } = counted;
+        (values[0], values[4], values[5]) = (sums.values.elements, sums.values.natural_zeros, sums.values.saturated);
+        let mut widths = sums.values.group_widths;
+        counts.add_to(&mut widths);
         for (size, widths) in widths.iter().enumerate() {
             values[6 + size] = widths.iter().enumerate().map(|(width, count)| width as u64 * count).sum();
             values[9 + size] = widths.iter().sum();
         }
-        for (sums, reader) in sums.as_chunks_mut::<READS>().0.iter_mut().zip(inputs.readers.iter()) {
-            let groups = isa.run(Groups { sums: &self.sums.groups, reader, channels: self.sums.channels });
-            sums[7..].copy_from_slice(&groups);
+        for (reads, reader) in reads.as_chunks_mut::<READS>().0.iter_mut().zip(self.readers.iter()) {
+            let groups = isa.run(Groups { sums: &sums.groups, reader, channels: sums.channels });
+            reads[7..].copy_from_slice(&groups);
         }
         total
     }
+}
 
-    fn add_lanes(&self, isa: Isa, readers: &[Reader], to: &mut OneInput) {
-        let (values, sums) = to.0.split_at_mut(VALUES);
-        for (index, (sums, reader)) in sums.as_chunks_mut::<READS>().0.iter_mut().zip(readers).enumerate() {
-            let (plain, read) = isa.run(Lanes { lanes: &self.pending, reader, blocks: self.sums.blocks() });
-            sums.iter_mut().zip(read).for_each(|(to, sum)| *to = to.wrapping_add(sum));
-            if index == 0 {
-                values[1..4].iter_mut().zip(plain).for_each(|(to, sum)| *to = to.wrapping_add(sum));
-            }
+fn add_lanes(isa: Isa, counted: &Counted<'_>, readers: &[Reader], to: &mut OneInput) {
+    let (values, sums) = to.0.split_at_mut(VALUES);
+    for (index, (sums, reader)) in sums.as_chunks_mut::<READS>().0.iter_mut().zip(readers).enumerate() {
+        let (plain, read) = isa.run(Lanes { lanes: counted.lanes, reader, blocks: counted.sums.blocks() });
+        sums.iter_mut().zip(read).for_each(|(to, sum)| *to = to.wrapping_add(sum));
+        if index == 0 {
+            values[1..4].iter_mut().zip(plain).for_each(|(to, sum)| *to = to.wrapping_add(sum));
         }
     }
 }

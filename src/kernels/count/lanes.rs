@@ -11,6 +11,10 @@ pub(super) struct LaneTotals {
     pub(super) saturated: [u32; LANES],
     pub(super) low: [f32; LANES],
     pub(super) high: [f32; LANES],
+    /// Ones of magnitudes, codes and their squares, where these are counted.
+    pub(super) ones: [u64; LANES],
+    pub(super) sum: [i64; LANES],
+    pub(super) squares: [u64; LANES],
     /// Smallest and largest code, where codes do not order as values do: of floating-point types.
     codes: [[i32; LANES]; 2],
 }
@@ -25,6 +29,9 @@ impl Default for LaneTotals {
             saturated: none,
             low,
             high,
+            ones: [0; LANES],
+            sum: [0; LANES],
+            squares: [0; LANES],
             codes: [[i32::MAX; LANES], [i32::MIN; LANES]],
         }
     }
@@ -69,6 +76,11 @@ impl LaneTotals {
         let total = |lanes: &[u32; LANES]| lanes.iter().copied().map(u64::from).sum::<u64>();
         to.natural_zeros += total(&self.zeros);
         to.saturated += total(&self.saturated);
+        if let Some(totals) = &mut to.totals {
+            totals.ones += self.ones.iter().sum::<u64>();
+            totals.sum += self.sum.iter().sum::<i64>();
+            totals.squares += self.squares.iter().copied().map(u128::from).sum::<u128>();
+        }
         let [least, most] = &mut to.code_extremes;
         *least = self.codes[0].iter().fold(*least, |least, &code| least.min(code));
         *most = self.codes[1].iter().fold(*most, |most, &code| most.max(code));

@@ -1,106 +1,67 @@
-//! Lines (rows of pixels) as codes, the widths of their groups, and sums over both.
-
-mod groups;
+//! Lines (rows of pixels) as codes, and sums over them.
 
 use std::cell::Cell;
 use std::ops::Range;
 
-#[cfg(target_arch = "x86_64")]
-use super::avx512;
-use super::code::{CodeMap, Encoder, MAX_WIDTH, bits};
-use super::counter::LaneSums;
+use super::adder::{Add, Segment};
+use super::code::{CodeMap, Detail, Encoder};
+use super::coder::{
+    BYTES, CODES, Code, EACH, FLOATS, GroupLanes, NON_NEGATIVE, NOTHING, PixelPair, SIGNIFICANDS, Survey, TOTALS,
+};
 use super::groups::GroupCounts;
-use super::histogram::{BLOCK, CodeHistogram};
+use super::histogram::CodeHistogram;
 use super::lanes::LaneTotals;
-use super::source::Source;
-use super::sums::{LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH};
+use super::places::{CHUNK, Columns, LaneSums};
+use super::source::{Source, Values};
+use super::sums::{GROUP_SIZES, GroupSums};
+use super::terms::{BOOTH4, NAF, NONE, POPCOUNT, RUNS};
 use crate::kernels::geometry::LANES;
 use crate::kernels::simd::Simd;
-
-/// Pixels (of sixteen channels) in a group of 16, 64 and 256 values.
-pub(super) const PIXELS: [usize; 3] = [1, 4, 16];
-/// Bit of a group's summary that marks a negative code; magnitudes have 15 bits.
-pub(super) const SIGN: u16 = 0x8000;
-
-/// Number of pixels whose 16-bit sums cannot overflow: widths are at most 17.
-pub(super) const LONGEST: usize = u16::MAX as usize / MAX_WIDTH;
-
-/// Codes of an even pixel and the odd one after it, interleaved lane by lane: one 512-bit register.
-///
-/// ```text
-/// lane      0        1      ...     15
-/// i16    [e0 o0]  [e1 o1]   ...  [e15 o15]    e: even pixel, o: odd pixel
-/// ```
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
-pub(super) struct PixelPair(pub(super) [[i16; 2]; LANES]);
-
-/// Accumulators of even and odd pixels: two, or one for both.
-pub(super) struct ParitySums<'a> {
-    pub(super) even: &'a mut LaneSums,
-    pub(super) odd: Option<&'a mut LaneSums>,
-}
-
-impl ParitySums<'_> {
-    /// The accumulator for pixels of this parity.
-    #[inline(always)]
-    pub(super) fn of(&mut self, pixel: usize) -> &mut LaneSums {
-        match &mut self.odd {
-            Some(odd) if pixel % 2 == 1 => odd,
-            _ => self.even,
-        }
-    }
-}
-
-/// Sums of even and odd pixels, interleaved as in a [`PixelPair`].
-struct PairSums([[u16; 2 * LANES]; LANE_SUMS]);
-
-impl PairSums {
-    /// Sum `which` of a lane, for the even pixels (`half` 0) or the odd ones.
-    fn of(&self, half: usize, which: usize, lane: usize) -> u32 {
-        self.0[which][2 * lane + half].into()
-    }
-
-    /// Adds the sums of the even pixels (`half` 0) or of the odd ones to `to`.
-    #[inline(always)]
-    fn add_to(&self, half: usize, to: &mut LaneSums) {
-        for which in 0..LANE_SUMS {
-            for lane in 0..LANES {
-                to.0[which][lane] += self.of(half, which, lane);
-            }
-        }
-    }
-}
 
 /// How values are quantised, and what is counted of the codes.
 #[derive(Clone, Copy)]
 pub(super) struct Coding {
     pub(super) map: CodeMap,
-    /// Whose terms are counted; `None` if neither terms nor codes are.
-    pub(super) encoder: Option<Encoder>,
+    pub(super) detail: Detail,
 }
 
 thread_local! {
     /// Buffers that the counters of a thread share one after another, so that they stay in its caches.
-    static BUFFERS: Cell<LineBuffers> = Cell::default();
+    static BUFFERS: Cell<Buffers> = Cell::default();
 }
 
 /// Buffers for the lines that are being counted.
 #[derive(Default)]
-struct LineBuffers {
-    /// Codes; padding lanes and an odd pixel after the last are zero.
-    codes: Vec<PixelPair>,
-    /// Width of the group of 16, 64, 256 that holds each pixel.
-    widths: [Vec<u8>; 3],
+pub(super) struct Buffers {
+    /// Codes; an odd pixel after the last is zero.
+    pub(super) codes: Vec<PixelPair>,
+    /// Widths of the groups of 16 of each pixel of a pair.
+    pub(super) groups: Vec<[u16; 2]>,
+    /// The same of sixteen columns of two rows, as a pair.
+    pub(super) widths: Vec<PixelPair>,
+    pub(super) lanes: Vec<GroupLanes>,
+    /// The first of these for each line.
+    pub(super) firsts: Vec<usize>,
+}
+
+/// What lines are added to.
+pub(super) struct Sums<'a> {
+    pub(super) columns: &'a Columns,
+    /// Of the lines, in order.
+    pub(super) segments: &'a [Segment],
+    /// By place.
+    pub(super) lanes: &'a mut [LaneSums],
+    pub(super) groups: &'a mut [GroupSums],
+    /// Wherever values stand.
+    pub(super) totals: &'a mut LaneTotals,
 }
 
 /// Rows of one channel block (or all features of an image, or steps) as codes.
 #[derive(Default)]
 pub(super) struct Lines {
-    /// Pixels of a line, and the stride between lines: a multiple of the largest group.
-    pixels: usize,
+    /// Stride between lines, in pairs: a multiple of the largest group.
     stride: usize,
-    buffers: LineBuffers,
+    pub(super) buffers: Buffers,
     /// Groups by width, over all lines since they were last drained.
     pub(super) counts: GroupCounts,
     /// How often each code occurs, if codes are counted.
@@ -118,227 +79,195 @@ impl Lines {
         BUFFERS.set(std::mem::take(&mut self.buffers));
     }
 
-    /// Makes room for `count` lines of `pixels`; what was there is overwritten.
-    pub(super) fn begin(&mut self, count: usize, pixels: usize) {
-        self.pixels = pixels;
-        self.stride = pixels.next_multiple_of(PIXELS[2]);
+    /// Adds the lines of `from` to `to`.
+    #[inline(always)]
+    pub(super) fn add<S: Simd>(&mut self, s: S, coding: Coding, from: Source<'_>, to: Sums<'_>) {
+        let Sums { columns, segments, lanes, groups, totals } = to;
+        self.stride = from.pixels.next_multiple_of(CHUNK) / 2;
+        let (mut count, patterns) = (0, columns.patterns.len());
+        for (segment, (lines, _)) in segments.iter().enumerate() {
+            count += lines;
+            self.buffers.firsts.truncate(count - lines);
+            self.buffers.firsts.resize(count, segment * patterns);
+        }
         let all = count * self.stride;
-        if self.buffers.widths[0].len() < all {
-            self.buffers.codes.resize(all / 2, PixelPair::default());
-            self.buffers.widths.iter_mut().for_each(|widths| widths.resize(all, 0));
+        self.buffers.codes.resize(all.max(self.buffers.codes.len()), PixelPair::default());
+        self.buffers.groups.resize(all.max(self.buffers.groups.len()), [0; 2]);
+        let all = segments.len() * patterns;
+        self.buffers.lanes.resize(all.max(self.buffers.lanes.len()), GroupLanes::default());
+        let chunks = &columns.chunks[..];
+        let mut signed = false;
+        if let Values::Bytes(_) = from.values {
+            self.code_as::<S, BYTES>(s, coding, from, 0..count, chunks, totals);
+        } else if let Some(negative) = self.code_quickly(s, coding, from, 0..count, chunks, totals) {
+            signed = negative;
+        } else {
+            // Values out of the range of the codes are in few lines.
+            for line in 0..count {
+                let from = from.below(line);
+                let coded = self.code_quickly(s, coding, from, line..line + 1, chunks, totals);
+                signed |= coded.unwrap_or_else(|| self.code_slowly(s, coding, from, line, chunks, totals));
+            }
+        }
+        match (coding.detail.encoder(), signed) {
+            (None, false) => self.add_as::<S, NONE, false>(s, segments, columns, lanes),
+            (None, true) => self.add_as::<S, NONE, true>(s, segments, columns, lanes),
+            (Some(Encoder::Naf), false) => self.add_as::<S, NAF, false>(s, segments, columns, lanes),
+            (Some(Encoder::Naf), true) => self.add_as::<S, NAF, true>(s, segments, columns, lanes),
+            (Some(Encoder::Popcount), _) => self.add_as::<S, POPCOUNT, true>(s, segments, columns, lanes),
+            (Some(Encoder::Booth4), _) => self.add_as::<S, BOOTH4, true>(s, segments, columns, lanes),
+            (Some(Encoder::Runs), _) => self.add_as::<S, RUNS, true>(s, segments, columns, lanes),
+        }
+        self.add_groups(columns, segments, groups);
+    }
+
+    /// Moves the sums over groups to where they belong.
+    #[inline(always)]
+    pub(super) fn add_groups(&mut self, columns: &Columns, segments: &[Segment], groups: &mut [GroupSums]) {
+        let patterns = columns.patterns.len();
+        for ((_, places), lanes) in segments.iter().zip(self.buffers.lanes.chunks_exact_mut(patterns)) {
+            for (pattern, lanes) in columns.patterns.iter().zip(lanes) {
+                for &(class, mask) in pattern {
+                    lanes.add_to(mask, &mut groups[places.of(class)]);
+                }
+                *lanes = GroupLanes::default();
+            }
         }
     }
 
-    /// Quantises `from` to `lines`. Adds its pixels to `sums`, if given, and counts its codes, if there is an encoder.
+    /// Quantises floats that are all within the codes to `lines`, and returns whether a code is negative; none, and changes no sum,
+    /// of others.
     #[inline(always)]
-    pub(super) fn code<S: Simd>(
+    fn code_quickly<S: Simd>(
         &mut self,
         s: S,
         coding: Coding,
         from: Source<'_>,
         lines: Range<usize>,
-        sums: Option<&mut ParitySums<'_>>,
+        chunks: &[usize],
         totals: &mut LaneTotals,
-    ) {
-        let mut sums = sums;
-        if self.code_quickly(s, coding, from, lines.clone(), sums.as_deref_mut(), totals) {
-            return;
+    ) -> Option<bool> {
+        let map = coding.map;
+        if map.float.is_some() {
+            return None;
         }
-        for (index, line) in lines.enumerate() {
-            let from = from.below(index);
-            // Values out of the range of the codes are in few lines.
-            if self.code_quickly(s, coding, from, line..line + 1, sums.as_deref_mut(), totals) {
-                continue;
-            }
+        let (extremes, zeros) = s.apart(Survey { from, lines: lines.len() })?;
+        if !extremes.into_iter().all(|extreme| map.fits(extreme)) {
+            return None;
+        }
+        totals.add_finite(extremes, zeros);
+        Some(if extremes[0] < 0.0 {
+            self.code_as::<S, FLOATS>(s, coding, from, lines, chunks, totals)
+        } else {
+            self.code_as::<S, NON_NEGATIVE>(s, coding, from, lines, chunks, totals)
+        })
+    }
+
+    /// Quantises one line, value by value. Returns whether a code is negative; of floating-point types the sums are of magnitudes, as
+    /// their sign adds no bit to a width.
+    #[inline(always)]
+    fn code_slowly<S: Simd>(
+        &mut self,
+        s: S,
+        coding: Coding,
+        from: Source<'_>,
+        line: usize,
+        chunks: &[usize],
+        totals: &mut LaneTotals,
+    ) -> bool {
+        let to = &mut self.buffers.codes[line * self.stride..];
+        for index in 0..from.pixels {
+            let (values, used) = from.pixel(0, index);
+            let mut codes = [0; LANES];
             match coding.map.float {
-                Some(_) => self.code_line::<true>(coding, from, line, totals),
-                None => self.code_line::<false>(coding, from, line, totals),
+                Some(_) => totals.code::<true>(coding.map, &values, used, &mut codes),
+                None => totals.code::<false>(coding.map, &values, used, &mut codes),
             }
-            if let Some(sums) = &mut sums {
-                let pairs = line * self.stride / 2..(line * self.stride + self.pixels).div_ceil(2);
-                for pairs in pairs.clone().step_by(LONGEST).map(|start| start..pairs.end.min(start + LONGEST)) {
-                    let added = self.add_pairs(coding.encoder, pairs);
-                    added.add_to(0, sums.of(0));
-                    added.add_to(1, sums.of(1));
+            let pair = &mut to[index / 2].0;
+            for lane in 0..LANES {
+                pair[lane][index % 2] = codes[lane];
+                if index % 2 == 0 {
+                    pair[lane][1] = 0;
                 }
             }
         }
+        match coding.map.float {
+            Some(_) => self.code_as::<S, SIGNIFICANDS>(s, coding, from, line..line + 1, chunks, totals),
+            None => self.code_as::<S, CODES>(s, coding, from, line..line + 1, chunks, totals),
+        }
     }
 
-    /// [`Lines::code`] by the vectors of this level. Returns false, and changes no sum, if the level has none (of floating-point
-    /// types) or a value is out of the range of the codes, NaN or infinite.
     #[inline(always)]
-    fn code_quickly<S: Simd>(
+    fn code_as<S: Simd, const KIND: u8>(
         &mut self,
-        _: S,
+        s: S,
         coding: Coding,
         from: Source<'_>,
         lines: Range<usize>,
-        sums: Option<&mut ParitySums<'_>>,
+        chunks: &[usize],
         totals: &mut LaneTotals,
     ) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        if S::AVX512 && coding.map.float.is_none() {
-            let (mut sums, all) = (sums, lines.start * self.stride..lines.end * self.stride);
-            let [first, second, third] = &mut self.buffers.widths;
-            let to = avx512::Coded {
-                codes: &mut self.buffers.codes[all.start / 2..all.end / 2],
-                widths: [&mut first[all.clone()], &mut second[all.clone()], &mut third[all]],
-                counts: &mut self.counts,
-                histogram: &mut self.histogram,
-            };
-            // SAFETY: the vector type of this level is only made where the CPU has its features.
-            let coded = unsafe { avx512::code(coding, from, lines.len(), to, sums.as_deref_mut(), totals) };
-            if let (Some(Encoder::Runs), true, Some(sums)) = (coding.encoder, coded, sums) {
-                // By table, which the vector loop cannot look up.
-                for (line, pixel) in lines.flat_map(|line| (0..self.pixels).map(move |pixel| (line, pixel))) {
-                    for (sum, code) in sums.of(pixel).0[TERMS].iter_mut().zip(self.codes_of(line, pixel)) {
-                        *sum += u32::from(Encoder::Runs.terms(code.unsigned_abs()));
-                    }
-                }
-            }
-            return coded;
-        }
-        let _ = (coding, from, lines, sums, totals);
-        false
-    }
-
-    /// Quantises one line, value by value. For floating-point types (`FLOAT`) the sums later add magnitudes of codes: their sign is
-    /// a bit of its own and adds none to a width.
-    #[inline(always)]
-    fn code_line<const FLOAT: bool>(&mut self, coding: Coding, from: Source<'_>, line: usize, totals: &mut LaneTotals) {
-        let mut histogram = self.histogram.writer();
-        let mut summaries = [0; PIXELS[2]];
-        // Codes of an even pixel and of the odd one after it.
-        let mut pair = [[0; LANES]; 2];
-        for index in 0..self.pixels {
-            let last = index + 1 == self.pixels;
-            let codes = &mut pair[index % 2];
-            let (values, used) = from.pixel(0, index);
-            totals.code::<FLOAT>(coding.map, &values, used, codes);
-            if coding.encoder.is_some() {
-                histogram.count_blocks((histogram.buffered() / BLOCK) as u32);
-                histogram.make_room::<LANES>();
-                codes.iter().for_each(|&code| histogram.push(code as u16));
-            }
-            if FLOAT {
-                codes.iter_mut().for_each(|code| *code = code.abs());
-            }
-            let at = index % PIXELS[2];
-            summaries[at] = codes.iter().fold(0, |ored, &code| ored | code.unsigned_abs() | code as u16 & SIGN);
-            if index % 2 == 1 || last {
-                let to = &mut self.buffers.codes[(line * self.stride + index) / 2].0;
-                for lane in 0..LANES {
-                    to[lane] = [pair[0][lane], pair[1][lane]];
-                }
-                pair[1] = [0; LANES];
-            }
-            if at + 1 == PIXELS[2] || last {
-                let start = line * self.stride + index - at;
-                for (widths, size) in self.buffers.widths.iter_mut().zip(PIXELS) {
-                    let groups = summaries[..=at].chunks(size).zip(widths[start..=start + at].chunks_mut(size));
-                    groups.for_each(|(group, widths)| {
-                        widths.fill(width_of(group.iter().fold(0, |ored, &summary| ored | summary)));
-                    });
-                }
-            }
-        }
-        let all = line * self.stride..line * self.stride + self.pixels;
-        self.counts.of_line(self.buffers.widths.each_ref().map(|widths| &widths[all.clone()]), |count| *count += 1);
-    }
-
-    /// The codes of a pixel.
-    fn codes_of(&self, line: usize, pixel: usize) -> impl Iterator<Item = i16> {
-        self.buffers.codes[(line * self.stride + pixel) / 2].0.iter().map(move |pair| pair[pixel % 2])
-    }
-
-    /// Sums over some pairs, at most [`LONGEST`].
-    #[inline(always)]
-    fn add_pairs(&self, encoder: Option<Encoder>, pairs: impl Iterator<Item = usize>) -> PairSums {
-        // Matched once, outside the loop: each loop is vectorised.
-        match encoder {
-            None => self.add_pairs_with(pairs, |_| 0),
-            Some(Encoder::Naf) => self.add_pairs_with(pairs, |m| Encoder::Naf.terms(m)),
-            Some(Encoder::Popcount) => self.add_pairs_with(pairs, |m| Encoder::Popcount.terms(m)),
-            Some(Encoder::Booth4) => self.add_pairs_with(pairs, |m| Encoder::Booth4.terms(m)),
-            Some(Encoder::Runs) => self.add_pairs_with(pairs, |m| Encoder::Runs.terms(m)),
+        match coding.detail {
+            Detail::Values => self.code_for::<S, KIND, NOTHING>(s, coding, from, lines, chunks, totals),
+            Detail::Terms(_) => self.code_for::<S, KIND, TOTALS>(s, coding, from, lines, chunks, totals),
+            Detail::Codes(_) => self.code_for::<S, KIND, EACH>(s, coding, from, lines, chunks, totals),
         }
     }
 
     #[inline(always)]
-    fn add_pairs_with(&self, pairs: impl Iterator<Item = usize>, terms: impl Fn(u16) -> u16) -> PairSums {
-        let mut sums = PairSums([[0; 2 * LANES]; LANE_SUMS]);
-        for pair in pairs {
-            let codes = self.buffers.codes[pair].0.as_flattened();
-            let widths = [self.buffers.widths[0][2 * pair], self.buffers.widths[0][2 * pair + 1]].map(u16::from);
-            let mut groups = [[0; 2]; LANES];
-            groups.fill(widths);
-            let groups = groups.as_flattened();
-            for i in 0..2 * LANES {
-                let code = codes[i];
-                let m = code.unsigned_abs();
-                sums.0[NONZERO][i] += u16::from(m != 0);
-                sums.0[WIDTH][i] += bits(m) + u16::from(code < 0);
-                sums.0[TERMS][i] += terms(m);
-                sums.0[NONZERO_G16][i] += if m != 0 { groups[i] } else { 0 };
-            }
-        }
-        sums
-    }
-
-    /// Adds some columns (all even or all odd) of some lines to the first accumulator, and subtracts them from the second.
-    #[inline(always)]
-    pub(super) fn move_columns<S: Simd>(
-        &self,
-        _: S,
-        encoder: Option<Encoder>,
+    fn code_for<S: Simd, const KIND: u8, const TALLY: u8>(
+        &mut self,
+        s: S,
+        coding: Coding,
+        from: Source<'_>,
         lines: Range<usize>,
-        columns: &[usize],
-        [to, from]: [&mut LaneSums; 2],
-    ) {
-        // As many as 16-bit sums hold.
-        for columns in columns.chunks(LONGEST / lines.len()) {
-            #[cfg(target_arch = "x86_64")]
-            if S::AVX512 && encoder != Some(Encoder::Runs) {
-                let all = lines.start * self.stride..lines.end * self.stride;
-                let (codes, widths) = (&self.buffers.codes[all.start / 2..all.end / 2], &self.buffers.widths[0][all]);
-                // SAFETY: the vector type of this level is only made where the CPU has its features.
-                unsafe { avx512::move_columns(codes, widths, self.stride, columns, encoder, [to, from]) };
-                continue;
-            }
-            let pair = |line: usize, column: usize| (line * self.stride + column) / 2;
-            let pairs = lines.clone().flat_map(|line| columns.iter().map(move |&column| pair(line, column)));
-            let added = self.add_pairs(encoder, pairs);
-            let half = columns[0] % 2;
-            for which in 0..LANE_SUMS {
-                for lane in 0..LANES {
-                    let sum = added.of(half, which, lane);
-                    to.0[which][lane] += sum;
-                    from.0[which][lane] -= sum;
-                }
-            }
-        }
+        chunks: &[usize],
+        totals: &mut LaneTotals,
+    ) -> bool {
+        let Self { stride, buffers: Buffers { codes, groups, lanes, firsts, .. }, counts, histogram } = self;
+        let all = lines.start * *stride..lines.end * *stride;
+        let (codes, groups) = (&mut codes[all.clone()], &mut groups[all]);
+        let (scale, firsts, lines) = (coding.map.scale, &firsts[lines.clone()], lines.len());
+        s.apart(Code::<KIND, TALLY> {
+            scale,
+            from,
+            lines,
+            codes,
+            groups,
+            chunks,
+            firsts,
+            lanes,
+            counts,
+            histogram,
+            totals,
+        })
     }
 
-    /// Adds each pixel of the first `lines` lines, at most [`LONGEST`], to the accumulator of its column.
+    /// Adds the lines to the sums of their columns.
     #[inline(always)]
-    pub(super) fn add_each<S: Simd>(&self, _: S, encoder: Option<Encoder>, lines: usize, to: &mut [LaneSums]) {
-        #[cfg(target_arch = "x86_64")]
-        if S::AVX512 && encoder != Some(Encoder::Runs) {
-            let all = lines * self.stride;
-            let (codes, widths) = (&self.buffers.codes[..all / 2], &self.buffers.widths[0][..all]);
-            // SAFETY: the vector type of this level is only made where the CPU has its features.
-            return unsafe { avx512::add_each(codes, widths, self.stride, encoder, to) };
-        }
-        for (pair, to) in to.chunks_mut(2).enumerate() {
-            let added = self.add_pairs(encoder, (0..lines).map(|line| line * self.stride / 2 + pair));
-            to.iter_mut().enumerate().for_each(|(half, to)| added.add_to(half, to));
-        }
+    fn add_as<S: Simd, const ENCODER: u8, const SIGNED: bool>(
+        &mut self,
+        s: S,
+        segments: &[Segment],
+        columns: &Columns,
+        sums: &mut [LaneSums],
+    ) {
+        let Self { stride, buffers: Buffers { codes, groups, .. }, .. } = self;
+        s.apart(Add::<ENCODER, SIGNED> { codes, groups, segments, stride: *stride, pairs: &columns.pairs, sums });
     }
 }
 
-/// Width of the group with this summary.
-#[inline(always)]
-pub(super) fn width_of(summary: u16) -> u8 {
-    (bits(summary & !SIGN) + (summary >> 15)) as u8
+impl GroupLanes {
+    /// Adds the pixels of `mask` to `to`.
+    #[inline(always)]
+    fn add_to(&self, mask: u16, to: &mut GroupSums) {
+        for size in 0..GROUP_SIZES.len() {
+            for (lanes, to) in [(&self.0[size], &mut to.width[size]), (&self.0[3 + size], &mut to.zero[size])] {
+                *to += u64::from(match mask.is_power_of_two() {
+                    true => lanes[mask.trailing_zeros() as usize],
+                    false => (0..CHUNK).map(|lane| if mask >> lane & 1 == 1 { lanes[lane] } else { 0 }).sum(),
+                });
+            }
+        }
+    }
 }

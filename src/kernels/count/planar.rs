@@ -1,211 +1,325 @@
-//! Planar operands: sixteen columns at a time, so that few channels leave no lanes empty.
+//! Operands of few channels, which lie apart: a register holds sixteen columns of two rows of one channel, so that no lane is empty.
 
-#[cfg(target_arch = "x86_64")]
-use super::avx512;
-use super::code::{CodeMap, Encoder, bits};
-use super::counter::LaneSums;
-use super::groups::GroupCounts;
-use super::histogram::HistogramWriter;
+use super::adder::Added;
+use super::code::{Detail, Encoder};
+use super::coder::{
+    self, CODES, EACH, FLOATS, GroupLanes, NON_NEGATIVE, NOTHING, PixelPair, SIGNIFICANDS, TOTALS, extremes, has_signs,
+};
 use super::lanes::LaneTotals;
-use super::lines::{Coding, PIXELS, SIGN, width_of};
-use super::sums::{GROUP_SIZES, GroupSums, LANE_SUMS, NONZERO, NONZERO_G16, TERMS, WIDTH};
+use super::lines::{Coding, Lines};
+use super::places::{CHUNK, Columns, LaneSums, Places};
+use super::range::Range;
+use super::sums::{GroupSums, LANE_SUMS};
+use super::terms::{BOOTH4, NAF, NONE, POPCOUNT, RUNS};
 use crate::kernels::geometry::LANES;
+use crate::kernels::isa::Kernel;
 use crate::kernels::simd::Simd;
 
-/// Sixteen columns of some rows of a block of channels.
+/// Rows of a block of channels that lie apart.
 #[derive(Clone, Copy)]
-pub(super) struct Panel<'a> {
+pub(super) struct Planes<'a> {
     /// Starts at the first column of the first row of the first channel.
     pub(super) x: &'a [f32],
-    /// Stride in floats between rows and between channels.
+    /// Stride in floats between rows, and between channels.
     pub(super) row: usize,
     pub(super) plane: usize,
     pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// At most sixteen.
     pub(super) channels: usize,
-    /// Number of columns that exist.
-    pub(super) used: usize,
 }
 
-/// Sums over each of sixteen columns.
-pub(super) struct PanelSums {
-    channels: usize,
-    /// `[channel][sum][column]`.
-    pub(super) lanes: [[[u32; LANES]; LANE_SUMS]; LANES],
-    /// Widths of the groups that hold a column, and the number of these that are zero, for each group size.
-    pub(super) width: [[u32; LANES]; GROUP_SIZES.len()],
-    pub(super) zero: [[u32; LANES]; GROUP_SIZES.len()],
+/// What the rows are added to.
+pub(super) struct Sums<'a> {
+    pub(super) columns: &'a Columns,
+    pub(super) places: Places,
+    /// By place.
+    pub(super) lanes: &'a mut [LaneSums],
+    pub(super) groups: &'a mut [GroupSums],
+    /// Wherever values stand.
+    pub(super) totals: &'a mut LaneTotals,
 }
 
-impl PanelSums {
-    fn new(channels: usize) -> Self {
-        let (lanes, groups) = ([[[0; LANES]; LANE_SUMS]; LANES], [[0; LANES]; GROUP_SIZES.len()]);
-        Self { channels, lanes, width: groups, zero: groups }
+impl<'a> Planes<'a> {
+    fn chunks(&self) -> usize {
+        self.columns.div_ceil(CHUNK)
     }
 
-    /// Adds one column.
-    pub(super) fn add_to(&self, column: usize, lanes: &mut LaneSums, groups: &mut GroupSums) {
-        for (channel, sums) in self.lanes[..self.channels].iter().enumerate() {
-            for (which, sums) in sums.iter().enumerate() {
-                lanes.0[which][channel] += sums[column];
-            }
+    fn used(&self, chunk: usize) -> usize {
+        (self.columns - chunk * CHUNK).min(CHUNK)
+    }
+
+    /// A row of a channel.
+    #[inline(always)]
+    fn line(&self, row: usize, channel: usize) -> &'a [f32] {
+        &self.x[channel * self.plane + row * self.row..][..self.columns]
+    }
+
+    /// Sixteen columns of it, where they are or, if some do not exist, in `room`, where these are 0.
+    #[inline(always)]
+    fn at<'r>(&self, row: usize, channel: usize, chunk: usize, room: &'r mut [f32; CHUNK]) -> &'r [f32; CHUNK]
+    where
+        'a: 'r,
+    {
+        let line = &self.line(row, channel)[chunk * CHUNK..];
+        if let Some(columns) = line.first_chunk() {
+            return columns;
         }
-        for size in 0..GROUP_SIZES.len() {
-            groups.width[size] += u64::from(self.width[size][column]);
-            groups.zero[size] += u64::from(self.zero[size][column]);
+        *room = [0.0; CHUNK];
+        room[..line.len()].copy_from_slice(line);
+        room
+    }
+
+    fn extremes(&self) -> [f32; 2] {
+        let mut all = Range::default();
+        for (row, channel) in (0..self.rows).flat_map(|row| (0..self.channels).map(move |channel| (row, channel))) {
+            all.merge(Range::of(self.line(row, channel)));
         }
+        [all.min, all.max]
     }
 }
 
-impl<'a> Panel<'a> {
-    /// Mask of the columns that exist.
-    pub(super) fn mask(&self) -> u16 {
-        u16::MAX >> (LANES - self.used)
-    }
+/// Range and zeros of the rows; none if a value is NaN or infinite.
+struct Survey<'a>(Planes<'a>);
 
-    /// The columns of a row of a channel.
-    #[inline(always)]
-    pub(super) fn at(&self, row: usize, channel: usize) -> &'a [f32] {
-        &self.x[channel * self.plane + row * self.row..][..self.used]
-    }
+impl Kernel for Survey<'_> {
+    type Output = Option<([f32; 2], u32)>;
 
-    /// Adds the columns up; their groups go to `counts`, their codes, if there is an encoder, to `histogram`.
     #[inline(always)]
-    pub(super) fn add_up<S: Simd>(
-        self,
-        _: S,
-        coding: Coding,
-        counts: &mut GroupCounts,
-        histogram: &mut HistogramWriter<'_>,
-        totals: &mut LaneTotals,
-    ) -> PanelSums {
-        #[cfg(target_arch = "x86_64")]
-        if S::AVX512 && coding.encoder != Some(Encoder::Runs) && coding.map.float.is_none() {
-            // SAFETY: the vector type of this level is only made where the CPU has its features.
-            if let Some(sums) = unsafe { self.add_up_quickly(coding, counts, histogram, totals) } {
-                return sums;
-            }
-        }
-        match coding.map.float {
-            Some(_) => self.add_up_by::<true>(coding, counts, histogram, totals),
-            None => self.add_up_by::<false>(coding, counts, histogram, totals),
-        }
-    }
-
-    /// [`Panel::add_up`] value by value; `FLOAT` says whether the map has a floating-point type.
-    #[inline(always)]
-    fn add_up_by<const FLOAT: bool>(
-        self,
-        Coding { map, encoder }: Coding,
-        counts: &mut GroupCounts,
-        histogram: &mut HistogramWriter<'_>,
-        totals: &mut LaneTotals,
-    ) -> PanelSums {
-        // Matched once, outside the loop: each loop is vectorised.
-        match encoder {
-            None => self.add_up_with::<FLOAT>(map, |_| 0, |_| (), counts, totals),
-            Some(encoder) => {
-                let note = |code: i16| histogram.add(code as u16);
-                match encoder {
-                    Encoder::Naf => self.add_up_with::<FLOAT>(map, |m| Encoder::Naf.terms(m), note, counts, totals),
-                    Encoder::Popcount => {
-                        self.add_up_with::<FLOAT>(map, |m| Encoder::Popcount.terms(m), note, counts, totals)
-                    }
-                    Encoder::Booth4 => {
-                        self.add_up_with::<FLOAT>(map, |m| Encoder::Booth4.terms(m), note, counts, totals)
-                    }
-                    Encoder::Runs => self.add_up_with::<FLOAT>(map, |m| Encoder::Runs.terms(m), note, counts, totals),
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        let Self(planes) = self;
+        let (mut high, mut low, mut zeros) = (s.splat_int(i32::MIN), s.splat_int(0), s.splat_int(0));
+        let (one, mut room) = (s.splat_int(std::hint::black_box(1)), [0.0; CHUNK]);
+        for row in 0..planes.rows {
+            for channel in 0..planes.channels {
+                for chunk in 0..planes.chunks() {
+                    let x = planes.at(row, channel, chunk, &mut room);
+                    // SAFETY: the array holds sixteen.
+                    let bits = unsafe { s.load_int(x.as_ptr().cast()) };
+                    high = s.max_int(high, bits);
+                    low = s.max_unsigned(low, bits);
+                    zeros = s.add_zeros(zeros, bits, one);
                 }
             }
         }
+        let filled = planes.rows * planes.channels * (planes.chunks() * CHUNK - planes.columns);
+        let zeros = s.to_ints(zeros).iter().sum::<i32>() as usize - filled;
+        // Columns that do not exist are neither above nor below what a zero leaves open.
+        let high = s.to_ints(high).iter().fold(i32::MIN, |most, &bits| most.max(bits));
+        let low = s.to_ints(low).iter().fold(0, |most, &bits| most.max(bits as u32));
+        Some((extremes(high, low, zeros > 0, || planes.extremes())?, zeros as u32))
     }
+}
 
-    /// [`Panel::add_up`] by vectors. `None`, with no sum changed, if a value is out of the range of the codes, NaN or infinite.
-    ///
-    /// # Safety
-    /// The CPU must have the features of the AVX-512 level.
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    unsafe fn add_up_quickly(
-        self,
-        coding: Coding,
-        counts: &mut GroupCounts,
-        histogram: &mut HistogramWriter<'_>,
-        totals: &mut LaneTotals,
-    ) -> Option<PanelSums> {
-        // SAFETY: the caller vouches for the features.
-        let (extremes, zeros) = unsafe { avx512::survey(self) }?;
-        if !extremes.into_iter().all(|extreme| coding.map.fits(extreme)) {
-            return None;
-        }
-        totals.add_finite(extremes, zeros);
-        let mut sums = PanelSums::new(self.channels);
-        // SAFETY: as above.
-        unsafe { avx512::add_up(self, coding, counts, histogram, &mut sums) };
-        Some(sums)
-    }
+/// Codes the rows, values of the `KIND`, to the buffers of `lines`: `[row pair][chunk][channel]`, and the widths of the groups of 16 of each
+/// column of a row pair; counts what `TALLY` says.
+struct Code<'a, const KIND: u8, const TALLY: u8> {
+    scale: f32,
+    planes: Planes<'a>,
+    columns: &'a Columns,
+    lines: &'a mut Lines,
+    totals: &'a mut LaneTotals,
+}
+
+impl<const KIND: u8, const TALLY: u8> Kernel for Code<'_, KIND, TALLY> {
+    /// Whether a code is negative.
+    type Output = bool;
 
     #[inline(always)]
-    fn add_up_with<const FLOAT: bool>(
-        self,
-        map: CodeMap,
-        terms: impl Fn(u16) -> u16,
-        mut note: impl FnMut(i16),
-        counts: &mut GroupCounts,
-        totals: &mut LaneTotals,
-    ) -> PanelSums {
-        let mut sums = PanelSums::new(self.channels);
-        let mut codes = [[0; LANES]; LANES];
-        for row in 0..self.rows {
-            let mut summaries = [0; LANES];
-            for (channel, codes) in codes[..self.channels].iter_mut().enumerate() {
-                let values = self.at(row, channel);
-                match values.first_chunk() {
-                    Some(values) => totals.code::<FLOAT>(map, values, LANES, codes),
-                    None => {
-                        let mut filled = [0.0; LANES];
-                        filled[..self.used].copy_from_slice(values);
-                        totals.code::<FLOAT>(map, &filled, self.used, codes);
+    fn run<S: Simd>(self, s: S) -> bool {
+        let Self { scale, planes, columns, lines, totals } = self;
+        let (chunks, channels) = (planes.chunks(), planes.channels);
+        let mut sums = coder::Sums::new(s);
+        let (one, mut signs) = (s.splat_int(std::hint::black_box(1)), s.splat_int(0));
+        let mut room = [[0.0; CHUNK]; 2];
+        let buffers = &mut lines.buffers;
+        let mut writer = lines.histogram.writer();
+        for pair in 0..planes.rows.div_ceil(2) {
+            let here = (planes.rows - 2 * pair).min(2);
+            for chunk in 0..chunks {
+                let at = pair * chunks + chunk;
+                let to = &mut buffers.codes[at * channels..][..channels];
+                let mut summary = s.splat_int(0);
+                for (channel, to) in to.iter_mut().enumerate() {
+                    if TALLY == EACH {
+                        writer.make_room::<{ 3 * LANES }>();
+                    }
+                    let to = std::ptr::from_mut(to);
+                    let from: [*const u8; 2] = if KIND == CODES || KIND == SIGNIFICANDS {
+                        [to.cast_const().cast(); 2]
+                    } else {
+                        let [even, odd] = &mut room;
+                        let even = planes.at(2 * pair, channel, chunk, even);
+                        let odd = planes.at(2 * pair + here - 1, channel, chunk, odd);
+                        [even.as_ptr().cast(), odd.as_ptr().cast()]
+                    };
+                    // SAFETY: both are of sixteen floats, or of one pair; there is room for the codes.
+                    let of = unsafe { sums.pair::<KIND, TALLY>(s, scale, from, here, to, &mut writer) };
+                    summary = s.or(summary, of);
+                    if TALLY == EACH {
+                        writer.count_all_blocks();
                     }
                 }
-                codes[..self.used].iter().for_each(|&code| note(code));
-                if FLOAT {
-                    // A sign that is apart adds no bit to a width.
-                    codes.iter_mut().for_each(|code| *code = code.abs());
-                }
-                for column in 0..LANES {
-                    summaries[column] |= codes[column].unsigned_abs() | codes[column] as u16 & SIGN;
-                }
+                signs = s.or(signs, summary);
+                let lanes = &mut buffers.lanes[columns.chunks[chunk]];
+                let rows = [s.and(summary, s.splat_int(0xffff)), s.upper(summary)];
+                let counts = &mut lines.counts;
+                let even = lanes.add(s, rows[0], one, (counts, planes.used(chunk)));
+                let odd = match here {
+                    1 => s.splat_int(0),
+                    _ => lanes.add(s, rows[1], one, (counts, planes.used(chunk))),
+                };
+                // SAFETY: a pair is of sixteen integers.
+                unsafe { s.store_int(buffers.widths[at].0.as_mut_ptr().cast(), s.pair(even, odd)) };
             }
-            let widths = widths_of(summaries);
-            for (size, widths) in widths.iter().enumerate() {
-                for column in 0..LANES {
-                    sums.width[size][column] += u32::from(widths[column]);
-                    sums.zero[size][column] += u32::from(widths[column] == 0);
-                }
-            }
-            counts.of_line(widths.each_ref().map(|widths| &widths[..self.used]), |count| *count += 1);
-            for (codes, sums) in codes[..self.channels].iter().zip(&mut sums.lanes) {
-                for column in 0..LANES {
-                    let m = codes[column].unsigned_abs();
-                    sums[NONZERO][column] += u32::from(m != 0);
-                    sums[WIDTH][column] += u32::from(bits(m) + u16::from(codes[column] < 0));
-                    sums[TERMS][column] += u32::from(terms(m));
-                    sums[NONZERO_G16][column] += if m != 0 { u32::from(widths[0][column]) } else { 0 };
-                }
+            if TALLY == TOTALS {
+                sums.flush(s, totals);
             }
         }
-        sums
+        drop(writer);
+        has_signs(s, signs)
     }
 }
 
-/// Widths of the groups of 16, 64 and 256 that hold each of sixteen columns.
-#[inline(always)]
-fn widths_of(summaries: [u16; LANES]) -> [[u8; LANES]; PIXELS.len()] {
-    let mut widths = [[0; LANES]; PIXELS.len()];
-    for (widths, size) in widths.iter_mut().zip(PIXELS) {
-        for (widths, group) in widths.chunks_mut(size).zip(summaries.chunks(size)) {
-            widths.fill(width_of(group.iter().fold(0, |ored, &summary| ored | summary)));
+/// Adds the coded rows, channel by channel.
+struct Add<'a, const ENCODER: u8> {
+    codes: &'a [PixelPair],
+    widths: &'a [PixelPair],
+    planes: Planes<'a>,
+    columns: &'a Columns,
+    places: Places,
+    sums: &'a mut [LaneSums],
+}
+
+impl<const ENCODER: u8> Kernel for Add<'_, ENCODER> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { codes, widths, planes, columns, places, sums } = self;
+        let (chunks, channels) = (planes.chunks(), planes.channels);
+        for channel in 0..channels {
+            let mut first = 0;
+            while first < chunks {
+                // All chunks of one pattern are added up together.
+                let pattern = columns.chunks[first];
+                let end = (first..chunks).find(|&chunk| columns.chunks[chunk] != pattern).unwrap_or(chunks);
+                let mut added = Added::new(s);
+                for pair in 0..planes.rows.div_ceil(2) {
+                    for at in pair * chunks + first..pair * chunks + end {
+                        let (code, width) = (&codes[at * channels + channel], &widths[at]);
+                        // SAFETY: pairs are of sixteen integers.
+                        unsafe {
+                            let [code, width] = [code, width].map(|pair| s.load_int(pair.0.as_ptr().cast()));
+                            added.add::<ENCODER, true>(s, code, width);
+                        }
+                    }
+                }
+                let mut all = LaneSums::default();
+                added.add_to::<ENCODER>(s, 0, &mut all);
+                added.add_to::<ENCODER>(s, 1, &mut all);
+                for &(class, mask) in &columns.patterns[pattern] {
+                    let to = &mut sums[places.of(class)].0;
+                    for which in 0..LANE_SUMS {
+                        let kept = |lane: usize| if mask >> lane & 1 == 1 { all.0[which][lane] } else { 0 };
+                        to[which][channel] += (0..CHUNK).map(kept).sum::<u32>();
+                    }
+                }
+                first = end;
+            }
         }
     }
-    widths
+}
+
+impl Lines {
+    /// Adds the rows of `planes`, which are of one class, to `to`.
+    #[inline(always)]
+    pub(super) fn add_planes<S: Simd>(&mut self, s: S, coding: Coding, planes: Planes<'_>, to: Sums<'_>) {
+        let Sums { columns, places, lanes, groups, totals } = to;
+        let (pairs, patterns) = (planes.rows.div_ceil(2) * planes.chunks(), columns.patterns.len());
+        let buffers = &mut self.buffers;
+        buffers.codes.resize((pairs * planes.channels).max(buffers.codes.len()), PixelPair::default());
+        buffers.widths.resize(pairs.max(buffers.widths.len()), PixelPair::default());
+        buffers.lanes.resize(patterns.max(buffers.lanes.len()), GroupLanes::default());
+        let map = coding.map;
+        let quickly = match map.float {
+            Some(_) => None,
+            None => s.apart(Survey(planes)).filter(|(extremes, _)| extremes.iter().all(|&extreme| map.fits(extreme))),
+        };
+        match (quickly, map.float) {
+            (Some((extremes, zeros)), _) => {
+                totals.add_finite(extremes, zeros);
+                match extremes[0] < 0.0 {
+                    true => self.code_planes::<S, FLOATS>(s, coding, planes, columns, totals),
+                    false => self.code_planes::<S, NON_NEGATIVE>(s, coding, planes, columns, totals),
+                }
+            }
+            (None, float) => {
+                self.quantise(coding, planes, totals);
+                match float {
+                    Some(_) => self.code_planes::<S, SIGNIFICANDS>(s, coding, planes, columns, totals),
+                    None => self.code_planes::<S, CODES>(s, coding, planes, columns, totals),
+                }
+            }
+        };
+        match coding.detail.encoder() {
+            None => self.add_coded::<S, NONE>(s, planes, columns, places, lanes),
+            Some(Encoder::Naf) => self.add_coded::<S, NAF>(s, planes, columns, places, lanes),
+            Some(Encoder::Popcount) => self.add_coded::<S, POPCOUNT>(s, planes, columns, places, lanes),
+            Some(Encoder::Booth4) => self.add_coded::<S, BOOTH4>(s, planes, columns, places, lanes),
+            Some(Encoder::Runs) => self.add_coded::<S, RUNS>(s, planes, columns, places, lanes),
+        }
+        self.add_groups(columns, &[(planes.rows, places)], groups);
+    }
+
+    /// Quantises value by value.
+    #[inline(always)]
+    fn quantise(&mut self, coding: Coding, planes: Planes<'_>, totals: &mut LaneTotals) {
+        let (chunks, channels) = (planes.chunks(), planes.channels);
+        for pair in 0..planes.rows.div_ceil(2) {
+            for (chunk, channel) in (0..chunks).flat_map(|chunk| (0..channels).map(move |channel| (chunk, channel))) {
+                let to = &mut self.buffers.codes[(pair * chunks + chunk) * channels + channel];
+                *to = PixelPair::default();
+                for row in 0..(planes.rows - 2 * pair).min(2) {
+                    let (mut room, mut codes) = ([0.0; CHUNK], [0; LANES]);
+                    let values = planes.at(2 * pair + row, channel, chunk, &mut room);
+                    match coding.map.float {
+                        Some(_) => totals.code::<true>(coding.map, values, planes.used(chunk), &mut codes),
+                        None => totals.code::<false>(coding.map, values, planes.used(chunk), &mut codes),
+                    }
+                    to.0.iter_mut().zip(codes).for_each(|(to, code)| to[row] = code);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn code_planes<S: Simd, const KIND: u8>(
+        &mut self,
+        s: S,
+        Coding { map, detail }: Coding,
+        planes: Planes<'_>,
+        columns: &Columns,
+        totals: &mut LaneTotals,
+    ) -> bool {
+        let (scale, lines) = (map.scale, self);
+        match detail {
+            Detail::Values => s.apart(Code::<KIND, NOTHING> { scale, planes, columns, lines, totals }),
+            Detail::Terms(_) => s.apart(Code::<KIND, TOTALS> { scale, planes, columns, lines, totals }),
+            Detail::Codes(_) => s.apart(Code::<KIND, EACH> { scale, planes, columns, lines, totals }),
+        }
+    }
+
+    #[inline(always)]
+    fn add_coded<S: Simd, const ENCODER: u8>(
+        &mut self,
+        s: S,
+        planes: Planes<'_>,
+        columns: &Columns,
+        places: Places,
+        sums: &mut [LaneSums],
+    ) {
+        let (codes, widths) = (&self.buffers.codes[..], &self.buffers.widths[..]);
+        s.apart(Add::<ENCODER> { codes, widths, planes, columns, places, sums });
+    }
 }

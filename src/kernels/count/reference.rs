@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::classes::Classes;
 use super::code::{CodeMap, Encoder, MAX_WIDTH, bits};
-use super::counter::Grouping;
+use super::part::Grouping;
 use super::sums::{NONZERO, NONZERO_G16, Sums, TERMS, WIDTH, key};
 use crate::kernels::geometry::LANES;
 

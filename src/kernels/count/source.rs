@@ -53,9 +53,25 @@ impl Source<'_> {
         (pixel, if index + 1 == self.pixels { self.used.1 } else { self.used.0 })
     }
 
-    /// The range of the first `lines` lines.
-    #[inline(always)]
-    pub(super) fn range(&self, lines: usize) -> Range {
+    /// Where its bytes lie, once it is checked that `lines` lines of pixels exist.
+    pub(super) fn raw(&self, lines: usize) -> Raw {
+        assert!(lines > 0 && self.pixels > 0, "lines of pixels");
+        // Floats and packed words have four bytes each.
+        match self.values {
+            Values::Floats(Strided { x, line, pixel }) => {
+                assert!(x.len() >= (lines - 1) * line + (self.pixels - 1) * pixel + LANES, "lines of pixels");
+                Raw { x: x.as_ptr().cast(), line: 4 * line, pair: 8 * pixel, odd: 4 * pixel as isize }
+            }
+            Values::Bytes(plane) => {
+                let (words, first) = plane.range(lines, self.pixels);
+                let (line, pair, odd) = (4 * plane.row_len(), 4 * plane.pair_stride, 4 * plane.odd);
+                Raw { x: words.as_ptr().wrapping_add(first).cast(), line, pair, odd }
+            }
+        }
+    }
+
+    /// Smallest and largest value of the first `lines` lines.
+    pub(super) fn extremes(&self, lines: usize) -> [f32; 2] {
         let mut lanes = LaneRanges::default();
         for (line, index) in (0..lines).flat_map(|line| (0..self.pixels).map(move |index| (line, index))) {
             match self.pixel(line, index) {
@@ -63,6 +79,20 @@ impl Source<'_> {
                 (pixel, used) => lanes.add(&pixel, used),
             }
         }
-        lanes.all()
+        let Range { min, max } = lanes.all();
+        [min, max]
     }
+}
+
+/// Lines of pixels as bytes, of which all that there are may be read.
+#[derive(Clone, Copy)]
+pub(super) struct Raw {
+    /// The first pixel.
+    pub(super) x: *const u8,
+    /// Bytes from a line to the next.
+    pub(super) line: usize,
+    /// From an even pixel to the next even one.
+    pub(super) pair: usize,
+    /// From an even pixel to the odd one after it.
+    pub(super) odd: isize,
 }

@@ -1,9 +1,10 @@
 //! What counting an operand adds up: integers that merge in any order.
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 use super::classes::Classes;
-use super::code::MAX_WIDTH;
+use super::code::{CodeMap, Encoder, MAX_WIDTH, popcount};
 use crate::kernels::geometry::LANES;
 
 /// Sums kept for every channel.
@@ -50,6 +51,49 @@ impl GroupSums {
     }
 }
 
+/// What the codes of an operand add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Ones of magnitudes.
+    pub ones: u64,
+    /// Codes.
+    pub sum: i64,
+    /// Squares of codes.
+    pub squares: u128,
+    /// Widths.
+    pub widths: u64,
+    /// Terms by the encoder chosen.
+    pub terms: u64,
+}
+
+impl Totals {
+    /// Of codes of `map`.
+    pub fn of(codes: impl IntoIterator<Item = i32>, map: CodeMap, encoder: Encoder) -> Self {
+        codes.into_iter().fold(Self::default(), |mut all, code| {
+            let magnitude = code.unsigned_abs() as u16;
+            all += Self {
+                ones: popcount(magnitude).into(),
+                sum: code.into(),
+                squares: u128::from(magnitude).pow(2),
+                widths: map.width(code).into(),
+                terms: encoder.terms(magnitude).into(),
+            };
+            all
+        })
+    }
+}
+
+impl AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        let Self { ones, sum, squares, widths, terms } = other;
+        self.ones += ones;
+        self.sum += sum;
+        self.squares += squares;
+        self.widths += widths;
+        self.terms += terms;
+    }
+}
+
 /// What the values of an operand add up to, wherever they stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueSums {
@@ -59,6 +103,8 @@ pub struct ValueSums {
     pub elements: u64,
     /// How often each code was seen, from the smallest; empty where that is not counted.
     pub codes: Vec<u64>,
+    /// What codes add up to, where that is counted and it is not counted how often each is seen.
+    pub totals: Option<Totals>,
     /// Values that are exactly 0.0.
     pub natural_zeros: u64,
     /// Values beyond the range of codes.
@@ -74,7 +120,22 @@ impl ValueSums {
     pub fn new(codes: usize) -> Self {
         let group_widths = [[0; MAX_WIDTH + 1]; 3];
         let (codes, extremes) = (vec![0; codes], [i32::MAX, i32::MIN]);
-        Self { group_widths, elements: 0, codes, natural_zeros: 0, saturated: 0, extremes, code_extremes: extremes }
+        let totals = None;
+        Self {
+            group_widths,
+            elements: 0,
+            codes,
+            totals,
+            natural_zeros: 0,
+            saturated: 0,
+            extremes,
+            code_extremes: extremes,
+        }
+    }
+
+    /// The same, with what codes add up to if that `is_counted`.
+    pub fn with_totals(self, is_counted: bool) -> Self {
+        Self { totals: is_counted.then(Totals::default), ..self }
     }
 
     /// Adds what other values of the operand added up to.
@@ -87,6 +148,8 @@ impl ValueSums {
         // Pages of codes that were never seen are not written.
         let seen = self.codes.iter_mut().zip(&other.codes).filter(|(_, other)| **other != 0);
         seen.for_each(|(sum, other)| *sum += other);
+        assert_eq!(self.totals.is_some(), other.totals.is_some(), "sums of one level");
+        self.totals.iter_mut().zip(other.totals).for_each(|(own, other)| *own += other);
         self.natural_zeros += other.natural_zeros;
         self.saturated += other.saturated;
         for (own, other) in [(&mut self.extremes, other.extremes), (&mut self.code_extremes, other.code_extremes)] {

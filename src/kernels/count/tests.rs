@@ -64,6 +64,20 @@ fn reads_of(sums: &Sums, weight: impl Fn(usize, usize) -> [u64; 2]) -> ReadSums 
     read
 }
 
+/// What the codes of `sums` add up to.
+fn totals_of(sums: &Sums, map: CodeMap, encoder: Encoder) -> Totals {
+    let mut totals = Totals::default();
+    for (code, &count) in (map.lo..).zip(&sums.values.codes) {
+        let magnitude = code.unsigned_abs() as u16;
+        totals.ones += u64::from(magnitude.count_ones()) * count;
+        totals.sum += i64::from(code) * count as i64;
+        totals.squares += u128::from(magnitude).pow(2) * u128::from(count);
+        totals.widths += u64::from(map.width(code)) * count;
+        totals.terms += u64::from(encoder.terms(magnitude)) * count;
+    }
+    totals
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
@@ -122,7 +136,7 @@ proptest! {
         let alone: Vec<_> = (0..images).map(alone).collect();
         for isa in Isa::available() {
             let mut counters = [(); 2].map(|()| {
-                Counter::new(map, encoder, grouping, Arc::clone(&classes), channels).by_input(Arc::clone(&readers))
+                Counter::new(map, Detail::Codes(encoder), grouping, Arc::clone(&classes), channels).by_input(Arc::clone(&readers))
             });
             for image in (0..images).rev() {
                 counters.iter_mut().for_each(|counter| counter.begin_input(isa, image));
@@ -148,12 +162,18 @@ proptest! {
             got.merge(&other);
             // If the cut leaves no first row to the first counter, the second counts the features.
             prop_assert_eq!(&got, &want, "{}", isa.name());
-            // Without terms and codes, the rest is the same.
-            let mut values = Counter::new(map, None, grouping, Arc::clone(&classes), channels);
-            prop_assert!((0..images).all(|image| values.count(isa, &x, &geometry, image, geometry.rows(0..h), 0)));
+            // Where codes are not counted one by one, what they add up to is the same, and the rest.
+            let alone = |detail: Detail| {
+                let mut counter = Counter::new(map, detail, grouping, Arc::clone(&classes), channels);
+                assert!((0..images).all(|image| counter.count(isa, &x, &geometry, image, geometry.rows(0..h), 0)));
+                counter.into_sums()
+            };
+            got.values.totals = Some(totals_of(&got, map, encoder));
             got.values.codes.clear();
+            prop_assert_eq!(&alone(Detail::Terms(encoder)), &got, "{}: terms", isa.name());
+            got.values.totals = None;
             got.lanes.iter_mut().for_each(|lanes| lanes[TERMS] = 0);
-            prop_assert_eq!(values.into_sums(), got, "{}: values alone", isa.name());
+            prop_assert_eq!(alone(Detail::Values), got, "{}: values alone", isa.name());
         }
         let mut range = Range::default();
         let ok = (0..images).all(|image| range.watch(Isa::best(), &x, &geometry, image, geometry.rows(0..h)));
@@ -168,7 +188,8 @@ proptest! {
         (c, h, w) in (1usize..40, 1usize..9, 1usize..40),
         (stride, dilation, before, taps) in (1usize..5, 1usize..4, 0usize..4, 1usize..5),
         (apart, left, by_pixel) in (0u32..2, 0usize..3, any::<bool>()),
-        encoder in prop::option::of(prop::sample::select(Encoder::ALL.to_vec())),
+        encoder in prop::sample::select(Encoder::ALL.to_vec()),
+        level in 0usize..3,
         (zeros, first, seed) in (any::<bool>(), 0usize..3, any::<u32>()),
     ) {
         let code = |i: usize| {
@@ -196,9 +217,10 @@ proptest! {
             Classes::new(size, outputs, stride, dilation, before, taps)
         };
         let (classes, map) = (Arc::new([axis(first + h), axis(w)]), CodeMap::linear(1.0, 0, 255));
+        let detail = [Detail::Values, Detail::Terms(encoder), Detail::Codes(encoder)][level];
         for isa in Isa::available() {
             let [mut floats, mut bytes] =
-                [(); 2].map(|()| Counter::new(map, encoder, Grouping::Channels, Arc::clone(&classes), c));
+                [(); 2].map(|()| Counter::new(map, detail, Grouping::Channels, Arc::clone(&classes), c));
             // Twice: no state of the first run is left for the second.
             for _ in 0..2 {
                 prop_assert!(floats.count(isa, &x, &geometry, 0, geometry.rows(0..h), first));
@@ -226,7 +248,7 @@ fn steps_beyond_one_chunk_are_counted() {
         let mut x = vec![0.0; geometry.len()];
         geometry.pack(&nchw, &mut x);
         for isa in Isa::available() {
-            let mut counter = Counter::new(map, encoder, Grouping::Steps, Arc::clone(&classes), c);
+            let mut counter = Counter::new(map, Detail::Codes(encoder), Grouping::Steps, Arc::clone(&classes), c);
             assert!((0..images).all(|image| counter.count(isa, &x, &geometry, image, geometry.rows(0..1), 0)));
             assert_eq!(counter.into_sums(), want, "{} {}", isa.name(), encoder.name());
         }
@@ -245,7 +267,7 @@ fn nan_is_found_in_any_step_and_feature() {
         for (grouping, channels) in [(Grouping::Steps, c), (Grouping::Features, c * w)] {
             for isa in Isa::available() {
                 let classes = Arc::new([Classes::single(), Classes::single()]);
-                let mut counter = Counter::new(map, Encoder::Naf, grouping, classes, channels);
+                let mut counter = Counter::new(map, Detail::Values, grouping, classes, channels);
                 let region = geometry.rows(0..1);
                 assert!(
                     !counter.count(isa, &x, &geometry, 0, region, 0),
@@ -270,7 +292,8 @@ fn nan_and_infinity_are_found_in_any_lane() {
                     let classes = Arc::new([Classes::new(2, 2, 1, 1, 0, 1), Classes::new(5, 5, 1, 1, 0, 1)]);
                     let map = CodeMap::linear(100.0, -127, 127);
                     for isa in Isa::available() {
-                        let mut counter = Counter::new(map, Encoder::Naf, Grouping::Channels, Arc::clone(&classes), c);
+                        let mut counter =
+                            Counter::new(map, Detail::Terms(Encoder::Naf), Grouping::Channels, Arc::clone(&classes), c);
                         assert!(
                             !counter.count(isa, &x, &geometry, 0, geometry.rows(0..2), 0),
                             "{bad} at {place} of {c}"

@@ -4,15 +4,19 @@ use std::arch::x86_64::*;
 
 use super::Avx512;
 use crate::kernels::geometry::LANES;
+use crate::kernels::isa::Kernel;
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::unrolled;
 
 // Each method calls intrinsics of the level's features; the token proves the CPU has them.
 impl Simd for Avx512 {
     type V = __m512;
-    type I = __m512i;
     const REGISTERS: usize = 32;
-    const AVX512: bool = true;
+
+    #[inline(never)]
+    fn apart<K: Kernel>(self, kernel: K) -> K::Output {
+        self.run(kernel)
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::V {
@@ -188,6 +192,36 @@ impl Simd for Avx512 {
     fn next_nibbles(self, v: Self::I) -> Self::I {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_srli_epi32::<4>(v) }
+    }
+    #[inline(always)]
+    fn min_int(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_min_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn shift_right<const N: u32>(self, a: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_srli_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    fn where_not_zero(self, v: Self::I, a: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_maskz_mov_epi32(_mm512_test_epi32_mask(v, v), a) }
+    }
+    #[inline(always)]
+    fn count_not_zero(self, v: Self::I) -> u32 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_test_epi32_mask(v, v) }.count_ones()
+    }
+    #[inline(always)]
+    fn as_ints(self, v: Self::V) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_castps_si512(v) }
+    }
+    #[inline(always)]
+    fn as_floats(self, v: Self::I) -> Self::V {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_castsi512_ps(v) }
     }
     #[inline(always)]
     fn fours(self, v: [Self::I; 4]) -> Self::I {

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use crate::kernels::count::Encoder;
 use crate::measurement::Provenance;
 use crate::report::{Report, facts};
+use crate::tally::Statistics;
 
 /// Classes of networks, which figures of several networks tell apart, in the order in which they stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,8 +125,8 @@ fn command(provenance: &Provenance) -> String {
     if format.encoder != Encoder::default() {
         words.push(format!("--encoder {}", format.encoder.name()));
     }
-    if format.statistics == "values" {
-        words.push("--statistics values".into());
+    if format.statistics != Statistics::default().name() {
+        words.push(format!("--statistics {}", format.statistics));
     }
     // Outputs are counted where other counts ask for them.
     let asked: Vec<&str> = format.extra.iter().map(String::as_str).filter(|extra| *extra != "outputs").collect();
