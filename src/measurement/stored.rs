@@ -9,7 +9,7 @@ use super::arrays::SHIFTED;
 use super::header::LayerFacts;
 use crate::format::Coding;
 use crate::kernels::count::sequence::{Buckets, StepSums};
-use crate::kernels::count::{GroupSums, LANE_SUMS, MAX_WIDTH, Totals, ValueSums};
+use crate::kernels::count::{GroupSums, LANE_SUMS, Totals, ValueSums};
 use crate::tally::{
     ActivationSums, DesignCounts, Extra, ExtraSums, FilterCodes, LayerShape, LayerTally, RecurrentSums, Statistics,
     TapSums, WeightSums,
@@ -118,12 +118,15 @@ impl Stored<'_> {
             terms,
         };
         let most = |each: i32| u128::from(elements) * u128::from(each.unsigned_abs());
-        let bits = MAX_WIDTH as i32;
-        let fits = [ones, widths, terms].iter().all(|&sum| u128::from(sum) <= most(bits))
+        let bits = (u32::BITS - largest.leading_zeros()) as i32;
+        let fits = ones.max(terms) as u128 <= most(bits)
+            && u128::from(widths) <= most(bits + 1)
             && low >> 32 == 0
             && u128::from(totals.sum.unsigned_abs()) <= most(largest)
             && totals.squares <= most(largest) * u128::from(largest.unsigned_abs())
-            && u128::from(totals.sum.unsigned_abs()).pow(2) <= u128::from(elements) * totals.squares;
+            && u128::from(elements)
+                .checked_mul(totals.squares)
+                .is_some_and(|most| u128::from(totals.sum.unsigned_abs()).pow(2) <= most);
         if fits { Ok(totals) } else { Err(self.wrong(name, format!("are no sums of {elements} codes"))) }
     }
 

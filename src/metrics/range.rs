@@ -53,7 +53,7 @@ pub(super) const METRICS: &[Metric] = &[
             }
             let (n, (sum, squares)) = (values(operand)?, operand.moments()?);
             // n·Σq² − (Σq)² is exact and never negative.
-            let spread = u128::from(n) * squares - sum.unsigned_abs().pow(2);
+            let spread = u128::from(n).checked_mul(squares)?.checked_sub(sum.unsigned_abs().checked_pow(2)?)?;
             Some(Value::Derived((spread as f64).sqrt() / n as f64 / operand.scale()?))
         }),
         ..BASE

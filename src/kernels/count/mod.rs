@@ -26,6 +26,7 @@ mod sums;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod weights;
 
 pub use classes::{Classes, Run};

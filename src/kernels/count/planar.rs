@@ -3,7 +3,8 @@
 use super::adder::Added;
 use super::code::{Detail, Encoder};
 use super::coder::{
-    self, CODES, EACH, FLOATS, GroupLanes, NON_NEGATIVE, NOTHING, PixelPair, SIGNIFICANDS, TOTALS, extremes, has_signs,
+    self, CODES, EACH, FLOATS, GroupLanes, LONGEST, NON_NEGATIVE, NOTHING, PixelPair, SIGNIFICANDS, TOTALS, extremes,
+    has_signs,
 };
 use super::lanes::LaneTotals;
 use super::lines::{Coding, Lines};
@@ -134,9 +135,16 @@ impl<const KIND: u8, const TALLY: u8> Kernel for Code<'_, KIND, TALLY> {
         let mut room = [[0.0; CHUNK]; 2];
         let buffers = &mut lines.buffers;
         let mut writer = lines.histogram.writer();
+        let mut unflushed = 0;
         for pair in 0..planes.rows.div_ceil(2) {
             let here = (planes.rows - 2 * pair).min(2);
             for chunk in 0..chunks {
+                // A recording is one row of any length.
+                if TALLY == TOTALS && unflushed + channels > LONGEST {
+                    sums.flush(s, totals);
+                    unflushed = 0;
+                }
+                unflushed += channels;
                 let at = pair * chunks + chunk;
                 let to = &mut buffers.codes[at * channels..][..channels];
                 let mut summary = s.splat_int(0);
@@ -172,11 +180,11 @@ impl<const KIND: u8, const TALLY: u8> Kernel for Code<'_, KIND, TALLY> {
                 // SAFETY: a pair is of sixteen integers.
                 unsafe { s.store_int(buffers.widths[at].0.as_mut_ptr().cast(), s.pair(even, odd)) };
             }
-            if TALLY == TOTALS {
-                sums.flush(s, totals);
-            }
         }
         drop(writer);
+        if TALLY == TOTALS {
+            sums.flush(s, totals);
+        }
         has_signs(s, signs)
     }
 }
@@ -197,15 +205,18 @@ impl<const ENCODER: u8> Kernel for Add<'_, ENCODER> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { codes, widths, planes, columns, places, sums } = self;
-        let (chunks, channels) = (planes.chunks(), planes.channels);
+        let (chunks, channels, pairs) = (planes.chunks(), planes.channels, planes.rows.div_ceil(2));
+        // As many as sums of 16 bits hold.
+        let most = (LONGEST / pairs).max(1);
         for channel in 0..channels {
             let mut first = 0;
             while first < chunks {
                 // All chunks of one pattern are added up together.
                 let pattern = columns.chunks[first];
-                let end = (first..chunks).find(|&chunk| columns.chunks[chunk] != pattern).unwrap_or(chunks);
+                let there = first..chunks.min(first + most);
+                let end = there.clone().find(|&chunk| columns.chunks[chunk] != pattern).unwrap_or(there.end);
                 let mut added = Added::new(s);
-                for pair in 0..planes.rows.div_ceil(2) {
+                for pair in 0..pairs {
                     for at in pair * chunks + first..pair * chunks + end {
                         let (code, width) = (&codes[at * channels + channel], &widths[at]);
                         // SAFETY: pairs are of sixteen integers.

@@ -7,8 +7,9 @@ use super::code::{CUT, CodeMap, Encoder};
 use super::histogram::{BLOCK, CodeHistogram};
 use super::places::{PIXELS, SIGN};
 use super::positions::{PositionSums, load, store, total};
-use super::sums::{Totals, ValueSums, key, unkey};
+use super::sums::{ValueSums, key, unkey};
 use super::terms::terms_by;
+use super::totals::LaneSum;
 use crate::kernels::geometry::LANES;
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
@@ -93,32 +94,6 @@ struct Found<S: Simd> {
     codes: [i32; 2],
 }
 
-/// What the codes of a strip add up to, lane by lane: it is too short for a lane to overflow.
-struct Added<S: Simd> {
-    ones: S::I,
-    sum: S::I,
-    /// The lower halves of squares, and the upper ones.
-    squares: [S::I; 2],
-}
-
-impl<S: Simd> Added<S> {
-    #[inline(always)]
-    fn add(&mut self, s: S, code: S::I, magnitude: S::I) {
-        let square = s.dot2(magnitude, magnitude, s.splat_int(0));
-        self.ones = s.add_int(self.ones, s.ones_halves(magnitude));
-        self.sum = s.add_int(self.sum, code);
-        self.squares[0] = s.add_int(self.squares[0], s.and(square, s.splat_int(0xffff)));
-        self.squares[1] = s.add_int(self.squares[1], s.upper(square));
-    }
-
-    #[inline(always)]
-    fn add_to(&self, s: S, totals: &mut Totals) {
-        totals.ones += total(s, self.ones);
-        totals.sum += s.to_ints(self.sum).into_iter().map(i64::from).sum::<i64>();
-        totals.squares += u128::from(total(s, self.squares[0])) + (u128::from(total(s, self.squares[1])) << 16);
-    }
-}
-
 struct Pass<'a, 'b> {
     coding: LineCoding,
     lines: &'a [Line<'a>],
@@ -171,8 +146,13 @@ impl Pass<'_, '_> {
         let whole_from = lines.iter().map(|line| line.at.start).max().unwrap_or(0).div_ceil(LANES);
         let whole = whole_from..lines.iter().map(|line| line.at.end).min().unwrap_or(0) / LANES;
         summaries.clear();
-        let mut added = Added { ones: s.splat_int(0), sum: s.splat_int(0), squares: [s.splat_int(0); 2] };
+        let mut added = LaneSum::new(s);
         for block in first..end {
+            if (block - first) % LaneSum::<S>::BLOCKS == 0
+                && let Some(totals) = &mut self.to.values.totals
+            {
+                std::mem::replace(&mut added, LaneSum::new(s)).add_to(s, totals);
+            }
             let (is_whole, sums) = (whole.contains(&block), (&mut *found, &mut added));
             summaries.push(self.unit(s, strip.clone(), (block, is_whole), positions.start + block, sums));
         }
@@ -218,7 +198,7 @@ impl Pass<'_, '_> {
         strip: Range<usize>,
         (block, is_whole): (usize, bool),
         to: usize,
-        (found, added): (&mut Found<S>, &mut Added<S>),
+        (found, added): (&mut Found<S>, &mut LaneSum<S>),
     ) -> Summary {
         let (none, one, sign) = (s.splat_int(0), s.splat_int(1), s.splat_int(i32::from(SIGN)));
         let lines = &self.lines[strip.clone()];

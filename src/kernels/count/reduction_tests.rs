@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::code::{bits, width};
-use super::super::sums::GROUP_SIZES;
+use super::super::sums::{GROUP_SIZES, Totals};
 use super::*;
 use crate::kernels::FLOAT_TYPES;
 

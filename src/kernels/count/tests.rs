@@ -256,6 +256,28 @@ fn steps_beyond_one_chunk_are_counted() {
 }
 
 #[test]
+fn rows_longer_than_sums_of_sixteen_bits_hold_are_counted() {
+    // A recording, and rows of pixels: 120,000 columns of the largest code.
+    for (c, planar) in [(1, true), (3, true), (16, false)] {
+        let (w, map) = (120_000, CodeMap::linear(1.0, -32_767, 32_767));
+        let nchw: Vec<f32> = (0..c * w).map(|i| if i % 3 == 0 { -32_767.0 } else { 32_767.0 }).collect();
+        let geometry = if planar { Geometry::planar(1, c, 1, w) } else { Geometry::blocked(1, c, 1, w) };
+        let mut x = vec![0.0; geometry.len()];
+        geometry.pack(&nchw, &mut x);
+        let classes = Arc::new([Classes::new(1, 1, 1, 1, 0, 1), Classes::new(w, w, 1, 1, 1, 3)]);
+        let mut want = count_reference(map, Encoder::Popcount, Grouping::Channels, &classes, [1, c, 1, w], &nchw);
+        want.values.totals = Some(totals_of(&want, map, Encoder::Popcount));
+        want.values.codes.clear();
+        for isa in Isa::available() {
+            let detail = Detail::Terms(Encoder::Popcount);
+            let mut counter = Counter::new(map, detail, Grouping::Channels, Arc::clone(&classes), c);
+            assert!(counter.count(isa, &x, &geometry, 0, geometry.rows(0..1), 0));
+            assert!(counter.into_sums() == want, "{} {c} {planar}", isa.name());
+        }
+    }
+}
+
+#[test]
 fn nan_is_found_in_any_step_and_feature() {
     let [c, w] = [700, 60];
     let geometry = Geometry::blocked(1, c, 1, w);
