@@ -177,8 +177,7 @@ fn erf<S: Simd>(s: S, x: S::V) -> S::V {
     const Q: [f32; 5] = [9.554_192e-4, 1.434_742_5e-2, 0.114_969_894, 0.510_448_75, 1.0];
     let x = s.min(s.splat(3.95), s.max(s.splat(-3.95), x));
     let square = s.mul(x, x);
-    let poly = |c: &[f32]| c[1..].iter().fold(s.splat(c[0]), |p, &c| s.fma(p, square, s.splat(c)));
-    let y = s.div(s.mul(x, poly(&P)), poly(&Q));
+    let y = s.div(s.mul(x, polynomial(s, square, &P)), polynomial(s, square, &Q));
     s.min(s.splat(1.0), s.max(s.splat(-1.0), y))
 }
 
@@ -190,8 +189,17 @@ pub fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
     const Q: [f32; 4] = [1.198_258_4e-6, 1.185_347e-4, 2.268_434_6e-3, 4.893_525e-3];
     let x = s.min(s.splat(7.905_311), s.max(s.splat(-7.905_311), x));
     let square = s.mul(x, x);
-    let poly = |c: &[f32]| c[1..].iter().fold(s.splat(c[0]), |p, &c| s.fma(p, square, s.splat(c)));
-    s.div(s.mul(x, poly(&P)), poly(&Q))
+    s.div(s.mul(x, polynomial(s, square, &P)), polynomial(s, square, &Q))
+}
+
+/// The polynomial of the coefficients `c`, of the highest power first.
+#[inline(always)]
+fn polynomial<S: Simd>(s: S, x: S::V, c: &[f32]) -> S::V {
+    let mut sum = s.splat(c[0]);
+    for &c in &c[1..] {
+        sum = s.fma(sum, x, s.splat(c));
+    }
+    sum
 }
 
 #[cfg(test)]

@@ -42,12 +42,19 @@ pub trait Halves: Copy + Send + Sync + 'static {
     fn max_int(self, a: Self::I, b: Self::I) -> Self::I;
     /// The larger as unsigned integers.
     fn max_unsigned(self, a: Self::I, b: Self::I) -> Self::I;
-    /// `sum`, and `one`, which is 1 in each lane, where the lane of `a` is zero but for its highest bit: a float of 0.
+    /// `sum`, and `one`, which is 1 in each lane, where the lane of `a` is zero.
     fn add_zeros(self, sum: Self::I, a: Self::I, one: Self::I) -> Self::I;
+    /// The same where the lane of `a` is a float of 0, of either sign.
+    fn add_zero_floats(self, sum: Self::I, a: Self::I, one: Self::I) -> Self::I;
     /// `a - b`.
     fn sub_int(self, a: Self::I, b: Self::I) -> Self::I;
     /// `sum`, and the leading zeros of each lane.
     fn add_leading_zeros(self, sum: Self::I, a: Self::I) -> Self::I;
+
+    /// `sum`, and what [`Halves::bits_of`] finds the bits of each lane by, which is below 2^16.
+    fn add_exponents(self, sum: Self::I, a: Self::I) -> Self::I;
+    /// The bits of `all` lanes, of which `nonzero` are not zero, by the sum of their exponents.
+    fn bits_of(self, sum: Self::I, all: u32, nonzero: Self::I) -> Self::I;
 
     /// The lower halves of `even` and of `odd`, the latter as upper ones.
     fn pair(self, even: Self::I, odd: Self::I) -> Self::I;
@@ -63,6 +70,8 @@ pub trait Halves: Copy + Send + Sync + 'static {
     fn max_halves(self, a: Self::I, b: Self::I) -> Self::I;
     /// How many bits are set.
     fn ones_halves(self, a: Self::I) -> Self::I;
+    /// `sum`, and `one`, which is 1 in each half, where `a` is zero.
+    fn add_zero_halves(self, sum: Self::I, a: Self::I, one: Self::I) -> Self::I;
     /// `sum`, and `value` where `a` is not zero.
     fn add_where_halves(self, sum: Self::I, a: Self::I, value: Self::I) -> Self::I;
     /// Writes halves to `to`, at least all that are not zero, in any order. Returns how many.
@@ -153,7 +162,11 @@ impl Halves for Scalar {
     }
     #[inline(always)]
     fn add_zeros(self, sum: Self::I, a: Self::I, one: Self::I) -> Self::I {
-        std::array::from_fn(|i| if a[i] << 1 == 0 { sum[i].wrapping_add(one[i]) } else { sum[i] })
+        std::array::from_fn(|i| if a[i] == 0 { sum[i].wrapping_add(one[i]) } else { sum[i] })
+    }
+    #[inline(always)]
+    fn add_zero_floats(self, sum: Self::I, a: Self::I, one: Self::I) -> Self::I {
+        self.add_zeros(sum, a.map(|lane| lane << 1), one)
     }
     #[inline(always)]
     fn sub_int(self, a: Self::I, b: Self::I) -> Self::I {
@@ -162,6 +175,14 @@ impl Halves for Scalar {
     #[inline(always)]
     fn add_leading_zeros(self, sum: Self::I, a: Self::I) -> Self::I {
         std::array::from_fn(|i| sum[i].wrapping_add(a[i].leading_zeros() as i32))
+    }
+    #[inline(always)]
+    fn add_exponents(self, sum: Self::I, a: Self::I) -> Self::I {
+        std::array::from_fn(|i| sum[i].wrapping_add((i32::BITS - a[i].leading_zeros()) as i32))
+    }
+    #[inline(always)]
+    fn bits_of(self, sum: Self::I, _: u32, _: Self::I) -> Self::I {
+        sum
     }
     #[inline(always)]
     fn pair(self, even: Self::I, odd: Self::I) -> Self::I {
@@ -190,6 +211,11 @@ impl Halves for Scalar {
     #[inline(always)]
     fn ones_halves(self, a: Self::I) -> Self::I {
         each(a, |half| half.count_ones() as u16)
+    }
+    #[inline(always)]
+    fn add_zero_halves(self, sum: Self::I, a: Self::I, one: Self::I) -> Self::I {
+        let added = zip(a, one, |half, one| if half == 0 { one } else { 0 });
+        self.add_halves(sum, added)
     }
     #[inline(always)]
     fn add_where_halves(self, sum: Self::I, a: Self::I, value: Self::I) -> Self::I {
@@ -242,6 +268,9 @@ mod tests {
             let (a, b) = (s.of_ints(self.0), s.of_ints(self.1));
             let pixels = self.2.map(|pair| s.of_ints(pair));
             let fours = std::array::from_fn(|i| s.join(pixels[2 * i], pixels[2 * i + 1]));
+            let none = s.splat_int(0);
+            let zeros = s.add_zeros(s.add_zeros(none, s.upper(a), s.splat_int(1)), s.upper(b), s.splat_int(1));
+            let nonzero = s.sub_int(s.splat_int(2), zeros);
             let results = [
                 s.and(a, b),
                 s.or(a, b),
@@ -251,7 +280,10 @@ mod tests {
                 s.max_unsigned(a, b),
                 s.add_zeros(b, a, s.splat_int(1)),
                 s.sub_int(a, b),
+                s.add_zero_floats(b, a, s.splat_int(1)),
+                s.add_zero_halves(b, a, s.splat_int(0x1_0001)),
                 s.add_leading_zeros(b, s.upper(a)),
+                s.bits_of(s.add_exponents(s.add_exponents(none, s.upper(a)), s.upper(b)), 2, nonzero),
                 s.pair(a, b),
                 s.add_halves(a, b),
                 s.abs_halves(a),
@@ -296,7 +328,7 @@ mod tests {
             let want = Isa::SCALAR.run(Everything(a, b, pixels));
             // The first pixel: lower halves of the first pair.
             let first = pixels[0].iter().fold(0, |all, lane| all | *lane as u16);
-            prop_assert_eq!(want[17][0], i32::from(first));
+            prop_assert_eq!(want[20][0], i32::from(first));
             for isa in Isa::available() {
                 prop_assert_eq!(&isa.run(Everything(a, b, pixels)), &want, "{}", isa.name());
             }

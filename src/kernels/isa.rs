@@ -19,7 +19,8 @@ enum Level {
 
 /// A computation that is written once and compiled for every level.
 ///
-/// `run` must be `#[inline(always)]`: it is inlined into a function that has the level's features.
+/// `run` must be `#[inline(always)]`, and so must all that it calls for vectors: it is inlined into a function that has the level's
+/// features. A closure cannot be marked so; where it is not inlined, each of its instructions becomes a call.
 pub trait Kernel {
     /// What it returns.
     type Output;

@@ -114,11 +114,6 @@ impl<'a> Plane<'a> {
         self.row
     }
 
-    /// Every `step`-th row.
-    pub(super) fn every(self, step: usize) -> Self {
-        Self { row: self.row * step, ..self }
-    }
-
     fn at(&self, row: usize, column: usize) -> usize {
         (self.first + row * self.row + column / 2 * self.pair_stride)
             .wrapping_add_signed((column % 2) as isize * self.odd)

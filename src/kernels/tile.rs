@@ -18,6 +18,19 @@ macro_rules! unrolled {
 }
 pub(super) use unrolled;
 
+/// `$body` with the constant `$of` as what `$value` matches: it is compiled once for each of these.
+macro_rules! chosen {
+    ($value:expr, $of:ident in [$($pattern:pat => $constant:expr),+], $body:expr) => {
+        match $value {
+            $($pattern => {
+                const $of: u8 = $constant;
+                $body
+            })+
+        }
+    };
+}
+pub(super) use chosen;
+
 /// The inner product of a tile: an input times sixteen weights, added to a sum.
 pub trait Product<S: Simd> {
     /// One input, and one weight: a float, or a word of packed integers.

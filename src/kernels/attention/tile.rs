@@ -106,7 +106,9 @@ impl Kernel for Work<'_, '_> {
         for (row, scores) in scores.chunks_exact_mut(width).enumerate() {
             softmax(s, scores, seen(&tile.visible(tile.row(row).0)), shape.scale);
             if let Some(map) = tile.rounding {
-                scores.chunks_exact_mut(LANES).for_each(|scores| s.store(scores, rounded(s, s.load(scores), map)));
+                for scores in scores.chunks_exact_mut(LANES) {
+                    s.store(scores, rounded(s, s.load(scores), map));
+                }
             }
         }
         if let Some(observe) = tile.observe {

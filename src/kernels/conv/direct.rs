@@ -218,9 +218,11 @@ fn part(total: usize, index: usize, parts: usize) -> Range<usize> {
     total * index / parts..total * (index + 1) / parts
 }
 
-/// Number of filter blocks per set, of `blocks` in all: the narrower the map, the fewer pixels fill the registers.
+/// Number of filter blocks per set, of `blocks` in all: the narrower the map, the fewer pixels fill the registers. Where these hold
+/// the sums of one block alone, its weights lie together.
 fn blocks_of_set(blocks: usize, width: usize) -> usize {
     let wanted: &[usize] = match width {
+        _ if !Isa::best().has_many_registers() => &[1],
         ..3 => &[8, 4, 2, 1],
         3..7 => &[4, 2, 1],
         7 if blocks == 4 => &[2],
@@ -349,7 +351,8 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
         // With a small map and many filters, weights leave the cache between uses: the last image prefetches the next ones.
         let few = rows.len() * columns.len() <= FEW_PIXELS && self.0.image + 1 == job.images;
         let ahead = if few { set.inputs.len() * plane.weights } else { 0 };
-        let far = xg.image_len() * size_of::<f32>() > CACHED;
+        // A tile that few registers hold comes soon to its next block.
+        let far = S::REGISTERS < 32 || P * B >= 8 && xg.image_len() * size_of::<f32>() > CACHED;
         // The first tap inside the map, as an offset in the padded buffer and in the weights.
         let left = taps.start * shape.dilation.1 + xg.halo.left - shape.padding.left;
         let from = origin + set.inputs.start * plane.input + left * xg.lanes;
@@ -372,7 +375,7 @@ impl<const P: usize, const B: usize> Tiled<'_, P, B> {
                 unsafe {
                     let (input, weight) = (job.x.as_ptr().add(from), weights.as_ptr().add(weight));
                     let sums = bias.map(|bias| [bias; P]);
-                    let sums = if P * B >= 8 && far {
+                    let sums = if far {
                         walk.accumulate_prefetching::<S, Floats, P, B>(s, input, weight, sums)
                     } else {
                         walk.accumulate::<S, Floats, P, B>(s, input, weight, sums)

@@ -1,5 +1,7 @@
 //! Which rows (or columns) of an input are read by which filter taps. Within one such class, sums are all that is needed.
 
+use std::ops::Range;
+
 /// An arithmetic progression of indices: `start, start + step, ...`, `count` of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -13,17 +15,21 @@ pub struct Run {
 
 impl Run {
     /// The indices that are in `range`.
-    pub fn within(self, range: std::ops::Range<usize>) -> Self {
+    pub fn within(self, range: Range<usize>) -> Self {
         let before = range.start.saturating_sub(self.start).div_ceil(self.step).min(self.count);
         let start = self.start + before * self.step;
         let count = range.end.saturating_sub(start).div_ceil(self.step).min(self.count - before);
         Self { start, count, step: self.step }
     }
 
-    /// Whether it and then `other` are consecutive indices.
-    pub(super) fn is_followed_by(self, other: Self) -> bool {
-        let is_whole = |run: Self| run.step == 1 || run.count == 1;
-        is_whole(self) && is_whole(other) && self.start + self.count == other.start
+    /// The indices.
+    pub fn indices(self) -> impl Iterator<Item = usize> {
+        (0..self.count).map(move |index| self.start + index * self.step)
+    }
+
+    /// One more than the last of at least one index.
+    pub fn end(self) -> usize {
+        self.start + (self.count - 1) * self.step + 1
     }
 
     /// The same indices in runs of at most `most`.
@@ -108,6 +114,12 @@ impl Classes {
     /// An axis of one index that every output reads once, for the features of a fully connected layer.
     pub fn single() -> Self {
         Self::new(1, 1, 1, 1, 0, 1)
+    }
+
+    /// Those of `indices` that are in each class, as runs.
+    pub fn within(&self, indices: Range<usize>) -> impl Iterator<Item = (usize, Run)> {
+        let runs = self.runs.iter().enumerate().flat_map(|(class, runs)| runs.iter().map(move |run| (class, run)));
+        runs.map(move |(class, run)| (class, run.within(indices.clone()))).filter(|(_, run)| run.count > 0)
     }
 
     /// How many classes.

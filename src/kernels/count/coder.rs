@@ -1,5 +1,6 @@
 //! Quantises lines to codes, and adds up their groups: sixteen pixels at a time, two to a register.
 
+use super::code::{CodeMap, Detail};
 use super::groups::GroupCounts;
 use super::histogram::{BLOCK, CodeHistogram, HistogramWriter};
 use super::lanes::LaneTotals;
@@ -9,7 +10,7 @@ use super::sums::GROUP_SIZES;
 use crate::kernels::geometry::LANES;
 use crate::kernels::isa::Kernel;
 use crate::kernels::simd::Simd;
-use crate::kernels::tile::{NEAR, prefetch, unrolled};
+use crate::kernels::tile::{NEAR, chosen, prefetch, unrolled};
 
 /// Pixels that are joined: those of a group of 64.
 const FOUR: usize = PIXELS[1];
@@ -37,11 +38,11 @@ pub(super) const SIGNIFICANDS: u8 = 4;
 
 // What is counted of codes wherever they stand.
 /// Nothing.
-pub(super) const NOTHING: u8 = 0;
+const NOTHING: u8 = 0;
 /// What they add up to.
-pub(super) const TOTALS: u8 = 1;
+const TOTALS: u8 = 1;
 /// How often each is seen.
-pub(super) const EACH: u8 = 2;
+const EACH: u8 = 2;
 
 /// Codes of an even pixel and the odd one after it, interleaved lane by lane: one 512-bit register.
 ///
@@ -57,6 +58,13 @@ pub(super) struct PixelPair(pub(super) [[i16; 2]; LANES]);
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 pub(super) struct GroupLanes(pub(super) [[u32; CHUNK]; 2 * GROUP_SIZES.len()]);
+
+/// How values are quantised, and what is counted of the codes.
+#[derive(Clone, Copy)]
+pub(super) struct Coding {
+    pub(super) map: CodeMap,
+    pub(super) detail: Detail,
+}
 
 /// Range and zeros of `lines` lines of floats.
 pub(super) struct Survey<'a> {
@@ -84,7 +92,7 @@ impl Kernel for Survey<'_> {
                 let bits = unsafe { s.load_int(x.cast()) };
                 high = s.max_int(high, bits);
                 low = s.max_unsigned(low, bits);
-                zeros = s.add_zeros(zeros, bits, one);
+                zeros = s.add_zero_floats(zeros, bits, one);
                 x = x.wrapping_offset(odd);
             }
         }
@@ -100,7 +108,7 @@ impl Kernel for Survey<'_> {
 
 /// Smallest and largest of floats by their largest bit patterns as signed and unsigned integers, and whether one is 0; none if one is
 /// NaN or infinite. Where all have one sign the patterns hold only one of the extremes, and `look` finds both: such lines are rare.
-pub(super) fn extremes(high: i32, low: u32, zeros: bool, look: impl FnOnce() -> [f32; 2]) -> Option<[f32; 2]> {
+fn extremes(high: i32, low: u32, zeros: bool, look: impl FnOnce() -> [f32; 2]) -> Option<[f32; 2]> {
     if high >= INFINITE as i32 || low >= INFINITE | SIGN {
         return None;
     }
@@ -111,10 +119,11 @@ pub(super) fn extremes(high: i32, low: u32, zeros: bool, look: impl FnOnce() -> 
     })
 }
 
-/// Codes `lines` lines of `from`, values of the `KIND`, to `codes`, the groups of each pair of pixels to `groups`, and counts what
-/// `TALLY` says.
-pub(super) struct Code<'a, const KIND: u8, const TALLY: u8> {
-    pub(super) scale: f32,
+/// Codes `lines` lines of `from` to `codes`, and the groups of each pair of pixels to `groups`.
+pub(super) struct Code<'a> {
+    pub(super) coding: Coding,
+    /// Of the values.
+    pub(super) kind: u8,
     pub(super) from: Source<'a>,
     pub(super) lines: usize,
     /// Pairs of a line, filled up to whole chunks.
@@ -131,7 +140,7 @@ pub(super) struct Code<'a, const KIND: u8, const TALLY: u8> {
 }
 
 /// What is added up in registers while values are coded.
-pub(super) struct Sums<S: Simd> {
+struct CodeTotals<S: Simd> {
     /// Of halves.
     ones: S::I,
     nonzero: S::I,
@@ -143,13 +152,29 @@ pub(super) struct Sums<S: Simd> {
     one: S::I,
 }
 
-impl<const KIND: u8, const TALLY: u8> Kernel for Code<'_, KIND, TALLY> {
+impl Kernel for Code<'_> {
     /// Whether a code is negative.
     type Output = bool;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> bool {
-        let Self { scale, from, lines, codes, groups, chunks, firsts, lanes, counts, histogram, totals } = self;
+        chosen!(
+            self.kind,
+            KIND in [FLOATS => FLOATS, NON_NEGATIVE => NON_NEGATIVE, BYTES => BYTES, CODES => CODES, _ => SIGNIFICANDS],
+            chosen!(
+                self.coding.detail,
+                TALLY in [Detail::Values => NOTHING, Detail::Terms(_) => TOTALS, Detail::Codes(_) => EACH],
+                self.lines::<S, KIND, TALLY>(s)
+            )
+        )
+    }
+}
+
+impl Code<'_> {
+    #[inline(always)]
+    fn lines<S: Simd, const KIND: u8, const TALLY: u8>(self, s: S) -> bool {
+        let Self { coding, from, lines, codes, groups, chunks, firsts, lanes, counts, histogram, totals, .. } = self;
+        let scale = coding.map.scale;
         let (pixels, stride) = (from.pixels, from.pixels.next_multiple_of(CHUNK) / 2);
         assert!(codes.len() >= lines * stride && groups.len() >= lines * stride, "room for the lines");
         assert!(chunks.len() * CHUNK / 2 >= stride && firsts.len() >= lines, "places of the lines");
@@ -161,7 +186,7 @@ impl<const KIND: u8, const TALLY: u8> Kernel for Code<'_, KIND, TALLY> {
             _ => from.raw(lines),
         };
         let zero = s.splat_int(0);
-        let mut sums = Sums::new(s);
+        let mut sums = CodeTotals::new(s);
         let (one, mut signs, mut unflushed) = (s.splat_int(std::hint::black_box(1)), zero, 0);
         let mut writer = histogram.writer();
         for line in 0..lines {
@@ -175,12 +200,13 @@ impl<const KIND: u8, const TALLY: u8> Kernel for Code<'_, KIND, TALLY> {
                 let x = x.wrapping_add(chunk * CHUNK / 2 * pair);
                 let here = (pixels - chunk * CHUNK).min(CHUNK);
                 let at = line * stride + chunk * CHUNK / 2;
-                let to = codes[at..at + CHUNK / 2].as_mut_ptr();
                 const FOURS: usize = CHUNK / FOUR;
                 let mut fours = [zero; FOURS];
-                if TALLY == EACH {
-                    writer.make_room::<{ CHUNK * LANES + 2 * LANES }>();
+                if TALLY == EACH && KIND == SIGNIFICANDS {
+                    // Their signs are lost below.
+                    keep(s, &codes[at..at + here.div_ceil(2)], &mut writer);
                 }
+                let to = codes[at..at + CHUNK / 2].as_mut_ptr();
                 // Some buffered codes are counted beside each four pixels: the vector code leaves room for scalar work. The
                 // table replaces a division by the number of fours.
                 let blocks = (writer.buffered() / BLOCK) as u32 * [0, 12, 6, 4, 3][here.div_ceil(FOUR)] / 12;
@@ -190,7 +216,7 @@ impl<const KIND: u8, const TALLY: u8> Kernel for Code<'_, KIND, TALLY> {
                     if here == CHUNK {
                         unrolled!(four < FOURS, {
                             let (x, to) = at_four(four);
-                            fours[four] = sums.four::<KIND, TALLY>(s, scale, (x, pair, odd), FOUR, to, &mut writer);
+                            fours[four] = sums.four::<KIND, TALLY>(s, scale, (x, pair, odd), FOUR, to);
                             if TALLY == EACH {
                                 writer.count_blocks(blocks);
                             }
@@ -199,7 +225,7 @@ impl<const KIND: u8, const TALLY: u8> Kernel for Code<'_, KIND, TALLY> {
                         for four in 0..here.div_ceil(FOUR) {
                             let (x, to) = at_four(four);
                             let pixels = (here - four * FOUR).min(FOUR);
-                            fours[four] = sums.four::<KIND, TALLY>(s, scale, (x, pair, odd), pixels, to, &mut writer);
+                            fours[four] = sums.four::<KIND, TALLY>(s, scale, (x, pair, odd), pixels, to);
                             if TALLY == EACH {
                                 writer.count_blocks(blocks);
                             }
@@ -211,6 +237,9 @@ impl<const KIND: u8, const TALLY: u8> Kernel for Code<'_, KIND, TALLY> {
                 let widths = lanes[firsts[line] + place].add(s, summaries, one, (counts, here));
                 // SAFETY: there is room for sixteen.
                 unsafe { s.store_words(groups[at..at + CHUNK / 2].as_mut_ptr().cast(), widths) };
+                if TALLY == EACH && KIND != SIGNIFICANDS {
+                    keep(s, &codes[at..at + here.div_ceil(2)], &mut writer);
+                }
             }
         }
         drop(writer);
@@ -234,13 +263,7 @@ impl GroupLanes {
     /// Adds the groups of the first `pixels` of sixteen pixels, of which these are the magnitudes, or'ed with the signs, or'ed over all
     /// channels; to `counts` as well. Returns the widths of the groups of 16; `one` is 1 in each lane.
     #[inline(always)]
-    pub(super) fn add<S: Simd>(
-        &mut self,
-        s: S,
-        summaries: S::I,
-        one: S::I,
-        (counts, pixels): (&mut GroupCounts, usize),
-    ) -> S::I {
+    fn add<S: Simd>(&mut self, s: S, summaries: S::I, one: S::I, (counts, pixels): (&mut GroupCounts, usize)) -> S::I {
         let [of_64, of_256] = s.spread(summaries);
         let (mut each, mut of_16) = ([[0; CHUNK]; 3], summaries);
         for (size, summary) in [summaries, of_64, of_256].into_iter().enumerate() {
@@ -262,15 +285,29 @@ impl GroupLanes {
     }
 }
 
+/// Buffers those codes of at most eight pairs that are not zero.
+#[inline(always)]
+fn keep<S: Simd>(s: S, pairs: &[PixelPair], writer: &mut HistogramWriter<'_>) {
+    writer.make_room::<{ CHUNK * LANES + 2 * LANES }>();
+    assert!(pairs.len() <= CHUNK / 2, "there is room");
+    for pair in pairs {
+        // SAFETY: a pair is of sixteen integers; room for the codes of eight, and of one more, was made.
+        unsafe {
+            let kept = s.compress(writer.end(), s.load_int(pair.0.as_ptr().cast()));
+            writer.advance(kept);
+        }
+    }
+}
+
 /// Whether a summary has a sign.
-pub(super) fn has_signs<S: Simd>(s: S, summaries: S::I) -> bool {
+fn has_signs<S: Simd>(s: S, summaries: S::I) -> bool {
     s.to_ints(summaries).iter().fold(0, |all, lane| all | lane) & SIGNS != 0
 }
 
-impl<S: Simd> Sums<S> {
+impl<S: Simd> CodeTotals<S> {
     /// Nothing yet.
     #[inline(always)]
-    pub(super) fn new(s: S) -> Self {
+    fn new(s: S) -> Self {
         let zero = s.splat_int(0);
         // Hidden from the compiler, which would turn known ones into mask arithmetic.
         let one = s.splat_int(std::hint::black_box(0x1_0001));
@@ -289,31 +326,29 @@ impl<S: Simd> Sums<S> {
         (x, pair, odd): (*const u8, usize, isize),
         pixels: usize,
         to: *mut PixelPair,
-        writer: &mut HistogramWriter<'_>,
     ) -> S::I {
         // SAFETY: the caller's; whoever keeps codes has made room for them.
         unsafe {
             let (first, second) = (x, x.wrapping_add(pair));
             let (first, second) = ([first, first.wrapping_offset(odd)], [second, second.wrapping_offset(odd)]);
-            let first = self.pair::<KIND, TALLY>(s, scale, first, pixels, to, writer);
+            let first = self.pair::<KIND, TALLY>(s, scale, first, pixels, to);
             let second = match pixels {
-                3.. => self.pair::<KIND, TALLY>(s, scale, second, pixels - 2, to.add(1), writer),
+                3.. => self.pair::<KIND, TALLY>(s, scale, second, pixels - 2, to.add(1)),
                 _ => s.splat_int(0),
             };
             s.join(first, second)
         }
     }
 
-    /// As [`Sums::four`], of two pixels to one pair, not joined.
+    /// As [`CodeTotals::four`], of two pixels to one pair, not joined.
     #[inline(always)]
-    pub(super) unsafe fn pair<const KIND: u8, const TALLY: u8>(
+    unsafe fn pair<const KIND: u8, const TALLY: u8>(
         &mut self,
         s: S,
         scale: f32,
         [even, odd]: [*const u8; 2],
         pixels: usize,
         to: *mut PixelPair,
-        writer: &mut HistogramWriter<'_>,
     ) -> S::I {
         let scale = s.splat(scale);
         // SAFETY: the caller's.
@@ -335,24 +370,16 @@ impl<S: Simd> Sums<S> {
             }
         };
         let m = if KIND == NON_NEGATIVE || KIND == BYTES { codes } else { s.abs_halves(codes) };
-        match TALLY {
-            // SAFETY: the caller's.
-            EACH => unsafe {
-                let kept = s.compress(writer.end(), codes);
-                writer.advance(kept);
-            },
-            TOTALS => {
-                self.ones = s.add_halves(self.ones, s.ones_halves(m));
-                self.sum = s.dot2(codes, self.one, self.sum);
-                if KIND == BYTES {
-                    self.squares[0] = s.dot2(m, m, self.squares[0]);
-                } else {
-                    let squares = s.dot2(m, m, s.splat_int(0));
-                    self.squares[0] = s.add_int(self.squares[0], s.and(squares, s.splat_int(0xffff)));
-                    self.squares[1] = s.add_int(self.squares[1], s.upper(squares));
-                }
+        if TALLY == TOTALS {
+            self.ones = s.add_halves(self.ones, s.ones_halves(m));
+            self.sum = s.dot2(codes, self.one, self.sum);
+            if KIND == BYTES {
+                self.squares[0] = s.dot2(m, m, self.squares[0]);
+            } else {
+                let squares = s.dot2(m, m, s.splat_int(0));
+                self.squares[0] = s.add_int(self.squares[0], s.and(squares, s.splat_int(0xffff)));
+                self.squares[1] = s.add_int(self.squares[1], s.upper(squares));
             }
-            _ => {}
         }
         if KIND == BYTES {
             self.high = s.max_halves(self.high, codes);
@@ -368,7 +395,7 @@ impl<S: Simd> Sums<S> {
 
     /// Moves what codes add up to, to `totals`.
     #[inline(always)]
-    pub(super) fn flush(&mut self, s: S, totals: &mut LaneTotals) {
+    fn flush(&mut self, s: S, totals: &mut LaneTotals) {
         let [ones, sum, low, high] = [self.ones, self.sum, self.squares[0], self.squares[1]].map(|v| s.to_ints(v));
         for lane in 0..LANES {
             totals.ones[lane] += u64::from(ones[lane] as u32 & 0xffff) + u64::from(ones[lane] as u32 >> 16);

@@ -1,18 +1,18 @@
-//! The counting pass: lines of a blocked operand, sixteen channels at a time (of a planar one sixteen columns), each line visited
-//! once while it is in cache.
+//! The counting pass: lines of an operand, sixteen channels at a time, each line visited once while it is in cache.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::adder::Segment;
-use super::classes::Classes;
+use super::classes::{Classes, Run};
 use super::code::{CodeMap, Detail, MAX_WIDTH};
+use super::coder::Coding;
 use super::gather::{gather_features, steps_of};
 use super::inputs::{ByInput, Counted, OneInput, Reader};
 use super::lanes::LaneTotals;
-use super::lines::{self, Coding, Lines};
-use super::part::{Batch, Grouping, Image, Part, Tensor};
+use super::lines::{Destination, Lines};
+use super::part::{Grouping, Image, Part, Tensor};
 use super::places::{CHUNK, Columns, LaneSums, Places};
-use super::planar::{self, Planes};
 use super::source::{Source, Strided, Values};
 use super::sums::{Sums, TERMS, Totals, WIDTH, unkey};
 use crate::kernels::geometry::{Geometry, LANES, Region};
@@ -23,8 +23,6 @@ use crate::kernels::tile::{WRITTEN, prefetch};
 
 /// Pixels that are coded at a time: these and their codes stay in the first-level cache's reach.
 const TOGETHER: usize = 512;
-/// Values of channels that lie apart that are coded at a time.
-const PLANAR: usize = 8192;
 /// Positions of a place whose 32-bit lane sums cannot overflow.
 const ROOM: u64 = u32::MAX as u64 / MAX_WIDTH as u64;
 
@@ -220,21 +218,19 @@ impl Kernel for Pass<'_> {
         }
         let classes = Arc::clone(&counter.sums.classes);
         match (counter.grouping, part.tensor) {
-            (Grouping::Channels, Tensor::Floats(image)) if image.geometry.lanes != LANES => {
-                for block in part.region.blocks.clone() {
-                    for (class, rows) in part.rows_of(&classes[0]) {
-                        counter.planes(simd, part.planes(&image, block, rows), (class, block), &mut lanes);
-                    }
-                }
-            }
             (Grouping::Channels, _) => {
-                // A closure would not be compiled for this level.
-                let batches = part.batches(&classes[0], at_once(part.columns()));
-                for block in part.region.blocks.clone() {
-                    counter.prefetch(block + 1);
-                    for Batch { rows, classes } in &batches {
-                        let values = (part.values(block, *rows), part.columns());
-                        counter.block(simd, values, block, classes, &mut lanes);
+                let (together, Range { start, end }) = (at_once(part.columns()), part.rows());
+                for first in (start..end).step_by(together) {
+                    let rows = first..(first + together).min(end);
+                    counter.segment(&classes[0], rows.clone(), part.region.blocks.start);
+                    for block in part.region.blocks.clone() {
+                        counter.prefetch(block + 1);
+                        let used = (counter.sums.channels - block * LANES).min(LANES);
+                        let values = part.values(block, rows.clone(), &mut values);
+                        let source = Source { values, pixels: part.columns(), used: (used, used) };
+                        counter.add_lines(simd, (source, rows.len()), &mut lanes);
+                        // Those of the next block are beside them.
+                        counter.segments.iter_mut().for_each(|(_, places)| places.first += 1);
                     }
                 }
             }
@@ -267,49 +263,14 @@ impl Counter {
         }
     }
 
-    /// Rows of a block of channels, so many of each class.
-    #[inline(always)]
-    fn block<S: Simd>(
-        &mut self,
-        simd: S,
-        (values, pixels): (Values<'_>, usize),
-        block: usize,
-        classes: &[(usize, usize)],
-        totals: &mut LaneTotals,
-    ) {
-        let used = (self.sums.channels - block * LANES).min(LANES);
-        let mut segments = std::mem::take(&mut self.segments);
+    /// Finds the places of some rows, of a block.
+    fn segment(&mut self, classes: &Classes, rows: Range<usize>, block: usize) {
+        let (Self { sums, segments, .. }, first) = (self, rows.start);
         segments.clear();
-        for &(class, rows) in classes {
-            segments.push((rows, Places { first: self.sums.place(class, 0, block), step: self.sums.blocks() }));
-        }
-        self.add_lines(simd, Source { values, pixels, used: (used, used) }, &segments, totals);
-        self.segments = segments;
-    }
-
-    /// Rows of one class of a block of channels that lie apart.
-    #[inline(always)]
-    fn planes<S: Simd>(
-        &mut self,
-        simd: S,
-        planes: Planes<'_>,
-        (class, block): (usize, usize),
-        totals: &mut LaneTotals,
-    ) {
-        let Self { coding, columns, sums, lines, pending, .. } = self;
-        let places = Places { first: sums.place(class, 0, block), step: sums.blocks() };
-        // As many rows as the caches hold, an even number.
-        let together = (PLANAR / (planes.columns * planes.channels) / 2 * 2).max(2);
-        for first in (0..planes.rows).step_by(together) {
-            let (x, rows) = (&planes.x[first * planes.row..], (planes.rows - first).min(together));
-            let to = planar::Sums { columns, places, lanes: pending, groups: &mut sums.groups, totals };
-            lines.add_planes(simd, *coding, Planes { x, rows, ..planes }, to);
-        }
-        let values = (planes.rows * planes.columns * planes.channels) as u64;
-        sums.values.elements += values;
-        if coding.detail.keeps_codes() {
-            lines.histogram.add_values(values);
-        }
+        segments.extend(classes.within(rows).map(|(class, run)| {
+            let run = Run { start: run.start - first, ..run };
+            (run, Places { first: sums.place(class, 0, block), step: sums.blocks() })
+        }));
     }
 
     /// Lines of `features` features, filled up to pixels, each of which is its own block.
@@ -328,16 +289,18 @@ impl Counter {
         for first in (0..lines).step_by(at_once) {
             let source = Source { values: Values::Floats(values), pixels, used }.below(first);
             let count = (lines - first).min(at_once);
-            self.add_lines(simd, source, &[(count, Places { first: 0, step: 1 })], totals);
+            self.segments.clear();
+            self.segments.push((Run { start: 0, count, step: 1 }, Places { first: 0, step: 1 }));
+            self.add_lines(simd, (source, count), totals);
         }
     }
 
+    /// So many lines, in segments.
     #[inline(always)]
-    fn add_lines<S: Simd>(&mut self, simd: S, source: Source<'_>, segments: &[Segment], totals: &mut LaneTotals) {
-        let Self { coding, columns, sums, lines, pending, .. } = self;
-        let to = lines::Sums { columns, segments, lanes: pending, groups: &mut sums.groups, totals };
-        lines.add(simd, *coding, source, to);
-        let count = segments.iter().map(|(lines, _)| lines).sum::<usize>();
+    fn add_lines<S: Simd>(&mut self, simd: S, (source, count): (Source<'_>, usize), totals: &mut LaneTotals) {
+        let Self { coding, columns, sums, lines, pending, segments, .. } = self;
+        let to = Destination { columns, segments, lanes: pending, groups: &mut sums.groups, totals };
+        lines.add(simd, *coding, (source, count), to);
         let Source { pixels, used, .. } = source;
         let values = (count * ((pixels - 1) * used.0 + used.1)) as u64;
         sums.values.elements += values;

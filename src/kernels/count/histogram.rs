@@ -157,12 +157,6 @@ impl HistogramWriter<'_> {
         }
     }
 
-    /// Counts all whole blocks.
-    #[inline(always)]
-    pub(super) fn count_all_blocks(&mut self) {
-        self.count_blocks((self.buffered() / BLOCK) as u32);
-    }
-
     /// Counts all buffered codes.
     #[inline(always)]
     pub(super) fn count_all(&mut self) {

@@ -4,26 +4,15 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::adder::{Add, Segment};
-use super::code::{CodeMap, Detail, Encoder};
-use super::coder::{
-    BYTES, CODES, Code, EACH, FLOATS, GroupLanes, NON_NEGATIVE, NOTHING, PixelPair, SIGNIFICANDS, Survey, TOTALS,
-};
+use super::coder::{BYTES, CODES, Code, Coding, FLOATS, GroupLanes, NON_NEGATIVE, PixelPair, SIGNIFICANDS, Survey};
 use super::groups::GroupCounts;
 use super::histogram::CodeHistogram;
 use super::lanes::LaneTotals;
 use super::places::{CHUNK, Columns, LaneSums};
 use super::source::{Source, Values};
 use super::sums::{GROUP_SIZES, GroupSums};
-use super::terms::{BOOTH4, NAF, NONE, POPCOUNT, RUNS};
 use crate::kernels::geometry::LANES;
 use crate::kernels::simd::Simd;
-
-/// How values are quantised, and what is counted of the codes.
-#[derive(Clone, Copy)]
-pub(super) struct Coding {
-    pub(super) map: CodeMap,
-    pub(super) detail: Detail,
-}
 
 thread_local! {
     /// Buffers that the counters of a thread share one after another, so that they stay in its caches.
@@ -32,22 +21,20 @@ thread_local! {
 
 /// Buffers for the lines that are being counted.
 #[derive(Default)]
-pub(super) struct Buffers {
+struct Buffers {
     /// Codes; an odd pixel after the last is zero.
-    pub(super) codes: Vec<PixelPair>,
+    codes: Vec<PixelPair>,
     /// Widths of the groups of 16 of each pixel of a pair.
-    pub(super) groups: Vec<[u16; 2]>,
-    /// The same of sixteen columns of two rows, as a pair.
-    pub(super) widths: Vec<PixelPair>,
-    pub(super) lanes: Vec<GroupLanes>,
+    groups: Vec<[u16; 2]>,
+    lanes: Vec<GroupLanes>,
     /// The first of these for each line.
-    pub(super) firsts: Vec<usize>,
+    firsts: Vec<usize>,
 }
 
-/// What lines are added to.
-pub(super) struct Sums<'a> {
+/// What rows are added to.
+pub(super) struct Destination<'a> {
     pub(super) columns: &'a Columns,
-    /// Of the lines, in order.
+    /// Of the rows.
     pub(super) segments: &'a [Segment],
     /// By place.
     pub(super) lanes: &'a mut [LaneSums],
@@ -61,7 +48,7 @@ pub(super) struct Sums<'a> {
 pub(super) struct Lines {
     /// Stride between lines, in pairs: a multiple of the largest group.
     stride: usize,
-    pub(super) buffers: Buffers,
+    buffers: Buffers,
     /// Groups by width, over all lines since they were last drained.
     pub(super) counts: GroupCounts,
     /// How often each code occurs, if codes are counted.
@@ -79,16 +66,21 @@ impl Lines {
         BUFFERS.set(std::mem::take(&mut self.buffers));
     }
 
-    /// Adds the lines of `from` to `to`.
+    /// Adds `count` lines of `from` to `to`, which has a segment for each.
     #[inline(always)]
-    pub(super) fn add<S: Simd>(&mut self, s: S, coding: Coding, from: Source<'_>, to: Sums<'_>) {
-        let Sums { columns, segments, lanes, groups, totals } = to;
+    pub(super) fn add<S: Simd>(
+        &mut self,
+        s: S,
+        coding: Coding,
+        (from, count): (Source<'_>, usize),
+        to: Destination<'_>,
+    ) {
+        let Destination { columns, segments, lanes, groups, totals } = to;
         self.stride = from.pixels.next_multiple_of(CHUNK) / 2;
-        let (mut count, patterns) = (0, columns.patterns.len());
+        let patterns = columns.patterns.len();
+        self.buffers.firsts.resize(count, 0);
         for (segment, (lines, _)) in segments.iter().enumerate() {
-            count += lines;
-            self.buffers.firsts.truncate(count - lines);
-            self.buffers.firsts.resize(count, segment * patterns);
+            lines.indices().for_each(|line| self.buffers.firsts[line] = segment * patterns);
         }
         let all = count * self.stride;
         self.buffers.codes.resize(all.max(self.buffers.codes.len()), PixelPair::default());
@@ -98,7 +90,7 @@ impl Lines {
         let chunks = &columns.chunks[..];
         let mut signed = false;
         if let Values::Bytes(_) = from.values {
-            self.code_as::<S, BYTES>(s, coding, from, 0..count, chunks, totals);
+            self.code(s, coding, (from, BYTES), 0..count, chunks, totals);
         } else if let Some(negative) = self.code_quickly(s, coding, from, 0..count, chunks, totals) {
             signed = negative;
         } else {
@@ -109,21 +101,15 @@ impl Lines {
                 signed |= coded.unwrap_or_else(|| self.code_slowly(s, coding, from, line, chunks, totals));
             }
         }
-        match (coding.detail.encoder(), signed) {
-            (None, false) => self.add_as::<S, NONE, false>(s, segments, columns, lanes),
-            (None, true) => self.add_as::<S, NONE, true>(s, segments, columns, lanes),
-            (Some(Encoder::Naf), false) => self.add_as::<S, NAF, false>(s, segments, columns, lanes),
-            (Some(Encoder::Naf), true) => self.add_as::<S, NAF, true>(s, segments, columns, lanes),
-            (Some(Encoder::Popcount), _) => self.add_as::<S, POPCOUNT, true>(s, segments, columns, lanes),
-            (Some(Encoder::Booth4), _) => self.add_as::<S, BOOTH4, true>(s, segments, columns, lanes),
-            (Some(Encoder::Runs), _) => self.add_as::<S, RUNS, true>(s, segments, columns, lanes),
-        }
+        let Self { stride, buffers: Buffers { codes, groups: widths, .. }, .. } = self;
+        let (encoder, pairs) = (coding.detail.encoder(), &columns.pairs[..]);
+        s.apart(Add { encoder, signed, codes, groups: widths, segments, stride: *stride, pairs, sums: lanes });
         self.add_groups(columns, segments, groups);
     }
 
     /// Moves the sums over groups to where they belong.
     #[inline(always)]
-    pub(super) fn add_groups(&mut self, columns: &Columns, segments: &[Segment], groups: &mut [GroupSums]) {
+    fn add_groups(&mut self, columns: &Columns, segments: &[Segment], groups: &mut [GroupSums]) {
         let patterns = columns.patterns.len();
         for ((_, places), lanes) in segments.iter().zip(self.buffers.lanes.chunks_exact_mut(patterns)) {
             for (pattern, lanes) in columns.patterns.iter().zip(lanes) {
@@ -156,11 +142,8 @@ impl Lines {
             return None;
         }
         totals.add_finite(extremes, zeros);
-        Some(if extremes[0] < 0.0 {
-            self.code_as::<S, FLOATS>(s, coding, from, lines, chunks, totals)
-        } else {
-            self.code_as::<S, NON_NEGATIVE>(s, coding, from, lines, chunks, totals)
-        })
+        let kind = if extremes[0] < 0.0 { FLOATS } else { NON_NEGATIVE };
+        Some(self.code(s, coding, (from, kind), lines, chunks, totals))
     }
 
     /// Quantises one line, value by value. Returns whether a code is negative; of floating-point types the sums are of magnitudes, as
@@ -191,35 +174,17 @@ impl Lines {
                 }
             }
         }
-        match coding.map.float {
-            Some(_) => self.code_as::<S, SIGNIFICANDS>(s, coding, from, line..line + 1, chunks, totals),
-            None => self.code_as::<S, CODES>(s, coding, from, line..line + 1, chunks, totals),
-        }
+        let kind = if coding.map.float.is_some() { SIGNIFICANDS } else { CODES };
+        self.code(s, coding, (from, kind), line..line + 1, chunks, totals)
     }
 
+    /// Codes values of a `kind` to `lines`. Returns whether a code is negative.
     #[inline(always)]
-    fn code_as<S: Simd, const KIND: u8>(
+    fn code<S: Simd>(
         &mut self,
         s: S,
         coding: Coding,
-        from: Source<'_>,
-        lines: Range<usize>,
-        chunks: &[usize],
-        totals: &mut LaneTotals,
-    ) -> bool {
-        match coding.detail {
-            Detail::Values => self.code_for::<S, KIND, NOTHING>(s, coding, from, lines, chunks, totals),
-            Detail::Terms(_) => self.code_for::<S, KIND, TOTALS>(s, coding, from, lines, chunks, totals),
-            Detail::Codes(_) => self.code_for::<S, KIND, EACH>(s, coding, from, lines, chunks, totals),
-        }
-    }
-
-    #[inline(always)]
-    fn code_for<S: Simd, const KIND: u8, const TALLY: u8>(
-        &mut self,
-        s: S,
-        coding: Coding,
-        from: Source<'_>,
+        (from, kind): (Source<'_>, u8),
         lines: Range<usize>,
         chunks: &[usize],
         totals: &mut LaneTotals,
@@ -227,33 +192,8 @@ impl Lines {
         let Self { stride, buffers: Buffers { codes, groups, lanes, firsts, .. }, counts, histogram } = self;
         let all = lines.start * *stride..lines.end * *stride;
         let (codes, groups) = (&mut codes[all.clone()], &mut groups[all]);
-        let (scale, firsts, lines) = (coding.map.scale, &firsts[lines.clone()], lines.len());
-        s.apart(Code::<KIND, TALLY> {
-            scale,
-            from,
-            lines,
-            codes,
-            groups,
-            chunks,
-            firsts,
-            lanes,
-            counts,
-            histogram,
-            totals,
-        })
-    }
-
-    /// Adds the lines to the sums of their columns.
-    #[inline(always)]
-    fn add_as<S: Simd, const ENCODER: u8, const SIGNED: bool>(
-        &mut self,
-        s: S,
-        segments: &[Segment],
-        columns: &Columns,
-        sums: &mut [LaneSums],
-    ) {
-        let Self { stride, buffers: Buffers { codes, groups, .. }, .. } = self;
-        s.apart(Add::<ENCODER, SIGNED> { codes, groups, segments, stride: *stride, pairs: &columns.pairs, sums });
+        let (firsts, lines) = (&firsts[lines.clone()], lines.len());
+        s.apart(Code { coding, kind, from, lines, codes, groups, chunks, firsts, lanes, counts, histogram, totals })
     }
 }
 

@@ -15,7 +15,6 @@ mod lanes;
 mod lines;
 mod part;
 mod places;
-mod planar;
 mod positions;
 mod range;
 mod reduction;

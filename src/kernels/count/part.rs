@@ -1,9 +1,10 @@
 //! The argument of one counting call: some rows of a tensor.
 
-use super::classes::{Classes, Run};
-use super::planar::Planes;
-use super::source::{Strided, Values};
-use crate::kernels::geometry::{Geometry, LANES, Region};
+use std::ops::Range;
+
+use super::gather::rows_of;
+use super::source::Values;
+use crate::kernels::geometry::{Geometry, Region};
 use crate::kernels::packed_codes::PackedCodes;
 
 /// How the values of an image are grouped.
@@ -59,61 +60,18 @@ impl Part<'_> {
         }
     }
 
-    /// The values of some rows of a block.
+    /// Its rows, by their indices in the whole image.
+    pub(super) fn rows(&self) -> Range<usize> {
+        self.first + self.region.rows.start..self.first + self.region.rows.end
+    }
+
+    /// The values of some rows of a block: in place, or gathered in `values`.
     #[inline(always)]
-    pub(super) fn values(&self, block: usize, rows: Run) -> Values<'_> {
-        let row = rows.start - self.first;
+    pub(super) fn values<'v>(&'v self, block: usize, rows: Range<usize>, values: &'v mut Vec<f32>) -> Values<'v> {
+        let rows = rows.start - self.first..rows.end - self.first;
         match self.tensor {
-            Tensor::Floats(Image { x, geometry, image }) => {
-                let x = &x[geometry.at(image, block, row, 0)..];
-                Values::Floats(Strided { x, line: rows.step * geometry.row_len(), pixel: LANES })
-            }
-            Tensor::Bytes(codes) => Values::Bytes(codes.plane(block, row).every(rows.step)),
+            Tensor::Floats(image) => Values::Floats(rows_of(&image, block, rows, values)),
+            Tensor::Bytes(codes) => Values::Bytes(codes.plane(block, rows.start)),
         }
     }
-
-    /// The rows of this part in each class of `classes`, as runs.
-    pub(super) fn rows_of(&self, classes: &Classes) -> impl Iterator<Item = (usize, Run)> {
-        let here = self.first + self.region.rows.start..self.first + self.region.rows.end;
-        let runs = classes.runs.iter().enumerate().flat_map(|(class, runs)| runs.iter().map(move |run| (class, run)));
-        runs.map(move |(class, run)| (class, run.within(here.clone()))).filter(|(_, run)| run.count > 0)
-    }
-
-    /// Some rows of a block of channels that lie apart.
-    pub(super) fn planes<'x>(&self, &Image { x, geometry, image }: &Image<'x>, block: usize, rows: Run) -> Planes<'x> {
-        let first = geometry.at(image, block * LANES, rows.start - self.first, 0);
-        Planes {
-            x: &x[first..],
-            row: rows.step * geometry.row_len(),
-            plane: geometry.plane_len(),
-            rows: rows.count,
-            columns: geometry.w,
-            channels: (geometry.c - block * LANES).min(LANES),
-        }
-    }
-
-    /// All rows of this part, in batches of at most `most`.
-    pub(super) fn batches(&self, classes: &Classes, most: usize) -> Vec<Batch> {
-        let mut runs: Vec<(usize, Run)> =
-            self.rows_of(classes).flat_map(|(class, run)| run.split(most).map(move |run| (class, run))).collect();
-        runs.sort_unstable_by_key(|(_, run)| run.start);
-        let mut batches: Vec<Batch> = Vec::new();
-        for (class, run) in runs {
-            match batches.last_mut() {
-                Some(Batch { rows, classes }) if rows.is_followed_by(run) && rows.count + run.count <= most => {
-                    (rows.count, rows.step) = (rows.count + run.count, 1);
-                    classes.push((class, run.count));
-                }
-                _ => batches.push(Batch { rows: run, classes: vec![(class, run.count)] }),
-            }
-        }
-        batches
-    }
-}
-
-/// Rows that are counted together.
-pub(super) struct Batch {
-    pub(super) rows: Run,
-    /// Classes, and how many of the rows are of each, in order.
-    pub(super) classes: Vec<(usize, usize)>,
 }

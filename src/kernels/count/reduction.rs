@@ -8,11 +8,12 @@ use super::histogram::{BLOCK, CodeHistogram};
 use super::places::{PIXELS, SIGN};
 use super::positions::{PositionSums, load, store, total};
 use super::sums::{ValueSums, key, unkey};
-use super::terms::terms_by;
+use super::terms::{BOOTH4, NAF, NONE, POPCOUNT, RUNS, terms_of, with_encoder};
 use super::totals::LaneSum;
 use crate::kernels::geometry::LANES;
 use crate::kernels::isa::{Isa, Kernel};
 use crate::kernels::simd::Simd;
+use crate::kernels::tile::chosen;
 
 /// How lines are counted.
 #[derive(Clone, Copy, Debug)]
@@ -173,13 +174,16 @@ impl Pass<'_, '_> {
                 }
                 let width = width_of(s, summary);
                 let zero = s.sub_int(one, s.min_int(width, one));
+                // Blocks in the middle of lines are alike.
+                let (mut alike, mut sums) = ([0; LANES], [0; 2]);
                 for (to, &[_, seen]) in to[group.clone()].iter_mut().zip(&summaries[group]) {
-                    let times = |sums: S::I| {
-                        let lanes = s.to_ints(s.dot2(sums, s.of_ints(seen), s.splat_int(0)));
-                        lanes.iter().sum::<i32>() as u64
-                    };
-                    to.groups.width[which] += times(width);
-                    to.groups.zero[which] += times(zero);
+                    if seen != alike {
+                        let (none, times) = (s.splat_int(0), s.of_ints(seen));
+                        sums = [total(s, s.dot2(width, times, none)), total(s, s.dot2(zero, times, none))];
+                        alike = seen;
+                    }
+                    to.groups.width[which] += sums[0];
+                    to.groups.zero[which] += sums[1];
                 }
                 let (width, all) = (s.to_ints(width), s.to_ints(all));
                 for (&width, _) in width.iter().zip(&all).filter(|(_, all)| **all > 0) {
@@ -236,11 +240,12 @@ impl Pass<'_, '_> {
             totals.widths += total(s, width);
         }
         let codes = &codes[..lines.len()];
-        if let Some(encoder) = self.coding.encoder {
+        if self.coding.encoder.is_some() {
             let mut terms = none;
-            for &code in codes {
-                terms = s.add_int(terms, terms_by(s, encoder, s.max_int(code, s.sub_int(none, code))));
-            }
+            with_encoder!(self.coding.encoder, ENCODER => for &code in codes {
+                let magnitude = s.max_int(code, s.sub_int(none, code));
+                terms = s.add_int(terms, terms_of::<S, ENCODER>(s, magnitude));
+            });
             to.terms = store(s, s.add_int(load(s, &to.terms), terms));
             if let Some(totals) = &mut self.to.values.totals {
                 totals.terms += total(s, terms);

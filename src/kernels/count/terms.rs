@@ -34,13 +34,14 @@ pub(super) fn terms_of<S: Simd, const ENCODER: u8>(s: S, m: S::I) -> S::I {
     }
 }
 
-/// The same of an encoder that is chosen while the program runs.
-#[inline(always)]
-pub(super) fn terms_by<S: Simd>(s: S, encoder: Encoder, m: S::I) -> S::I {
-    match encoder {
-        Encoder::Naf => terms_of::<S, NAF>(s, m),
-        Encoder::Popcount => terms_of::<S, POPCOUNT>(s, m),
-        Encoder::Booth4 => terms_of::<S, BOOTH4>(s, m),
-        Encoder::Runs => terms_of::<S, RUNS>(s, m),
-    }
+/// `$body` with the constant `$of` as the number of the `$encoder`, of which there is an `Option`.
+macro_rules! with_encoder {
+    ($encoder:expr, $of:ident => $body:expr) => {
+        chosen!(
+            $encoder.map_or(NONE, |encoder| encoder as u8),
+            $of in [NONE => NONE, NAF => NAF, POPCOUNT => POPCOUNT, BOOTH4 => BOOTH4, _ => RUNS],
+            $body
+        )
+    };
 }
+pub(super) use with_encoder;

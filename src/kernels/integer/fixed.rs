@@ -190,12 +190,10 @@ impl PixelOp for Resize<'_> {
     fn pixel<S: Simd>(&self, s: S, at: Pixel) -> S::V {
         let [(top, bottom, down), (left, right, across)] = self.tables.neighbours(at.y, at.x);
         let zero = self.codes.zero_point as f32;
-        let load = |y: usize, x: usize| {
-            let mut lanes = [0.0; LANES];
-            s.store(&mut lanes, self.x.load(s, Pixel { y, x, ..at }));
-            lanes.map(|lane| lane + zero)
-        };
-        let corners = [load(top, left), load(bottom, left), load(top, right), load(bottom, right)];
+        let mut corners = [[0.0; LANES]; 4];
+        for (lanes, (y, x)) in corners.iter_mut().zip([(top, left), (bottom, left), (top, right), (bottom, right)]) {
+            s.store(lanes, s.add(self.x.load(s, Pixel { y, x, ..at }), s.splat(zero)));
+        }
         let shares = [(1.0 - down, 1.0 - across), (down, 1.0 - across), (1.0 - down, across), (down, across)];
         s.load(&std::array::from_fn::<f32, LANES, _>(|i| {
             let terms: [f32; 4] = std::array::from_fn(|k| corners[k][i] * shares[k].0 * shares[k].1);

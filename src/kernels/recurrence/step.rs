@@ -148,8 +148,8 @@ impl Step<'_> {
     #[inline(always)]
     fn blocks<S: Simd, const G: usize, const W: usize>(&self, s: S) {
         // Sequences that run together share each loaded weight; the groups are as equal as possible.
-        let (blocks, most) = (&self.part.blocks, if S::REGISTERS >= 32 { MOST_TOGETHER } else { 1 });
-        let groups = self.part.sequences.len().div_ceil(most);
+        let blocks = &self.part.blocks;
+        let groups = self.part.sequences.len().div_ceil(MOST_TOGETHER);
         for i in 0..blocks.len() {
             let block = if self.reversed { blocks.end - 1 - i } else { blocks.start + i };
             let mut done = 0;
@@ -216,8 +216,19 @@ impl Step<'_> {
                 let (from, weights) = (&before[chain * half..], if chain == 0 { low } else { high });
                 debug_assert!(walk.fits(N, G, from.len(), weights.len()));
                 // SAFETY: `before` holds the values of N sequences, and the weights of the chain cover each value.
-                sums[chain] =
-                    unsafe { walk.accumulate::<S, Floats, N, G>(s, from.as_ptr(), weights.as_ptr(), sums[chain]) };
+                unsafe {
+                    let (from, weights) = (from.as_ptr(), weights.as_ptr());
+                    if S::REGISTERS >= 32 {
+                        sums[chain] = walk.accumulate::<S, Floats, N, G>(s, from, weights, sums[chain]);
+                    } else {
+                        // Few registers hold the sums of one gate.
+                        unrolled!(gate < G, {
+                            let of_gate = [sums[chain][gate]];
+                            [sums[chain][gate]] =
+                                walk.accumulate::<S, Floats, N, 1>(s, from, weights.add(gate * LANES), of_gate);
+                        });
+                    }
+                }
             });
         }
         for n in 0..N {

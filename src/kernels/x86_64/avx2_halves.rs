@@ -3,20 +3,31 @@
 use std::arch::x86_64::*;
 
 use super::Avx2;
+use super::avx2::both;
 use crate::kernels::geometry::LANES;
 use crate::kernels::halves::Halves;
 
-/// Applies `f` to both registers.
-macro_rules! both {
-    ($f:expr, $a:expr) => {{
-        let [first, second] = $a;
-        [$f(first), $f(second)]
-    }};
-    ($f:expr, $a:expr, $b:expr) => {{
-        let ([first, second], [of_first, of_second]) = ($a, $b);
-        [$f(first, of_first), $f(second, of_second)]
-    }};
-}
+/// Exponent of a float of one bit, less that one: 2^(n - 1) has n bits and exponent 126 + n; zero has exponent 0.
+const BIAS: i32 = 126;
+
+/// For each set of eight halves the bytes of those that are in it, in order.
+static FIRST: [[u8; 16]; 256] = {
+    let mut first = [[0; 16]; 256];
+    let mut set = 0;
+    while set < first.len() {
+        let (mut half, mut kept) = (0, 0);
+        while half < 8 {
+            if set >> half & 1 == 1 {
+                first[set][kept] = 2 * half;
+                first[set][kept + 1] = 2 * half + 1;
+                kept += 2;
+            }
+            half += 1;
+        }
+        set += 1;
+    }
+    first
+};
 
 // Each method calls intrinsics of the level's features; the token proves the CPU has them.
 impl Halves for Avx2 {
@@ -90,9 +101,15 @@ impl Halves for Avx2 {
     #[inline(always)]
     fn add_zeros(self, sum: Self::I, a: Self::I, _: Self::I) -> Self::I {
         // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_sub_epi32, sum, both!(_mm256_cmpeq_epi32, a, [_mm256_setzero_si256(); 2])) }
+    }
+    #[inline(always)]
+    fn add_zero_floats(self, sum: Self::I, a: Self::I, _: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
         unsafe {
-            let zero = |a| _mm256_cmpeq_epi32(_mm256_add_epi32(a, a), _mm256_setzero_si256());
-            both!(_mm256_sub_epi32, sum, both!(zero, a))
+            let zero = _mm256_setzero_ps();
+            let is_zero = both!(|a| _mm256_cmp_ps::<_CMP_EQ_OQ>(_mm256_castsi256_ps(a), zero), a);
+            both!(|sum, is_zero| _mm256_sub_epi32(sum, _mm256_castps_si256(is_zero)), sum, is_zero)
         }
     }
     #[inline(always)]
@@ -100,27 +117,37 @@ impl Halves for Avx2 {
         // SAFETY: the token proves AVX2.
         unsafe { both!(_mm256_sub_epi32, a, b) }
     }
-    /// By the exponent of the lane as a float, whose 24 bits hold lanes of 16.
+    /// By exponents.
     #[inline(always)]
     fn add_leading_zeros(self, sum: Self::I, a: Self::I) -> Self::I {
         // SAFETY: the token proves AVX2.
         unsafe {
-            let bits = |a| {
-                let exponent = _mm256_srli_epi32::<23>(_mm256_castps_si256(_mm256_cvtepi32_ps(a)));
-                // 2^(n - 1) has n bits and exponent 126 + n; zero has exponent 0.
-                let zeros = _mm256_sub_epi32(_mm256_set1_epi32(126 + 32), exponent);
-                _mm256_min_epi32(zeros, _mm256_set1_epi32(32))
-            };
-            both!(_mm256_add_epi32, sum, both!(bits, a))
+            let exponents = self.add_exponents([_mm256_setzero_si256(); 2], a);
+            let zeros = both!(_mm256_sub_epi32, [_mm256_set1_epi32(BIAS + i32::BITS as i32); 2], exponents);
+            both!(_mm256_add_epi32, sum, both!(_mm256_min_epi32, zeros, [_mm256_set1_epi32(32); 2]))
+        }
+    }
+    /// Those of lanes as floats, whose 24 bits hold lanes of 16.
+    #[inline(always)]
+    fn add_exponents(self, sum: Self::I, a: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let exponents = both!(|a| _mm256_srli_epi32::<23>(_mm256_castps_si256(_mm256_cvtepi32_ps(a))), a);
+            both!(_mm256_add_epi32, sum, exponents)
+        }
+    }
+    #[inline(always)]
+    fn bits_of(self, sum: Self::I, _: u32, nonzero: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let biases = both!(_mm256_mullo_epi32, nonzero, [_mm256_set1_epi32(BIAS); 2]);
+            both!(_mm256_sub_epi32, sum, biases)
         }
     }
     #[inline(always)]
     fn pair(self, even: Self::I, odd: Self::I) -> Self::I {
         // SAFETY: the token proves AVX2.
-        unsafe {
-            let blend = |even, odd| _mm256_blend_epi16::<0xaa>(even, _mm256_slli_epi32::<16>(odd));
-            both!(blend, even, odd)
-        }
+        unsafe { both!(|even, odd| _mm256_blend_epi16::<0xaa>(even, _mm256_slli_epi32::<16>(odd)), even, odd) }
     }
     #[inline(always)]
     fn add_halves(self, a: Self::I, b: Self::I) -> Self::I {
@@ -154,61 +181,78 @@ impl Halves for Avx2 {
         unsafe {
             let table = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
             let low = _mm256_set1_epi8(0xf);
-            let ones = |a| {
-                let (first, second) = (_mm256_and_si256(a, low), _mm256_and_si256(_mm256_srli_epi16::<4>(a), low));
-                let bytes = _mm256_add_epi8(_mm256_shuffle_epi8(table, first), _mm256_shuffle_epi8(table, second));
-                _mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1))
-            };
-            both!(ones, a)
+            let first = both!(|a| _mm256_shuffle_epi8(table, _mm256_and_si256(a, low)), a);
+            let second = both!(|a| _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16::<4>(a), low)), a);
+            both!(_mm256_maddubs_epi16, both!(_mm256_add_epi8, first, second), [_mm256_set1_epi8(1); 2])
         }
+    }
+    #[inline(always)]
+    fn add_zero_halves(self, sum: Self::I, a: Self::I, _: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX2.
+        unsafe { both!(_mm256_sub_epi16, sum, both!(_mm256_cmpeq_epi16, a, [_mm256_setzero_si256(); 2])) }
     }
     #[inline(always)]
     fn add_where_halves(self, sum: Self::I, a: Self::I, value: Self::I) -> Self::I {
         // SAFETY: the token proves AVX2.
         unsafe {
-            let kept = |a, value| _mm256_andnot_si256(_mm256_cmpeq_epi16(a, _mm256_setzero_si256()), value);
-            both!(_mm256_add_epi16, sum, both!(kept, a, value))
+            let zero = both!(_mm256_cmpeq_epi16, a, [_mm256_setzero_si256(); 2]);
+            both!(_mm256_add_epi16, sum, both!(_mm256_andnot_si256, zero, value))
         }
     }
     #[inline(always)]
     unsafe fn compress(self, to: *mut u16, a: Self::I) -> usize {
-        // SAFETY: the caller vouches for thirty-two writable halves, which are sixteen lanes.
-        unsafe { self.store_int(to.cast(), a) }
-        2 * LANES
+        // SAFETY: the caller vouches for thirty-two writable halves: before each eight no more were kept than came; the token proves
+        // AVX2.
+        unsafe {
+            let zeros = both!(_mm256_cmpeq_epi16, a, [_mm256_setzero_si256(); 2]);
+            let there = !_mm256_movemask_epi8(_mm256_packs_epi16(zeros[0], zeros[1]));
+            let quarters = [
+                _mm256_castsi256_si128(a[0]),
+                _mm256_castsi256_si128(a[1]),
+                _mm256_extracti128_si256::<1>(a[0]),
+                _mm256_extracti128_si256::<1>(a[1]),
+            ];
+            let mut kept = 0;
+            for (eight, there) in quarters.into_iter().zip(there.to_le_bytes()) {
+                let first = _mm_loadu_si128(FIRST[usize::from(there)].as_ptr().cast());
+                _mm_storeu_si128(to.add(kept).cast(), _mm_shuffle_epi8(eight, first));
+                kept += there.count_ones() as usize;
+            }
+            kept
+        }
     }
     /// In each 128 bits: `[a0 | a2, b0 | b2, a1 | a3, b1 | b3]` of lanes.
     #[inline(always)]
     fn join(self, a: Self::I, b: Self::I) -> Self::I {
         // SAFETY: the token proves AVX2.
-        unsafe {
-            let or = |a, b| _mm256_or_si256(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-            both!(or, a, b)
-        }
+        unsafe { both!(|a, b| _mm256_or_si256(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b)), a, b) }
     }
     #[inline(always)]
     fn fold(self, [a, b, c, d]: [Self::I; 4]) -> Self::I {
         // SAFETY: the token proves AVX2.
         unsafe {
-            // Eight pixels: the lanes of four pairs, or'ed over 128 bits, then over these.
-            let eight = |a: Self::I, b: Self::I| {
-                let or = |a, b| _mm256_or_si256(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-                let [first, second] = both!(or, a, b);
-                let all = _mm256_or_si256(first, second);
-                let all = _mm_or_si128(_mm256_castsi256_si128(all), _mm256_extracti128_si256::<1>(all));
-                _mm256_cvtepu16_epi32(all)
-            };
-            [eight(a, b), eight(c, d)]
+            // Two times eight pixels: the lanes of four pairs, or'ed over 128 bits, then over these.
+            let (low, high) = ([a[0], c[0]], [a[1], c[1]]);
+            let (of_low, of_high) = ([b[0], d[0]], [b[1], d[1]]);
+            let low =
+                both!(|a, b| _mm256_or_si256(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b)), low, of_low);
+            let high =
+                both!(|a, b| _mm256_or_si256(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b)), high, of_high);
+            both!(
+                |all| _mm256_cvtepu16_epi32(_mm_or_si128(
+                    _mm256_castsi256_si128(all),
+                    _mm256_extracti128_si256::<1>(all)
+                )),
+                both!(_mm256_or_si256, low, high)
+            )
         }
     }
     #[inline(always)]
     fn spread(self, a: Self::I) -> [Self::I; 2] {
         // SAFETY: the token proves AVX2.
         unsafe {
-            let four = |v| {
-                let v = _mm256_or_si256(v, _mm256_shuffle_epi32::<0b10_11_00_01>(v));
-                _mm256_or_si256(v, _mm256_shuffle_epi32::<0b01_00_11_10>(v))
-            };
-            let fours = both!(four, a);
+            let twos = both!(|v| _mm256_or_si256(v, _mm256_shuffle_epi32::<0b10_11_00_01>(v)), a);
+            let fours = both!(|v| _mm256_or_si256(v, _mm256_shuffle_epi32::<0b01_00_11_10>(v)), twos);
             let all = _mm256_or_si256(fours[0], fours[1]);
             [fours, [_mm256_or_si256(all, _mm256_permute2x128_si256::<1>(all, all)); 2]]
         }

@@ -69,6 +69,11 @@ impl Halves for Avx512 {
     #[inline(always)]
     fn add_zeros(self, sum: Self::I, a: Self::I, one: Self::I) -> Self::I {
         // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_mask_add_epi32(sum, _mm512_testn_epi32_mask(a, a), sum, one) }
+    }
+    #[inline(always)]
+    fn add_zero_floats(self, sum: Self::I, a: Self::I, one: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_mask_add_epi32(sum, _mm512_testn_epi32_mask(a, _mm512_set1_epi32(i32::MAX)), sum, one) }
     }
     #[inline(always)]
@@ -80,6 +85,16 @@ impl Halves for Avx512 {
     fn add_leading_zeros(self, sum: Self::I, a: Self::I) -> Self::I {
         // SAFETY: the token proves AVX-512CD.
         unsafe { _mm512_add_epi32(sum, _mm512_lzcnt_epi32(a)) }
+    }
+    /// Leading zeros.
+    #[inline(always)]
+    fn add_exponents(self, sum: Self::I, a: Self::I) -> Self::I {
+        self.add_leading_zeros(sum, a)
+    }
+    #[inline(always)]
+    fn bits_of(self, sum: Self::I, all: u32, _: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_sub_epi32(_mm512_set1_epi32((all * i32::BITS) as i32), sum) }
     }
     #[inline(always)]
     fn pair(self, even: Self::I, odd: Self::I) -> Self::I {
@@ -117,6 +132,11 @@ impl Halves for Avx512 {
         unsafe { _mm512_popcnt_epi16(a) }
     }
     #[inline(always)]
+    fn add_zero_halves(self, sum: Self::I, a: Self::I, one: Self::I) -> Self::I {
+        // SAFETY: the token proves AVX-512BW.
+        unsafe { _mm512_mask_add_epi16(sum, _mm512_testn_epi16_mask(a, a), sum, one) }
+    }
+    #[inline(always)]
     fn add_where_halves(self, sum: Self::I, a: Self::I, value: Self::I) -> Self::I {
         // SAFETY: the token proves AVX-512BW.
         unsafe { _mm512_mask_add_epi16(sum, _mm512_test_epi16_mask(a, a), sum, value) }
@@ -141,8 +161,8 @@ impl Halves for Avx512 {
         // SAFETY: the token proves AVX-512BW.
         unsafe {
             // In each 128 bits the or of lanes of four pairs; each step merges what is left of two registers into one.
-            let pairs = |a, b| _mm512_or_si512(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-            let (low, high) = (pairs(a, b), pairs(c, d));
+            let low = _mm512_or_si512(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+            let high = _mm512_or_si512(_mm512_unpacklo_epi64(c, d), _mm512_unpackhi_epi64(c, d));
             let (even, odd) =
                 (_mm512_shuffle_i64x2::<0b10_00_10_00>(low, high), _mm512_shuffle_i64x2::<0b11_01_11_01>(low, high));
             let v = _mm512_or_si512(even, odd);
