@@ -10,6 +10,7 @@ use crate::format::NumberFormat;
 use crate::measure::{Settings, calibrate_and_measure, quantized};
 use crate::model::{LoadOptions, Model};
 use crate::report::{self, Report};
+use crate::source::Source;
 
 /// Measures them and prints one table.
 pub(super) fn run(common: Common) -> Result<()> {
@@ -18,7 +19,7 @@ pub(super) fn run(common: Common) -> Result<()> {
     let backend = Backend::Native(EngineOptions::new(threads));
     let progress = Progress::new(common);
     let one = |name: &str, to: Option<Quantize>| -> Result<Report> {
-        let mut model = Model::load(name, &LoadOptions { offline: true, ..LoadOptions::default() })?;
+        let mut model = Model::build(Source::of_card_named(name)?, &LoadOptions::default())?;
         let data = model.builtin_data().expect("a built-in model has inputs")?;
         let mut settings = Settings::default();
         if to == Some(Quantize::Int8) {

@@ -107,6 +107,14 @@ impl Source {
         }
     }
 
+    /// The network of the card `name`, whatever files and directories have that name.
+    ///
+    /// # Errors
+    /// As [`Source::resolve`].
+    pub fn of_card_named(name: &str) -> Result<Self> {
+        Self::of_card(crate::models::card(name)?.clone(), &SourceOptions { offline: true, ..SourceOptions::default() })
+    }
+
     fn of_card(card: Card, options: &SourceOptions) -> Result<Self> {
         if let Some(seed) = options.random {
             let preprocess = Preprocess::from_table(&card.name, &card.input)?;
