@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-OURS = ("deadweight-off", "deadweight-values", "deadweight-full")
+OURS = ("deadweight-off", "deadweight-values", "deadweight-terms", "deadweight-full")
 RUST = ("tract", "rten")
 # candle's own transformers; those in floats end in -f32.
 CANDLE = ("candle-bert", "candle-llama", "candle-llama-f32")
@@ -144,7 +144,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="where export.py wrote the networks")
     parser.add_argument("--jobs", required=True, help="NETWORK@BATCH,...")
-    parser.add_argument("--engines", default="deadweight-off,deadweight-values,deadweight-full,onnxruntime,openvino,torch,candle,tract,rten")
+    parser.add_argument("--engines", default="deadweight-off,deadweight-terms,deadweight-full,onnxruntime,openvino,torch,candle,tract,rten")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--ms", type=float, default=150, help="about how long a turn takes")

@@ -26,7 +26,7 @@ figures=figures.json
 time() {
     "$dir/venv/bin/python" "$here/peers.py" --dir "$dir" --out "$dir/$figures" --rust "$dir/rust/release" "$@"
 }
-ours=deadweight-off,deadweight-values,deadweight-full
+ours=deadweight-off,deadweight-terms,deadweight-full
 if [ "$which" = all ]; then
     rust
     small=resnet18@1,resnet50@1,mobilenetv2@1,mobilenetv3@1
@@ -38,8 +38,8 @@ if [ "$which" = all ]; then
     peers=onnxruntime,openvino,torch,candle,tract,rten
     time --jobs "$small" --engines $ours,$peers,torch-hooks,torch-compile --rounds 5
     time --jobs "$texts" --engines $ours,$peers,torch-hooks --rounds 5
-    time --jobs "$batched" --engines $ours,$peers --rounds 5
-    time --jobs "$large" --engines $ours,$peers --rounds 3
+    time --jobs "$batched" --engines $ours,onnxruntime,openvino,torch,rten --rounds 5
+    time --jobs "$large" --engines $ours,onnxruntime,openvino,torch,rten --rounds 3
     time --jobs "$int8" --engines $ours,onnxruntime,openvino --rounds 5
     "$dir/venv/bin/python" "$here/report.py" "$dir/figures.json" "$dir/table.md"
     "$dir/venv/bin/python" "$here/bounds.py" "$dir" "$dir/bounds.md"
