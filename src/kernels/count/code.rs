@@ -166,6 +166,13 @@ pub enum Detail {
     Codes(Encoder),
 }
 
+/// How values are quantised, and what is counted of the codes.
+#[derive(Clone, Copy)]
+pub(super) struct Coding {
+    pub(super) map: CodeMap,
+    pub(super) detail: Detail,
+}
+
 impl Detail {
     /// Whose terms are counted, if any are.
     pub fn encoder(self) -> Option<Encoder> {

@@ -1,6 +1,6 @@
 //! Quantises lines to codes, and adds up their groups: sixteen pixels at a time, two to a register.
 
-use super::code::{CodeMap, Detail};
+use super::code::{Coding, Detail};
 use super::groups::GroupCounts;
 use super::histogram::{BLOCK, CodeHistogram, HistogramWriter};
 use super::lanes::LaneTotals;
@@ -58,13 +58,6 @@ pub(super) struct PixelPair(pub(super) [[i16; 2]; LANES]);
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 pub(super) struct GroupLanes(pub(super) [[u32; CHUNK]; 2 * GROUP_SIZES.len()]);
-
-/// How values are quantised, and what is counted of the codes.
-#[derive(Clone, Copy)]
-pub(super) struct Coding {
-    pub(super) map: CodeMap,
-    pub(super) detail: Detail,
-}
 
 /// Range and zeros of `lines` lines of floats.
 pub(super) struct Survey<'a> {
@@ -255,7 +248,7 @@ impl Code<'_> {
             let extremes = if zeros > 0 { [0.0, f32::from(high)] } else { from.extremes(lines) };
             totals.add_finite(extremes, zeros);
         }
-        has_signs(s, signs)
+        s.to_ints(signs).iter().fold(0, |all, lane| all | lane) & SIGNS != 0
     }
 }
 
@@ -297,11 +290,6 @@ fn keep<S: Simd>(s: S, pairs: &[PixelPair], writer: &mut HistogramWriter<'_>) {
             writer.advance(kept);
         }
     }
-}
-
-/// Whether a summary has a sign.
-fn has_signs<S: Simd>(s: S, summaries: S::I) -> bool {
-    s.to_ints(summaries).iter().fold(0, |all, lane| all | lane) & SIGNS != 0
 }
 
 impl<S: Simd> CodeTotals<S> {

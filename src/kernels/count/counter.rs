@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use super::adder::Segment;
 use super::classes::{Classes, Run};
-use super::code::{CodeMap, Detail, MAX_WIDTH};
-use super::coder::Coding;
+use super::code::{CodeMap, Coding, Detail, MAX_WIDTH};
 use super::gather::{gather_features, steps_of};
 use super::inputs::{ByInput, Counted, OneInput, Reader};
 use super::lanes::LaneTotals;

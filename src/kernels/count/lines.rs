@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::adder::{Add, Segment};
-use super::coder::{BYTES, CODES, Code, Coding, FLOATS, GroupLanes, NON_NEGATIVE, PixelPair, SIGNIFICANDS, Survey};
+use super::code::Coding;
+use super::coder::{BYTES, CODES, Code, FLOATS, GroupLanes, NON_NEGATIVE, PixelPair, SIGNIFICANDS, Survey};
 use super::groups::GroupCounts;
 use super::histogram::CodeHistogram;
 use super::lanes::LaneTotals;
