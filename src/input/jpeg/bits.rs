@@ -40,12 +40,28 @@ impl Codes {
         }
         Some(codes)
     }
+
+    /// Length and value of a code of more than eight bits at the start of the 16 bits `next`.
+    fn long(&self, next: u32) -> Result<(u8, u8), End> {
+        let length = (9..=16).find(|&length| next < self.limit[length]).ok_or(BAD)?;
+        let place = (next >> (16 - length)) as i32 + self.offset[length];
+        let value = usize::try_from(place).ok().and_then(|place| self.values.get(place)).ok_or(BAD)?;
+        Ok((length as u8, *value))
+    }
+}
+
+/// Whether one of the eight bytes is 0xff.
+fn has_ff(bytes: u64) -> bool {
+    let [ones, tops] = [1, 0x80].map(|byte| u64::from_ne_bytes([byte; 8]));
+    (!bytes).wrapping_sub(ones) & bytes & tops != 0
 }
 
 /// Reads bits up to the next marker.
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
+    /// The first byte that is not buffered.
     at: usize,
+    /// The next bits, highest first. Those after the first `count` are of bytes that are not buffered, or zero.
     held: u64,
     count: u32,
 }
@@ -56,52 +72,88 @@ impl<'a> Bits<'a> {
         Self { bytes, at, held: 0, count: 0 }
     }
 
-    /// Buffers at least `count` bits (at most 16) if there are that many.
-    fn fill(&mut self, count: u32) {
-        while self.count < count {
+    /// Buffers at least 32 bits, if there are that many: a code and what follows it.
+    #[inline(always)]
+    fn fill(&mut self) {
+        if self.count < 32 {
+            self.refill();
+        }
+    }
+
+    /// Buffers as many bytes as fit.
+    #[inline]
+    fn refill(&mut self) {
+        if let Some(next) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()) {
+            let next = u64::from_be_bytes(*next);
+            if !has_ff(next) {
+                let length = (64 - self.count) / 8;
+                self.held |= next >> self.count;
+                self.at += length as usize;
+                self.count += 8 * length;
+                return;
+            }
+        }
+        while self.count <= 56 {
             let (byte, length) = match self.bytes.get(self.at..) {
                 Some([0xff, 0, ..]) => (0xff, 2),
                 Some([0xff, ..] | []) | None => return,
                 Some([byte, ..]) => (*byte, 1),
             };
             self.at += length;
-            self.held = self.held << 8 | u64::from(byte);
+            self.held |= u64::from(byte) << (56 - self.count);
             self.count += 8;
         }
     }
 
     /// The next `count` bits, at most 16.
+    #[inline(always)]
     pub(super) fn take(&mut self, count: u32) -> Result<u32, End> {
-        self.fill(count);
-        if self.count < count {
-            return Err(SHORT.into());
-        }
-        self.count -= count;
-        Ok((self.held >> self.count) as u32 & ((1 << count) - 1))
+        self.fill();
+        let bits = self.held >> 48 >> (16 - count);
+        self.skip(count)?;
+        Ok(bits as u32)
+    }
+
+    /// Passes over `count` bits that [`Self::fill`] has buffered.
+    #[inline(always)]
+    fn skip(&mut self, count: u32) -> Result<(), End> {
+        self.count = self.count.checked_sub(count).ok_or(SHORT)?;
+        self.held <<= count;
+        Ok(())
+    }
+
+    /// Length and value of the next code.
+    #[inline(always)]
+    fn next(&mut self, codes: &Codes) -> Result<(u32, u8), End> {
+        self.fill();
+        // Zeros are read beyond the last bit; they cannot be consumed.
+        let next = (self.held >> 48) as u32;
+        let (length, value) = match codes.short[next as usize >> 8] {
+            (0, _) => codes.long(next)?,
+            short => short,
+        };
+        Ok((length.into(), value))
     }
 
     /// Decodes the value of the next code.
+    #[inline(always)]
     pub(super) fn code(&mut self, codes: &Codes) -> Result<u8, End> {
-        self.fill(16);
-        // Zeros are read beyond the last bit; they cannot be consumed.
-        let next = match self.count {
-            16.. => (self.held >> (self.count - 16)) as u32 & 0xffff,
-            count => (self.held << (16 - count)) as u32 & 0xffff,
-        };
-        let (mut length, mut value) = codes.short[next as usize >> 8];
-        if length == 0 {
-            let long = (9..=16).find(|&length| next < codes.limit[length]).ok_or(BAD)?;
-            let place = (next >> (16 - long)) as i32 + codes.offset[long];
-            value = *usize::try_from(place).ok().and_then(|place| codes.values.get(place)).ok_or(BAD)?;
-            length = long as u8;
-        }
-        self.take(length.into())?;
+        let (length, value) = self.next(codes)?;
+        self.skip(length)?;
+        Ok(value)
+    }
+
+    /// The same, and passes over the bits after the code, as many as the lower half of the value says.
+    #[inline(always)]
+    pub(super) fn code_and_bits(&mut self, codes: &Codes) -> Result<u8, End> {
+        let (length, value) = self.next(codes)?;
+        self.skip(length + u32::from(value & 15))?;
         Ok(value)
     }
 
     /// Ends at a marker and returns its position. Bytes before it may only be fill bytes.
     pub(super) fn end(mut self) -> Result<usize, End> {
-        self.count -= self.count % 8;
+        self.skip(self.count % 8)?;
         while let Ok(byte) = self.take(8) {
             if !matches!(byte, 0 | 0xff) {
                 return Err("is damaged: it has more data than blocks".into());

@@ -80,14 +80,10 @@ impl Scan<'_> {
         let codes = self.table(1, tables[1])?;
         let mut at = 1;
         while at < 64 {
-            let code = bits.code(codes)?;
-            match (usize::from(code >> 4), u32::from(code & 15)) {
-                (15, 0) => at += 16,
-                (_, 0) => break,
-                (zeros, size) => {
-                    at += zeros + 1;
-                    bits.take(size)?;
-                }
+            let code = bits.code_and_bits(codes)?;
+            match (code >> 4, code & 15) {
+                (0..15, 0) => break,
+                (zeros, _) => at += usize::from(zeros) + 1,
             }
         }
         if at <= 64 { Ok(()) } else { Err(WRONG.into()) }

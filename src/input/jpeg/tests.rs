@@ -4,6 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use super::bits::Bits;
 use super::*;
 
 /// The files made by tests/reference/make_inputs.py, with their names.
@@ -59,8 +60,42 @@ fn a_hole_in_the_data_is_seen() {
     }
 }
 
+/// The bits of `bytes` up to a marker.
+fn plain_bits(bytes: &[u8]) -> Vec<u32> {
+    let (mut bits, mut at) = (Vec::new(), 0);
+    while let Some(&byte) = bytes.get(at) {
+        if byte == 0xff && bytes.get(at + 1) != Some(&0) {
+            break;
+        }
+        at += if byte == 0xff { 2 } else { 1 };
+        bits.extend((0..8).rev().map(|bit| u32::from(byte >> bit & 1)));
+    }
+    bits
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn bits_are_those_of_the_bytes(
+        bytes in prop::collection::vec(prop_oneof![Just(0), Just(0xff), any::<u8>(), 1u8..0xff], 0..60),
+        counts in prop::collection::vec(0u32..=16, 0..60),
+    ) {
+        let (mut read, plain) = (Bits::new(&bytes, 0), plain_bits(&bytes));
+        let mut rest = &plain[..];
+        for count in counts {
+            let Some((bits, after)) = rest.split_at_checked(count as usize) else {
+                prop_assert!(read.take(count).is_err());
+                break;
+            };
+            prop_assert_eq!(read.take(count).ok(), Some(bits.iter().fold(0, |value, bit| value << 1 | bit)));
+            rest = after;
+        }
+        // What is left of a byte is padding; zeros and ones may follow.
+        let left = rest[rest.len() % 8..].chunks(8);
+        let fills = left.map(|byte| byte.iter().sum::<u32>()).all(|ones| ones == 0 || ones == 8);
+        prop_assert_eq!(read.end().is_ok(), fills);
+    }
 
     #[test]
     fn damage_does_not_make_it_panic(
