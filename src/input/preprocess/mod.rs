@@ -358,8 +358,8 @@ impl Preprocess {
         for channel in 0..c {
             let from = self.stored_channel(channel);
             let (mean, std) = (self.mean[channel] as f32, self.std[channel] as f32);
-            let value = |&v: &u8| (f32::from(v) / 255.0 - mean) / std;
-            values.extend(image.data[from..].iter().step_by(c).map(value));
+            let of_level: [f32; 256] = std::array::from_fn(|level| (level as f32 / 255.0 - mean) / std);
+            values.extend(image.data[from..].iter().step_by(c).map(|&level| of_level[usize::from(level)]));
         }
         Ok(Input { values, shape: [c, h, w], size })
     }
