@@ -1,6 +1,7 @@
 //! Decodes image files to 8-bit pixels.
 
 use std::io::Cursor;
+use std::ops::Range;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
@@ -27,9 +28,17 @@ pub struct Pixels {
 impl Pixels {
     /// The first `h` rows and `w` columns.
     pub fn cut(&self, h: usize, w: usize) -> Self {
-        let rows = self.data.chunks(self.w * self.c).take(h);
-        let data = rows.flat_map(|row| &row[..w * self.c]).copied().collect();
-        Self { h, w, c: self.c, data }
+        self.part([0..h, 0..w])
+    }
+
+    /// The part of these `rows` and `columns`.
+    pub(super) fn part(&self, [rows, columns]: [Range<usize>; 2]) -> Self {
+        let [from, to] = [columns.start, columns.end].map(|column| column * self.c);
+        let mut data = Vec::with_capacity(rows.len() * (to - from));
+        for line in self.data.chunks(self.w * self.c).skip(rows.start).take(rows.len()) {
+            data.extend_from_slice(&line[from..to]);
+        }
+        Self { h: rows.len(), w: columns.len(), c: self.c, data }
     }
 
     /// The image padded below and to the right by repeating its last row and column.

@@ -1,5 +1,7 @@
 //! Sizes and crops: which pixels of an image become the input.
 
+use std::ops::Range;
+
 use super::{CropRounding, Preprocess, Resize};
 use crate::input::decode::Pixels;
 
@@ -16,10 +18,7 @@ impl Preprocess {
             classes = places.map(|place| classes[place]).collect();
             [h, w] = [rows, columns];
         }
-        match self.crop {
-            Some([rows, columns]) => self.crop(&Pixels { h, w, c: 1, data: classes }, rows, columns, &[ignore]).data,
-            None => classes,
-        }
+        self.crop(Pixels { h, w, c: 1, data: classes }, &[ignore]).data
     }
 
     /// The size to which an image of `h` x `w` is resized.
@@ -35,32 +34,38 @@ impl Preprocess {
         Some(size.map(|side| side.max(1)))
     }
 
-    /// The centre of `image`, padded with `outside` (a level per channel) if it is smaller than the crop.
-    pub(super) fn crop(&self, image: &Pixels, h: usize, w: usize, outside: &[u8]) -> Pixels {
-        let before = |size: usize, want: usize| -> i64 {
-            let margin = size as i64 - want as i64;
-            match self.crop_rounding {
-                CropRounding::Floor => margin.div_euclid(2),
-                // Padding is split evenly, an odd row goes after; margins are halved to even.
-                CropRounding::RoundHalfEven if margin < 0 => -(-margin / 2),
-                CropRounding::RoundHalfEven => margin / 2 + i64::from(margin % 4 == 3),
-            }
-        };
-        let (top, left) = (before(image.h, h), before(image.w, w));
-        let mut data = outside.repeat(h * w);
-        for (y, row) in data.chunks_exact_mut(w * image.c).enumerate() {
-            let Ok(from) = usize::try_from(y as i64 + top) else { continue };
-            if from >= image.h {
-                continue;
-            }
-            for (x, pixel) in row.chunks_exact_mut(image.c).enumerate() {
-                let Ok(column) = usize::try_from(x as i64 + left) else { continue };
-                if column < image.w {
-                    pixel.copy_from_slice(&image.data[(from * image.w + column) * image.c..][..image.c]);
-                }
-            }
+    /// The rows and columns of an image of `size` that a crop keeps: all without one.
+    pub(super) fn kept(&self, size: [usize; 2]) -> [Range<usize>; 2] {
+        [0, 1].map(|axis| {
+            let want = self.crop.map_or(size[axis], |crop| crop[axis]);
+            let first = self.before(size[axis], want).max(0) as usize;
+            first..(first + want).min(size[axis])
+        })
+    }
+
+    /// How many of `size` pixels are before the middle `want`; negative if these are more, padded on both sides.
+    fn before(&self, size: usize, want: usize) -> i64 {
+        let margin = size as i64 - want as i64;
+        match self.crop_rounding {
+            CropRounding::Floor => margin.div_euclid(2),
+            // Padding is split evenly, an odd row goes after; margins are halved to even.
+            CropRounding::RoundHalfEven if margin < 0 => -(-margin / 2),
+            CropRounding::RoundHalfEven => margin / 2 + i64::from(margin % 4 == 3),
         }
-        Pixels { h, w, c: image.c, data }
+    }
+
+    /// What the crop makes of `image`: its centre, padded with `outside` (a level per channel) if it is smaller; without one
+    /// the whole.
+    pub(super) fn crop(&self, image: Pixels, outside: &[u8]) -> Pixels {
+        let Some([h, w]) = self.crop.filter(|&crop| crop != [image.h, image.w]) else { return image };
+        let inside = image.part(self.kept([image.h, image.w]));
+        let [top, left] = [(inside.h, h), (inside.w, w)].map(|(size, want)| -self.before(size, want) as usize);
+        let mut data = outside.repeat(h * w);
+        let rows = data.chunks_exact_mut(w * inside.c).skip(top);
+        for (row, inside_row) in rows.zip(inside.data.chunks_exact(inside.w * inside.c)) {
+            row[left * inside.c..][..inside_row.len()].copy_from_slice(inside_row);
+        }
+        Pixels { h, w, data, ..inside }
     }
 }
 

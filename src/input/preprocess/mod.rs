@@ -14,7 +14,7 @@ pub use self::overrides::{Layout, Overrides};
 use super::audio::Framing;
 use super::decode::Pixels;
 use super::degrade::Degradation;
-use super::resize::{Interpolation, resize};
+use super::resize::{Interpolation, resize_part};
 use crate::{Error, Result};
 
 /// The size to which an image is resized before it is cropped.
@@ -335,13 +335,12 @@ impl Preprocess {
             (1, Grey::Studio) => image.studio_luma(),
             (channels, _) => image.with_channels(channels),
         };
-        if let Some([h, w]) = self.resized([image.h, image.w]) {
-            image = resize(&image, h, w, self.interpolation);
+        let size = [image.h, image.w];
+        if let Some(to) = self.resized(size).filter(|&to| to != size) {
+            image = resize_part(&image, to, self.kept(to), self.interpolation);
         }
-        if let Some([h, w]) = self.crop {
-            let black = vec![0; image.c];
-            image = self.crop(&image, h, w, if self.fill.is_empty() { &black } else { &self.fill });
-        }
+        let black = vec![0; image.c];
+        image = self.crop(image, if self.fill.is_empty() { &black } else { &self.fill });
         let size = [image.h, image.w];
         let (h, w) = if self.any_size { (image.h, image.w) } else { self.size() };
         if size != [h, w] {
