@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cover::{Cover, cover, sizes, tiles_cost};
+use super::cover::{Cover, FEW_REGISTERS, cover, tiles_cost};
 use super::epilogue::{Area, Output};
 use super::vector::{Product, is_vector};
 use super::{ConvShape, Job};
@@ -36,8 +36,7 @@ enum Weights {
 /// Neighbouring output columns whose windows have the same column taps inside the map.
 pub(super) struct Segment {
     taps: Range<usize>,
-    /// How the columns are divided into tiles, by the number of filter blocks of a tile; entry 0 is for levels with few
-    /// registers.
+    /// How the columns are divided into tiles, by the number of filter blocks of a tile or [`FEW_REGISTERS`].
     covers: [Cover; 9],
 }
 
@@ -178,7 +177,7 @@ impl Direct {
         let size_of_set = sets[0].blocks.len();
         let (blocks, cover) = match isa.has_many_registers() {
             true => (size_of_set, &segment.covers[size_of_set]),
-            false => (1, &segment.covers[0]),
+            false => (1, &segment.covers[FEW_REGISTERS]),
         };
         for (size, columns) in cover.iter().filter(|(_, columns)| !columns.is_empty()) {
             for block in (0..size_of_set).step_by(blocks) {
@@ -252,11 +251,7 @@ fn segments(shape: &ConvShape, w: usize, columns: usize) -> Vec<Segment> {
 
 impl Segment {
     pub(super) fn new(columns: Range<usize>, taps: Range<usize>) -> Self {
-        let covers = std::array::from_fn(|blocks| match blocks {
-            0 => cover(&columns, &[6, 5, 4, 3, 2, 1], 1),
-            _ => cover(&columns, sizes(blocks), blocks),
-        });
-        Self { taps, covers }
+        Self { taps, covers: std::array::from_fn(|blocks| cover(&columns, blocks)) }
     }
 
     /// Multiply-adds of a row for two filter blocks.
