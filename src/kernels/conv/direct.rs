@@ -110,9 +110,12 @@ impl Direct {
         // larger one, a band of rows stays there while all sets go over it.
         let image_bytes = job.xg.image_len() * size_of::<f32>();
         let in_cache = image_bytes <= CACHED;
+        // Where few registers hold few pixels, a narrow band would read all weights for too few tiles.
+        let most = if exec.isa.has_many_registers() { h } else { h * job.yg.w / FEW_PIXELS };
+        let least = wanted.div_ceil(job.images * sets);
         let bands = match in_cache {
-            true => wanted.div_ceil(job.images * sets),
-            false => wanted.div_ceil(job.images).max(image_bytes.div_ceil(CACHED)),
+            true => least,
+            false => wanted.div_ceil(job.images).min(most).max(least).max(image_bytes.div_ceil(CACHED)),
         };
         // Bands of equal height, except the last.
         let height = h.div_ceil(bands.min(h));
