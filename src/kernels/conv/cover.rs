@@ -2,9 +2,13 @@
 
 use std::ops::Range;
 
+/// In place of a number of filter blocks: one block, of which the sums of a pixel take two of few registers.
+pub(super) const FEW_REGISTERS: usize = 0;
+
 /// Tile widths that are compiled for `blocks` filter blocks, largest first.
-pub(super) fn sizes(blocks: usize) -> &'static [usize] {
+fn sizes(blocks: usize) -> &'static [usize] {
     match blocks {
+        FEW_REGISTERS => &[6, 5, 4, 3, 2, 1],
         1 => &[14, 10, 8, 6, 5, 4, 3, 2, 1],
         2 => &[14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1],
         3 => &[7, 4, 2, 1],
@@ -13,19 +17,24 @@ pub(super) fn sizes(blocks: usize) -> &'static [usize] {
     }
 }
 
-/// Multiply-adds issued per tap for `columns` in tiles of `size`; fewer than eight in flight are bound by latency.
+/// Multiply-adds issued per tap for `columns` in tiles of `size`; fewer than eight in flight are bound by latency. Where
+/// registers are few, the loads of the weights add to them.
 pub(super) fn tiles_cost(columns: usize, size: usize, blocks: usize) -> usize {
-    columns.div_ceil(size) * (size * blocks).max(8)
+    let cost = match blocks {
+        FEW_REGISTERS => (2 * size).max(8) + 1,
+        _ => (size * blocks).max(8),
+    };
+    columns.div_ceil(size) * cost
 }
 
 /// At most two ranges of columns, each with its tile size.
 pub(super) type Cover = [(usize, Range<usize>); 2];
 
-/// Covers `columns` at the lowest cost that `sizes` allow. If the columns of a range are no multiple of its size, the last
-/// tile starts earlier and computes some pixels again, so that no mask is needed.
-pub(super) fn cover(columns: &Range<usize>, sizes: &[usize], blocks: usize) -> Cover {
+/// Covers `columns` at the lowest cost that the sizes for `blocks` allow. If the columns of a range are no multiple of its
+/// size, the last tile starts earlier and computes some pixels again, so that no mask is needed.
+pub(super) fn cover(columns: &Range<usize>, blocks: usize) -> Cover {
     let (start, end, n) = (columns.start, columns.end, columns.len());
-    let fitting = || sizes.iter().copied().filter(|&size| size <= n);
+    let fitting = || sizes(blocks).iter().copied().filter(|&size| size <= n);
     let uniform = fitting().map(|size| (tiles_cost(n, size, blocks), [(size, start..end), (size, end..end)]));
     let mixed = fitting().next().into_iter().flat_map(|large| {
         let rest = n % large;

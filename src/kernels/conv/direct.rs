@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cover::{Cover, cover, sizes, tiles_cost};
+use super::cover::{Cover, FEW_REGISTERS, cover, tiles_cost};
 use super::epilogue::{Area, Output};
 use super::vector::{Product, is_vector};
 use super::{ConvShape, Job};
@@ -36,8 +36,7 @@ enum Weights {
 /// Neighbouring output columns whose windows have the same column taps inside the map.
 pub(super) struct Segment {
     taps: Range<usize>,
-    /// How the columns are divided into tiles, by the number of filter blocks of a tile; entry 0 is for levels with few
-    /// registers.
+    /// How the columns are divided into tiles, by the number of filter blocks of a tile or [`FEW_REGISTERS`].
     covers: [Cover; 9],
 }
 
@@ -111,9 +110,12 @@ impl Direct {
         // larger one, a band of rows stays there while all sets go over it.
         let image_bytes = job.xg.image_len() * size_of::<f32>();
         let in_cache = image_bytes <= CACHED;
+        // Where few registers hold few pixels, a narrow band would read all weights for too few tiles.
+        let most = if exec.isa.has_many_registers() { h } else { h * job.yg.w / FEW_PIXELS };
+        let least = wanted.div_ceil(job.images * sets);
         let bands = match in_cache {
-            true => wanted.div_ceil(job.images * sets),
-            false => wanted.div_ceil(job.images).max(image_bytes.div_ceil(CACHED)),
+            true => least,
+            false => wanted.div_ceil(job.images).min(most).max(least).max(image_bytes.div_ceil(CACHED)),
         };
         // Bands of equal height, except the last.
         let height = h.div_ceil(bands.min(h));
@@ -161,29 +163,34 @@ impl Direct {
 
     /// Some rows of all segments for `sets` of equal size with their weights.
     fn segments(&self, isa: Isa, job: &Job<'_>, sets: (&[Set], &[f32]), image: usize, rows: &Range<usize>) {
-        self.segments.iter().for_each(|segment| self.tiles(isa, job, sets, segment, image, rows));
+        let (shape, w) = (&self.shape, job.yg.w);
+        // Single pixels without a halo beside the map: its rows are one long row, which small tiles cover best.
+        let is_long = (shape.kernel, shape.stride) == ((1, 1), (1, 1)) && job.xg.row_len() == w * job.xg.lanes;
+        if is_long && !isa.has_many_registers() {
+            let cover = cover(&(rows.start * w..rows.end * w), FEW_REGISTERS);
+            return self.tiles(isa, job, sets, (&cover, &(0..1)), image, &(0..1));
+        }
+        for segment in &self.segments {
+            self.tiles(isa, job, sets, segment.tiles(isa, sets.0), image, rows);
+        }
     }
 
-    /// Some rows of one segment for sets of equal size with their weights; all blocks of a set at once if the registers hold
-    /// them.
+    /// Some rows of what a cover divides, for sets of equal size with their weights; all blocks of a set at once if the
+    /// registers hold them.
     fn tiles(
         &self,
         isa: Isa,
         job: &Job<'_>,
         (sets, weights): (&[Set], &[f32]),
-        segment: &Segment,
+        (cover, taps): (&Cover, &Range<usize>),
         image: usize,
         rows: &Range<usize>,
     ) {
         let size_of_set = sets[0].blocks.len();
-        let (blocks, cover) = match isa.has_many_registers() {
-            true => (size_of_set, &segment.covers[size_of_set]),
-            false => (1, &segment.covers[0]),
-        };
+        let blocks = if isa.has_many_registers() { size_of_set } else { 1 };
         for (size, columns) in cover.iter().filter(|(_, columns)| !columns.is_empty()) {
             for block in (0..size_of_set).step_by(blocks) {
-                let (direct, taps) = (self, &segment.taps);
-                let strip = Strip { direct, job, sets, weights, block, taps, image, rows, columns };
+                let strip = Strip { direct: self, job, sets, weights, block, taps, image, rows, columns };
                 strip.run(isa, blocks, *size);
             }
         }
@@ -193,7 +200,7 @@ impl Direct {
     pub(super) fn product(&self, isa: Isa, job: &Job<'_>, row: &Segment, (index, parts): (usize, usize)) {
         let Weights::Floats(weights) = &self.weights else { unreachable!("other methods pack floats") };
         for sets in equal_sets(&self.sets[part(self.sets.len(), index, parts)]) {
-            self.tiles(isa, job, (sets, weights), row, 0, &(0..1));
+            self.tiles(isa, job, (sets, weights), row.tiles(isa, sets), 0, &(0..1));
         }
     }
 
@@ -252,11 +259,13 @@ fn segments(shape: &ConvShape, w: usize, columns: usize) -> Vec<Segment> {
 
 impl Segment {
     pub(super) fn new(columns: Range<usize>, taps: Range<usize>) -> Self {
-        let covers = std::array::from_fn(|blocks| match blocks {
-            0 => cover(&columns, &[6, 5, 4, 3, 2, 1], 1),
-            _ => cover(&columns, sizes(blocks), blocks),
-        });
-        Self { taps, covers }
+        Self { taps, covers: std::array::from_fn(|blocks| cover(&columns, blocks)) }
+    }
+
+    /// Its tiles for one of `sets`, and its taps.
+    fn tiles(&self, isa: Isa, sets: &[Set]) -> (&Cover, &Range<usize>) {
+        let blocks = if isa.has_many_registers() { sets[0].blocks.len() } else { FEW_REGISTERS };
+        (&self.covers[blocks], &self.taps)
     }
 
     /// Multiply-adds of a row for two filter blocks.

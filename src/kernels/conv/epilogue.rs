@@ -36,7 +36,8 @@ impl Job<'_> {
         let to = self.y.at(self.yg.at(image, 0, 0, 0));
         // What is finished in a second pass is read again at once, so it must not bypass the caches.
         let large = self.yg.len() * size_of::<f32>() >= STREAMED && self.bounds().is_some();
-        let plane = |geometry: &Geometry| Plane { row: geometry.row_len(), plane: geometry.plane_len() };
+        let width = self.yg.w;
+        let plane = |geometry: &Geometry| Plane { width, row: geometry.row_len(), plane: geometry.plane_len() };
         let streams = large && (to as usize).is_multiple_of(LANES * size_of::<f32>());
         Output {
             low: s.splat(low),
@@ -60,9 +61,10 @@ impl Job<'_> {
     }
 }
 
-/// Strides in floats between rows and between blocks.
+/// Pixels of a row, and strides in floats between rows and between blocks.
 #[derive(Clone, Copy)]
 struct Plane {
+    width: usize,
     row: usize,
     plane: usize,
 }
@@ -70,6 +72,29 @@ struct Plane {
 impl Plane {
     fn at(self, block: usize, y: usize, x: usize) -> usize {
         block * self.plane + y * self.row + x * LANES
+    }
+
+    /// Where pixel `x` of row `y` begins, and how far from there `P` pixels from it on do. If registers are few, the rows may be
+    /// one long row for tiles of up to six: behind the last pixel of one comes the first of the next.
+    #[inline(always)]
+    fn pixels<S: Simd, const P: usize>(self, block: usize, y: usize, x: usize) -> (usize, [usize; P]) {
+        let mut pixels = [0; P];
+        unrolled!(p < P, {
+            pixels[p] = p * LANES;
+        });
+        if S::REGISTERS >= 32 || P > 6 || x + P <= self.width {
+            return (self.at(block, y, x), pixels);
+        }
+        let (y, mut column, mut gap) = (y + x / self.width, x % self.width, 0);
+        let first = self.at(block, y, column);
+        unrolled!(p < P, {
+            pixels[p] += gap;
+            column += 1;
+            if column == self.width {
+                (column, gap) = (0, gap + self.row - self.width * LANES);
+            }
+        });
+        (first, pixels)
     }
 }
 
@@ -112,8 +137,8 @@ impl<S: Simd> Output<S> {
         }
     }
 
-    /// Adds the residual to `sums[b][p]`, the value of pixel `x + p` of row `y` of block `first + b`, then bounds and stores
-    /// it. Activations that are more than bounds are left to [`Job::finish`].
+    /// Adds the residual to `sums[b][p]`, the value of the `p`-th of [`Plane::pixels`] in block `first + b`, then bounds and
+    /// stores it. Activations that are more than bounds are left to [`Job::finish`].
     ///
     /// # Safety
     /// The pixels and blocks are inside the output, and no other thread writes them.
@@ -129,19 +154,21 @@ impl<S: Simd> Output<S> {
         // SAFETY: the caller vouches for the output; the residual has its shape and its buffer holds it (asserted).
         unsafe {
             if let Some((from, strides)) = self.residual {
-                let from = from.add(strides.at(first, y, x));
+                let (at, pixels) = strides.pixels::<S, P>(first, y, x);
+                let from = from.add(at);
                 unrolled!(b < B, {
                     unrolled!(p < P, {
-                        sums[b][p] = s.add(sums[b][p], s.load_ptr(from.add(b * strides.plane + p * LANES)));
+                        sums[b][p] = s.add(sums[b][p], s.load_ptr(from.add(b * strides.plane + pixels[p])));
                     });
                 });
             }
-            let to = self.to.add(self.strides.at(first, y, x));
+            let (at, pixels) = self.strides.pixels::<S, P>(first, y, x);
+            let to = self.to.add(at);
             if self.streams {
                 unrolled!(b < B, {
                     unrolled!(p < P, {
                         let value = s.min(self.high, s.max(self.low, sums[b][p]));
-                        s.stream_ptr(to.add(b * self.strides.plane + p * LANES), value);
+                        s.stream_ptr(to.add(b * self.strides.plane + pixels[p]), value);
                     });
                 });
                 return;
@@ -149,7 +176,7 @@ impl<S: Simd> Output<S> {
             unrolled!(b < B, {
                 unrolled!(p < P, {
                     let value = s.min(self.high, s.max(self.low, sums[b][p]));
-                    s.store_ptr(to.add(b * self.strides.plane + p * LANES), value);
+                    s.store_ptr(to.add(b * self.strides.plane + pixels[p]), value);
                 });
             });
         }
