@@ -46,8 +46,8 @@ pub struct Stored {
 
 impl Stored {
     /// Baseline width B of what multiplies, `q - zero_point`: bits of the largest magnitude, and one for the sign where codes lie
-    /// below the zero point (METRICS section 2). Symmetric codes whose lowest does not occur in `range` (of what the engine holds)
-    /// have the narrow range.
+    /// below the zero point (METRICS section 2). Symmetric codes whose lowest does not occur in `range` (of all that the engine
+    /// holds) have the narrow range.
     fn baseline(&self, range: Range) -> u32 {
         let (low, high) = (self.range.0 - self.zero_point, self.range.1 - self.zero_point);
         let is_narrow = self.zero_point == 0 && low == -high - 1 && range.min <= range.max && range.min > low as f32;
@@ -150,14 +150,21 @@ impl NumberFormat {
         !matches!(self, Self::Float(_) | Self::Profile)
     }
 
-    /// The numbers for an operand of which the engine holds values in `range`, and the network stores the codes `stored`.
+    /// The numbers for weights, all of which are in `range`: symmetric codes that leave out the lowest have the narrow range.
+    pub fn weight_coding(self, range: Range, stored: Option<Stored>) -> Coding {
+        let coding = self.coding(range, stored);
+        Coding { bits: coding.stored.map_or(coding.bits, |stored| stored.baseline(range)), ..coding }
+    }
+
+    /// The numbers for an operand of which the engine holds values in `range` as far as is known, and the network stores the codes
+    /// `stored`.
     pub fn coding(self, range: Range, stored: Option<Stored>) -> Coding {
         if let (Self::Stored, Some(stored)) = (self, stored) {
             let (low, high) = stored.range;
             let map = CodeMap::linear(1.0, low - stored.zero_point, high - stored.zero_point);
             return Coding {
                 map,
-                bits: stored.baseline(range),
+                bits: stored.baseline(Range::default()),
                 unit: stored.scale,
                 per_filter: false,
                 width: None,
@@ -255,12 +262,15 @@ mod tests {
     fn one_baseline_fits_all_that_multiplies() {
         let bits = |range: (i32, i32), zero_point: i32, least: f32| {
             let stored = Stored { scale: Some(1.0), zero_point, range, bits: 8 };
-            NumberFormat::Stored.coding(Range { min: least, max: 1.0 }, Some(stored)).bits
+            NumberFormat::Stored.weight_coding(Range { min: least, max: 1.0 }, Some(stored)).bits
         };
         // Bytes whose zero is 0, or inside; signed ones whose zero is the lowest, or inside; symmetric weights, with their lowest.
         assert_eq!([bits((0, 255), 0, 0.0), bits((0, 255), 128, -128.0), bits((0, 255), 3, -3.0)], [8, 9, 9]);
         assert_eq!([bits((-128, 127), -128, 0.0), bits((-128, 127), 5, -133.0)], [8, 9]);
         assert_eq!([bits((-128, 127), 0, -127.0), bits((-128, 127), 0, -128.0), bits((-8, 7), 0, -7.0)], [8, 9, 4]);
+        // Activations may reach the lowest code behind the inputs of calibration.
+        let stored = Stored { scale: Some(1.0), zero_point: 0, range: (-128, 127), bits: 8 };
+        assert_eq!(NumberFormat::Stored.coding(Range { min: -127.0, max: 1.0 }, Some(stored)).bits, 9);
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub(super) fn set_formats(
                 match second {
                     // An activation, too.
                     Some(second) => formats.activations.coding(merged(second), stored_second(graph, layer)),
-                    None => formats.weights.coding(weights, stored_weights(graph, layer)),
+                    None => formats.weights.weight_coding(weights, stored_weights(graph, layer)),
                 },
             ]
         });

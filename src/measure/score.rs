@@ -8,7 +8,7 @@ use crate::task::classify::{Accuracy, top_k};
 use crate::task::embed::{Nearness, cosine, nearest};
 use crate::task::labels::Labelling;
 use crate::task::language::Likelihood;
-use crate::task::restore::{Fidelity, centre, psnr, ssim};
+use crate::task::restore::{Fidelity, part, psnr, ssim};
 use crate::task::segment::{Areas, class_map, object_map};
 use crate::task::{Quality, answer};
 
@@ -64,9 +64,9 @@ pub fn add(quality: &mut Quality, model: &Model, sample: &Sample, output: &[f32]
             let (answer, size) = restored(sample, output, shape);
             let [h, w] = sample.size;
             let channels = sample.shape[0];
-            let truth = centre(truth, [channels, h, w], size);
-            let input = answer::crop(&sample.values, sample.shape, sample.size);
-            let input = centre(&input, [channels, h, w], size);
+            let lost = lost(sample, shape);
+            let truth = part(truth, [channels, h, w], lost, size);
+            let input = part(&sample.values, sample.shape, lost, size);
             let [h, w] = size;
             fidelity.add(psnr(&answer, &truth), psnr(&input, &truth), ssim(&answer, &truth, [channels, h, w]));
         }
@@ -90,8 +90,15 @@ pub fn pixel_classes(model: &Model, sample: &Sample, output: &[f32], shape: Shap
     answer::crop(&classes, [1, shape.h, shape.w], sample.size)
 }
 
-/// The restored image without the frame of its input, and its rows and columns.
+/// Rows and columns that a network without padding loses at the top and at the left of what it reads: half of all it loses.
+fn lost(sample: &Sample, shape: Shape) -> [usize; 2] {
+    let [_, h, w] = sample.shape;
+    [h.saturating_sub(shape.h) / 2, w.saturating_sub(shape.w) / 2]
+}
+
+/// The restored image without the frame of its input (rows below and columns right of it), and its rows and columns.
 pub fn restored(sample: &Sample, output: &[f32], shape: Shape) -> (Vec<f32>, [usize; 2]) {
-    let size = [sample.size[0].min(shape.h), sample.size[1].min(shape.w)];
+    let ([h, w], [top, left]) = (sample.size, lost(sample, shape));
+    let size = [shape.h.min(h.saturating_sub(top)), shape.w.min(w.saturating_sub(left))];
     (answer::crop(output, [shape.c, shape.h, shape.w], size), size)
 }

@@ -110,9 +110,8 @@ fn weighted<'a>(window: &[f64; TAPS], at: impl Fn(usize) -> &'a [f64; 5]) -> [f6
     sums
 }
 
-/// The centre of `image` `[C, H, W]`, of `h` x `w`: the part for which a network without padding has an output.
-pub fn centre(image: &[f32], [c, rows, columns]: [usize; 3], [h, w]: [usize; 2]) -> Vec<f32> {
-    let (top, left) = ((rows - h) / 2, (columns - w) / 2);
+/// The part of `image` `[C, H, W]` of `h` x `w` from row `top` and column `left` on.
+pub fn part(image: &[f32], [c, rows, columns]: [usize; 3], [top, left]: [usize; 2], [h, w]: [usize; 2]) -> Vec<f32> {
     let row = |channel: usize, y: usize| &image[(channel * rows + top + y) * columns + left..][..w];
     (0..c).flat_map(|channel| (0..h).flat_map(move |y| row(channel, y))).copied().collect()
 }
@@ -151,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_is_cut_out() {
+    fn parts_are_cut_out() {
         let image: Vec<f32> = (0..12).map(|v| v as f32).collect();
-        assert_eq!(centre(&image, [1, 3, 4], [1, 2]), [5.0, 6.0]);
+        assert_eq!(part(&image, [1, 3, 4], [1, 1], [1, 2]), [5.0, 6.0]);
     }
 }

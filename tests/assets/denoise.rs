@@ -4,7 +4,9 @@ use deadweight::engine::{CandleEngine, EngineOptions, Session};
 use deadweight::input::Dataset;
 use deadweight::layers::Shape;
 use deadweight::model::Model;
-use deadweight::task::restore::{centre, psnr};
+use deadweight::task::restore::{part, psnr};
+
+use crate::binary::deadweight;
 
 use super::{asset, json, load, stored};
 
@@ -53,6 +55,11 @@ fn set12_is_denoised_as_by_pytorch() {
     }
 }
 
+/// The middle of an image `[C, H, W]`.
+fn centre(image: &[f32], [c, rows, columns]: [usize; 3], [h, w]: [usize; 2]) -> Vec<f32> {
+    part(image, [c, rows, columns], [(rows - h) / 2, (columns - w) / 2], [h, w])
+}
+
 #[test]
 fn colours_and_mosaics_are_restored_as_by_pytorch() {
     for (name, card, image) in
@@ -92,4 +99,21 @@ fn enlarged_images_are_sharpened_as_by_pytorch() {
         assert!((got - want).abs() < 0.01, "{image}: {got} dB, PyTorch {want}");
         assert!((before - bicubic).abs() < 0.01, "{image}: {before} dB before, stored {bicubic}");
     }
+}
+
+#[test]
+fn answers_of_odd_sizes_are_compared_with_the_pixels_that_they_are_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let photo = image::open(asset("data/photos/grace_hopper.bmp")).unwrap();
+    let psnr = |rows: u32, columns: u32| {
+        let file = folder.path().join(format!("{rows}.png"));
+        photo.crop_imm(0, 0, columns, rows).save(&file).unwrap();
+        let model = asset("denoise/demosaicnet-bayer.safetensors");
+        let line = ["run", &model, "--arch", "demosaicnet_bayer", file.to_str().unwrap(), "--format", "json", "-q"];
+        let output = deadweight().args(line).current_dir(&folder).output().unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["quality"]["psnr_db"].as_f64().unwrap()
+    };
+    let (even, odd) = (psnr(160, 120), psnr(159, 119));
+    assert!((even - odd).abs() < 1.0, "{even} dB, {odd} dB");
 }
