@@ -9,6 +9,8 @@ use deadweight::engine::onnx::{InputExtents, OnnxProgram};
 use deadweight::model::{LoadOptions, Model, OnnxBy};
 use serde_json::Value as Json;
 
+use crate::binary::succeed;
+
 use super::{backend, classes, counts_of, floats, sample, shape};
 
 fn load(name: &str, extents: Vec<usize>) -> Model {
@@ -79,4 +81,17 @@ fn public_files_give_the_outputs_and_counts_of_others() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn all_metrics_are_counted_of_public_files() {
+    for (name, size) in [("ppocr_cls", "48x96"), ("ppocr_rec", "48x96"), ("ddddocr_det", "416x416")] {
+        let path = Path::new(env!("DEADWEIGHT_FETCHED_DIR")).join(format!("{name}.onnx"));
+        let path = path.to_str().unwrap();
+        let line =
+            ["measure", path, "--input-size", size, "--random-inputs", "2", "--metrics", "all", "--format", "json"];
+        let document: Json = serde_json::from_slice(&succeed(&line)).unwrap();
+        let share = document["layers"].as_array().unwrap().iter().map(|layer| &layer["outputs"]["traffic.zvc"]);
+        assert!(share.filter(|traffic| traffic["value"].is_number()).count() > 10, "{name}");
+    }
 }

@@ -30,8 +30,11 @@ pub(super) fn parameters(graph: &GraphProto) -> usize {
     graph.initializer.iter().filter(learned).map(|tensor| count(&tensor.dims)).sum()
 }
 
-/// Adds to `graph` operators that give the extents of what operators that multiply read and make, and of what is `given`. Returns
-/// these tensors.
+/// What may stand behind an operator that multiplies and be its layer's output: a bias, an activation.
+const BEHIND: [&str; 7] = ["Add", "Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid", "Tanh"];
+
+/// Adds to `graph` operators that give the extents of what operators that multiply read and make, of what may stand behind them, and
+/// of what is `given`. Returns these tensors.
 pub(super) fn ask_for_shapes<'a>(
     graph: &mut GraphProto,
     measured: &[NodeProto],
@@ -45,6 +48,8 @@ pub(super) fn ask_for_shapes<'a>(
     // Codes that are dequantised right before are asked for in their place.
     let before = measured.iter().filter(|node| kind(node) == "DequantizeLinear");
     sized.extend(before.filter_map(|node| node.input.first().cloned()));
+    let behind = measured.iter().filter(|node| BEHIND.contains(&kind(node).as_str()));
+    sized.extend(behind.filter_map(|node| node.output.first().cloned()));
     sized.extend(given.cloned());
     sized.sort_unstable();
     sized.dedup();
