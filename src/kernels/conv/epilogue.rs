@@ -85,16 +85,11 @@ impl Plane {
         if S::REGISTERS >= 32 || P > 6 || x + P <= self.width {
             return (self.at(block, y, x), pixels);
         }
-        let (y, mut column, mut gap) = (y + x / self.width, x % self.width, 0);
-        let first = self.at(block, y, column);
+        let (y, column, halo) = (y + x / self.width, x % self.width, self.row - self.width * LANES);
         unrolled!(p < P, {
-            pixels[p] += gap;
-            column += 1;
-            if column == self.width {
-                (column, gap) = (0, gap + self.row - self.width * LANES);
-            }
+            pixels[p] += (column + p) / self.width * halo;
         });
-        (first, pixels)
+        (self.at(block, y, column), pixels)
     }
 }
 
