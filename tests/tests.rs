@@ -61,6 +61,7 @@ mod quantised;
 mod recurrent;
 mod report_page;
 mod requantize;
+mod results;
 mod rounded;
 mod steps;
 mod study;
