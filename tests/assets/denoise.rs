@@ -109,7 +109,8 @@ fn answers_of_odd_sizes_are_compared_with_the_pixels_that_they_are_of() {
         let file = folder.path().join(format!("{rows}.png"));
         photo.crop_imm(0, 0, columns, rows).save(&file).unwrap();
         let model = asset("denoise/demosaicnet-bayer.safetensors");
-        let line = ["run", &model, "--arch", "demosaicnet_bayer", file.to_str().unwrap(), "--format", "json", "-q"];
+        let [model, image] = [&model, &file].map(|path| path.to_str().unwrap());
+        let line = ["run", model, "--arch", "demosaicnet_bayer", image, "--format", "json", "-q"];
         let output = deadweight().args(line).current_dir(&folder).output().unwrap();
         let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         document["quality"]["psnr_db"].as_f64().unwrap()
