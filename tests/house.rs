@@ -16,7 +16,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("models", &["error", "graph", "kernels", "layers", "weights"]),
     // The engine of ONNX files runs the file itself, and knows which inputs it has.
     ("engine", &["error", "graph", "input", "kernels", "layers", "probe", "weights"]),
-    ("input", &["error", "hex"]),
+    // Images are resized by vectors.
+    ("input", &["error", "hex", "kernels"]),
     ("task", &["error"]),
     ("builtin", &["error", "input"]),
     ("tally", &["error", "kernels"]),

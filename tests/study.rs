@@ -236,4 +236,7 @@ fn levels_that_are_none_are_refused() {
     }
     let (code, said) = fail(&["study", "threshold", "digits", "--levels", "0%"]);
     assert!(code == 2 && said.contains("--levels"), "{code}: {said}");
+    // 0, the network as it is, is what comes first anyway.
+    let line = |levels| succeed(&["study", "threshold", "digits", "--limit", "2", "--levels", levels]);
+    assert_eq!(line("0,50%"), line("50%"));
 }

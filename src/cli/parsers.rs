@@ -40,7 +40,7 @@ pub fn level(text: &str) -> Result<u32, String> {
 
 /// Levels of thresholds: one, or the tens from one to another: `10%..90%`. 0, the network as it is, is none: it comes first anyway.
 pub fn levels(text: &str) -> Result<Vec<u32>, String> {
-    if matches!(text, "0" | "0%") {
+    if text == "0" {
         return Ok(Vec::new());
     }
     let Some((first, last)) = text.split_once("..") else { return Ok(vec![level(text)?]) };
