@@ -123,6 +123,25 @@ impl Runner {
         })
     }
 
+    /// One for up to `batch` images of shape `input` in place of this one, of the same graph and backend: the native engine keeps its
+    /// packed weights where their layout does not depend on the size. Its states are new.
+    ///
+    /// # Errors
+    /// As [`Runner::new`].
+    pub fn resized(self, graph: &Arc<Graph>, input: Shape, backend: &Backend, batch: usize) -> Result<Self> {
+        Ok(match (self, backend) {
+            (Self::Native(session), Backend::Native(options)) => match Banded::new(graph, input, options)? {
+                Some(banded) => Self::Banded(Box::new(banded)),
+                None => Self::Native(Box::new(session.resized(input, batch)?)),
+            },
+            (Self::Candle(engine, _), _) => {
+                graph.shapes(input)?;
+                Self::Candle(engine, input)
+            }
+            _ => Self::new(graph, input, backend, batch)?,
+        })
+    }
+
     /// Another one that shares the packed weights, where the engine has such.
     pub fn another(&self) -> Option<Self> {
         match self {

@@ -139,8 +139,40 @@ pub(super) fn layer_operands<'a>(
 }
 
 impl Op {
-    /// Packs what `node` needs for the layouts of `plan`; `winograd` as in [`PackedConv::new`].
-    pub(super) fn prepare(graph: &Graph, plan: &Plan, node: Node, winograd: Option<(usize, usize)>) -> Self {
+    /// Packs what `node` needs for the layouts of `plan`; `winograd` as in [`PackedConv::new`]. What `before`, the same node for inputs
+    /// of another size, has packed is shared where the layout is the same.
+    pub(super) fn prepare(
+        graph: &Graph,
+        plan: &Plan,
+        node: Node,
+        winograd: Option<(usize, usize)>,
+        before: Option<&Arc<Self>>,
+    ) -> Arc<Self> {
+        match before.filter(|before| before.serves_any_size()) {
+            Some(before) => Arc::clone(before),
+            None => Arc::new(Self::packed(graph, plan, node, winograd, before.map(|before| &**before))),
+        }
+    }
+
+    /// Whether it depends on no extent of its input.
+    fn serves_any_size(&self) -> bool {
+        matches!(
+            self,
+            Self::ConvTranspose(..)
+                | Self::Lookup(_)
+                | Self::Recurrence(_)
+                | Self::IntegerLstm(_)
+                | Self::Norm(_)
+                | Self::Tokens(_)
+                | Self::Affine { .. }
+        )
+    }
+
+    fn packed(graph: &Graph, plan: &Plan, node: Node, winograd: Option<(usize, usize)>, before: Option<&Self>) -> Self {
+        let conv_before = before.and_then(|before| match before {
+            Self::Conv(packed, _) => Some(packed),
+            _ => None,
+        });
         if plan.groups.is_inner(node) {
             return Self::Inner;
         }
@@ -159,7 +191,8 @@ impl Op {
                     return Self::Conv(packed, Activation::Identity);
                 }
                 let bias = conv.bias_values.as_ref().map(|bias| &bias.data[..]);
-                Self::Conv(PackedConv::new(&shape, &conv.weight.data, bias, x, y, winograd), conv.activation)
+                let packed = PackedConv::sharing(conv_before, &shape, &conv.weight.data, bias, (x, y), winograd);
+                Self::Conv(packed, conv.activation)
             }
             Layer::ConvTranspose(conv) => {
                 let bias = conv.bias_values.as_ref().map(|bias| &bias.data[..]);
@@ -176,7 +209,7 @@ impl Op {
                 let bias = linear.bias.as_ref().map(|bias| &bias.data[..]);
                 let codes = linear.weight.data.codes();
                 let coded = codes.and_then(|codes| PackedConv::coded(&shape, Arc::clone(codes), bias, x, y));
-                let floats = || PackedConv::new(&shape, &linear.weight.data, bias, x, y, None);
+                let floats = || PackedConv::sharing(conv_before, &shape, &linear.weight.data, bias, (x, y), None);
                 Self::Conv(coded.unwrap_or_else(floats), linear.activation)
             }
             Layer::Embedding(embedding) => {
@@ -215,8 +248,12 @@ impl Op {
                     return Self::Conv(packed, Activation::Identity);
                 }
                 let bias = linear.bias.as_ref().map(|bias| &bias.data[..]);
-                let packed = PackedLinear::new(&linear.weight.data, bias, x, linear.out_features);
-                Self::Linear(packed, linear.activation)
+                let shared = before.and_then(|before| match before {
+                    Self::Linear(packed, _) => packed.resized(x),
+                    _ => None,
+                });
+                let packed = || PackedLinear::new(&linear.weight.data, bias, x, linear.out_features);
+                Self::Linear(shared.unwrap_or_else(packed), linear.activation)
             }
             Layer::BatchNorm(norm) => {
                 let (mut scale, mut shift): (Vec<_>, Vec<_>) =

@@ -44,7 +44,7 @@ impl EngineOptions {
 pub struct Session {
     graph: Arc<Graph>,
     plan: Plan,
-    ops: Arc<[Op]>,
+    ops: Arc<[Arc<Op>]>,
     buffers: Vec<Buffer>,
     options: EngineOptions,
     /// For each node with a state: the states of all images of the batch.
@@ -62,7 +62,20 @@ impl Session {
     pub fn new(graph: Arc<Graph>, input: Shape, batch: usize, options: EngineOptions) -> Result<Self> {
         let whole = graph.shapes(input)?;
         let plan = Plan::new(&graph, input, batch.max(1), true)?;
-        Self::planned(graph, plan, &whole, options)
+        Self::planned(graph, plan, &whole, options, None)
+    }
+
+    /// A session for up to `batch` images of shape `input` in place of this one: it has the same packed weights where their layout does
+    /// not depend on the size, and states of its own.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn resized(self, input: Shape, batch: usize) -> Result<Self> {
+        // Its buffers go before the others come.
+        let Self { graph, ops, options, .. } = self;
+        let whole = graph.shapes(input)?;
+        let plan = Plan::new(&graph, input, batch.max(1), true)?;
+        Self::planned(graph, plan, &whole, options, Some(&ops))
     }
 
     /// [`Session::new`] for images that are parts of larger ones. The kernels are chosen by the extents `whole` of the larger
@@ -70,19 +83,26 @@ impl Session {
     pub(super) fn of_whole(graph: Arc<Graph>, input: Shape, whole: &[Shape], options: EngineOptions) -> Result<Self> {
         // Watchers observe the rows that a part owns, so nodes must run one by one.
         let plan = Plan::new(&graph, input, 1, false)?;
-        Self::planned(graph, plan, whole, options)
+        Self::planned(graph, plan, whole, options, None)
     }
 
-    fn planned(graph: Arc<Graph>, plan: Plan, whole: &[Shape], options: EngineOptions) -> Result<Self> {
+    fn planned(
+        graph: Arc<Graph>,
+        plan: Plan,
+        whole: &[Shape],
+        options: EngineOptions,
+        before: Option<&[Arc<Op>]>,
+    ) -> Result<Self> {
         let nodes: Vec<Node> = graph.handles().collect();
         let ops = options.pool.map(nodes.len(), |node| {
             let Shape { h, w, .. } = whole[node];
-            Op::prepare(&graph, &plan, nodes[node], options.winograd.then_some((h, w)))
+            let before = before.map(|ops| &ops[node]);
+            Op::prepare(&graph, &plan, nodes[node], options.winograd.then_some((h, w)), before)
         });
         Ok(Self::prepared(graph, plan, ops.into(), options))
     }
 
-    fn prepared(graph: Arc<Graph>, plan: Plan, ops: Arc<[Op]>, options: EngineOptions) -> Self {
+    fn prepared(graph: Arc<Graph>, plan: Plan, ops: Arc<[Arc<Op>]>, options: EngineOptions) -> Self {
         let states = ops.iter().map(|op| op.state(plan.batch)).collect();
         let buffers = plan.buffers.iter().map(|geometry| Buffer::zeroed(geometry.len())).collect();
         let times = vec![std::time::Duration::ZERO; graph.nodes.len()];
@@ -233,7 +253,7 @@ impl Session {
                     part.map(|part| (part.first[input.index()], part.owned[input.index()].clone())),
                 );
             }
-            match (&self.ops[node.index()], self.plan.storage[node.index()]) {
+            match (&*self.ops[node.index()], self.plan.storage[node.index()]) {
                 (Op::Fused(_), _) => self.group(node, count, probe),
                 (_, Storage::Output) => self.run_to_output(node, count, result),
                 _ => self.step(node, count, (watch, inner), probe.and_then(|probe| probe.watch_rows(node)), part),
@@ -293,7 +313,7 @@ impl Session {
         let buffer = self.plan.buffer(last);
         // As in `step`.
         let mut y = std::mem::take(&mut self.buffers[buffer]);
-        let Op::Fused(fused) = &self.ops[last.index()] else { unreachable!("the last node of a group runs it") };
+        let Op::Fused(fused) = &*self.ops[last.index()] else { unreachable!("the last node of a group runs it") };
         let x = self.value(self.graph.def(fused.first()).inputs[0]);
         let residual = self.graph.def(last).inputs.get(1).map(|&node| self.value(node));
         let exec = Exec::new(&self.options.pool, self.options.isa);
@@ -320,7 +340,7 @@ impl Session {
         let observe = rows.map(|_| &look_at_rows as ObserveRows<'_>);
         let exec = Exec { rows: observe, ..Exec::new(&self.options.pool, self.options.isa) };
         let geometry = &self.plan.geometries[node.index()];
-        match (watch, &self.ops[node.index()]) {
+        match (watch, &*self.ops[node.index()]) {
             (None, op) if inner.is_none() => op.run(&exec, images, &inputs, &mut y, geometry, &mut states),
             (_, Op::Recurrence(packed)) => {
                 let first = states.floats().to_vec();

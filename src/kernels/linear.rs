@@ -1,5 +1,7 @@
 //! Fully connected layers: a tile is some images times some blocks of outputs; features are summed in one fixed order.
 
+use std::sync::Arc;
+
 use super::activation::Activation;
 use super::buffer::Buffer;
 use super::exec::Exec;
@@ -19,9 +21,9 @@ const FEW_REGISTERS: usize = 6;
 /// A linear layer with its weights packed for the layout of its input.
 pub struct PackedLinear {
     /// `[set][feature][blocks of the set][16]`, features in the order of the input buffer.
-    weights: Buffer,
+    weights: Arc<Buffer>,
     /// Bias, zero-padded to whole blocks.
-    bias: Buffer,
+    bias: Arc<Buffer>,
     features: usize,
     out_features: usize,
     x: Geometry,
@@ -62,7 +64,14 @@ impl PackedLinear {
                 }));
             }
         }
-        Self { weights: weights.into(), bias: padded, features: order.len(), out_features, x: *x }
+        let (weights, bias) = (Arc::new(weights.into()), Arc::new(padded));
+        Self { weights, bias, features: order.len(), out_features, x: *x }
+    }
+
+    /// The same layer, of the same packed weights, for inputs laid out as `x`; none if the layout is another.
+    pub fn resized(&self, x: &Geometry) -> Option<Self> {
+        let (weights, bias) = (Arc::clone(&self.weights), Arc::clone(&self.bias));
+        (Geometry { n: self.x.n, ..*x } == self.x).then(|| Self { weights, bias, x: *x, ..*self })
     }
 
     /// Computes the first `images` images of `y`, which is blocked `[N, out, 1, 1]` as `yg` says.

@@ -237,12 +237,12 @@ impl Session {
     /// What was planned before, if it fits, and put back only after a run that ends well: one that does not may leave it without its
     /// buffers.
     fn plan(&mut self, input: Shape, count: usize) -> Result<Planned> {
-        let fits = |planned: &Planned| planned.input == input && planned.batch >= count;
-        if let Some(planned) = self.planned.take().filter(fits) {
-            return Ok(planned);
-        }
-        let batch = count.max(1);
-        let runner = Runner::new(&self.model.inner.graph, input, &self.backend, batch)?;
+        let (graph, batch) = (&self.model.inner.graph, count.max(1));
+        let runner = match self.planned.take() {
+            Some(planned) if planned.input == input && planned.batch >= count => return Ok(planned),
+            Some(planned) => planned.runner.resized(graph, input, &self.backend, batch)?,
+            None => Runner::new(graph, input, &self.backend, batch)?,
+        };
         Ok(Planned { input, batch, runner })
     }
 }

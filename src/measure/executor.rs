@@ -7,8 +7,8 @@ use crate::model::Model;
 use crate::probe::Probe;
 use crate::{Error, Result};
 
-/// Bytes that the values of all samples that run together may take, where one a thread takes no more: beyond the caches more
-/// at a time gain nothing.
+/// Bytes that the values of all samples that run together may take where one a thread takes no more and the weights are fewer: beyond the
+/// caches more at a time gain nothing but weights that are read less often.
 const TOGETHER: usize = 32 << 20;
 
 /// An engine that plans for a size when it meets it.
@@ -111,9 +111,9 @@ impl<'a> Executor<'a> {
         mut check: impl FnMut(&[Sample]) -> Result<()>,
     ) -> Result<Outputs> {
         let input = shape_of(&samples[0]);
-        let planned = match self.planned.take().filter(|planned| planned.input == input) {
-            Some(planned) => planned,
-            None => self.plan(input).map_err(|error| error.of_input(&samples[0].id))?,
+        let planned = match self.planned.take() {
+            Some(planned) if planned.input == input => planned,
+            before => self.plan(input, before).map_err(|error| error.of_input(&samples[0].id))?,
         };
         let planned = self.planned.insert(planned);
         let mut values = Vec::new();
@@ -136,11 +136,15 @@ impl<'a> Executor<'a> {
         Ok(Outputs { values, shape: planned.output })
     }
 
-    fn plan(&self, input: Shape) -> Result<Planned> {
+    /// What runs samples of extents `input`, in place of `before`.
+    fn plan(&self, input: Shape, before: Option<Planned>) -> Result<Planned> {
         let graph = &self.model.graph;
         let output = graph.shapes(input)?[graph.output().index()];
         let batch = self.together(input)?;
-        let mut runner = Runner::new(graph, input, self.backend, batch)?;
+        let mut runner = match before {
+            Some(before) => before.runner.resized(graph, input, self.backend, batch)?,
+            None => Runner::new(graph, input, self.backend, batch)?,
+        };
         if self.goes_on {
             runner.carry_states(&self.states)?;
         }
@@ -155,7 +159,8 @@ impl<'a> Executor<'a> {
             // Streams of a text run beside one another.
             Backend::Native(options) if !self.goes_on => {
                 let sample = Plan::new(&self.model.graph, input, 1, true)?.bytes();
-                Ok((TOGETHER / sample.max(1)).max(options.pool.threads()).min(self.batch))
+                let weights = self.model.graph.parameters() * size_of::<f32>();
+                Ok((TOGETHER.max(weights) / sample.max(1)).max(options.pool.threads()).min(self.batch))
             }
             _ => Ok(self.batch),
         }

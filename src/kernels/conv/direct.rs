@@ -17,6 +17,7 @@ use crate::kernels::simd::Simd;
 use crate::kernels::tile::{Floats, Loop, Walk};
 
 /// Filter blocks that share an input's broadcast; weights `[input block][R][S][lane][blocks * 16]`.
+#[derive(PartialEq)]
 struct Set {
     /// Its filter blocks.
     blocks: Range<usize>,
@@ -40,13 +41,20 @@ pub(super) struct Segment {
     covers: [Cover; 9],
 }
 
+/// The sets and their weights, which maps of several sizes share.
+struct Packed {
+    sets: Vec<Set>,
+    weights: Weights,
+    /// Channels of a block of the input.
+    lanes: usize,
+}
+
 pub(super) struct Direct {
     shape: ConvShape,
-    sets: Vec<Set>,
+    packed: Arc<Packed>,
     segments: Vec<Segment>,
     /// Row taps inside the map, for each output row.
     live: Vec<Range<usize>>,
-    weights: Weights,
 }
 
 /// Bytes of input that stay in the second-level cache beside the weights.
@@ -57,41 +65,15 @@ const FEW_PIXELS: usize = 64;
 const TASKS: usize = 8;
 
 impl Direct {
-    pub(super) fn new(shape: &ConvShape, weight: &[f32], x: &Geometry, y: &Geometry) -> Self {
-        let (group_in, group_out) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
-        let inputs = |block: usize| {
-            let last = ((block + 1) * LANES).min(shape.out_channels) - 1;
-            let channels = block * LANES / group_out * group_in..(last / group_out + 1) * group_in;
-            channels.start / x.lanes..channels.end.div_ceil(x.lanes)
-        };
-        let taps = shape.kernel.0 * shape.kernel.1;
-        let cells = (0..y.blocks()).map(|block| inputs(block).len() * x.lanes * taps * LANES).sum();
-        let (mut weights, mut sets) = (Vec::with_capacity(cells), Vec::new());
-        let mut first = 0;
-        while first < y.blocks() {
-            let same = (first..y.blocks()).take_while(|&block| inputs(block) == inputs(first)).count();
-            let blocks = first..first + blocks_of_set(same, y.w);
-            sets.push(Set { blocks: blocks.clone(), inputs: inputs(first), offset: weights.len() });
-            for input in inputs(first) {
-                for (tap, lane) in (0..taps).flat_map(|tap| (0..x.lanes).map(move |lane| (tap, lane))) {
-                    let channel = input * x.lanes + lane;
-                    let (group, place) = (channel / group_in, channel % group_in);
-                    // The filters that read this block.
-                    let meeting =
-                        if channel < shape.in_channels { group * group_out..(group + 1) * group_out } else { 0..0 };
-                    weights.extend((blocks.start * LANES..blocks.end * LANES).map(|filter| {
-                        match meeting.contains(&filter) {
-                            true => weight[(filter * group_in + place) * taps + tap],
-                            false => 0.0,
-                        }
-                    }));
-                }
-            }
-            first = blocks.end;
-        }
+    /// Packs `weight`, or shares what `before`, the same layer for maps of another size, packed, if the layout is the same.
+    pub(super) fn new(shape: &ConvShape, weight: &[f32], x: &Geometry, y: &Geometry, before: Option<&Self>) -> Self {
+        let sets = sets(shape, x, y);
+        let packed =
+            before.map(|before| &before.packed).filter(|packed| packed.lanes == x.lanes && packed.sets == sets);
+        let packed = packed.map_or_else(|| Arc::new(Packed::new(shape, weight, x.lanes, sets)), Arc::clone);
         let live = |y: usize| live(y * shape.stride.0, shape.padding.top, shape.kernel.0, shape.dilation.0, x.h);
         let (segments, rows) = (segments(shape, x.w, y.w), (0..y.h).map(live).collect());
-        Self { shape: *shape, sets, segments, live: rows, weights: Weights::Floats(weights.into()) }
+        Self { shape: *shape, packed, segments, live: rows }
     }
 
     /// A convolution of single pixels with the filters that are the rows of `matrix`.
@@ -101,11 +83,12 @@ impl Direct {
         let starts = (0..y.blocks()).step_by(wanted);
         let sets = starts.map(|first| Set { blocks: set(first), inputs: 0..x.blocks(), offset: 0 }).collect();
         let (segments, live) = (segments(shape, x.w, y.w), vec![0..1; y.h]);
-        Self { shape: *shape, sets, segments, live, weights: Weights::Coded(matrix) }
+        let packed = Arc::new(Packed { sets, weights: Weights::Coded(matrix), lanes: x.lanes });
+        Self { shape: *shape, packed, segments, live }
     }
 
     pub(super) fn run(&self, exec: &Exec<'_>, job: &Job<'_>) {
-        let (h, sets, wanted) = (job.yg.h, self.sets.len(), TASKS * exec.pool.threads());
+        let (h, sets, wanted) = (job.yg.h, self.packed.sets.len(), TASKS * exec.pool.threads());
         // An image that fits in the cache stays there while each set of filters goes over it, so weights are read once. Of a
         // larger one, a band of rows stays there while all sets go over it.
         let image_bytes = job.xg.image_len() * size_of::<f32>();
@@ -129,20 +112,20 @@ impl Direct {
         exec.for_each_task(places * chunks, |_, task| {
             let (place, chunk) = if in_cache { (task % places, task / places) } else { (task / chunks, task % chunks) };
             let start = place % bands * height;
-            let sets = &self.sets[part(sets, chunk, chunks)];
+            let sets = &self.packed.sets[part(sets, chunk, chunks)];
             self.band(exec.isa, job, sets, place / bands, start..h.min(start + height));
         });
     }
 
     /// Some rows of the first image.
     pub(super) fn rows(&self, isa: Isa, job: &Job<'_>, rows: Range<usize>) {
-        self.band(isa, job, &self.sets, 0, rows);
+        self.band(isa, job, &self.packed.sets, 0, rows);
     }
 
     /// Some rows of one image for some sets of filters.
     fn band(&self, isa: Isa, job: &Job<'_>, sets: &[Set], image: usize, rows: Range<usize>) {
         for sets in equal_sets(sets) {
-            match &self.weights {
+            match &self.packed.weights {
                 Weights::Floats(weights) => self.segments(isa, job, (sets, weights), image, &rows),
                 Weights::Coded(matrix) if is_vector(job.xg) => {
                     let blocks = blocks_of(sets);
@@ -198,16 +181,71 @@ impl Direct {
 
     /// A map of one row for a part of the sets: the matrix product inside other methods.
     pub(super) fn product(&self, isa: Isa, job: &Job<'_>, row: &Segment, (index, parts): (usize, usize)) {
-        let Weights::Floats(weights) = &self.weights else { unreachable!("other methods pack floats") };
-        for sets in equal_sets(&self.sets[part(self.sets.len(), index, parts)]) {
+        let Packed { sets, weights: Weights::Floats(weights), .. } = &*self.packed else {
+            unreachable!("other methods pack floats")
+        };
+        for sets in equal_sets(&sets[part(sets.len(), index, parts)]) {
             self.tiles(isa, job, (sets, weights), row.tiles(isa, sets), 0, &(0..1));
         }
     }
 
     /// The filter blocks of a part of the sets.
     pub(super) fn blocks(&self, (index, parts): (usize, usize)) -> Range<usize> {
-        blocks_of(&self.sets[part(self.sets.len(), index, parts)])
+        let sets = &self.packed.sets;
+        blocks_of(&sets[part(sets.len(), index, parts)])
     }
+}
+
+impl Packed {
+    fn new(shape: &ConvShape, weight: &[f32], lanes: usize, sets: Vec<Set>) -> Self {
+        let (group_in, group_out) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
+        let taps = shape.kernel.0 * shape.kernel.1;
+        let mut weights = Vec::with_capacity(sets.last().map_or(0, |set| set.offset + set.cells(taps, lanes)));
+        for Set { blocks, inputs, .. } in &sets {
+            for input in inputs.clone() {
+                for (tap, lane) in (0..taps).flat_map(|tap| (0..lanes).map(move |lane| (tap, lane))) {
+                    let channel = input * lanes + lane;
+                    let (group, place) = (channel / group_in, channel % group_in);
+                    // The filters that read this block.
+                    let meeting =
+                        if channel < shape.in_channels { group * group_out..(group + 1) * group_out } else { 0..0 };
+                    weights.extend((blocks.start * LANES..blocks.end * LANES).map(|filter| {
+                        match meeting.contains(&filter) {
+                            true => weight[(filter * group_in + place) * taps + tap],
+                            false => 0.0,
+                        }
+                    }));
+                }
+            }
+        }
+        Self { sets, weights: Weights::Floats(weights.into()), lanes }
+    }
+}
+
+impl Set {
+    /// Its weights, with those that pad blocks.
+    fn cells(&self, taps: usize, lanes: usize) -> usize {
+        self.inputs.len() * lanes * taps * self.blocks.len() * LANES
+    }
+}
+
+/// How the filters of a convolution from `x` to `y` are divided.
+fn sets(shape: &ConvShape, x: &Geometry, y: &Geometry) -> Vec<Set> {
+    let (group_in, group_out) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
+    let inputs = |block: usize| {
+        let last = ((block + 1) * LANES).min(shape.out_channels) - 1;
+        let channels = block * LANES / group_out * group_in..(last / group_out + 1) * group_in;
+        channels.start / x.lanes..channels.end.div_ceil(x.lanes)
+    };
+    let (mut sets, mut first, mut offset) = (Vec::new(), 0, 0);
+    while first < y.blocks() {
+        let same = (first..y.blocks()).take_while(|&block| inputs(block) == inputs(first)).count();
+        let set = Set { blocks: first..first + blocks_of_set(same, y.w), inputs: inputs(first), offset };
+        first = set.blocks.end;
+        offset += set.cells(shape.kernel.0 * shape.kernel.1, x.lanes);
+        sets.push(set);
+    }
+    sets
 }
 
 /// Splits the sets into runs with the same number of blocks.

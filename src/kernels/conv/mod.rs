@@ -95,7 +95,7 @@ impl ConvShape {
 
 enum Method {
     Direct(Direct),
-    Winograd(Winograd),
+    Winograd(Arc<Winograd>),
     Depthwise(Depthwise),
     Narrow(Narrow),
     Integer(Box<Integer>),
@@ -143,15 +143,39 @@ impl PackedConv {
         y: &Geometry,
         winograd: Option<(usize, usize)>,
     ) -> Self {
+        Self::sharing(None, shape, weight, bias, (x, y), winograd)
+    }
+
+    /// [`PackedConv::new`] from the first to the second geometry, which shares the packed weights of `before`, the same layer for maps
+    /// of another size, if their layout is the same.
+    ///
+    /// # Panics
+    /// As [`PackedConv::new`].
+    pub fn sharing(
+        before: Option<&Self>,
+        shape: &ConvShape,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        (x, y): (&Geometry, &Geometry),
+        winograd: Option<(usize, usize)>,
+    ) -> Self {
         check(shape, weight.len(), x, y);
+        let before = before.map(|before| &before.method);
         let method = if shape.is_depthwise() && x.lanes == LANES {
             Method::Depthwise(Depthwise::new(shape, weight))
         } else if Narrow::fits(shape, x) {
             Method::Narrow(Narrow::new(shape, weight))
         } else if let Some(tile) = winograd.and_then(|whole| Winograd::tile(shape, x, whole)) {
-            Method::Winograd(Winograd::new(shape, weight, tile))
+            match before {
+                Some(Method::Winograd(packed)) if packed.serves(shape, tile) => Method::Winograd(Arc::clone(packed)),
+                _ => Method::Winograd(Arc::new(Winograd::new(shape, weight, tile))),
+            }
         } else {
-            Method::Direct(Direct::new(shape, weight, x, y))
+            let before = before.and_then(|before| match before {
+                Method::Direct(direct) => Some(direct),
+                _ => None,
+            });
+            Method::Direct(Direct::new(shape, weight, x, y, before))
         };
         Self { method, bias: padded(bias, y), requantizer: None, wrapping: None, x: *x, y: *y }
     }

@@ -125,9 +125,14 @@ impl Winograd {
         }
         let product = ConvShape { kernel: (1, 1), padding: Halo::default(), ..*shape };
         let (x, y) = (row_of(shape.in_channels, FEWEST), row_of(shape.out_channels, FEWEST));
-        let products = points.iter().map(|weight| Direct::new(&product, weight, &x, &y)).collect();
+        let products = points.iter().map(|weight| Direct::new(&product, weight, &x, &y, None)).collect();
         let zeros = Buffer::zeroed(shape.out_channels.next_multiple_of(LANES));
         Self { shape: *shape, tile, products, zeros }
+    }
+
+    /// Whether it is what [`Winograd::new`] of the same layer's weights makes.
+    pub(super) fn serves(&self, shape: &ConvShape, tile: Tile) -> bool {
+        (self.shape, self.tile) == (*shape, tile)
     }
 
     /// Its name in reports.
