@@ -50,19 +50,30 @@ fn run(graph: &Arc<Graph>, shape: Shape, x: &[f32], (isa, threads, batch): (Isa,
     outputs.map(f32::to_bits).collect()
 }
 
+/// Values of an input, or ids of one of `rows` tokens.
+fn values(count: usize, rows: Option<usize>) -> Vec<f32> {
+    let value = |i: usize| match rows {
+        Some(rows) => (i * 7919 % rows) as f32,
+        None => ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0,
+    };
+    (0..count).map(value).collect()
+}
+
+/// The smallest network of each family.
+fn smallest() -> impl Iterator<Item = &'static Card> {
+    FAMILIES.iter().map(|family| {
+        let of_family = models::cards().iter().filter(|card| card.family == family.name);
+        of_family.min_by_key(|card| card.macs.unwrap_or(u64::MAX)).unwrap()
+    })
+}
+
 #[test]
 fn every_family_gives_the_same_bits_everywhere() {
-    for family in FAMILIES {
-        let of_family = models::cards().iter().filter(|card| card.family == family.name);
-        let card = of_family.min_by_key(|card| card.macs.unwrap_or(u64::MAX)).unwrap();
+    for card in smallest() {
         let graph = network(card);
         let (shape, rows) = input(card, &graph);
-        let value = |i: usize| match rows {
-            Some(rows) => (i * 7919 % rows) as f32,
-            None => ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0,
-        };
         let images = if graph.macs(shape).unwrap() > LARGEST { 1 } else { 8 };
-        let x: Vec<f32> = (0..images * shape.elements()).map(value).collect();
+        let x = values(images * shape.elements(), rows);
         let want = run(&graph, shape, &x, (Isa::best(), 1, 1));
         assert!(want.iter().any(|&bits| bits != want[0]), "{}: gives one value alone", card.name);
         for isa in Isa::available() {
@@ -74,4 +85,34 @@ fn every_family_gives_the_same_bits_everywhere() {
             }
         }
     }
+}
+
+#[test]
+fn a_session_for_another_size_gives_the_bits_of_a_new_one() {
+    let mut resized = 0;
+    for card in smallest() {
+        let graph = network(card);
+        let (shape, rows) = input(card, &graph);
+        let bits = |session: &mut Session, shape: Shape| {
+            let y = session.run(&values(2 * shape.elements(), rows), None).unwrap();
+            y.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let new = |shape: Shape| Session::new(Arc::clone(&graph), shape, 2, EngineOptions::new(2));
+        let mut session = new(shape).unwrap();
+        let sizes = [(1, 2), (0, 1), (8, 8), (64, 40)].map(|(down, across)| {
+            // A sequence has one row.
+            let h = if shape.h == 1 { 1 } else { shape.h + down };
+            Shape { h, w: shape.w + across, ..shape }
+        });
+        for other in sizes.into_iter().chain([shape]) {
+            let Ok(mut fresh) = new(other) else { continue };
+            if graph.macs(other).unwrap() > LARGEST {
+                continue;
+            }
+            session = session.resized(other, 2).unwrap();
+            assert!(bits(&mut session, other) == bits(&mut fresh, other), "{} of {other} differs", card.name);
+            resized += usize::from(other != shape);
+        }
+    }
+    assert!(resized > FAMILIES.len(), "only {resized} other sizes were run");
 }

@@ -7,9 +7,11 @@ use crate::model::Model;
 use crate::probe::Probe;
 use crate::{Error, Result};
 
-/// Bytes that the values of all samples that run together may take where one a thread takes no more and the weights are fewer: beyond the
-/// caches more at a time gain nothing but weights that are read less often.
+/// Bytes that the values of all samples that run together may take where one a thread takes no more: beyond the caches more at a time gain
+/// nothing but weights that are read less often.
 const TOGETHER: usize = 32 << 20;
+/// The same, for each byte of weights: these are then a third of what a run reads.
+const OUTWEIGH: usize = 2;
 
 /// An engine that plans for a size when it meets it.
 pub(super) struct Executor<'a> {
@@ -160,7 +162,9 @@ impl<'a> Executor<'a> {
             Backend::Native(options) if !self.goes_on => {
                 let sample = Plan::new(&self.model.graph, input, 1, true)?.bytes();
                 let weights = self.model.graph.parameters() * size_of::<f32>();
-                Ok((TOGETHER.max(weights) / sample.max(1)).max(options.pool.threads()).min(self.batch))
+                let most = (TOGETHER.max(OUTWEIGH * weights) / sample.max(1)).max(options.pool.threads());
+                // A batch in equal parts.
+                Ok(self.batch.div_ceil(self.batch.div_ceil(most)))
             }
             _ => Ok(self.batch),
         }

@@ -42,7 +42,7 @@ pub(super) struct Segment {
 }
 
 /// The sets and their weights, which maps of several sizes share.
-struct Packed {
+pub(super) struct Packed {
     sets: Vec<Set>,
     weights: Weights,
     /// Channels of a block of the input.
@@ -51,7 +51,7 @@ struct Packed {
 
 pub(super) struct Direct {
     shape: ConvShape,
-    packed: Arc<Packed>,
+    pub(super) packed: Arc<Packed>,
     segments: Vec<Segment>,
     /// Row taps inside the map, for each output row.
     live: Vec<Range<usize>>,

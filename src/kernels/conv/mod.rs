@@ -15,6 +15,8 @@ pub mod inverted;
 mod inverted_tests;
 mod narrow;
 #[cfg(test)]
+mod sharing_tests;
+#[cfg(test)]
 mod tests;
 mod transforms;
 mod vector;

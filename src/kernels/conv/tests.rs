@@ -17,7 +17,7 @@ fn value(i: usize, seed: u32) -> f32 {
     ((mixed ^ (mixed >> 16)) >> 8) as f32 / (1 << 23) as f32 - 1.0
 }
 
-fn values(count: usize, seed: u32) -> Vec<f32> {
+pub(super) fn values(count: usize, seed: u32) -> Vec<f32> {
     (0..count).map(|i| value(i, seed)).collect()
 }
 
