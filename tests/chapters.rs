@@ -98,3 +98,16 @@ fn a_file_with_its_text_is_measured_as_the_built_in_one() {
     assert_eq!(built_in["data"]["preprocessing"], "windows of 128 of 63 characters");
     assert!(built_in["layers"] == of_file["layers"] && built_in["network"] == of_file["network"]);
 }
+
+#[test]
+fn a_note_says_which_metrics_the_network_lacks_for_its_products_of_activations() {
+    let notes = |args: &[&str]| document(&[&["measure", "chapters"], args].concat())["notes"].clone();
+    let said = notes(&["--metrics", "planes,attention.dead"]);
+    let note = said.as_array().unwrap().iter().filter_map(Value::as_str).find(|note| note.contains("not counted"));
+    let note = note.unwrap_or_else(|| panic!("no note among {said}"));
+    assert!(note.contains(": planes;") && note.ends_with(" and 7 others"), "{note}");
+    // Where all layers have what was asked for, there is nothing to say.
+    for others in [&["--metrics", "attention.dead"][..], &["--metrics", "planes", "--layers", "proj|head"]] {
+        assert!(!notes(others).to_string().contains("not counted"), "{others:?}");
+    }
+}

@@ -30,7 +30,7 @@ fn flags_become_values() {
     );
     assert_eq!((args.model.model.as_str(), args.inputs.inputs.len(), args.inputs.limit), ("resnet18", 2, Some(7)));
     assert_eq!((args.numbers.bits, args.numbers.encoder, args.numbers.min_one), (Some(4), Encoder::Booth4, true));
-    assert_eq!((args.backend.engine.threads, args.backend.engine.batch_size), (Some(2), 3));
+    assert_eq!((args.backend.engine.threads, args.backend.engine.batch_size), (Some(2), Some(3)));
     assert!(args.layers.unwrap().is_match("layer1.0.conv1"));
     let columns: Vec<&str> = args.columns.iter().map(|column| column.name.as_str()).collect();
     assert_eq!((columns, args.format), (vec!["macs", "a.zeros", "We+Ae"], Some(crate::report::Format::Md)));

@@ -19,9 +19,10 @@ pub struct EngineArgs {
     /// engine holds at a time
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = value_parser!(u32).range(1..))]
     pub memory: u32,
-    /// Inputs that are read and run together, except large ones; no count depends on it
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u16).range(1..=4096))]
-    pub batch_size: u16,
+    /// Inputs that are read and run together, except large ones; no count depends on it [default: 8, of which fewer run together where
+    /// their values would outgrow the caches]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=4096))]
+    pub batch_size: Option<u16>,
 }
 
 /// Which kernels may be chosen.

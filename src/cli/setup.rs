@@ -319,11 +319,13 @@ fn candle_device(device: DeviceName) -> Result<Device> {
 
 /// How inputs are fed; everything else as by default.
 pub fn feeding(inputs: &InputArgs, engine: &EngineArgs) -> Settings {
+    let settings = Settings::default();
     Settings {
-        batch: engine.batch_size.into(),
+        batch: engine.batch_size.map_or(settings.batch, usize::from),
+        batch_may_be_less: engine.batch_size.is_none(),
         limit: inputs.limit.map(|limit| limit as usize),
         skip_bad: inputs.skip_bad,
-        ..Settings::default()
+        ..settings
     }
 }
 
@@ -373,7 +375,7 @@ mod tests {
     use super::*;
 
     fn engine_args(isa: Option<&str>) -> EngineArgs {
-        EngineArgs { threads: Some(1), isa: isa.map(str::to_owned), kernels: None, batch_size: 1, memory: 1024 }
+        EngineArgs { threads: Some(1), isa: isa.map(str::to_owned), kernels: None, batch_size: Some(1), memory: 1024 }
     }
 
     #[test]

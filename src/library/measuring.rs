@@ -58,9 +58,9 @@ impl Measuring {
         self
     }
 
-    /// Inputs that run together, 8 by default. No count depends on it.
+    /// Inputs that run together; by default 8, or fewer where their values would outgrow the caches. No count depends on it.
     pub fn batch(mut self, inputs: usize) -> Self {
-        self.settings.batch = inputs.max(1);
+        (self.settings.batch, self.settings.batch_may_be_less) = (inputs.max(1), false);
         self
     }
 

@@ -7,17 +7,15 @@ use crate::model::Model;
 use crate::probe::Probe;
 use crate::{Error, Result};
 
-/// Bytes that the values of all samples that run together may take where one a thread takes no more: beyond the caches more at a time gain
-/// nothing but weights that are read less often.
+/// Bytes that the values of all samples that run together may take where one a thread takes no more and nobody asked for more: beyond the
+/// caches more at a time gain nothing but weights that are read less often.
 const TOGETHER: usize = 32 << 20;
-/// The same, for each byte of weights: these are then a third of what a run reads.
-const OUTWEIGH: usize = 2;
 
 /// An engine that plans for a size when it meets it.
 pub(super) struct Executor<'a> {
     pub model: &'a Model,
     pub backend: &'a Backend,
-    batch: usize,
+    batch: Batch,
     /// Whether runs start from the states that the last one left.
     goes_on: bool,
     planned: Option<Planned>,
@@ -27,6 +25,15 @@ pub(super) struct Executor<'a> {
     sequences: Option<&'a Dataset>,
     /// The place behind the last sample of a sequence.
     next: usize,
+}
+
+/// How many samples run together.
+#[derive(Clone, Copy)]
+pub(super) struct Batch {
+    /// At most so many.
+    pub most: usize,
+    /// Whether fewer do where their values would outgrow the caches.
+    pub may_be_less: bool,
 }
 
 struct Planned {
@@ -59,16 +66,16 @@ pub(super) fn shape_of(sample: &Sample) -> Shape {
 }
 
 impl<'a> Executor<'a> {
-    /// Runs samples by `backend`, up to `batch` at a time: each run goes on from the last one's states where `data` does, or where
+    /// Runs samples by `backend`, `batch` at a time: each run goes on from the last one's states where `data` does, or where
     /// the graph carries states, from the last sample of the same sequence.
-    pub fn new(model: &'a Model, backend: &'a Backend, batch: usize, data: &'a Dataset) -> Self {
+    pub fn new(model: &'a Model, backend: &'a Backend, batch: Batch, data: &'a Dataset) -> Self {
         let sequences = Some(data).filter(|_| backend.carries());
         let goes_on = data.goes_on() || sequences.is_some();
         Self { goes_on, sequences, ..Self::alone(model, backend, batch) }
     }
 
-    /// Runs samples by `backend`, up to `batch` at a time, each by itself.
-    pub fn alone(model: &'a Model, backend: &'a Backend, batch: usize) -> Self {
+    /// Runs samples by `backend`, `batch` at a time, each by itself.
+    pub fn alone(model: &'a Model, backend: &'a Backend, batch: Batch) -> Self {
         Self { model, backend, batch, goes_on: false, planned: None, states: Vec::new(), sequences: None, next: 0 }
     }
 
@@ -159,14 +166,11 @@ impl<'a> Executor<'a> {
             // Each reads what the one before it gave.
             _ if self.sequences.is_some() => Ok(1),
             // Streams of a text run beside one another.
-            Backend::Native(options) if !self.goes_on => {
+            Backend::Native(options) if self.batch.may_be_less && !self.goes_on => {
                 let sample = Plan::new(&self.model.graph, input, 1, true)?.bytes();
-                let weights = self.model.graph.parameters() * size_of::<f32>();
-                let most = (TOGETHER.max(OUTWEIGH * weights) / sample.max(1)).max(options.pool.threads());
-                // A batch in equal parts.
-                Ok(self.batch.div_ceil(self.batch.div_ceil(most)))
+                Ok((TOGETHER / sample.max(1)).max(options.pool.threads()).min(self.batch.most))
             }
-            _ => Ok(self.batch),
+            _ => Ok(self.batch.most),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::engine::Backend;
 use crate::input::Dataset;
 use crate::measurement::{Design, File, Format, Model as ModelFacts, Provenance, Tool};
 use crate::model::Model;
+use crate::tally::Extra;
 use crate::task::Quality;
 
 /// The provenance of what `calibration` measures of `data` on `model`; classes that `quality` met are named.
@@ -35,6 +36,7 @@ pub(super) fn provenance(
     if let Some(pattern) = &settings.layers {
         notes.push(format!("network is the sum of the {} layers that {pattern} chooses", calibration.layers.len()));
     }
+    notes.extend(without_extra(model, calibration));
     let mut provenance = Provenance {
         model: ModelFacts {
             name: model.card.name.clone(),
@@ -72,6 +74,21 @@ pub(super) fn provenance(
     };
     provenance.add_wrapped(wrapped_notes(model));
     provenance
+}
+
+/// A note where the network lacks metrics that were asked for since products of two activations have none.
+fn without_extra(model: &Model, calibration: &Calibration) -> Option<String> {
+    // What is counted of both operands of such a product, and what is counted of outputs that ReLU makes zero.
+    let is_for_all = |extra: &Extra| matches!(extra, Extra::Attention | Extra::Output);
+    let names: Vec<&str> =
+        calibration.settings().extra.iter().filter(|extra| !is_for_all(extra)).map(|extra| extra.name()).collect();
+    let mut products = calibration.layers.iter().filter(|layer| layer.is_of_activations(&model.graph));
+    let (first, others) = (products.next().filter(|_| !names.is_empty())?, products.count());
+    let others = if others > 0 { format!(" and {others} others") } else { String::new() };
+    let (names, first) = (names.join(", "), &first.name);
+    Some(format!(
+        "not counted in products of two activations: {names}; so network has none of it unless --layers leaves out {first}{others}"
+    ))
 }
 
 fn design(setup: &Setup) -> Design {

@@ -1,6 +1,6 @@
 //! Post-training quantisation of a model: ranges of all its values from its first inputs, then integers.
 
-use super::executor::Executor;
+use super::executor::{Batch, Executor};
 use super::feed::{Feed, Monitor, Stage};
 use super::record::{PerWorker, Watchers};
 use super::settings::Settings;
@@ -40,7 +40,8 @@ pub fn quantized(
     }
     let observing = model.with_graph(graph);
     // Ranges of large images in bands are those of the bands: all are seen.
-    let mut executor = Executor::alone(&observing, backend, settings.batch.min(data.len()).max(1));
+    let batch = Batch { most: settings.batch.min(data.len()).max(1), may_be_less: settings.batch_may_be_less };
+    let mut executor = Executor::alone(&observing, backend, batch);
     let limit = settings.calibrate.max(1).min(settings.limit.unwrap_or(usize::MAX));
     let feed = Feed { data, pool: backend.pool(), limit, batch: settings.batch, skip_bad: settings.skip_bad };
     feed.all(Stage::Calibrate, monitor, |samples| {

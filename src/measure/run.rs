@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::calibrate::{Calibration, calibrate_on};
 use super::counting::Counting;
-use super::executor::{Executor, Outputs, check, shape_of};
+use super::executor::{Batch, Executor, Outputs, check, shape_of};
 use super::feed::{Feed, Monitor, Stage};
 use super::figures::{self, Figures, UntilEnough};
 use super::inputs::{Context, Inputs, MeasuredInput};
@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
         let settings = calibration.settings();
         let inputs = feed.shard(settings.shard, executor.backend.carries());
         Self {
-            sequences: calibration.sequences(batch_of(feed.data, settings), feed.data.goes_on()),
+            sequences: calibration.sequences(batch_of(feed.data, settings).most, feed.data.goes_on()),
             next: inputs.start,
             inputs,
             tallies: Vec::new(),
@@ -346,8 +346,9 @@ pub(super) fn prepare<'a>(
 }
 
 /// How many inputs run at a time.
-pub(super) fn batch_of(data: &Dataset, settings: &Settings) -> usize {
-    data.together().unwrap_or_else(|| settings.batch.min(data.len()).max(1))
+pub(super) fn batch_of(data: &Dataset, settings: &Settings) -> Batch {
+    let most = data.together().unwrap_or_else(|| settings.batch.min(data.len()).max(1));
+    Batch { most, may_be_less: settings.batch_may_be_less }
 }
 
 /// Runs `samples` under `probe`, and stops at the first NaN or infinity that it meets. After each run `ran` is called with its number

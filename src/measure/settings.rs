@@ -57,8 +57,10 @@ pub struct Settings {
     pub min_one: bool,
     /// Inputs that the ranges of activations are learned from.
     pub calibrate: usize,
-    /// Images at a time; no count depends on it.
+    /// Inputs at a time; no count depends on it.
     pub batch: usize,
+    /// Whether fewer run together where the values of so many would outgrow the caches; that takes less memory.
+    pub batch_may_be_less: bool,
     /// Only the first so many inputs.
     pub limit: Option<usize>,
     /// Only part `i` of `n` (from 1) of these.
@@ -118,6 +120,7 @@ impl Default for Settings {
             min_one: false,
             calibrate: 32,
             batch: 8,
+            batch_may_be_less: true,
             limit: None,
             shard: None,
             until: None,

@@ -27,7 +27,7 @@ fn measured(text: &str, line: &[&str]) -> super::super::measure::MeasureArgs {
 fn the_command_line_wins_over_the_verb_and_that_over_all() {
     let text = "threads = 3\nbatch-size = 4\nquiet = true\n[measure]\nbatch-size = 5\ncolumns = [\"kind\", \"macs\"]\nmin-one = true\n";
     let args = measured(text, &[]);
-    assert_eq!((args.backend.engine.threads, args.backend.engine.batch_size), (Some(3), 5));
+    assert_eq!((args.backend.engine.threads, args.backend.engine.batch_size), (Some(3), Some(5)));
     assert_eq!((args.columns.len(), args.numbers.min_one), (2, true));
     let args = measured(text, &["--threads", "1", "--columns", "a.zeros"]);
     assert_eq!((args.backend.engine.threads, args.columns.len()), (Some(1), 1), "lists are replaced");
