@@ -8,6 +8,7 @@ mod groups;
 pub mod onnx;
 mod op;
 mod plan;
+mod prepare;
 mod session;
 mod show;
 mod state;

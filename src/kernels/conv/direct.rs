@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::cover::{Cover, FEW_REGISTERS, cover, tiles_cost};
 use super::epilogue::{Area, Output};
+use super::packed::{Packed, Set, Weights, blocks_of, equal_sets, part};
 use super::vector::{Product, is_vector};
 use super::{ConvShape, Job};
-use crate::kernels::buffer::Buffer;
-use crate::kernels::coded::{self, CodedMatrix};
+use crate::kernels::coded::CodedMatrix;
 use crate::kernels::exec::Exec;
 use crate::kernels::geometry::{Geometry, LANES};
 use crate::kernels::isa::{Isa, Kernel};
@@ -16,37 +16,11 @@ use crate::kernels::scratch::with_scratch;
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::{Floats, Loop, Walk};
 
-/// Filter blocks that share an input's broadcast; weights `[input block][R][S][lane][blocks * 16]`.
-#[derive(PartialEq)]
-struct Set {
-    /// Its filter blocks.
-    blocks: Range<usize>,
-    /// Input blocks that these filters read: all of them, unless the convolution is grouped.
-    inputs: Range<usize>,
-    /// Start of its weights.
-    offset: usize,
-}
-
-/// The weights of all sets.
-enum Weights {
-    Floats(Buffer),
-    /// Of a convolution of single pixels: made floats set by set, or where they are multiplied.
-    Coded(Arc<CodedMatrix>),
-}
-
 /// Neighbouring output columns whose windows have the same column taps inside the map.
 pub(super) struct Segment {
     taps: Range<usize>,
     /// How the columns are divided into tiles, by the number of filter blocks of a tile or [`FEW_REGISTERS`].
     covers: [Cover; 9],
-}
-
-/// The sets and their weights, which maps of several sizes share.
-pub(super) struct Packed {
-    sets: Vec<Set>,
-    weights: Weights,
-    /// Channels of a block of the input.
-    lanes: usize,
 }
 
 pub(super) struct Direct {
@@ -67,10 +41,7 @@ const TASKS: usize = 8;
 impl Direct {
     /// Packs `weight`, or shares what `before`, the same layer for maps of another size, packed, if the layout is the same.
     pub(super) fn new(shape: &ConvShape, weight: &[f32], x: &Geometry, y: &Geometry, before: Option<&Self>) -> Self {
-        let sets = sets(shape, x, y);
-        let packed =
-            before.map(|before| &before.packed).filter(|packed| packed.lanes == x.lanes && packed.sets == sets);
-        let packed = packed.map_or_else(|| Arc::new(Packed::new(shape, weight, x.lanes, sets)), Arc::clone);
+        let packed = Packed::new(shape, weight, (x, y), before.map(|before| &before.packed));
         let live = |y: usize| live(y * shape.stride.0, shape.padding.top, shape.kernel.0, shape.dilation.0, x.h);
         let (segments, rows) = (segments(shape, x.w, y.w), (0..y.h).map(live).collect());
         Self { shape: *shape, packed, segments, live: rows }
@@ -78,13 +49,8 @@ impl Direct {
 
     /// A convolution of single pixels with the filters that are the rows of `matrix`.
     pub(super) fn coded(shape: &ConvShape, matrix: Arc<CodedMatrix>, x: &Geometry, y: &Geometry) -> Self {
-        let wanted = if y.w < 3 { coded::SET } else { 2 };
-        let set = |first: usize| first..y.blocks().min(first + wanted);
-        let starts = (0..y.blocks()).step_by(wanted);
-        let sets = starts.map(|first| Set { blocks: set(first), inputs: 0..x.blocks(), offset: 0 }).collect();
         let (segments, live) = (segments(shape, x.w, y.w), vec![0..1; y.h]);
-        let packed = Arc::new(Packed { sets, weights: Weights::Coded(matrix), lanes: x.lanes });
-        Self { shape: *shape, packed, segments, live }
+        Self { shape: *shape, packed: Arc::new(Packed::coded(matrix, x, y)), segments, live }
     }
 
     pub(super) fn run(&self, exec: &Exec<'_>, job: &Job<'_>) {
@@ -194,87 +160,6 @@ impl Direct {
         let sets = &self.packed.sets;
         blocks_of(&sets[part(sets.len(), index, parts)])
     }
-}
-
-impl Packed {
-    fn new(shape: &ConvShape, weight: &[f32], lanes: usize, sets: Vec<Set>) -> Self {
-        let (group_in, group_out) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
-        let taps = shape.kernel.0 * shape.kernel.1;
-        let mut weights = Vec::with_capacity(sets.last().map_or(0, |set| set.offset + set.cells(taps, lanes)));
-        for Set { blocks, inputs, .. } in &sets {
-            for input in inputs.clone() {
-                for (tap, lane) in (0..taps).flat_map(|tap| (0..lanes).map(move |lane| (tap, lane))) {
-                    let channel = input * lanes + lane;
-                    let (group, place) = (channel / group_in, channel % group_in);
-                    // The filters that read this block.
-                    let meeting =
-                        if channel < shape.in_channels { group * group_out..(group + 1) * group_out } else { 0..0 };
-                    weights.extend((blocks.start * LANES..blocks.end * LANES).map(|filter| {
-                        match meeting.contains(&filter) {
-                            true => weight[(filter * group_in + place) * taps + tap],
-                            false => 0.0,
-                        }
-                    }));
-                }
-            }
-        }
-        Self { sets, weights: Weights::Floats(weights.into()), lanes }
-    }
-}
-
-impl Set {
-    /// Its weights, with those that pad blocks.
-    fn cells(&self, taps: usize, lanes: usize) -> usize {
-        self.inputs.len() * lanes * taps * self.blocks.len() * LANES
-    }
-}
-
-/// How the filters of a convolution from `x` to `y` are divided.
-fn sets(shape: &ConvShape, x: &Geometry, y: &Geometry) -> Vec<Set> {
-    let (group_in, group_out) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
-    let inputs = |block: usize| {
-        let last = ((block + 1) * LANES).min(shape.out_channels) - 1;
-        let channels = block * LANES / group_out * group_in..(last / group_out + 1) * group_in;
-        channels.start / x.lanes..channels.end.div_ceil(x.lanes)
-    };
-    let (mut sets, mut first, mut offset) = (Vec::new(), 0, 0);
-    while first < y.blocks() {
-        let same = (first..y.blocks()).take_while(|&block| inputs(block) == inputs(first)).count();
-        let set = Set { blocks: first..first + blocks_of_set(same, y.w), inputs: inputs(first), offset };
-        first = set.blocks.end;
-        offset += set.cells(shape.kernel.0 * shape.kernel.1, x.lanes);
-        sets.push(set);
-    }
-    sets
-}
-
-/// Splits the sets into runs with the same number of blocks.
-fn equal_sets(sets: &[Set]) -> impl Iterator<Item = &[Set]> {
-    sets.chunk_by(|a, b| a.blocks.len() == b.blocks.len())
-}
-
-/// All blocks of neighbouring sets.
-fn blocks_of(sets: &[Set]) -> Range<usize> {
-    sets.first().map_or(0, |set| set.blocks.start)..sets.last().map_or(0, |set| set.blocks.end)
-}
-
-/// The `index`-th of `parts` nearly equal parts of `0..total`.
-fn part(total: usize, index: usize, parts: usize) -> Range<usize> {
-    total * index / parts..total * (index + 1) / parts
-}
-
-/// Number of filter blocks per set, of `blocks` in all: the narrower the map, the fewer pixels fill the registers. Where these hold
-/// the sums of one block alone, its weights lie together.
-fn blocks_of_set(blocks: usize, width: usize) -> usize {
-    let wanted: &[usize] = match width {
-        _ if !Isa::best().has_many_registers() => &[1],
-        ..3 => &[8, 4, 2, 1],
-        3..7 => &[4, 2, 1],
-        7 if blocks == 4 => &[2],
-        7 => &[3, 2, 1],
-        _ => &[2, 1],
-    };
-    wanted.iter().copied().find(|&n| n <= blocks).unwrap_or(1)
 }
 
 /// Divides the output columns where a column tap enters or leaves the map, if taps are dilated; otherwise it does not pay.

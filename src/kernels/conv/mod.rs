@@ -14,6 +14,7 @@ pub mod inverted;
 #[cfg(test)]
 mod inverted_tests;
 mod narrow;
+mod packed;
 #[cfg(test)]
 mod sharing_tests;
 #[cfg(test)]
