@@ -1,3 +1,5 @@
+//! Maps of another size share packed weights where the layout is the same, and give the bits of weights packed for them alone.
+
 use std::sync::Arc;
 
 use super::tests::values;
