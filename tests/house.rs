@@ -1,5 +1,6 @@
 //! The structure of the code: which modules import which, where printing and threads are allowed, how long a file may be.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each room (top-level module) and the rooms it may import.
@@ -215,6 +216,47 @@ fn the_house_is_in_order() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Which of the modules directly in `folder` import which others of it by `super::`.
+fn within(sources: &[Source], folder: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let files = || sources.iter().filter_map(|source| Some((source.path.strip_prefix(folder)?, source)));
+    let module = |path: &str| path.split(['/', '.']).next().unwrap_or_default().to_owned();
+    let modules: BTreeSet<String> = files().map(|(path, _)| module(path)).filter(|name| name != "mod").collect();
+    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, source) in files() {
+        let own = module(path);
+        let of_own = imports.entry(own.clone()).or_default();
+        for line in source.code().filter_map(|(_, line)| line.split_once("super::")).map(|(_, after)| after) {
+            let names = line.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+            of_own.extend(names.filter(|name| *name != own && modules.contains(*name)).map(str::to_owned));
+        }
+    }
+    imports.remove("mod");
+    imports
+}
+
+/// The modules that import one another in a circle, and those that import these.
+fn circle(mut imports: BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+    loop {
+        let free: Vec<String> =
+            imports.iter().filter(|(_, of)| of.is_empty()).map(|(module, _)| module.clone()).collect();
+        if free.is_empty() {
+            return imports.into_keys().collect();
+        }
+        imports.retain(|module, _| !free.contains(module));
+        imports.values_mut().for_each(|of| of.retain(|module| !free.contains(module)));
+    }
+}
+
+#[test]
+fn counting_kernels_import_one_another_in_no_circle() {
+    let imports = within(&sources(), "src/kernels/count/");
+    assert!(imports["lines"].contains("coder") && imports["extra"].contains("sums"), "{imports:?}");
+    assert_eq!(circle(imports), [""; 0]);
+    let planted = [("a", "use super::b::{X, Y};\n"), ("b", "use super::{a::Z, c::W};\n"), ("c", "use super::X;\n")];
+    let planted = planted.map(|(name, text)| Source { path: format!("src/x/{name}.rs"), text: text.into() });
+    assert_eq!(circle(within(&planted, "src/x/")), ["a", "b"]);
 }
 
 #[test]

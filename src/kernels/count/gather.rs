@@ -1,7 +1,5 @@
 //! Gathers values that are not contiguous for the counting pass.
 
-use std::ops::Range;
-
 use super::part::{Grouping, Image};
 use super::source::Strided;
 use crate::kernels::geometry::LANES;
@@ -23,29 +21,6 @@ pub(super) fn gather_features(image: &Image<'_>, grouping: Grouping, values: &mu
     let features = values.len();
     values.resize(features.next_multiple_of(LANES), 0.0);
     features
-}
-
-/// Rows of a block of channels: in place, or of channels that lie apart gathered in `values`, zero-padded to whole pixels.
-pub(super) fn rows_of<'a>(
-    image: &Image<'a>,
-    block: usize,
-    rows: Range<usize>,
-    values: &'a mut Vec<f32>,
-) -> Strided<'a> {
-    let Image { x, geometry, image } = *image;
-    if geometry.lanes == LANES {
-        return Strided { x: &x[geometry.at(image, block, rows.start, 0)..], line: geometry.row_len(), pixel: LANES };
-    }
-    let line = geometry.w * LANES;
-    values.clear();
-    values.resize(rows.len() * line, 0.0);
-    for (lane, channel) in (block * LANES..geometry.c.min((block + 1) * LANES)).enumerate() {
-        for (row, to) in rows.clone().zip(values.chunks_exact_mut(line)) {
-            let from = &x[geometry.index(image, channel, row, 0)..][..geometry.w];
-            to.iter_mut().skip(lane).step_by(LANES).zip(from).for_each(|(to, &x)| *to = x);
-        }
-    }
-    Strided { x: values, line, pixel: LANES }
 }
 
 /// All channels of each column of row `y`, zero-padded to whole pixels: in place, or gathered in `values`.

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use super::gather::rows_of;
-use super::source::Values;
-use crate::kernels::geometry::{Geometry, Region};
+use super::source::{Strided, Values};
+use crate::kernels::geometry::{Geometry, LANES, Region};
 use crate::kernels::packed_codes::PackedCodes;
 
 /// How the values of an image are grouped.
@@ -26,6 +25,27 @@ pub(super) struct Image<'a> {
     pub(super) x: &'a [f32],
     pub(super) geometry: &'a Geometry,
     pub(super) image: usize,
+}
+
+impl<'a> Image<'a> {
+    /// Rows of a block of channels: in place, or of channels that lie apart gathered in `values`, zero-padded to whole pixels.
+    fn rows(&self, block: usize, rows: Range<usize>, values: &'a mut Vec<f32>) -> Strided<'a> {
+        let Self { x, geometry, image } = *self;
+        if geometry.lanes == LANES {
+            let first = geometry.at(image, block, rows.start, 0);
+            return Strided { x: &x[first..], line: geometry.row_len(), pixel: LANES };
+        }
+        let line = geometry.w * LANES;
+        values.clear();
+        values.resize(rows.len() * line, 0.0);
+        for (lane, channel) in (block * LANES..geometry.c.min((block + 1) * LANES)).enumerate() {
+            for (row, to) in rows.clone().zip(values.chunks_exact_mut(line)) {
+                let from = &x[geometry.index(image, channel, row, 0)..][..geometry.w];
+                to.iter_mut().skip(lane).step_by(LANES).zip(from).for_each(|(to, &x)| *to = x);
+            }
+        }
+        Strided { x: values, line, pixel: LANES }
+    }
 }
 
 /// The values of a tensor.
@@ -70,7 +90,7 @@ impl Part<'_> {
     pub(super) fn values<'v>(&'v self, block: usize, rows: Range<usize>, values: &'v mut Vec<f32>) -> Values<'v> {
         let rows = rows.start - self.first..rows.end - self.first;
         match self.tensor {
-            Tensor::Floats(image) => Values::Floats(rows_of(&image, block, rows, values)),
+            Tensor::Floats(image) => Values::Floats(image.rows(block, rows, values)),
             Tensor::Bytes(codes) => Values::Bytes(codes.plane(block, rows.start)),
         }
     }
