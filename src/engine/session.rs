@@ -72,7 +72,8 @@ impl Session {
     /// As [`Session::new`].
     pub fn resized(self, input: Shape, batch: usize) -> Result<Self> {
         // Its buffers go before the others come.
-        let Self { graph, ops, options, .. } = self;
+        let Self { graph, ops, options, buffers, states, .. } = self;
+        drop((buffers, states));
         let whole = graph.shapes(input)?;
         let plan = Plan::new(&graph, input, batch.max(1), true)?;
         Self::planned(graph, plan, &whole, options, Some(&ops))

@@ -78,8 +78,8 @@ pub(super) fn provenance(
 
 /// A note where the network lacks metrics that were asked for since products of two activations have none.
 fn without_extra(model: &Model, calibration: &Calibration) -> Option<String> {
-    // What is counted of both operands of such a product, and what is counted of outputs that ReLU makes zero.
-    let is_for_all = |extra: &Extra| matches!(extra, Extra::Attention | Extra::Output);
+    // Attention is counted in such products alone, outputs in all layers, and what ReLU makes zero only behind weights.
+    let is_for_all = |extra: &Extra| matches!(extra, Extra::Attention | Extra::Output | Extra::Outputs);
     let names: Vec<&str> =
         calibration.settings().extra.iter().filter(|extra| !is_for_all(extra)).map(|extra| extra.name()).collect();
     let mut products = calibration.layers.iter().filter(|layer| layer.is_of_activations(&model.graph));
@@ -87,7 +87,7 @@ fn without_extra(model: &Model, calibration: &Calibration) -> Option<String> {
     let others = if others > 0 { format!(" and {others} others") } else { String::new() };
     let (names, first) = (names.join(", "), &first.name);
     Some(format!(
-        "not counted in products of two activations: {names}; so network has none of it unless --layers leaves out {first}{others}"
+        "not counted in products of two activations: {names}; so network has none of them unless --layers leaves out {first}{others}"
     ))
 }
 

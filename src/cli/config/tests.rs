@@ -86,7 +86,7 @@ fn printed_options_are_a_file_of_them() {
         "columns = [\"kind\", \"macs\"]  # line 3",
         "until-ci = \"0.5%\"  # line 5",
         "bits = 7  # command line",
-        "batch-size = 8  # default",
+        "memory = 1024  # default",
         "skip-bad = false  # default",
     ] {
         assert!(printed.lines().any(|known| known == line), "{line} is not in\n{printed}");
