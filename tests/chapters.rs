@@ -102,12 +102,18 @@ fn a_file_with_its_text_is_measured_as_the_built_in_one() {
 #[test]
 fn a_note_says_which_metrics_the_network_lacks_for_its_products_of_activations() {
     let notes = |args: &[&str]| document(&[&["measure", "chapters"], args].concat())["notes"].clone();
-    let said = notes(&["--metrics", "planes,attention.dead"]);
-    let note = said.as_array().unwrap().iter().filter_map(Value::as_str).find(|note| note.contains("not counted"));
-    let note = note.unwrap_or_else(|| panic!("no note among {said}"));
-    assert!(note.contains(": planes;") && note.ends_with(" and 7 others"), "{note}");
+    for (asked, names) in [("planes,attention.dead", "planes"), ("o.zeros", "outputs")] {
+        let said = notes(&["--metrics", asked]);
+        let note = said.as_array().unwrap().iter().filter_map(Value::as_str).find(|note| note.contains("not counted"));
+        let note = note.unwrap_or_else(|| panic!("no note among {said}"));
+        assert!(note.contains(&format!(": {names};")) && note.ends_with(" and 7 others"), "{note}");
+    }
     // Where all layers have what was asked for, there is nothing to say.
-    for others in [&["--metrics", "attention.dead"][..], &["--metrics", "planes", "--layers", "proj|head"]] {
+    for others in [
+        &["--metrics", "attention.dead"][..],
+        &["--metrics", "planes", "--layers", "proj|head"],
+        &["--metrics", "o.zeros", "--layers", "pv|proj"],
+    ] {
         assert!(!notes(others).to_string().contains("not counted"), "{others:?}");
     }
 }

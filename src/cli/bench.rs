@@ -61,8 +61,6 @@ pub struct BenchArgs {
 
 /// Seed of random weights and inputs.
 const SEED: u64 = 1;
-/// Inputs that run together, unless it is said.
-const BATCH: usize = 8;
 
 /// Times the model.
 pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
@@ -77,7 +75,7 @@ pub(super) fn run(args: &BenchArgs, common: Common) -> Result<()> {
     let model = setup::load(&args.model, args.model.onnx.options(BackendName::Native, of_model)?)?;
     let model = with_context(model, args.context)?;
     let generate = args.generate.map(|count| generated(&model, count)).transpose()?;
-    let batch = args.engine.batch_size.map_or(BATCH, usize::from);
+    let batch = args.engine.batch_size.map_or(Settings::default().batch, usize::from);
     let random = args.inputs.is_empty() && model.builtin_data().is_none();
     let rows = model.embedding_rows();
     if rows.is_some() && !args.inputs.is_empty() {

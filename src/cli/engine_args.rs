@@ -19,8 +19,8 @@ pub struct EngineArgs {
     /// engine holds at a time
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = value_parser!(u32).range(1..))]
     pub memory: u32,
-    /// Inputs that are read and run together, except large ones; no count depends on it [default: 8, of which fewer run together where
-    /// their values would outgrow the caches]
+    /// Inputs that are read and run together, except large ones; no count depends on it [default: 8, of which the native engine runs
+    /// fewer together where their values would outgrow the caches; bench runs all]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=4096))]
     pub batch_size: Option<u16>,
 }

@@ -58,16 +58,24 @@ struct Band {
 type Scale = (usize, usize);
 
 impl Banded {
+    /// Whether an image of `input` fits `options.memory` whole.
+    ///
+    /// # Errors
+    /// As [`Banded::new`].
+    pub fn is_whole(graph: &Graph, input: Shape, options: &EngineOptions) -> Result<bool> {
+        Ok(Plan::new(graph, input, 1, true)?.bytes() <= options.memory)
+    }
+
     /// Plans `graph` for images of `input`, one at a time, in bands as high as `options.memory` allows. `None` if one band
     /// would do, or if a layer needs all rows at once.
     ///
     /// # Errors
     /// [`Error::Shape`] naming the first layer that cannot take its input.
     pub fn new(graph: &Arc<Graph>, input: Shape, options: &EngineOptions) -> Result<Option<Self>> {
-        let shapes = graph.shapes(input)?;
-        if Plan::new(graph, input, 1, true)?.bytes() <= options.memory {
+        if Self::is_whole(graph, input, options)? {
             return Ok(None);
         }
+        let shapes = graph.shapes(input)?;
         let Some(scales) = scales(graph) else { return Ok(None) };
         // A band starts at a whole tile of every layer, including those with fewer rows than the input.
         let tiles = graph.nodes.iter().zip(&shapes).filter_map(|(def, &output)| match &def.layer {

@@ -124,23 +124,26 @@ impl Runner {
         })
     }
 
-    /// One for up to `batch` images of shape `input` in place of this one, of the same graph and backend: the native engine keeps its
-    /// packed weights where their layout does not depend on the size. Its states are new.
+    /// One for up to `batch` images of shape `input` in place of this one, of the same graph and backend: the native engine shares packed
+    /// weights as [`Session::resized`] does, unless images run in bands. Its states are new.
     ///
     /// # Errors
     /// As [`Runner::new`].
     pub fn resized(self, graph: &Arc<Graph>, input: Shape, backend: &Backend, batch: usize) -> Result<Self> {
-        Ok(match (self, backend) {
-            (Self::Native(session), Backend::Native(options)) => match Banded::new(graph, input, options)? {
-                Some(banded) => Self::Banded(Box::new(banded)),
-                None => Self::Native(Box::new(session.resized(input, batch)?)),
-            },
+        match (self, backend) {
+            (Self::Native(session), Backend::Native(options)) if Banded::is_whole(graph, input, options)? => {
+                Ok(Self::Native(Box::new(session.resized(input, batch)?)))
+            }
             (Self::Candle(engine, _), _) => {
                 graph.shapes(input)?;
-                Self::Candle(engine, input)
+                Ok(Self::Candle(engine, input))
             }
-            _ => Self::new(graph, input, backend, batch)?,
-        })
+            (before, _) => {
+                // What it holds goes before the other comes.
+                drop(before);
+                Self::new(graph, input, backend, batch)
+            }
+        }
     }
 
     /// Another one that shares the packed weights, where the engine has such.

@@ -212,3 +212,27 @@ impl Op {
         Self::Recurrence(PackedRecurrence::new(params, recurrence.reverse))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{EngineOptions, Session};
+    use crate::graph::{Params, Scope};
+    use crate::layers::{Conv, Shape};
+
+    #[test]
+    fn a_session_for_another_size_shares_what_is_packed() {
+        let net = Scope::new(Params::Random(0));
+        let x = net.input(16);
+        let y = net.at("conv").conv(x, Conv::new(32, 3).padding(1));
+        let y = net.at("norm").batch_norm(y, 1e-5);
+        let (graph, _) = net.finish(y).unwrap();
+        let session = Session::new(Arc::new(graph), Shape::new(16, 20, 20), 1, EngineOptions::new(1)).unwrap();
+        let before = Arc::clone(&session.ops);
+        let after = session.resized(Shape::new(16, 24, 33), 2).unwrap().ops;
+        let [conv, norm] = [1, 2].map(|node| (&before[node], &after[node]));
+        let (Op::Conv(first, _), Op::Conv(second, _)) = (&**conv.0, &**conv.1) else { panic!("a convolution") };
+        assert!(first.shares(second) && Arc::ptr_eq(norm.0, norm.1));
+        assert!(matches!(**norm.0, Op::Affine { .. }));
+    }
+}

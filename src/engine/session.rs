@@ -44,7 +44,7 @@ impl EngineOptions {
 pub struct Session {
     graph: Arc<Graph>,
     plan: Plan,
-    ops: Arc<[Arc<Op>]>,
+    pub(super) ops: Arc<[Arc<Op>]>,
     buffers: Vec<Buffer>,
     options: EngineOptions,
     /// For each node with a state: the states of all images of the batch.
@@ -65,8 +65,9 @@ impl Session {
         Self::planned(graph, plan, &whole, options, None)
     }
 
-    /// A session for up to `batch` images of shape `input` in place of this one: it has the same packed weights where their layout does
-    /// not depend on the size, and states of its own.
+    /// A session for up to `batch` images of shape `input` in place of this one. Floats of direct, Winograd's and linear kernels, of
+    /// recurrences and tables stay packed where their layout does not depend on the size. States are new, and runs start from zeros
+    /// until [`Session::carry_states`].
     ///
     /// # Errors
     /// As [`Session::new`].

@@ -185,6 +185,16 @@ mod tests {
     use crate::kernels::geometry::Halo;
     use crate::kernels::{Isa, Pool};
 
+    #[test]
+    fn another_batch_shares_the_weights_and_another_layout_does_not() {
+        let geometry = |n: usize, w: usize| Geometry::blocked(n, 20, 1, w);
+        let packed = PackedLinear::new(&[0.5; 20 * 6], None, &geometry(1, 2), 3);
+        let more = packed.resized(&geometry(4, 2)).unwrap();
+        assert!(Arc::ptr_eq(&more.weights, &packed.weights) && more.x.n == 4);
+        assert!(packed.resized(&geometry(1, 3)).is_none());
+        assert!(packed.resized(&geometry(1, 2).with_halo(Halo { left: 1, ..Halo::default() })).is_none());
+    }
+
     proptest! {
         #[test]
         fn equals_the_sum_in_f64_and_has_one_set_of_bits(

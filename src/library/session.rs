@@ -66,8 +66,9 @@ pub(super) fn backend(model: &Model, threads: Option<usize>) -> Backend {
 
 /// A model that is ready to run. `Send`: it may move to another thread; one run at a time. Clones have buffers of their own, so that
 /// each thread can have one; give them one thread each, for the threads of a pool work on one run at a time. They share the weights
-/// that are packed for the size of input that was planned last (of a model that reads tokens, at the first run); another size, images
-/// so large that they run in bands, and ONNX files that run as they are prepare their own.
+/// that are packed for the size of input that was planned last (of a model that reads tokens, at the first run), and a session shares
+/// them with its next size where the layout is the same; images so large that they run in bands, and ONNX files that run as they are
+/// prepare their own.
 ///
 /// ```
 /// use deadweight::prelude::*;
@@ -238,6 +239,8 @@ impl Session {
     /// buffers.
     fn plan(&mut self, input: Shape, count: usize) -> Result<Planned> {
         let (graph, batch) = (&self.model.inner.graph, count.max(1));
+        // What was planned outlives an input that the model cannot take.
+        graph.shapes(input)?;
         let runner = match self.planned.take() {
             Some(planned) if planned.input == input && planned.batch >= count => return Ok(planned),
             Some(planned) => planned.runner.resized(graph, input, &self.backend, batch)?,

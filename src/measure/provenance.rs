@@ -76,18 +76,22 @@ pub(super) fn provenance(
     provenance
 }
 
-/// A note where the network lacks metrics that were asked for since products of two activations have none.
+/// A note where the network lacks metrics that were asked for since not every product of two activations has them.
 fn without_extra(model: &Model, calibration: &Calibration) -> Option<String> {
-    // Attention is counted in such products alone, outputs in all layers, and what ReLU makes zero only behind weights.
-    let is_for_all = |extra: &Extra| matches!(extra, Extra::Attention | Extra::Output | Extra::Outputs);
+    let products: Vec<_> = calibration.layers.iter().filter(|layer| layer.is_of_activations(&model.graph)).collect();
+    let lacks = |extra: &Extra| match extra {
+        // The first belongs to such products, the other to layers behind which a ReLU stands.
+        Extra::Attention | Extra::Output => false,
+        Extra::Outputs => products.iter().any(|layer| layer.output.is_none()),
+        _ => true,
+    };
     let names: Vec<&str> =
-        calibration.settings().extra.iter().filter(|extra| !is_for_all(extra)).map(|extra| extra.name()).collect();
-    let mut products = calibration.layers.iter().filter(|layer| layer.is_of_activations(&model.graph));
-    let (first, others) = (products.next().filter(|_| !names.is_empty())?, products.count());
-    let others = if others > 0 { format!(" and {others} others") } else { String::new() };
+        calibration.settings().extra.iter().filter(|extra| lacks(extra)).map(|extra| extra.name()).collect();
+    let (first, others) = products.split_first().filter(|_| !names.is_empty())?;
+    let others = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
     let (names, first) = (names.join(", "), &first.name);
     Some(format!(
-        "not counted in products of two activations: {names}; so network has none of them unless --layers leaves out {first}{others}"
+        "not counted in every product of two activations: {names}; so network has none of them unless --layers leaves out {first}{others}"
     ))
 }
 

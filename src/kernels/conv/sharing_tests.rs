@@ -6,12 +6,14 @@ use super::tests::values;
 use super::{ConvShape, Method, PackedConv};
 use crate::kernels::{Activation, Buffer, Exec, Geometry, Halo, Isa, Pool};
 
-/// Whether both read the same packed weights.
-fn share(a: &PackedConv, b: &PackedConv) -> bool {
-    match (&a.method, &b.method) {
-        (Method::Direct(a), Method::Direct(b)) => Arc::ptr_eq(&a.packed, &b.packed),
-        (Method::Winograd(a), Method::Winograd(b)) => Arc::ptr_eq(a, b),
-        _ => false,
+impl PackedConv {
+    /// Whether both read the same packed weights.
+    pub(crate) fn shares(&self, other: &Self) -> bool {
+        match (&self.method, &other.method) {
+            (Method::Direct(a), Method::Direct(b)) => Arc::ptr_eq(&a.packed, &b.packed),
+            (Method::Winograd(a), Method::Winograd(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
     }
 }
 
@@ -50,7 +52,7 @@ fn another_size_shares_weights_of_the_same_layout_and_packs_others() {
         };
         let before = packed(None, first);
         let (other, fresh) = (packed(Some(&before), second), packed(None, second));
-        assert_eq!(share(&before, &other), shared, "{shape:?}, {second:?}");
+        assert_eq!(before.shares(&other), shared, "{shape:?}, {second:?}");
         assert_eq!(other.method(), fresh.method());
         let (xg, yg) = geometries(second);
         let mut x = Buffer::zeroed(xg.len());
