@@ -60,6 +60,7 @@ impl Packed {
     }
 }
 
+/// `weight` `[K, C/groups, R, S]` in the order of `sets`, with zeros where blocks are padded or groups do not meet.
 fn floats(shape: &ConvShape, weight: &[f32], lanes: usize, sets: &[Set]) -> Weights {
     let (group_in, group_out) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
     let taps = shape.kernel.0 * shape.kernel.1;
